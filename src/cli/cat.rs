@@ -1,0 +1,85 @@
+//! `fifofs cat`.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use fifofs::{Error, Result};
+
+/// As much as one request of the file system carries.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Wait for files in a mount and write them to standard output
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Wait for the next time that the file is written, whatever is there now
+    #[arg(long)]
+    next: bool,
+    /// Files in a mount; they need not exist yet
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let mut output = io::stdout().lock();
+    for path in &arguments.paths {
+        if !copy(path, arguments.next, &mut output)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Copies one file; says whether the other side still reads.
+fn copy(path: &Path, next: bool, output: &mut impl Write) -> Result<bool> {
+    let wait_path = fifofs::wait_path(path, next)?;
+    let mut file = open(&wait_path).map_err(|error| Error::io("wait for", path, error))?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let length = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(explain(path, error)),
+        };
+        match output
+            .write_all(&buffer[..length])
+            .and_then(|()| output.flush())
+        {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
+            Err(error) => return Err(Error::io("write", "standard output", error)),
+        }
+    }
+    Ok(true)
+}
+
+/// Opens a file that may have to be waited for. What was waited for may be
+/// replaced just when it is there; then there is another to wait for.
+fn open(path: &Path) -> io::Result<File> {
+    loop {
+        match File::open(path) {
+            Err(error) if error.raw_os_error() == Some(libc::ESTALE) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            opened => return opened,
+        }
+    }
+}
+
+fn explain(path: &Path, error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ESTALE) => Error::Rewritten {
+            path: path.to_owned(),
+            range: None,
+        },
+        Some(libc::EIO) => {
+            let reason = io::Error::other(
+                "all that was written was read, but a process that wrote it was killed",
+            );
+            Error::io("read", path, reason)
+                .with_remedy("`fifofs ls` names it; `fifofs mount --fail-on never` ignores it")
+        }
+        _ => Error::io("read", path, error),
+    }
+}

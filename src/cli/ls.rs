@@ -1,0 +1,176 @@
+//! `fifofs ls`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use fifofs::{Error, Result};
+use serde::Deserialize;
+
+/// Show every file of a mount: its state, how it is delivered and why, who
+/// writes, who reads, and who waits for whom
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// A mount, or a directory in one [default: all mounts]
+    #[arg(value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// As JSON, one document for each mount
+    #[arg(long, conflicts_with = "watch")]
+    json: bool,
+    /// Show events as they happen, as JSON lines, until interrupted
+    #[arg(long, requires = "directory")]
+    watch: bool,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    memory: Memory,
+    files: Vec<File>,
+    waiting: Vec<Reader>,
+}
+
+#[derive(Deserialize)]
+struct Memory {
+    used: u64,
+    spilled: u64,
+    available: u64,
+}
+
+#[derive(Deserialize)]
+struct File {
+    path: String,
+    state: String,
+    way: Option<String>,
+    reason: Option<String>,
+    size: u64,
+    delivered: u64,
+    writers: Vec<Writer>,
+    readers: Vec<Reader>,
+    warning: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Writer {
+    pid: i32,
+    name: String,
+    running: bool,
+}
+
+#[derive(Deserialize)]
+struct Reader {
+    pid: i32,
+    name: String,
+    path: String,
+    position: u64,
+    waits_for: Option<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let mounts = match &arguments.directory {
+        None => fifofs::mounts()?,
+        Some(directory) => {
+            let inside = directory.join("x");
+            let mount = fifofs::mount_of(&inside)?.ok_or_else(|| {
+                let reason = io::Error::other("no fifofs is mounted there");
+                Error::io("list", directory, reason).with_remedy("`fifofs ls` lists all mounts")
+            })?;
+            vec![mount]
+        }
+    };
+    for mount in mounts {
+        if arguments.watch {
+            watch(&mount)?;
+        } else {
+            list(&mount, arguments.json)?;
+        }
+    }
+    Ok(())
+}
+
+fn watch(mount: &Path) -> Result<()> {
+    let path = mount.join(".fifofs/events");
+    let failed = |error| Error::io("read", &path, error);
+    let events = fs::File::open(&path).map_err(failed)?;
+    for line in BufReader::new(events).lines() {
+        print(&format!("{}\n", line.map_err(failed)?))?;
+    }
+    Ok(())
+}
+
+fn list(mount: &Path, json: bool) -> Result<()> {
+    let path = mount.join(".fifofs/status");
+    let failed = |error| Error::io("read", &path, error);
+    let text = fs::read_to_string(&path).map_err(failed)?;
+    if json {
+        return print(&text);
+    }
+    let status: Status = serde_json::from_str(&text).map_err(|error| failed(error.into()))?;
+    print(&describe(mount, &status))
+}
+
+fn describe(mount: &Path, status: &Status) -> String {
+    let mut text = format!(
+        "{}: {} bytes in memory, {} spilled, {} available\n",
+        mount.display(),
+        status.memory.used,
+        status.memory.spilled,
+        status.memory.available
+    );
+    for file in &status.files {
+        describe_file(&mut text, file);
+    }
+    for reader in &status.waiting {
+        let _ = writeln!(text, "  {}  (nothing there)", reader.path);
+        describe_reader(&mut text, reader);
+    }
+    text
+}
+
+fn describe_file(text: &mut String, file: &File) {
+    // Writing to a string cannot fail.
+    let _ = write!(text, "  {}  {}  {} bytes", file.path, file.state, file.size);
+    if file.delivered > 0 {
+        let _ = write!(text, ", {} delivered", file.delivered);
+    }
+    if let (Some(way), Some(reason)) = (&file.way, &file.reason) {
+        let _ = write!(text, "  {way}: {reason}");
+    }
+    text.push('\n');
+    for writer in &file.writers {
+        let state = if writer.running { "" } else { ", exited" };
+        let _ = writeln!(text, "    writer {} ({}{state})", writer.name, writer.pid);
+    }
+    for reader in &file.readers {
+        describe_reader(text, reader);
+    }
+    if let Some(warning) = &file.warning {
+        let _ = writeln!(text, "    warning: {warning}");
+    }
+}
+
+fn describe_reader(text: &mut String, reader: &Reader) {
+    let _ = write!(
+        text,
+        "    reader {} ({}) at {}",
+        reader.name, reader.pid, reader.position
+    );
+    if let Some(what) = &reader.waits_for {
+        let _ = write!(text, ", waits for {what}");
+    }
+    text.push('\n');
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut output = io::stdout().lock();
+    match output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write", "standard output", error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,168 @@
+//! `fifofs mount`.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use clap::Args;
+use fifofs::{Error, Linger, Mount, Result};
+use rustix::process::{Resource, Rlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::options::{self, Delivery};
+
+/// Mount a directory whose files go to waiting readers as they are written
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Where to mount; made if it is missing
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Return when the mount is ready, and go on in the background
+    #[arg(short, long)]
+    daemon: bool,
+    #[command(flatten)]
+    delivery: Delivery,
+    /// When a closed file is done: auto, exit (when all who wrote have exited)
+    /// or a duration after the last close
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = options::linger)]
+    linger: Linger,
+    /// Let other users in; file modes and owners count for them
+    #[arg(long)]
+    allow_other: bool,
+    /// Remove a file once a reader has read it to its end
+    #[arg(long)]
+    consume: bool,
+}
+
+/// Mounts, and serves until a signal or an unmount ends it.
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    if arguments.daemon {
+        return run_in_background(arguments);
+    }
+    let mount = mount(&arguments)?;
+    eprintln!("fifofs: serving {}", mount.path().display());
+    serve(mount)
+}
+
+fn mount(arguments: &Arguments) -> Result<Mount> {
+    raise_descriptor_limit();
+    let builder = arguments
+        .delivery
+        .apply(Mount::builder())?
+        .linger(arguments.linger)
+        .allow_other(arguments.allow_other)
+        .consume(arguments.consume);
+    builder.mount(&arguments.directory)
+}
+
+fn serve(mount: Mount) -> Result<()> {
+    let path = mount.path().to_owned();
+    let failed = |error| Error::io("wait for signals for", &path, error);
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+    let handle = signals.handle();
+    let (tell, told) = crossbeam_channel::bounded::<()>(1);
+    let listener = std::thread::Builder::new()
+        .name("fifofs-signals".into())
+        .spawn(move || {
+            if signals.forever().next().is_some() {
+                let _ = tell.send(());
+            }
+        })
+        .map_err(failed)?;
+    let ended = mount.ended();
+    crossbeam_channel::select! {
+        recv(told) -> _ => {}
+        recv(ended) -> _ => {}
+    }
+    handle.close();
+    // The listener has nothing left to wait for.
+    let _ = listener.join();
+    mount.unmount()
+}
+
+/// Each file that spills and each process that writes takes a descriptor.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        log::warn!("cannot raise the limit of open files: {error}");
+    }
+}
+
+/// Forks before anything else exists: the child serves, the parent waits until
+/// it says that it is ready and passes its failure on.
+fn run_in_background(arguments: Arguments) -> Result<()> {
+    let failed =
+        |errno: rustix::io::Errno| Error::io("start a daemon for", &arguments.directory, errno.into());
+    let (ready, tell) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
+    // SAFETY: this process has one thread, so that the child may do anything.
+    let child = unsafe { libc::fork() };
+    match child {
+        -1 => Err(Error::io(
+            "start a daemon for",
+            &arguments.directory,
+            std::io::Error::last_os_error(),
+        )),
+        0 => {
+            drop(ready);
+            serve_in_background(&arguments, tell)
+        }
+        _ => {
+            drop(tell);
+            let mut answer = String::new();
+            let read = File::from(ready).read_to_string(&mut answer);
+            match (read, answer.as_str()) {
+                (Ok(_), READY) => Ok(()),
+                (Ok(_), "") | (Err(_), _) => Err(Error::usage(
+                    "the daemon ended before it was ready; start it without --daemon to see why",
+                )),
+                (Ok(_), message) => Err(Error::usage(message)),
+            }
+        }
+    }
+}
+
+/// What the daemon says when the mount can be used.
+const READY: &str = "ready";
+
+fn serve_in_background(arguments: &Arguments, tell: OwnedFd) -> Result<()> {
+    let mut tell = File::from(tell);
+    let prepared = rustix::process::setsid()
+        .map_err(|errno| Error::io("start a daemon for", &arguments.directory, errno.into()))
+        .and_then(|_| mount(arguments));
+    let mount = match prepared {
+        Ok(mount) => mount,
+        Err(error) => {
+            // The parent prints it.
+            let _ = write!(tell, "{error}");
+            std::process::exit(i32::from(super::status::FAILED));
+        }
+    };
+    let detached = detach_from_terminal(&mount);
+    // A parent that is gone needs no answer.
+    let _ = tell.write_all(READY.as_bytes());
+    drop(tell);
+    detached?;
+    serve(mount)
+}
+
+/// Lets go of the caller's terminal and working directory.
+fn detach_from_terminal(mount: &Mount) -> Result<()> {
+    let failed = |error: std::io::Error| Error::io("start a daemon for", mount.path(), error);
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(failed)?;
+    let null = null.as_fd();
+    rustix::stdio::dup2_stdin(null).map_err(|errno| failed(errno.into()))?;
+    rustix::stdio::dup2_stdout(null).map_err(|errno| failed(errno.into()))?;
+    rustix::stdio::dup2_stderr(null).map_err(|errno| failed(errno.into()))?;
+    std::env::set_current_dir("/").map_err(failed)
+}

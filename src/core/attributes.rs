@@ -1,0 +1,170 @@
+//! What `stat` shows and `chmod`, `chown`, `truncate`, `touch` change; extended
+//! attributes.
+
+use std::ffi::{OsStr, OsString};
+
+use rustix::io::Errno;
+
+use super::clock::Timestamp;
+use super::effects::Effects;
+use super::namespace::Inode;
+use super::{Core, Env};
+
+/// The unit of `st_blocks`, fixed by POSIX practice.
+const BLOCK_BYTES: u64 = 512;
+
+/// What `stat` shows of an inode.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attributes {
+    pub(crate) ino: u64,
+    pub(crate) size: u64,
+    pub(crate) blocks: u64,
+    pub(crate) mode: u32,
+    pub(crate) nlink: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) rdev: u32,
+    pub(crate) atime: Timestamp,
+    pub(crate) mtime: Timestamp,
+    pub(crate) ctime: Timestamp,
+}
+
+/// A new time for a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    /// This one.
+    To(Timestamp),
+    /// The time of the change.
+    Now,
+}
+
+/// What is to be changed of an inode; what is `None` stays.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) mode: Option<u32>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) size: Option<u64>,
+    pub(crate) atime: Option<Change>,
+    pub(crate) mtime: Option<Change>,
+    pub(crate) ctime: Option<Timestamp>,
+}
+
+impl Core {
+    /// What `stat` shows.
+    pub(crate) fn attributes(&self, ino: u64) -> Result<Attributes, Errno> {
+        if let Some(attributes) = self.control_attributes(ino) {
+            return Ok(attributes);
+        }
+        let inode = self.names.get(ino)?;
+        let (size, allocated) = match (self.files.get(&ino), &inode.kind) {
+            (Some(file), _) => (file.spool.len(), file.spool.allocated_bytes()),
+            (None, super::namespace::Kind::Symlink(target)) => (target.as_os_str().len() as u64, 0),
+            (None, _) => (0, 0),
+        };
+        Ok(Attributes {
+            ino,
+            size,
+            blocks: allocated.div_ceil(BLOCK_BYTES),
+            mode: inode.st_mode(),
+            nlink: inode.nlink(),
+            uid: inode.uid,
+            gid: inode.gid,
+            rdev: inode.rdev,
+            atime: inode.atime,
+            mtime: inode.mtime,
+            ctime: inode.ctime,
+        })
+    }
+
+    /// Changes attributes; all of them or, on an error, none but the size.
+    pub(crate) fn change(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        changes: Changes,
+        effects: &mut Effects,
+    ) -> Result<Attributes, Errno> {
+        if self.control_attributes(ino).is_some() {
+            return Err(Errno::PERM);
+        }
+        let now = env.now.wall;
+        if let Some(size) = changes.size {
+            if !self.names.get(ino)?.is_file() {
+                return Err(Errno::INVAL);
+            }
+            self.truncate(env, ino, size, effects)?;
+        }
+        let inode = self.names.get_mut(ino)?;
+        let time = |change: Change| match change {
+            Change::To(time) => time,
+            Change::Now => now,
+        };
+        if changes.size.is_some() {
+            inode.mtime = now;
+        }
+        inode.mode = changes.mode.map_or(inode.mode, |mode| mode & 0o7777);
+        inode.uid = changes.uid.unwrap_or(inode.uid);
+        inode.gid = changes.gid.unwrap_or(inode.gid);
+        inode.atime = changes.atime.map_or(inode.atime, time);
+        inode.mtime = changes.mtime.map_or(inode.mtime, time);
+        inode.ctime = changes.ctime.unwrap_or(now);
+        self.attributes(ino)
+    }
+
+    /// The value of an extended attribute.
+    pub(crate) fn xattr(&self, ino: u64, name: &OsStr) -> Result<Vec<u8>, Errno> {
+        let inode = self.names.get(ino).map_err(|_| Errno::NODATA)?;
+        inode.xattrs.get(name).cloned().ok_or(Errno::NODATA)
+    }
+
+    /// The names of all extended attributes, each followed by a zero byte.
+    pub(crate) fn xattr_names(&self, ino: u64) -> Vec<u8> {
+        let inode = self.names.get(ino).ok();
+        let names = inode.into_iter().flat_map(|inode: &Inode| inode.xattrs.keys());
+        names.fold(Vec::new(), |mut list, name: &OsString| {
+            list.extend_from_slice(name.as_encoded_bytes());
+            list.push(0);
+            list
+        })
+    }
+
+    /// Sets an extended attribute; `flags` as in `setxattr(2)`.
+    pub(crate) fn set_xattr(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+    ) -> Result<(), Errno> {
+        // The kernel would not honour access lists it does not ask us for.
+        if name.as_encoded_bytes().starts_with(b"system.posix_acl_") {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let inode = self.names.get_mut(ino)?;
+        let exists = inode.xattrs.contains_key(name);
+        if flags & libc::XATTR_CREATE != 0 && exists {
+            return Err(Errno::EXIST);
+        }
+        if flags & libc::XATTR_REPLACE != 0 && !exists {
+            return Err(Errno::NODATA);
+        }
+        inode.xattrs.insert(name.to_owned(), value.to_vec());
+        inode.ctime = env.now.wall;
+        Ok(())
+    }
+
+    /// Removes an extended attribute.
+    pub(crate) fn remove_xattr(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        name: &OsStr,
+    ) -> Result<(), Errno> {
+        let inode = self.names.get_mut(ino)?;
+        inode.xattrs.remove(name).ok_or(Errno::NODATA)?;
+        inode.ctime = env.now.wall;
+        Ok(())
+    }
+}

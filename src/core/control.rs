@@ -1,0 +1,330 @@
+//! The control directory, `.fifofs`: reachable by name, shown in no listing.
+//!
+//! ```text
+//! .fifofs/status       the state of everything, as JSON
+//! .fifofs/events       what happens, as JSON lines
+//! .fifofs/wait/PATH    opens when PATH is there and done, or follows it
+//! .fifofs/next/PATH    the same for the generation after the present one
+//! .fifofs/inode/N      a file by its number: for the flusher alone
+//! ```
+//!
+//! What stands below `wait` and `next` is made as it is looked up and lives
+//! until the kernel forgets it.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use rustix::io::Errno;
+
+use super::attributes::Attributes;
+use super::effects::{Caller, Effect, Effects, Transport};
+use super::generation::Writer;
+use super::namespace::{Namespace, ROOT};
+use super::reader::Awaits;
+use super::{Core, Env, Handle};
+
+/// The name of the control directory in the root.
+pub(crate) const NAME: &str = ".fifofs";
+
+/// One place in the control directory.
+#[derive(Clone, Debug)]
+enum Place {
+    Top,
+    Status,
+    Events,
+    /// By number.
+    Inodes,
+    /// A directory below `wait` or `next`, standing for this path.
+    Directory { next: bool, path: Vec<OsString> },
+    /// A file that is waited for.
+    File { next: bool, path: Vec<OsString> },
+}
+
+#[derive(Debug)]
+struct Node {
+    place: Place,
+    lookups: u64,
+}
+
+/// The control directory.
+#[derive(Debug)]
+pub(crate) struct Control {
+    nodes: HashMap<u64, Node>,
+    top: u64,
+}
+
+impl Control {
+    /// Takes the numbers it needs from the tree's.
+    pub(crate) fn new(names: &mut Namespace) -> Self {
+        let top = names.reserve_number();
+        let node = Node {
+            place: Place::Top,
+            lookups: 1,
+        };
+        Control {
+            nodes: HashMap::from([(top, node)]),
+            top,
+        }
+    }
+
+    /// Gives back references; says whether the number was one of ours.
+    pub(crate) fn forget(&mut self, ino: u64, lookups: u64) -> bool {
+        let Some(node) = self.nodes.get_mut(&ino) else {
+            return false;
+        };
+        if ino != self.top {
+            node.lookups = node.lookups.saturating_sub(lookups);
+            if node.lookups == 0 {
+                self.nodes.remove(&ino);
+            }
+        }
+        true
+    }
+}
+
+/// What a name was found to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// What it is.
+    pub(crate) attributes: Attributes,
+    /// Whether the kernel may remember it: not where the same name may be
+    /// another thing a moment later.
+    pub(crate) lasting: bool,
+}
+
+impl Core {
+    /// Looks a name up for the kernel, which holds a reference from then on.
+    pub(crate) fn lookup(
+        &mut self,
+        parent: u64,
+        name: &OsStr,
+        internal: bool,
+    ) -> Result<Found, Errno> {
+        if parent == ROOT && name == NAME {
+            return Ok(Found {
+                attributes: self.attributes(self.control.top)?,
+                lasting: true,
+            });
+        }
+        let Some(node) = self.control.nodes.get(&parent) else {
+            let ino = self.names.find(parent, name)?;
+            self.names.looked_up(ino);
+            self.names.used_name(ino, parent, name);
+            return Ok(Found {
+                attributes: self.attributes(ino)?,
+                lasting: true,
+            });
+        };
+        let place = match &node.place {
+            Place::Top => match name.as_bytes() {
+                b"status" => Place::Status,
+                b"events" => Place::Events,
+                b"inode" if internal => Place::Inodes,
+                b"wait" | b"next" => Place::Directory {
+                    next: name == "next",
+                    path: Vec::new(),
+                },
+                _ => return Err(Errno::NOENT),
+            },
+            Place::Inodes if internal => {
+                let number = name.to_str().and_then(|text| text.parse().ok());
+                let ino = number.ok_or(Errno::NOENT)?;
+                self.file(ino)?;
+                self.names.looked_up(ino);
+                return Ok(Found {
+                    attributes: self.attributes(ino)?,
+                    lasting: false,
+                });
+            }
+            Place::Directory { next, path } => {
+                let next = *next;
+                let path = [path.clone(), decode(name)].concat();
+                let found = self.names.resolve(&path);
+                let inode = found.and_then(|ino| self.names.get(ino).ok());
+                match inode.map(|inode| inode.st_mode() & libc::S_IFMT) {
+                    Some(libc::S_IFDIR) => Place::Directory { next, path },
+                    Some(libc::S_IFREG) if !next && self.is_settled(found) => {
+                        // Nothing to wait for: it is the file itself.
+                        let ino = found.ok_or(Errno::NOENT)?;
+                        self.names.looked_up(ino);
+                        return Ok(Found {
+                            attributes: self.attributes(ino)?,
+                            lasting: false,
+                        });
+                    }
+                    _ => Place::File { next, path },
+                }
+            }
+            _ => return Err(Errno::NOTDIR),
+        };
+        let ino = self.names.reserve_number();
+        self.control.nodes.insert(ino, Node { place, lookups: 1 });
+        Ok(Found {
+            attributes: self.attributes(ino)?,
+            lasting: false,
+        })
+    }
+
+    /// Whether a file is whole, so that nobody needs to wait for it and an
+    /// ordinary read of it tells the truth.
+    fn is_settled(&self, ino: Option<u64>) -> bool {
+        let Some(file) = ino.and_then(|ino| self.files.get(&ino)) else {
+            return false;
+        };
+        let failed = file
+            .generation
+            .as_ref()
+            .is_some_and(|g| g.phase == super::generation::Phase::Failed);
+        !file.is_active() && !failed && file.spool.base() == 0 && !self.settings.consume
+    }
+
+    /// Nothing can be made, moved or removed in the control directory, nor can
+    /// its own name be taken.
+    pub(super) fn refuse_control(&self, parent: u64, name: &OsStr) -> Result<(), Errno> {
+        if self.control.nodes.contains_key(&parent) || (parent == ROOT && name == NAME) {
+            return Err(Errno::PERM);
+        }
+        Ok(())
+    }
+
+    pub(super) fn control_attributes(&self, ino: u64) -> Option<Attributes> {
+        let node = self.control.nodes.get(&ino)?;
+        let (mode, size) = match &node.place {
+            Place::Status | Place::Events => (libc::S_IFREG | 0o400, 0),
+            Place::File { path, .. } => {
+                let source = self.names.resolve(path).and_then(|i| self.files.get(&i));
+                let size = source.map_or(0, |file| file.spool.len());
+                (libc::S_IFREG | 0o400, size)
+            }
+            _ => (libc::S_IFDIR | 0o500, 0),
+        };
+        let root = self.names.get(ROOT).ok()?;
+        Some(Attributes {
+            ino,
+            size,
+            blocks: 0,
+            mode,
+            nlink: 1,
+            uid: self.settings.owner.uid,
+            gid: self.settings.owner.gid,
+            rdev: 0,
+            atime: root.atime,
+            mtime: root.mtime,
+            ctime: root.ctime,
+        })
+    }
+
+    /// An OPEN, of whatever it is. `writer` is who opens it, if for writing.
+    pub(crate) fn open(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        ino: u64,
+        flags: i32,
+        writer: Option<Writer>,
+        effects: &mut Effects,
+    ) {
+        let unique = caller.unique;
+        if let Some(node) = self.control.nodes.get(&ino) {
+            if writer.is_some() {
+                return effects.refuse(unique, Errno::ACCESS);
+            }
+            let place = node.place.clone();
+            return self.open_control(env, caller, place, flags, effects);
+        }
+        let Some(writer) = writer else {
+            return self.open_for_reading(env, caller, ino, flags, effects);
+        };
+        match self.open_for_writing(env, ino, flags, writer, effects) {
+            Ok((handle, transport)) => effects.push(Effect::Opened {
+                unique,
+                handle,
+                transport,
+            }),
+            Err(errno) => effects.refuse(unique, errno),
+        }
+    }
+
+    fn open_control(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        place: Place,
+        flags: i32,
+        effects: &mut Effects,
+    ) {
+        let handle = match place {
+            Place::Status => Handle::Text(self.status()),
+            Place::Events => Handle::Events(self.events.subscribe()),
+            Place::File { next, path } => {
+                let awaits = if next {
+                    let present = self.names.resolve(&path).and_then(|ino| {
+                        let file = self.files.get(&ino)?;
+                        Some((ino, file.generation.as_ref().map_or(0, |g| g.number)))
+                    });
+                    Awaits::NextAfter(present)
+                } else {
+                    Awaits::Path
+                };
+                let source = self.awaited(awaits, &path);
+                let reader = self.new_reader(env, caller, flags, awaits, Some(path));
+                return self.attach_reader(env, reader, source, effects);
+            }
+            Place::Top | Place::Inodes | Place::Directory { .. } => {
+                return effects.refuse(caller.unique, Errno::ISDIR);
+            }
+        };
+        let handle = self.add_handle(handle);
+        effects.push(Effect::Opened {
+            unique: caller.unique,
+            handle,
+            transport: Transport::Direct,
+        });
+    }
+
+    /// Whether a number belongs to the control directory.
+    pub(crate) fn is_control(&self, ino: u64) -> bool {
+        self.control.nodes.contains_key(&ino)
+    }
+}
+
+/// The components of a name below `wait` or `next`, where `%2F` stands for a
+/// slash and `%25` for a per cent sign.
+fn decode(name: &OsStr) -> Vec<OsString> {
+    let bytes = name.as_bytes();
+    let mut components = vec![Vec::new()];
+    let mut at = 0;
+    while at < bytes.len() {
+        let (byte, step) = match &bytes[at..] {
+            [b'%', b'2', b'F' | b'f', ..] => {
+                components.push(Vec::new());
+                at += 3;
+                continue;
+            }
+            [b'%', b'2', b'5', ..] => (b'%', 3),
+            [byte, ..] => (*byte, 1),
+            [] => break,
+        };
+        if let Some(last) = components.last_mut() {
+            last.push(byte);
+        }
+        at += step;
+    }
+    components
+        .into_iter()
+        .filter(|component| !component.is_empty())
+        .map(OsString::from_vec)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes_and_per_cent_signs_are_decoded() {
+        let decoded = decode(OsStr::new("a%2Fb%25c%2f%41"));
+        assert_eq!(decoded, ["a", "b%c", "%41"]);
+    }
+}

@@ -1,0 +1,129 @@
+//! What the core wants done: the router does it once its lock is dropped.
+
+use rustix::io::Errno;
+
+use super::spool::Segments;
+
+/// The number the kernel gave a request; it is answered by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Unique(pub(crate) u64);
+
+/// How the kernel is to treat an open file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// Every read and write comes to us, one by one.
+    Direct,
+    /// Through the page cache, written back later.
+    Cached,
+}
+
+/// Who asks for something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    /// The request to be answered.
+    pub(crate) unique: Unique,
+    /// The thread that asks, 0 if it lives in another pid namespace or is the
+    /// kernel itself.
+    pub(crate) thread: i32,
+    /// Whether it is our own flusher, which neither reads nor waits.
+    pub(crate) internal: bool,
+}
+
+/// One thing to be done.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Answer an OPEN.
+    Opened {
+        /// The request.
+        unique: Unique,
+        /// The handle it made.
+        handle: u64,
+        /// What the kernel does with it.
+        transport: Transport,
+    },
+    /// Answer a READ.
+    Data {
+        /// The request.
+        unique: Unique,
+        /// The bytes; none is the end of the file.
+        bytes: Segments,
+    },
+    /// Answer a READ with text made for it.
+    Text {
+        /// The request.
+        unique: Unique,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// Answer a WRITE: all was taken.
+    Written {
+        /// The request.
+        unique: Unique,
+        /// How many bytes.
+        length: u32,
+    },
+    /// Answer a LSEEK.
+    Sought {
+        /// The request.
+        unique: Unique,
+        /// The new position.
+        offset: u64,
+    },
+    /// Answer a POLL.
+    Polled {
+        /// The request.
+        unique: Unique,
+        /// The `POLL*` bits that hold.
+        events: u32,
+    },
+    /// Answer a request with an error.
+    Refused {
+        /// The request.
+        unique: Unique,
+        /// Why.
+        errno: Errno,
+    },
+    /// Tell the kernel that a poll may have something now.
+    PollAgain {
+        /// The kernel's number for whoever polls.
+        kernel_handle: u64,
+    },
+    /// Keep writing back the dirty pages of a file, or stop.
+    Flush {
+        /// The file.
+        ino: u64,
+        /// Whether to go on.
+        on: bool,
+    },
+    /// Write back the dirty pages of a file once, and say when it is done.
+    FlushOnce {
+        /// The file.
+        ino: u64,
+    },
+    /// The kernel must ask again for the attributes of a file.
+    ForgetAttributes {
+        /// The file.
+        ino: u64,
+    },
+    /// The kernel must forget a name that we removed by ourselves.
+    ForgetName {
+        /// The directory.
+        parent: u64,
+        /// The name in it.
+        name: std::ffi::OsString,
+    },
+}
+
+/// An ordered list of things to be done.
+#[derive(Debug, Default)]
+pub(crate) struct Effects(pub(crate) Vec<Effect>);
+
+impl Effects {
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.0.push(effect);
+    }
+
+    pub(crate) fn refuse(&mut self, unique: Unique, errno: Errno) {
+        self.0.push(Effect::Refused { unique, errno });
+    }
+}

@@ -1,0 +1,364 @@
+//! One writing of a file, from the first open for writing until it is done.
+//!
+//! ```text
+//!                        last close
+//!            Writing ─────────────────► Closed ──┬─ lingered, all well ──► Done
+//!               ▲                         │      └─ a writer was killed ─► Failed
+//!               └──── open for writing ───┘
+//! ```
+//!
+//! `Done` and `Failed` are final: the next open for writing makes a new
+//! generation. Knows the writers and how they ended; the bytes are the spool's,
+//! and who reads them is the readers' own affair.
+//!
+//! Invariant: a way, once chosen, stays for the whole generation, since the
+//! transport of every handle was chosen by it.
+
+use std::time::Duration;
+
+use super::clock::Monotonic;
+use super::rules::{FailOn, Linger};
+
+/// How a generation reaches its readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Like a pipe: as written, nothing kept.
+    Stream,
+    /// As written, everything kept.
+    Follow,
+    /// When it is done.
+    Settled,
+}
+
+impl Way {
+    /// The word for it, as `--deliver` takes it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Way::Stream => "stream",
+            Way::Follow => "follow",
+            Way::Settled => "settled",
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It has not.
+    Running,
+    /// It exited with this status.
+    Status(i32),
+    /// This signal killed it.
+    Signal(i32),
+    /// It is gone, and nobody can tell how.
+    Unknown,
+}
+
+/// A process that opened the file for writing, or wrote to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    /// Its process id; 0 if it lives where it cannot be seen.
+    pub(crate) pid: i32,
+    /// Its name, as `ps` shows it.
+    pub(crate) name: String,
+    /// Its process group.
+    pub(crate) group: Option<i32>,
+    /// How it ended.
+    pub(crate) ending: Ending,
+}
+
+/// Where a generation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Somebody has it open for writing.
+    Writing,
+    /// Nobody has, but somebody may open it again.
+    Closed {
+        /// When the last writer closed it.
+        since: Monotonic,
+    },
+    /// The content is whole.
+    Done,
+    /// A writer came to a bad end: the content is all there is.
+    Failed,
+}
+
+/// What other processes are doing: asked, not known, here.
+pub(crate) trait Processes {
+    /// How this process ended.
+    fn ending(&self, pid: i32) -> Ending;
+    /// Whether no process is left in this group.
+    fn group_is_empty(&self, group: i32) -> bool;
+    /// A process and those above it, itself first.
+    fn lineage(&self, pid: i32) -> Vec<i32>;
+    /// Whether it has this inode open for writing, by whatever way it came.
+    fn holds_for_writing(&self, pid: i32, ino: u64) -> bool;
+    /// What it is called.
+    fn name(&self, pid: i32) -> String;
+}
+
+/// With `--linger auto`, how long a reopening is waited for once all who wrote
+/// have exited.
+pub(crate) const LINGER_EXITED: Duration = Duration::from_millis(200);
+/// The same, while one of them still runs.
+pub(crate) const LINGER_RUNNING: Duration = Duration::from_secs(1);
+/// How often the process groups of the writers are looked at meanwhile.
+const GROUP_CHECK: Duration = Duration::from_millis(10);
+
+/// Under auto, how long the first byte of a generation that follows is held
+/// back, so that a short run that patches its output is never handed out early.
+const HOLD: Duration = Duration::from_millis(100);
+/// Under auto, how much of it is held back at most.
+const HOLD_BYTES: u64 = 4 << 20;
+
+/// One generation of one file.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    /// Counted from 1 for each file.
+    pub(crate) number: u64,
+    /// Where it stands.
+    pub(crate) phase: Phase,
+    /// How it reaches its readers, once chosen.
+    pub(crate) way: Option<Way>,
+    /// Why that way.
+    pub(crate) reason: String,
+    /// Whether auto chose, and so holds the first bytes back.
+    pub(crate) chosen_by_auto: bool,
+    /// Open handles that may write.
+    pub(crate) handles: u32,
+    /// Who wrote.
+    pub(crate) writers: Vec<Writer>,
+    /// When the first byte was written, or, where there was content before,
+    /// when it was opened.
+    pub(crate) first_byte: Option<Monotonic>,
+    /// Whether anything was written.
+    pub(crate) written: bool,
+    /// The highest offset that any reader was given.
+    pub(crate) delivered: u64,
+    /// Whether there ever was a reader.
+    pub(crate) had_reader: bool,
+    /// Whether a reader was told that this is the end.
+    pub(crate) told_done: bool,
+    released: bool,
+}
+
+impl Generation {
+    /// A generation that is about to be opened for writing.
+    pub(crate) fn new(number: u64) -> Self {
+        Generation {
+            number,
+            phase: Phase::Writing,
+            way: None,
+            reason: String::new(),
+            chosen_by_auto: false,
+            handles: 0,
+            writers: Vec::new(),
+            first_byte: None,
+            written: false,
+            delivered: 0,
+            had_reader: false,
+            told_done: false,
+            released: false,
+        }
+    }
+
+    /// Whether it is not done.
+    pub(crate) fn is_active(&self) -> bool {
+        matches!(self.phase, Phase::Writing | Phase::Closed { .. })
+    }
+
+    /// Chooses the way, if none is chosen yet.
+    pub(crate) fn choose(&mut self, way: Way, reason: impl Into<String>, by_auto: bool) {
+        if self.way.is_none() {
+            self.way = Some(way);
+            self.reason = reason.into();
+            self.chosen_by_auto = by_auto;
+        }
+    }
+
+    /// A process writes. Says whether it was unknown.
+    pub(crate) fn add_writer(&mut self, writer: Writer) -> bool {
+        let known = self.writers.iter().any(|known| known.pid == writer.pid);
+        if !known {
+            self.writers.push(writer);
+        }
+        !known
+    }
+
+    /// One more handle that may write.
+    pub(crate) fn opened(&mut self) {
+        self.handles += 1;
+        self.phase = Phase::Writing;
+    }
+
+    /// One less.
+    pub(crate) fn closed(&mut self, now: Monotonic) {
+        self.handles = self.handles.saturating_sub(1);
+        if self.handles == 0 && self.phase == Phase::Writing {
+            self.phase = Phase::Closed { since: now };
+        }
+    }
+
+    /// Ends a closed generation if it has lingered enough; otherwise says when
+    /// to ask again.
+    pub(crate) fn settle(
+        &mut self,
+        linger: Linger,
+        fail_on: FailOn,
+        now: Monotonic,
+        processes: &dyn Processes,
+    ) -> Option<Monotonic> {
+        let Phase::Closed { since } = self.phase else {
+            return None;
+        };
+        for writer in &mut self.writers {
+            // A process that cannot be seen is never taken for dead.
+            if writer.pid != 0 && writer.ending == Ending::Running {
+                writer.ending = processes.ending(writer.pid);
+            }
+        }
+        let exited = self.writers.iter().all(|w| w.ending != Ending::Running);
+        let quiet = now.saturating_sub(since);
+        let (over, again) = match linger {
+            Linger::Exit => (exited, None),
+            Linger::After(duration) => (quiet >= duration, Some(since + duration)),
+            Linger::Auto => {
+                let limit = if exited { LINGER_EXITED } else { LINGER_RUNNING };
+                let over = quiet >= limit || (exited && self.groups_are_empty(processes));
+                let again = if exited {
+                    (now + GROUP_CHECK).min(since + limit)
+                } else {
+                    since + limit
+                };
+                (over, Some(again))
+            }
+        };
+        if !over {
+            return again;
+        }
+        let failed = self.writers.iter().any(|w| match w.ending {
+            Ending::Signal(_) => fail_on != FailOn::Never,
+            Ending::Status(status) => fail_on == FailOn::Status && status != 0,
+            Ending::Running | Ending::Unknown => false,
+        });
+        self.phase = if failed { Phase::Failed } else { Phase::Done };
+        None
+    }
+
+    fn groups_are_empty(&self, processes: &dyn Processes) -> bool {
+        self.writers.iter().all(|writer| match writer.group {
+            Some(group) => processes.group_is_empty(group),
+            None => false,
+        })
+    }
+
+    /// Whether the bytes of a generation that follows may be handed out;
+    /// otherwise when to ask again, if the clock alone will decide it.
+    pub(crate) fn may_hand_out(&mut self, length: u64, now: Monotonic) -> Result<(), Option<Monotonic>> {
+        if self.released || !self.is_active() || !self.chosen_by_auto || length >= HOLD_BYTES {
+            self.released = true;
+            return Ok(());
+        }
+        match self.first_byte {
+            None => Err(None),
+            Some(first) if now >= first + HOLD => {
+                self.released = true;
+                Ok(())
+            }
+            Some(first) => Err(Some(first + HOLD)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct World {
+        ending: Ending,
+        group_empty: bool,
+    }
+
+    impl Processes for World {
+        fn ending(&self, _pid: i32) -> Ending {
+            self.ending
+        }
+        fn group_is_empty(&self, _group: i32) -> bool {
+            self.group_empty
+        }
+        fn lineage(&self, pid: i32) -> Vec<i32> {
+            vec![pid]
+        }
+        fn holds_for_writing(&self, _pid: i32, _ino: u64) -> bool {
+            false
+        }
+        fn name(&self, _pid: i32) -> String {
+            String::new()
+        }
+    }
+
+    fn closed_at(since: Monotonic) -> Generation {
+        let mut generation = Generation::new(1);
+        generation.opened();
+        generation.add_writer(Writer {
+            pid: 7,
+            name: "w".into(),
+            group: Some(7),
+            ending: Ending::Running,
+        });
+        generation.closed(since);
+        generation
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn it_is_done_at_once_when_nobody_is_left_who_could_reopen_it() {
+        let world = World {
+            ending: Ending::Status(0),
+            group_empty: true,
+        };
+        let mut generation = closed_at(SECOND);
+        generation.settle(Linger::Auto, FailOn::Signal, SECOND, &world);
+        assert_eq!(generation.phase, Phase::Done);
+    }
+
+    #[test]
+    fn a_writer_that_still_runs_has_a_second_to_reopen_it() {
+        let world = World {
+            ending: Ending::Running,
+            group_empty: false,
+        };
+        let mut generation = closed_at(SECOND);
+        let again = generation.settle(Linger::Auto, FailOn::Signal, SECOND, &world);
+        assert_eq!(again, Some(2 * SECOND));
+        assert!(generation.is_active());
+        generation.settle(Linger::Auto, FailOn::Signal, 2 * SECOND, &world);
+        assert_eq!(generation.phase, Phase::Done);
+    }
+
+    #[test]
+    fn a_killed_writer_fails_it_unless_told_otherwise() {
+        let world = World {
+            ending: Ending::Signal(9),
+            group_empty: true,
+        };
+        for (fail_on, phase) in [(FailOn::Signal, Phase::Failed), (FailOn::Never, Phase::Done)] {
+            let mut generation = closed_at(SECOND);
+            generation.settle(Linger::Auto, fail_on, SECOND, &world);
+            assert_eq!(generation.phase, phase);
+        }
+    }
+
+    #[test]
+    fn linger_exit_waits_however_long() {
+        let world = World {
+            ending: Ending::Running,
+            group_empty: false,
+        };
+        let mut generation = closed_at(SECOND);
+        let later = Duration::from_secs(3600);
+        assert_eq!(generation.settle(Linger::Exit, FailOn::Signal, later, &world), None);
+        assert!(generation.is_active());
+    }
+}

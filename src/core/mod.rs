@@ -1,0 +1,358 @@
+//! Bytes, names and rules: what every operation does, decided in one place.
+//!
+//! An operation goes in, with the moment it happens and a way to ask about
+//! processes; effects come out. Nothing in here waits, locks, reads a clock or
+//! knows of FUSE: a request that cannot be answered yet is kept by its number
+//! and answered by a later effect.
+//!
+//! ```text
+//! namespace   the tree of names          generation  one writing of a file
+//! spool       the bytes of a file        rules       what the user ordered
+//! format      what formats patch         reader      one waiting reader
+//!        writing, reading, paths, attributes, control, status:
+//!             the operations, each on the `Core` that holds all of the above
+//! ```
+
+mod attributes;
+pub(crate) mod clock;
+mod control;
+pub(crate) mod effects;
+pub(crate) mod events;
+mod format;
+mod format_table;
+pub(crate) mod generation;
+pub(crate) mod namespace;
+mod paths;
+mod reader;
+mod reading;
+pub(crate) mod rules;
+pub(crate) mod spool;
+mod status;
+mod writing;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use clock::{Moment, Monotonic};
+use control::Control;
+use effects::{Effect, Effects, Unique};
+use events::Events;
+use format::Format;
+use generation::{Generation, Processes};
+use namespace::{Creator, Namespace};
+use reader::{Reader, ReaderId};
+use rules::{FailOn, Linger, Rules};
+use spool::{Pool, Spool};
+
+pub(crate) use attributes::{Attributes, Changes, Change};
+pub(crate) use control::{Found, NAME as CONTROL_NAME};
+pub(crate) use writing::{seen_writer, unseen_writer};
+
+/// What is fixed when a mount is made.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// Which way for which files.
+    pub(crate) rules: Rules,
+    /// When a closed file is done.
+    pub(crate) linger: Linger,
+    /// Which ends of a writer fail its generation.
+    pub(crate) fail_on: FailOn,
+    /// With stream, how many bytes a writer may be ahead of the slowest reader.
+    pub(crate) window_bytes: u64,
+    /// With stream, how long a write waits at most.
+    pub(crate) patience: Duration,
+    /// Whether a file is removed once a reader has read it to its end.
+    pub(crate) consume: bool,
+    /// Who owns the root and the control directory.
+    pub(crate) owner: Creator,
+}
+
+/// A moment, and whom to ask about processes.
+#[derive(Clone, Copy)]
+pub(crate) struct Env<'a> {
+    /// When it happens.
+    pub(crate) now: Moment,
+    /// What other processes are doing.
+    pub(crate) processes: &'a dyn Processes,
+}
+
+/// A write that was taken but is not answered yet.
+#[derive(Debug)]
+struct HeldWrite {
+    unique: Unique,
+    length: u32,
+    until: Monotonic,
+}
+
+/// What is known of a regular file beyond its inode.
+#[derive(Debug)]
+struct File {
+    spool: Spool,
+    /// The present or the last one.
+    generation: Option<Generation>,
+    /// Whoever waits for this file, and whoever was told all of it and has it
+    /// open still.
+    readers: Vec<ReaderId>,
+    held_writes: VecDeque<HeldWrite>,
+    /// Handles that write through the page cache: while there are any, the
+    /// kernel knows more of the file than we do.
+    cached_writers: u32,
+    format: Option<&'static Format>,
+    /// For formats that end in zeros: one past the last byte that is not.
+    zeros_from: u64,
+    /// Whether the flusher has it in hand.
+    flushing: bool,
+    /// LSEEKs that wait for one flush: request, offset, whether for data.
+    seeks: Vec<(Unique, u64, bool)>,
+    /// What users should know, shown by `ls`.
+    warning: Option<String>,
+}
+
+impl File {
+    fn new(pool: &Pool) -> Self {
+        File {
+            spool: Spool::new(pool),
+            generation: None,
+            readers: Vec::new(),
+            held_writes: VecDeque::new(),
+            cached_writers: 0,
+            format: None,
+            zeros_from: 0,
+            flushing: false,
+            seeks: Vec::new(),
+            warning: None,
+        }
+    }
+
+    /// Whether a generation is under way.
+    fn is_active(&self) -> bool {
+        self.generation.as_ref().is_some_and(Generation::is_active)
+    }
+}
+
+/// What an open file is to us.
+#[derive(Debug)]
+enum Handle {
+    /// It may write.
+    Writer { ino: u64, cached: bool },
+    /// It reads the file as it is.
+    Plain { ino: u64 },
+    /// It reads what it has waited for.
+    Reader(ReaderId),
+    /// Text made when it was opened.
+    Text(Vec<u8>),
+    /// The event stream.
+    Events(u64),
+}
+
+/// Whom a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Alarm {
+    File(u64),
+    Reader(ReaderId),
+}
+
+/// Where a request that waits is kept.
+#[derive(Clone, Copy, Debug)]
+enum Waiting {
+    Open(ReaderId),
+    Read(ReaderId),
+    Write(u64),
+    Seek(u64),
+    Events(u64),
+}
+
+/// All state of one mount.
+pub(crate) struct Core {
+    settings: Settings,
+    pool: Pool,
+    names: Namespace,
+    files: HashMap<u64, File>,
+    handles: HashMap<u64, Handle>,
+    next_handle: u64,
+    readers: HashMap<ReaderId, Reader>,
+    next_reader: u64,
+    /// Readers by the last component of the path they follow, so that a name
+    /// that changes concerns only those who wait for it.
+    followers: HashMap<std::ffi::OsString, Vec<ReaderId>>,
+    waiting: HashMap<Unique, (Waiting, i32)>,
+    alarms: BTreeSet<(Monotonic, Alarm)>,
+    control: Control,
+    events: Events,
+    /// Threads that were sent back to look the path up again, and when: the
+    /// kernel does so once only.
+    sent_back: HashMap<i32, Monotonic>,
+}
+
+impl Core {
+    /// An empty tree.
+    pub(crate) fn new(settings: Settings, pool: Pool, now: Moment) -> Self {
+        let mut names = Namespace::new(settings.owner, now.wall);
+        let control = Control::new(&mut names);
+        Core {
+            settings,
+            pool,
+            names,
+            files: HashMap::new(),
+            handles: HashMap::new(),
+            next_handle: 1,
+            readers: HashMap::new(),
+            next_reader: 1,
+            followers: HashMap::new(),
+            waiting: HashMap::new(),
+            alarms: BTreeSet::new(),
+            control,
+            events: Events::new(now.monotonic),
+            sent_back: HashMap::new(),
+        }
+    }
+
+    /// The tree of names, to look at.
+    pub(crate) fn names(&self) -> &Namespace {
+        &self.names
+    }
+
+    /// The store of bytes, for what it has to say about space.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    fn file(&self, ino: u64) -> Result<&File, Errno> {
+        self.files.get(&ino).ok_or(Errno::NOENT)
+    }
+
+    fn file_mut(&mut self, ino: u64) -> Result<&mut File, Errno> {
+        self.files.get_mut(&ino).ok_or(Errno::NOENT)
+    }
+
+    fn add_handle(&mut self, handle: Handle) -> u64 {
+        let number = self.next_handle;
+        self.next_handle += 1;
+        self.handles.insert(number, handle);
+        number
+    }
+
+    fn wake_at(&mut self, at: Monotonic, whom: Alarm) {
+        self.alarms.insert((at, whom));
+    }
+
+    /// When `tick` must be called next.
+    pub(crate) fn next_alarm(&self) -> Option<Monotonic> {
+        self.alarms.first().map(|(at, _)| *at)
+    }
+
+    /// Does what was put off until now.
+    pub(crate) fn tick(&mut self, env: Env<'_>, effects: &mut Effects) {
+        while let Some(&(at, whom)) = self.alarms.first() {
+            if at > env.now.monotonic {
+                break;
+            }
+            self.alarms.pop_first();
+            match whom {
+                Alarm::File(ino) => self.evaluate(env, ino, effects),
+                Alarm::Reader(id) => self.progress(env, id, effects),
+            }
+        }
+    }
+
+    /// A process that wrote has ended: what it wrote may be done now.
+    pub(crate) fn process_ended(&mut self, env: Env<'_>, pid: i32, effects: &mut Effects) {
+        let concerned: Vec<u64> = self
+            .files
+            .iter()
+            .filter(|(_, file)| {
+                file.generation
+                    .as_ref()
+                    .is_some_and(|g| g.is_active() && g.writers.iter().any(|w| w.pid == pid))
+            })
+            .map(|(ino, _)| *ino)
+            .collect();
+        for ino in concerned {
+            self.evaluate(env, ino, effects);
+        }
+    }
+
+    /// The processes that write, or wrote, what is not done yet.
+    pub(crate) fn needed_writers(&self) -> HashSet<i32> {
+        self.files
+            .values()
+            .filter_map(|file| file.generation.as_ref().filter(|g| g.is_active()))
+            .flat_map(|generation| &generation.writers)
+            .map(|writer| writer.pid)
+            .collect()
+    }
+
+    /// The thread behind a request that waits.
+    pub(crate) fn waiting_thread(&self, unique: Unique) -> Option<i32> {
+        self.waiting.get(&unique).map(|(_, thread)| *thread)
+    }
+
+    /// Gives up a request that waits, because its caller has a signal to see to.
+    pub(crate) fn cancel(&mut self, env: Env<'_>, unique: Unique, effects: &mut Effects) {
+        let Some((kept, _)) = self.waiting.remove(&unique) else {
+            return;
+        };
+        effects.refuse(unique, Errno::INTR);
+        match kept {
+            Waiting::Open(id) => self.drop_reader(env, id, effects),
+            Waiting::Read(id) => {
+                if let Some(reader) = self.readers.get_mut(&id) {
+                    reader.reads.retain(|read| read.unique != unique);
+                }
+            }
+            Waiting::Write(ino) => {
+                if let Some(file) = self.files.get_mut(&ino) {
+                    // The bytes were taken: saying that it was interrupted
+                    // would have the program write them twice.
+                    if let Some(at) = file.held_writes.iter().position(|w| w.unique == unique)
+                        && let Some(write) = file.held_writes.remove(at)
+                    {
+                        effects.0.pop();
+                        effects.push(Effect::Written {
+                            unique,
+                            length: write.length,
+                        });
+                    }
+                }
+            }
+            Waiting::Seek(ino) => {
+                if let Some(file) = self.files.get_mut(&ino) {
+                    file.seeks.retain(|(waiting, _, _)| *waiting != unique);
+                }
+            }
+            Waiting::Events(id) => self.events.cancel(id, unique),
+        }
+    }
+
+    /// Answers everybody who waits with an error: the mount is going away.
+    pub(crate) fn shut_down(&mut self, effects: &mut Effects) {
+        for (unique, _) in self.waiting.drain() {
+            effects.refuse(unique, Errno::NOTCONN);
+        }
+    }
+
+    /// The kernel gives back references to an inode.
+    pub(crate) fn forget(&mut self, ino: u64, lookups: u64) {
+        if self.control.forget(ino, lookups) {
+            return;
+        }
+        self.names.forget(ino, lookups);
+        self.reap(ino);
+    }
+
+    fn unpin(&mut self, ino: u64) {
+        self.names.unpin(ino);
+        self.reap(ino);
+    }
+
+    fn reap(&mut self, ino: u64) {
+        if self.names.reap(ino) {
+            self.files.remove(&ino);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Names that come, go and move, and what that does to those who follow them.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::effects::{Effect, Effects, Transport};
+use super::events::Event;
+use super::generation::Writer;
+use super::namespace::{Creator, Kind, Rename};
+use super::reader::{Awaits, ReaderId};
+use super::{Attributes, Core, Env, File};
+
+impl Core {
+    /// Makes a file and opens it.
+    pub(crate) fn create(
+        &mut self,
+        env: Env<'_>,
+        at: (u64, &OsStr),
+        creator: Creator,
+        flags: i32,
+        writer: Writer,
+        effects: &mut Effects,
+    ) -> Result<(Attributes, u64, Transport), Errno> {
+        let ino = self.make_file(env, at, creator, effects)?;
+        let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
+        let (handle, transport) = if writes {
+            self.open_for_writing(env, ino, flags, writer, effects)?
+        } else {
+            self.names.pin(ino);
+            let handle = self.add_handle(super::Handle::Plain { ino });
+            (handle, Transport::Cached)
+        };
+        self.names.looked_up(ino);
+        Ok((self.attributes(ino)?, handle, transport))
+    }
+
+    fn make_file(
+        &mut self,
+        env: Env<'_>,
+        (parent, name): (u64, &OsStr),
+        creator: Creator,
+        effects: &mut Effects,
+    ) -> Result<u64, Errno> {
+        self.refuse_control(parent, name)?;
+        let ino = self
+            .names
+            .make(parent, name, Kind::File, creator, 0, env.now.wall)?;
+        self.files.insert(ino, File::new(&self.pool));
+        self.name_changed(env, name, effects);
+        Ok(ino)
+    }
+
+    /// Makes a file, FIFO, socket or device without opening it.
+    pub(crate) fn make_node(
+        &mut self,
+        env: Env<'_>,
+        (parent, name): (u64, &OsStr),
+        creator: Creator,
+        kind: u32,
+        rdev: u32,
+        effects: &mut Effects,
+    ) -> Result<Attributes, Errno> {
+        let ino = if kind == libc::S_IFREG || kind == 0 {
+            self.make_file(env, (parent, name), creator, effects)?
+        } else {
+            self.refuse_control(parent, name)?;
+            let kind = Kind::Special(kind);
+            self.names
+                .make(parent, name, kind, creator, rdev, env.now.wall)?
+        };
+        self.names.looked_up(ino);
+        self.attributes(ino)
+    }
+
+    /// Makes a directory.
+    pub(crate) fn make_directory(
+        &mut self,
+        env: Env<'_>,
+        (parent, name): (u64, &OsStr),
+        creator: Creator,
+        effects: &mut Effects,
+    ) -> Result<Attributes, Errno> {
+        self.refuse_control(parent, name)?;
+        let ino = self
+            .names
+            .make_directory(parent, name, creator, env.now.wall)?;
+        self.name_changed(env, name, effects);
+        self.names.looked_up(ino);
+        self.attributes(ino)
+    }
+
+    /// Makes a symbolic link.
+    pub(crate) fn make_symlink(
+        &mut self,
+        env: Env<'_>,
+        (parent, name): (u64, &OsStr),
+        creator: Creator,
+        target: &Path,
+        effects: &mut Effects,
+    ) -> Result<Attributes, Errno> {
+        self.refuse_control(parent, name)?;
+        let kind = Kind::Symlink(target.to_owned());
+        let ino = self
+            .names
+            .make(parent, name, kind, creator, 0, env.now.wall)?;
+        self.name_changed(env, name, effects);
+        self.names.looked_up(ino);
+        self.attributes(ino)
+    }
+
+    /// Where a symbolic link points.
+    pub(crate) fn read_link(&self, ino: u64) -> Result<PathBuf, Errno> {
+        match &self.names.get(ino)?.kind {
+            Kind::Symlink(target) => Ok(target.clone()),
+            _ => Err(Errno::INVAL),
+        }
+    }
+
+    /// Gives a file another name.
+    pub(crate) fn link(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        (parent, name): (u64, &OsStr),
+        effects: &mut Effects,
+    ) -> Result<Attributes, Errno> {
+        self.refuse_control(parent, name)?;
+        self.names.link(ino, parent, name, env.now.wall)?;
+        self.name_changed(env, name, effects);
+        self.names.looked_up(ino);
+        self.attributes(ino)
+    }
+
+    /// Removes a name of a file.
+    pub(crate) fn unlink(
+        &mut self,
+        env: Env<'_>,
+        (parent, name): (u64, &OsStr),
+        effects: &mut Effects,
+    ) -> Result<(), Errno> {
+        self.refuse_control(parent, name)?;
+        let ino = self.names.find(parent, name)?;
+        let path = self.display_path(ino);
+        self.names.unlink(parent, name, env.now.wall)?;
+        self.publish_as(env, &path, effects, || Event::Removed);
+        self.name_changed(env, name, effects);
+        self.reap(ino);
+        Ok(())
+    }
+
+    /// Removes an empty directory.
+    pub(crate) fn remove_directory(
+        &mut self,
+        env: Env<'_>,
+        (parent, name): (u64, &OsStr),
+        effects: &mut Effects,
+    ) -> Result<(), Errno> {
+        self.refuse_control(parent, name)?;
+        let ino = self.names.remove_directory(parent, name, env.now.wall)?;
+        self.name_changed(env, name, effects);
+        self.reap(ino);
+        Ok(())
+    }
+
+    /// Moves a name.
+    pub(crate) fn rename(
+        &mut self,
+        env: Env<'_>,
+        from: (u64, &OsStr),
+        to: (u64, &OsStr),
+        how: Rename,
+        effects: &mut Effects,
+    ) -> Result<(), Errno> {
+        self.refuse_control(from.0, from.1)?;
+        self.refuse_control(to.0, to.1)?;
+        let ino = self.names.find(from.0, from.1)?;
+        let before = self.display_path(ino);
+        let replaced = self.names.rename(from, to, how, env.now.wall)?;
+        let is_file = self.names.get(ino)?.is_file();
+        self.publish(env, ino, effects, || Event::Renamed { from: &before });
+        if is_file && how != Rename::Exchange {
+            self.name_changed(env, from.1, effects);
+            self.name_changed(env, to.1, effects);
+        } else {
+            // A directory takes every path below it along.
+            let all: Vec<ReaderId> = self.readers.keys().copied().collect();
+            for id in all {
+                self.find_again(env, id, effects);
+            }
+        }
+        if let Some(replaced) = replaced {
+            self.reap(replaced);
+        }
+        Ok(())
+    }
+
+    /// Removes a file that was read to its end.
+    pub(super) fn consume(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+        let Some(mut path) = self.names.path(ino) else {
+            return;
+        };
+        let Some(name) = path.pop() else {
+            return;
+        };
+        let Some(parent) = self.names.resolve(&path) else {
+            return;
+        };
+        if self.unlink(env, (parent, &name), effects).is_ok() {
+            effects.push(Effect::ForgetName { parent, name });
+        }
+    }
+
+    /// What stands at this name, in whatever directory, may be another now.
+    pub(super) fn name_changed(&mut self, env: Env<'_>, name: &OsStr, effects: &mut Effects) {
+        if let Some(ids) = self.followers.get(name) {
+            for id in ids.clone() {
+                self.find_again(env, id, effects);
+            }
+        }
+    }
+
+    /// A file began a new generation, which somebody may wait for by its name.
+    pub(super) fn path_changed(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+        if let Some(name) = self.names.path(ino).and_then(|mut path| path.pop()) {
+            self.name_changed(env, &name, effects);
+        }
+    }
+
+    /// What a reader waits for, if it stands at its path.
+    pub(super) fn awaited(&self, awaits: Awaits, path: &[OsString]) -> Option<u64> {
+        let ino = self.names.resolve(path)?;
+        let file = self.files.get(&ino)?;
+        if let Awaits::NextAfter(Some(last)) = awaits {
+            let number = file.generation.as_ref().map_or(0, |g| g.number);
+            if (ino, number) == last {
+                return None;
+            }
+        }
+        Some(ino)
+    }
+
+    /// A reader looks its path up again.
+    fn find_again(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
+        let Some(reader) = self.readers.get(&id) else {
+            return;
+        };
+        let (Some(path), false) = (&reader.path, reader.finished) else {
+            return;
+        };
+        let (before, position) = (reader.source, reader.position);
+        let found = self.awaited(reader.awaits, path);
+        let follows_file = matches!(reader.awaits, Awaits::File(_));
+        match found {
+            Some(ino) if before == Some(ino) => self.set_absent(id, false),
+            Some(ino) => {
+                self.set_absent(id, false);
+                if position > 0 {
+                    self.keep_prior(id);
+                }
+                self.set_source(id, Some(ino), effects);
+                if let Some(old) = before {
+                    self.release_writes(env, old, effects);
+                }
+            }
+            None if follows_file || position > 0 => self.set_absent(id, true),
+            None => self.set_source(id, None, effects),
+        }
+        self.progress(env, id, effects);
+    }
+
+    fn set_absent(&mut self, id: ReaderId, absent: bool) {
+        if let Some(reader) = self.readers.get_mut(&id) {
+            reader.absent = absent;
+        }
+    }
+
+    /// Keeps what a reader was given, to be compared with what it gets next.
+    fn keep_prior(&mut self, id: ReaderId) {
+        let Some(reader) = self.readers.get_mut(&id) else {
+            return;
+        };
+        let Some(file) = reader.source.and_then(|ino| self.files.get(&ino)) else {
+            return;
+        };
+        if reader.prior.is_some() {
+            return;
+        }
+        if file.spool.base() > 0 {
+            reader.rewritten = Some(0..reader.position);
+        } else {
+            reader.prior = Some(file.spool.snapshot(reader.position));
+        }
+    }
+}

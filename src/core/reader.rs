@@ -1,0 +1,75 @@
+//! One waiting reader: which path it follows, what it was given, what it asks.
+//!
+//! ```text
+//!  OPEN waits ──► open ──► reading ──► at the end
+//!      │                      │
+//!      └─► ENOENT             └─► rewritten (final: every read fails)
+//! ```
+//!
+//! Knows nothing of files; `reading` brings the two together. Invariant: a
+//! reader whose `prior` is set has been given bytes of another inode, and gets
+//! nothing more until the present one is seen to begin with the same.
+
+use std::ffi::OsString;
+use std::ops::Range;
+
+use super::clock::Monotonic;
+use super::effects::Unique;
+use super::spool::Spool;
+
+/// A reader's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ReaderId(pub(crate) u64);
+
+/// What a reader waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// The file it opened by its ordinary path, this inode.
+    File(u64),
+    /// Whatever comes to stand at its path.
+    Path,
+    /// A generation other than the one that was there when it came.
+    NextAfter(Option<(u64, u64)>),
+}
+
+/// A READ that cannot be answered yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PendingRead {
+    pub(crate) unique: Unique,
+    pub(crate) offset: u64,
+    pub(crate) length: u32,
+    /// Since when there has been something, though not all, to answer it with.
+    pub(crate) since: Option<Monotonic>,
+}
+
+/// One waiting reader.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) awaits: Awaits,
+    /// The process, and its name: who waits for whom is shown to users.
+    pub(crate) pid: i32,
+    pub(crate) name: String,
+    pub(crate) thread: i32,
+    /// The path it follows; none if what it opened had none any more.
+    pub(crate) path: Option<Vec<OsString>>,
+    /// The inode it reads.
+    pub(crate) source: Option<u64>,
+    /// Whether nothing stands at its path just now.
+    pub(crate) absent: bool,
+    /// Opened with `O_NONBLOCK`.
+    pub(crate) nonblocking: bool,
+    /// Its OPEN, while that waits.
+    pub(crate) open: Option<Unique>,
+    /// Its READs, while they wait.
+    pub(crate) reads: Vec<PendingRead>,
+    /// One past the highest byte it was given.
+    pub(crate) position: u64,
+    /// What it was given, if that was of another inode than `source`.
+    pub(crate) prior: Option<Spool>,
+    /// The bytes it was given that are no longer so.
+    pub(crate) rewritten: Option<Range<u64>>,
+    /// Whether it was told that it has everything.
+    pub(crate) finished: bool,
+    /// The kernel's number of whoever polls it.
+    pub(crate) poll: Option<u64>,
+}

@@ -1,0 +1,416 @@
+//! What the user asked for: ways of delivery, by glob; when a file counts as
+//! done; what counts as a failure.
+//!
+//! Knows the words and globs of options. Does not know files, formats or
+//! generations; how a path is delivered when no rule matches is decided
+//! elsewhere.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use crate::error::Error;
+
+/// How what is written to a file reaches those who wait for it.
+///
+/// ```
+/// use fifofs::Deliver;
+///
+/// let way: Deliver = "follow".parse()?;
+/// assert_eq!(way, Deliver::Follow);
+/// assert_eq!(way.to_string(), "follow");
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Deliver {
+    /// [`Follow`](Deliver::Follow) where that is safe and
+    /// [`Settled`](Deliver::Settled) where it is not, judged by how the file
+    /// is opened, its name and its first bytes.
+    #[default]
+    Auto,
+    /// Like a pipe: bytes are handed out as they are written and not kept; a
+    /// writer waits for a slow reader.
+    Stream,
+    /// Bytes are handed out as they are written and kept: whoever comes late
+    /// gets all of them.
+    Follow,
+    /// Nothing is handed out until the file is finished.
+    Settled,
+}
+
+/// A ways-and-words table for `FromStr` and `Display`, so that the two and the
+/// list in the error message agree.
+trait Words: Copy + PartialEq + Sized + 'static {
+    const WHAT: &'static str;
+    const ALL: &'static [(Self, &'static str)];
+
+    fn word(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(value, _)| *value == self)
+            .map_or("?", |(_, word)| word)
+    }
+
+    fn from_word(given: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .find(|(_, word)| *word == given)
+            .map(|(value, _)| *value)
+    }
+
+    /// `stream, follow or settled`.
+    fn list() -> String {
+        let words: Vec<_> = Self::ALL.iter().map(|(_, word)| *word).collect();
+        match words.split_last() {
+            Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+            _ => words.concat(),
+        }
+    }
+
+    fn parse_word(given: &str) -> Result<Self, Error> {
+        Self::from_word(given).ok_or_else(|| {
+            Error::usage(format!(
+                "'{given}' is no {}; give {}",
+                Self::WHAT,
+                Self::list()
+            ))
+        })
+    }
+}
+
+impl Words for Deliver {
+    const WHAT: &'static str = "way of delivery";
+    const ALL: &'static [(Self, &'static str)] = &[
+        (Deliver::Auto, "auto"),
+        (Deliver::Stream, "stream"),
+        (Deliver::Follow, "follow"),
+        (Deliver::Settled, "settled"),
+    ];
+}
+
+impl FromStr for Deliver {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::Usage`] for any word but `auto`, `stream`, `follow` and
+    /// `settled`.
+    fn from_str(given: &str) -> Result<Self, Error> {
+        Self::parse_word(given)
+    }
+}
+
+impl fmt::Display for Deliver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// When a file that nobody holds open for writing any more counts as done, in
+/// a mount.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Linger {
+    /// As soon as no process is left in any writer's process group; else
+    /// 200 ms after the last close if those who wrote have exited, 1 s if one
+    /// of them still runs.
+    #[default]
+    Auto,
+    /// When all who wrote have exited, however long that takes.
+    Exit,
+    /// This long after the last close, whatever exited.
+    After(Duration),
+}
+
+/// Which end of a writer makes its file a failed one, whose readers get an
+/// error in place of the end of the file.
+///
+/// ```
+/// use fifofs::FailOn;
+///
+/// assert_eq!("status".parse::<FailOn>()?, FailOn::Status);
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum FailOn {
+    /// Killed by a signal.
+    #[default]
+    Signal,
+    /// Killed by a signal, or exited with a status other than 0.
+    Status,
+    /// None.
+    Never,
+}
+
+impl Words for FailOn {
+    const WHAT: &'static str = "kind of failure";
+    const ALL: &'static [(Self, &'static str)] = &[
+        (FailOn::Signal, "signal"),
+        (FailOn::Status, "status"),
+        (FailOn::Never, "never"),
+    ];
+}
+
+impl FromStr for FailOn {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::Usage`] for any word but `signal`, `status` and `never`.
+    fn from_str(given: &str) -> Result<Self, Error> {
+        Self::parse_word(given)
+    }
+}
+
+impl fmt::Display for FailOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// The rules of one mount: which way files are delivered, by their path.
+///
+/// The last rule whose glob matches wins. A rule without a glob is the default
+/// for paths that none matches, wherever it stands in the order; of several,
+/// the last counts.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// In the order given.
+    globs: Vec<Rule>,
+    default: Option<Deliver>,
+}
+
+/// One rule with a glob.
+#[derive(Clone, Debug)]
+struct Rule {
+    matcher: GlobMatcher,
+    /// Whether the glob is about the path from the root of the mount, or about
+    /// the file's name at any depth.
+    whole_path: bool,
+    way: Deliver,
+    /// `GLOB=WAY`, to show why a file is delivered as it is.
+    written: String,
+}
+
+impl Rules {
+    /// No rules: everything is left to the automatic choice.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a rule behind those already there; without a glob, replaces the
+    /// default.
+    ///
+    /// In a glob, `*` and `?` stop at `/` and `**` does not. A glob without
+    /// `/` is about the file's name at any depth; one with `/` is about the
+    /// whole path from the root of the mount, with or without a leading `/`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if the glob is empty or malformed.
+    pub fn push(&mut self, glob: Option<&str>, way: Deliver) -> Result<(), Error> {
+        let Some(glob) = glob else {
+            self.default = Some(way);
+            return Ok(());
+        };
+        let pattern = glob.strip_prefix('/').unwrap_or(glob);
+        if pattern.is_empty() {
+            return Err(Error::usage(format!(
+                "the rule '{glob}={way}' has no glob; give '*.log={way}', or '{way}' for every file"
+            )));
+        }
+        let matcher = GlobBuilder::new(pattern)
+            .literal_separator(true)
+            .build()
+            .map_err(|error| {
+                Error::usage(format!(
+                    "'{glob}' in the rule '{glob}={way}' is no glob: {}; give one such as '*.log' \
+                     or 'logs/**', with a \\ before a character that stands for itself",
+                    error.kind()
+                ))
+            })?
+            .compile_matcher();
+        self.globs.push(Rule {
+            matcher,
+            whole_path: glob.contains('/'),
+            way,
+            written: format!("{glob}={way}"),
+        });
+        Ok(())
+    }
+
+    /// Adds the rule that `text` says: `GLOB=WAY`, or `WAY` for the default.
+    /// The glob may itself contain `=`: the last one counts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if the way is unknown, or the glob is empty or
+    /// malformed.
+    pub fn parse(&mut self, text: &str) -> Result<(), Error> {
+        let (glob, word) = match text.rsplit_once('=') {
+            Some((glob, word)) => (Some(glob), word),
+            None => (None, text),
+        };
+        let way = Deliver::from_word(word).ok_or_else(|| {
+            Error::usage(format!(
+                "'{word}' in the rule '{text}' is no {}; give WAY or GLOB=WAY, where WAY is {}",
+                Deliver::WHAT,
+                Deliver::list()
+            ))
+        })?;
+        self.push(glob, way)
+    }
+
+    /// The way asked for `path`, relative to the root of the mount, and the
+    /// rule that asks for it, as it was written. `None` if none does. A rule
+    /// may ask for [`Deliver::Auto`] where another default stands.
+    pub(crate) fn choose(&self, path: &Path) -> Option<(Deliver, String)> {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        let matches = |rule: &&Rule| match path.file_name() {
+            _ if rule.whole_path => rule.matcher.is_match(path),
+            Some(name) => rule.matcher.is_match(name),
+            None => false,
+        };
+        match self.globs.iter().rev().find(matches) {
+            Some(rule) => Some((rule.way, rule.written.clone())),
+            None => self.default.map(|way| (way, way.to_string())),
+        }
+    }
+
+    /// Whether every path is settled, known before there is any: what lets
+    /// opens take the faster transport.
+    pub(crate) fn everything_settled(&self) -> bool {
+        self.default == Some(Deliver::Settled)
+            && self.globs.iter().all(|rule| rule.way == Deliver::Settled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(texts: &[&str]) -> Rules {
+        let mut rules = Rules::new();
+        for text in texts {
+            rules.parse(text).unwrap();
+        }
+        rules
+    }
+
+    fn way(rules: &Rules, path: &str) -> Option<Deliver> {
+        rules.choose(Path::new(path)).map(|(way, _)| way)
+    }
+
+    #[test]
+    fn the_last_rule_that_matches_wins() {
+        let rules = rules(&["*.log=stream", "a.*=settled"]);
+        assert_eq!(way(&rules, "b.log"), Some(Deliver::Stream));
+        assert_eq!(way(&rules, "a.log"), Some(Deliver::Settled));
+        assert_eq!(way(&rules, "b.txt"), None);
+    }
+
+    #[test]
+    fn a_rule_without_a_glob_is_for_what_no_glob_matches_wherever_it_stands() {
+        for texts in [["*.log=stream", "follow"], ["follow", "*.log=stream"]] {
+            let rules = rules(&texts);
+            assert_eq!(way(&rules, "x.log"), Some(Deliver::Stream));
+            assert_eq!(
+                rules.choose(Path::new("x")),
+                Some((Deliver::Follow, "follow".to_owned()))
+            );
+        }
+        assert_eq!(
+            way(&rules(&["follow", "stream"]), "x"),
+            Some(Deliver::Stream)
+        );
+        assert_eq!(
+            way(&rules(&["settled", "*.c=auto"]), "x.c"),
+            Some(Deliver::Auto)
+        );
+    }
+
+    #[test]
+    fn a_glob_without_a_slash_is_about_the_name_and_one_with_about_the_path() {
+        let names = rules(&["*.log=stream"]);
+        assert_eq!(way(&names, "deep/down/x.log"), Some(Deliver::Stream));
+        for texts in [["logs/*=stream"], ["/logs/*=stream"]] {
+            let paths = rules(&texts);
+            assert_eq!(way(&paths, "logs/x"), Some(Deliver::Stream));
+            assert_eq!(way(&paths, "/logs/x"), Some(Deliver::Stream));
+            assert_eq!(way(&paths, "logs/deep/x"), None);
+            assert_eq!(way(&paths, "old/logs/x"), None);
+        }
+        assert_eq!(
+            way(&rules(&["logs/**=stream"]), "logs/a/b"),
+            Some(Deliver::Stream)
+        );
+        assert_eq!(way(&rules(&["/x=stream"]), "x"), Some(Deliver::Stream));
+        assert_eq!(way(&rules(&["/x=stream"]), "a/x"), None);
+        assert_eq!(way(&rules(&["*=stream"]), ""), None);
+    }
+
+    #[test]
+    fn a_glob_may_contain_an_equals_sign_and_the_reason_is_the_rule_as_written() {
+        let rules = rules(&["/a=b/*=follow"]);
+        assert_eq!(
+            rules.choose(Path::new("a=b/x")),
+            Some((Deliver::Follow, "/a=b/*=follow".to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_rule_that_makes_no_sense_is_refused_with_what_would() {
+        for (text, parts) in [
+            (
+                "fallow",
+                &["'fallow'", "auto, stream, follow or settled", "GLOB=WAY"][..],
+            ),
+            (
+                "*.log=pipe",
+                &["'pipe'", "'*.log=pipe'", "auto, stream, follow or settled"],
+            ),
+            ("=stream", &["'=stream'", "no glob", "*.log=stream"]),
+            ("/=stream", &["'/=stream'", "no glob"]),
+            (
+                "[a=stream",
+                &["'[a'", "is no glob", "unclosed character class"],
+            ),
+            ("", &["''", "auto, stream, follow or settled"]),
+        ] {
+            let error = Rules::new().parse(text).unwrap_err();
+            assert!(matches!(error, Error::Usage { .. }));
+            for part in parts {
+                assert!(error.to_string().contains(part), "{text:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn everything_is_settled_only_if_no_rule_says_otherwise() {
+        assert!(!Rules::new().everything_settled());
+        assert!(rules(&["settled"]).everything_settled());
+        assert!(rules(&["settled", "*.a=settled"]).everything_settled());
+        assert!(!rules(&["settled", "*.a=follow"]).everything_settled());
+        assert!(!rules(&["*=settled"]).everything_settled());
+    }
+
+    #[test]
+    fn words_are_read_as_they_are_shown() {
+        for (way, word) in Deliver::ALL {
+            assert_eq!(word.parse::<Deliver>().unwrap(), *way);
+            assert_eq!(way.to_string(), *word);
+        }
+        for (kind, word) in FailOn::ALL {
+            assert_eq!(word.parse::<FailOn>().unwrap(), *kind);
+            assert_eq!(kind.to_string(), *word);
+        }
+        let error = "sometimes".parse::<FailOn>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "'sometimes' is no kind of failure; give signal, status or never"
+        );
+    }
+}

@@ -1,0 +1,520 @@
+//! What all spools of a mount share: memory for chunks, places on disk, and the limits on both.
+//!
+//! Knows buffers, spill files and three counts; knows nothing about files or offsets in them.
+//!
+//! - `used`: capacity of the chunk buffers in use, by spools and by reads handed out. Idle buffers
+//!   waiting to be used again are not in it, but `used` + idle never exceeds the memory limit
+//!   because of an idle one.
+//! - `spilled`: bytes in places on disk.
+//! - `charged`: whole pages that files hold (written or reserved), in memory or on disk. This is
+//!   what the maximum size bounds and what statfs shows, so that neither depends on how chunks
+//!   are rounded or shared.
+//!
+//! Buffers and places give themselves back when dropped, which readers do on their own threads;
+//! hence the two mutexes here (idle buffers, free places). Both are leaves of the lock order: they
+//! are held for a push or a pop, and nothing is locked, written or waited for meanwhile.
+
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+/// Bytes in a chunk: the unit of recycling, copying on write and spilling. A request carries at
+/// most 1 MiB, so it touches four or five chunks and the work per chunk does not show; and the
+/// copy that a write to a shared chunk costs stays near 20 µs.
+pub(crate) const CHUNK_BYTES: usize = 256 << 10;
+
+/// Idle buffers kept for reuse, at most: several dozen requests' worth, and little beside the
+/// gigabyte that a mount may keep by default.
+const IDLE_BYTES_MAX: u64 = 64 << 20;
+
+/// The smallest buffer: below this the bookkeeping around it costs more than the bytes.
+const BUFFER_BYTES_MIN: usize = 512;
+
+/// Bounds on what all files of a pool may hold together.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of chunk buffers in memory; past it chunks go to disk.
+    pub(crate) memory: u64,
+    /// Bytes in memory and on disk; past it writes get ENOSPC. `None`: `memory` and 95 % of what
+    /// is free in the spill directory, measured when first needed and again when exceeded.
+    pub(crate) max_size: Option<u64>,
+    /// Where unlinked spill files are made.
+    pub(crate) spill_directory: PathBuf,
+}
+
+/// The memory and disk that the spools of one mount share. A clone is another handle on the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    limits: Limits,
+    used: AtomicU64,
+    spilled: AtomicU64,
+    charged: AtomicU64,
+    /// The measured maximum size, if `limits` names none. Written seldom, and any value that was
+    /// measured will do, so it needs no lock. 0: not measured yet.
+    measured: AtomicU64,
+    /// Full-size buffers to be used again. Leaf lock.
+    idle: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Pool {
+    /// A pool in which nothing is held yet. Touches no disk.
+    pub(crate) fn new(limits: Limits) -> Pool {
+        Pool(Arc::new(Shared {
+            limits,
+            used: AtomicU64::new(0),
+            spilled: AtomicU64::new(0),
+            charged: AtomicU64::new(0),
+            measured: AtomicU64::new(0),
+            idle: Mutex::new(Vec::new()),
+        }))
+    }
+
+    /// Bytes of chunk buffers in use.
+    pub(crate) fn memory_used(&self) -> u64 {
+        self.0.used.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of content on disk.
+    pub(crate) fn spilled(&self) -> u64 {
+        self.0.spilled.load(Ordering::Relaxed)
+    }
+
+    /// The bytes that all files may hold together.
+    pub(crate) fn max_size(&self) -> u64 {
+        match (
+            self.0.limits.max_size,
+            self.0.measured.load(Ordering::Relaxed),
+        ) {
+            (Some(bytes), _) => bytes,
+            (None, 0) => self.measure(),
+            (None, bytes) => bytes,
+        }
+    }
+
+    /// The bytes that may still be written before ENOSPC.
+    pub(crate) fn available(&self) -> u64 {
+        self.max_size()
+            .saturating_sub(self.0.charged.load(Ordering::Relaxed))
+    }
+
+    /// Works the maximum size out anew from what is free on disk now. A directory that cannot be
+    /// asked cannot be spilled to either, so it counts as full.
+    fn measure(&self) -> u64 {
+        let free = rustix::fs::statvfs(&self.0.limits.spill_directory)
+            .map_or(0, |status| status.f_bavail.saturating_mul(status.f_frsize));
+        let bytes = self
+            .0
+            .limits
+            .memory
+            .saturating_add(self.spilled())
+            .saturating_add(free / 20 * 19)
+            .max(1);
+        self.0.measured.store(bytes, Ordering::Relaxed);
+        bytes
+    }
+
+    /// Counts `bytes` more as held by files.
+    ///
+    /// # Errors
+    /// ENOSPC if that would pass the maximum size; then nothing is counted.
+    pub(super) fn charge(&self, bytes: u64) -> Result<(), Errno> {
+        let fits = |max: u64| add_within(&self.0.charged, bytes, max);
+        let measured = self.0.limits.max_size.is_none();
+        if bytes == 0 || fits(self.max_size()) || (measured && fits(self.measure())) {
+            Ok(())
+        } else {
+            Err(Errno::NOSPC)
+        }
+    }
+
+    /// Counts `bytes` more whatever the limit: for content that exists already.
+    pub(super) fn charge_anyway(&self, bytes: u64) {
+        self.0.charged.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts `bytes` fewer.
+    pub(super) fn uncharge(&self, bytes: u64) {
+        self.0.charged.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// An empty buffer that takes at least `bytes` (at most a chunk), or `None` if the memory
+    /// limit does not allow it. Sizes are powers of two, so that a buffer that grows is copied a
+    /// constant number of times per byte.
+    pub(super) fn try_take(&self, bytes: usize) -> Option<Buffer> {
+        let capacity = capacity_for(bytes);
+        let memory = self.0.limits.memory;
+        add_within(&self.0.used, capacity as u64, memory).then(|| self.counted(capacity))
+    }
+
+    /// As [`Pool::try_take`], whatever the limit: for small things that must not fail.
+    pub(super) fn take(&self, bytes: usize) -> Buffer {
+        let capacity = capacity_for(bytes);
+        self.0.used.fetch_add(capacity as u64, Ordering::Relaxed);
+        self.counted(capacity)
+    }
+
+    /// A buffer whose capacity is in `used` already.
+    fn counted(&self, capacity: usize) -> Buffer {
+        let recycled = if capacity == CHUNK_BYTES {
+            self.idle().pop()
+        } else {
+            None
+        };
+        let bytes = recycled.unwrap_or_else(|| {
+            self.trim_idle();
+            Vec::with_capacity(capacity)
+        });
+        Buffer {
+            bytes,
+            capacity,
+            pool: self.clone(),
+        }
+    }
+
+    /// Gives an idle buffer back to the system if memory in use has grown into its share.
+    fn trim_idle(&self) {
+        let mut idle = self.idle();
+        if !idle.is_empty() && !self.idle_fits(idle.len()) {
+            let surplus = idle.pop();
+            drop(idle);
+            drop(surplus);
+        }
+    }
+
+    /// Whether `count` idle buffers may be kept beside those in use.
+    fn idle_fits(&self, count: usize) -> bool {
+        let memory = self.0.limits.memory;
+        let bytes = (count * CHUNK_BYTES) as u64;
+        bytes <= IDLE_BYTES_MAX.min(memory / 4)
+            && self.memory_used().saturating_add(bytes) <= memory
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds `bytes` to `counter` unless the sum would pass `max`; says whether it did.
+fn add_within(counter: &AtomicU64, bytes: u64, max: u64) -> bool {
+    let sum = |now: u64| now.checked_add(bytes).filter(|&sum| sum <= max);
+    counter
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum)
+        .is_ok()
+}
+
+/// The capacity of the buffer to take for `bytes`.
+fn capacity_for(bytes: usize) -> usize {
+    bytes
+        .next_power_of_two()
+        .clamp(BUFFER_BYTES_MIN, CHUNK_BYTES)
+}
+
+/// Bytes of one chunk in memory. Never grows past its capacity, by which it is counted.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    capacity: usize,
+    pool: Pool,
+}
+
+impl Buffer {
+    /// The most bytes it takes.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The bytes in it.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Forgets the bytes from `length` on.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+
+    /// Puts `data` at `start`, with zeros before it where there was nothing. The caller has seen
+    /// to it that this is within the capacity. Bytes that are appended are written once, with no
+    /// zeroing first.
+    pub(super) fn put(&mut self, start: usize, data: &[u8]) {
+        debug_assert!(start + data.len() <= self.capacity);
+        put(&mut self.bytes, start, data);
+    }
+
+    /// Lengthens it to `length`, for `fill` to set the new bytes; undone if that fails.
+    pub(super) fn extend_with(
+        &mut self,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let old = self.bytes.len();
+        self.bytes.resize(length, 0);
+        fill(&mut self.bytes[old..]).inspect_err(|_| self.bytes.truncate(old))
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.pool
+            .0
+            .used
+            .fetch_sub(self.capacity as u64, Ordering::Relaxed);
+        if self.capacity == CHUNK_BYTES {
+            let mut bytes = std::mem::take(&mut self.bytes);
+            bytes.clear();
+            let mut idle = self.pool.idle();
+            if self.pool.idle_fits(idle.len() + 1) {
+                idle.push(bytes);
+            }
+        }
+    }
+}
+
+/// Puts `data` at `start` of `bytes`, with zeros before it where there was nothing.
+pub(super) fn put(bytes: &mut Vec<u8>, start: usize, data: &[u8]) {
+    if bytes.len() < start {
+        bytes.resize(start, 0);
+    }
+    let (over, beyond) = data.split_at(data.len().min(bytes.len() - start));
+    bytes[start..start + over.len()].copy_from_slice(over);
+    bytes.extend_from_slice(beyond);
+}
+
+/// The unlinked file that one spool's chunks spill to, shared with its snapshots. Divided into
+/// places of one chunk each, taken in any order: positions say nothing about file offsets.
+#[derive(Debug)]
+struct SpillFile {
+    file: File,
+    pool: Pool,
+    /// Spools that may still read it. With none left, closing the file frees everything at once,
+    /// and freeing place by place (a system call each) would be for nothing.
+    owners: AtomicUsize,
+    /// Leaf lock.
+    places: Mutex<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    /// Positions given back.
+    free: Vec<u64>,
+    /// Where the file was never used.
+    end: u64,
+}
+
+/// A spool's hold on its spill file. The file is closed when no spool and no place holds it.
+#[derive(Debug)]
+pub(super) struct Spill(Arc<SpillFile>);
+
+impl Spill {
+    /// Makes the spill file of one spool.
+    ///
+    /// # Errors
+    /// ENOSPC, whatever the reason: to the program that writes, what cannot be put on disk is a
+    /// full disk, and the ENOENT of a missing spill directory would only mislead it. The log has
+    /// the reason.
+    pub(super) fn new(pool: &Pool) -> Result<Spill, Errno> {
+        let directory = &pool.0.limits.spill_directory;
+        let file = unlinked_file(directory).map_err(|error| {
+            log::warn!(
+                "cannot make a spill file in {}: {error}",
+                directory.display()
+            );
+            Errno::NOSPC
+        })?;
+        Ok(Spill(Arc::new(SpillFile {
+            file,
+            pool: pool.clone(),
+            owners: AtomicUsize::new(1),
+            places: Mutex::default(),
+        })))
+    }
+
+    /// Writes one chunk's bytes to a place that nobody refers to yet.
+    pub(super) fn store(&self, bytes: &[u8]) -> Result<Place, Errno> {
+        let position = {
+            let mut places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
+            places.free.pop().unwrap_or_else(|| {
+                places.end += CHUNK_BYTES as u64;
+                places.end - CHUNK_BYTES as u64
+            })
+        };
+        let mut place = Place {
+            spill: self.0.clone(),
+            position,
+            length: 0,
+        };
+        place.append(0, bytes)?;
+        Ok(place)
+    }
+}
+
+impl Clone for Spill {
+    fn clone(&self) -> Spill {
+        self.0.owners.fetch_add(1, Ordering::Relaxed);
+        Spill(self.0.clone())
+    }
+}
+
+impl Drop for Spill {
+    fn drop(&mut self) {
+        self.0.owners.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One chunk's bytes on disk, freed on drop.
+#[derive(Debug)]
+pub(super) struct Place {
+    spill: Arc<SpillFile>,
+    position: u64,
+    /// Bytes of it that were written, by which it is counted.
+    length: usize,
+}
+
+impl Place {
+    /// Writes `bytes` at `start`. Only for bytes that nobody refers to yet: past what any slot
+    /// counts as content. That is why a failure needs no undoing.
+    pub(super) fn append(&mut self, start: usize, bytes: &[u8]) -> Result<(), Errno> {
+        self.spill
+            .file
+            .write_all_at(bytes, self.position + start as u64)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let more = (start + bytes.len()).saturating_sub(self.length);
+        self.spill
+            .pool
+            .0
+            .spilled
+            .fetch_add(more as u64, Ordering::Relaxed);
+        self.length += more;
+        Ok(())
+    }
+
+    /// Reads the bytes from `start` on, as many as `out` takes.
+    pub(super) fn read(&self, start: usize, out: &mut [u8]) -> io::Result<()> {
+        self.spill
+            .file
+            .read_exact_at(out, self.position + start as u64)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.spill
+            .pool
+            .0
+            .spilled
+            .fetch_sub(self.length as u64, Ordering::Relaxed);
+        if self.spill.owners.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        // A filesystem that cannot punch keeps the blocks until the place is used again.
+        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let _ = rustix::fs::fallocate(&self.spill.file, mode, self.position, CHUNK_BYTES as u64);
+        let mut places = self
+            .spill
+            .places
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        places.free.push(self.position);
+    }
+}
+
+/// Opens a file in `directory` that has no name, readable and writable by this user alone.
+fn unlinked_file(directory: &Path) -> Result<File, Errno> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(descriptor) => Ok(File::from(descriptor)),
+        // EISDIR is what a kernel says that does not know the flag, EINVAL some network filesystems.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => named_then_unlinked(directory),
+        Err(error) => Err(error),
+    }
+}
+
+/// As [`unlinked_file`], for filesystems without O_TMPFILE. O_EXCL refuses a name, or a link,
+/// that somebody else put there first.
+fn named_then_unlinked(directory: &Path) -> Result<File, Errno> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    for attempt in 0..100 {
+        // The standard library's hash seed is the randomness at hand.
+        let random = RandomState::new().hash_one(attempt);
+        let path = directory.join(format!(".fifofs-spill-{random:016x}"));
+        match rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(descriptor) => {
+                rustix::fs::unlink(&path)?;
+                return Ok(File::from(descriptor));
+            }
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Errno::EXIST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CHUNK_BYTES, Limits, Pool, named_then_unlinked, put, unlinked_file};
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
+    fn pool(memory: usize) -> Pool {
+        let spill_directory = std::env::temp_dir();
+        Pool::new(Limits {
+            memory: memory as u64,
+            max_size: None,
+            spill_directory,
+        })
+    }
+
+    #[test]
+    fn a_freed_full_buffer_is_used_again_and_not_counted_meanwhile() {
+        let pool = pool(8 * CHUNK_BYTES);
+        let mut buffer = pool.try_take(CHUNK_BYTES).expect("within the limit");
+        buffer.put(0, b"old");
+        let address = buffer.bytes().as_ptr();
+        drop(buffer);
+        assert_eq!(pool.memory_used(), 0);
+        let again = pool.try_take(CHUNK_BYTES).expect("within the limit");
+        assert_eq!((again.bytes(), again.bytes().as_ptr()), (&b""[..], address));
+    }
+
+    #[test]
+    fn the_limit_is_kept_and_idle_buffers_yield_to_it() {
+        let pool = pool(4 * CHUNK_BYTES);
+        let all: Vec<_> = (0..4).map(|_| pool.try_take(CHUNK_BYTES)).collect();
+        assert!(all.iter().all(Option::is_some) && pool.try_take(1).is_none());
+        drop(all);
+        assert_eq!(pool.idle().len(), 1, "a quarter of the memory may idle");
+        let small: Vec<_> = (0..7).map(|_| pool.try_take(CHUNK_BYTES / 2)).collect();
+        assert!(small.iter().all(Option::is_some));
+        assert_eq!(pool.idle().len(), 0);
+    }
+
+    #[test]
+    fn spill_files_have_no_name_and_are_private() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for make in [unlinked_file, named_then_unlinked] {
+            let file = make(directory.path()).expect("a spill file");
+            file.write_all_at(b"x", 5).expect("writable");
+            let status = file.metadata().expect("fstat");
+            assert_eq!((status.nlink(), status.mode() & 0o7777), (0, 0o600));
+            assert_eq!(directory.path().read_dir().expect("readable").count(), 0);
+        }
+    }
+
+    #[test]
+    fn put_fills_the_gap_before_it_with_zeros() {
+        let mut bytes = b"ab".to_vec();
+        put(&mut bytes, 4, b"ef");
+        put(&mut bytes, 1, b"B");
+        put(&mut bytes, 5, b"FG");
+        assert_eq!(bytes, b"aB\0\0eFG");
+    }
+}

@@ -1,0 +1,132 @@
+//! The one error type of the crate.
+//!
+//! Every error knows what was attempted, on which path, why it failed, and,
+//! where there is one, what to do about it. It is printed once, by `main`.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// The result of every fallible operation of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, on which path, and what to do about it.
+///
+/// ```
+/// use fifofs::Error;
+///
+/// let error = Error::io("mount", "/tmp/cap", std::io::Error::from_raw_os_error(20))
+///     .with_remedy("give a directory");
+/// assert_eq!(
+///     error.to_string(),
+///     "cannot mount /tmp/cap: Not a directory (os error 20); give a directory",
+/// );
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system, or fifofs in its name, refused an operation.
+    Io {
+        /// What was attempted, as a verb phrase: `mount`, `open`.
+        operation: String,
+        /// The path it was attempted on.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+        /// What to do about it, where that is known.
+        remedy: Option<String>,
+    },
+    /// The program rewrote bytes that the reader was already given, so that
+    /// what it has is not what the file holds.
+    Rewritten {
+        /// The file.
+        path: PathBuf,
+        /// The bytes that differ, where they are known.
+        range: Option<Range<u64>>,
+    },
+    /// An option or argument does not make sense.
+    Usage {
+        /// What is wrong with it, and what would be right.
+        message: String,
+    },
+}
+
+impl Error {
+    /// An operation on `path` that failed with `source`.
+    pub fn io(operation: impl Into<String>, path: impl AsRef<Path>, source: io::Error) -> Self {
+        Error::Io {
+            operation: operation.into(),
+            path: path.as_ref().to_owned(),
+            source,
+            remedy: None,
+        }
+    }
+
+    /// An option or argument that does not make sense.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Error::Usage {
+            message: message.into(),
+        }
+    }
+
+    /// The same error, with advice on what to do about it.
+    #[must_use]
+    pub fn with_remedy(mut self, advice: impl Into<String>) -> Self {
+        if let Error::Io { remedy, .. } = &mut self {
+            *remedy = Some(advice.into());
+        }
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io {
+                operation,
+                path,
+                source,
+                remedy,
+            } => {
+                write!(f, "cannot {operation} {}: {source}", path.display())?;
+                match remedy {
+                    Some(remedy) => write!(f, "; {remedy}"),
+                    None => Ok(()),
+                }
+            }
+            Error::Rewritten { path, range } => {
+                write!(f, "{}: the program rewrote ", path.display())?;
+                match range {
+                    Some(range) => write!(f, "bytes {} to {}", range.start, range.end)?,
+                    None => write!(f, "bytes")?,
+                }
+                write!(
+                    f,
+                    " after they had been delivered; --deliver settled waits for the finished file"
+                )
+            }
+            Error::Usage { message } => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } => Some(source),
+            Error::Rewritten { .. } | Error::Usage { .. } => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match &error {
+            Error::Io { source, .. } => source.kind(),
+            Error::Rewritten { .. } => io::ErrorKind::StaleNetworkFileHandle,
+            Error::Usage { .. } => io::ErrorKind::InvalidInput,
+        };
+        io::Error::new(kind, error)
+    }
+}

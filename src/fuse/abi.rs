@@ -1,0 +1,123 @@
+//! The few messages of the FUSE protocol that are handled without fuser: those
+//! that may have to wait, and those that must be fast.
+//!
+//! Layouts as in `include/uapi/linux/fuse.h` of Linux, protocol 7.40. All
+//! fields are in the byte order of the machine.
+
+/// The header of every request: 40 bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    pub(crate) opcode: u32,
+    pub(crate) unique: u64,
+    pub(crate) nodeid: u64,
+    pub(crate) pid: u32,
+}
+
+/// How long a request's header is.
+pub(crate) const HEADER_BYTES: usize = 40;
+
+/// Operations, by their numbers in the protocol.
+pub(crate) mod opcode {
+    pub(crate) const FORGET: u32 = 2;
+    pub(crate) const OPEN: u32 = 14;
+    pub(crate) const READ: u32 = 15;
+    pub(crate) const WRITE: u32 = 16;
+    pub(crate) const RELEASE: u32 = 18;
+    pub(crate) const FLUSH: u32 = 25;
+    pub(crate) const INTERRUPT: u32 = 36;
+    pub(crate) const DESTROY: u32 = 38;
+    pub(crate) const POLL: u32 = 40;
+    pub(crate) const BATCH_FORGET: u32 = 42;
+    pub(crate) const LSEEK: u32 = 46;
+}
+
+/// A reply to OPEN: reads and writes bypass the page cache.
+pub(crate) const FOPEN_DIRECT_IO: u32 = 1 << 0;
+/// A reply to OPEN: what is in the page cache is right.
+pub(crate) const FOPEN_KEEP_CACHE: u32 = 1 << 1;
+/// A WRITE: it comes from the page cache, not from a `write(2)` of the caller.
+pub(crate) const WRITE_CACHE: u32 = 1 << 0;
+/// A POLL: whoever polls wants to be woken.
+pub(crate) const POLL_SCHEDULE_NOTIFY: u32 = 1 << 0;
+
+/// A notification: somebody who polls should ask again.
+pub(crate) const NOTIFY_POLL: i32 = 1;
+/// A notification: attributes or pages of an inode are out of date.
+pub(crate) const NOTIFY_INVAL_INODE: i32 = 2;
+/// A notification: a name is out of date.
+pub(crate) const NOTIFY_INVAL_ENTRY: i32 = 3;
+
+/// The body of a request, read field by field. A field that is missing reads as
+/// zero: the kernel sends whole messages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Body<'a>(pub(crate) &'a [u8]);
+
+impl Body<'_> {
+    /// The 32 bits at a byte offset.
+    pub(crate) fn u32(self, at: usize) -> u32 {
+        self.0
+            .get(at..at + 4)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, u32::from_ne_bytes)
+    }
+
+    /// The 64 bits at a byte offset.
+    pub(crate) fn u64(self, at: usize) -> u64 {
+        self.0
+            .get(at..at + 8)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, u64::from_ne_bytes)
+    }
+}
+
+/// A request, taken apart; nothing if it is too short to be one.
+pub(crate) fn parse(message: &[u8]) -> Option<(Header, &[u8])> {
+    if message.len() < HEADER_BYTES {
+        return None;
+    }
+    let fields = Body(message);
+    let header = Header {
+        opcode: fields.u32(4),
+        unique: fields.u64(8),
+        nodeid: fields.u64(16),
+        pid: fields.u32(32),
+    };
+    Some((header, &message[HEADER_BYTES..]))
+}
+
+/// The header of a reply (`error` 0 or a negated errno) or of a notification
+/// (`unique` 0, `error` its code), followed by `body` bytes.
+pub(crate) fn reply_header(unique: u64, error: i32, body: usize) -> [u8; 16] {
+    let mut header = [0; 16];
+    header[..4].copy_from_slice(&(16 + body as u32).to_ne_bytes());
+    header[4..8].copy_from_slice(&error.to_ne_bytes());
+    header[8..].copy_from_slice(&unique.to_ne_bytes());
+    header
+}
+
+/// A body of one 32-bit field and 32 bits of padding: the reply to WRITE and to
+/// POLL.
+pub(crate) fn padded(field: u32) -> [u8; 8] {
+    let mut body = [0; 8];
+    body[..4].copy_from_slice(&field.to_ne_bytes());
+    body
+}
+
+/// The body of a reply to OPEN.
+pub(crate) fn open_reply(handle: u64, flags: u32) -> [u8; 16] {
+    let mut body = [0; 16];
+    body[..8].copy_from_slice(&handle.to_ne_bytes());
+    body[8..12].copy_from_slice(&flags.to_ne_bytes());
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_is_cut_off_is_none() {
+        assert!(parse(&[0; HEADER_BYTES - 1]).is_none());
+        assert_eq!(Body(&[1, 2]).u32(0), 0);
+    }
+}

@@ -1,0 +1,530 @@
+//! fuser's callbacks: each converts, calls the core, converts back.
+//!
+//! Only what is answered at once comes here; see `device` for the rest.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType,
+    Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+};
+
+use super::device::{MAX_WRITE_BYTES, open_flags};
+use crate::core::effects::Effects;
+use crate::core::namespace::{Creator, NAME_MAX, Rename};
+use crate::core::{Attributes, Change, Changes, Core, Env};
+use crate::router::Router;
+
+/// How long the kernel remembers names and attributes. It tells us of every
+/// change it makes, and we tell it of every change of our own, so this is as
+/// good as for ever; with write-back a short time would cost a question at every
+/// write.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// How many requests the kernel may have under way in the background: pages
+/// being written back, above all.
+const MAX_BACKGROUND: u16 = 64;
+
+/// What `st_blksize` says of a file: the largest request. `cp`, `cat` and Python
+/// take it as the size of their writes.
+const FILE_BLOCK_BYTES: u32 = MAX_WRITE_BYTES;
+/// And of everything else.
+const OTHER_BLOCK_BYTES: u32 = 4096;
+
+/// The unit in which `statfs` counts.
+const STATFS_BLOCK_BYTES: u32 = 4096;
+/// As many more files as `statfs` says can be made: memory is the limit.
+const STATFS_FREE_FILES: u64 = 1 << 32;
+
+/// fuser's view of a mount.
+pub(crate) struct Adapter {
+    pub(crate) router: Arc<Router>,
+    pub(crate) flusher_pid: i32,
+}
+
+impl Adapter {
+    fn run<R>(
+        &self,
+        act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> Result<R, rustix::io::Errno>,
+    ) -> Result<R, Errno> {
+        self.router
+            .run(act)
+            .map_err(|errno| Errno::from_i32(errno.raw_os_error()))
+    }
+
+    fn is_flusher(&self, request: &Request) -> bool {
+        request.pid() as i32 == self.flusher_pid
+    }
+}
+
+fn creator(request: &Request, mode: u32) -> Creator {
+    Creator {
+        uid: request.uid(),
+        gid: request.gid(),
+        mode: mode & 0o7777,
+    }
+}
+
+fn file_type(mode: u32) -> FileType {
+    match mode & libc::S_IFMT {
+        libc::S_IFDIR => FileType::Directory,
+        libc::S_IFLNK => FileType::Symlink,
+        libc::S_IFIFO => FileType::NamedPipe,
+        libc::S_IFSOCK => FileType::Socket,
+        libc::S_IFCHR => FileType::CharDevice,
+        libc::S_IFBLK => FileType::BlockDevice,
+        _ => FileType::RegularFile,
+    }
+}
+
+fn file_attr(attributes: &Attributes) -> FileAttr {
+    let kind = file_type(attributes.mode);
+    FileAttr {
+        ino: INodeNo(attributes.ino),
+        size: attributes.size,
+        blocks: attributes.blocks,
+        atime: attributes.atime.into(),
+        mtime: attributes.mtime.into(),
+        ctime: attributes.ctime.into(),
+        crtime: SystemTime::UNIX_EPOCH,
+        kind,
+        perm: (attributes.mode & 0o7777) as u16,
+        nlink: attributes.nlink,
+        uid: attributes.uid,
+        gid: attributes.gid,
+        rdev: attributes.rdev,
+        blksize: if kind == FileType::RegularFile {
+            FILE_BLOCK_BYTES
+        } else {
+            OTHER_BLOCK_BYTES
+        },
+        flags: 0,
+    }
+}
+
+fn answer_entry(result: Result<Attributes, Errno>, reply: ReplyEntry) {
+    match result {
+        // Numbers are never used again, so one generation is enough.
+        Ok(attributes) => reply.entry(&REMEMBERED, &file_attr(&attributes), Generation(0)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn answer_empty(result: Result<(), Errno>, reply: ReplyEmpty) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn answer_xattr(result: Result<Vec<u8>, Errno>, size: u32, reply: ReplyXattr) {
+    match result {
+        Ok(value) if size == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
+        Ok(value) => reply.data(&value),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn change(time: TimeOrNow) -> Change {
+    match time {
+        TimeOrNow::SpecificTime(time) => Change::To(time.into()),
+        TimeOrNow::Now => Change::Now,
+    }
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let wanted = [
+            InitFlags::FUSE_WRITEBACK_CACHE,
+            InitFlags::FUSE_ATOMIC_O_TRUNC,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
+        ];
+        for flag in wanted {
+            if config.add_capabilities(flag).is_err() {
+                log::warn!("the kernel has no {flag:?}");
+            }
+        }
+        let at_least = |size: u32| {
+            io::Error::other(format!("the kernel takes requests of {size} bytes at most"))
+        };
+        config.set_max_write(MAX_WRITE_BYTES).map_err(at_least)?;
+        // Neither can fail: both are above zero.
+        let _ = config.set_max_background(MAX_BACKGROUND);
+        let _ = config.set_congestion_threshold(MAX_BACKGROUND);
+        Ok(())
+    }
+
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let internal = self.is_flusher(request);
+        match self.run(|core, _, _| core.lookup(parent.0, name, internal)) {
+            Ok(found) => {
+                let ttl = if found.lasting {
+                    REMEMBERED
+                } else {
+                    Duration::ZERO
+                };
+                reply.entry_with_ttls(
+                    &ttl,
+                    &REMEMBERED,
+                    &file_attr(&found.attributes),
+                    Generation(0),
+                );
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn forget(&self, _request: &Request, ino: INodeNo, lookups: u64) {
+        self.router.run(|core, _, _| core.forget(ino.0, lookups));
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+        match self.run(|core, _, _| core.attributes(ino.0)) {
+            Ok(attributes) => reply.attr(&REMEMBERED, &file_attr(&attributes)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn setattr(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        ctime: Option<SystemTime>,
+        _handle: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let changes = Changes {
+            mode,
+            uid,
+            gid,
+            size,
+            atime: atime.map(change),
+            mtime: mtime.map(change),
+            ctime: ctime.map(Into::into),
+        };
+        match self.run(|core, env, effects| core.change(env, ino.0, changes, effects)) {
+            Ok(attributes) => reply.attr(&REMEMBERED, &file_attr(&attributes)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.run(|core, _, _| core.read_link(ino.0)) {
+            Ok(target) => reply.data(target.as_os_str().as_encoded_bytes()),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let creator = creator(request, mode);
+        let kind = mode & libc::S_IFMT;
+        let made = self.run(|core, env, effects| {
+            core.make_node(env, (parent.0, name), creator, kind, rdev, effects)
+        });
+        answer_entry(made, reply);
+    }
+
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        let creator = creator(request, mode);
+        let made = self.run(|core, env, effects| {
+            core.make_directory(env, (parent.0, name), creator, effects)
+        });
+        answer_entry(made, reply);
+    }
+
+    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let done = self.run(|core, env, effects| core.unlink(env, (parent.0, name), effects));
+        answer_empty(done, reply);
+    }
+
+    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let done =
+            self.run(|core, env, effects| core.remove_directory(env, (parent.0, name), effects));
+        answer_empty(done, reply);
+    }
+
+    fn symlink(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        target: &Path,
+        reply: ReplyEntry,
+    ) {
+        let creator = creator(request, 0o777);
+        let made = self.run(|core, env, effects| {
+            core.make_symlink(env, (parent.0, name), creator, target, effects)
+        });
+        answer_entry(made, reply);
+    }
+
+    fn rename(
+        &self,
+        _request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let how = if flags.is_empty() {
+            Rename::Replace
+        } else if flags == RenameFlags::RENAME_NOREPLACE {
+            Rename::KeepTarget
+        } else if flags == RenameFlags::RENAME_EXCHANGE {
+            Rename::Exchange
+        } else {
+            return reply.error(Errno::EINVAL);
+        };
+        let done = self.run(|core, env, effects| {
+            core.rename(env, (parent.0, name), (new_parent.0, new_name), how, effects)
+        });
+        answer_empty(done, reply);
+    }
+
+    fn link(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        let made =
+            self.run(|core, env, effects| core.link(env, ino.0, (new_parent.0, new_name), effects));
+        answer_entry(made, reply);
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn readdir(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let listed = self.run(|core, _, _| {
+            if core.is_control(ino.0) {
+                return Ok(());
+            }
+            for (entry, cookie, name) in core.names().list(ino.0, offset)? {
+                let mode = core.names().get(entry).map_or(0, |inode| inode.st_mode());
+                if reply.add(INodeNo(entry), cookie, file_type(mode), name) {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        let (size, available, files) = self.router.look(|core| {
+            let pool = core.pool();
+            (pool.max_size(), pool.available(), core.names().count())
+        });
+        let blocks = |bytes: u64| bytes / u64::from(STATFS_BLOCK_BYTES);
+        reply.statfs(
+            blocks(size),
+            blocks(available),
+            blocks(available),
+            files as u64 + STATFS_FREE_FILES,
+            STATFS_FREE_FILES,
+            STATFS_BLOCK_BYTES,
+            NAME_MAX as u32,
+            STATFS_BLOCK_BYTES,
+        );
+    }
+
+    fn setxattr(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        let done = self.run(|core, env, _| core.set_xattr(env, ino.0, name, value, flags));
+        answer_empty(done, reply);
+    }
+
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let value = self.run(|core, _, _| core.xattr(ino.0, name));
+        answer_xattr(value, size, reply);
+    }
+
+    fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let names = self.run(|core, _, _| Ok(core.xattr_names(ino.0)));
+        answer_xattr(names, size, reply);
+    }
+
+    fn removexattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let done = self.run(|core, env, _| core.remove_xattr(env, ino.0, name));
+        answer_empty(done, reply);
+    }
+
+    fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
+        // The kernel checks permissions itself (`default_permissions`).
+        reply.ok();
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let creator = creator(request, mode);
+        let writer = self.router.writer(request.pid() as i32);
+        let made = self.run(|core, env, effects| {
+            core.create(env, (parent.0, name), creator, flags, writer, effects)
+        });
+        match made {
+            Ok((attributes, handle, transport)) => reply.created(
+                &REMEMBERED,
+                &file_attr(&attributes),
+                Generation(0),
+                FileHandle(handle),
+                FopenFlags::from_bits_retain(open_flags(transport)),
+            ),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn ioctl(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _flags: IoctlFlags,
+        _command: u32,
+        _input: &[u8],
+        _output_bytes: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    fn fallocate(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let done = self.run(|core, env, effects| {
+            core.allocate(env, ino.0, offset, length, mode, effects)
+        });
+        answer_empty(done, reply);
+    }
+
+    fn copy_file_range(
+        &self,
+        _request: &Request,
+        from: INodeNo,
+        from_handle: FileHandle,
+        from_offset: u64,
+        to: INodeNo,
+        _to_handle: FileHandle,
+        to_offset: u64,
+        length: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let copied = self.run(|core, env, effects| {
+            core.copy_range(
+                env,
+                (from.0, from_handle.0, from_offset),
+                (to.0, to_offset),
+                length,
+                effects,
+            )
+        });
+        match copied {
+            Ok(length) => reply.written(length),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn getlk(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _owner: LockOwner,
+        _start: u64,
+        _end: u64,
+        _kind: i32,
+        _pid: u32,
+        reply: fuser::ReplyLock,
+    ) {
+        // Locks are the kernel's: it was not asked to send them here.
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn opendir(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _flags: OpenFlags,
+        reply: fuser::ReplyOpen,
+    ) {
+        reply.opened(FileHandle(0), FopenFlags::empty());
+    }
+}

@@ -1,0 +1,311 @@
+//! The loop on `/dev/fuse`.
+//!
+//! Requests that may have to wait (OPEN, READ, WRITE, POLL, LSEEK) and their
+//! companions are handled here, INTERRUPT above all: fuser would answer that
+//! with ENOSYS, and from then on the kernel would no longer tell of signals.
+//! Everything else goes to fuser through a socket on which, as on the device,
+//! one read is one request. fuser answers each before this loop goes on, so that
+//! the loop needs no second thread to carry the answers back.
+//!
+//! No deadlock: a callback of fuser never waits for anything but the core's
+//! lock, and the core's lock is never held across a wait.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use rustix::io::Errno;
+
+use super::abi::{self, Body, Header, opcode};
+use super::flusher::Flusher;
+use crate::core::effects::{Caller, Effect, Transport, Unique};
+use crate::core::spool::Segments;
+use crate::router::{Outlet, Router};
+
+/// The most data one request carries. The kernel allows at most 256 pages.
+pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
+
+/// Room for the largest request: its data, and the headers before it.
+const REQUEST_BYTES: usize = MAX_WRITE_BYTES as usize + 4096;
+
+/// Room for the largest reply of fuser: a listing or an attribute.
+const REPLY_BYTES: usize = (1 << 20) + 4096;
+
+/// The side towards the kernel: answers and notifications.
+pub(crate) struct Kernel {
+    device: Arc<OwnedFd>,
+    flusher: Arc<Flusher>,
+    /// Names for the kernel to forget. It may have to wait for a directory that
+    /// is locked by a request of ours, so a thread of its own tells it.
+    forgets: Sender<(u64, std::ffi::OsString)>,
+}
+
+impl Kernel {
+    pub(crate) fn new(
+        device: Arc<OwnedFd>,
+        flusher: Arc<Flusher>,
+        forgets: Sender<(u64, std::ffi::OsString)>,
+    ) -> Self {
+        Kernel {
+            device,
+            flusher,
+            forgets,
+        }
+    }
+
+    fn reply(&self, unique: Unique, body: &[u8]) {
+        let header = abi::reply_header(unique.0, 0, body.len());
+        self.send(&[IoSlice::new(&header), IoSlice::new(body)]);
+    }
+
+    fn refuse(&self, unique: Unique, errno: Errno) {
+        let header = abi::reply_header(unique.0, -errno.raw_os_error(), 0);
+        self.send(&[IoSlice::new(&header)]);
+    }
+
+    fn notify(&self, code: i32, body: &[u8]) {
+        let header = abi::reply_header(0, code, body.len());
+        self.send(&[IoSlice::new(&header), IoSlice::new(body)]);
+    }
+
+    fn data(&self, unique: Unique, bytes: &Segments) {
+        let loaded = match bytes.load() {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                log::error!("cannot read spilled bytes back: {error}");
+                return self.refuse(unique, Errno::IO);
+            }
+        };
+        let header = abi::reply_header(unique.0, 0, bytes.len());
+        let mut parts = vec![IoSlice::new(&header)];
+        parts.extend(loaded.io_slices());
+        if parts.len() <= MAX_PARTS {
+            return self.send(&parts);
+        }
+        let whole: Vec<u8> = parts[1..].iter().flat_map(|part| part.to_vec()).collect();
+        self.send(&[parts[0], IoSlice::new(&whole)]);
+    }
+
+    fn send(&self, parts: &[IoSlice<'_>]) {
+        match rustix::io::writev(&self.device, parts) {
+            // ENOENT: the request is gone, or the kernel does not know what a
+            // notification is about. ENODEV: the mount is.
+            Ok(_) | Err(Errno::NOENT | Errno::NODEV) => {}
+            Err(errno) => log::error!("cannot answer the kernel: {errno}"),
+        }
+    }
+}
+
+/// `IOV_MAX` of Linux.
+const MAX_PARTS: usize = 1024;
+
+impl Outlet for Kernel {
+    fn apply(&self, effect: Effect) {
+        match effect {
+            Effect::Opened {
+                unique,
+                handle,
+                transport,
+            } => self.reply(unique, &abi::open_reply(handle, open_flags(transport))),
+            Effect::Data { unique, bytes } => self.data(unique, &bytes),
+            Effect::Text { unique, bytes } => self.reply(unique, &bytes),
+            Effect::Written { unique, length } => {
+                self.reply(unique, &abi::padded(length));
+            }
+            Effect::Sought { unique, offset } => self.reply(unique, &offset.to_ne_bytes()),
+            Effect::Polled { unique, events } => {
+                self.reply(unique, &abi::padded(events));
+            }
+            Effect::Refused { unique, errno } => self.refuse(unique, errno),
+            Effect::PollAgain { kernel_handle } => {
+                self.notify(abi::NOTIFY_POLL, &kernel_handle.to_ne_bytes());
+            }
+            Effect::Flush { ino, on: true } => self.flusher.add(ino),
+            Effect::Flush { ino, on: false } => self.flusher.remove(ino),
+            Effect::FlushOnce { ino } => self.flusher.sync_once(ino),
+            Effect::ForgetAttributes { ino } => {
+                // A negative offset: no pages, so nothing to wait for.
+                let mut body = [0; 24];
+                body[..8].copy_from_slice(&ino.to_ne_bytes());
+                body[8..16].copy_from_slice(&(-1_i64).to_ne_bytes());
+                self.notify(abi::NOTIFY_INVAL_INODE, &body);
+            }
+            Effect::ForgetName { parent, name } => {
+                // The thread ends with the mount, and with it the need.
+                let _ = self.forgets.send((parent, name));
+            }
+        }
+    }
+}
+
+/// What the kernel is told of a handle.
+pub(crate) fn open_flags(transport: Transport) -> u32 {
+    match transport {
+        Transport::Direct => abi::FOPEN_DIRECT_IO,
+        Transport::Cached => abi::FOPEN_KEEP_CACHE,
+    }
+}
+
+/// Tells the kernel, one by one, of names that were removed behind its back.
+pub(crate) fn forget_names(
+    device: &OwnedFd,
+    names: &crossbeam_channel::Receiver<(u64, std::ffi::OsString)>,
+) {
+    for (parent, name) in names {
+        let name = name.as_encoded_bytes();
+        let mut body = Vec::with_capacity(16 + name.len() + 1);
+        body.extend_from_slice(&parent.to_ne_bytes());
+        body.extend_from_slice(&(name.len() as u32).to_ne_bytes());
+        body.extend_from_slice(&0_u32.to_ne_bytes());
+        body.extend_from_slice(name);
+        body.push(0);
+        let header = abi::reply_header(0, abi::NOTIFY_INVAL_ENTRY, body.len());
+        let _ = rustix::io::writev(device, &[IoSlice::new(&header), IoSlice::new(&body)]);
+    }
+}
+
+/// The loop itself.
+pub(crate) struct Front {
+    pub(crate) device: Arc<OwnedFd>,
+    /// Where fuser reads requests and writes replies, from our side.
+    pub(crate) fuser: OwnedFd,
+    pub(crate) flusher_pid: i32,
+}
+
+impl Front {
+    /// Passes on the handshake, which is fuser's, before there is a router.
+    pub(crate) fn handshake(&self) -> io::Result<()> {
+        let mut request = vec![0; REQUEST_BYTES];
+        let mut reply = vec![0; REPLY_BYTES];
+        let length = self.receive(&mut request)?;
+        self.pass_on(&request[..length], &mut reply)
+    }
+
+    /// Serves requests until the mount is gone.
+    pub(crate) fn serve(&self, router: &Router) -> io::Result<()> {
+        let mut request = vec![0; REQUEST_BYTES];
+        let mut reply = vec![0; REPLY_BYTES];
+        loop {
+            let length = match self.receive(&mut request) {
+                Ok(length) => length,
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let message = &request[..length];
+            let Some((header, body)) = abi::parse(message) else {
+                return Err(io::Error::from(io::ErrorKind::InvalidData));
+            };
+            if !self.handle(router, header, body) {
+                self.pass_on(message, &mut reply)?;
+            }
+        }
+    }
+
+    fn receive(&self, request: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match rustix::io::read(&self.device, &mut *request) {
+                Ok(length) => return Ok(length),
+                // ENOENT: the request was withdrawn while it was being read.
+                Err(Errno::INTR | Errno::NOENT | Errno::AGAIN) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Has fuser handle a request, and carries its reply to the kernel.
+    fn pass_on(&self, message: &[u8], reply: &mut [u8]) -> io::Result<()> {
+        rustix::io::write(&self.fuser, message)?;
+        let opcode = Body(message).u32(4);
+        if matches!(opcode, opcode::FORGET | opcode::BATCH_FORGET) {
+            return Ok(());
+        }
+        let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.fuser, &mut *reply))?;
+        if length == 0 {
+            return Err(io::Error::other("the request handler ended"));
+        }
+        if opcode == opcode::DESTROY {
+            return Ok(());
+        }
+        match rustix::io::write(&self.device, &reply[..length]) {
+            Ok(_) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+            Err(errno) => {
+                log::error!("cannot answer the kernel (operation {opcode}): {errno}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Handles a request that is ours; says whether it was.
+    fn handle(&self, router: &Router, header: Header, body: &[u8]) -> bool {
+        let thread = header.pid as i32;
+        let caller = Caller {
+            unique: Unique(header.unique),
+            thread,
+            internal: thread != 0 && thread == self.flusher_pid,
+        };
+        let ino = header.nodeid;
+        let fields = Body(body);
+        match header.opcode {
+            opcode::OPEN => {
+                let flags = fields.u32(0) as i32;
+                let writes =
+                    flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
+                let writer = writes.then(|| router.writer(thread));
+                router.run(|core, env, effects| core.open(env, caller, ino, flags, writer, effects));
+            }
+            opcode::READ => {
+                let (handle, offset, length) = (fields.u64(0), fields.u64(8), fields.u32(16));
+                router.run(|core, env, effects| {
+                    core.read(env, caller, handle, offset, length, effects);
+                });
+            }
+            opcode::WRITE => {
+                let (handle, offset, length) = (fields.u64(0), fields.u64(8), fields.u32(16));
+                let from_cache = fields.u32(20) & abi::WRITE_CACHE != 0;
+                let data = body.get(40..).unwrap_or_default();
+                let data = &data[..data.len().min(length as usize)];
+                if !from_cache {
+                    router.seen_writing(handle, thread);
+                }
+                router.run(|core, env, effects| {
+                    core.write(env, caller, ino, offset, data, from_cache, effects);
+                });
+            }
+            opcode::FLUSH => {
+                router.seen_writing(fields.u64(0), thread);
+                self.acknowledge(header.unique);
+            }
+            opcode::RELEASE => {
+                let handle = fields.u64(0);
+                router.run(|core, env, effects| core.release(env, handle, effects));
+                self.acknowledge(header.unique);
+            }
+            opcode::POLL => {
+                let handle = fields.u64(0);
+                let wants = fields.u32(16) & abi::POLL_SCHEDULE_NOTIFY != 0;
+                let kernel_handle = wants.then_some(fields.u64(8));
+                router.run(|core, env, effects| {
+                    core.poll(env, caller, handle, kernel_handle, effects);
+                });
+            }
+            opcode::LSEEK => {
+                let (offset, whence) = (fields.u64(8), fields.u32(16) as i32);
+                let data = whence == libc::SEEK_DATA;
+                router.run(|core, _, effects| core.seek(caller, ino, offset, data, effects));
+            }
+            opcode::INTERRUPT => router.interrupted(Unique(fields.u64(0))),
+            _ => return false,
+        }
+        true
+    }
+
+    fn acknowledge(&self, unique: u64) {
+        let header = abi::reply_header(unique, 0, 0);
+        if let Err(errno) = rustix::io::write(self.device.as_fd(), &header)
+            && !matches!(errno, Errno::NOENT | Errno::NODEV)
+        {
+            log::error!("cannot answer the kernel: {errno}");
+        }
+    }
+}

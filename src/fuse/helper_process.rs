@@ -1,0 +1,356 @@
+//! Forks a helper process that a multi-threaded program can afford to have.
+//!
+//! Knows how to fork cleanly; knows nothing of mounts, pipes or what the helper
+//! does. The invariant: when [`fork_helper`] returns, the helper shares no
+//! descriptor with the caller but those it was told to keep (and, for a moment,
+//! the pipe that told so), is in a session of its own, and is no child that the
+//! caller would have to reap.
+//!
+//! # Why the child may run at all
+//!
+//! After a fork of a process with several threads only the forking thread
+//! exists in the child, and any lock that another thread held (the allocator's,
+//! that of standard error, the dynamic linker's) stays locked for ever. Hence
+//! the child may only do what POSIX calls async-signal-safe. Here that means:
+//! system calls (through rustix, which on Linux makes them itself, or through
+//! thin libc wrappers that POSIX lists as safe), arithmetic, and memory that was
+//! allocated before the fork. No allocation, no formatting, no panic, no lock,
+//! no thread-local destructor; it leaves by `_exit`. A panic that happened all
+//! the same must not unwind into the caller's frames, of which the child has a
+//! copy: [`ExitOnUnwind`] ends the process there.
+//!
+//! # Why twice, and why not fork(2)
+//!
+//! The helper's parent is a process that ends at once, so init (or the nearest
+//! subreaper) reaps the helper. That process in between is made by a bare
+//! clone(2) with exit signal 0: it sends no SIGCHLD and `waitpid(-1)` of the
+//! caller's other threads does not see it; only our `__WALL` does. It also
+//! skips the pthread_atfork handlers, which are not async-signal-safe.
+//!
+//! # What it costs
+//!
+//! The helper keeps a copy-on-write image of the caller as it was. Pages that
+//! the caller changes later are kept twice, so helpers belong to the start of a
+//! daemon, when it is small.
+
+use std::convert::Infallible;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, WaitOptions, getpid, setsid, waitpid};
+
+/// The first descriptor that is not standard input, output or error.
+const FIRST_FREE_FD: RawFd = 3;
+
+/// Signals that a terminal, a service manager or a broken pipe sends to a whole
+/// session or group; the helper goes when its caller goes, not before.
+const IGNORED_SIGNALS: [libc::c_int; 5] = [
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGPIPE,
+];
+
+/// Moves a descriptor out of the way of 0, 1 and 2, which the helper replaces
+/// by `/dev/null` (a caller started without them gets them from the next open).
+pub(crate) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() >= FIRST_FREE_FD {
+        return Ok(fd);
+    }
+    Ok(fcntl_dupfd_cloexec(&fd, FIRST_FREE_FD)?)
+}
+
+/// Runs `body` in a new process called `name` (at most 15 bytes) and returns
+/// its process id, as seen from the caller's pid namespace.
+///
+/// Only the descriptors in `keep` stay open in it; 0, 1 and 2 are `/dev/null`,
+/// the working directory is `/`, the signals a terminal or service manager
+/// sends are ignored and all others have their default action. All of that is
+/// so before this returns.
+///
+/// # Errors
+///
+/// Whatever clone(2), pipe(2) or opening `/dev/null` gives; `InvalidInput` for
+/// a kept descriptor below 3 (see [`above_stdio`]).
+///
+/// # Safety
+///
+/// `body` must do only async-signal-safe work (see the module's
+/// documentation): in particular it must not allocate, lock, or panic.
+pub(crate) unsafe fn fork_helper(
+    name: &CStr,
+    keep: &[BorrowedFd<'_>],
+    body: impl FnOnce() -> Infallible,
+) -> io::Result<i32> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let null = above_stdio(null)?;
+    let (report_in, report_out) = pipe_with(PipeFlags::CLOEXEC)?;
+    let report_out = above_stdio(report_out)?;
+
+    let mut open: Vec<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).collect();
+    if open.iter().any(|fd| *fd < FIRST_FREE_FD) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    open.extend([null.as_raw_fd(), report_out.as_raw_fd()]);
+    open.sort_unstable();
+    // rustix looks up the vDSO at its first use; let that be here.
+    let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+
+    // A handler of the caller's that ran in the child would write to the
+    // caller's self-pipe, so no signal may arrive before handlers are reset.
+    let mask = SignalMask::block_all();
+    // SAFETY: the child branch below diverges and does only async-signal-safe
+    // work, `body` by this function's own contract.
+    let child = unsafe { raw_fork() };
+    if child == Ok(None) {
+        let _guard = ExitOnUnwind;
+        let _ = setsid();
+        // SAFETY: as above; the single thread of this process forks again.
+        match unsafe { raw_fork() } {
+            Ok(None) => {
+                clean_up(name, &open, null.as_fd(), &mask);
+                // By number, as no drop is on the way of what never returns.
+                // SAFETY: both are open, and nothing uses them after this.
+                unsafe { rustix::io::close(null.as_raw_fd()) };
+                report(report_out.as_fd(), getpid().as_raw_nonzero().get());
+                // SAFETY: as above.
+                unsafe { rustix::io::close(report_out.as_raw_fd()) };
+                body();
+            }
+            Ok(Some(_)) => exit(0),
+            Err(errno) => {
+                report(report_out.as_fd(), -errno.raw_os_error());
+                exit(1)
+            }
+        }
+    }
+    mask.restore();
+    drop(report_out);
+    let child = child?.expect("the child's branch does not come here");
+    let answer = read_report(report_in.as_fd());
+    // Another thread's wait with __WALL may have taken it: nothing is left then.
+    let wall = WaitOptions::from_bits_retain(libc::__WALL as u32);
+    let _ = retry_on_intr(|| waitpid(Some(child), wall));
+    match answer? {
+        pid if pid > 0 => Ok(pid),
+        errno => Err(io::Error::from_raw_os_error(-errno)),
+    }
+}
+
+/// clone(2) as fork, with exit signal 0. `None` in the child.
+///
+/// # Safety
+///
+/// The child may do only async-signal-safe work.
+pub(crate) unsafe fn raw_fork() -> Result<Option<Pid>, Errno> {
+    // All arguments zero: their order differs between architectures.
+    // SAFETY: without CLONE_VM the child has its own copy of memory and stack.
+    let result = unsafe { libc::syscall(libc::SYS_clone, 0usize, 0usize, 0usize, 0usize, 0usize) };
+    if result < 0 {
+        return Err(last_errno());
+    }
+    Ok(Pid::from_raw(result as i32))
+}
+
+/// `_exit`: no destructors, no flushing of the caller's buffers.
+pub(crate) fn exit(status: i32) -> ! {
+    // SAFETY: _exit is async-signal-safe and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Keeps a panicking child from running on as a second copy of the caller.
+struct ExitOnUnwind;
+
+impl Drop for ExitOnUnwind {
+    fn drop(&mut self) {
+        exit(101)
+    }
+}
+
+fn last_errno() -> Errno {
+    io::Error::last_os_error()
+        .raw_os_error()
+        .map_or(Errno::IO, Errno::from_raw_os_error)
+}
+
+fn report(to: BorrowedFd<'_>, value: i32) {
+    let _ = retry_on_intr(|| rustix::io::write(to, &value.to_ne_bytes()));
+}
+
+fn read_report(from: BorrowedFd<'_>) -> io::Result<i32> {
+    let mut bytes = [0; 4];
+    match retry_on_intr(|| rustix::io::read(from, &mut bytes))? {
+        4 => Ok(i32::from_ne_bytes(bytes)),
+        _ => Err(io::Error::other(
+            "the helper process was killed at its start",
+        )),
+    }
+}
+
+/// Makes the forked process nobody's but its own. Async-signal-safe.
+fn clean_up(name: &CStr, open: &[RawFd], null: BorrowedFd<'_>, mask: &SignalMask) {
+    for stdio in 0..FIRST_FREE_FD {
+        // SAFETY: nothing in this process owns its standard descriptors.
+        unsafe { libc::dup2(null.as_raw_fd(), stdio) };
+    }
+    let mut first = FIRST_FREE_FD;
+    for &fd in open {
+        close_between(first, fd - 1);
+        first = fd + 1;
+    }
+    close_between(first, RawFd::MAX);
+
+    for signal in 1..=64 {
+        // SAFETY: signal(2) is async-signal-safe; SIG_DFL is no handler. The
+        // numbers that cannot be set give an error, which is fine.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    for signal in IGNORED_SIGNALS {
+        // SAFETY: as above.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    mask.clear();
+    let _ = rustix::process::chdir(c"/");
+    let _ = rustix::thread::set_name(name);
+}
+
+/// Closes the descriptors `first..=last`.
+fn close_between(first: RawFd, last: RawFd) {
+    if first > last {
+        return;
+    }
+    // SAFETY: the descriptors closed are copies that nothing in this process
+    // uses: its only code is the helper's body, which owns those kept.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if closed == 0 {
+        return;
+    }
+    // Before Linux 5.9, or refused by a container's seccomp filter.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = limit.current.unwrap_or(65536).min(65536) as RawFd;
+    for fd in first..=last.min(limit) {
+        // SAFETY: as above; a number that is not open is an error we ignore.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// The calling thread's signal mask, with everything blocked meanwhile.
+struct SignalMask(libc::sigset_t);
+
+impl SignalMask {
+    fn block_all() -> SignalMask {
+        // SAFETY: a sigset_t is plain bits, for which zero is valid; both
+        // pointers are to live local variables.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+            SignalMask(before)
+        }
+    }
+
+    fn restore(&self) {
+        // SAFETY: the pointer is to a mask that pthread_sigmask filled in.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
+
+    /// Nothing blocked, whatever the caller's thread had blocked.
+    fn clear(&self) {
+        // SAFETY: as in `block_all`.
+        unsafe {
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut none);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::time::{Duration, Instant};
+
+    /// Waits until process `pid` is gone.
+    fn wait_until_gone(pid: i32) {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) {
+            if status.contains("\nState:\tZ") {
+                return; // its own init has not come round to it yet
+            }
+            assert!(Instant::now() < deadline, "still there:\n{status}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn wait_until_open(pid: i32, expected: &[i32]) {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        loop {
+            let mut fds: Vec<i32> = fs::read_dir(format!("/proc/{pid}/fd"))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .map(|name| name.to_str().unwrap().parse().unwrap())
+                .collect();
+            fds.sort_unstable();
+            if fds == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{fds:?} instead of {expected:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn a_helper_keeps_only_its_descriptors_and_leaves_at_end_of_file() {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let read = above_stdio(read).unwrap();
+        let kept = read.as_raw_fd();
+        // SAFETY: a read and an exit.
+        let pid = unsafe {
+            fork_helper(c"fifofs-test", &[read.as_fd()], move || {
+                let mut byte = [0];
+                let read = BorrowedFd::borrow_raw(kept);
+                let _ = retry_on_intr(|| rustix::io::read(read, &mut byte));
+                exit(0)
+            })
+        }
+        .unwrap();
+
+        wait_until_open(pid, &[0, 1, 2, kept]);
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+        assert_eq!(comm, "fifofs-test\n");
+        let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
+        assert_eq!(cwd, std::path::Path::new("/"));
+        let helper = Pid::from_raw(pid).unwrap();
+        let session = rustix::process::getsid(Some(helper)).unwrap();
+        assert_ne!(session, rustix::process::getsid(None).unwrap());
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        assert!(status.contains("SigBlk:\t0000000000000000"), "{status}");
+        // 32 and 33 are glibc's own and not to be set.
+        let signals = |name: &str| {
+            let (_, rest) = status.split_once(name).unwrap();
+            u64::from_str_radix(rest.lines().next().unwrap(), 16).unwrap() & 0x7fff_ffff
+        };
+        // HUP, INT, QUIT, PIPE, TERM: 1, 2, 3, 13, 15.
+        assert_eq!(signals("SigIgn:\t"), 0x5007, "{status}");
+        assert_eq!(signals("SigCgt:\t"), 0, "{status}");
+        assert!(!status.contains(&format!("PPid:\t{}\n", std::process::id())));
+
+        drop(write);
+        wait_until_gone(pid);
+    }
+
+    #[test]
+    fn a_descriptor_in_the_place_of_standard_input_is_refused() {
+        let stdin = std::io::stdin();
+        // SAFETY: never forks.
+        let refused = unsafe { fork_helper(c"fifofs-test", &[stdin.as_fd()], || exit(0)) };
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}

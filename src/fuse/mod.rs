@@ -1,0 +1,15 @@
+//! The side towards the kernel: mounting, the device, the helpers.
+//!
+//! Turns requests into operations of the core and effects into replies. Decides
+//! nothing, and no callback ever blocks: what must wait is kept by the core.
+
+mod abi;
+mod adapter;
+mod device;
+mod flusher;
+mod helper_process;
+pub(crate) mod mountpoint;
+mod session;
+mod watchdog;
+
+pub(crate) use session::Session;

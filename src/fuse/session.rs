@@ -1,0 +1,217 @@
+//! One mount from beginning to end, and the order in which its parts come and
+//! go.
+//!
+//! ```text
+//! watchdog (forked first: it must not inherit the device)
+//!   └ mount ─ flusher ─ router ─ fuser ─ front ─ reactor
+//! ```
+//!
+//! Threads: `fifofs-front` (the device), `fifofs-fuser` and fuser's own (the
+//! callbacks), `fifofs-reactor` (the clock), `fifofs-forget` (names removed by
+//! ourselves). They end when the kernel says that the mount is gone.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use super::adapter::Adapter;
+use super::device::{Front, Kernel, forget_names};
+use super::flusher::{Answer, Flusher};
+use super::mountpoint::{self, MountOptions, MountPoint};
+use super::watchdog::Watchdog;
+use crate::core::Settings;
+use crate::core::spool::Pool;
+use crate::error::{Error, Result};
+use crate::router::{Flushes, Router};
+
+/// How long the end of the mount is waited for once it is unmounted. Whoever
+/// still has a file of it open keeps it alive, out of sight.
+const TEARDOWN: Duration = Duration::from_secs(1);
+
+/// How much the socket to fuser holds: any request or reply whole.
+const SOCKET_BYTES: usize = 4 << 20;
+
+/// A served mount.
+pub(crate) struct Session {
+    directory: PathBuf,
+    made_directory: bool,
+    router: Arc<Router>,
+    watchdog: Option<Watchdog>,
+    /// Disconnected when the front loop has ended.
+    ended: Receiver<()>,
+    threads: Vec<JoinHandle<()>>,
+    unmounted: bool,
+}
+
+/// The flusher, as the reactor hears it.
+struct FlusherEars(Arc<Flusher>);
+
+impl Flushes for FlusherEars {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.socket()
+    }
+
+    fn finished(&self) -> Option<Vec<u64>> {
+        let mut finished = Vec::new();
+        while let Some(answer) = self.0.receive() {
+            match answer {
+                Answer::Synced(ino) | Answer::Failed(ino) => finished.push(ino),
+                Answer::Gone => return None,
+            }
+        }
+        Some(finished)
+    }
+}
+
+impl Session {
+    /// Mounts at `directory` and serves it.
+    pub(crate) fn start(
+        directory: &Path,
+        options: &MountOptions,
+        settings: Settings,
+        pool: Pool,
+    ) -> Result<Session> {
+        let failed = |error: io::Error| Error::io("mount", directory, error);
+        let point = MountPoint::prepare(directory)?;
+        let mut watchdog =
+            Watchdog::start(point.directory(), point.made_directory()).map_err(failed)?;
+        let mounted = point.mount(options)?;
+        // From here on, dropping the watchdog unmounts.
+        watchdog.arm(mounted.device_number).map_err(failed)?;
+        let flusher = Arc::new(Flusher::start(&mounted.directory).map_err(failed)?);
+        let device = Arc::new(mounted.device);
+        let (forget, forgets) = crossbeam_channel::unbounded();
+        let kernel = Kernel::new(Arc::clone(&device), Arc::clone(&flusher), forget);
+        let router = Router::new(settings, pool, Arc::new(kernel)).map_err(failed)?;
+        let mut threads = Vec::new();
+        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new()
+                .name(name.into())
+                .spawn(body)
+                .map_err(failed)
+        };
+        let (ours, theirs) = fuser_sockets().map_err(failed)?;
+        let front = Front {
+            device: Arc::clone(&device),
+            fuser: ours,
+            flusher_pid: flusher.pid(),
+        };
+        let adapter = Adapter {
+            router: Arc::clone(&router),
+            flusher_pid: flusher.pid(),
+        };
+        threads.push(spawn("fifofs-fuser", Box::new(|| run_fuser(adapter, theirs)))?);
+        front.handshake().map_err(failed)?;
+        let ears = FlusherEars(flusher);
+        threads.push(router.start_reactor(ears).map_err(failed)?);
+        threads.push(spawn(
+            "fifofs-forget",
+            Box::new(move || forget_names(&device, &forgets)),
+        )?);
+        let (alive, ended) = crossbeam_channel::bounded(0);
+        let serving = Arc::clone(&router);
+        let serve = move || {
+            let _alive: crossbeam_channel::Sender<()> = alive;
+            if let Err(error) = front.serve(&serving) {
+                log::error!("the mount ends: {error}");
+            }
+            serving.stop();
+        };
+        spawn("fifofs-front", Box::new(serve))?;
+        Ok(Session {
+            directory: mounted.directory,
+            made_directory: mounted.made_directory,
+            router,
+            watchdog: Some(watchdog),
+            ended,
+            threads,
+            unmounted: false,
+        })
+    }
+
+    /// Where it is mounted, absolute.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Disconnected when the mount is gone, by whomever it was unmounted.
+    pub(crate) fn ended(&self) -> Receiver<()> {
+        self.ended.clone()
+    }
+
+    /// Unmounts; whoever waits gets an error.
+    pub(crate) fn unmount(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.unmounted, true) {
+            return Ok(());
+        }
+        self.router.stop();
+        let is_gone = self.ended.recv_timeout(Duration::ZERO) == Err(RecvTimeoutError::Disconnected);
+        let unmounted = if is_gone {
+            Ok(())
+        } else {
+            mountpoint::unmount(&self.directory)
+        };
+        if unmounted.is_ok()
+            && let Some(watchdog) = self.watchdog.take()
+        {
+            watchdog.dismiss();
+        }
+        if self.made_directory {
+            // Only what is empty goes; if it is not, somebody uses it.
+            let _ = std::fs::remove_dir(&self.directory);
+        }
+        if self.ended.recv_timeout(TEARDOWN) == Err(RecvTimeoutError::Disconnected) {
+            for thread in self.threads.drain(..) {
+                // A thread that panicked has said so.
+                let _ = thread.join();
+            }
+        }
+        unmounted
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Err(error) = self.unmount() {
+            log::error!("{error}");
+        }
+    }
+}
+
+/// A socket on which one read is one message, like the device.
+fn fuser_sockets() -> io::Result<(OwnedFd, OwnedFd)> {
+    let sockets = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    for socket in [&sockets.0, &sockets.1] {
+        // More than the limit of the system only if it may; the default is
+        // enough for all but the largest listings.
+        let forced = rustix::net::sockopt::set_socket_send_buffer_size_force(socket, SOCKET_BYTES);
+        if forced.is_err() {
+            rustix::net::sockopt::set_socket_send_buffer_size(socket, SOCKET_BYTES)?;
+        }
+    }
+    Ok(sockets)
+}
+
+/// Serves fuser's callbacks until its socket is closed.
+fn run_fuser(adapter: Adapter, socket: OwnedFd) {
+    let mut config = fuser::Config::default();
+    // Who may come is the kernel's to decide.
+    config.acl = fuser::SessionACL::All;
+    let served = fuser::Session::from_fd(adapter, socket, config.acl, config)
+        .and_then(fuser::Session::run);
+    if let Err(error) = served {
+        // The end of the socket looks to fuser like a broken request.
+        log::debug!("request handler: {error}");
+    }
+}

@@ -1,0 +1,577 @@
+//! A process that detaches the mount when the daemon dies without doing so.
+//!
+//! Knows a directory, a connection number, and how to tell that the daemon is
+//! dead; knows nothing of what is mounted. The invariants: it detaches only a
+//! mount that is the daemon's (same directory, same device number), and while
+//! the daemon lives it never touches the mount, for then it could hang with it.
+//!
+//! ```text
+//!            arm(number)              goodbye
+//! unarmed ───────────────► armed ───────────────► gone, mount left as it is
+//!    │                       │
+//!    │ daemon dead           │ daemon dead
+//!    ▼                       ▼
+//! a dead fifofs mount     the mount with that number
+//! there is detached       is detached
+//! ```
+//!
+//! # How a death is seen
+//!
+//! The daemon alone holds the other end of a socket (a socket and not a pipe,
+//! because writing to a dead watchdog's pipe could kill the daemon by SIGPIPE);
+//! when it dies, the socket is closed. But not always: a thread of the daemon that uses the daemon's own mount and
+//! whose request was already read waits for the answer even when killed, and
+//! while it waits no descriptor of the process is closed, no pidfd (with
+//! PIDFD_THREAD or without) becomes readable, and the process stays for ever
+//! (Linux 6.18). What does show it is a SIGKILL that stays pending, or a main
+//! thread that is a zombie, in `/proc/PID/status`. So that file is read every
+//! [`LOOK_EVERY`] too, by a descriptor opened beforehand, which cannot come to
+//! mean another process. Aborting the connection then frees the daemon.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::mount::UnmountFlags;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
+};
+use rustix::process::{WaitOptions, waitpid};
+
+use super::helper_process::{above_stdio, exit, fork_helper, raw_fork};
+use super::mountpoint::{MountLine, escape, fusermount, means_dead};
+
+/// One look costs some 20 µs, so this costs nothing; and half a second is soon
+/// enough for what only a program that uses its own mount can bring about.
+const LOOK_EVERY: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000_000,
+};
+/// Longer than any line of mountinfo can be but by overlay options of many
+/// pages, and than `/proc/PID/status`; longer lines are skipped.
+const BUFFER_BYTES: usize = 64 << 10;
+/// A message: its kind and a number, little-endian.
+const MESSAGE_BYTES: usize = 9;
+const ARMED: u8 = b'A';
+const GOODBYE: u8 = b'G';
+
+/// The daemon's end. Dropping it without [`Watchdog::dismiss`] is like the
+/// daemon's death: the mount is detached, soon after.
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    socket: OwnedFd,
+    pid: i32,
+}
+
+impl Watchdog {
+    /// Starts the process that watches over the mount to be made at `directory`
+    /// (absolute and canonical), and with `remove_directory` removes that too
+    /// if it is empty.
+    ///
+    /// To be called before the device is opened, by a thread in the mount
+    /// namespace that will hold the mount, and in the process that will serve
+    /// it: if that ends, or its main thread alone, the mount goes, whatever
+    /// children of it still hold the device.
+    ///
+    /// # Errors
+    ///
+    /// If no process or socket can be made, or `/proc` is not there.
+    pub(crate) fn start(directory: &Path, remove_directory: bool) -> io::Result<Watchdog> {
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        let theirs = above_stdio(theirs)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let status = rustix::fs::open("/proc/self/status", flags, Mode::empty())?;
+        let status = above_stdio(status)?;
+        let kept = [theirs.as_raw_fd(), status.as_raw_fd()];
+        let mut duty = Duty::new(directory, remove_directory)?;
+        let body = move || -> Infallible {
+            // SAFETY: both are kept open in the helper, for as long as it runs.
+            let (socket, status) = unsafe {
+                (
+                    BorrowedFd::borrow_raw(kept[0]),
+                    BorrowedFd::borrow_raw(kept[1]),
+                )
+            };
+            match duty.watch(socket, status) {
+                Ending::Dismissed => exit(0),
+                Ending::DaemonDied { armed } => duty.perform(armed),
+            }
+            exit(0)
+        };
+        let keep = [theirs.as_fd(), status.as_fd()];
+        // SAFETY: `Duty`'s methods but `new` are async-signal-safe, as said
+        // there.
+        let pid = unsafe { fork_helper(c"fifofs-watchdog", &keep, body) }?;
+        Ok(Watchdog { socket: ours, pid })
+    }
+
+    /// Says which connection the mount has that was made.
+    ///
+    /// # Errors
+    ///
+    /// If the watchdog was killed.
+    pub(crate) fn arm(&mut self, device_number: u64) -> io::Result<()> {
+        self.send(ARMED, device_number)
+    }
+
+    /// Sends the watchdog away without its touching the mount: it was unmounted.
+    pub(crate) fn dismiss(self) {
+        // A watchdog that was killed needs no goodbye.
+        let _ = self.send(GOODBYE, 0);
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    fn send(&self, kind: u8, number: u64) -> io::Result<()> {
+        let mut message = [kind; MESSAGE_BYTES];
+        message[1..].copy_from_slice(&number.to_le_bytes());
+        retry_on_intr(|| send(&self.socket, &message, SendFlags::NOSIGNAL))?;
+        Ok(())
+    }
+}
+
+enum Ending {
+    Dismissed,
+    DaemonDied { armed: Option<u64> },
+}
+
+/// All that the watchdog will need, allocated before the fork. Every method but
+/// `new` runs after it and is async-signal-safe: system calls, and slices of
+/// memory that is there.
+struct Duty {
+    directory: CString,
+    escaped_directory: Vec<u8>,
+    remove_directory: bool,
+    fusermount: Option<CString>,
+    buffer: Vec<u8>,
+}
+
+impl Duty {
+    fn new(directory: &Path, remove_directory: bool) -> io::Result<Duty> {
+        let fusermount = fusermount().ok();
+        Ok(Duty {
+            directory: CString::new(directory.as_os_str().as_bytes())?,
+            escaped_directory: escape(directory),
+            remove_directory,
+            fusermount: fusermount.and_then(|program| {
+                CString::new(program.into_os_string().into_encoded_bytes()).ok()
+            }),
+            buffer: vec![0; BUFFER_BYTES],
+        })
+    }
+
+    /// Waits until the daemon says goodbye or is dead.
+    fn watch(&mut self, socket: BorrowedFd<'_>, status: BorrowedFd<'_>) -> Ending {
+        let mut armed = None;
+        loop {
+            let mut waited_for = [PollFd::new(&socket, PollFlags::IN)];
+            let _ = poll(&mut waited_for, Some(&LOOK_EVERY));
+            let mut message = [0; MESSAGE_BYTES];
+            match retry_on_intr(|| recv(socket, &mut message, RecvFlags::DONTWAIT)) {
+                Err(Errno::AGAIN) if self.daemon_is_dying(status) => {
+                    return Ending::DaemonDied { armed };
+                }
+                Err(Errno::AGAIN) => {}
+                Ok((MESSAGE_BYTES, _)) if message[0] == GOODBYE => return Ending::Dismissed,
+                Ok((MESSAGE_BYTES, _)) => {
+                    let [_, number @ ..] = message;
+                    armed = Some(u64::from_le_bytes(number));
+                }
+                _ => return Ending::DaemonDied { armed },
+            }
+        }
+    }
+
+    /// Whether the daemon was killed but cannot die, or is gone though a child
+    /// that never called exec holds its socket.
+    fn daemon_is_dying(&mut self, status: BorrowedFd<'_>) -> bool {
+        match rustix::io::pread(status, &mut self.buffer[..], 0) {
+            Ok(length) => self.buffer.get(..length).is_some_and(says_dying),
+            Err(error) => error == Errno::SRCH,
+        }
+    }
+
+    fn perform(&mut self, armed: Option<u64>) {
+        if self.is_ours(armed) {
+            self.detach(armed);
+        }
+        if self.remove_directory {
+            // Fails where something is in it or mounted on it, as it should.
+            let _ = rustix::fs::rmdir(&*self.directory);
+        }
+    }
+
+    /// Whether the topmost mount on the directory is the daemon's.
+    fn is_ours(&mut self, armed: Option<u64>) -> bool {
+        let Some((number, is_fifofs)) = self.topmost() else {
+            return false;
+        };
+        match armed {
+            Some(armed) => is_fifofs && number == armed,
+            // Killed between mounting and arming. The directory held no live
+            // mount of ours before, so a dead one is it. This is the one look
+            // at the mount, and cannot hang with the daemon: that is dead.
+            None => {
+                is_fifofs
+                    && matches!(rustix::fs::statfs(&*self.directory), Err(error) if means_dead(error))
+            }
+        }
+    }
+
+    /// The device number of the last mount listed on the directory, and whether
+    /// it is a fifofs one.
+    fn topmost(&mut self) -> Option<(u64, bool)> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(c"/proc/self/mountinfo", flags, Mode::empty()).ok()?;
+        let mut found = None;
+        let mut filled = 0;
+        let mut in_long_line = false;
+        loop {
+            let free = self.buffer.get_mut(filled..)?;
+            let read = retry_on_intr(|| rustix::io::read(&file, &mut *free)).ok()?;
+            if read == 0 {
+                return found;
+            }
+            filled += read;
+            let mut start = 0;
+            while let Some(line) = self.buffer.get(start..filled)
+                && let Some(length) = line.iter().position(|byte| *byte == b'\n')
+            {
+                if !in_long_line
+                    && let Some(line) = line.get(..length).and_then(MountLine::parse)
+                    && line.escaped_point == self.escaped_directory
+                {
+                    found = line
+                        .device_number()
+                        .map(|number| (number, line.is_fifofs()));
+                }
+                in_long_line = false;
+                start += length + 1;
+            }
+            if start == 0 && filled == BUFFER_BYTES {
+                in_long_line = true;
+                start = filled;
+            }
+            self.buffer.copy_within(start..filled, 0);
+            filled -= start;
+        }
+    }
+
+    fn detach(&mut self, armed: Option<u64>) {
+        // FORCE aborts the connection, which also frees a daemon that waits for
+        // itself.
+        let flags = UnmountFlags::FORCE | UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
+        if rustix::mount::unmount(&*self.directory, flags) != Err(Errno::PERM) {
+            return;
+        }
+        if let Some(number) = armed {
+            self.abort(number);
+        }
+        if let Some(program) = &self.fusermount {
+            run_fusermount(program, &self.directory);
+        }
+    }
+
+    /// Aborts the connection as its owner may, where fusectl is mounted.
+    fn abort(&mut self, number: u64) {
+        let mut digits = [0; 20];
+        let path = [
+            &b"/sys/fs/fuse/connections/"[..],
+            decimal(number, &mut digits),
+            b"/abort\0",
+        ];
+        let mut length = 0;
+        for part in path {
+            let Some(room) = self.buffer.get_mut(length..length + part.len()) else {
+                return;
+            };
+            room.copy_from_slice(part);
+            length += part.len();
+        }
+        let path = self.buffer.get(..length).map(CStr::from_bytes_with_nul);
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        if let Some(Ok(path)) = path
+            && let Ok(file) = rustix::fs::open(path, flags, Mode::empty())
+        {
+            let _ = rustix::io::write(file, b"1");
+        }
+    }
+}
+
+/// `number` in decimal, at the end of `digits`. Async-signal-safe.
+pub(crate) fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut length = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        length += 1;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    &digits[20 - length..]
+}
+
+/// Whether this `/proc/PID/status` is that of a process whose main thread has
+/// ended, or which has a SIGKILL that it cannot take yet.
+fn says_dying(status: &[u8]) -> bool {
+    status.split(|byte| *byte == b'\n').any(|line| {
+        if let Some(state) = line.strip_prefix(b"State:\t") {
+            return matches!(state.first(), Some(b'Z' | b'X'));
+        }
+        let pending = line
+            .strip_prefix(b"SigPnd:\t")
+            .or_else(|| line.strip_prefix(b"ShdPnd:\t"));
+        pending
+            .and_then(|mask| str::from_utf8(mask).ok())
+            .and_then(|mask| u64::from_str_radix(mask, 16).ok())
+            .is_some_and(|mask| mask & (1 << (libc::SIGKILL - 1)) != 0)
+    })
+}
+
+fn run_fusermount(program: &CStr, directory: &CStr) {
+    let arguments = [c"fusermount3", c"-u", c"-z", c"-q", c"--", directory].map(CStr::as_ptr);
+    let mut arguments = arguments.iter().copied();
+    // By position, as a slice of pointers with a null at its end.
+    let arguments: [_; 7] = std::array::from_fn(|_| arguments.next().unwrap_or(ptr::null()));
+    let environment = [ptr::null()];
+    // SAFETY: a process of one thread forks, and the child only calls execve.
+    match unsafe { raw_fork() } {
+        Ok(None) => {
+            // SAFETY: strings that end in NUL, arrays that end in null, all of
+            // them alive.
+            unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+            exit(127)
+        }
+        Ok(child) => {
+            let wall = WaitOptions::from_bits_retain(libc::__WALL as u32);
+            let _ = retry_on_intr(|| waitpid(child, wall));
+        }
+        Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuse::mountpoint::tests::{Cleanup, as_nobody};
+    use crate::fuse::mountpoint::{MountOptions, MountPoint, Mounted, all_mounts, unmount};
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::path::PathBuf;
+    use std::process::{Child, Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    const DEADLINE: Duration = Duration::from_secs(2);
+    const ROLE: &str = "FIFOFS_TEST_ROLE";
+    const PLACE: &str = "FIFOFS_TEST_PLACE";
+
+    fn wait_until(what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !condition() {
+            let mounts = std::fs::read_to_string("/proc/self/mountinfo");
+            assert!(Instant::now() < deadline, "not so: {what}\n{mounts:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn is_mounted(directory: &Path) -> bool {
+        all_mounts().unwrap().iter().any(|mount| mount == directory)
+    }
+
+    fn is_gone(pid: i32) -> bool {
+        match std::fs::read_to_string(format!("/proc/{pid}/status")) {
+            Ok(status) => status.contains("State:\tZ"),
+            Err(_) => true,
+        }
+    }
+
+    /// A watched mount at a new directory below `base`, of an awkward name.
+    fn watched(base: &Path) -> (Watchdog, Mounted) {
+        let point = MountPoint::prepare(&base.join("a b\\c")).unwrap();
+        let watchdog = Watchdog::start(point.directory(), point.made_directory()).unwrap();
+        let mounted = point.mount(&MountOptions::default()).unwrap();
+        (watchdog, mounted)
+    }
+
+    #[test]
+    fn a_dropped_watchdog_detaches_and_removes_the_directory() {
+        let base = Cleanup::new();
+        let (mut watchdog, mounted) = watched(&base.join(""));
+        watchdog.arm(mounted.device_number).unwrap();
+        let pid = watchdog.pid();
+        assert!(is_mounted(&mounted.directory));
+        drop(watchdog);
+        wait_until("detached", || !is_mounted(&mounted.directory));
+        wait_until("directory removed", || !mounted.directory.exists());
+        wait_until("watchdog gone", || is_gone(pid));
+    }
+
+    #[test]
+    fn a_goodbye_leaves_the_mount() {
+        let base = Cleanup::new();
+        let (mut watchdog, mounted) = watched(&base.join(""));
+        watchdog.arm(mounted.device_number).unwrap();
+        let pid = watchdog.pid();
+        watchdog.dismiss();
+        wait_until("watchdog gone", || is_gone(pid));
+        assert!(is_mounted(&mounted.directory));
+        unmount(&mounted.directory).unwrap();
+        assert!(!is_mounted(&mounted.directory));
+    }
+
+    #[test]
+    fn a_mount_that_is_not_the_daemons_is_left() {
+        let base = Cleanup::new();
+        let (mut watchdog, mounted) = watched(&base.join(""));
+        watchdog.arm(mounted.device_number + 1_000_000).unwrap();
+        let pid = watchdog.pid();
+        drop(watchdog);
+        wait_until("watchdog gone", || is_gone(pid));
+        assert!(is_mounted(&mounted.directory));
+        unmount(&mounted.directory).unwrap();
+    }
+
+    #[test]
+    fn a_watchdog_outlives_the_signals_of_a_terminal() {
+        let base = Cleanup::new();
+        let watchdog = Watchdog::start(&base.join(""), false).unwrap();
+        let pid = rustix::process::Pid::from_raw(watchdog.pid()).unwrap();
+        use rustix::process::Signal;
+        for signal in [
+            Signal::INT,
+            Signal::TERM,
+            Signal::HUP,
+            Signal::QUIT,
+            Signal::PIPE,
+        ] {
+            rustix::process::kill_process(pid, signal).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(!is_gone(watchdog.pid()));
+        let pid = watchdog.pid();
+        drop(watchdog);
+        wait_until("watchdog gone", || is_gone(pid));
+    }
+
+    /// Runs [`plays_the_daemon`] in a process of its own, and reads the pid of
+    /// its watchdog when it is ready.
+    fn daemon(role: &str, base: &Path) -> (Child, i32) {
+        let (_, module) = module_path!().split_once("::").unwrap();
+        let test = format!("{module}::plays_the_daemon");
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &test, "--ignored", "--nocapture"])
+            .env(ROLE, role)
+            .env(PLACE, base)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let pid = lines
+            .map(|line| line.unwrap())
+            .find_map(|line| Some(line.split_once("watchdog=")?.1.parse().unwrap()));
+        (child, pid.unwrap())
+    }
+
+    fn kill_and_see_it_all_go(role: &str) {
+        let base = Cleanup::new();
+        let (mut child, watchdog) = daemon(role, &base.join(""));
+        let place: PathBuf = base.join("a b\\c");
+        assert!(is_mounted(&place));
+        child.kill().unwrap();
+        wait_until("detached", || !is_mounted(&place));
+        wait_until("directory removed", || !place.exists());
+        wait_until("watchdog gone", || is_gone(watchdog));
+        let deadline = Instant::now() + DEADLINE;
+        while child.try_wait().unwrap().is_none() {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+            assert!(
+                Instant::now() < deadline,
+                "an unkillable daemon: {status:?}"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn a_killed_daemon_leaves_nothing() {
+        kill_and_see_it_all_go("armed");
+    }
+
+    #[test]
+    fn a_daemon_killed_between_mounting_and_arming_leaves_nothing() {
+        kill_and_see_it_all_go("unarmed");
+    }
+
+    /// Its descriptors stay open while it waits for itself, so no end of file
+    /// told of its death: it stayed, unkillable, and so did the mount.
+    #[test]
+    fn a_daemon_killed_while_it_uses_its_own_mount_leaves_nothing() {
+        kill_and_see_it_all_go("in its own mount");
+    }
+
+    /// Without root there is no umount2 and no FORCE: `fusermount3` does it.
+    #[test]
+    fn without_root_the_helper_detaches() {
+        as_nobody(|base| {
+            let (mut watchdog, mounted) = watched(base);
+            watchdog.arm(mounted.device_number).unwrap();
+            let pid = watchdog.pid();
+            drop(watchdog);
+            wait_until("detached", || !is_mounted(&mounted.directory));
+            wait_until("directory removed", || !mounted.directory.exists());
+            wait_until("watchdog gone", || is_gone(pid));
+        });
+    }
+
+    #[test]
+    #[ignore = "the daemon that other tests start and kill"]
+    fn plays_the_daemon() {
+        let role = std::env::var(ROLE).expect("run by the other tests");
+        let place = std::env::var_os(PLACE).unwrap();
+        let (mut watchdog, mounted) = watched(Path::new(&place));
+        if role != "unarmed" {
+            watchdog.arm(mounted.device_number).unwrap();
+        }
+        let ready = move || {
+            println!("\nwatchdog={}", watchdog.pid());
+            std::thread::sleep(Duration::from_secs(30));
+            drop(watchdog);
+        };
+        if !role.contains("own mount") {
+            return ready();
+        }
+        let user = std::thread::spawn(move || rustix::fs::statfs(&mounted.directory).is_ok());
+        let mut device = std::fs::File::from(mounted.device);
+        let mut request = vec![0; 1 << 20];
+        assert!(device.read(&mut request).unwrap() > 40);
+        // FUSE_INIT: fuse_out_header and fuse_init_out (linux/fuse.h), all zero
+        // but the version, 7.31, and the limits.
+        let mut reply = [0; 80];
+        reply[0] = 80;
+        reply[8..16].copy_from_slice(&request[8..16]);
+        reply[16] = 7;
+        reply[20] = 31;
+        reply[32] = 12;
+        reply[36..38].copy_from_slice(&4096u16.to_le_bytes());
+        assert_eq!(device.write(&reply).unwrap(), 80);
+        // The STATFS, taken and never answered.
+        assert!(device.read(&mut request).unwrap() >= 40);
+        ready();
+        drop(user);
+    }
+}

@@ -1,0 +1,245 @@
+//! The one lock over the core, the one thread that watches the clock, and the
+//! processes outside.
+//!
+//! Whoever has an operation calls [`Router::run`]: it takes the lock, lets the
+//! core decide, drops the lock and only then carries out what was decided, in
+//! order. Nothing is answered, sent or waited for with the lock held.
+//!
+//! Lock order: `core`, then `watches`. The reactor takes them like everybody
+//! else. No deadlock is possible through the mount itself: of other processes
+//! only such files in /proc are read as touch neither their memory nor their
+//! paths, so no request to the mount can come of it.
+
+mod process;
+mod reactor;
+
+pub(crate) use reactor::Flushes;
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use rustix::event::epoll;
+
+use crate::core::clock::{Moment, Monotonic};
+use crate::core::effects::{Effect, Effects, Unique};
+use crate::core::generation::{Ending, Processes, Writer};
+use crate::core::spool::Pool;
+use crate::core::{Core, Env, Settings, seen_writer, unseen_writer};
+use process::{Attention, Exit, ExitWatch};
+
+/// Carries out what the core decided: the side towards the kernel.
+pub(crate) trait Outlet: Send + Sync {
+    /// Does one thing. Must not call back into the router.
+    fn apply(&self, effect: Effect);
+}
+
+/// Reactor events carry the number of a process, or one of these.
+const WOKEN: u64 = u64::MAX;
+const FLUSHER: u64 = u64::MAX - 1;
+
+/// The deadline of a reactor that sleeps until it is woken.
+const NEVER: u64 = u64::MAX;
+
+/// Everything behind one mount.
+pub(crate) struct Router {
+    /// Guards all state of the mount. First in the lock order.
+    core: Mutex<Core>,
+    /// Guards the processes that wrote and whose end is awaited. Second.
+    watches: Mutex<HashMap<i32, ExitWatch>>,
+    /// Guards the requests whose callers had a signal that ends nothing: the
+    /// kernel does not tell of their next ones. Never held with another lock.
+    rechecks: Mutex<Vec<Unique>>,
+    outlet: Arc<dyn Outlet>,
+    start: Instant,
+    /// When the reactor will look at the clock, in nanoseconds since `start`.
+    sleeps_until: AtomicU64,
+    stopping: AtomicBool,
+    epoll: OwnedFd,
+    wake: OwnedFd,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic with the lock held is a bug that was reported already; the state
+    // is as good as it will get, and the mount must still come down.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Router {
+    /// A router over an empty tree.
+    pub(crate) fn new(
+        settings: Settings,
+        pool: Pool,
+        outlet: Arc<dyn Outlet>,
+    ) -> std::io::Result<Arc<Router>> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let wake = rustix::event::eventfd(
+            0,
+            rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
+        )?;
+        let data = epoll::EventData::new_u64(WOKEN);
+        epoll::add(&epoll, &wake, data, epoll::EventFlags::IN)?;
+        let now = Moment {
+            monotonic: Monotonic::ZERO,
+            wall: SystemTime::now().into(),
+        };
+        Ok(Arc::new(Router {
+            core: Mutex::new(Core::new(settings, pool, now)),
+            watches: Mutex::new(HashMap::new()),
+            rechecks: Mutex::new(Vec::new()),
+            outlet,
+            start: Instant::now(),
+            sleeps_until: AtomicU64::new(NEVER),
+            stopping: AtomicBool::new(false),
+            epoll,
+            wake,
+        }))
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            monotonic: self.start.elapsed(),
+            wall: SystemTime::now().into(),
+        }
+    }
+
+    /// Lets the core do something, then does what it decided.
+    pub(crate) fn run<R>(&self, act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R) -> R {
+        let mut effects = Effects::default();
+        let mut core = lock(&self.core);
+        let env = Env {
+            now: self.now(),
+            processes: self,
+        };
+        let result = act(&mut core, env, &mut effects);
+        let alarm = core.next_alarm();
+        drop(core);
+        if let Some(alarm) = alarm
+            && (alarm.as_nanos() as u64) < self.sleeps_until.load(Ordering::Acquire)
+        {
+            self.wake();
+        }
+        for effect in effects.0 {
+            self.outlet.apply(effect);
+        }
+        result
+    }
+
+    /// Looks at state without changing it.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Core) -> R) -> R {
+        look(&lock(&self.core))
+    }
+
+    fn wake(&self) {
+        // A full counter is a reactor that is about to wake anyway.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    /// Who writes: the process of a thread, watched from now on until it ends.
+    pub(crate) fn writer(&self, thread: i32) -> Writer {
+        if thread == 0 {
+            return unseen_writer();
+        }
+        let known = lock(&self.watches)
+            .get(&thread)
+            .is_some_and(|watch| watch.state() == Exit::Running);
+        if !known && !self.watch(thread) {
+            return unseen_writer();
+        }
+        let pid = process::thread_group(thread).unwrap_or(thread);
+        seen_writer(pid, process::process_group(pid), self)
+    }
+
+    fn watch(&self, thread: i32) -> bool {
+        let Some(watch) = ExitWatch::open(thread) else {
+            return false;
+        };
+        let pid = watch.pid();
+        let mut watches = lock(&self.watches);
+        if let Some(known) = watches.get(&pid)
+            && known.state() == Exit::Running
+        {
+            return true;
+        }
+        let data = epoll::EventData::new_u64(pid as u64);
+        let events = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+        if epoll::add(&self.epoll, watch.as_fd(), data, events).is_err() {
+            return false;
+        }
+        watches.insert(pid, watch);
+        true
+    }
+
+    /// A process has closed, or written to, a file that it may not have opened
+    /// itself: a descriptor can be inherited.
+    pub(crate) fn seen_writing(&self, handle: u64, thread: i32) {
+        if thread == 0 {
+            return;
+        }
+        let Some((ino, known)) = self.look(|core| core.knows_writer(handle, thread)) else {
+            return;
+        };
+        if !known {
+            let writer = self.writer(thread);
+            if writer.pid != 0 {
+                self.run(|core, _, _| core.wrote_too(ino, writer));
+            }
+        }
+    }
+
+    /// The caller of a request that waits has a signal pending.
+    pub(crate) fn interrupted(&self, unique: Unique) {
+        let Some(thread) = self.look(|core| core.waiting_thread(unique)) else {
+            return;
+        };
+        if self.must_end(thread) {
+            self.run(|core, env, effects| core.cancel(env, unique, effects));
+        } else {
+            lock(&self.rechecks).push(unique);
+            self.wake();
+        }
+    }
+
+    /// Whether a caller has a signal that must end its wait. One that cannot be
+    /// seen is taken at the kernel's word.
+    fn must_end(&self, thread: i32) -> bool {
+        thread == 0 || matches!(process::attention(thread), Attention::Ends | Attention::Gone)
+    }
+
+    /// Ends the reactor and answers everybody who waits.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake();
+        self.run(|core, _, effects| core.shut_down(effects));
+    }
+}
+
+impl Processes for Router {
+    fn ending(&self, pid: i32) -> Ending {
+        match lock(&self.watches).get(&pid).map(ExitWatch::state) {
+            Some(Exit::Running) => Ending::Running,
+            Some(Exit::Status(status)) => Ending::Status(status),
+            Some(Exit::Signal(signal)) => Ending::Signal(signal),
+            Some(Exit::Unknown) | None => Ending::Unknown,
+        }
+    }
+
+    fn group_is_empty(&self, group: i32) -> bool {
+        process::group_is_empty(group)
+    }
+
+    fn lineage(&self, pid: i32) -> Vec<i32> {
+        let leader = process::thread_group(pid).unwrap_or(pid);
+        process::ancestors(leader).collect()
+    }
+
+    fn holds_for_writing(&self, pid: i32, ino: u64) -> bool {
+        process::holds_open_for_writing(pid, ino, None)
+    }
+
+    fn name(&self, pid: i32) -> String {
+        process::name(pid)
+    }
+}

@@ -1,0 +1,335 @@
+//! What `/proc` and pidfds tell about other processes: who they are, what they
+//! hold open, whether a signal waits for them, how they ended.
+//!
+//! Knows process and thread ids as this process's namespace counts them; does
+//! not know files, generations or requests. Everything here is about processes
+//! that may vanish between two lines, and says so in its result instead of
+//! failing: an answer is true of some moment during the call.
+//!
+//! Invariant: nothing here can wait for our own mount. `/proc/PID/cmdline` and
+//! `environ` read the process's pages, and `cwd`, `exe`, `root` and `fd/N`
+//! resolve paths; each may need an answer from the thread that is asking.
+//! `comm`, `stat`, `status` and `fdinfo` are made from what the kernel holds.
+//! Their formats are proc(5)'s.
+
+mod attention;
+mod exit;
+
+pub(crate) use attention::{Attention, attention};
+pub(crate) use exit::{Exit, ExitWatch};
+
+use std::fmt::Arguments;
+use std::io::Write;
+use std::iter;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{Dir, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, getpgid, test_kill_process_group};
+
+/// How far up [`ancestors`] goes. Deeper trees exist only by accident, and a
+/// walk that races with reused ids must end.
+const MAX_ANCESTORS: usize = 64;
+
+/// The process that thread `tid` belongs to.
+pub(crate) fn thread_group(tid: i32) -> Option<i32> {
+    let mut buffer = [0; BUFFER_BYTES];
+    let status = read(format_args!("/proc/{tid}/status"), &mut buffer)?;
+    number(field(status, b"Tgid:")?)
+}
+
+/// The name of a process or thread, at most 15 bytes (`TASK_COMM_LEN`), for
+/// messages; `?` if it is gone.
+pub(crate) fn name(pid: i32) -> String {
+    let mut buffer = [0; 64];
+    match read(format_args!("/proc/{pid}/comm"), &mut buffer) {
+        Some(comm) => String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(comm)).into(),
+        None => "?".to_owned(),
+    }
+}
+
+/// The process that `pid` is a child of; 0 where that is outside of our pid
+/// namespace.
+pub(crate) fn parent(pid: i32) -> Option<i32> {
+    let mut buffer = [0; BUFFER_BYTES];
+    read_stat(format_args!("/proc/{pid}/stat"), &mut buffer)?.number(4)
+}
+
+/// `pid`, its parent, and so on, without process 1: everything descends from
+/// that one.
+pub(crate) fn ancestors(pid: i32) -> impl Iterator<Item = i32> {
+    iter::successors(Some(pid), |pid| parent(*pid).filter(|parent| *parent > 1)).take(MAX_ANCESTORS)
+}
+
+/// The process group of `pid`; `None` too where it is outside of our pid
+/// namespace.
+pub(crate) fn process_group(pid: i32) -> Option<i32> {
+    // Id 0 would ask about ourselves.
+    let group = getpgid(Some(positive(pid)?)).ok()?;
+    Some(group.as_raw_nonzero().get())
+}
+
+/// Whether no process is left in group `pgid`. Zombies count as left: they are
+/// reaped soon, and their parent may be about to write more.
+pub(crate) fn group_is_empty(pgid: i32) -> bool {
+    // kill(-1, …) means every process there is, not group 1.
+    match positive(pgid).filter(|group| !group.is_init()) {
+        Some(group) => test_kill_process_group(group) == Err(Errno::SRCH),
+        None => false,
+    }
+}
+
+/// Whether `pid` has a descriptor for `inode` that it can write through; of
+/// mount `mount_id` (as `statx` and `/proc/PID/mountinfo` number mounts), if
+/// that is given, since inode numbers alone are unique only within one.
+///
+/// False also where we may not look: it takes the permission to trace `pid`.
+pub(crate) fn holds_open_for_writing(pid: i32, inode: u64, mount_id: Option<u64>) -> bool {
+    let Some(directory) = open(format_args!("/proc/{pid}/fdinfo"), OFlags::DIRECTORY) else {
+        return false;
+    };
+    let Ok(entries) = Dir::read_from(&directory) else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let mut buffer = [0; 1024];
+        // `.` and `..` are opened too, and cannot be read.
+        rustix::fs::openat(&directory, entry.file_name(), flags, Mode::empty())
+            .ok()
+            .and_then(|file| fill(&file, &mut buffer))
+            .is_some_and(|info| is_writable_descriptor(info, inode, mount_id))
+    })
+}
+
+/// Whether the text of `/proc/PID/fdinfo/N` is of a descriptor for `inode`
+/// that can be written through.
+fn is_writable_descriptor(info: &[u8], inode: u64, mount_id: Option<u64>) -> bool {
+    let is = |key: &[u8], wanted: u64| field(info, key).and_then(number) == Some(wanted);
+    let flags = field(info, b"flags:")
+        .and_then(|octal| std::str::from_utf8(octal).ok())
+        .and_then(|octal| u32::from_str_radix(octal, 8).ok());
+    // `ino:` is there since Linux 5.14.
+    is(b"ino:", inode)
+        && mount_id.is_none_or(|mount| is(b"mnt_id:", mount))
+        && flags.is_some_and(|flags| flags & OFlags::ACCMODE.bits() != OFlags::RDONLY.bits())
+}
+
+/// Holds a `stat`, and a `status` up to the signal masks unless the process
+/// is in hundreds of groups.
+const BUFFER_BYTES: usize = 2048;
+
+/// The fields of a `/proc/PID/stat` behind the name.
+struct Stat<'a>(&'a [u8]);
+
+impl<'a> Stat<'a> {
+    /// The name may contain blanks and parentheses; what follows its last one
+    /// does not.
+    fn parse(text: &'a [u8]) -> Option<Self> {
+        let end = text.iter().rposition(|byte| *byte == b')')?;
+        Some(Stat(text.get(end + 2..)?))
+    }
+
+    /// Field `position` as proc(5) counts them, where the state is 3.
+    fn field(&self, position: usize) -> Option<&'a [u8]> {
+        let mut fields = self.0.split(|byte| byte.is_ascii_whitespace());
+        fields.nth(position - 3)
+    }
+
+    fn number<T: std::str::FromStr>(&self, position: usize) -> Option<T> {
+        number(self.field(position)?)
+    }
+
+    /// One letter: R, S, D, Z, T, t, X and others.
+    fn state(&self) -> Option<u8> {
+        self.field(3)?.first().copied()
+    }
+}
+
+/// Reads a `stat`, of a process or one of its threads.
+fn read_stat<'a>(path: Arguments<'_>, buffer: &'a mut [u8]) -> Option<Stat<'a>> {
+    Stat::parse(read(path, buffer)?)
+}
+
+/// The start of a file under `/proc`, as much as `buffer` takes. `None` if the
+/// process is gone or may not be looked at.
+fn read<'a>(path: Arguments<'_>, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    fill(&open(path, OFlags::empty())?, buffer)
+}
+
+fn fill<'a>(file: &OwnedFd, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    // The kernel makes the whole text at the first read, so that it is of one
+    // moment, and gives what fits.
+    let length = rustix::io::retry_on_intr(|| rustix::io::read(file, &mut *buffer)).ok()?;
+    Some(&buffer[..length])
+}
+
+/// Opens a path under `/proc`, named without an allocation: thousands of
+/// waiters are looked at again and again.
+fn open(path: Arguments<'_>, flags: OFlags) -> Option<OwnedFd> {
+    let mut name = [0; 64];
+    let mut rest = &mut name[..];
+    rest.write_fmt(path).ok()?;
+    let unused = rest.len();
+    let name = &name[..name.len() - unused];
+    let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::io::retry_on_intr(|| rustix::fs::open(name, flags, Mode::empty())).ok()
+}
+
+/// The value on the line that begins with `key`, trimmed.
+fn field<'a>(text: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    text.split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(key))
+        .map(<[u8]>::trim_ascii)
+}
+
+fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// An id that can be handed to the kernel: FUSE gives 0 for a caller in
+/// another pid namespace.
+fn positive(id: i32) -> Option<Pid> {
+    // `from_raw` panics at negative numbers.
+    if id > 0 { Pid::from_raw(id) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command, Stdio};
+
+    /// An id that no process has: ids end at 2^22 (`PID_MAX_LIMIT`).
+    pub(super) const NOBODY: i32 = i32::MAX;
+
+    /// Kills and reaps its child, whatever becomes of the test.
+    pub(super) struct Guard(pub(super) Child);
+
+    impl Guard {
+        pub(super) fn sleeping() -> Self {
+            Self::of(Command::new("sleep").arg("60"))
+        }
+
+        pub(super) fn of(command: &mut Command) -> Self {
+            Guard(command.stdout(Stdio::null()).spawn().unwrap())
+        }
+
+        pub(super) fn pid(&self) -> i32 {
+            self.0.id().cast_signed()
+        }
+    }
+
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    /// Waits for `condition`, and says what it was if it does not come true.
+    pub(super) fn until(what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !condition() {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "never came true: {what}"
+            );
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    /// The thread id and what ends the thread, which waits for that.
+    pub(super) fn idle_thread() -> (i32, std::sync::mpsc::Sender<()>) {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            send.send(rustix::thread::gettid().as_raw_nonzero().get())
+                .unwrap();
+            let _ = stopped.recv();
+        });
+        (receive.recv().unwrap(), stop)
+    }
+
+    fn own() -> i32 {
+        std::process::id().cast_signed()
+    }
+
+    #[test]
+    fn a_thread_belongs_to_its_process() {
+        let (thread, _stop) = idle_thread();
+        assert_ne!(thread, own());
+        assert_eq!(thread_group(thread), Some(own()));
+        assert_eq!(thread_group(own()), Some(own()));
+    }
+
+    #[test]
+    fn a_child_has_a_name_a_parent_and_a_group() {
+        let child = Guard::of(Command::new("sleep").arg("60").process_group(0));
+        until("the child runs sleep", || name(child.pid()) == "sleep");
+        assert_eq!(parent(child.pid()), Some(own()));
+        assert_eq!(process_group(child.pid()), Some(child.pid()));
+        let line: Vec<_> = ancestors(child.pid()).collect();
+        assert_eq!(line[..2], [child.pid(), own()]);
+        assert!(!line.contains(&0) && !line[1..].contains(&1));
+    }
+
+    #[test]
+    fn a_name_with_blanks_and_parentheses_does_not_confuse() {
+        let stat = Stat::parse(b"7 (a) R 1 (b) S 42 43 44\n").unwrap();
+        assert_eq!(stat.state(), Some(b'S'));
+        assert_eq!(stat.number::<i32>(4), Some(42));
+        assert_eq!(stat.field(9), None);
+    }
+
+    #[test]
+    fn of_a_process_that_is_gone_nothing_is_said() {
+        for gone in [NOBODY, 0, -1, i32::MIN] {
+            assert_eq!(thread_group(gone), None);
+            assert_eq!(name(gone), "?");
+            assert_eq!(parent(gone), None);
+            assert_eq!(process_group(gone), None);
+            assert!(!holds_open_for_writing(gone, 1, None));
+            assert_eq!(ancestors(gone).collect::<Vec<_>>(), [gone]);
+        }
+    }
+
+    #[test]
+    fn a_group_is_empty_once_its_last_process_is_reaped() {
+        let mut child = Guard::of(Command::new("sleep").arg("60").process_group(0));
+        assert!(!group_is_empty(child.pid()));
+        child.0.kill().unwrap();
+        child.0.wait().unwrap();
+        assert!(group_is_empty(child.pid()));
+        for never in [1, 0, -1, i32::MIN] {
+            assert!(!group_is_empty(never), "{never}");
+        }
+    }
+
+    #[test]
+    fn a_descriptor_counts_if_it_can_be_written_through() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let written = File::create(&path).unwrap();
+        let inode = written.metadata().unwrap().ino();
+        let child = Guard::of(Command::new("sleep").arg("60").stderr(written));
+        assert!(holds_open_for_writing(child.pid(), inode, None));
+        assert!(!holds_open_for_writing(child.pid(), inode + 1, None));
+        assert!(!holds_open_for_writing(child.pid(), inode, Some(u64::MAX)));
+        let read = File::open(&path).unwrap();
+        let reader = Guard::of(Command::new("sleep").arg("60").stdin(read));
+        assert!(!holds_open_for_writing(reader.pid(), inode, None));
+    }
+
+    #[test]
+    fn the_flags_of_a_descriptor_are_octal_and_its_mount_counts() {
+        let info = b"pos:\t0\nflags:\t0100001\nmnt_id:\t29\nino:\t1234\n";
+        assert!(is_writable_descriptor(info, 1234, Some(29)));
+        assert!(!is_writable_descriptor(info, 1234, Some(2)));
+        assert!(!is_writable_descriptor(info, 123, Some(29)));
+        let path_only = b"pos:\t0\nflags:\t012000000\nmnt_id:\t29\nino:\t1234\n";
+        assert!(!is_writable_descriptor(path_only, 1234, None));
+    }
+}

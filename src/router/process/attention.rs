@@ -1,0 +1,267 @@
+//! Whether a thread that waits for us should be let go, because a signal wants
+//! it.
+//!
+//! The kernel tells a FUSE server of a signal only by an interrupt request;
+//! where those are refused (and from then on), a parked caller sleeps without
+//! being woken, and its signals must be looked for. `/proc/TID/status` shows
+//! them: `SigPnd` is what waits for the thread, `ShdPnd` for any thread of its
+//! process. A signal that will kill the process shows as SIGKILL in `SigPnd`,
+//! as the kernel puts it there for each thread when it is sent
+//! (`complete_signal` in `kernel/signal.c`).
+//!
+//! A stop does not show so if *another* thread took the SIGSTOP: it is then no
+//! longer pending, and this thread is expected to notice. So with nothing
+//! pending, the other threads are looked at: if one is stopped, all must be.
+
+use rustix::fs::{Dir, OFlags};
+
+use super::{BUFFER_BYTES, field, number, open, read, read_stat};
+
+/// What signals want of a thread that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attention {
+    /// Nothing that matters: no signal, or one that is blocked or ignored.
+    None,
+    /// Only signals that must not end a wait: they come by the clock, or tell
+    /// of something to be looked at later.
+    Harmless,
+    /// A signal that ends the wait, or a stop that cannot take hold before it
+    /// has ended.
+    Ends,
+    /// The thread has exited: nobody waits any more.
+    Gone,
+}
+
+/// The signals that never make a read, write or open fail.
+const HARMLESS: u64 = set(libc::SIGALRM)
+    | set(libc::SIGURG)
+    | set(libc::SIGCHLD)
+    | set(libc::SIGWINCH)
+    | set(libc::SIGPROF)
+    | set(libc::SIGVTALRM)
+    | set(libc::SIGCONT);
+
+/// How many threads of one process are asked whether they are stopped. A stop
+/// stops them all; only those that wait for us too show nothing.
+const MAX_THREADS_ASKED: usize = 16;
+
+/// The bit of a signal in the masks of `/proc/TID/status`.
+const fn set(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// What signals want of thread `tid`.
+pub(crate) fn attention(tid: i32) -> Attention {
+    let mut buffer = [0; BUFFER_BYTES];
+    let Some(text) = read(format_args!("/proc/{tid}/status"), &mut buffer) else {
+        return Attention::Gone;
+    };
+    let mut whole = Vec::new();
+    let status = match Status::parse(text) {
+        Some(status) => status,
+        None => {
+            // The line `Groups:` stands before the masks, and a process may be
+            // in 65,536 groups (`NGROUPS_MAX`) of up to eleven bytes each.
+            whole.resize(1 << 20, 0);
+            let text = read(format_args!("/proc/{tid}/status"), &mut whole);
+            match text.and_then(Status::parse) {
+                Some(status) => status,
+                None => return Attention::Gone,
+            }
+        }
+    };
+    let asked = status.attention();
+    let waits_on = matches!(asked, Attention::None | Attention::Harmless);
+    if waits_on && status.threads > 1 && a_thread_is_stopped(status.process) {
+        return Attention::Ends;
+    }
+    asked
+}
+
+/// The lines of a `/proc/TID/status` that matter here.
+#[derive(Debug)]
+struct Status {
+    state: u8,
+    process: i32,
+    threads: u32,
+    /// Pending for the thread alone.
+    thread_pending: u64,
+    /// Pending for whichever thread of the process takes it.
+    process_pending: u64,
+    /// Held back until the thread allows them.
+    blocked: u64,
+    /// Thrown away.
+    ignored: u64,
+}
+
+impl Status {
+    /// `None` if a line is missing: the text was cut off.
+    fn parse(text: &[u8]) -> Option<Status> {
+        // The masks stand near the end and all in one place, in this order;
+        // each line is searched for from where the one before was found.
+        let mut rest = text;
+        let mut next = |key: &[u8]| {
+            let value = field(rest, key)?;
+            let end = value.as_ptr() as usize + value.len() - rest.as_ptr() as usize;
+            rest = &rest[end..];
+            // A number without the line's end may be cut off.
+            rest.contains(&b'\n').then_some(value)
+        };
+        let mask = |hex: &[u8]| u64::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok();
+        Some(Status {
+            state: *next(b"State:")?.first()?,
+            process: number(next(b"Tgid:")?)?,
+            threads: number(next(b"Threads:")?)?,
+            thread_pending: mask(next(b"SigPnd:")?)?,
+            process_pending: mask(next(b"ShdPnd:")?)?,
+            blocked: mask(next(b"SigBlk:")?)?,
+            ignored: mask(next(b"SigIgn:")?)?,
+        })
+    }
+
+    fn attention(&self) -> Attention {
+        match self.state {
+            b'Z' | b'X' => return Attention::Gone,
+            b'T' | b't' => return Attention::Ends,
+            _ => {}
+        }
+        let pending = self.thread_pending | self.process_pending;
+        // Neither can be blocked or ignored.
+        let always = set(libc::SIGKILL) | set(libc::SIGSTOP);
+        let heard = pending & (!(self.blocked | self.ignored) | always);
+        if heard == 0 {
+            Attention::None
+        } else if heard & !HARMLESS == 0 {
+            Attention::Harmless
+        } else {
+            Attention::Ends
+        }
+    }
+}
+
+/// Whether a thread of `process` is stopped by job control.
+///
+/// A thread that a tracer has stopped (`t`) says nothing of the others: under
+/// strace(1) each is so for a moment at every system call, and a debugger that
+/// wants them all sends each a SIGSTOP of its own.
+fn a_thread_is_stopped(process: i32) -> bool {
+    let Some(tasks) = open(format_args!("/proc/{process}/task"), OFlags::DIRECTORY) else {
+        return false;
+    };
+    let Ok(entries) = Dir::new(tasks) else {
+        return false;
+    };
+    let threads = entries
+        .flatten()
+        .filter_map(|entry| number::<i32>(entry.file_name().to_bytes()));
+    threads.take(MAX_THREADS_ASKED).any(|thread| {
+        let mut buffer = [0; BUFFER_BYTES];
+        read_stat(
+            format_args!("/proc/{process}/task/{thread}/stat"),
+            &mut buffer,
+        )
+        .and_then(|stat| stat.state())
+        .is_some_and(|state| state == b'T')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Guard, NOBODY, until};
+    use super::*;
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::process::Command;
+
+    fn status(state: &str, thread: u64, process: u64, blocked: u64, ignored: u64) -> Attention {
+        let text = format!(
+            "Name:\tx\nState:\t{state}\nTgid:\t5\nPid:\t6\nThreads:\t1\nSigQ:\t0/1\n\
+             SigPnd:\t{thread:016x}\nShdPnd:\t{process:016x}\nSigBlk:\t{blocked:016x}\n\
+             SigIgn:\t{ignored:016x}\nSigCgt:\t0\n"
+        );
+        Status::parse(text.as_bytes()).unwrap().attention()
+    }
+
+    #[test]
+    fn a_signal_counts_unless_it_is_blocked_or_ignored() {
+        let term = set(libc::SIGTERM);
+        let asleep = "D (disk sleep)";
+        assert_eq!(status(asleep, 0, 0, 0, 0), Attention::None);
+        assert_eq!(status(asleep, term, 0, 0, 0), Attention::Ends);
+        assert_eq!(status(asleep, 0, term, 0, 0), Attention::Ends);
+        assert_eq!(status(asleep, 0, term, term, 0), Attention::None);
+        assert_eq!(status(asleep, 0, term, 0, term), Attention::None);
+        assert_eq!(
+            status(asleep, 0, set(9), u64::MAX, u64::MAX),
+            Attention::Ends
+        );
+        assert_eq!(status(asleep, 0, 1 << 63, 0, 0), Attention::Ends);
+    }
+
+    #[test]
+    fn the_harmless_signals_do_not_end_a_wait_nor_hide_one_that_does() {
+        let both = set(libc::SIGALRM) | set(libc::SIGINT);
+        assert_eq!(
+            status("S (sleeping)", 0, HARMLESS, 0, 0),
+            Attention::Harmless
+        );
+        assert_eq!(status("S (sleeping)", 0, both, 0, 0), Attention::Ends);
+        let int_blocked = set(libc::SIGINT);
+        assert_eq!(
+            status("S (sleeping)", 0, both, int_blocked, 0),
+            Attention::Harmless
+        );
+    }
+
+    #[test]
+    fn a_stopped_thread_ends_its_wait_and_a_dead_one_is_gone() {
+        assert_eq!(status("T (stopped)", 0, 0, 0, 0), Attention::Ends);
+        assert_eq!(status("t (tracing stop)", 0, 0, 0, 0), Attention::Ends);
+        assert_eq!(status("Z (zombie)", 0, 0, 0, 0), Attention::Gone);
+        assert_eq!(attention(NOBODY), Attention::Gone);
+        assert_eq!(attention(0), Attention::Gone);
+    }
+
+    #[test]
+    fn a_text_that_is_cut_off_is_not_believed() {
+        let text = std::fs::read("/proc/self/status").unwrap();
+        let end = text.windows(7).position(|key| key == b"SigIgn:").unwrap() + 7;
+        let line = text[end..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        assert!(Status::parse(&text[..end + line]).is_some());
+        assert!(Status::parse(&text[..end + line - 1]).is_none());
+        assert!(Status::parse(&text[..end - 9]).is_none());
+        assert!(Status::parse(b"").is_none());
+    }
+
+    #[test]
+    fn of_real_processes_a_sleeper_is_left_alone_a_stopped_one_is_not() {
+        let child = Guard::sleeping();
+        let pid = Pid::from_raw(child.pid()).unwrap();
+        until("nothing is pending", || {
+            attention(child.pid()) == Attention::None
+        });
+        kill_process(pid, Signal::STOP).unwrap();
+        until("it is stopped", || {
+            attention(child.pid()) == Attention::Ends
+        });
+        kill_process(pid, Signal::CONT).unwrap();
+        until("it runs again", || {
+            attention(child.pid()) == Attention::None
+        });
+        kill_process(pid, Signal::KILL).unwrap();
+        until("it is dead", || attention(child.pid()) == Attention::Gone);
+    }
+
+    #[test]
+    fn a_process_whose_threads_are_stopped_is_seen_by_any_of_them() {
+        // Python starts a thread that does nothing.
+        let script =
+            "import threading,time\nthreading.Thread(target=time.sleep,args=(60,)).start()";
+        let child = Guard::of(Command::new("python3").args(["-c", script]));
+        let threads =
+            || std::fs::read_dir(format!("/proc/{}/task", child.pid())).map_or(0, Iterator::count);
+        until("there are two threads", || threads() == 2);
+        assert!(!a_thread_is_stopped(child.pid()));
+        kill_process(Pid::from_raw(child.pid()).unwrap(), Signal::STOP).unwrap();
+        until("it is stopped", || a_thread_is_stopped(child.pid()));
+    }
+}

@@ -1,0 +1,338 @@
+//! Whether and how a process ended, of processes that are not our children.
+//!
+//! A pidfd stands for one process, whatever later gets its id, and becomes
+//! readable when the process has exited. How it exited is told in one of two
+//! places, before and after its parent has reaped it:
+//!
+//! ```text
+//! running ──exit──► zombie ────────reaped──► gone
+//!                   /proc/PID/stat           PIDFD_GET_INFO
+//! ```
+//!
+//! The kernel records the status for the pidfd only at the reaping (Linux 6.15
+//! and later); on older kernels a process that was reaped before anybody
+//! looked is [`Exit::Unknown`].
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
+use rustix::process::{PidfdFlags, geteuid, pidfd_open};
+
+use super::{BUFFER_BYTES, positive, read_stat, thread_group};
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It has not.
+    Running,
+    /// It exited with this status, 0 to 255.
+    Status(i32),
+    /// This signal killed it.
+    Signal(i32),
+    /// It has ended, and how cannot be told.
+    Unknown,
+}
+
+impl Exit {
+    /// From what wait(2) gives.
+    fn from_wait_status(status: i32) -> Exit {
+        if libc::WIFEXITED(status) {
+            Exit::Status(libc::WEXITSTATUS(status))
+        } else if libc::WIFSIGNALED(status) {
+            Exit::Signal(libc::WTERMSIG(status))
+        } else {
+            Exit::Unknown
+        }
+    }
+}
+
+/// Watches for the end of one process. Its descriptor polls readable once all
+/// threads of the process have exited.
+#[derive(Debug)]
+pub(crate) struct ExitWatch {
+    pidfd: OwnedFd,
+    process: i32,
+    /// In clock ticks since the machine started: with it, a `stat` read by id
+    /// is known to be of the same process. `None` if that was never sure.
+    started: Option<u64>,
+}
+
+impl ExitWatch {
+    /// Watches the process that thread `tid` belongs to. `None` if it is gone,
+    /// or is in a pid namespace that we do not see (FUSE then says 0).
+    pub(crate) fn open(tid: i32) -> Option<ExitWatch> {
+        let (pidfd, process) = match pidfd_open(positive(tid)?, PidfdFlags::empty()) {
+            Ok(pidfd) => (pidfd, tid),
+            // No leader of a process (EINVAL up to Linux 6.15, ENOENT since),
+            // or gone (ESRCH): the thread's own process cannot be asked then.
+            Err(Errno::SRCH) => return None,
+            Err(_) => open_by_thread(tid)?,
+        };
+        let mut watch = ExitWatch {
+            pidfd,
+            process,
+            started: start_time(process),
+        };
+        // If it is there now, it was when its start was read, and no other
+        // process can have had the id.
+        let unreaped = |info: PidfdInfo| info.exit().is_none();
+        if watch.has_exited() && !pidfd_info(watch.as_fd()).is_some_and(unreaped) {
+            watch.started = None;
+        }
+        Some(watch)
+    }
+
+    /// The process's id, as long as it is not reaped.
+    pub(crate) fn pid(&self) -> i32 {
+        self.process
+    }
+
+    /// How the process ended, if it has. Costs a poll while it runs.
+    pub(crate) fn state(&self) -> Exit {
+        if !self.has_exited() {
+            return Exit::Running;
+        }
+        // It may be reaped after the first question and before the second;
+        // then the first has an answer the next time.
+        for _ in 0..2 {
+            let info = pidfd_info(self.as_fd());
+            if let Some(exit) = info.as_ref().and_then(PidfdInfo::exit) {
+                return exit;
+            }
+            if let Some(exit) = self.zombie_exit(info.as_ref()) {
+                return exit;
+            }
+        }
+        Exit::Unknown
+    }
+
+    fn has_exited(&self) -> bool {
+        let mut polled = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let now = Timespec::default();
+        // An error would be EINTR or ENOMEM: to be asked again.
+        matches!(poll(&mut polled, Some(&now)), Ok(1))
+    }
+
+    /// The exit of a process that is not reaped yet.
+    fn zombie_exit(&self, info: Option<&PidfdInfo>) -> Option<Exit> {
+        let mut buffer = [0; BUFFER_BYTES];
+        let stat = read_stat(format_args!("/proc/{}/stat", self.process), &mut buffer)?;
+        if stat.state() != Some(b'Z') || stat.number(START_TIME) != self.started {
+            return None;
+        }
+        let status = stat.number(EXIT_CODE)?;
+        // Who may not trace the process reads 0 for every end.
+        let may_read =
+            geteuid().is_root() || info.is_none_or(|info| info.real_user == geteuid().as_raw());
+        if status == 0 && !may_read {
+            return Some(Exit::Unknown);
+        }
+        Some(Exit::from_wait_status(status))
+    }
+}
+
+impl AsFd for ExitWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Fields of `/proc/PID/stat`, as proc(5) counts them.
+const START_TIME: usize = 22;
+const EXIT_CODE: usize = 52;
+
+fn start_time(process: i32) -> Option<u64> {
+    let mut buffer = [0; BUFFER_BYTES];
+    read_stat(format_args!("/proc/{process}/stat"), &mut buffer)?.number(START_TIME)
+}
+
+/// A pidfd for the process of a thread that is not its leader, and its id.
+fn open_by_thread(tid: i32) -> Option<(OwnedFd, i32)> {
+    // PIDFD_THREAD is O_EXCL, since Linux 6.9.
+    let flags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
+    let thread = pidfd_open(positive(tid)?, flags).ok();
+    let process = || match &thread {
+        Some(thread) => match pidfd_info(thread.as_fd()) {
+            Some(info) => Some(info.process.cast_signed()),
+            // PIDFD_GET_INFO is of Linux 6.13.
+            None => thread_group(tid),
+        },
+        None => thread_group(tid),
+    };
+    let before = process()?;
+    let pidfd = pidfd_open(positive(before)?, PidfdFlags::empty()).ok()?;
+    // The thread is still there, so its process was all the time, and no other
+    // can have had its id when that was opened.
+    (process() == Some(before)).then_some((pidfd, before))
+}
+
+/// `struct pidfd_info` of Linux's `include/uapi/linux/pidfd.h`, first version
+/// (`PIDFD_INFO_SIZE_VER0`, 64 bytes). The kernel learns from the size in the
+/// ioctl's number how much to fill in.
+#[repr(C)]
+#[derive(Debug, Default)]
+struct PidfdInfo {
+    /// What is asked for, and on return what was given.
+    mask: u64,
+    control_group: u64,
+    thread: u32,
+    process: u32,
+    parent: u32,
+    real_user: u32,
+    other_credentials: [u32; 7],
+    /// A wait status, given with [`INFO_EXIT`].
+    exit_code: i32,
+}
+
+const _: () = assert!(size_of::<PidfdInfo>() == 64);
+
+/// `PIDFD_INFO_EXIT`, since Linux 6.15; older kernels leave the bit unset.
+const INFO_EXIT: u64 = 1 << 3;
+
+/// `PIDFD_GET_INFO`, since Linux 6.13: `_IOWR(0xFF, 11, struct pidfd_info)`.
+const GET_INFO: Opcode = opcode::read_write::<PidfdInfo>(0xFF, 11);
+
+impl PidfdInfo {
+    fn exit(&self) -> Option<Exit> {
+        (self.mask & INFO_EXIT != 0).then(|| Exit::from_wait_status(self.exit_code))
+    }
+}
+
+/// What the kernel says of the process or thread behind a pidfd; `None` if it
+/// is gone or the kernel too old.
+fn pidfd_info(pidfd: BorrowedFd<'_>) -> Option<PidfdInfo> {
+    let mut info = PidfdInfo {
+        mask: INFO_EXIT,
+        ..PidfdInfo::default()
+    };
+    // SAFETY: the number is PIDFD_GET_INFO for a structure of the size of
+    // `PidfdInfo`, which the kernel reads and fills in and does not keep. All
+    // its fields are integers, so that whatever is written is valid.
+    unsafe { ioctl(pidfd, Updater::<GET_INFO, PidfdInfo>::new(&mut info)) }.ok()?;
+    Some(info)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Guard, NOBODY, idle_thread, until};
+    use super::*;
+    use std::process::Command;
+
+    fn shell(script: &str) -> Guard {
+        Guard::of(Command::new("sh").args(["-c", script]))
+    }
+
+    /// Waits for the end without reaping.
+    fn ended(watch: &ExitWatch) -> Exit {
+        until("the process has ended", || watch.state() != Exit::Running);
+        watch.state()
+    }
+
+    #[test]
+    fn a_running_process_is_running() {
+        let child = Guard::sleeping();
+        let watch = ExitWatch::open(child.pid()).unwrap();
+        assert_eq!(watch.pid(), child.pid());
+        assert_eq!(watch.state(), Exit::Running);
+    }
+
+    #[test]
+    fn the_end_is_known_of_a_zombie_and_stays_known_when_it_is_reaped() {
+        for (script, expected) in [
+            ("exit 0", Exit::Status(0)),
+            ("exit 3", Exit::Status(3)),
+            ("kill -9 $$", Exit::Signal(libc::SIGKILL)),
+            ("kill -TERM $$", Exit::Signal(libc::SIGTERM)),
+            ("ulimit -c 0; kill -SEGV $$", Exit::Signal(libc::SIGSEGV)),
+        ] {
+            // The read keeps it from ending before it is watched.
+            let mut child = Guard::of(
+                Command::new("sh")
+                    .args(["-c", &format!("read line; {script}")])
+                    .stdin(std::process::Stdio::piped()),
+            );
+            let watch = ExitWatch::open(child.pid()).unwrap();
+            drop(child.0.stdin.take());
+            assert_eq!(ended(&watch), expected, "{script}, zombie");
+            child.0.wait().unwrap();
+            if pidfd_info(watch.as_fd()).is_none() {
+                eprintln!("skipped after reaping: PIDFD_INFO_EXIT is of Linux 6.15");
+                continue;
+            }
+            assert_eq!(watch.state(), expected, "{script}, reaped");
+        }
+    }
+
+    #[test]
+    fn a_zombie_can_be_watched_and_a_reaped_process_cannot() {
+        let mut child = shell("exit 3");
+        until("it is a zombie", || {
+            let mut buffer = [0; BUFFER_BYTES];
+            read_stat(format_args!("/proc/{}/stat", child.pid()), &mut buffer)
+                .is_some_and(|stat| stat.state() == Some(b'Z'))
+        });
+        assert_eq!(
+            ExitWatch::open(child.pid()).unwrap().state(),
+            Exit::Status(3)
+        );
+        child.0.wait().unwrap();
+        assert!(ExitWatch::open(child.pid()).is_none());
+        assert!(ExitWatch::open(NOBODY).is_none());
+        assert!(ExitWatch::open(0).is_none());
+        assert!(ExitWatch::open(-1).is_none());
+    }
+
+    #[test]
+    fn a_thread_leads_to_its_process() {
+        let (thread, stop) = idle_thread();
+        let watch = ExitWatch::open(thread).unwrap();
+        assert_eq!(watch.pid(), std::process::id().cast_signed());
+        drop(stop);
+        until("the thread has ended", || thread_group(thread).is_none());
+        assert_eq!(watch.state(), Exit::Running);
+        assert!(ExitWatch::open(thread).is_none());
+    }
+
+    #[test]
+    fn a_process_of_several_threads_ends_as_one() {
+        // The other thread ends the process while the first still waits.
+        let script = "import os,sys,threading\n\
+            threading.Thread(target=lambda:(sys.stdin.read(),os._exit(7))).start()\n\
+            threading.Event().wait()";
+        let mut child = Guard::of(
+            Command::new("python3")
+                .args(["-c", script])
+                .stdin(std::process::Stdio::piped()),
+        );
+        let tasks = format!("/proc/{}/task", child.pid());
+        let other = || {
+            let ids = std::fs::read_dir(&tasks).ok()?.flatten();
+            ids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+                .find(|id| *id != child.pid())
+        };
+        until("there are two threads", || other().is_some());
+        let watch = ExitWatch::open(other().unwrap()).unwrap();
+        assert_eq!(watch.pid(), child.pid());
+        assert_eq!(watch.state(), Exit::Running);
+        drop(child.0.stdin.take());
+        assert_eq!(ended(&watch), Exit::Status(7));
+        child.0.wait().unwrap();
+    }
+
+    #[test]
+    fn an_id_that_another_process_has_by_now_does_not_deceive() {
+        let mut child = shell("exit 3");
+        let mut watch = ExitWatch::open(child.pid()).unwrap();
+        child.0.wait().unwrap();
+        // What a reused id would look like: a zombie that is not the one.
+        let impostor = shell("exit 4");
+        let other = ExitWatch::open(impostor.pid()).unwrap();
+        assert_eq!(ended(&other), Exit::Status(4));
+        watch.process = impostor.pid();
+        watch.started = Some(1);
+        assert_eq!(watch.zombie_exit(None), None);
+        assert_ne!(watch.state(), Exit::Status(4));
+    }
+}

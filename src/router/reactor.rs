@@ -1,0 +1,157 @@
+//! The one thread that waits: for the clock, for processes to end, for the
+//! flusher's answers, and, while there are any, for the signals of callers that
+//! the kernel no longer tells of.
+//!
+//! With nothing to wait for it sleeps: an idle mount costs no time at all.
+
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::event::{Timespec, epoll};
+
+use super::process::Exit;
+use super::{FLUSHER, NEVER, Router, WOKEN, lock};
+use crate::core::clock::Monotonic;
+
+/// How often callers are looked at that had a harmless signal while they
+/// waited. Well below the 200 ms within which a signal must end a wait.
+const RECHECK: Duration = Duration::from_millis(25);
+
+/// What the reactor hears of the flusher.
+pub(crate) trait Flushes: Send {
+    /// A descriptor that is readable when there is something to hear.
+    fn descriptor(&self) -> std::os::fd::BorrowedFd<'_>;
+    /// Files that were written back, or could not be, since the last call;
+    /// nothing if it is gone for good.
+    fn finished(&self) -> Option<Vec<u64>>;
+}
+
+impl Router {
+    /// Starts the reactor.
+    pub(crate) fn start_reactor<F: Flushes + 'static>(
+        self: &Arc<Self>,
+        flushes: F,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let data = epoll::EventData::new_u64(FLUSHER);
+        epoll::add(
+            &self.epoll,
+            flushes.descriptor(),
+            data,
+            epoll::EventFlags::IN,
+        )?;
+        let router = Arc::clone(self);
+        std::thread::Builder::new()
+            .name("fifofs-reactor".into())
+            .spawn(move || router.react(&flushes))
+    }
+
+    fn react(&self, flushes: &dyn Flushes) {
+        let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; 64];
+        while !self.stopping.load(Ordering::Acquire) {
+            let timeout = self.time_to_sleep();
+            let ready = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
+                Ok((ready, _)) => ready,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => {
+                    log::error!("cannot wait for events: {error}");
+                    return;
+                }
+            };
+            self.sleeps_until.store(0, Ordering::Release);
+            for event in ready.iter() {
+                let data = event.data;
+                match data.u64() {
+                    WOKEN => {
+                        let mut count = [0; 8];
+                        let _ = rustix::io::read(&self.wake, &mut count);
+                    }
+                    FLUSHER => self.hear_flusher(flushes),
+                    pid => self.process_ended(pid as i32),
+                }
+            }
+            self.run(|core, env, effects| core.tick(env, effects));
+            self.forget_ended();
+            self.recheck();
+        }
+    }
+
+    /// How long to sleep, which others are told of: whoever sets an earlier
+    /// alarm wakes us.
+    fn time_to_sleep(&self) -> Option<Timespec> {
+        let alarm = self.look(|core| {
+            let alarm = core.next_alarm();
+            // Told with the lock held, so that an alarm set right afterwards is
+            // compared with it.
+            let at = alarm.map_or(NEVER, |at| at.as_nanos() as u64);
+            self.sleeps_until.store(at, Ordering::Release);
+            alarm
+        });
+        let now = self.start.elapsed();
+        let mut sleep: Option<Monotonic> = alarm.map(|at| at.saturating_sub(now));
+        if !lock(&self.rechecks).is_empty() {
+            sleep = Some(sleep.map_or(RECHECK, |sleep| sleep.min(RECHECK)));
+        }
+        sleep.map(|sleep| Timespec {
+            tv_sec: sleep.as_secs() as i64,
+            tv_nsec: i64::from(sleep.subsec_nanos()),
+        })
+    }
+
+    fn hear_flusher(&self, flushes: &dyn Flushes) {
+        match flushes.finished() {
+            Some(files) => {
+                for ino in files {
+                    self.run(|core, _, effects| core.flushed(ino, effects));
+                }
+            }
+            None => {
+                log::error!("the flusher is gone: readers get bytes only as files are closed");
+                let _ = epoll::delete(&self.epoll, flushes.descriptor());
+                self.run(|core, _, effects| core.flusher_gone(effects));
+            }
+        }
+    }
+
+    fn process_ended(&self, pid: i32) {
+        self.run(|core, env, effects| core.process_ended(env, pid, effects));
+    }
+
+    /// Lets go of processes that have ended and whose end no longer matters.
+    fn forget_ended(&self) {
+        let ended: Vec<i32> = lock(&self.watches)
+            .iter()
+            .filter(|(_, watch)| watch.state() != Exit::Running)
+            .map(|(pid, _)| *pid)
+            .collect();
+        if ended.is_empty() {
+            return;
+        }
+        let needed = self.look(|core| core.needed_writers());
+        let mut watches = lock(&self.watches);
+        for pid in ended.iter().filter(|pid| !needed.contains(pid)) {
+            if let Some(watch) = watches.remove(pid) {
+                let _ = epoll::delete(&self.epoll, watch.as_fd());
+            }
+        }
+    }
+
+    fn recheck(&self) {
+        let waiting = std::mem::take(&mut *lock(&self.rechecks));
+        let mut still = Vec::new();
+        for unique in waiting {
+            let Some(thread) = self.look(|core| core.waiting_thread(unique)) else {
+                continue;
+            };
+            if self.must_end(thread) {
+                self.run(|core, env, effects| core.cancel(env, unique, effects));
+            } else {
+                still.push(unique);
+            }
+        }
+        lock(&self.rechecks).extend(still);
+    }
+}

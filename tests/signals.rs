@@ -1,0 +1,373 @@
+//! Signals: a wait in the mount can always be ended, harmless signals disturb nothing, and nobody else hangs
+//! meanwhile.
+
+#![cfg(feature = "cli")]
+
+mod common;
+
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
+
+use common::{Mount, Process, SOON, process};
+use rustix::process::Signal;
+
+/// What section 5 of the contract allows.
+const DIES_WITHIN: Duration = Duration::from_millis(200);
+
+/// A bystander may be held up for this long by one who waits: a second, and the time to start it.
+const BYSTANDER: Duration = Duration::from_millis(1_500);
+
+/// How long `waiting` lives after the signal.
+fn dies_after(waiting: Process, which: Signal) -> Duration {
+    let sent = Instant::now();
+    waiting.signal(which);
+    let ended = waiting.finish(SOON);
+    let took = sent.elapsed();
+    assert_eq!(
+        ended.status.signal(),
+        Some(which.as_raw()),
+        "should have died of the signal"
+    );
+    took
+}
+
+/// The median of three deaths must be in time; a single one may be late on a busy machine, but not by much.
+fn dies_in_time(which: Signal, mut waiting: impl FnMut() -> Process) {
+    let mut times: Vec<_> = (0..3).map(|_| dies_after(waiting(), which)).collect();
+    times.sort();
+    assert!(
+        times[1] <= DIES_WITHIN && times[2] <= Duration::from_secs(1),
+        "{which:?}: died after {times:?}"
+    );
+}
+
+const DEADLY: [Signal; 5] = [
+    Signal::TERM,
+    Signal::INT,
+    Signal::KILL,
+    Signal::HUP,
+    Signal::QUIT,
+];
+
+#[test]
+fn a_reader_that_waits_for_more_dies_within_200_ms_of_a_deadly_signal() {
+    let mount = Mount::start(&[]);
+    let writer = mount.shell("exec > $D/x.log; echo a; await end");
+    mount.wait_exists("x.log");
+    for which in DEADLY {
+        dies_in_time(which, || {
+            let reader = mount.reader("x.log");
+            reader.wait_output(b"a\n");
+            mount.wait_parked(&reader);
+            reader
+        });
+    }
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    mount.unmount();
+}
+
+#[test]
+fn a_reader_whose_open_waits_dies_within_200_ms_of_a_deadly_signal() {
+    let mount = Mount::start(&["--deliver", "settled"]);
+    let writer = mount.shell("exec > $D/x; echo a; await end");
+    mount.wait_exists("x");
+    for which in DEADLY {
+        dies_in_time(which, || {
+            let reader = mount.reader("x");
+            mount.wait_parked(&reader);
+            reader
+        });
+    }
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    mount.unmount();
+}
+
+#[test]
+fn a_reader_that_waits_for_a_file_to_appear_dies_within_200_ms_of_a_deadly_signal() {
+    let mount = Mount::start(&[]);
+    for which in DEADLY {
+        dies_in_time(which, || {
+            let reader = mount.reader(".fifofs/wait/nothing");
+            mount.wait_parked(&reader);
+            reader
+        });
+    }
+    mount.unmount();
+}
+
+#[test]
+fn a_writer_that_waits_for_a_reader_dies_within_200_ms_of_a_deadly_signal() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let mut number = 0;
+    for which in DEADLY {
+        dies_in_time(which, || {
+            number += 1;
+            let writer = mount.shell(&format!("exec head -c 1G /dev/zero > $D/x{number}"));
+            mount.wait_parked(&writer);
+            writer
+        });
+    }
+    mount.unmount();
+}
+
+#[test]
+fn a_python_reader_gets_keyboardinterrupt() {
+    let mount = Mount::start(&[]);
+    let writer = mount.shell("exec > $D/x.log; echo a; await end");
+    mount.wait_exists("x.log");
+    let reader = mount.python(
+        r#"
+try:
+    with open(D + "/x.log", "rb", buffering=0) as file:
+        while file.read(100): pass
+except KeyboardInterrupt:
+    say("KeyboardInterrupt")
+"#,
+    );
+    mount.wait_parked(&reader);
+    let sent = Instant::now();
+    reader.signal(Signal::INT);
+    reader.wait_output(b"KeyboardInterrupt\n");
+    assert!(
+        sent.elapsed() <= Duration::from_millis(400),
+        "the interrupt took {:?}",
+        sent.elapsed()
+    );
+    reader.finish(SOON).succeeded();
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    mount.unmount();
+}
+
+/// Calls of the C library as they are: Python's own repeat a call that was interrupted, and hide it.
+const RAW_CALLS: &str = r#"
+libc = ctypes.CDLL(None, use_errno=True)
+def checked(result, what):
+    if result < 0: sys.exit(what + ": " + os.strerror(ctypes.get_errno()))
+    return result
+def raw_open(path): return checked(libc.open(path.encode(), os.O_RDONLY), "open")
+def raw_read(fd):
+    buffer = ctypes.create_string_buffer(65536)
+    return buffer.raw[:checked(libc.read(fd, buffer, 65536), "read")]
+def raw_write(fd, data): return checked(libc.write(fd, data, len(data)), "write")
+signals = 0
+def count(*_):
+    global signals
+    signals += 1
+"#;
+
+const STORM: &str = r#"
+signal.signal(signal.SIGALRM, count)
+signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+"#;
+
+#[test]
+fn a_reader_under_a_10_ms_sigalrm_storm_reads_on_undisturbed() {
+    let mount = Mount::start(&[]);
+    let writer = mount.shell("exec > $D/x.log; for i in 1 2 3 4 5 6; do echo $i; sleep 0.3; done");
+    mount.wait_exists("x.log");
+    let reader = mount.python(&format!(
+        r#"
+{RAW_CALLS}
+{STORM}
+fd = raw_open(D + "/x.log")
+data = b""
+while chunk := raw_read(fd): data += chunk
+assert signals > 0, "there was no storm"
+say(data)
+"#
+    ));
+    reader
+        .finish(SOON)
+        .succeeded()
+        .printed("b'1\\n2\\n3\\n4\\n5\\n6\\n'\n");
+    writer.finish(SOON).succeeded();
+    mount.unmount();
+}
+
+#[test]
+fn an_open_under_a_sigalrm_storm_waits_undisturbed() {
+    let mount = Mount::start(&["--deliver", "settled"]);
+    let writer = mount.shell("exec > $D/x; echo 1; await end");
+    mount.wait_exists("x");
+    let reader = mount.python(&format!(
+        "{RAW_CALLS}\n{STORM}\nraise_flag('storm')\nfd = raw_open(D + '/x')\nsay(raw_read(fd))"
+    ));
+    mount.wait_flag("storm");
+    mount.wait_parked(&reader);
+    // Fifty signals' worth of storm.
+    std::thread::sleep(Duration::from_millis(500));
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed("b'1\\n'\n");
+    mount.unmount();
+}
+
+#[test]
+fn a_stream_writer_under_a_sigalrm_storm_writes_on_undisturbed() {
+    let mount = Mount::start(&["--deliver", "stream", "--window", "256K"]);
+    let reader = mount.place().shell(
+        "$FIFOFS cat $D/x | \"$PYTHON\" -c 'import os, time\ntotal = 0\nwhile chunk := os.read(0, 65536):\n  total += len(chunk); time.sleep(0.02)\nprint(total)'",
+    );
+    mount.wait_parked(&reader);
+    let writer = mount.python(&format!(
+        r#"
+{RAW_CALLS}
+{STORM}
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+for i in range(64):
+    data = bytes(65536)
+    while data: data = data[raw_write(fd, data):]
+assert signals > 0, "there was no storm"
+"#
+    ));
+    writer.finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed("4194304\n");
+    mount.unmount();
+}
+
+#[test]
+fn other_harmless_signals_make_no_read_fail() {
+    let mount = Mount::start(&[]);
+    let writer = mount.shell("exec > $D/x.log; echo 1; await end; echo 2");
+    mount.wait_exists("x.log");
+    let reader = mount.python(&format!(
+        r#"
+{RAW_CALLS}
+for each in (signal.SIGURG, signal.SIGCHLD, signal.SIGWINCH, signal.SIGPROF): signal.signal(each, count)
+fd = raw_open(D + "/x.log")
+data = b""
+while chunk := raw_read(fd): data += chunk
+say(data)
+"#
+    ));
+    mount.wait_parked(&reader);
+    for which in [Signal::URG, Signal::CHILD, Signal::WINCH, Signal::PROF] {
+        for _ in 0..5 {
+            reader.signal(which);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed("b'1\\n2\\n'\n");
+    mount.unmount();
+}
+
+/// Ctrl-Z for `waiting`, which must stop, and then `fg`.
+fn stop_and_continue(mount: &Mount, waiting: &Process) {
+    waiting.signal(Signal::TSTP);
+    mount
+        .place()
+        .wait_for("Ctrl-Z to stop it", Duration::from_secs(1), || {
+            process(waiting.pid()).is_some_and(|process| process.state == 'T')
+        });
+    waiting.signal(Signal::CONT);
+    mount
+        .place()
+        .wait_for("fg to let it go on", Duration::from_secs(1), || {
+            process(waiting.pid()).is_some_and(|process| process.state != 'T')
+        });
+}
+
+#[test]
+fn a_waiting_reader_can_be_stopped_by_ctrl_z_and_goes_on_after_fg() {
+    let mount = Mount::start(&[]);
+    let writer = mount.shell("exec > $D/x.log; echo a; await end; echo b");
+    mount.wait_exists("x.log");
+    let reader = mount.reader("x.log");
+    reader.wait_output(b"a\n");
+    mount.wait_parked(&reader);
+    stop_and_continue(&mount, &reader);
+    mount.wait_parked(&reader);
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed("a\nb\n");
+    mount.unmount();
+}
+
+#[test]
+fn a_waiting_stream_writer_can_be_stopped_by_ctrl_z_and_goes_on_after_fg() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let writer = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+for i in range(64): write_all(fd, bytes([i]) * 65536)
+"#,
+    );
+    mount.wait_parked(&writer);
+    stop_and_continue(&mount, &writer);
+    let reader = mount.reader("x");
+    let expected: Vec<u8> = (0..64u8).flat_map(|i| [i; 65536]).collect();
+    writer.finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed(expected);
+    mount.unmount();
+}
+
+/// Every one of these, started while somebody waits, must end in time.
+fn bystanders_do_not_hang(mount: &Mount, scripts: &[&str]) {
+    for script in scripts {
+        let done = mount.shell(script).finish(SOON).succeeded();
+        assert!(
+            done.took <= BYSTANDER,
+            "'{script}' took {:?}\n{}",
+            done.took,
+            mount.place().state()
+        );
+    }
+}
+
+#[test]
+fn no_bystander_hangs_because_of_a_waiting_reader() {
+    let mount = Mount::start(&[]);
+    let writer = mount.shell("exec > $D/x.log; echo a; await end");
+    mount.wait_exists("x.log");
+    let reader = mount.reader("x.log");
+    reader.wait_output(b"a\n");
+    let settled = mount.reader(".fifofs/wait/nothing");
+    mount.wait_parked(&settled);
+    bystanders_do_not_hang(
+        &mount,
+        &[
+            "ls -l $D",
+            "echo x > $D/other",
+            "mv $D/other $D/another",
+            "rm $D/another",
+            "echo more >> $D/x.log",
+            "mv $D/x.log $D/y.log",
+            "ln $D/y.log $D/z.log",
+            "rm $D/y.log $D/z.log",
+            "mkdir $D/x; rmdir $D/x; ls $D",
+        ],
+    );
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    drop(reader);
+    drop(settled);
+    mount.unmount();
+}
+
+#[test]
+fn no_bystander_hangs_because_of_a_waiting_stream_writer() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let writer = mount.shell("exec head -c 1G /dev/zero > $D/x");
+    mount.wait_parked(&writer);
+    bystanders_do_not_hang(
+        &mount,
+        &[
+            "ls -l $D",
+            "stat $D/x",
+            "echo other > $D/other",
+            "echo more | dd of=$D/x conv=notrunc oflag=append status=none",
+            "mv $D/x $D/y",
+            "ls $D",
+            "ln $D/y $D/z",
+            "rm $D/y $D/z",
+            "ls $D",
+        ],
+    );
+    drop(writer);
+    mount.unmount();
+}

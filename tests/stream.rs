@@ -1,0 +1,322 @@
+//! `--deliver stream`: like a pipe. A fast writer waits for a slow reader, nothing is kept, and what a pipe refuses is
+//! refused.
+
+#![cfg(feature = "cli")]
+
+mod common;
+
+use std::env;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Mount, Place, SOON, assert_same};
+
+const BLOCK: usize = 1 << 20;
+
+/// How much goes through: `FIFOFS_TEST_BYTES`, or 1 GiB.
+fn bytes() -> u64 {
+    env::var("FIFOFS_TEST_BYTES")
+        .ok()
+        .map_or(1 << 30, |text| text.parse().expect("FIFOFS_TEST_BYTES"))
+}
+
+/// Writes `$N` blocks of a mebibyte, each with its number in every eighth byte's place it can be told by.
+const WRITER: &str = r#"
+pattern = bytes(random.Random(1).randbytes(1 << 20))
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+for i in range(N):
+    write_all(fd, i.to_bytes(8, "little") + pattern[8:])
+os.close(fd)
+"#;
+
+/// Reads `path` to its end, at most `bytes_per_second` if given, and checks that blocks come in order and alike.
+/// Gives the length, or what was wrong.
+fn read_checked(path: PathBuf, bytes_per_second: Option<f64>) -> Result<u64, String> {
+    let mut file = File::open(path).map_err(|error| format!("open: {error}"))?;
+    let started = Instant::now();
+    let mut first: Option<Vec<u8>> = None;
+    let mut length = 0;
+    let mut block = vec![0; BLOCK];
+    loop {
+        let mut filled = 0;
+        while filled < BLOCK {
+            match file.read(&mut block[filled..]) {
+                Ok(0) => break,
+                Ok(got) => filled += got,
+                Err(error) => return Err(format!("read at {}: {error}", length + filled as u64)),
+            }
+        }
+        if filled == 0 {
+            return Ok(length);
+        }
+        if filled < BLOCK {
+            return Err(format!(
+                "ends within a block, at {}",
+                length + filled as u64
+            ));
+        }
+        let number = u64::from_le_bytes(block[..8].try_into().expect("eight bytes"));
+        if number != length / BLOCK as u64 {
+            return Err(format!("block {number} at {length}"));
+        }
+        match &first {
+            None => first = Some(block.clone()),
+            Some(first) if first[8..] != block[8..] => {
+                return Err(format!("other bytes in block {number}"));
+            }
+            Some(_) => {}
+        }
+        length += filled as u64;
+        if let Some(rate) = bytes_per_second {
+            let due = Duration::from_secs_f64(length as f64 / rate);
+            thread::sleep(due.saturating_sub(started.elapsed()));
+        }
+    }
+}
+
+/// Sends `length` bytes to a reader of that rate; gives how long it took and the most memory that the daemon had.
+fn send(length: u64, bytes_per_second: Option<f64>) -> (Duration, u64) {
+    let blocks = length / BLOCK as u64;
+    let limit = Duration::from_secs(90 + length / (10 << 20));
+    let place = Place::new();
+    let mount = Mount::start_for(limit, &place, &["--deliver", "stream"]);
+    let path = mount.file(".fifofs/wait/x");
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(read_checked(path, bytes_per_second)));
+    let started = Instant::now();
+    let writer = mount.python(&format!("N = {blocks}\n{WRITER}"));
+    let mut most = 0;
+    let mut outcome = None;
+    place.wait_for("the reader to get everything", limit, || {
+        most = most.max(mount.memory_rss());
+        outcome = receiver.recv_timeout(Duration::from_millis(20)).ok();
+        outcome.is_some()
+    });
+    let took = started.elapsed();
+    writer.finish(SOON).succeeded();
+    assert_eq!(outcome, Some(Ok(blocks * BLOCK as u64)));
+    mount.unmount();
+    (took, most)
+}
+
+#[test]
+fn a_reader_held_to_a_third_of_the_writers_speed_gets_it_all_and_the_daemon_stays_below_64_mib() {
+    let trial = 256 << 20;
+    let (took, _) = send(trial, None);
+    let free_speed = trial as f64 / took.as_secs_f64();
+    let (took, most) = send(bytes(), Some(free_speed / 3.0));
+    println!(
+        "free {:.0} MB/s; {} bytes at a third of that in {took:?}, the daemon had at most {} KiB",
+        free_speed / 1e6,
+        bytes(),
+        most >> 10
+    );
+    assert!(most < 64 << 20, "the daemon had {most} bytes");
+}
+
+#[test]
+fn a_reader_that_quits_early_gives_the_writer_epipe() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let reader = mount.shell("head -c 1000 $D/.fifofs/wait/x | wc -c");
+    mount.wait_parked(&reader);
+    let writer = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+try:
+    while True: os.write(fd, bytes(65536))
+except OSError as error:
+    say(errno.errorcode[error.errno])
+"#,
+    );
+    reader.finish(SOON).succeeded().printed("1000\n");
+    writer.finish(SOON).succeeded().printed("EPIPE\n");
+    mount.unmount();
+}
+
+#[test]
+fn real_programs_whose_reader_quits_say_broken_pipe() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let reader = mount.shell("head -n 1 $D/.fifofs/wait/x");
+    mount.wait_parked(&reader);
+    let writer = mount.shell("exec yes > $D/x");
+    reader.finish(SOON).succeeded().printed("y\n");
+    writer.finish(SOON).failed_saying("Broken pipe");
+    mount.unmount();
+}
+
+#[test]
+fn a_writer_goes_on_while_one_of_two_readers_is_left() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let quits = mount.shell("head -c 1000 $D/.fifofs/wait/x | wc -c");
+    let stays = mount.shell("cat $D/.fifofs/wait/x | sha256sum");
+    mount.wait_parked(&quits);
+    mount.wait_parked(&stays);
+    mount.shell("seq 1000000 > $D/x").finish(SOON).succeeded();
+    quits.finish(SOON).succeeded().printed("1000\n");
+    let expected = mount
+        .shell("seq 1000000 | sha256sum")
+        .finish(SOON)
+        .succeeded()
+        .stdout;
+    stays.finish(SOON).succeeded().printed(expected);
+    mount.unmount();
+}
+
+#[test]
+fn two_readers_from_the_start_each_get_every_byte_and_the_slower_sets_the_pace() {
+    let mount = Mount::start(&["--deliver", "stream", "--window", "64K"]);
+    let fast = mount.shell("cat $D/.fifofs/wait/x | sha256sum");
+    let slow = mount.shell(
+        "cat $D/.fifofs/wait/x | (while read -r -N 65536 block; do printf %s \"$block\"; sleep 0.01; done; printf %s \"$block\") | sha256sum",
+    );
+    mount.wait_parked(&fast);
+    mount.wait_parked(&slow);
+    mount.shell("seq 200000 > $D/x").finish(SOON).succeeded();
+    let expected = mount
+        .shell("seq 200000 | sha256sum")
+        .finish(SOON)
+        .succeeded()
+        .stdout;
+    fast.finish(SOON).succeeded().printed(&expected);
+    slow.finish(SOON).succeeded().printed(&expected);
+    mount.unmount();
+}
+
+#[test]
+fn a_write_to_bytes_already_dropped_gets_espipe() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let reader = mount.shell("$FIFOFS cat $D/x | wc -c");
+    mount.wait_parked(&reader);
+    let writer = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+for i in range(64): write_all(fd, bytes(65536))
+try: os.pwrite(fd, b"too late", 0)
+except OSError as error: say(errno.errorcode[error.errno])
+"#,
+    );
+    writer.finish(SOON).succeeded().printed("ESPIPE\n");
+    reader.finish(SOON).succeeded().printed("4194304\n");
+    mount.unmount();
+}
+
+#[test]
+fn a_reader_that_opens_after_bytes_were_dropped_gets_estale() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let reader = mount.shell("$FIFOFS cat $D/x | wc -c");
+    mount.wait_parked(&reader);
+    let writer = mount.shell("exec > $D/x; head -c 4M /dev/zero; raise written; await end");
+    mount.wait_flag("written");
+    mount
+        .reader("x")
+        .finish(SOON)
+        .failed_saying("Stale file handle")
+        .printed("");
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed("4194304\n");
+    mount.unmount();
+}
+
+#[test]
+fn a_writer_runs_ahead_by_the_window_and_then_waits_for_a_reader_but_a_second_a_write_at_most() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let writer = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+def timed(data):
+    start = time.monotonic()
+    write_all(fd, data)
+    return time.monotonic() - start
+ahead = timed(bytes(1 << 20))
+assert ahead < 0.5, f"the window took {ahead} s"
+beyond = timed(bytes(65536))
+assert 0.5 < beyond < 1.5, f"without a reader a write beyond the window took {beyond} s"
+raise_flag("waited")
+wait_flag("reader")
+with_reader = timed(bytes(4 << 20))
+assert with_reader < 1.5, f"with a reader 4 MiB took {with_reader} s"
+"#,
+    );
+    mount.wait_flag("waited");
+    let reader = mount.shell("cat $D/x | wc -c");
+    mount.raise("reader");
+    writer.finish(SOON).succeeded();
+    let expected = (1 << 20) + (64 << 10) + (4 << 20);
+    reader
+        .finish(SOON)
+        .succeeded()
+        .printed(format!("{expected}\n"));
+    mount.unmount();
+}
+
+#[test]
+fn bytes_beyond_a_gap_never_make_a_writer_wait() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let reader = mount.place().shell("$FIFOFS cat $D/x > got");
+    mount.wait_parked(&reader);
+    mount
+        .python(
+            r#"
+data = random.Random(1).randbytes(8 << 20)
+open("sent", "wb").write(data)
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+start = time.monotonic()
+for offset in range(1 << 20, 8 << 20, 1 << 16):
+    os.pwrite(fd, data[offset:offset + (1 << 16)], offset)
+took = time.monotonic() - start
+assert took < 2, f"beyond the gap it took {took} s"
+os.pwrite(fd, data[:1 << 20], 0)
+"#,
+        )
+        .finish(SOON)
+        .succeeded();
+    reader.finish(SOON).succeeded();
+    let read = |name| std::fs::read(mount.place().at("plain").join(name)).expect("a file");
+    assert_same(&read("got"), &read("sent"));
+    mount.unmount();
+}
+
+#[test]
+fn a_line_of_a_stream_arrives_at_once() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let reader = mount.waiting_reader("x");
+    let writer = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+os.write(fd, b"one\n")
+wait_flag("end")
+"#,
+    );
+    mount.wait_exists("x");
+    let exists = Instant::now();
+    reader.wait_output(b"one\n");
+    assert!(
+        exists.elapsed() < Duration::from_millis(500),
+        "a line took {:?}",
+        exists.elapsed()
+    );
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed("one\n");
+    mount.unmount();
+}
+
+#[test]
+fn without_any_reader_a_short_stream_ends_and_its_bytes_are_there_for_the_first() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    mount
+        .shell("echo short > $D/x")
+        .finish(Duration::from_secs(3))
+        .succeeded();
+    mount
+        .reader("x")
+        .finish(SOON)
+        .succeeded()
+        .printed("short\n");
+    mount.unmount();
+}
