@@ -139,6 +139,12 @@ impl Flusher {
         self.send(SYNC_ONCE, ino);
     }
 
+    /// Ends the process, which lets go of all its files.
+    pub(crate) fn stop(&self) {
+        // One that is gone already has nothing to be told.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+    }
+
     /// Readable when there is an answer. Non-blocking.
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

@@ -42,6 +42,7 @@ pub(crate) struct Session {
     directory: PathBuf,
     made_directory: bool,
     router: Arc<Router>,
+    flusher: Arc<Flusher>,
     watchdog: Option<Watchdog>,
     /// Disconnected when the front loop has ended.
     ended: Receiver<()>,
@@ -108,12 +109,13 @@ impl Session {
         };
         threads.push(spawn("fifofs-fuser", Box::new(|| run_fuser(adapter, theirs)))?);
         front.handshake().map_err(failed)?;
-        let ears = FlusherEars(flusher);
+        let ears = FlusherEars(Arc::clone(&flusher));
         threads.push(router.start_reactor(ears).map_err(failed)?);
-        threads.push(spawn(
+        // Ends with the router, which holds the other end of its channel.
+        spawn(
             "fifofs-forget",
             Box::new(move || forget_names(&device, &forgets)),
-        )?);
+        )?;
         let (alive, ended) = crossbeam_channel::bounded(0);
         let serving = Arc::clone(&router);
         let serve = move || {
@@ -128,6 +130,7 @@ impl Session {
             directory: mounted.directory,
             made_directory: mounted.made_directory,
             router,
+            flusher,
             watchdog: Some(watchdog),
             ended,
             threads,
@@ -151,6 +154,8 @@ impl Session {
             return Ok(());
         }
         self.router.stop();
+        // Its open files would keep the mount busy.
+        self.flusher.stop();
         let is_gone = self.ended.recv_timeout(Duration::ZERO) == Err(RecvTimeoutError::Disconnected);
         let unmounted = if is_gone {
             Ok(())
