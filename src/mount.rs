@@ -19,9 +19,10 @@ use crate::limits;
 /// With stream delivery, how far a writer may be ahead of its readers.
 const DEFAULT_WINDOW_BYTES: u64 = 1 << 20;
 
-/// In a mount, how long a write waits for readers: while it does, the kernel
-/// holds the file's lock against everybody else.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// In a mount, how long a write waits for readers. While it does, the kernel
+/// holds the file's lock against everybody else: another writer may have to sit
+/// out two such waits before its own, and should be done within a second.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How a mount is to be made; see [`Mount::builder`].
 #[derive(Debug, Clone)]

@@ -150,7 +150,8 @@ def checked(result, what):
 def raw_open(path): return checked(libc.open(path.encode(), os.O_RDONLY), "open")
 def raw_read(fd):
     buffer = ctypes.create_string_buffer(65536)
-    return buffer.raw[:checked(libc.read(fd, buffer, 65536), "read")]
+    length = checked(libc.read(fd, buffer, 65536), "read")
+    return buffer.raw[:length]
 def raw_write(fd, data): return checked(libc.write(fd, data, len(data)), "write")
 signals = 0
 def count(*_):

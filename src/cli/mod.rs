@@ -42,7 +42,11 @@ pub(crate) fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no failures.
-            let status = if error.use_stderr() { status::FAILED } else { 0 };
+            let status = if error.use_stderr() {
+                status::FAILED
+            } else {
+                0
+            };
             let _ = error.print();
             return ExitCode::from(status);
         }

@@ -97,8 +97,9 @@ fn raise_descriptor_limit() {
 /// Forks before anything else exists: the child serves, the parent waits until
 /// it says that it is ready and passes its failure on.
 fn run_in_background(arguments: Arguments) -> Result<()> {
-    let failed =
-        |errno: rustix::io::Errno| Error::io("start a daemon for", &arguments.directory, errno.into());
+    let failed = |errno: rustix::io::Errno| {
+        Error::io("start a daemon for", &arguments.directory, errno.into())
+    };
     let (ready, tell) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
     // SAFETY: this process has one thread, so that the child may do anything.

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use rustix::io::Errno;
 
 use super::clock::Timestamp;
-use super::effects::Effects;
+use super::effects::{Effect, Effects};
 use super::namespace::Inode;
 use super::{Core, Env};
 
@@ -48,6 +48,8 @@ pub(crate) struct Changes {
     pub(crate) atime: Option<Change>,
     pub(crate) mtime: Option<Change>,
     pub(crate) ctime: Option<Timestamp>,
+    /// Whether set-id bits and capabilities go with it.
+    pub(crate) drops_privileges: bool,
 }
 
 impl Core {
@@ -96,6 +98,9 @@ impl Core {
             self.truncate(env, ino, size, effects)?;
         }
         let inode = self.names.get_mut(ino)?;
+        if changes.drops_privileges {
+            inode.drop_privileges();
+        }
         let time = |change: Change| match change {
             Change::To(time) => time,
             Change::Now => now,
@@ -112,6 +117,17 @@ impl Core {
         self.attributes(ino)
     }
 
+    /// Somebody without the right to do so changed a file that runs with
+    /// another's rights: from now on it does not.
+    pub(crate) fn drop_privileges(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+        if let Ok(inode) = self.names.get_mut(ino)
+            && inode.drop_privileges()
+        {
+            inode.ctime = env.now.wall;
+            effects.push(Effect::ForgetAttributes { ino });
+        }
+    }
+
     /// The value of an extended attribute.
     pub(crate) fn xattr(&self, ino: u64, name: &OsStr) -> Result<Vec<u8>, Errno> {
         let inode = self.names.get(ino).map_err(|_| Errno::NODATA)?;
@@ -121,7 +137,9 @@ impl Core {
     /// The names of all extended attributes, each followed by a zero byte.
     pub(crate) fn xattr_names(&self, ino: u64) -> Vec<u8> {
         let inode = self.names.get(ino).ok();
-        let names = inode.into_iter().flat_map(|inode: &Inode| inode.xattrs.keys());
+        let names = inode
+            .into_iter()
+            .flat_map(|inode: &Inode| inode.xattrs.keys());
         names.fold(Vec::new(), |mut list, name: &OsString| {
             list.extend_from_slice(name.as_encoded_bytes());
             list.push(0);

@@ -21,7 +21,7 @@ use super::attributes::Attributes;
 use super::effects::{Caller, Effect, Effects, Transport};
 use super::generation::Writer;
 use super::namespace::{Namespace, ROOT};
-use super::reader::Awaits;
+use super::reader::{Awaits, Seen};
 use super::{Core, Env, Handle};
 
 /// The name of the control directory in the root.
@@ -36,9 +36,15 @@ enum Place {
     /// By number.
     Inodes,
     /// A directory below `wait` or `next`, standing for this path.
-    Directory { next: bool, path: Vec<OsString> },
+    Directory {
+        next: bool,
+        path: Vec<OsString>,
+    },
     /// A file that is waited for.
-    File { next: bool, path: Vec<OsString> },
+    File {
+        next: bool,
+        path: Vec<OsString>,
+    },
 }
 
 #[derive(Debug)]
@@ -99,6 +105,7 @@ impl Core {
         &mut self,
         parent: u64,
         name: &OsStr,
+        thread: i32,
         internal: bool,
     ) -> Result<Found, Errno> {
         if parent == ROOT && name == NAME {
@@ -141,10 +148,12 @@ impl Core {
                 let next = *next;
                 let path = [path.clone(), decode(name)].concat();
                 let found = self.names.resolve(&path);
+                let sent_back_for = self.sent_back.get(&thread).map(|sent| sent.ino);
+                let is_wanted = !next || (found.is_some() && found == sent_back_for);
                 let inode = found.and_then(|ino| self.names.get(ino).ok());
                 match inode.map(|inode| inode.st_mode() & libc::S_IFMT) {
                     Some(libc::S_IFDIR) => Place::Directory { next, path },
-                    Some(libc::S_IFREG) if !next && self.is_settled(found) => {
+                    Some(libc::S_IFREG) if is_wanted && self.is_settled(found) => {
                         // Nothing to wait for: it is the file itself.
                         let ino = found.ok_or(Errno::NOENT)?;
                         self.names.looked_up(ino);
@@ -259,11 +268,7 @@ impl Core {
             Place::Events => Handle::Events(self.events.subscribe()),
             Place::File { next, path } => {
                 let awaits = if next {
-                    let present = self.names.resolve(&path).and_then(|ino| {
-                        let file = self.files.get(&ino)?;
-                        Some((ino, file.generation.as_ref().map_or(0, |g| g.number)))
-                    });
-                    Awaits::NextAfter(present)
+                    Awaits::NextAfter(self.seen(&path))
                 } else {
                     Awaits::Path
                 };
@@ -281,6 +286,19 @@ impl Core {
             handle,
             transport: Transport::Direct,
         });
+    }
+
+    /// What stands at a path, for somebody who wants what comes after it.
+    fn seen(&self, path: &[OsString]) -> Option<Seen> {
+        let ino = self.names.resolve(path)?;
+        let generation = self.files.get(&ino)?.generation.as_ref();
+        Some(Seen {
+            ino,
+            number: generation.map_or(0, |generation| generation.number),
+            openings: generation
+                .filter(|generation| generation.handles == 0)
+                .map(|generation| generation.openings),
+        })
     }
 
     /// Whether a number belongs to the control directory.

@@ -19,7 +19,11 @@ const QUEUE_LINES: usize = 4096;
 #[serde(rename_all = "snake_case", tag = "event")]
 pub(crate) enum Event<'a> {
     /// It was opened for writing.
-    Opened { pid: i32, name: &'a str, generation: u64 },
+    Opened {
+        pid: i32,
+        name: &'a str,
+        generation: u64,
+    },
     /// How it will be delivered was chosen.
     Chosen { way: &'static str, reason: &'a str },
     /// Bytes arrived.
@@ -35,9 +39,19 @@ pub(crate) enum Event<'a> {
     /// The generation is done.
     Done { bytes: u64 },
     /// A writer came to a bad end.
-    Failed { pid: i32, name: &'a str, signal: Option<i32>, status: Option<i32> },
+    Failed {
+        pid: i32,
+        name: &'a str,
+        signal: Option<i32>,
+        status: Option<i32>,
+    },
     /// Bytes that a reader had were rewritten.
-    Rewritten { pid: i32, name: &'a str, from: u64, to: u64 },
+    Rewritten {
+        pid: i32,
+        name: &'a str,
+        from: u64,
+        to: u64,
+    },
     /// Something users should know.
     Warning { message: &'a str },
 }

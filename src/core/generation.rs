@@ -126,6 +126,8 @@ pub(crate) struct Generation {
     pub(crate) chosen_by_auto: bool,
     /// Open handles that may write.
     pub(crate) handles: u32,
+    /// How often it was opened for writing.
+    pub(crate) openings: u64,
     /// Who wrote.
     pub(crate) writers: Vec<Writer>,
     /// When the first byte was written, or, where there was content before,
@@ -152,6 +154,7 @@ impl Generation {
             reason: String::new(),
             chosen_by_auto: false,
             handles: 0,
+            openings: 0,
             writers: Vec::new(),
             first_byte: None,
             written: false,
@@ -188,6 +191,7 @@ impl Generation {
     /// One more handle that may write.
     pub(crate) fn opened(&mut self) {
         self.handles += 1;
+        self.openings += 1;
         self.phase = Phase::Writing;
     }
 
@@ -223,7 +227,11 @@ impl Generation {
             Linger::Exit => (exited, None),
             Linger::After(duration) => (quiet >= duration, Some(since + duration)),
             Linger::Auto => {
-                let limit = if exited { LINGER_EXITED } else { LINGER_RUNNING };
+                let limit = if exited {
+                    LINGER_EXITED
+                } else {
+                    LINGER_RUNNING
+                };
                 let over = quiet >= limit || (exited && self.groups_are_empty(processes));
                 let again = if exited {
                     (now + GROUP_CHECK).min(since + limit)
@@ -254,7 +262,11 @@ impl Generation {
 
     /// Whether the bytes of a generation that follows may be handed out;
     /// otherwise when to ask again, if the clock alone will decide it.
-    pub(crate) fn may_hand_out(&mut self, length: u64, now: Monotonic) -> Result<(), Option<Monotonic>> {
+    pub(crate) fn may_hand_out(
+        &mut self,
+        length: u64,
+        now: Monotonic,
+    ) -> Result<(), Option<Monotonic>> {
         if self.released || !self.is_active() || !self.chosen_by_auto || length >= HOLD_BYTES {
             self.released = true;
             return Ok(());
@@ -343,7 +355,10 @@ mod tests {
             ending: Ending::Signal(9),
             group_empty: true,
         };
-        for (fail_on, phase) in [(FailOn::Signal, Phase::Failed), (FailOn::Never, Phase::Done)] {
+        for (fail_on, phase) in [
+            (FailOn::Signal, Phase::Failed),
+            (FailOn::Never, Phase::Done),
+        ] {
             let mut generation = closed_at(SECOND);
             generation.settle(Linger::Auto, fail_on, SECOND, &world);
             assert_eq!(generation.phase, phase);
@@ -358,7 +373,10 @@ mod tests {
         };
         let mut generation = closed_at(SECOND);
         let later = Duration::from_secs(3600);
-        assert_eq!(generation.settle(Linger::Exit, FailOn::Signal, later, &world), None);
+        assert_eq!(
+            generation.settle(Linger::Exit, FailOn::Signal, later, &world),
+            None
+        );
         assert!(generation.is_active());
     }
 }

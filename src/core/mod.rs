@@ -49,7 +49,7 @@ use reader::{Reader, ReaderId};
 use rules::{FailOn, Linger, Rules};
 use spool::{Pool, Spool};
 
-pub(crate) use attributes::{Attributes, Changes, Change};
+pub(crate) use attributes::{Attributes, Change, Changes};
 pub(crate) use control::{Found, NAME as CONTROL_NAME};
 pub(crate) use writing::{seen_writer, unseen_writer};
 
@@ -184,9 +184,16 @@ pub(crate) struct Core {
     alarms: BTreeSet<(Monotonic, Alarm)>,
     control: Control,
     events: Events,
-    /// Threads that were sent back to look the path up again, and when: the
-    /// kernel does so once only.
-    sent_back: HashMap<i32, Monotonic>,
+    /// Threads that were sent back to look the path up again: the kernel does
+    /// so once only.
+    sent_back: HashMap<i32, SentBack>,
+}
+
+/// A thread that is to look its path up again, to find this file.
+#[derive(Clone, Copy, Debug)]
+struct SentBack {
+    at: Monotonic,
+    ino: u64,
 }
 
 impl Core {

@@ -138,6 +138,21 @@ impl Inode {
         matches!(self.kind, Kind::File)
     }
 
+    /// Takes the set-id bits and the capabilities of a file away; says whether
+    /// it had any. Set-group-id without group execution means something else.
+    pub(crate) fn drop_privileges(&mut self) -> bool {
+        let mut bits = libc::S_ISUID;
+        if self.mode & libc::S_IXGRP != 0 {
+            bits |= libc::S_ISGID;
+        }
+        let had = self.mode & bits != 0;
+        self.mode &= !bits;
+        self.xattrs
+            .remove(OsStr::new("security.capability"))
+            .is_some()
+            || had
+    }
+
     fn is_directory(&self) -> bool {
         matches!(self.kind, Kind::Directory(_))
     }
@@ -549,13 +564,14 @@ impl Namespace {
             (ino, 1, OsStr::new(".")),
             (directory.parent, 2, OsStr::new("..")),
         ];
-        let entries = directory
-            .order
-            .range(after.saturating_add(1)..)
-            .filter_map(|(cookie, name)| {
-                let entry = directory.entries.get(name)?;
-                Some((entry.ino, *cookie, name.as_os_str()))
-            });
+        let entries =
+            directory
+                .order
+                .range(after.saturating_add(1)..)
+                .filter_map(|(cookie, name)| {
+                    let entry = directory.entries.get(name)?;
+                    Some((entry.ino, *cookie, name.as_os_str()))
+                });
         Ok(dots
             .into_iter()
             .filter(move |(_, cookie, _)| *cookie > after)

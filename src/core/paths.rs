@@ -23,11 +23,14 @@ impl Core {
         writer: Writer,
         effects: &mut Effects,
     ) -> Result<(Attributes, u64, Transport), Errno> {
-        let ino = self.make_file(env, at, creator, effects)?;
+        let ino = self.make_file(env, at, creator)?;
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
+        // Those who wait for the name hear of it when the generation has begun:
+        // before, it would look like a file that is empty and done.
         let (handle, transport) = if writes {
             self.open_for_writing(env, ino, flags, writer, effects)?
         } else {
+            self.name_changed(env, at.1, effects);
             self.names.pin(ino);
             let handle = self.add_handle(super::Handle::Plain { ino });
             (handle, Transport::Cached)
@@ -41,14 +44,12 @@ impl Core {
         env: Env<'_>,
         (parent, name): (u64, &OsStr),
         creator: Creator,
-        effects: &mut Effects,
     ) -> Result<u64, Errno> {
         self.refuse_control(parent, name)?;
         let ino = self
             .names
             .make(parent, name, Kind::File, creator, 0, env.now.wall)?;
         self.files.insert(ino, File::new(&self.pool));
-        self.name_changed(env, name, effects);
         Ok(ino)
     }
 
@@ -63,7 +64,9 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<Attributes, Errno> {
         let ino = if kind == libc::S_IFREG || kind == 0 {
-            self.make_file(env, (parent, name), creator, effects)?
+            let ino = self.make_file(env, (parent, name), creator)?;
+            self.name_changed(env, name, effects);
+            ino
         } else {
             self.refuse_control(parent, name)?;
             let kind = Kind::Special(kind);
@@ -232,9 +235,14 @@ impl Core {
     pub(super) fn awaited(&self, awaits: Awaits, path: &[OsString]) -> Option<u64> {
         let ino = self.names.resolve(path)?;
         let file = self.files.get(&ino)?;
-        if let Awaits::NextAfter(Some(last)) = awaits {
-            let number = file.generation.as_ref().map_or(0, |g| g.number);
-            if (ino, number) == last {
+        if let Awaits::NextAfter(Some(seen)) = awaits
+            && seen.ino == ino
+        {
+            let generation = file.generation.as_ref();
+            let reopened = seen.openings.is_some_and(|openings| {
+                generation.is_some_and(|generation| generation.openings > openings)
+            });
+            if generation.map_or(0, |g| g.number) == seen.number && !reopened {
                 return None;
             }
         }

@@ -28,8 +28,19 @@ pub(crate) enum Awaits {
     File(u64),
     /// Whatever comes to stand at its path.
     Path,
-    /// A generation other than the one that was there when it came.
-    NextAfter(Option<(u64, u64)>),
+    /// What is written after it came: another generation than the one that was
+    /// there then.
+    NextAfter(Option<Seen>),
+}
+
+/// A generation that a reader does not want, since it came too late for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) ino: u64,
+    pub(crate) number: u64,
+    /// How often it had been opened for writing, if nobody had it open any
+    /// more: opened once again while it lingers, it is what comes next.
+    pub(crate) openings: Option<u64>,
 }
 
 /// A READ that cannot be answered yet.

@@ -12,7 +12,7 @@ use super::effects::{Caller, Effect, Effects, Transport};
 use super::generation::{Generation, Phase, Way};
 use super::reader::{Awaits, PendingRead, Reader, ReaderId};
 use super::spool::Segments;
-use super::{Alarm, Core, Env, Handle, Waiting};
+use super::{Alarm, Core, Env, Handle, SentBack, Waiting};
 
 /// How long a read that could be answered in part waits for the rest: each
 /// answer has the kernel write back the pages it covers, so that many small
@@ -74,6 +74,8 @@ impl Core {
         let stream = file.generation.as_ref().and_then(|g| g.way) == Some(Way::Stream);
         let waits = file.is_active() && !caller.internal && !self.never_waits(env, caller, ino);
         if !waits {
+            // If it was sent back, it has arrived.
+            self.sent_back.remove(&caller.thread);
             if dropped && !caller.internal {
                 return effects.refuse(caller.unique, Errno::STALE);
             }
@@ -490,11 +492,11 @@ impl Core {
                 self.opened_plain(caller, ino, Transport::Cached, effects);
             }
             OpenAnswer::Refuse(errno) => {
-                if errno == Errno::STALE {
-                    let now = env.now.monotonic;
+                if let (Errno::STALE, Some(ino)) = (errno, reader.source) {
+                    let at = env.now.monotonic;
                     self.sent_back
-                        .retain(|_, at| now.saturating_sub(*at) < SENT_BACK_MEMORY);
-                    self.sent_back.insert(thread, now);
+                        .retain(|_, sent| at.saturating_sub(sent.at) < SENT_BACK_MEMORY);
+                    self.sent_back.insert(thread, SentBack { at, ino });
                 }
                 effects.refuse(unique, errno);
             }
@@ -542,7 +544,9 @@ impl Core {
             Awaits::File(ino) if ino == source => OpenAnswer::Ordinary,
             // The kernel looks the path up once more, and finds what is there
             // now: then everything about the file is true, its size as well.
-            _ if !self.sent_back.contains_key(&thread) => OpenAnswer::Refuse(Errno::STALE),
+            _ if thread != 0 && !self.sent_back.contains_key(&thread) => {
+                OpenAnswer::Refuse(Errno::STALE)
+            }
             _ => {
                 self.sent_back.remove(&thread);
                 OpenAnswer::Waiting

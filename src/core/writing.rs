@@ -43,6 +43,8 @@ impl Core {
                 known.pid == writer.pid || (known.group.is_some() && known.group == writer.group)
             });
         let number = generation.number;
+        // Whoever waits for the next writing by name may have it now.
+        let may_be_next = is_new || generation.handles == 0;
         generation.opened();
         generation.add_writer(writer);
         if !generation.written {
@@ -73,7 +75,7 @@ impl Core {
         if flags & libc::O_TRUNC != 0 {
             self.truncate_by_open(env, ino, effects)?;
         }
-        if is_new {
+        if may_be_next {
             self.path_changed(env, ino, effects);
         }
         self.update_flushing(ino, effects);
@@ -163,7 +165,7 @@ impl Core {
         if from_cache {
             return effects.push(Effect::Written { unique, length });
         }
-        self.stamp_write(env, ino, effects);
+        self.stamp_write(env, ino);
         match self.must_hold(ino, offset + data.len() as u64) {
             Some(true) => {
                 let until = env.now.monotonic.saturating_add(self.settings.patience);
@@ -252,7 +254,10 @@ impl Core {
             return Ok(());
         }
         let (way, reason) = if offset > 0 {
-            (Way::Settled, "first written beyond its beginning".to_owned())
+            (
+                Way::Settled,
+                "first written beyond its beginning".to_owned(),
+            )
         } else {
             choose_by_format(by_name, by_content, name.as_deref())
         };
@@ -265,22 +270,10 @@ impl Core {
     }
 
     /// The file was changed by a write that the kernel leaves to us to stamp.
-    fn stamp_write(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+    fn stamp_write(&mut self, env: Env<'_>, ino: u64) {
         if let Ok(inode) = self.names.get_mut(ino) {
             inode.mtime = env.now.wall;
             inode.ctime = env.now.wall;
-            // What the kernel does for writes through its cache: nobody may
-            // change a program that runs with another's rights.
-            let set_id = libc::S_ISUID
-                | if inode.mode & libc::S_IXGRP != 0 {
-                    libc::S_ISGID
-                } else {
-                    0
-                };
-            if inode.mode & set_id != 0 {
-                inode.mode &= !set_id;
-                effects.push(Effect::ForgetAttributes { ino });
-            }
         }
     }
 
@@ -449,7 +442,8 @@ impl Core {
             Some(Handle::Plain { .. } | Handle::Writer { .. })
         );
         let is_stream = |file: &File| {
-            file.spool.base() > 0 || file.generation.as_ref().and_then(|g| g.way) == Some(Way::Stream)
+            file.spool.base() > 0
+                || file.generation.as_ref().and_then(|g| g.way) == Some(Way::Stream)
         };
         if !reads_as_is || is_stream(self.file(from_ino)?) || is_stream(self.file(to_ino)?) {
             return Err(Errno::XDEV);
@@ -477,7 +471,7 @@ impl Core {
             copied += step as u32;
         }
         if copied > 0 {
-            self.stamp_write(env, to_ino, effects);
+            self.stamp_write(env, to_ino);
         }
         Ok(copied)
     }
@@ -540,7 +534,12 @@ impl Core {
             let culprit = generation
                 .writers
                 .iter()
-                .find(|w| !matches!(w.ending, Ending::Status(0) | Ending::Running | Ending::Unknown))
+                .find(|w| {
+                    !matches!(
+                        w.ending,
+                        Ending::Status(0) | Ending::Running | Ending::Unknown
+                    )
+                })
                 .cloned();
             if let Some(Writer {
                 pid, name, ending, ..
@@ -746,15 +745,25 @@ fn choose_by_format(
     name: Option<&OsStr>,
 ) -> (Way, String) {
     if let Some(format) = by_content.filter(|format| format.patched) {
-        return (Way::Settled, format!("begins like {}, which gets patched", format.name));
+        return (
+            Way::Settled,
+            format!("begins like {}, which gets patched", format.name),
+        );
     }
     match (by_name, by_content) {
         (Some(format), _) => {
-            let extension = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            let extension =
+                name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
             if format.patched {
-                (Way::Settled, format!("named {extension}: {} gets patched", format.name))
+                (
+                    Way::Settled,
+                    format!("named {extension}: {} gets patched", format.name),
+                )
             } else {
-                (Way::Follow, format!("named {extension}: {} is only appended to", format.name))
+                (
+                    Way::Follow,
+                    format!("named {extension}: {} is only appended to", format.name),
+                )
             }
         }
         (None, Some(format)) => (

@@ -19,6 +19,7 @@ pub(crate) const HEADER_BYTES: usize = 40;
 /// Operations, by their numbers in the protocol.
 pub(crate) mod opcode {
     pub(crate) const FORGET: u32 = 2;
+    pub(crate) const SETATTR: u32 = 4;
     pub(crate) const OPEN: u32 = 14;
     pub(crate) const READ: u32 = 15;
     pub(crate) const WRITE: u32 = 16;
@@ -37,6 +38,12 @@ pub(crate) const FOPEN_DIRECT_IO: u32 = 1 << 0;
 pub(crate) const FOPEN_KEEP_CACHE: u32 = 1 << 1;
 /// A WRITE: it comes from the page cache, not from a `write(2)` of the caller.
 pub(crate) const WRITE_CACHE: u32 = 1 << 0;
+/// A WRITE: set-id bits and capabilities must go.
+pub(crate) const WRITE_KILL_SUIDGID: u32 = 1 << 2;
+/// An OPEN that truncates: the same.
+pub(crate) const OPEN_KILL_SUIDGID: u32 = 1 << 0;
+/// A SETATTR, in its mask of what is valid: the same.
+pub(crate) const FATTR_KILL_SUIDGID: u32 = 1 << 11;
 /// A POLL: whoever polls wants to be woken.
 pub(crate) const POLL_SCHEDULE_NOTIFY: u32 = 1 << 0;
 
@@ -83,6 +90,14 @@ pub(crate) fn parse(message: &[u8]) -> Option<(Header, &[u8])> {
         pid: fields.u32(32),
     };
     Some((header, &message[HEADER_BYTES..]))
+}
+
+/// A request that ends a session.
+pub(crate) fn destroy_request() -> [u8; HEADER_BYTES] {
+    let mut request = [0; HEADER_BYTES];
+    request[..4].copy_from_slice(&(HEADER_BYTES as u32).to_ne_bytes());
+    request[4..8].copy_from_slice(&opcode::DESTROY.to_ne_bytes());
+    request
 }
 
 /// The header of a reply (`error` 0 or a negated errno) or of a notification

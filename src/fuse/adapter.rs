@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -46,6 +47,8 @@ const STATFS_FREE_FILES: u64 = 1 << 32;
 pub(crate) struct Adapter {
     pub(crate) router: Arc<Router>,
     pub(crate) flusher_pid: i32,
+    /// Set by the loop on the device before it hands a SETATTR over.
+    pub(crate) kills_set_id: Arc<AtomicBool>,
 }
 
 impl Adapter {
@@ -146,6 +149,9 @@ impl Filesystem for Adapter {
             InitFlags::FUSE_ATOMIC_O_TRUNC,
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
+            // Without it the kernel asks for a file's capabilities at every
+            // single write(2).
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
         ];
         for flag in wanted {
             if config.add_capabilities(flag).is_err() {
@@ -163,8 +169,8 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let internal = self.is_flusher(request);
-        match self.run(|core, _, _| core.lookup(parent.0, name, internal)) {
+        let (thread, internal) = (request.pid() as i32, self.is_flusher(request));
+        match self.run(|core, _, _| core.lookup(parent.0, name, thread, internal)) {
             Ok(found) => {
                 let ttl = if found.lasting {
                     REMEMBERED
@@ -219,6 +225,7 @@ impl Filesystem for Adapter {
             atime: atime.map(change),
             mtime: mtime.map(change),
             ctime: ctime.map(Into::into),
+            drops_privileges: self.kills_set_id.load(Ordering::Acquire),
         };
         match self.run(|core, env, effects| core.change(env, ino.0, changes, effects)) {
             Ok(attributes) => reply.attr(&REMEMBERED, &file_attr(&attributes)),
@@ -261,9 +268,8 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         let creator = creator(request, mode);
-        let made = self.run(|core, env, effects| {
-            core.make_directory(env, (parent.0, name), creator, effects)
-        });
+        let made = self
+            .run(|core, env, effects| core.make_directory(env, (parent.0, name), creator, effects));
         answer_entry(made, reply);
     }
 
@@ -313,7 +319,13 @@ impl Filesystem for Adapter {
             return reply.error(Errno::EINVAL);
         };
         let done = self.run(|core, env, effects| {
-            core.rename(env, (parent.0, name), (new_parent.0, new_name), how, effects)
+            core.rename(
+                env,
+                (parent.0, name),
+                (new_parent.0, new_name),
+                how,
+                effects,
+            )
         });
         answer_empty(done, reply);
     }
@@ -468,9 +480,8 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let done = self.run(|core, env, effects| {
-            core.allocate(env, ino.0, offset, length, mode, effects)
-        });
+        let done =
+            self.run(|core, env, effects| core.allocate(env, ino.0, offset, length, mode, effects));
         answer_empty(done, reply);
     }
 

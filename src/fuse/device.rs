@@ -13,6 +13,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Sender;
 use rustix::io::Errno;
@@ -171,6 +172,9 @@ pub(crate) struct Front {
     /// Where fuser reads requests and writes replies, from our side.
     pub(crate) fuser: OwnedFd,
     pub(crate) flusher_pid: i32,
+    /// Whether the SETATTR that fuser handles now takes set-id bits away: it
+    /// has no way to say so itself.
+    pub(crate) kills_set_id: Arc<AtomicBool>,
 }
 
 impl Front {
@@ -189,13 +193,20 @@ impl Front {
         loop {
             let length = match self.receive(&mut request) {
                 Ok(length) => length,
-                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {
+                    // fuser reads a socket, which has no such error.
+                    return self.pass_on(&abi::destroy_request(), &mut reply);
+                }
                 Err(error) => return Err(error),
             };
             let message = &request[..length];
             let Some((header, body)) = abi::parse(message) else {
                 return Err(io::Error::from(io::ErrorKind::InvalidData));
             };
+            if header.opcode == opcode::SETATTR {
+                let kills = Body(body).u32(0) & abi::FATTR_KILL_SUIDGID != 0;
+                self.kills_set_id.store(kills, Ordering::Release);
+            }
             if !self.handle(router, header, body) {
                 self.pass_on(message, &mut reply)?;
             }
@@ -252,7 +263,13 @@ impl Front {
                 let writes =
                     flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
                 let writer = writes.then(|| router.writer(thread));
-                router.run(|core, env, effects| core.open(env, caller, ino, flags, writer, effects));
+                let kills_set_id = fields.u32(4) & abi::OPEN_KILL_SUIDGID != 0;
+                router.run(|core, env, effects| {
+                    if kills_set_id {
+                        core.drop_privileges(env, ino, effects);
+                    }
+                    core.open(env, caller, ino, flags, writer, effects);
+                });
             }
             opcode::READ => {
                 let (handle, offset, length) = (fields.u64(0), fields.u64(8), fields.u32(16));
@@ -262,13 +279,17 @@ impl Front {
             }
             opcode::WRITE => {
                 let (handle, offset, length) = (fields.u64(0), fields.u64(8), fields.u32(16));
-                let from_cache = fields.u32(20) & abi::WRITE_CACHE != 0;
+                let flags = fields.u32(20);
+                let from_cache = flags & abi::WRITE_CACHE != 0;
                 let data = body.get(40..).unwrap_or_default();
                 let data = &data[..data.len().min(length as usize)];
                 if !from_cache {
                     router.seen_writing(handle, thread);
                 }
                 router.run(|core, env, effects| {
+                    if flags & abi::WRITE_KILL_SUIDGID != 0 {
+                        core.drop_privileges(env, ino, effects);
+                    }
                     core.write(env, caller, ino, offset, data, from_cache, effects);
                 });
             }

@@ -386,7 +386,7 @@ fn clear_dead_mounts(directory: &Path) -> Result<()> {
             return Ok(());
         }
         if !is_dead(directory) {
-            let source = io::Error::other("a fifofs mount is there and alive");
+            let source = io::Error::other("fifofs is mounted there already");
             return Err(fail(source).with_remedy(format!("use that one, or {remedy}")));
         }
         detach(directory, UnmountFlags::DETACH).map_err(|error| {
@@ -728,7 +728,7 @@ pub(super) mod tests {
         assert_eq!(
             message(mount(&directory, &MountOptions::default())),
             format!(
-                "cannot mount on {shown}: a fifofs mount is there and alive; \
+                "cannot mount on {shown}: fifofs is mounted there already; \
                  use that one, or `fifofs unmount {shown}` first"
             ),
         );

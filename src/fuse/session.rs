@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -98,16 +99,22 @@ impl Session {
                 .map_err(failed)
         };
         let (ours, theirs) = fuser_sockets().map_err(failed)?;
+        let kills_set_id = Arc::new(AtomicBool::new(false));
         let front = Front {
             device: Arc::clone(&device),
             fuser: ours,
             flusher_pid: flusher.pid(),
+            kills_set_id: Arc::clone(&kills_set_id),
         };
         let adapter = Adapter {
             router: Arc::clone(&router),
             flusher_pid: flusher.pid(),
+            kills_set_id,
         };
-        threads.push(spawn("fifofs-fuser", Box::new(|| run_fuser(adapter, theirs)))?);
+        threads.push(spawn(
+            "fifofs-fuser",
+            Box::new(|| run_fuser(adapter, theirs)),
+        )?);
         front.handshake().map_err(failed)?;
         let ears = FlusherEars(Arc::clone(&flusher));
         threads.push(router.start_reactor(ears).map_err(failed)?);
@@ -156,7 +163,8 @@ impl Session {
         self.router.stop();
         // Its open files would keep the mount busy.
         self.flusher.stop();
-        let is_gone = self.ended.recv_timeout(Duration::ZERO) == Err(RecvTimeoutError::Disconnected);
+        let is_gone =
+            self.ended.recv_timeout(Duration::ZERO) == Err(RecvTimeoutError::Disconnected);
         let unmounted = if is_gone {
             Ok(())
         } else {
@@ -213,8 +221,8 @@ fn run_fuser(adapter: Adapter, socket: OwnedFd) {
     let mut config = fuser::Config::default();
     // Who may come is the kernel's to decide.
     config.acl = fuser::SessionACL::All;
-    let served = fuser::Session::from_fd(adapter, socket, config.acl, config)
-        .and_then(fuser::Session::run);
+    let served =
+        fuser::Session::from_fd(adapter, socket, config.acl, config).and_then(fuser::Session::run);
     if let Err(error) = served {
         // The end of the socket looks to fuser like a broken request.
         log::debug!("request handler: {error}");

@@ -205,7 +205,11 @@ impl Router {
     /// Whether a caller has a signal that must end its wait. One that cannot be
     /// seen is taken at the kernel's word.
     fn must_end(&self, thread: i32) -> bool {
-        thread == 0 || matches!(process::attention(thread), Attention::Ends | Attention::Gone)
+        thread == 0
+            || matches!(
+                process::attention(thread),
+                Attention::Ends | Attention::Gone
+            )
     }
 
     /// Ends the reactor and answers everybody who waits.
