@@ -739,22 +739,25 @@ fn bytes_written_out_of_order_arrive_in_order_and_gaps_end_as_zeros() {
     let writer = mount.python(
         r#"
 fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
-os.pwrite(fd, b"third", 10)
-os.pwrite(fd, b"first", 0)
+os.pwrite(fd, b"3" * 4096, 8192)
+os.pwrite(fd, b"1" * 4096, 0)
 raise_flag("gap")
 wait_flag("close the gap")
-os.pwrite(fd, b"twice", 5)
-os.pwrite(fd, b"end", 20)
+os.pwrite(fd, b"2" * 4096, 4096)
+os.pwrite(fd, b"end", 16384)
 "#,
     );
     mount.wait_flag("gap");
-    reader.wait_output(b"first");
+    reader.wait_output(&[b'1'; 4096]);
     mount.raise("close the gap");
     writer.finish(SOON).succeeded();
-    reader
-        .finish(SOON)
-        .succeeded()
-        .printed(b"firsttwicethird\0\0\0\0\0end");
+    reader.finish(SOON).succeeded().printed(
+        [[b'1'; 4096], [b'2'; 4096], [b'3'; 4096], [0; 4096]]
+            .concat()
+            .into_iter()
+            .chain(*b"end")
+            .collect::<Vec<u8>>(),
+    );
     mount.unmount();
 }
 

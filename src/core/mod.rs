@@ -357,9 +357,13 @@ impl Core {
         self.reap(ino);
     }
 
+    /// Lets go of what nobody can reach any more. The content of a file goes
+    /// with its last name and its last handle: the kernel may remember the inode
+    /// for long after that, as what `wait/` led to for one.
     fn reap(&mut self, ino: u64) {
-        if self.names.reap(ino) {
+        if self.names.is_unreachable(ino) {
             self.files.remove(&ino);
         }
+        self.names.reap(ino);
     }
 }

@@ -606,15 +606,22 @@ impl Namespace {
         }
     }
 
-    /// Drops an inode that nothing refers to any more; says whether it did.
-    pub(crate) fn reap(&mut self, ino: u64) -> bool {
-        let unused = self.inodes.get(&ino).is_some_and(|inode| {
-            inode.names.is_empty() && inode.lookups == 0 && inode.pins == 0 && ino != ROOT
-        });
-        if unused {
+    /// Whether an inode has no name and nobody inside holds it, or is no more.
+    pub(crate) fn is_unreachable(&self, ino: u64) -> bool {
+        self.inodes
+            .get(&ino)
+            .is_none_or(|inode| inode.names.is_empty() && inode.pins == 0)
+    }
+
+    /// Drops an inode that nothing refers to any more, the kernel neither.
+    pub(crate) fn reap(&mut self, ino: u64) {
+        let forgotten = self
+            .inodes
+            .get(&ino)
+            .is_some_and(|inode| inode.lookups == 0);
+        if forgotten && self.is_unreachable(ino) {
             self.inodes.remove(&ino);
         }
-        unused
     }
 }
 
@@ -680,9 +687,10 @@ mod tests {
         let ino = file(&mut tree, ROOT, "f");
         tree.looked_up(ino);
         tree.unlink(ROOT, name("f"), NOW).unwrap();
-        assert!(!tree.reap(ino));
+        tree.reap(ino);
+        assert_eq!(tree.count(), 2);
         tree.forget(ino, 1);
-        assert!(tree.reap(ino));
+        tree.reap(ino);
         assert_eq!(tree.count(), 1);
     }
 

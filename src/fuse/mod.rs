@@ -8,6 +8,7 @@ mod adapter;
 mod device;
 mod flusher;
 mod helper_process;
+mod mount_watch;
 pub(crate) mod mountpoint;
 mod session;
 mod watchdog;

@@ -8,7 +8,9 @@
 //!
 //! Threads: `fifofs-front` (the device), `fifofs-fuser` and fuser's own (the
 //! callbacks), `fifofs-reactor` (the clock), `fifofs-forget` (names removed by
-//! ourselves). They end when the kernel says that the mount is gone.
+//! ourselves), `fifofs-mounts` (whether the mount is still there). The kernel
+//! says that a mount is gone only when nobody uses it any more, so an unmount by
+//! others, which may be a lazy one, is seen in the list of mounts.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -18,12 +20,13 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::adapter::Adapter;
 use super::device::{Front, Kernel, forget_names};
 use super::flusher::{Answer, Flusher};
+use super::mount_watch;
 use super::mountpoint::{self, MountOptions, MountPoint};
 use super::watchdog::Watchdog;
 use crate::core::Settings;
@@ -46,7 +49,11 @@ pub(crate) struct Session {
     flusher: Arc<Flusher>,
     watchdog: Option<Watchdog>,
     /// Disconnected when the front loop has ended.
-    ended: Receiver<()>,
+    served: Receiver<()>,
+    /// Disconnected when the mount is gone from the list of mounts.
+    gone: Receiver<()>,
+    /// Ends the watch over that list when it is dropped.
+    watching: Option<OwnedFd>,
     threads: Vec<JoinHandle<()>>,
     unmounted: bool,
 }
@@ -123,7 +130,7 @@ impl Session {
             "fifofs-forget",
             Box::new(move || forget_names(&device, &forgets)),
         )?;
-        let (alive, ended) = crossbeam_channel::bounded(0);
+        let (alive, served) = crossbeam_channel::bounded(0);
         let serving = Arc::clone(&router);
         let serve = move || {
             let _alive: crossbeam_channel::Sender<()> = alive;
@@ -133,13 +140,26 @@ impl Session {
             serving.stop();
         };
         spawn("fifofs-front", Box::new(serve))?;
+        let (present, gone) = crossbeam_channel::bounded(0);
+        let (stop, watching) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|errno| failed(errno.into()))?;
+        let number = mounted.device_number;
+        let watch = move || {
+            let _present: crossbeam_channel::Sender<()> = present;
+            if let Err(error) = mount_watch::wait_until_gone(number, &stop) {
+                log::error!("cannot watch the list of mounts: {error}");
+            }
+        };
+        threads.push(spawn("fifofs-mounts", Box::new(watch))?);
         Ok(Session {
             directory: mounted.directory,
             made_directory: mounted.made_directory,
             router,
             flusher,
             watchdog: Some(watchdog),
-            ended,
+            served,
+            gone,
+            watching: Some(watching),
             threads,
             unmounted: false,
         })
@@ -152,7 +172,7 @@ impl Session {
 
     /// Disconnected when the mount is gone, by whomever it was unmounted.
     pub(crate) fn ended(&self) -> Receiver<()> {
-        self.ended.clone()
+        self.gone.clone()
     }
 
     /// Unmounts; whoever waits gets an error.
@@ -163,8 +183,8 @@ impl Session {
         self.router.stop();
         // Its open files would keep the mount busy.
         self.flusher.stop();
-        let is_gone =
-            self.ended.recv_timeout(Duration::ZERO) == Err(RecvTimeoutError::Disconnected);
+        let is_gone = self.gone.try_recv() == Err(TryRecvError::Disconnected);
+        self.watching = None;
         let unmounted = if is_gone {
             Ok(())
         } else {
@@ -179,7 +199,7 @@ impl Session {
             // Only what is empty goes; if it is not, somebody uses it.
             let _ = std::fs::remove_dir(&self.directory);
         }
-        if self.ended.recv_timeout(TEARDOWN) == Err(RecvTimeoutError::Disconnected) {
+        if self.served.recv_timeout(TEARDOWN) == Err(RecvTimeoutError::Disconnected) {
             for thread in self.threads.drain(..) {
                 // A thread that panicked has said so.
                 let _ = thread.join();
