@@ -279,13 +279,6 @@ impl Rules {
             None => self.default.map(|way| (way, way.to_string())),
         }
     }
-
-    /// Whether every path is settled, known before there is any: what lets
-    /// opens take the faster transport.
-    pub(crate) fn everything_settled(&self) -> bool {
-        self.default == Some(Deliver::Settled)
-            && self.globs.iter().all(|rule| rule.way == Deliver::Settled)
-    }
 }
 
 #[cfg(test)]
@@ -386,15 +379,6 @@ mod tests {
                 assert!(error.to_string().contains(part), "{text:?}: {error}");
             }
         }
-    }
-
-    #[test]
-    fn everything_is_settled_only_if_no_rule_says_otherwise() {
-        assert!(!Rules::new().everything_settled());
-        assert!(rules(&["settled"]).everything_settled());
-        assert!(rules(&["settled", "*.a=settled"]).everything_settled());
-        assert!(!rules(&["settled", "*.a=follow"]).everything_settled());
-        assert!(!rules(&["*=settled"]).everything_settled());
     }
 
     #[test]

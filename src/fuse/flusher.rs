@@ -78,8 +78,9 @@ pub(crate) enum Answer {
 pub(crate) struct Flusher {
     socket: OwnedFd,
     pid: i32,
-    /// Guards the messages that the socket had no room for, in order. A leaf in
-    /// the lock order; held only over sends that do not block.
+    /// Guards the messages that the socket had no room for, in order; they are
+    /// sent before the next message, or by [`Flusher::receive`]. A leaf in the
+    /// lock order; held only over sends that do not block.
     backlog: Mutex<VecDeque<Message>>,
     gone: AtomicBool,
 }
@@ -160,13 +161,6 @@ impl Flusher {
             Err(Errno::AGAIN) => None,
             _ => (!self.gone.swap(true, Ordering::Relaxed)).then_some(Answer::Gone),
         }
-    }
-
-    /// Whether messages wait for room in the socket. They are sent with the
-    /// next message, or by [`Flusher::receive`]; who wants that soon waits for
-    /// the socket to be writable.
-    pub(crate) fn has_backlog(&self) -> bool {
-        !self.lock_backlog().is_empty()
     }
 
     fn send(&self, kind: u8, ino: u64) {
@@ -326,159 +320,4 @@ fn monotonic() -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-    use std::time::Instant;
-
-    /// Where `.fifofs/inode/N` are plain files.
-    fn tree() -> tempfile::TempDir {
-        let tree = tempfile::tempdir().unwrap();
-        fs::create_dir_all(tree.path().join(".fifofs/inode")).unwrap();
-        tree
-    }
-
-    fn add_file(tree: &tempfile::TempDir, ino: u64) {
-        let path = tree.path().join(format!(".fifofs/inode/{ino}"));
-        fs::write(path, "data").unwrap();
-    }
-
-    fn answer(flusher: &Flusher) -> Answer {
-        let deadline = Instant::now() + Duration::from_secs(2);
-        loop {
-            if let Some(answer) = flusher.receive() {
-                return answer;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "no answer: {}",
-                status(flusher.pid())
-            );
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn status(pid: i32) -> String {
-        fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
-    }
-
-    fn wake_ups(flusher: &Flusher) -> u64 {
-        let status = status(flusher.pid());
-        let (_, rest) = status.split_once("\nvoluntary_ctxt_switches:\t").unwrap();
-        rest.lines().next().unwrap().parse().unwrap()
-    }
-
-    fn open_files(flusher: &Flusher) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", flusher.pid()))
-            .unwrap()
-            .count()
-    }
-
-    #[test]
-    fn files_are_synced_once_and_missing_ones_reported() {
-        let tree = tree();
-        add_file(&tree, u64::MAX);
-        let flusher = Flusher::start(tree.path()).unwrap();
-        assert_eq!(flusher.receive(), None);
-        flusher.sync_once(u64::MAX);
-        flusher.sync_once(7);
-        flusher.add(0);
-        assert_eq!(answer(&flusher), Answer::Synced(u64::MAX));
-        assert_eq!(answer(&flusher), Answer::Failed(7));
-        assert_eq!(answer(&flusher), Answer::Failed(0));
-        // Standard descriptors and the socket.
-        assert_eq!(open_files(&flusher), 4);
-    }
-
-    #[test]
-    fn it_wakes_only_while_there_is_something_to_flush() {
-        let tree = tree();
-        add_file(&tree, 5);
-        let flusher = Flusher::start(tree.path()).unwrap();
-        let settle = || {
-            flusher.sync_once(5);
-            assert_eq!(answer(&flusher), Answer::Synced(5));
-            std::thread::sleep(Duration::from_millis(20));
-            wake_ups(&flusher)
-        };
-        let pause = || std::thread::sleep(Duration::from_millis(200));
-
-        let before = settle();
-        pause();
-        assert_eq!(wake_ups(&flusher), before);
-
-        flusher.add(5);
-        flusher.add(5);
-        let before = settle();
-        assert_eq!(open_files(&flusher), 5);
-        pause();
-        assert!(wake_ups(&flusher) > before + 10);
-
-        flusher.remove(5);
-        flusher.remove(6);
-        let before = settle();
-        pause();
-        assert_eq!(wake_ups(&flusher), before);
-        assert_eq!(open_files(&flusher), 4);
-    }
-
-    #[test]
-    fn one_more_than_the_table_holds_is_refused_and_nothing_is_lost_on_the_way() {
-        let tree = tree();
-        add_file(&tree, 0);
-        let inodes = tree.path().join(".fifofs/inode");
-        let slots = TABLE_SLOTS as u64;
-        for ino in 1..=slots {
-            fs::hard_link(inodes.join("0"), inodes.join(ino.to_string())).unwrap();
-        }
-        let flusher = Flusher::start(tree.path()).unwrap();
-        for ino in 0..=slots {
-            flusher.add(ino);
-        }
-        assert_eq!(answer(&flusher), Answer::Failed(slots));
-        assert!(!flusher.has_backlog());
-        flusher.remove(0);
-        flusher.add(slots);
-        flusher.sync_once(0);
-        assert_eq!(answer(&flusher), Answer::Synced(0));
-        assert_eq!(open_files(&flusher), 4 + TABLE_SLOTS);
-    }
-
-    #[test]
-    fn a_flusher_that_stops_does_not_stop_the_daemon() {
-        let tree = tree();
-        add_file(&tree, 5);
-        let flusher = Flusher::start(tree.path()).unwrap();
-        let pid = rustix::process::Pid::from_raw(flusher.pid()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-        for _ in 0..10_000 {
-            flusher.add(5);
-        }
-        assert!(flusher.has_backlog());
-        flusher.sync_once(5);
-        rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
-        assert_eq!(answer(&flusher), Answer::Synced(5));
-        assert!(!flusher.has_backlog());
-    }
-
-    #[test]
-    fn a_killed_flusher_says_so_once_and_a_dropped_one_ends() {
-        let tree = tree();
-        let flusher = Flusher::start(tree.path()).unwrap();
-        let pid = rustix::process::Pid::from_raw(flusher.pid()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        assert_eq!(answer(&flusher), Answer::Gone);
-        flusher.add(5);
-        assert_eq!(flusher.receive(), None);
-        assert!(!flusher.has_backlog());
-
-        let flusher = Flusher::start(tree.path()).unwrap();
-        let pid = flusher.pid();
-        drop(flusher);
-        let deadline = Instant::now() + Duration::from_secs(2);
-        while !matches!(status(pid), s if s.is_empty() || s.contains("State:\tZ")) {
-            assert!(Instant::now() < deadline, "still there: {}", status(pid));
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-}
+mod tests;

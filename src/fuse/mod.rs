@@ -5,12 +5,16 @@
 
 mod abi;
 mod adapter;
+mod attach;
 mod device;
 mod flusher;
 mod helper_process;
 mod mount_watch;
+mod mountinfo;
 pub(crate) mod mountpoint;
 mod session;
+#[cfg(test)]
+mod testing;
 mod watchdog;
 
 pub(crate) use session::Session;

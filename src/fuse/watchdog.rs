@@ -19,11 +19,11 @@
 //!
 //! The daemon alone holds the other end of a socket (a socket and not a pipe,
 //! because writing to a dead watchdog's pipe could kill the daemon by SIGPIPE);
-//! when it dies, the socket is closed. But not always: a thread of the daemon that uses the daemon's own mount and
-//! whose request was already read waits for the answer even when killed, and
-//! while it waits no descriptor of the process is closed, no pidfd (with
-//! PIDFD_THREAD or without) becomes readable, and the process stays for ever
-//! (Linux 6.18). What does show it is a SIGKILL that stays pending, or a main
+//! when it dies, the socket is closed. But not always: a thread of the daemon
+//! that uses the daemon's own mount and whose request was already read waits for
+//! the answer even when killed, and while it waits no descriptor of the process
+//! is closed, no pidfd (with PIDFD_THREAD or without) becomes readable, and the
+//! process stays for ever (Linux 6.18). What does show it is a SIGKILL that stays pending, or a main
 //! thread that is a zombie, in `/proc/PID/status`. So that file is read every
 //! [`LOOK_EVERY`] too, by a descriptor opened beforehand, which cannot come to
 //! mean another process. Aborting the connection then frees the daemon.
@@ -45,8 +45,10 @@ use rustix::net::{
 };
 use rustix::process::{WaitOptions, waitpid};
 
+use super::attach::fusermount;
 use super::helper_process::{above_stdio, exit, fork_helper, raw_fork};
-use super::mountpoint::{MountLine, escape, fusermount, means_dead};
+use super::mountinfo::{MountLine, escape};
+use super::mountpoint::means_dead;
 
 /// One look costs some 20 µs, so this costs nothing; and half a second is soon
 /// enough for what only a program that uses its own mount can bring about.
@@ -67,7 +69,6 @@ const GOODBYE: u8 = b'G';
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     socket: OwnedFd,
-    pid: i32,
 }
 
 impl Watchdog {
@@ -84,6 +85,11 @@ impl Watchdog {
     ///
     /// If no process or socket can be made, or `/proc` is not there.
     pub(crate) fn start(directory: &Path, remove_directory: bool) -> io::Result<Watchdog> {
+        Ok(Watchdog::start_process(directory, remove_directory)?.0)
+    }
+
+    /// As [`Watchdog::start`], with the watchdog's process id.
+    fn start_process(directory: &Path, remove_directory: bool) -> io::Result<(Watchdog, i32)> {
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -114,7 +120,7 @@ impl Watchdog {
         // SAFETY: `Duty`'s methods but `new` are async-signal-safe, as said
         // there.
         let pid = unsafe { fork_helper(c"fifofs-watchdog", &keep, body) }?;
-        Ok(Watchdog { socket: ours, pid })
+        Ok((Watchdog { socket: ours }, pid))
     }
 
     /// Says which connection the mount has that was made.
@@ -130,11 +136,6 @@ impl Watchdog {
     pub(crate) fn dismiss(self) {
         // A watchdog that was killed needs no goodbye.
         let _ = self.send(GOODBYE, 0);
-    }
-
-    /// Its process id.
-    pub(crate) fn pid(&self) -> i32 {
-        self.pid
     }
 
     fn send(&self, kind: u8, number: u64) -> io::Result<()> {
@@ -367,211 +368,4 @@ fn run_fusermount(program: &CStr, directory: &CStr) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fuse::mountpoint::tests::{Cleanup, as_nobody};
-    use crate::fuse::mountpoint::{MountOptions, MountPoint, Mounted, all_mounts, unmount};
-    use std::io::{BufRead, BufReader, Read, Write};
-    use std::path::PathBuf;
-    use std::process::{Child, Command, Stdio};
-    use std::time::{Duration, Instant};
-
-    const DEADLINE: Duration = Duration::from_secs(2);
-    const ROLE: &str = "FIFOFS_TEST_ROLE";
-    const PLACE: &str = "FIFOFS_TEST_PLACE";
-
-    fn wait_until(what: &str, condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + DEADLINE;
-        while !condition() {
-            let mounts = std::fs::read_to_string("/proc/self/mountinfo");
-            assert!(Instant::now() < deadline, "not so: {what}\n{mounts:?}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    fn is_mounted(directory: &Path) -> bool {
-        all_mounts().unwrap().iter().any(|mount| mount == directory)
-    }
-
-    fn is_gone(pid: i32) -> bool {
-        match std::fs::read_to_string(format!("/proc/{pid}/status")) {
-            Ok(status) => status.contains("State:\tZ"),
-            Err(_) => true,
-        }
-    }
-
-    /// A watched mount at a new directory below `base`, of an awkward name.
-    fn watched(base: &Path) -> (Watchdog, Mounted) {
-        let point = MountPoint::prepare(&base.join("a b\\c")).unwrap();
-        let watchdog = Watchdog::start(point.directory(), point.made_directory()).unwrap();
-        let mounted = point.mount(&MountOptions::default()).unwrap();
-        (watchdog, mounted)
-    }
-
-    #[test]
-    fn a_dropped_watchdog_detaches_and_removes_the_directory() {
-        let base = Cleanup::new();
-        let (mut watchdog, mounted) = watched(&base.join(""));
-        watchdog.arm(mounted.device_number).unwrap();
-        let pid = watchdog.pid();
-        assert!(is_mounted(&mounted.directory));
-        drop(watchdog);
-        wait_until("detached", || !is_mounted(&mounted.directory));
-        wait_until("directory removed", || !mounted.directory.exists());
-        wait_until("watchdog gone", || is_gone(pid));
-    }
-
-    #[test]
-    fn a_goodbye_leaves_the_mount() {
-        let base = Cleanup::new();
-        let (mut watchdog, mounted) = watched(&base.join(""));
-        watchdog.arm(mounted.device_number).unwrap();
-        let pid = watchdog.pid();
-        watchdog.dismiss();
-        wait_until("watchdog gone", || is_gone(pid));
-        assert!(is_mounted(&mounted.directory));
-        unmount(&mounted.directory).unwrap();
-        assert!(!is_mounted(&mounted.directory));
-    }
-
-    #[test]
-    fn a_mount_that_is_not_the_daemons_is_left() {
-        let base = Cleanup::new();
-        let (mut watchdog, mounted) = watched(&base.join(""));
-        watchdog.arm(mounted.device_number + 1_000_000).unwrap();
-        let pid = watchdog.pid();
-        drop(watchdog);
-        wait_until("watchdog gone", || is_gone(pid));
-        assert!(is_mounted(&mounted.directory));
-        unmount(&mounted.directory).unwrap();
-    }
-
-    #[test]
-    fn a_watchdog_outlives_the_signals_of_a_terminal() {
-        let base = Cleanup::new();
-        let watchdog = Watchdog::start(&base.join(""), false).unwrap();
-        let pid = rustix::process::Pid::from_raw(watchdog.pid()).unwrap();
-        use rustix::process::Signal;
-        for signal in [
-            Signal::INT,
-            Signal::TERM,
-            Signal::HUP,
-            Signal::QUIT,
-            Signal::PIPE,
-        ] {
-            rustix::process::kill_process(pid, signal).unwrap();
-        }
-        std::thread::sleep(Duration::from_millis(20));
-        assert!(!is_gone(watchdog.pid()));
-        let pid = watchdog.pid();
-        drop(watchdog);
-        wait_until("watchdog gone", || is_gone(pid));
-    }
-
-    /// Runs [`plays_the_daemon`] in a process of its own, and reads the pid of
-    /// its watchdog when it is ready.
-    fn daemon(role: &str, base: &Path) -> (Child, i32) {
-        let (_, module) = module_path!().split_once("::").unwrap();
-        let test = format!("{module}::plays_the_daemon");
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &test, "--ignored", "--nocapture"])
-            .env(ROLE, role)
-            .env(PLACE, base)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let pid = lines
-            .map(|line| line.unwrap())
-            .find_map(|line| Some(line.split_once("watchdog=")?.1.parse().unwrap()));
-        (child, pid.unwrap())
-    }
-
-    fn kill_and_see_it_all_go(role: &str) {
-        let base = Cleanup::new();
-        let (mut child, watchdog) = daemon(role, &base.join(""));
-        let place: PathBuf = base.join("a b\\c");
-        assert!(is_mounted(&place));
-        child.kill().unwrap();
-        wait_until("detached", || !is_mounted(&place));
-        wait_until("directory removed", || !place.exists());
-        wait_until("watchdog gone", || is_gone(watchdog));
-        let deadline = Instant::now() + DEADLINE;
-        while child.try_wait().unwrap().is_none() {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
-            assert!(
-                Instant::now() < deadline,
-                "an unkillable daemon: {status:?}"
-            );
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    #[test]
-    fn a_killed_daemon_leaves_nothing() {
-        kill_and_see_it_all_go("armed");
-    }
-
-    #[test]
-    fn a_daemon_killed_between_mounting_and_arming_leaves_nothing() {
-        kill_and_see_it_all_go("unarmed");
-    }
-
-    /// Its descriptors stay open while it waits for itself, so no end of file
-    /// told of its death: it stayed, unkillable, and so did the mount.
-    #[test]
-    fn a_daemon_killed_while_it_uses_its_own_mount_leaves_nothing() {
-        kill_and_see_it_all_go("in its own mount");
-    }
-
-    /// Without root there is no umount2 and no FORCE: `fusermount3` does it.
-    #[test]
-    fn without_root_the_helper_detaches() {
-        as_nobody(|base| {
-            let (mut watchdog, mounted) = watched(base);
-            watchdog.arm(mounted.device_number).unwrap();
-            let pid = watchdog.pid();
-            drop(watchdog);
-            wait_until("detached", || !is_mounted(&mounted.directory));
-            wait_until("directory removed", || !mounted.directory.exists());
-            wait_until("watchdog gone", || is_gone(pid));
-        });
-    }
-
-    #[test]
-    #[ignore = "the daemon that other tests start and kill"]
-    fn plays_the_daemon() {
-        let role = std::env::var(ROLE).expect("run by the other tests");
-        let place = std::env::var_os(PLACE).unwrap();
-        let (mut watchdog, mounted) = watched(Path::new(&place));
-        if role != "unarmed" {
-            watchdog.arm(mounted.device_number).unwrap();
-        }
-        let ready = move || {
-            println!("\nwatchdog={}", watchdog.pid());
-            std::thread::sleep(Duration::from_secs(30));
-            drop(watchdog);
-        };
-        if !role.contains("own mount") {
-            return ready();
-        }
-        let user = std::thread::spawn(move || rustix::fs::statfs(&mounted.directory).is_ok());
-        let mut device = std::fs::File::from(mounted.device);
-        let mut request = vec![0; 1 << 20];
-        assert!(device.read(&mut request).unwrap() > 40);
-        // FUSE_INIT: fuse_out_header and fuse_init_out (linux/fuse.h), all zero
-        // but the version, 7.31, and the limits.
-        let mut reply = [0; 80];
-        reply[0] = 80;
-        reply[8..16].copy_from_slice(&request[8..16]);
-        reply[16] = 7;
-        reply[20] = 31;
-        reply[32] = 12;
-        reply[36..38].copy_from_slice(&4096u16.to_le_bytes());
-        assert_eq!(device.write(&reply).unwrap(), 80);
-        // The STATFS, taken and never answered.
-        assert!(device.read(&mut request).unwrap() >= 40);
-        ready();
-        drop(user);
-    }
-}
+mod tests;

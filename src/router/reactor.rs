@@ -108,6 +108,8 @@ impl Router {
                     self.run(|core, _, effects| core.flushed(ino, effects));
                 }
             }
+            // It was told to go.
+            None if self.stopping.load(Ordering::Acquire) => {}
             None => {
                 log::error!("the flusher is gone: readers get bytes only as files are closed");
                 let _ = epoll::delete(&self.epoll, flushes.descriptor());

@@ -4,61 +4,35 @@
 //! readers, delivery or time. Every method takes its caller's word that nobody else uses the same
 //! spool meanwhile (the router's lock over core); what [`Spool::read`] returns needs no lock.
 //!
-//! A file is cut into chunks of [`CHUNK_BYTES`]; those with content have a slot, which is a length
-//! and a store: a buffer in memory or a place in the file's own spill file. What a slot's length
-//! does not reach, and what has no slot, is zeros.
-//!
-//! # Why a read that was handed out never changes
-//!
-//! A segment holds its buffer or place by `Arc`, as do snapshots.
-//! - A buffer is changed only through `Arc::get_mut`, so only while nobody else holds it; a write
-//!   to a shared one copies it first. Truncating and punching at its end only shorten the slot.
-//! - A place is written where no slot's length reaches, and again only through `Arc::get_mut`.
-//!   Overwriting bytes on disk means a buffer in memory or a fresh place instead, and a place is
-//!   not used for anything else before its last `Arc` is gone. So truncating, growing again,
-//!   punching and overwriting cannot reach bytes that a reader has yet to load.
-//!
-//! # Why a write that fails changes nothing
-//!
-//! A write first secures what it needs for each chunk (memory, or the bytes on disk where nothing
-//! refers to them yet) and then, with nothing left that can fail, puts it into the slots.
-//!
-//! # When memory is short
-//!
-//! The file being written spills its own chunks, lowest first, except those being written and
-//! those that are shared (spilling them would free nothing). With none left it writes to disk.
-//! A chunk on disk that is written to in part comes back into memory if there is room, so a program
-//! that works in one place pays for it once.
+//! Where the bytes are is [`chunks`]' business: what a chunk does not hold is zeros. Here is counted
+//! what they amount to: which were written ([`Spool::frontier`]), which pages hold content or were
+//! allocated, and so what the pool charges. The invariant: a page is charged for if and only if it
+//! is in `data` or `reserved`, never in both, and an operation that fails changes nothing.
 
+mod chunks;
 mod extents;
 mod pool;
 mod segments;
+mod slot;
+mod spill;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::ops::{Range, RangeInclusive};
-use std::sync::Arc;
+use std::ops::Range;
 
 use rustix::io::Errno;
 
+use chunks::Chunks;
 use extents::Extents;
-use pool::CHUNK_BYTES;
-use pool::{Buffer, Place, Spill};
 pub(crate) use pool::{Limits, Pool};
-use segments::{DiskSlice, MemorySlice};
-pub(crate) use segments::{Segment, Segments};
+pub(crate) use segments::Segments;
 
 /// What holes and space are counted in, as a filesystem's blocks.
 const PAGE_BYTES: u64 = 4096;
 
 /// The longest file: offsets are signed to every program.
 const LENGTH_MAX: u64 = i64::MAX as u64;
-
-/// Reads of at most this much from a chunk that is not full are copied rather than shared. The
-/// next append goes to that very chunk, and were it shared it would have to copy all of it.
-const COPY_BYTES_MAX: usize = 16 << 10;
 
 /// The content of one virtual file.
 #[derive(Debug)]
@@ -73,44 +47,8 @@ pub(crate) struct Spool {
     data: Extents,
     /// Whole pages that were allocated and have no content. With `data`, what the pool charges.
     reserved: Extents,
-    /// Dropped before `slots`, so that the places in them need not be freed one by one.
-    spill: Option<Spill>,
-    /// By chunk number.
-    slots: BTreeMap<u64, Slot>,
-    /// The chunks whose store is memory.
-    resident: BTreeSet<u64>,
-}
-
-/// One chunk's content. The store may hold more than `length` bytes, none of which count.
-#[derive(Clone, Debug)]
-struct Slot {
-    length: usize,
-    store: Store,
-}
-
-#[derive(Clone, Debug)]
-enum Store {
-    Memory(Arc<Buffer>),
-    Disk(Arc<Place>),
-}
-
-/// The part of a write that falls into one chunk.
-struct Piece<'a> {
-    index: u64,
-    start: usize,
-    bytes: &'a [u8],
-}
-
-/// How a piece gets into its slot, all that can fail having been done.
-enum Plan {
-    /// Into the buffer that is there.
-    InPlace,
-    /// Into this buffer, which has what is to be kept of the old content and replaces it.
-    Fill(Buffer),
-    /// It is on disk already, as the end of the place that is there.
-    Appended,
-    /// It is on disk already, in a new place that replaces the slot.
-    Replaced(Slot),
+    /// The bytes.
+    chunks: Chunks,
 }
 
 impl Spool {
@@ -123,20 +61,13 @@ impl Spool {
             written: Extents::default(),
             data: Extents::default(),
             reserved: Extents::default(),
-            spill: None,
-            slots: BTreeMap::new(),
-            resident: BTreeSet::new(),
+            chunks: Chunks::new(pool),
         }
     }
 
     /// The file's length in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.length
-    }
-
-    /// Whether the length is 0.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.length == 0
     }
 
     /// The end of the gap-free prefix that was written; dropped bytes count as written.
@@ -170,7 +101,8 @@ impl Spool {
         let pages = pages_around(offset..end);
         let fresh = self.uncharged(&pages);
         self.pool.charge(fresh)?;
-        self.store(offset, data)
+        self.chunks
+            .store(offset, data)
             .inspect_err(|_| self.pool.uncharge(fresh))?;
         self.written.insert(offset..end);
         self.reserved.remove(pages.clone());
@@ -186,16 +118,7 @@ impl Spool {
     pub(crate) fn truncate(&mut self, length: u64) -> Result<(), Errno> {
         end_of(length, 0)?;
         if length <= self.length {
-            if length == 0 {
-                self.spill = None;
-            }
-            let (index, within) = (
-                length / CHUNK_BYTES as u64,
-                (length % CHUNK_BYTES as u64) as usize,
-            );
-            self.shorten(index, within);
-            self.slots.split_off(&(index + 1));
-            self.resident.split_off(&(index + 1));
+            self.chunks.truncate(length);
             self.written.remove(length..u64::MAX);
             self.release_pages(page_up(length)..u64::MAX);
             self.base = self.base.min(length);
@@ -244,33 +167,7 @@ impl Spool {
         if start >= end {
             return Ok(());
         }
-        // Only where the range ends amid a chunk's content must zeros be stored, and only that can
-        // fail; so it comes first.
-        let (last, last_end) = split(end - 1);
-        let last_start = if start / CHUNK_BYTES as u64 == last {
-            split(start).1
-        } else {
-            0
-        };
-        let kept = self.slots.get(&last).map_or(0, |slot| slot.length);
-        if kept > last_end + 1 {
-            let zeros = vec![0; last_end + 1 - last_start];
-            self.store(last * CHUNK_BYTES as u64 + last_start as u64, &zeros)?;
-        } else {
-            self.shorten(last, last_start);
-        }
-        let (first, first_start) = split(start);
-        if first < last {
-            self.shorten(first, first_start);
-            let between: Vec<u64> = self
-                .slots
-                .range(first + 1..last)
-                .map(|(&index, _)| index)
-                .collect();
-            between
-                .into_iter()
-                .for_each(|index| self.remove_slot(index));
-        }
+        self.chunks.zero(start..end)?;
         self.release_pages(page_up(start)..page_down(end));
         Ok(())
     }
@@ -282,13 +179,7 @@ impl Spool {
         if offset <= self.base {
             return;
         }
-        while let Some(slot) = self.slots.first_entry() {
-            if *slot.key() >= offset / CHUNK_BYTES as u64 {
-                break;
-            }
-            self.resident.remove(slot.key());
-            slot.remove();
-        }
+        self.chunks.drop_before(offset);
         self.written.insert(0..offset);
         self.release_pages(0..page_down(offset));
         self.base = offset;
@@ -319,29 +210,7 @@ impl Spool {
     /// Loads nothing and, but for a few bytes, copies nothing.
     pub(crate) fn read(&self, offset: u64, length: usize) -> Segments {
         let end = offset.saturating_add(length as u64).min(self.length);
-        let mut segments = Segments::default();
-        let mut at = offset;
-        if at >= end {
-            return segments;
-        }
-        for (&index, slot) in self
-            .slots
-            .range(offset / CHUNK_BYTES as u64..=(end - 1) / CHUNK_BYTES as u64)
-        {
-            let chunk = index * CHUNK_BYTES as u64;
-            let (from, to) = (at.max(chunk), end.min(chunk + slot.length as u64));
-            if from < to {
-                segments.push(Segment::Zeros((from - at) as usize));
-                segments.push(slot.share(
-                    (from - chunk) as usize,
-                    (to - from) as usize,
-                    &self.pool,
-                ));
-                at = to;
-            }
-        }
-        segments.push(Segment::Zeros((end - at) as usize));
-        segments
+        self.chunks.read(offset..end)
     }
 
     /// The range from the first byte to one past the last at which the content differs from `data`
@@ -369,9 +238,7 @@ impl Spool {
             written: self.written.clone(),
             data: self.data.clone(),
             reserved: self.reserved.clone(),
-            spill: self.spill.clone(),
-            slots: self.slots.clone(),
-            resident: self.resident.clone(),
+            chunks: self.chunks.clone(),
         };
         self.pool.charge_anyway(copy.allocated_bytes());
         // Cannot fail: a length that exists is not too long.
@@ -391,246 +258,12 @@ impl Spool {
         self.reserved.remove(pages);
         self.pool.uncharge(before - self.allocated_bytes());
     }
-
-    /// Cuts the content of a chunk to `length` bytes.
-    fn shorten(&mut self, index: u64, length: usize) {
-        if let Some(slot) = self.slots.get_mut(&index) {
-            slot.length = slot.length.min(length);
-            if slot.length == 0 {
-                self.remove_slot(index);
-            }
-        }
-    }
-
-    fn remove_slot(&mut self, index: u64) {
-        self.slots.remove(&index);
-        self.resident.remove(&index);
-    }
-
-    /// Puts bytes into the chunks they fall into; on failure no content has changed.
-    fn store(&mut self, offset: u64, data: &[u8]) -> Result<(), Errno> {
-        let (first, start) = split(offset);
-        let (head, tail) = data.split_at(data.len().min(CHUNK_BYTES - start));
-        let tail = (first + 1..).zip(tail.chunks(CHUNK_BYTES));
-        let pieces = || {
-            let tail = tail.clone().map(|(index, bytes)| Piece {
-                index,
-                start: 0,
-                bytes,
-            });
-            std::iter::once(Piece {
-                index: first,
-                start,
-                bytes: head,
-            })
-            .chain(tail)
-        };
-        let touched = first..=split(offset + data.len() as u64 - 1).0;
-        let plans = pieces()
-            .map(|piece| self.plan(&piece, &touched))
-            .collect::<Result<Vec<_>, _>>()?;
-        pieces()
-            .zip(plans)
-            .for_each(|(piece, plan)| self.apply(&piece, plan));
-        Ok(())
-    }
-
-    /// Secures what a piece needs.
-    fn plan(&mut self, piece: &Piece<'_>, touched: &RangeInclusive<u64>) -> Result<Plan, Errno> {
-        let end = piece.start + piece.bytes.len();
-        if let Some(Slot {
-            store: Store::Memory(buffer),
-            ..
-        }) = self.slots.get_mut(&piece.index)
-            && Arc::get_mut(buffer).is_some_and(|buffer| end <= buffer.capacity())
-        {
-            return Ok(Plan::InPlace);
-        }
-        // A file that filled the chunk before will fill this one: growing a buffer for it step by
-        // step would copy each byte once more.
-        let full = |slot: &Slot| slot.length == CHUNK_BYTES;
-        let filling = piece
-            .index
-            .checked_sub(1)
-            .and_then(|before| self.slots.get(&before))
-            .is_some_and(full);
-        let old_length = self.slots.get(&piece.index).map_or(0, |slot| slot.length);
-        let wanted = if filling || *touched.start() < piece.index {
-            CHUNK_BYTES
-        } else {
-            end.max(old_length)
-        };
-        let Some(mut buffer) = self.obtain(wanted, touched)? else {
-            return self.plan_on_disk(piece);
-        };
-        if let Some(slot) = self
-            .slots
-            .get(&piece.index)
-            .filter(|slot| !piece.covers(slot))
-        {
-            slot.load(&mut buffer).map_err(errno)?;
-        }
-        Ok(Plan::Fill(buffer))
-    }
-
-    /// A buffer for `bytes`, spilling this file's chunks other than `touched` until there is
-    /// memory; `None` if that does not help.
-    fn obtain(
-        &mut self,
-        bytes: usize,
-        touched: &RangeInclusive<u64>,
-    ) -> Result<Option<Buffer>, Errno> {
-        loop {
-            if let Some(buffer) = self.pool.try_take(bytes) {
-                return Ok(Some(buffer));
-            }
-            let slots = &mut self.slots;
-            let unshared = self
-                .resident
-                .iter()
-                .filter(|index| !touched.contains(index))
-                .find_map(|index| {
-                    let slot = slots.get(index)?;
-                    let Store::Memory(buffer) = &slot.store else {
-                        return None;
-                    };
-                    (Arc::strong_count(buffer) == 1).then(|| (*index, buffer.clone(), slot.length))
-                });
-            let Some((index, buffer, length)) = unshared else {
-                return Ok(None);
-            };
-            let place = self.spill()?.store(&buffer.bytes()[..length])?;
-            self.slots.insert(
-                index,
-                Slot {
-                    length,
-                    store: Store::Disk(Arc::new(place)),
-                },
-            );
-            self.resident.remove(&index);
-        }
-    }
-
-    /// Puts a piece on disk where nothing refers to it yet.
-    fn plan_on_disk(&mut self, piece: &Piece<'_>) -> Result<Plan, Errno> {
-        if let Some(Slot {
-            length,
-            store: Store::Disk(place),
-        }) = self.slots.get_mut(&piece.index)
-            && piece.start >= *length
-            && let Some(place) = Arc::get_mut(place)
-        {
-            // What a truncation left behind must not show in a gap.
-            if piece.start > *length {
-                place.append(*length, &vec![0; piece.start - *length])?;
-            }
-            place.append(piece.start, piece.bytes)?;
-            return Ok(Plan::Appended);
-        }
-        let mut bytes = Vec::new();
-        if let Some(slot) = self
-            .slots
-            .get(&piece.index)
-            .filter(|slot| !piece.covers(slot))
-        {
-            slot.share(0, slot.length, &self.pool)
-                .copy_to(&mut bytes)
-                .map_err(errno)?;
-        }
-        pool::put(&mut bytes, piece.start, piece.bytes);
-        let place = Arc::new(self.spill()?.store(&bytes)?);
-        Ok(Plan::Replaced(Slot {
-            length: bytes.len(),
-            store: Store::Disk(place),
-        }))
-    }
-
-    /// Puts a piece into its slot.
-    fn apply(&mut self, piece: &Piece<'_>, plan: Plan) {
-        match (plan, self.slots.get_mut(&piece.index)) {
-            (
-                Plan::InPlace,
-                Some(Slot {
-                    length,
-                    store: Store::Memory(buffer),
-                }),
-            ) => {
-                // As `plan` found, and nobody can have come to share it since.
-                let buffer = Arc::get_mut(buffer).expect("a buffer that was not shared");
-                buffer.truncate(*length);
-                buffer.put(piece.start, piece.bytes);
-                *length = buffer.bytes().len();
-            }
-            (Plan::Appended, Some(slot)) => slot.length = piece.start + piece.bytes.len(),
-            (Plan::InPlace | Plan::Appended, _) => unreachable!("planned for a slot that is there"),
-            (Plan::Fill(mut buffer), _) => {
-                buffer.put(piece.start, piece.bytes);
-                let length = buffer.bytes().len();
-                let store = Store::Memory(Arc::new(buffer));
-                self.slots.insert(piece.index, Slot { length, store });
-                self.resident.insert(piece.index);
-            }
-            (Plan::Replaced(slot), _) => {
-                self.slots.insert(piece.index, slot);
-                self.resident.remove(&piece.index);
-            }
-        }
-    }
-
-    /// The file's spill file, made on first use.
-    fn spill(&mut self) -> Result<&Spill, Errno> {
-        match &mut self.spill {
-            Some(spill) => Ok(spill),
-            none => Ok(none.insert(Spill::new(&self.pool)?)),
-        }
-    }
 }
 
 impl Drop for Spool {
     fn drop(&mut self) {
         self.pool.uncharge(self.allocated_bytes());
     }
-}
-
-impl Piece<'_> {
-    /// Whether nothing of the slot's content outlasts this piece.
-    fn covers(&self, slot: &Slot) -> bool {
-        self.start == 0 && self.bytes.len() >= slot.length
-    }
-}
-
-impl Slot {
-    /// The bytes from `start` as a segment of a read.
-    fn share(&self, start: usize, length: usize, pool: &Pool) -> Segment {
-        match &self.store {
-            Store::Memory(buffer) if self.length < CHUNK_BYTES && length <= COPY_BYTES_MAX => {
-                let mut copy = pool.take(length);
-                copy.put(0, &buffer.bytes()[start..start + length]);
-                Segment::Memory(MemorySlice::new(Arc::new(copy), 0, length))
-            }
-            Store::Memory(buffer) => {
-                Segment::Memory(MemorySlice::new(buffer.clone(), start, length))
-            }
-            Store::Disk(place) => Segment::Disk(DiskSlice::new(place.clone(), start, length)),
-        }
-    }
-
-    /// Appends the content to an empty buffer.
-    fn load(&self, into: &mut Buffer) -> io::Result<()> {
-        match &self.store {
-            Store::Memory(buffer) => into.put(0, &buffer.bytes()[..self.length]),
-            Store::Disk(place) => into.extend_with(self.length, |bytes| place.read(0, bytes))?,
-        }
-        Ok(())
-    }
-}
-
-/// The number of the chunk that `offset` lies in, and where in it.
-fn split(offset: u64) -> (u64, usize) {
-    (
-        offset / CHUNK_BYTES as u64,
-        (offset % CHUNK_BYTES as u64) as usize,
-    )
 }
 
 /// `offset` plus `length`, or EFBIG.
@@ -654,8 +287,4 @@ fn page_up(offset: u64) -> u64 {
 /// The whole pages that have a byte of `range`.
 fn pages_around(range: Range<u64>) -> Range<u64> {
     page_down(range.start)..page_up(range.end)
-}
-
-fn errno(error: io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }

@@ -1,28 +1,25 @@
-//! What all spools of a mount share: memory for chunks, places on disk, and the limits on both.
+//! What all spools of a mount share: memory for chunks, and the limits on memory and disk.
 //!
-//! Knows buffers, spill files and three counts; knows nothing about files or offsets in them.
+//! Knows buffers and three counts; knows nothing about files, offsets in them or how bytes get to
+//! disk ([`super::spill`]). The invariant: each count is the sum over what exists, at every moment.
 //!
 //! - `used`: capacity of the chunk buffers in use, by spools and by reads handed out. Idle buffers
 //!   waiting to be used again are not in it, but `used` + idle never exceeds the memory limit
 //!   because of an idle one.
-//! - `spilled`: bytes in places on disk.
+//! - `spilled`: bytes in places on disk, which these count themselves.
 //! - `charged`: whole pages that files hold (written or reserved), in memory or on disk. This is
 //!   what the maximum size bounds and what statfs shows, so that neither depends on how chunks
 //!   are rounded or shared.
 //!
-//! Buffers and places give themselves back when dropped, which readers do on their own threads;
-//! hence the two mutexes here (idle buffers, free places). Both are leaves of the lock order: they
-//! are held for a push or a pop, and nothing is locked, written or waited for meanwhile.
+//! Buffers give themselves back when dropped, which readers do on their own threads; hence the
+//! mutex around the idle ones. It is a leaf of the lock order: it is held for a push or a pop, and
+//! nothing is locked, written or waited for meanwhile.
 
-use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 /// Bytes in a chunk: the unit of recycling, copying on write and spilling. A request carries at
@@ -145,6 +142,21 @@ impl Pool {
     /// Counts `bytes` fewer.
     pub(super) fn uncharge(&self, bytes: u64) {
         self.0.charged.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Where spill files are made.
+    pub(super) fn spill_directory(&self) -> &Path {
+        &self.0.limits.spill_directory
+    }
+
+    /// Counts `bytes` more as on disk.
+    pub(super) fn add_spilled(&self, bytes: usize) {
+        self.0.spilled.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts `bytes` fewer as on disk.
+    pub(super) fn remove_spilled(&self, bytes: usize) {
+        self.0.spilled.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 
     /// An empty buffer that takes at least `bytes` (at most a chunk), or `None` if the memory
@@ -290,179 +302,9 @@ pub(super) fn put(bytes: &mut Vec<u8>, start: usize, data: &[u8]) {
     bytes.extend_from_slice(beyond);
 }
 
-/// The unlinked file that one spool's chunks spill to, shared with its snapshots. Divided into
-/// places of one chunk each, taken in any order: positions say nothing about file offsets.
-#[derive(Debug)]
-struct SpillFile {
-    file: File,
-    pool: Pool,
-    /// Spools that may still read it. With none left, closing the file frees everything at once,
-    /// and freeing place by place (a system call each) would be for nothing.
-    owners: AtomicUsize,
-    /// Leaf lock.
-    places: Mutex<Places>,
-}
-
-#[derive(Debug, Default)]
-struct Places {
-    /// Positions given back.
-    free: Vec<u64>,
-    /// Where the file was never used.
-    end: u64,
-}
-
-/// A spool's hold on its spill file. The file is closed when no spool and no place holds it.
-#[derive(Debug)]
-pub(super) struct Spill(Arc<SpillFile>);
-
-impl Spill {
-    /// Makes the spill file of one spool.
-    ///
-    /// # Errors
-    /// ENOSPC, whatever the reason: to the program that writes, what cannot be put on disk is a
-    /// full disk, and the ENOENT of a missing spill directory would only mislead it. The log has
-    /// the reason.
-    pub(super) fn new(pool: &Pool) -> Result<Spill, Errno> {
-        let directory = &pool.0.limits.spill_directory;
-        let file = unlinked_file(directory).map_err(|error| {
-            log::warn!(
-                "cannot make a spill file in {}: {error}",
-                directory.display()
-            );
-            Errno::NOSPC
-        })?;
-        Ok(Spill(Arc::new(SpillFile {
-            file,
-            pool: pool.clone(),
-            owners: AtomicUsize::new(1),
-            places: Mutex::default(),
-        })))
-    }
-
-    /// Writes one chunk's bytes to a place that nobody refers to yet.
-    pub(super) fn store(&self, bytes: &[u8]) -> Result<Place, Errno> {
-        let position = {
-            let mut places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
-            places.free.pop().unwrap_or_else(|| {
-                places.end += CHUNK_BYTES as u64;
-                places.end - CHUNK_BYTES as u64
-            })
-        };
-        let mut place = Place {
-            spill: self.0.clone(),
-            position,
-            length: 0,
-        };
-        place.append(0, bytes)?;
-        Ok(place)
-    }
-}
-
-impl Clone for Spill {
-    fn clone(&self) -> Spill {
-        self.0.owners.fetch_add(1, Ordering::Relaxed);
-        Spill(self.0.clone())
-    }
-}
-
-impl Drop for Spill {
-    fn drop(&mut self) {
-        self.0.owners.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// One chunk's bytes on disk, freed on drop.
-#[derive(Debug)]
-pub(super) struct Place {
-    spill: Arc<SpillFile>,
-    position: u64,
-    /// Bytes of it that were written, by which it is counted.
-    length: usize,
-}
-
-impl Place {
-    /// Writes `bytes` at `start`. Only for bytes that nobody refers to yet: past what any slot
-    /// counts as content. That is why a failure needs no undoing.
-    pub(super) fn append(&mut self, start: usize, bytes: &[u8]) -> Result<(), Errno> {
-        self.spill
-            .file
-            .write_all_at(bytes, self.position + start as u64)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        let more = (start + bytes.len()).saturating_sub(self.length);
-        self.spill
-            .pool
-            .0
-            .spilled
-            .fetch_add(more as u64, Ordering::Relaxed);
-        self.length += more;
-        Ok(())
-    }
-
-    /// Reads the bytes from `start` on, as many as `out` takes.
-    pub(super) fn read(&self, start: usize, out: &mut [u8]) -> io::Result<()> {
-        self.spill
-            .file
-            .read_exact_at(out, self.position + start as u64)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.spill
-            .pool
-            .0
-            .spilled
-            .fetch_sub(self.length as u64, Ordering::Relaxed);
-        if self.spill.owners.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        // A filesystem that cannot punch keeps the blocks until the place is used again.
-        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        let _ = rustix::fs::fallocate(&self.spill.file, mode, self.position, CHUNK_BYTES as u64);
-        let mut places = self
-            .spill
-            .places
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        places.free.push(self.position);
-    }
-}
-
-/// Opens a file in `directory` that has no name, readable and writable by this user alone.
-fn unlinked_file(directory: &Path) -> Result<File, Errno> {
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
-        Ok(descriptor) => Ok(File::from(descriptor)),
-        // EISDIR is what a kernel says that does not know the flag, EINVAL some network filesystems.
-        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => named_then_unlinked(directory),
-        Err(error) => Err(error),
-    }
-}
-
-/// As [`unlinked_file`], for filesystems without O_TMPFILE. O_EXCL refuses a name, or a link,
-/// that somebody else put there first.
-fn named_then_unlinked(directory: &Path) -> Result<File, Errno> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    for attempt in 0..100 {
-        // The standard library's hash seed is the randomness at hand.
-        let random = RandomState::new().hash_one(attempt);
-        let path = directory.join(format!(".fifofs-spill-{random:016x}"));
-        match rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(descriptor) => {
-                rustix::fs::unlink(&path)?;
-                return Ok(File::from(descriptor));
-            }
-            Err(Errno::EXIST) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(Errno::EXIST)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK_BYTES, Limits, Pool, named_then_unlinked, put, unlinked_file};
-    use std::os::unix::fs::{FileExt, MetadataExt};
+    use super::{CHUNK_BYTES, Limits, Pool, put};
 
     fn pool(memory: usize) -> Pool {
         let spill_directory = std::env::temp_dir();
@@ -495,18 +337,6 @@ mod tests {
         let small: Vec<_> = (0..7).map(|_| pool.try_take(CHUNK_BYTES / 2)).collect();
         assert!(small.iter().all(Option::is_some));
         assert_eq!(pool.idle().len(), 0);
-    }
-
-    #[test]
-    fn spill_files_have_no_name_and_are_private() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        for make in [unlinked_file, named_then_unlinked] {
-            let file = make(directory.path()).expect("a spill file");
-            file.write_all_at(b"x", 5).expect("writable");
-            let status = file.metadata().expect("fstat");
-            assert_eq!((status.nlink(), status.mode() & 0o7777), (0, 0o600));
-            assert_eq!(directory.path().read_dir().expect("readable").count(), 0);
-        }
     }
 
     #[test]

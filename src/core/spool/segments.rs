@@ -3,13 +3,14 @@
 //! Knows where bytes are, not which file or offset they came from.
 //!
 //! Invariant: the bytes of a segment never change. It holds its chunk by `Arc`, and the spool
-//! changes a chunk in place only while nobody else holds it (see the spool's own header).
+//! changes a chunk in place only while nobody else holds it (see the header of [`super::chunks`]).
 
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use super::pool::{Buffer, Place};
+use super::pool::Buffer;
+use super::spill::Place;
 
 /// What zeros are handed out from; long runs repeat it.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -124,13 +125,9 @@ impl Segments {
         self.length
     }
 
-    /// Whether there are no bytes.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
     /// The segments, in order.
-    pub(crate) fn parts(&self) -> &[Segment] {
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> &[Segment] {
         &self.parts
     }
 

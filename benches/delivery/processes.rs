@@ -1,0 +1,257 @@
+//! Processes that are waited for with a deadline, and what /proc says of them.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
+
+use crate::{Outcome, hands};
+
+/// The longest that one program of a turn may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A process in a group of its own. Dropping it kills the group.
+pub(crate) struct Running {
+    child: Child,
+    what: String,
+    output: Option<ChildStdout>,
+    /// What came of its standard output and was not asked for yet.
+    said: Vec<u8>,
+    deadline: Instant,
+    ended: bool,
+}
+
+impl Running {
+    /// Starts a program whose standard output is nobody's business.
+    pub(crate) fn program(mut command: Command) -> Outcome<Running> {
+        command.stdout(Stdio::null());
+        Running::start(command)
+    }
+
+    /// Starts this program again as one of the [`hands`].
+    pub(crate) fn hand(arguments: &[&str]) -> Outcome<Running> {
+        let own = std::env::current_exe()
+            .map_err(|error| format!("cannot find this program itself: {error}"))?;
+        let mut command = Command::new(own);
+        command.arg(hands::MARK).args(arguments);
+        command.stdout(Stdio::piped());
+        Running::start(command)
+    }
+
+    fn start(mut command: Command) -> Outcome<Running> {
+        let what = format!("{command:?}");
+        let mut child = command
+            .stdin(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| format!("cannot start {what}: {error}"))?;
+        let output = child.stdout.take();
+        Ok(Running {
+            child,
+            what,
+            output,
+            said: Vec::new(),
+            deadline: Instant::now() + DEADLINE,
+            ended: false,
+        })
+    }
+
+    fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    fn late(&self, what: &str) -> String {
+        let states = task_states(self.child.id()).unwrap_or_default();
+        let wchan = fs::read_to_string(format!("/proc/{}/wchan", self.child.id()));
+        format!(
+            "{} did not {what} within {DEADLINE:?}; its threads: {states}, the first in {}",
+            self.what,
+            wchan.unwrap_or_default()
+        )
+    }
+
+    fn left(&self) -> Timespec {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: i64::from(left.subsec_nanos()),
+        }
+    }
+
+    /// The next line of its standard output, or nothing at its end.
+    fn line(&mut self) -> Outcome<Option<String>> {
+        loop {
+            if let Some(end) = self.said.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.said.drain(..=end).collect();
+                return Ok(Some(String::from_utf8_lossy(&line[..end]).into_owned()));
+            }
+            let left = self.left();
+            let Some(output) = &mut self.output else {
+                return Ok(None);
+            };
+            let mut polled = [PollFd::new(output, PollFlags::IN)];
+            match poll(&mut polled, Some(&left)) {
+                Ok(0) => return Err(self.late("say anything")),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(format!("cannot poll: {errno}")),
+            }
+            let mut buffer = [0; 4096];
+            match output.read(&mut buffer) {
+                Ok(0) => self.output = None,
+                Ok(length) => self.said.extend_from_slice(&buffer[..length]),
+                Err(error) => return Err(format!("cannot read from {}: {error}", self.what)),
+            }
+        }
+    }
+
+    /// Waits until a hand is ready.
+    pub(crate) fn ready(mut self) -> Outcome<Running> {
+        match self.line()?.as_deref() {
+            Some("ready") => Ok(self),
+            said => Err(format!("{} said {said:?} when it began", self.what)),
+        }
+    }
+
+    /// Waits until a hand is ready and all of its threads sleep.
+    pub(crate) fn waiting(self) -> Outcome<Running> {
+        let running = self.ready()?;
+        let mut asleep = 0;
+        while asleep < 3 {
+            if Instant::now() > running.deadline {
+                return Err(running.late("come to rest"));
+            }
+            let states = task_states(running.child.id())?;
+            let rests = !states.is_empty() && states.chars().all(|state| "SD".contains(state));
+            asleep = if rests { asleep + 1 } else { 0 };
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(running)
+    }
+
+    /// Waits for its end, which must be a success, and gives the last line that it said.
+    pub(crate) fn finish(mut self) -> Outcome<String> {
+        let mut last = String::new();
+        while let Some(line) = self.line()? {
+            last = line;
+        }
+        self.wait_until_dead()?;
+        let status = self
+            .child
+            .wait()
+            .map_err(|error| format!("cannot wait for {}: {error}", self.what))?;
+        if status.success() {
+            Ok(last)
+        } else {
+            Err(format!("{} ended with {status}", self.what))
+        }
+    }
+
+    /// How long it takes to die of SIGTERM.
+    pub(crate) fn terminate(mut self) -> Outcome<Duration> {
+        self.deadline = Instant::now() + DEADLINE;
+        let start = Instant::now();
+        kill_process(self.id(), Signal::TERM)
+            .map_err(|errno| format!("cannot signal {}: {errno}", self.what))?;
+        self.wait_until_dead()?;
+        Ok(start.elapsed())
+    }
+
+    fn wait_until_dead(&mut self) -> Outcome<()> {
+        let process = pidfd_open(self.id(), PidfdFlags::empty())
+            .map_err(|errno| format!("cannot watch {}: {errno}", self.what))?;
+        loop {
+            let mut polled = [PollFd::new(&process, PollFlags::IN)];
+            match poll(&mut polled, Some(&self.left())) {
+                Ok(0) => return Err(self.late("end")),
+                Ok(_) => {
+                    self.ended = true;
+                    return Ok(());
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(format!("cannot poll: {errno}")),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = kill_process_group(self.id(), Signal::KILL);
+            self.deadline = Instant::now() + Duration::from_secs(2);
+            if self.wait_until_dead().is_err() {
+                // It hangs in a mount, whose end will free it.
+                return;
+            }
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until something holds.
+pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) -> Outcome<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        if Instant::now() > deadline {
+            return Err(format!("waited in vain for {what}"));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// The state of each thread, a letter each.
+fn task_states(pid: u32) -> Outcome<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .map_err(|error| format!("cannot look at process {pid}: {error}"))?;
+    let state = |task: fs::DirEntry| stat(&task.path())?.first()?.chars().next();
+    Ok(tasks.flatten().filter_map(state).collect())
+}
+
+/// What follows the name in a `stat` file of /proc: state, parent, group and so on.
+fn stat(directory: &Path) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(directory.join("stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+/// What a daemon and its helpers use.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Usage {
+    pub(crate) resident_bytes: u64,
+    pub(crate) threads: u64,
+    pub(crate) cpu: Duration,
+}
+
+/// Of a process and its children.
+pub(crate) fn usage(pid: u32) -> Outcome<Usage> {
+    let mut usage = Usage::default();
+    let processes = fs::read_dir("/proc").map_err(|error| format!("cannot read /proc: {error}"))?;
+    let tick = Duration::from_secs(1) / rustix::param::clock_ticks_per_second() as u32;
+    for process in processes.flatten() {
+        let Some(fields) = stat(&process.path()) else {
+            continue;
+        };
+        let field = |index: usize| {
+            fields
+                .get(index)
+                .and_then(|field| field.parse::<u64>().ok())
+        };
+        let own = process.file_name().to_str() == Some(&pid.to_string());
+        if !own && field(1) != Some(u64::from(pid)) {
+            continue;
+        }
+        let (user, system) = (field(11).unwrap_or(0), field(12).unwrap_or(0));
+        usage.cpu += tick * (user + system) as u32;
+        usage.threads += field(17).unwrap_or(0);
+        let pages = field(21).unwrap_or(0);
+        usage.resident_bytes += pages * rustix::param::page_size() as u64;
+    }
+    Ok(usage)
+}

@@ -1,0 +1,191 @@
+//! What waiting costs: until a line arrives, while nothing does, and until a signal ends it.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::processes::{Running, Usage, usage};
+use crate::report::{Goal, Row, median};
+use crate::world::{Place, World};
+use crate::{Effort, Outcome, Plan};
+
+/// How many wait where many do.
+const MANY: u64 = 1000;
+
+/// How long idle waiters are watched.
+const WATCHED: Duration = Duration::from_secs(3);
+
+pub(crate) fn plans() -> Vec<Plan> {
+    vec![
+        Plan::new("latency of a line, stream", stream_latency),
+        Plan::new("latency of a line, follow", follow_latency),
+        Plan::new("idle: readers of a path that does not exist", |effort| {
+            idle(effort, false)
+        }),
+        Plan::new("idle: readers at the end of what there is", |effort| {
+            idle(effort, true)
+        }),
+        Plan::new("signal: death of a waiting reader", signals),
+    ]
+}
+
+/// The microseconds that lines took from their write to a reader that waits.
+fn lines(place: Place, effort: Effort) -> Outcome<Vec<f64>> {
+    let count = (100 / effort.less).to_string();
+    let reader = Running::hand(&["read-lines", place.reader()])?.waiting()?;
+    Running::hand(&["write-lines", place.writer(), &count])?.finish()?;
+    let said = reader.finish()?;
+    place.remove()?;
+    let taken: Vec<f64> = said
+        .split(' ')
+        .filter_map(|taken| taken.parse::<f64>().ok())
+        .map(|nanoseconds| nanoseconds / 1e3)
+        .collect();
+    if taken.len().to_string() == count {
+        Ok(taken)
+    } else {
+        Err(format!(
+            "WRONG LENGTH: {} lines instead of {count}",
+            taken.len()
+        ))
+    }
+}
+
+fn greatest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(0.0, f64::max)
+}
+
+fn stream_latency(effort: Effort) -> Outcome<Vec<Row>> {
+    let world = World::new()?;
+    let mut turns = Vec::new();
+    let mut worst = (0.0_f64, 0.0_f64);
+    for _ in 0..effort.runs {
+        let theirs = lines(world.fifo("")?, effort)?;
+        let ours = lines(world.file(".stream"), effort)?;
+        turns.push((median(&ours), median(&theirs)));
+        worst = (worst.0.max(greatest(&ours)), worst.1.max(greatest(&theirs)));
+    }
+    let row = Row::ratio(
+        "latency of a line, stream",
+        "FIFO",
+        "µs",
+        &turns,
+        Goal::AtMost(3.0),
+    );
+    let note = format!("slowest line {:.0} µs, FIFO {:.0} µs", worst.0, worst.1);
+    Ok(vec![row.with_note(note)])
+}
+
+fn follow_latency(effort: Effort) -> Outcome<Vec<Row>> {
+    let world = World::new()?;
+    let mut turns = Vec::new();
+    let mut slowest = Vec::new();
+    for _ in 0..effort.runs {
+        let milliseconds: Vec<f64> = lines(world.file(".follow"), effort)?
+            .into_iter()
+            .map(|microseconds| microseconds / 1e3)
+            .collect();
+        turns.push(median(&milliseconds));
+        slowest.push(greatest(&milliseconds));
+    }
+    Ok(vec![
+        Row::absolute("latency of a line, follow", "ms", turns, Goal::AtMost(10.0)),
+        Row::absolute(
+            "latency of the slowest line, follow",
+            "ms",
+            slowest,
+            Goal::None,
+        ),
+    ])
+}
+
+/// What a thousand cost that wait and get nothing: once for a path that does not exist, in open(2), or all for one
+/// file that is being written, in read(2).
+fn idle(effort: Effort, in_read: bool) -> Outcome<Vec<Row>> {
+    let world = World::new()?;
+    let held = world.file(".follow");
+    let holder = match in_read {
+        true => Some(Running::hand(&["hold", held.writer()])?.ready()?),
+        false => None,
+    };
+    let never = world.file("-%");
+    let template = if in_read {
+        held.reader()
+    } else {
+        never.reader()
+    };
+    let before = rest(&world)?;
+    let waiters = Running::hand(&["wait", template, &MANY.to_string()])?.waiting()?;
+    let during = rest(&world)?;
+    let watched = WATCHED / effort.less.min(2) as u32;
+    thread::sleep(watched);
+    let after = usage(world.pid())?;
+    let death = waiters.terminate()?;
+    drop(holder);
+
+    let kib = during.resident_bytes.saturating_sub(before.resident_bytes) as f64 / 1024.0;
+    let threads = during.threads.saturating_sub(before.threads) as f64;
+    let percent = (after.cpu - during.cpu).as_secs_f64() / watched.as_secs_f64() * 100.0;
+    let place = if in_read { "in read" } else { "in open" };
+    let what = |of: &str| format!("idle: {of}, {MANY} readers {place}");
+    Ok(vec![
+        Row::absolute(
+            what("memory of each"),
+            "KiB",
+            vec![kib / MANY as f64],
+            Goal::AtMost(4.0),
+        ),
+        Row::absolute(what("threads more"), "", vec![threads], Goal::AtMost(0.0)),
+        Row::absolute(what("of a core"), "%", vec![percent], Goal::AtMost(1.0)),
+        Row::absolute(
+            what("death by SIGTERM"),
+            "ms",
+            vec![death.as_secs_f64() * 1e3],
+            Goal::AtMost(1000.0),
+        ),
+    ])
+}
+
+/// What the mount uses once nothing happens in it.
+fn rest(world: &World) -> Outcome<Usage> {
+    thread::sleep(Duration::from_millis(500));
+    usage(world.pid())
+}
+
+/// How long a reader that waits takes to die of a signal: alone, and beside a thousand others.
+fn signals(effort: Effort) -> Outcome<Vec<Row>> {
+    let world = World::new()?;
+    let death = |place: Place| -> Outcome<f64> {
+        let reader = Running::hand(&["read", place.reader(), "0"])?.waiting()?;
+        Ok(reader.terminate()?.as_secs_f64() * 1e3)
+    };
+    let rounds = 20 / effort.less;
+    let deaths = |fifofs: bool| -> Outcome<Vec<f64>> {
+        let place = || match fifofs {
+            true => Ok(world.file(".txt")),
+            false => world.fifo(""),
+        };
+        (0..rounds).map(|_| death(place()?)).collect()
+    };
+    let fifo = median(&deaths(false)?);
+    let alone = deaths(true)?;
+    let never = world.file("-%");
+    let waiters = Running::hand(&["wait", never.reader(), &MANY.to_string()])?.waiting()?;
+    let beside = deaths(true)?;
+    drop(waiters);
+    let note = format!("a FIFO's reader {fifo:.2} ms");
+    Ok(vec![
+        Row::absolute(
+            "signal: death of a waiting reader",
+            "ms",
+            alone,
+            Goal::AtMost(200.0),
+        )
+        .with_note(note),
+        Row::absolute(
+            format!("signal: the same beside {MANY} others"),
+            "ms",
+            beside,
+            Goal::AtMost(1000.0),
+        ),
+    ])
+}

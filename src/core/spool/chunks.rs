@@ -1,0 +1,385 @@
+//! Where a file's bytes are: in chunks, each in memory or on disk.
+//!
+//! Knows offsets, bytes and the pool; does not know how long the file is, what of it was written,
+//! or what it is charged for.
+//!
+//! A file is cut into chunks of [`CHUNK_BYTES`]; those with content have a [`Slot`], which is a
+//! length and a store: a buffer in memory or a place in the file's own spill file. What a slot's
+//! length does not reach, and what has no slot, is zeros. Two invariants, as follows.
+//!
+//! # Why a read that was handed out never changes
+//!
+//! A segment holds its buffer or place by `Arc`, as do snapshots.
+//! - A buffer is changed only through `Arc::get_mut`, so only while nobody else holds it; a write
+//!   to a shared one copies it first. Truncating and punching at its end only shorten the slot.
+//! - A place is written where no slot's length reaches, and again only through `Arc::get_mut`.
+//!   Overwriting bytes on disk means a buffer in memory or a fresh place instead, and a place is
+//!   not used for anything else before its last `Arc` is gone. So truncating, growing again,
+//!   punching and overwriting cannot reach bytes that a reader has yet to load.
+//!
+//! # Why a write that fails changes nothing
+//!
+//! A write first secures what it needs for each chunk (memory, or the bytes on disk where nothing
+//! refers to them yet) and then, with nothing left that can fail, puts it into the slots.
+//!
+//! # When memory is short
+//!
+//! The file being written spills its own chunks, lowest first, except those being written and
+//! those that are shared (spilling them would free nothing). With none left it writes to disk.
+//! A chunk on disk that is written to in part comes back into memory if there is room, so a program
+//! that works in one place pays for it once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::pool::{Buffer, CHUNK_BYTES, Pool, put};
+use super::segments::{Segment, Segments};
+use super::slot::{Slot, Store};
+use super::spill::Spill;
+
+/// The chunks of one file. A clone shares their stores until either is written to.
+#[derive(Clone, Debug)]
+pub(super) struct Chunks {
+    pool: Pool,
+    /// Dropped before `slots`, so that the places in them need not be freed one by one.
+    spill: Option<Spill>,
+    /// By chunk number.
+    slots: BTreeMap<u64, Slot>,
+    /// The chunks whose store is memory.
+    resident: BTreeSet<u64>,
+}
+
+/// The part of a write that falls into one chunk.
+struct Piece<'a> {
+    index: u64,
+    start: usize,
+    bytes: &'a [u8],
+}
+
+/// How a piece gets into its slot, all that can fail having been done.
+enum Plan {
+    /// Into the buffer that is there.
+    InPlace,
+    /// Into this buffer, which has what is to be kept of the old content and replaces it.
+    Fill(Buffer),
+    /// It is on disk already, as the end of the place that is there.
+    Appended,
+    /// It is on disk already, in a new place that replaces the slot.
+    Replaced(Slot),
+}
+
+impl Chunks {
+    /// Of an empty file.
+    pub(super) fn new(pool: &Pool) -> Chunks {
+        Chunks {
+            pool: pool.clone(),
+            spill: None,
+            slots: BTreeMap::new(),
+            resident: BTreeSet::new(),
+        }
+    }
+
+    /// The bytes of `range`, zeros where there is no content.
+    pub(super) fn read(&self, range: Range<u64>) -> Segments {
+        let mut segments = Segments::default();
+        if range.is_empty() {
+            return segments;
+        }
+        let Range { start: mut at, end } = range;
+        for (&index, slot) in self
+            .slots
+            .range(at / CHUNK_BYTES as u64..=(end - 1) / CHUNK_BYTES as u64)
+        {
+            let chunk = index * CHUNK_BYTES as u64;
+            let (from, to) = (at.max(chunk), end.min(chunk + slot.length as u64));
+            if from < to {
+                segments.push(Segment::Zeros((from - at) as usize));
+                segments.push(slot.share(
+                    (from - chunk) as usize,
+                    (to - from) as usize,
+                    &self.pool,
+                ));
+                at = to;
+            }
+        }
+        segments.push(Segment::Zeros((end - at) as usize));
+        segments
+    }
+
+    /// Drops the content from `length` on; with none left, the spill file too.
+    pub(super) fn truncate(&mut self, length: u64) {
+        if length == 0 {
+            self.spill = None;
+        }
+        let (index, within) = split(length);
+        self.shorten(index, within);
+        self.slots.split_off(&(index + 1));
+        self.resident.split_off(&(index + 1));
+    }
+
+    /// Makes `range`, which is not empty, zeros, keeping as little as it can.
+    ///
+    /// # Errors
+    /// Of the spill file, if a chunk's middle must be zeroed there. Then nothing has changed.
+    pub(super) fn zero(&mut self, range: Range<u64>) -> Result<(), Errno> {
+        let Range { start, end } = range;
+        // Only where the range ends amid a chunk's content must zeros be stored, and only that can
+        // fail; so it comes first.
+        let (last, last_end) = split(end - 1);
+        let last_start = if start / CHUNK_BYTES as u64 == last {
+            split(start).1
+        } else {
+            0
+        };
+        let kept = self.slots.get(&last).map_or(0, |slot| slot.length);
+        if kept > last_end + 1 {
+            let zeros = vec![0; last_end + 1 - last_start];
+            self.store(last * CHUNK_BYTES as u64 + last_start as u64, &zeros)?;
+        } else {
+            self.shorten(last, last_start);
+        }
+        let (first, first_start) = split(start);
+        if first < last {
+            self.shorten(first, first_start);
+            let between: Vec<u64> = self
+                .slots
+                .range(first + 1..last)
+                .map(|(&index, _)| index)
+                .collect();
+            between
+                .into_iter()
+                .for_each(|index| self.remove_slot(index));
+        }
+        Ok(())
+    }
+
+    /// Drops the chunks that end at `offset` or before.
+    pub(super) fn drop_before(&mut self, offset: u64) {
+        while let Some(slot) = self.slots.first_entry() {
+            if *slot.key() >= offset / CHUNK_BYTES as u64 {
+                break;
+            }
+            self.resident.remove(slot.key());
+            slot.remove();
+        }
+    }
+
+    /// Cuts the content of a chunk to `length` bytes.
+    fn shorten(&mut self, index: u64, length: usize) {
+        if let Some(slot) = self.slots.get_mut(&index) {
+            slot.length = slot.length.min(length);
+            if slot.length == 0 {
+                self.remove_slot(index);
+            }
+        }
+    }
+
+    fn remove_slot(&mut self, index: u64) {
+        self.slots.remove(&index);
+        self.resident.remove(&index);
+    }
+
+    /// Puts bytes into the chunks they fall into; on failure no content has changed.
+    ///
+    /// # Errors
+    /// Of the spill file, ENOSPC among them.
+    pub(super) fn store(&mut self, offset: u64, data: &[u8]) -> Result<(), Errno> {
+        let (first, start) = split(offset);
+        let (head, tail) = data.split_at(data.len().min(CHUNK_BYTES - start));
+        let tail = (first + 1..).zip(tail.chunks(CHUNK_BYTES));
+        let pieces = || {
+            let tail = tail.clone().map(|(index, bytes)| Piece {
+                index,
+                start: 0,
+                bytes,
+            });
+            std::iter::once(Piece {
+                index: first,
+                start,
+                bytes: head,
+            })
+            .chain(tail)
+        };
+        let touched = first..=split(offset + data.len() as u64 - 1).0;
+        let plans = pieces()
+            .map(|piece| self.plan(&piece, &touched))
+            .collect::<Result<Vec<_>, _>>()?;
+        pieces()
+            .zip(plans)
+            .for_each(|(piece, plan)| self.apply(&piece, plan));
+        Ok(())
+    }
+
+    /// Secures what a piece needs.
+    fn plan(&mut self, piece: &Piece<'_>, touched: &RangeInclusive<u64>) -> Result<Plan, Errno> {
+        let end = piece.start + piece.bytes.len();
+        if let Some(Slot {
+            store: Store::Memory(buffer),
+            ..
+        }) = self.slots.get_mut(&piece.index)
+            && Arc::get_mut(buffer).is_some_and(|buffer| end <= buffer.capacity())
+        {
+            return Ok(Plan::InPlace);
+        }
+        // A file that filled the chunk before will fill this one: growing a buffer for it step by
+        // step would copy each byte once more.
+        let full = |slot: &Slot| slot.length == CHUNK_BYTES;
+        let filling = piece
+            .index
+            .checked_sub(1)
+            .and_then(|before| self.slots.get(&before))
+            .is_some_and(full);
+        let old_length = self.slots.get(&piece.index).map_or(0, |slot| slot.length);
+        let wanted = if filling || *touched.start() < piece.index {
+            CHUNK_BYTES
+        } else {
+            end.max(old_length)
+        };
+        let Some(mut buffer) = self.obtain(wanted, touched)? else {
+            return self.plan_on_disk(piece);
+        };
+        if let Some(slot) = self
+            .slots
+            .get(&piece.index)
+            .filter(|slot| !piece.covers(slot))
+        {
+            slot.load(&mut buffer).map_err(errno)?;
+        }
+        Ok(Plan::Fill(buffer))
+    }
+
+    /// A buffer for `bytes`, spilling this file's chunks other than `touched` until there is
+    /// memory; `None` if that does not help.
+    fn obtain(
+        &mut self,
+        bytes: usize,
+        touched: &RangeInclusive<u64>,
+    ) -> Result<Option<Buffer>, Errno> {
+        loop {
+            if let Some(buffer) = self.pool.try_take(bytes) {
+                return Ok(Some(buffer));
+            }
+            let slots = &mut self.slots;
+            let unshared = self
+                .resident
+                .iter()
+                .filter(|index| !touched.contains(index))
+                .find_map(|index| {
+                    let slot = slots.get(index)?;
+                    let Store::Memory(buffer) = &slot.store else {
+                        return None;
+                    };
+                    (Arc::strong_count(buffer) == 1).then(|| (*index, buffer.clone(), slot.length))
+                });
+            let Some((index, buffer, length)) = unshared else {
+                return Ok(None);
+            };
+            let place = self.spill()?.store(&buffer.bytes()[..length])?;
+            self.slots.insert(
+                index,
+                Slot {
+                    length,
+                    store: Store::Disk(Arc::new(place)),
+                },
+            );
+            self.resident.remove(&index);
+        }
+    }
+
+    /// Puts a piece on disk where nothing refers to it yet.
+    fn plan_on_disk(&mut self, piece: &Piece<'_>) -> Result<Plan, Errno> {
+        if let Some(Slot {
+            length,
+            store: Store::Disk(place),
+        }) = self.slots.get_mut(&piece.index)
+            && piece.start >= *length
+            && let Some(place) = Arc::get_mut(place)
+        {
+            // What a truncation left behind must not show in a gap.
+            if piece.start > *length {
+                place.append(*length, &vec![0; piece.start - *length])?;
+            }
+            place.append(piece.start, piece.bytes)?;
+            return Ok(Plan::Appended);
+        }
+        let mut bytes = Vec::new();
+        if let Some(slot) = self
+            .slots
+            .get(&piece.index)
+            .filter(|slot| !piece.covers(slot))
+        {
+            slot.share(0, slot.length, &self.pool)
+                .copy_to(&mut bytes)
+                .map_err(errno)?;
+        }
+        put(&mut bytes, piece.start, piece.bytes);
+        let place = Arc::new(self.spill()?.store(&bytes)?);
+        Ok(Plan::Replaced(Slot {
+            length: bytes.len(),
+            store: Store::Disk(place),
+        }))
+    }
+
+    /// Puts a piece into its slot.
+    fn apply(&mut self, piece: &Piece<'_>, plan: Plan) {
+        match (plan, self.slots.get_mut(&piece.index)) {
+            (
+                Plan::InPlace,
+                Some(Slot {
+                    length,
+                    store: Store::Memory(buffer),
+                }),
+            ) => {
+                // As `plan` found, and nobody can have come to share it since.
+                let buffer = Arc::get_mut(buffer).expect("a buffer that was not shared");
+                buffer.truncate(*length);
+                buffer.put(piece.start, piece.bytes);
+                *length = buffer.bytes().len();
+            }
+            (Plan::Appended, Some(slot)) => slot.length = piece.start + piece.bytes.len(),
+            (Plan::InPlace | Plan::Appended, _) => unreachable!("planned for a slot that is there"),
+            (Plan::Fill(mut buffer), _) => {
+                buffer.put(piece.start, piece.bytes);
+                let length = buffer.bytes().len();
+                let store = Store::Memory(Arc::new(buffer));
+                self.slots.insert(piece.index, Slot { length, store });
+                self.resident.insert(piece.index);
+            }
+            (Plan::Replaced(slot), _) => {
+                self.slots.insert(piece.index, slot);
+                self.resident.remove(&piece.index);
+            }
+        }
+    }
+
+    /// The file's spill file, made on first use.
+    fn spill(&mut self) -> Result<&Spill, Errno> {
+        match &mut self.spill {
+            Some(spill) => Ok(spill),
+            none => Ok(none.insert(Spill::new(&self.pool)?)),
+        }
+    }
+}
+
+impl Piece<'_> {
+    /// Whether nothing of the slot's content outlasts this piece.
+    fn covers(&self, slot: &Slot) -> bool {
+        self.start == 0 && self.bytes.len() >= slot.length
+    }
+}
+
+/// The number of the chunk that `offset` lies in, and where in it.
+fn split(offset: u64) -> (u64, usize) {
+    (
+        offset / CHUNK_BYTES as u64,
+        (offset % CHUNK_BYTES as u64) as usize,
+    )
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}

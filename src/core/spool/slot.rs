@@ -1,0 +1,56 @@
+//! One chunk's content: a store, and how much of it counts.
+//!
+//! Knows how its bytes get to a reader and into a buffer; does not know which chunk of which file
+//! it is, nor when it changes ([`super::chunks`] does). The invariant: what it hands out holds the
+//! store by `Arc`, or is a copy.
+
+use std::io;
+use std::sync::Arc;
+
+use super::pool::{Buffer, CHUNK_BYTES, Pool};
+use super::segments::{DiskSlice, MemorySlice, Segment};
+use super::spill::Place;
+
+/// Reads of at most this much from a chunk that is not full are copied rather than shared. The
+/// next append goes to that very chunk, and were it shared it would have to copy all of it.
+const COPY_BYTES_MAX: usize = 16 << 10;
+
+/// One chunk's content. The store may hold more than `length` bytes, none of which count.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) length: usize,
+    pub(super) store: Store,
+}
+
+/// Where it is kept.
+#[derive(Clone, Debug)]
+pub(super) enum Store {
+    Memory(Arc<Buffer>),
+    Disk(Arc<Place>),
+}
+
+impl Slot {
+    /// The bytes from `start` as a segment of a read.
+    pub(super) fn share(&self, start: usize, length: usize, pool: &Pool) -> Segment {
+        match &self.store {
+            Store::Memory(buffer) if self.length < CHUNK_BYTES && length <= COPY_BYTES_MAX => {
+                let mut copy = pool.take(length);
+                copy.put(0, &buffer.bytes()[start..start + length]);
+                Segment::Memory(MemorySlice::new(Arc::new(copy), 0, length))
+            }
+            Store::Memory(buffer) => {
+                Segment::Memory(MemorySlice::new(buffer.clone(), start, length))
+            }
+            Store::Disk(place) => Segment::Disk(DiskSlice::new(place.clone(), start, length)),
+        }
+    }
+
+    /// Appends the content to an empty buffer.
+    pub(super) fn load(&self, into: &mut Buffer) -> io::Result<()> {
+        match &self.store {
+            Store::Memory(buffer) => into.put(0, &buffer.bytes()[..self.length]),
+            Store::Disk(place) => into.extend_with(self.length, |bytes| place.read(0, bytes))?,
+        }
+        Ok(())
+    }
+}
