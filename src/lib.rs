@@ -111,11 +111,12 @@
 //!
 //! # Threads and processes
 //!
-//! A [`Mount`] is served by five threads of the process that made it:
+//! A [`Mount`] is served by six threads of the process that made it:
 //! `fifofs-front` reads requests from the kernel, `fifofs-fuser` and `fuser-0`
 //! run the callbacks of the fuser crate, `fifofs-reactor` is described above,
-//! and `fifofs-forget` tells the kernel of names that went without its doing.
-//! The number does not grow with files, writers or readers.
+//! `fifofs-forget` tells the kernel of names that went without its doing, and
+//! `fifofs-mounts` notices when somebody else unmounts. The number does not grow
+//! with files, writers or readers.
 //!
 //! Two small processes are forked at the start. `fifofs-watchdog` takes the
 //! mount away if this process dies without doing so. `fifofs-flusher` has the

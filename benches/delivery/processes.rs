@@ -68,11 +68,9 @@ impl Running {
 
     fn late(&self, what: &str) -> String {
         let states = task_states(self.child.id()).unwrap_or_default();
-        let wchan = fs::read_to_string(format!("/proc/{}/wchan", self.child.id()));
         format!(
-            "{} did not {what} within {DEADLINE:?}; its threads: {states}, the first in {}",
-            self.what,
-            wchan.unwrap_or_default()
+            "{} did not {what} within {DEADLINE:?}; its threads: {states}",
+            self.what
         )
     }
 
@@ -210,15 +208,16 @@ pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) -> Outcome<(
 fn task_states(pid: u32) -> Outcome<String> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"))
         .map_err(|error| format!("cannot look at process {pid}: {error}"))?;
-    let state = |task: fs::DirEntry| stat(&task.path())?.first()?.chars().next();
+    let state = |task: fs::DirEntry| status(&task.path(), "State:")?.chars().next();
     Ok(tasks.flatten().filter_map(state).collect())
 }
 
-/// What follows the name in a `stat` file of /proc: state, parent, group and so on.
-fn stat(directory: &Path) -> Option<Vec<String>> {
-    let stat = fs::read_to_string(directory.join("stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    Some(fields.split_whitespace().map(str::to_owned).collect())
+/// A field of a `status` file of /proc. Unlike `stat`, that never waits for a process that is in execve(2), which may
+/// be waiting for a mount.
+fn status(directory: &Path, field: &str) -> Option<String> {
+    let status = fs::read_to_string(directory.join("status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(line.trim().to_owned())
 }
 
 /// What a daemon and its helpers use.
@@ -229,29 +228,41 @@ pub(crate) struct Usage {
     pub(crate) cpu: Duration,
 }
 
-/// Of a process and its children.
-pub(crate) fn usage(pid: u32) -> Outcome<Usage> {
+/// Of a daemon and its helpers, which carry its command line and another name.
+pub(crate) fn usage(daemon: u32, mount: &Path) -> Outcome<Usage> {
     let mut usage = Usage::default();
     let processes = fs::read_dir("/proc").map_err(|error| format!("cannot read /proc: {error}"))?;
-    let tick = Duration::from_secs(1) / rustix::param::clock_ticks_per_second() as u32;
-    for process in processes.flatten() {
-        let Some(fields) = stat(&process.path()) else {
-            continue;
-        };
-        let field = |index: usize| {
-            fields
-                .get(index)
-                .and_then(|field| field.parse::<u64>().ok())
-        };
-        let own = process.file_name().to_str() == Some(&pid.to_string());
-        if !own && field(1) != Some(u64::from(pid)) {
+    for process in processes.flatten().map(|entry| entry.path()) {
+        if !process.ends_with(daemon.to_string()) && !is_helper(&process, mount) {
             continue;
         }
-        let (user, system) = (field(11).unwrap_or(0), field(12).unwrap_or(0));
-        usage.cpu += tick * (user + system) as u32;
-        usage.threads += field(17).unwrap_or(0);
-        let pages = field(21).unwrap_or(0);
-        usage.resident_bytes += pages * rustix::param::page_size() as u64;
+        let resident = status(&process, "VmRSS:");
+        let kib = resident.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+        usage.resident_bytes += kib.unwrap_or(0) << 10;
+        for task in fs::read_dir(process.join("task")).into_iter().flatten() {
+            usage.threads += 1;
+            usage.cpu += task
+                .ok()
+                .and_then(|task| cpu(&task.path()))
+                .unwrap_or_default();
+        }
     }
     Ok(usage)
+}
+
+fn is_helper(process: &Path, mount: &Path) -> bool {
+    let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+    // The name first: the command line of some other process may be long in coming.
+    name.starts_with("fifofs-") && {
+        let line = fs::read(process.join("cmdline")).unwrap_or_default();
+        let end = [mount.as_os_str().as_encoded_bytes(), b"\0"].concat();
+        line.ends_with(&end)
+    }
+}
+
+/// Of one thread: finer than the ticks in `stat`.
+fn cpu(task: &Path) -> Option<Duration> {
+    let schedstat = fs::read_to_string(task.join("schedstat")).ok()?;
+    let nanoseconds = schedstat.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
 }

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::processes::{Running, Usage, usage};
+use crate::processes::{Running, Usage};
 use crate::report::{Goal, Row, median};
 use crate::world::{Place, World};
 use crate::{Effort, Outcome, Plan};
@@ -118,7 +118,7 @@ fn idle(effort: Effort, in_read: bool) -> Outcome<Vec<Row>> {
     let during = rest(&world)?;
     let watched = WATCHED / effort.less.min(2) as u32;
     thread::sleep(watched);
-    let after = usage(world.pid())?;
+    let after = world.usage()?;
     let death = waiters.terminate()?;
     drop(holder);
 
@@ -148,7 +148,7 @@ fn idle(effort: Effort, in_read: bool) -> Outcome<Vec<Row>> {
 /// What the mount uses once nothing happens in it.
 fn rest(world: &World) -> Outcome<Usage> {
     thread::sleep(Duration::from_millis(500));
-    usage(world.pid())
+    world.usage()
 }
 
 /// How long a reader that waits takes to die of a signal: alone, and beside a thousand others.

@@ -13,7 +13,7 @@ use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Outcome;
-use crate::processes::wait_for;
+use crate::processes::{Usage, usage, wait_for};
 
 /// The longest that one mount lives.
 const MOUNT_LIMIT: Duration = Duration::from_secs(120);
@@ -74,9 +74,9 @@ impl World {
         Ok(world)
     }
 
-    /// The daemon's process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.daemon.id()
+    /// What its daemon uses.
+    pub(crate) fn usage(&self) -> Outcome<Usage> {
+        usage(self.daemon.id(), &self.mount)
     }
 
     fn log(&self) -> String {

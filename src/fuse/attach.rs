@@ -20,12 +20,18 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use super::mountinfo::FILE_SYSTEM_TYPE;
-use super::mountpoint::MountOptions;
 use crate::error::{Error, Result};
 
 pub(super) const FUSE_DEVICE: &str = "/dev/fuse";
 const NO_DEVICE_REMEDY: &str = "load the driver with `modprobe fuse`, or in a container start it \
     with --device /dev/fuse --cap-add SYS_ADMIN";
+
+/// How a mount differs from the default.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct MountOptions {
+    /// Other users than the one who mounts may use it, as modes allow.
+    pub(crate) allow_other: bool,
+}
 
 /// Mounts on `directory`, nosuid and nodev, with modes checked by the kernel.
 ///

@@ -24,6 +24,7 @@ use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
+pub(crate) use super::attach::MountOptions;
 use super::attach::{attach, detach};
 use super::mountinfo::mount_at;
 pub(crate) use super::mountinfo::{all_mounts, find_mount};
@@ -34,13 +35,6 @@ use crate::error::{Error, Result};
 const LIVENESS_DEADLINE: Duration = Duration::from_secs(2);
 /// How many dead mounts, one over another, are cleared before giving up.
 const DEAD_LAYERS: usize = 16;
-
-/// How a mount differs from the default.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct MountOptions {
-    /// Other users than the one who mounts may use it, as modes allow.
-    pub(crate) allow_other: bool,
-}
 
 /// A mount that nobody serves yet.
 #[derive(Debug)]

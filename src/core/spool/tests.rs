@@ -14,6 +14,7 @@ use super::{Limits, PAGE_BYTES, Pool, Segments, Spool};
 
 const CHUNK: usize = CHUNK_BYTES;
 const PAGE: usize = PAGE_BYTES as usize;
+
 /// Bytes that differ between chunks, offsets and seeds. (Copied together: these tests are run
 /// unoptimised, where a byte at a time would take most of the time.)
 fn pattern(length: usize, seed: u8) -> Vec<u8> {
