@@ -42,7 +42,8 @@ pub(crate) fn spill_directory() -> PathBuf {
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// Sees that there is such a directory, and warns if it is in memory itself.
-pub(crate) fn check_spill_directory(directory: &Path) -> Result<()> {
+/// Gives its absolute path: a daemon changes its working directory.
+pub(crate) fn check_spill_directory(directory: &Path) -> Result<PathBuf> {
     let failed = |error: std::io::Error| {
         Error::io("use for spilled bytes", directory, error)
             .with_remedy("name another directory with --spill")
@@ -58,5 +59,5 @@ pub(crate) fn check_spill_directory(directory: &Path) -> Result<()> {
             directory.display()
         );
     }
-    Ok(())
+    directory.canonicalize().map_err(failed)
 }

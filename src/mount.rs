@@ -125,7 +125,7 @@ impl MountBuilder {
     pub fn mount(self, directory: impl AsRef<Path>) -> Result<Mount> {
         let rules = self.rules.map_err(Error::usage)?;
         let spill_directory = self.spill.unwrap_or_else(limits::spill_directory);
-        limits::check_spill_directory(&spill_directory)?;
+        let spill_directory = limits::check_spill_directory(&spill_directory)?;
         let pool = Pool::new(Limits {
             memory: self.memory.unwrap_or_else(limits::default_memory),
             max_size: self.max_size,

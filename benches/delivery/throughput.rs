@@ -103,9 +103,9 @@ fn pass(writer: Command, place: Place, pipe_bytes: u64) -> Outcome<(f64, u64)> {
     let pipe_bytes = pipe_bytes.to_string();
     let reader = Running::hand(&["read", place.reader(), &pipe_bytes])?.waiting()?;
     let start = hands::now();
-    let writer = Running::program(writer)?;
+    // Reaped at once: a zombie is still in its process group, and tar's last bytes come with the end.
+    Running::program(writer)?.finish()?;
     let (end, bytes) = numbers(&reader.finish()?)?;
-    writer.finish()?;
     place.remove()?;
     Ok((rate(bytes, end.saturating_sub(start)), bytes))
 }
@@ -113,9 +113,8 @@ fn pass(writer: Command, place: Place, pipe_bytes: u64) -> Outcome<(f64, u64)> {
 /// The same, for what came: a hash and the length.
 fn contents(writer: Command, place: Place) -> Outcome<String> {
     let reader = Running::hand(&["hash", place.reader()])?.waiting()?;
-    let writer = Running::program(writer)?;
+    Running::program(writer)?.finish()?;
     let contents = reader.finish()?;
-    writer.finish()?;
     place.remove()?;
     Ok(contents)
 }

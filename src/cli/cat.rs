@@ -34,7 +34,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Copies one file; says whether the other side still reads.
 fn copy(path: &Path, next: bool, output: &mut impl Write) -> Result<bool> {
     let wait_path = fifofs::wait_path(path, next)?;
-    let mut file = open(&wait_path).map_err(|error| Error::io("wait for", path, error))?;
+    let mut file = open(&wait_path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ESTALE) => {
+            let reason = io::Error::other("it is a stream whose first bytes were dropped");
+            Error::io("read", path, reason)
+                .with_remedy("start the reader before the writer, or mount with `--deliver follow`")
+        }
+        _ => Error::io("wait for", path, error),
+    })?;
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let length = match file.read(&mut buffer) {
@@ -55,12 +62,20 @@ fn copy(path: &Path, next: bool, output: &mut impl Write) -> Result<bool> {
     Ok(true)
 }
 
+/// How often a file may be replaced just when it was waited for.
+const REPLACED_AT_MOST: u32 = 10;
+
 /// Opens a file that may have to be waited for. What was waited for may be
 /// replaced just when it is there; then there is another to wait for.
 fn open(path: &Path) -> io::Result<File> {
+    let mut replaced = 0;
     loop {
         match File::open(path) {
-            Err(error) if error.raw_os_error() == Some(libc::ESTALE) => {}
+            Err(error)
+                if error.raw_os_error() == Some(libc::ESTALE) && replaced < REPLACED_AT_MOST =>
+            {
+                replaced += 1;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             opened => return opened,
         }
@@ -75,10 +90,10 @@ fn explain(path: &Path, error: io::Error) -> Error {
         },
         Some(libc::EIO) => {
             let reason = io::Error::other(
-                "all that was written was read, but a process that wrote it was killed",
+                "all there is was read, but it is not whole: a process that wrote it was killed \
+                 or failed, or there was no space left",
             );
-            Error::io("read", path, reason)
-                .with_remedy("`fifofs ls` names it; `fifofs mount --fail-on never` ignores it")
+            Error::io("read", path, reason).with_remedy("`fifofs ls` says more")
         }
         _ => Error::io("read", path, error),
     }

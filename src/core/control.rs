@@ -18,9 +18,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use rustix::io::Errno;
 
 use super::attributes::Attributes;
-use super::effects::{Caller, Effect, Effects, Transport};
+use super::effects::{Caller, Effect, Effects, Kin, Transport};
 use super::generation::Writer;
-use super::namespace::{Namespace, ROOT};
+use super::namespace::{Inode, Namespace, ROOT};
 use super::reader::{Awaits, Seen};
 use super::{Core, Env, Handle};
 
@@ -224,7 +224,13 @@ impl Core {
         })
     }
 
-    /// An OPEN, of whatever it is. `writer` is who opens it, if for writing.
+    /// Whether an OPEN for reading depends on who asks.
+    pub(crate) fn depends_on_kin(&self, ino: u64) -> bool {
+        self.files.get(&ino).is_some_and(super::File::is_active)
+    }
+
+    /// An OPEN, of whatever it is. `writer` is who opens it, if for writing;
+    /// `kin` counts where `depends_on_kin` says so.
     pub(crate) fn open(
         &mut self,
         env: Env<'_>,
@@ -232,9 +238,15 @@ impl Core {
         ino: u64,
         flags: i32,
         writer: Option<Writer>,
+        kin: &Kin,
         effects: &mut Effects,
     ) {
         let unique = caller.unique;
+        // Its content went with its last name, but the kernel still believes in
+        // that one: it is to look again.
+        if self.names.get(ino).is_ok_and(Inode::is_file) && !self.files.contains_key(&ino) {
+            return effects.refuse(unique, Errno::STALE);
+        }
         if let Some(node) = self.control.nodes.get(&ino) {
             if writer.is_some() {
                 return effects.refuse(unique, Errno::ACCESS);
@@ -243,7 +255,7 @@ impl Core {
             return self.open_control(env, caller, place, flags, effects);
         }
         let Some(writer) = writer else {
-            return self.open_for_reading(env, caller, ino, flags, effects);
+            return self.open_for_reading(env, caller, ino, flags, kin, effects);
         };
         match self.open_for_writing(env, ino, flags, writer, effects) {
             Ok((handle, transport)) => effects.push(Effect::Opened {

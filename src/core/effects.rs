@@ -17,6 +17,17 @@ pub(crate) enum Transport {
     Cached,
 }
 
+/// Who asks to open a file that is being written: to be found out, which takes
+/// longer than an answer may, before the core is asked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kin {
+    /// The process and those above it, itself first.
+    pub(crate) lineage: Vec<i32>,
+    /// Whether one of them has the file open for writing, by whatever way the
+    /// descriptor came to it.
+    pub(crate) holds: bool,
+}
+
 /// Who asks for something.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller {

@@ -69,7 +69,7 @@ struct Line<'a> {
 struct Subscriber {
     lines: VecDeque<String>,
     lost: u64,
-    read: Option<(Unique, u32)>,
+    reads: VecDeque<(Unique, u32)>,
 }
 
 /// The subscribers of one mount.
@@ -121,7 +121,7 @@ impl Events {
                 subscriber.lost += 1;
             }
             subscriber.lines.push_back(text.clone());
-            if let Some((unique, length)) = subscriber.read.take() {
+            if let Some((unique, length)) = subscriber.reads.pop_front() {
                 self.answered.push(unique);
                 effects.push(Effect::Text {
                     unique,
@@ -149,7 +149,7 @@ impl Events {
     pub(crate) fn read(&mut self, id: u64, unique: Unique, length: u32) -> Option<Vec<u8>> {
         let subscriber = self.subscribers.get_mut(&id)?;
         if subscriber.lines.is_empty() {
-            subscriber.read = Some((unique, length));
+            subscriber.reads.push_back((unique, length));
             return None;
         }
         Some(subscriber.take(length))
@@ -158,7 +158,7 @@ impl Events {
     /// A request that waited is given up.
     pub(crate) fn cancel(&mut self, id: u64, unique: Unique) {
         if let Some(subscriber) = self.subscribers.get_mut(&id) {
-            subscriber.read.take_if(|(waiting, _)| *waiting == unique);
+            subscriber.reads.retain(|(waiting, _)| *waiting != unique);
         }
     }
 }

@@ -14,6 +14,7 @@
 //! Invariant: a way, once chosen, stays for the whole generation, since the
 //! transport of every handle was chosen by it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::clock::Monotonic;
@@ -67,6 +68,12 @@ pub(crate) struct Writer {
     pub(crate) ending: Ending,
 }
 
+impl Writer {
+    fn has_ended_well(&self) -> bool {
+        matches!(self.ending, Ending::Status(0) | Ending::Unknown)
+    }
+}
+
 /// Where a generation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -89,10 +96,8 @@ pub(crate) trait Processes {
     fn ending(&self, pid: i32) -> Ending;
     /// Whether no process is left in this group.
     fn group_is_empty(&self, group: i32) -> bool;
-    /// A process and those above it, itself first.
-    fn lineage(&self, pid: i32) -> Vec<i32>;
-    /// Whether it has this inode open for writing, by whatever way it came.
-    fn holds_for_writing(&self, pid: i32, ino: u64) -> bool;
+    /// The process of a thread.
+    fn process_of(&self, thread: i32) -> i32;
     /// What it is called.
     fn name(&self, pid: i32) -> String;
 }
@@ -102,6 +107,11 @@ pub(crate) trait Processes {
 pub(crate) const LINGER_EXITED: Duration = Duration::from_millis(200);
 /// The same, while one of them still runs.
 pub(crate) const LINGER_RUNNING: Duration = Duration::from_secs(1);
+/// With a fixed linger, how much longer one who still runs is given, since it
+/// may be dying.
+const DYING: Duration = Duration::from_millis(20);
+/// Of how many writers that ended well the names are kept.
+const WRITERS_KEPT: usize = 64;
 /// How often the process groups of the writers are looked at meanwhile.
 const GROUP_CHECK: Duration = Duration::from_millis(10);
 
@@ -128,8 +138,13 @@ pub(crate) struct Generation {
     pub(crate) handles: u32,
     /// How often it was opened for writing.
     pub(crate) openings: u64,
-    /// Who wrote.
+    /// Who wrote: all that still run or came to a bad end, and the last of the
+    /// others.
     pub(crate) writers: Vec<Writer>,
+    /// The process groups of all who wrote.
+    groups: BTreeSet<i32>,
+    /// Whether bytes were lost that the program believes written.
+    pub(crate) lost: bool,
     /// When the first byte was written, or, where there was content before,
     /// when it was opened.
     pub(crate) first_byte: Option<Monotonic>,
@@ -156,6 +171,8 @@ impl Generation {
             handles: 0,
             openings: 0,
             writers: Vec::new(),
+            groups: BTreeSet::new(),
+            lost: false,
             first_byte: None,
             written: false,
             delivered: 0,
@@ -179,13 +196,29 @@ impl Generation {
         }
     }
 
-    /// A process writes. Says whether it was unknown.
-    pub(crate) fn add_writer(&mut self, writer: Writer) -> bool {
-        let known = self.writers.iter().any(|known| known.pid == writer.pid);
-        if !known {
-            self.writers.push(writer);
+    /// A process writes.
+    pub(crate) fn add_writer(&mut self, writer: Writer) {
+        self.groups.extend(writer.group);
+        // An id that was used by one who has ended is somebody else's now.
+        let is_known = |known: &Writer| known.pid == writer.pid && known.ending == Ending::Running;
+        if self.writers.iter().any(is_known) {
+            return;
         }
-        !known
+        if self.writers.len() >= WRITERS_KEPT
+            && let Some(at) = self.writers.iter().position(|w| w.has_ended_well())
+        {
+            self.writers.remove(at);
+        }
+        self.writers.push(writer);
+    }
+
+    /// How a process ended that may be one of the writers.
+    pub(crate) fn note_ending(&mut self, pid: i32, ending: Ending) {
+        for writer in &mut self.writers {
+            if writer.pid == pid && writer.ending == Ending::Running {
+                writer.ending = ending;
+            }
+        }
     }
 
     /// One more handle that may write.
@@ -225,7 +258,16 @@ impl Generation {
         let quiet = now.saturating_sub(since);
         let (over, again) = match linger {
             Linger::Exit => (exited, None),
-            Linger::After(duration) => (quiet >= duration, Some(since + duration)),
+            Linger::After(duration) => {
+                // A process that was killed closes its files before it can be
+                // seen to have been killed.
+                let limit = if exited {
+                    duration
+                } else {
+                    duration.saturating_add(DYING)
+                };
+                (quiet >= limit, Some(since.saturating_add(limit)))
+            }
             Linger::Auto => {
                 let limit = if exited {
                     LINGER_EXITED
@@ -244,20 +286,23 @@ impl Generation {
         if !over {
             return again;
         }
-        let failed = self.writers.iter().any(|w| match w.ending {
-            Ending::Signal(_) => fail_on != FailOn::Never,
-            Ending::Status(status) => fail_on == FailOn::Status && status != 0,
-            Ending::Running | Ending::Unknown => false,
-        });
+        let failed = self.lost
+            || self.writers.iter().any(|w| match w.ending {
+                Ending::Signal(_) => fail_on != FailOn::Never,
+                Ending::Status(status) => fail_on == FailOn::Status && status != 0,
+                Ending::Running | Ending::Unknown => false,
+            });
         self.phase = if failed { Phase::Failed } else { Phase::Done };
         None
     }
 
-    fn groups_are_empty(&self, processes: &dyn Processes) -> bool {
-        self.writers.iter().all(|writer| match writer.group {
-            Some(group) => processes.group_is_empty(group),
-            None => false,
-        })
+    fn groups_are_empty(&mut self, processes: &dyn Processes) -> bool {
+        if self.writers.iter().any(|writer| writer.group.is_none()) {
+            return false;
+        }
+        self.groups
+            .retain(|group| !processes.group_is_empty(*group));
+        self.groups.is_empty()
     }
 
     /// Whether the bytes of a generation that follows may be handed out;
@@ -298,11 +343,8 @@ mod tests {
         fn group_is_empty(&self, _group: i32) -> bool {
             self.group_empty
         }
-        fn lineage(&self, pid: i32) -> Vec<i32> {
-            vec![pid]
-        }
-        fn holds_for_writing(&self, _pid: i32, _ino: u64) -> bool {
-            false
+        fn process_of(&self, thread: i32) -> i32 {
+            thread
         }
         fn name(&self, _pid: i32) -> String {
             String::new()

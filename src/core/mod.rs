@@ -33,7 +33,7 @@ mod writing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -50,7 +50,7 @@ use rules::{FailOn, Linger, Rules};
 use spool::{Pool, Spool};
 
 pub(crate) use attributes::{Attributes, Change, Changes};
-pub(crate) use control::{Found, NAME as CONTROL_NAME};
+pub(crate) use control::NAME as CONTROL_NAME;
 pub(crate) use writing::{seen_writer, unseen_writer};
 
 /// What is fixed when a mount is made.
@@ -187,6 +187,8 @@ pub(crate) struct Core {
     /// Threads that were sent back to look the path up again: the kernel does
     /// so once only.
     sent_back: HashMap<i32, SentBack>,
+    /// Whether dirty pages are written back only when the kernel likes.
+    flusher_gone: bool,
 }
 
 /// A thread that is to look its path up again, to find this file.
@@ -197,9 +199,9 @@ struct SentBack {
 }
 
 impl Core {
-    /// An empty tree.
-    pub(crate) fn new(settings: Settings, pool: Pool, now: Moment) -> Self {
-        let mut names = Namespace::new(settings.owner, now.wall);
+    /// An empty tree, whose inodes but the root are numbered from `first_ino`.
+    pub(crate) fn new(settings: Settings, pool: Pool, first_ino: u64, now: Moment) -> Self {
+        let mut names = Namespace::new(settings.owner, first_ino, now.wall);
         let control = Control::new(&mut names);
         Core {
             settings,
@@ -216,6 +218,7 @@ impl Core {
             control,
             events: Events::new(now.monotonic),
             sent_back: HashMap::new(),
+            flusher_gone: false,
         }
     }
 
@@ -269,29 +272,19 @@ impl Core {
 
     /// A process that wrote has ended: what it wrote may be done now.
     pub(crate) fn process_ended(&mut self, env: Env<'_>, pid: i32, effects: &mut Effects) {
-        let concerned: Vec<u64> = self
-            .files
-            .iter()
-            .filter(|(_, file)| {
-                file.generation
-                    .as_ref()
-                    .is_some_and(|g| g.is_active() && g.writers.iter().any(|w| w.pid == pid))
-            })
-            .map(|(ino, _)| *ino)
-            .collect();
+        let ending = env.processes.ending(pid);
+        let mut concerned = Vec::new();
+        for (ino, file) in &mut self.files {
+            if let Some(generation) = file.generation.as_mut().filter(|g| g.is_active())
+                && generation.writers.iter().any(|w| w.pid == pid)
+            {
+                generation.note_ending(pid, ending);
+                concerned.push(*ino);
+            }
+        }
         for ino in concerned {
             self.evaluate(env, ino, effects);
         }
-    }
-
-    /// The processes that write, or wrote, what is not done yet.
-    pub(crate) fn needed_writers(&self) -> HashSet<i32> {
-        self.files
-            .values()
-            .filter_map(|file| file.generation.as_ref().filter(|g| g.is_active()))
-            .flat_map(|generation| &generation.writers)
-            .map(|writer| writer.pid)
-            .collect()
     }
 
     /// The thread behind a request that waits.

@@ -184,24 +184,31 @@ pub(crate) enum Rename {
 #[derive(Debug)]
 pub(crate) struct Namespace {
     inodes: HashMap<u64, Inode>,
+    symlinks: usize,
     next_ino: u64,
 }
 
 impl Namespace {
     /// A tree with nothing but a root.
-    pub(crate) fn new(owner: Creator, now: Timestamp) -> Self {
+    ///
+    /// Inodes but the root are numbered from `first_ino`: far from those of other
+    /// file systems, as a descriptor is recognised by its inode's number.
+    pub(crate) fn new(owner: Creator, first_ino: u64, now: Timestamp) -> Self {
         let mut namespace = Namespace {
             inodes: HashMap::new(),
+            symlinks: 0,
             next_ino: ROOT,
         };
         let root = namespace.add(Kind::Directory(Directory::new(ROOT)), owner, 0, now);
         namespace.pin(root);
+        namespace.next_ino = first_ino.max(ROOT + 1);
         namespace
     }
 
     fn add(&mut self, kind: Kind, creator: Creator, rdev: u32, now: Timestamp) -> u64 {
         let ino = self.next_ino;
         self.next_ino += 1;
+        self.symlinks += usize::from(matches!(kind, Kind::Symlink(_)));
         let inode = Inode {
             kind,
             mode: creator.mode & 0o7777,
@@ -237,6 +244,11 @@ impl Namespace {
     /// The inode of this number, to change it.
     pub(crate) fn get_mut(&mut self, ino: u64) -> Result<&mut Inode, Errno> {
         self.inodes.get_mut(&ino).ok_or(Errno::NOENT)
+    }
+
+    /// Whether there are symbolic links, so that a path may lead through one.
+    pub(crate) fn has_symlinks(&self) -> bool {
+        self.symlinks > 0
     }
 
     /// How many inodes there are.
@@ -619,8 +631,11 @@ impl Namespace {
             .inodes
             .get(&ino)
             .is_some_and(|inode| inode.lookups == 0);
-        if forgotten && self.is_unreachable(ino) {
-            self.inodes.remove(&ino);
+        if forgotten
+            && self.is_unreachable(ino)
+            && let Some(inode) = self.inodes.remove(&ino)
+        {
+            self.symlinks -= usize::from(matches!(inode.kind, Kind::Symlink(_)));
         }
     }
 }
@@ -650,7 +665,7 @@ mod tests {
 
     #[test]
     fn a_listing_under_way_survives_names_that_come_and_go() {
-        let mut tree = Namespace::new(OWNER, NOW);
+        let mut tree = Namespace::new(OWNER, 2, NOW);
         for text in ["a", "b", "c", "d"] {
             file(&mut tree, ROOT, text);
         }
@@ -664,7 +679,7 @@ mod tests {
 
     #[test]
     fn exchange_moves_link_counts_with_the_directories() {
-        let mut tree = Namespace::new(OWNER, NOW);
+        let mut tree = Namespace::new(OWNER, 2, NOW);
         let one = tree.make_directory(ROOT, name("one"), OWNER, NOW).unwrap();
         let inner = tree.make_directory(one, name("inner"), OWNER, NOW).unwrap();
         let plain = file(&mut tree, ROOT, "plain");
@@ -683,7 +698,7 @@ mod tests {
 
     #[test]
     fn an_inode_without_names_lives_until_it_is_forgotten() {
-        let mut tree = Namespace::new(OWNER, NOW);
+        let mut tree = Namespace::new(OWNER, 2, NOW);
         let ino = file(&mut tree, ROOT, "f");
         tree.looked_up(ino);
         tree.unlink(ROOT, name("f"), NOW).unwrap();
@@ -696,7 +711,7 @@ mod tests {
 
     #[test]
     fn nothing_can_be_made_in_a_removed_directory() {
-        let mut tree = Namespace::new(OWNER, NOW);
+        let mut tree = Namespace::new(OWNER, 2, NOW);
         let gone = tree.make_directory(ROOT, name("d"), OWNER, NOW).unwrap();
         tree.looked_up(gone);
         tree.remove_directory(ROOT, name("d"), NOW).unwrap();
@@ -706,7 +721,7 @@ mod tests {
 
     #[test]
     fn relative_links_are_followed_and_loops_end() {
-        let mut tree = Namespace::new(OWNER, NOW);
+        let mut tree = Namespace::new(OWNER, 2, NOW);
         let ino = file(&mut tree, ROOT, "f");
         let link = |to: &str| Kind::Symlink(PathBuf::from(to));
         tree.make(ROOT, name("l"), link("./f"), OWNER, 0, NOW)

@@ -89,7 +89,7 @@ impl Core {
         let ino = self
             .names
             .make_directory(parent, name, creator, env.now.wall)?;
-        self.name_changed(env, name, effects);
+        self.any_path_changed(env, effects);
         self.names.looked_up(ino);
         self.attributes(ino)
     }
@@ -187,11 +187,7 @@ impl Core {
             self.name_changed(env, from.1, effects);
             self.name_changed(env, to.1, effects);
         } else {
-            // A directory takes every path below it along.
-            let all: Vec<ReaderId> = self.readers.keys().copied().collect();
-            for id in all {
-                self.find_again(env, id, effects);
-            }
+            self.any_path_changed(env, effects);
         }
         if let Some(replaced) = replaced {
             self.reap(replaced);
@@ -221,6 +217,18 @@ impl Core {
             for id in ids.clone() {
                 self.find_again(env, id, effects);
             }
+        }
+        if self.names.has_symlinks() {
+            // Any path may lead through one, under whatever name.
+            self.any_path_changed(env, effects);
+        }
+    }
+
+    /// A directory or a link came, went or moved: every path may lead elsewhere.
+    fn any_path_changed(&mut self, env: Env<'_>, effects: &mut Effects) {
+        let all: Vec<ReaderId> = self.followers.values().flatten().copied().collect();
+        for id in all {
+            self.find_again(env, id, effects);
         }
     }
 
@@ -260,6 +268,15 @@ impl Core {
         let (before, position) = (reader.source, reader.position);
         let found = self.awaited(reader.awaits, path);
         let follows_file = matches!(reader.awaits, Awaits::File(_));
+        // One name of several is gone: it was another that was opened, or may as
+        // well have been.
+        if let (None, true, Some(ino)) = (found, follows_file, before)
+            && let Some(other) = self.names.path(ino)
+        {
+            self.follow(id, Some(other));
+            self.set_absent(id, false);
+            return self.progress(env, id, effects);
+        }
         match found {
             Some(ino) if before == Some(ino) => self.set_absent(id, false),
             Some(ino) => {

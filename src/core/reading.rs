@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::effects::{Caller, Effect, Effects, Transport};
-use super::generation::{Generation, Phase, Way};
+use super::effects::{Caller, Effect, Effects, Kin, Transport};
+use super::generation::{Ending, Generation, Phase, Way};
 use super::reader::{Awaits, PendingRead, Reader, ReaderId};
 use super::spool::Segments;
 use super::{Alarm, Core, Env, Handle, SentBack, Waiting};
@@ -65,6 +65,7 @@ impl Core {
         caller: Caller,
         ino: u64,
         flags: i32,
+        kin: &Kin,
         effects: &mut Effects,
     ) {
         let Some(file) = self.files.get(&ino) else {
@@ -72,7 +73,10 @@ impl Core {
         };
         let dropped = file.spool.base() > 0;
         let stream = file.generation.as_ref().and_then(|g| g.way) == Some(Way::Stream);
-        let waits = file.is_active() && !caller.internal && !self.never_waits(env, caller, ino);
+        // To be removed when it was read, a file must be read through us.
+        let consumes = self.settings.consume && file.generation.is_some();
+        let waits =
+            (file.is_active() || consumes) && !caller.internal && !self.never_waits(ino, kin);
         if !waits {
             // If it was sent back, it has arrived.
             self.sent_back.remove(&caller.thread);
@@ -109,20 +113,17 @@ impl Core {
 
     /// Whether the caller, or a process above it, writes this file: such a one
     /// would wait for itself.
-    fn never_waits(&self, env: Env<'_>, caller: Caller, ino: u64) -> bool {
+    fn never_waits(&self, ino: u64, kin: &Kin) -> bool {
         let Some(generation) = self.files.get(&ino).and_then(|f| f.generation.as_ref()) else {
             return false;
         };
-        if caller.thread == 0 {
-            return false;
-        }
-        env.processes.lineage(caller.thread).into_iter().any(|pid| {
-            let opened = generation
+        let writes = |pid: &i32| {
+            generation
                 .writers
                 .iter()
-                .any(|w| w.pid == pid && w.ending == super::generation::Ending::Running);
-            opened || env.processes.holds_for_writing(pid, ino)
-        })
+                .any(|w| w.pid == *pid && w.ending == Ending::Running)
+        };
+        kin.holds || kin.lineage.iter().any(writes)
     }
 
     pub(super) fn new_reader(
@@ -133,12 +134,7 @@ impl Core {
         awaits: Awaits,
         path: Option<Vec<std::ffi::OsString>>,
     ) -> Reader {
-        let pid = env
-            .processes
-            .lineage(caller.thread)
-            .first()
-            .copied()
-            .unwrap_or(caller.thread);
+        let pid = env.processes.process_of(caller.thread);
         if caller.thread == 0 {
             log::warn!(
                 "a reader in another pid namespace waits: its wait cannot be interrupted by signals"
@@ -173,14 +169,13 @@ impl Core {
     ) {
         let id = ReaderId(self.next_reader);
         self.next_reader += 1;
-        if let Some(name) = reader.path.as_ref().and_then(|path| path.last()) {
-            self.followers.entry(name.clone()).or_default().push(id);
-        }
         if let Some(unique) = reader.open {
             self.waiting
                 .insert(unique, (Waiting::Open(id), reader.thread));
         }
+        let path = reader.path.clone();
         self.readers.insert(id, reader);
+        self.follow(id, path);
         self.set_source(id, source, effects);
         self.progress(env, id, effects);
     }
@@ -222,6 +217,7 @@ impl Core {
             self.names.pin(ino);
         }
         self.set_source(id, None, effects);
+        self.stop_following(id);
         let Some(reader) = self.readers.remove(&id) else {
             return;
         };
@@ -232,17 +228,33 @@ impl Core {
         if let Some(unique) = reader.open {
             self.waiting.remove(&unique);
         }
-        if let Some(name) = reader.path.as_ref().and_then(|path| path.last())
+        if let Some(ino) = source {
+            self.release_writes(env, ino, effects);
+            self.unpin(ino);
+        }
+    }
+
+    /// A reader follows this path from now on.
+    pub(super) fn follow(&mut self, id: ReaderId, path: Option<Vec<std::ffi::OsString>>) {
+        self.stop_following(id);
+        if let Some(name) = path.as_ref().and_then(|path| path.last()) {
+            self.followers.entry(name.clone()).or_default().push(id);
+        }
+        if let Some(reader) = self.readers.get_mut(&id) {
+            reader.path = path;
+        }
+    }
+
+    /// A reader stays with what it has, whatever becomes of its path.
+    pub(super) fn stop_following(&mut self, id: ReaderId) {
+        let path = self.readers.get_mut(&id).and_then(|r| r.path.take());
+        if let Some(name) = path.as_ref().and_then(|path| path.last())
             && let Some(ids) = self.followers.get_mut(name)
         {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
                 self.followers.remove(name);
             }
-        }
-        if let Some(ino) = source {
-            self.release_writes(env, ino, effects);
-            self.unpin(ino);
         }
     }
 
@@ -252,8 +264,13 @@ impl Core {
         let Some(file) = self.files.get(&ino) else {
             return;
         };
+        let way = file
+            .generation
+            .as_ref()
+            .and_then(|generation| generation.way);
         let wanted = file.cached_writers > 0
             && file.is_active()
+            && way != Some(Way::Settled)
             && file
                 .readers
                 .iter()

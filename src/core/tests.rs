@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rustix::io::Errno;
 
 use super::clock::{Moment, Timestamp};
-use super::effects::{Caller, Effect, Effects, Transport, Unique};
+use super::effects::{Caller, Effect, Effects, Kin, Transport, Unique};
 use super::generation::{Ending, Processes, Writer};
 use super::namespace::{Creator, ROOT, Rename};
 use super::rules::{Deliver, FailOn, Linger, Rules};
@@ -24,7 +24,10 @@ const OWNER: Creator = Creator {
 };
 const WRITER: i32 = 100;
 const READER: i32 = 200;
-const LINGER: Duration = Duration::from_millis(50);
+const FIRST_INO: u64 = 1 << 40;
+/// What the tests let pass: the writers there never exit, so that they get the
+/// grace of the dying too.
+const LINGER: Duration = Duration::from_millis(70);
 
 /// Processes as a test says they are.
 #[derive(Default)]
@@ -40,11 +43,8 @@ impl Processes for People {
     fn group_is_empty(&self, _group: i32) -> bool {
         false
     }
-    fn lineage(&self, pid: i32) -> Vec<i32> {
-        vec![pid]
-    }
-    fn holds_for_writing(&self, _pid: i32, _ino: u64) -> bool {
-        false
+    fn process_of(&self, thread: i32) -> i32 {
+        thread
     }
     fn name(&self, pid: i32) -> String {
         format!("process-{pid}")
@@ -74,7 +74,7 @@ impl World {
         rules.push(None, deliver).unwrap();
         let mut settings = Settings {
             rules,
-            linger: Linger::After(LINGER),
+            linger: Linger::After(Duration::from_millis(50)),
             fail_on: FailOn::Signal,
             window_bytes: 16,
             patience: Duration::from_millis(300),
@@ -89,7 +89,7 @@ impl World {
         });
         let now = Duration::from_secs(1);
         World {
-            core: Core::new(settings, pool, moment(now)),
+            core: Core::new(settings, pool, FIRST_INO, moment(now)),
             people: People::default(),
             now,
             unique: 0,
@@ -148,7 +148,17 @@ impl World {
 
     fn open(&mut self, ino: u64) -> Unique {
         let caller = self.caller(READER);
-        self.run(|core, env, effects| core.open(env, caller, ino, libc::O_RDONLY, None, effects));
+        self.run(|core, env, effects| {
+            core.open(
+                env,
+                caller,
+                ino,
+                libc::O_RDONLY,
+                None,
+                &Kin::default(),
+                effects,
+            );
+        });
         caller.unique
     }
 
@@ -156,7 +166,7 @@ impl World {
         let caller = self.caller(WRITER);
         self.run(|core, env, effects| {
             let writer = Some(writer(WRITER));
-            core.open(env, caller, ino, flags, writer, effects);
+            core.open(env, caller, ino, flags, writer, &Kin::default(), effects);
         });
         self.handle(caller.unique)
     }

@@ -114,6 +114,13 @@ impl Core {
                 generation.choose(way, format!("--deliver {rule}"), false);
             }
         }
+        // Readers that have not had all of the last one go on with this one.
+        let readers = file.readers.iter().filter_map(|id| self.readers.get(id));
+        let unfinished = readers.filter(|reader| !reader.finished && reader.prior.is_none());
+        for reader in unfinished {
+            generation.had_reader = true;
+            generation.delivered = generation.delivered.max(reader.position);
+        }
         file.generation = Some(generation);
         if told_done {
             let message = "it is written again after readers were told that it was done; \
@@ -160,6 +167,14 @@ impl Core {
         let unique = caller.unique;
         let length = data.len() as u32;
         if let Err(errno) = self.take(env, ino, offset, data, effects) {
+            // The program was told long ago that this was written, and may hear
+            // otherwise only when it closes the file.
+            let generation = self.files.get_mut(&ino).and_then(|f| f.generation.as_mut());
+            if let (true, Some(generation)) = (from_cache, generation) {
+                generation.lost = true;
+                let message = format!("bytes from {offset} on could not be kept: {errno}");
+                self.warn(env, ino, message, effects);
+            }
             return effects.refuse(unique, errno);
         }
         if from_cache {
@@ -334,6 +349,8 @@ impl Core {
             if !generation.written && length > 0 && length != before {
                 generation.choose(Way::Settled, "set to a length before it was written", true);
             }
+        }
+        if let Some(generation) = &file.generation {
             given = (length < generation.delivered).then(|| length..generation.delivered);
         }
         file.spool.truncate(length)?;
@@ -372,6 +389,7 @@ impl Core {
         }
         if let Some(generation) = file.generation.as_mut() {
             generation.delivered = 0;
+            generation.lost = false;
         }
         self.truncate(env, ino, 0, effects)?;
         if let Ok(inode) = self.names.get_mut(ino) {
@@ -561,7 +579,24 @@ impl Core {
             self.publish(env, ino, effects, || Event::Done { bytes });
         }
         self.update_flushing(ino, effects);
+        self.latch_readers(ino);
         self.progress_all(env, ino, effects);
+    }
+
+    /// What stands at the path when the generation is done is what its readers
+    /// get: whatever happens to the name afterwards is no concern of theirs.
+    fn latch_readers(&mut self, ino: u64) {
+        let Some(file) = self.files.get(&ino) else {
+            return;
+        };
+        for id in file.readers.clone() {
+            if let Some(reader) = self.readers.get(&id)
+                && reader.open.is_none()
+                && !reader.absent
+            {
+                self.stop_following(id);
+            }
+        }
     }
 
     /// Whether a write that reaches to `end` must wait for the readers.
@@ -576,7 +611,10 @@ impl Core {
         if end > frontier {
             return None;
         }
-        Some(frontier > self.slowest(file) + self.settings.window_bytes)
+        let limit = self
+            .slowest(file)
+            .saturating_add(self.settings.window_bytes);
+        Some(frontier > limit)
     }
 
     /// The position of the reader that has least.
@@ -612,7 +650,7 @@ impl Core {
             file.spool.drop_before(slowest);
         }
         let broken = file.is_broken();
-        let room = file.spool.frontier() <= slowest + window;
+        let room = file.spool.frontier() <= slowest.saturating_add(window);
         while let Some(write) = file.held_writes.front() {
             let HeldWrite {
                 unique,
@@ -636,15 +674,18 @@ impl Core {
     pub(crate) fn seek(
         &mut self,
         caller: Caller,
-        ino: u64,
+        (ino, handle): (u64, u64),
         offset: u64,
         data: bool,
         effects: &mut Effects,
     ) {
-        let Some(file) = self.files.get_mut(&ino) else {
+        // A reader that waits reads on from where it is: a program that looked
+        // for holes in what is there so far would take its end for the end.
+        let waits = matches!(self.handles.get(&handle), Some(Handle::Reader(_)));
+        let Some(file) = self.files.get_mut(&ino).filter(|_| !waits) else {
             return effects.refuse(caller.unique, Errno::INVAL);
         };
-        if file.cached_writers == 0 {
+        if file.cached_writers == 0 || self.flusher_gone {
             return file.answer_seek(caller.unique, offset, data, effects);
         }
         if file.seeks.is_empty() {
@@ -662,6 +703,7 @@ impl Core {
 
     /// Nothing will be written back by request any more.
     pub(crate) fn flusher_gone(&mut self, effects: &mut Effects) {
+        self.flusher_gone = true;
         let files: Vec<u64> = self.files.keys().copied().collect();
         for ino in files {
             self.answer_seeks(ino, true, effects);

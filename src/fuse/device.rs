@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use super::abi::{self, Body, Header, opcode};
 use super::flusher::Flusher;
-use crate::core::effects::{Caller, Effect, Transport, Unique};
+use crate::core::effects::{Caller, Effect, Kin, Transport, Unique};
 use crate::core::spool::Segments;
 use crate::router::{Outlet, Router};
 
@@ -264,11 +264,15 @@ impl Front {
                     flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
                 let writer = writes.then(|| router.writer(thread));
                 let kills_set_id = fields.u32(4) & abi::OPEN_KILL_SUIDGID != 0;
+                if writer.is_none() {
+                    router.open_for_reading(caller, ino, flags);
+                    return true;
+                }
                 router.run(|core, env, effects| {
                     if kills_set_id {
                         core.drop_privileges(env, ino, effects);
                     }
-                    core.open(env, caller, ino, flags, writer, effects);
+                    core.open(env, caller, ino, flags, writer, &Kin::default(), effects);
                 });
             }
             opcode::READ => {
@@ -311,9 +315,11 @@ impl Front {
                 });
             }
             opcode::LSEEK => {
-                let (offset, whence) = (fields.u64(8), fields.u32(16) as i32);
-                let data = whence == libc::SEEK_DATA;
-                router.run(|core, _, effects| core.seek(caller, ino, offset, data, effects));
+                let (handle, offset) = (fields.u64(0), fields.u64(8));
+                let data = fields.u32(16) as i32 == libc::SEEK_DATA;
+                router.run(|core, _, effects| {
+                    core.seek(caller, (ino, handle), offset, data, effects);
+                });
             }
             opcode::INTERRUPT => router.interrupted(Unique(fields.u64(0))),
             _ => return false,

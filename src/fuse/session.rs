@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Threads: `fifofs-front` (the device), `fifofs-fuser` and fuser's own (the
-//! callbacks), `fifofs-reactor` (the clock), `fifofs-forget` (names removed by
+//! callbacks), `fifofs-reactor` (the clock), `fifofs-inspect` (who opens), `fifofs-forget` (names removed by
 //! ourselves), `fifofs-mounts` (whether the mount is still there). The kernel
 //! says that a mount is gone only when nobody uses it any more, so an unmount by
 //! others, which may be a lazy one, is seen in the list of mounts.
@@ -97,7 +97,8 @@ impl Session {
         let device = Arc::new(mounted.device);
         let (forget, forgets) = crossbeam_channel::unbounded();
         let kernel = Kernel::new(Arc::clone(&device), Arc::clone(&flusher), forget);
-        let router = Router::new(settings, pool, Arc::new(kernel)).map_err(failed)?;
+        let first_ino = first_ino(mounted.device_number);
+        let router = Router::new(settings, pool, first_ino, Arc::new(kernel)).map_err(failed)?;
         let mut threads = Vec::new();
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
@@ -125,6 +126,7 @@ impl Session {
         front.handshake().map_err(failed)?;
         let ears = FlusherEars(Arc::clone(&flusher));
         threads.push(router.start_reactor(ears).map_err(failed)?);
+        threads.push(router.start_inspector().map_err(failed)?);
         // Ends with the router, which holds the other end of its channel.
         spawn(
             "fifofs-forget",
@@ -215,6 +217,13 @@ impl Drop for Session {
             log::error!("{error}");
         }
     }
+}
+
+/// Where a mount's inode numbers begin: descriptors of a process are recognised
+/// by them, so they must be neither those of another mount nor the small ones
+/// that other file systems begin with.
+fn first_ino(device_number: u64) -> u64 {
+    (device_number + 1) << 40
 }
 
 /// A socket on which one read is one message, like the device.

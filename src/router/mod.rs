@@ -5,11 +5,13 @@
 //! core decide, drops the lock and only then carries out what was decided, in
 //! order. Nothing is answered, sent or waited for with the lock held.
 //!
-//! Lock order: `core`, then `watches`. The reactor takes them like everybody
-//! else. No deadlock is possible through the mount itself: of other processes
-//! only such files in /proc are read as touch neither their memory nor their
-//! paths, so no request to the mount can come of it.
+//! Lock order: `flush_order`, `core`, `watches`. The reactor takes them like
+//! everybody else. No deadlock is possible through the mount itself: of other
+//! processes, the threads that answer the kernel read only what needs no lock
+//! that one of them may hold while it waits for us (see `process`). The rest is
+//! asked by the inspector, for which nobody but the one who opens a file waits.
 
+mod inspector;
 mod process;
 mod reactor;
 
@@ -21,6 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use crossbeam_channel::Sender;
 use rustix::event::epoll;
 
 use crate::core::clock::{Moment, Monotonic};
@@ -28,6 +31,7 @@ use crate::core::effects::{Effect, Effects, Unique};
 use crate::core::generation::{Ending, Processes, Writer};
 use crate::core::spool::Pool;
 use crate::core::{Core, Env, Settings, seen_writer, unseen_writer};
+use inspector::Inspection;
 use process::{Attention, Exit, ExitWatch};
 
 /// Carries out what the core decided: the side towards the kernel.
@@ -52,6 +56,12 @@ pub(crate) struct Router {
     /// Guards the requests whose callers had a signal that ends nothing: the
     /// kernel does not tell of their next ones. Never held with another lock.
     rechecks: Mutex<Vec<Unique>>,
+    /// Held from before a decision until what it says of the flusher is done, by
+    /// whoever may decide such a thing: two of them must not overtake each
+    /// other. First in the lock order.
+    flush_order: Mutex<()>,
+    /// OPENs whose answer depends on who asks. Dropped when the mount ends.
+    inspections: Mutex<Option<Sender<Inspection>>>,
     outlet: Arc<dyn Outlet>,
     start: Instant,
     /// When the reactor will look at the clock, in nanoseconds since `start`.
@@ -59,6 +69,11 @@ pub(crate) struct Router {
     stopping: AtomicBool,
     epoll: OwnedFd,
     wake: OwnedFd,
+}
+
+/// As a number that fits; what does not is later than anybody waits.
+fn nanoseconds(time: Monotonic) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(NEVER - 1)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -72,6 +87,7 @@ impl Router {
     pub(crate) fn new(
         settings: Settings,
         pool: Pool,
+        first_ino: u64,
         outlet: Arc<dyn Outlet>,
     ) -> std::io::Result<Arc<Router>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -86,9 +102,11 @@ impl Router {
             wall: SystemTime::now().into(),
         };
         Ok(Arc::new(Router {
-            core: Mutex::new(Core::new(settings, pool, now)),
+            core: Mutex::new(Core::new(settings, pool, first_ino, now)),
             watches: Mutex::new(HashMap::new()),
             rechecks: Mutex::new(Vec::new()),
+            flush_order: Mutex::new(()),
+            inspections: Mutex::new(None),
             outlet,
             start: Instant::now(),
             sleeps_until: AtomicU64::new(NEVER),
@@ -108,6 +126,7 @@ impl Router {
     /// Lets the core do something, then does what it decided.
     pub(crate) fn run<R>(&self, act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R) -> R {
         let mut effects = Effects::default();
+        let in_order = lock(&self.flush_order);
         let mut core = lock(&self.core);
         let env = Env {
             now: self.now(),
@@ -116,12 +135,20 @@ impl Router {
         let result = act(&mut core, env, &mut effects);
         let alarm = core.next_alarm();
         drop(core);
+        let (flushes, effects): (Vec<Effect>, Vec<Effect>) = effects
+            .0
+            .into_iter()
+            .partition(|e| matches!(e, Effect::Flush { .. } | Effect::FlushOnce { .. }));
+        for flush in flushes {
+            self.outlet.apply(flush);
+        }
+        drop(in_order);
         if let Some(alarm) = alarm
-            && (alarm.as_nanos() as u64) < self.sleeps_until.load(Ordering::Acquire)
+            && nanoseconds(alarm) < self.sleeps_until.load(Ordering::Acquire)
         {
             self.wake();
         }
-        for effect in effects.0 {
+        for effect in effects {
             self.outlet.apply(effect);
         }
         result
@@ -216,6 +243,7 @@ impl Router {
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.wake();
+        lock(&self.inspections).take();
         self.run(|core, _, effects| core.shut_down(effects));
     }
 }
@@ -234,13 +262,8 @@ impl Processes for Router {
         process::group_is_empty(group)
     }
 
-    fn lineage(&self, pid: i32) -> Vec<i32> {
-        let leader = process::thread_group(pid).unwrap_or(pid);
-        process::ancestors(leader).collect()
-    }
-
-    fn holds_for_writing(&self, pid: i32, ino: u64) -> bool {
-        process::holds_open_for_writing(pid, ino, None)
+    fn process_of(&self, thread: i32) -> i32 {
+        process::thread_group(thread).unwrap_or(thread)
     }
 
     fn name(&self, pid: i32) -> String {

@@ -9,7 +9,12 @@
 //! Invariant: nothing here can wait for our own mount. `/proc/PID/cmdline` and
 //! `environ` read the process's pages, and `cwd`, `exe`, `root` and `fd/N`
 //! resolve paths; each may need an answer from the thread that is asking.
-//! `comm`, `stat`, `status` and `fdinfo` are made from what the kernel holds.
+//! `comm` and `status` are made from what the kernel holds, and take no lock
+//! that a process may hold while it waits for us. `stat` and `fdinfo` do: kernels
+//! of 6.18 take the lock of execve(2) for them, and a process in execve closes
+//! files, which on our mount waits for our answer (seen: the whole mount, and
+//! every `ps` of the machine, stood still). So `stat` is read of zombies only,
+//! and [`holds_open_for_writing`] never by a thread that answers the kernel.
 //! Their formats are proc(5)'s.
 
 mod attention;
@@ -52,7 +57,8 @@ pub(crate) fn name(pid: i32) -> String {
 /// namespace.
 pub(crate) fn parent(pid: i32) -> Option<i32> {
     let mut buffer = [0; BUFFER_BYTES];
-    read_stat(format_args!("/proc/{pid}/stat"), &mut buffer)?.number(4)
+    let status = read(format_args!("/proc/{pid}/status"), &mut buffer)?;
+    number(field(status, b"PPid:")?)
 }
 
 /// `pid`, its parent, and so on, without process 1: everything descends from
@@ -79,12 +85,13 @@ pub(crate) fn group_is_empty(pgid: i32) -> bool {
     }
 }
 
-/// Whether `pid` has a descriptor for `inode` that it can write through; of
-/// mount `mount_id` (as `statx` and `/proc/PID/mountinfo` number mounts), if
-/// that is given, since inode numbers alone are unique only within one.
+/// Whether a descriptor of `pid` is of inode number `inode` and can be written
+/// through. The number is taken for unique: a mount's begin far from those of
+/// others.
 ///
 /// False also where we may not look: it takes the permission to trace `pid`.
-pub(crate) fn holds_open_for_writing(pid: i32, inode: u64, mount_id: Option<u64>) -> bool {
+/// To be called only by who may wait: see the module's documentation.
+pub(crate) fn holds_open_for_writing(pid: i32, inode: u64) -> bool {
     let Some(directory) = open(format_args!("/proc/{pid}/fdinfo"), OFlags::DIRECTORY) else {
         return false;
     };
@@ -98,20 +105,19 @@ pub(crate) fn holds_open_for_writing(pid: i32, inode: u64, mount_id: Option<u64>
         rustix::fs::openat(&directory, entry.file_name(), flags, Mode::empty())
             .ok()
             .and_then(|file| fill(&file, &mut buffer))
-            .is_some_and(|info| is_writable_descriptor(info, inode, mount_id))
+            .is_some_and(|info| is_writable_descriptor(info, inode))
     })
 }
 
 /// Whether the text of `/proc/PID/fdinfo/N` is of a descriptor for `inode`
 /// that can be written through.
-fn is_writable_descriptor(info: &[u8], inode: u64, mount_id: Option<u64>) -> bool {
+fn is_writable_descriptor(info: &[u8], inode: u64) -> bool {
     let is = |key: &[u8], wanted: u64| field(info, key).and_then(number) == Some(wanted);
     let flags = field(info, b"flags:")
         .and_then(|octal| std::str::from_utf8(octal).ok())
         .and_then(|octal| u32::from_str_radix(octal, 8).ok());
     // `ino:` is there since Linux 5.14.
     is(b"ino:", inode)
-        && mount_id.is_none_or(|mount| is(b"mnt_id:", mount))
         && flags.is_some_and(|flags| flags & OFlags::ACCMODE.bits() != OFlags::RDONLY.bits())
 }
 
@@ -291,7 +297,7 @@ mod tests {
             assert_eq!(name(gone), "?");
             assert_eq!(parent(gone), None);
             assert_eq!(process_group(gone), None);
-            assert!(!holds_open_for_writing(gone, 1, None));
+            assert!(!holds_open_for_writing(gone, 1));
             assert_eq!(ancestors(gone).collect::<Vec<_>>(), [gone]);
         }
     }
@@ -315,21 +321,19 @@ mod tests {
         let written = File::create(&path).unwrap();
         let inode = written.metadata().unwrap().ino();
         let child = Guard::of(Command::new("sleep").arg("60").stderr(written));
-        assert!(holds_open_for_writing(child.pid(), inode, None));
-        assert!(!holds_open_for_writing(child.pid(), inode + 1, None));
-        assert!(!holds_open_for_writing(child.pid(), inode, Some(u64::MAX)));
+        assert!(holds_open_for_writing(child.pid(), inode));
+        assert!(!holds_open_for_writing(child.pid(), inode + 1));
         let read = File::open(&path).unwrap();
         let reader = Guard::of(Command::new("sleep").arg("60").stdin(read));
-        assert!(!holds_open_for_writing(reader.pid(), inode, None));
+        assert!(!holds_open_for_writing(reader.pid(), inode));
     }
 
     #[test]
     fn the_flags_of_a_descriptor_are_octal_and_its_mount_counts() {
         let info = b"pos:\t0\nflags:\t0100001\nmnt_id:\t29\nino:\t1234\n";
-        assert!(is_writable_descriptor(info, 1234, Some(29)));
-        assert!(!is_writable_descriptor(info, 1234, Some(2)));
-        assert!(!is_writable_descriptor(info, 123, Some(29)));
+        assert!(is_writable_descriptor(info, 1234));
+        assert!(!is_writable_descriptor(info, 123));
         let path_only = b"pos:\t0\nflags:\t012000000\nmnt_id:\t29\nino:\t1234\n";
-        assert!(!is_writable_descriptor(path_only, 1234, None));
+        assert!(!is_writable_descriptor(path_only, 1234));
     }
 }

@@ -13,13 +13,16 @@ use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
 
-use super::process::Exit;
-use super::{FLUSHER, NEVER, Router, WOKEN, lock};
+use super::process::{Exit, ExitWatch};
+use super::{FLUSHER, NEVER, Router, WOKEN, lock, nanoseconds};
 use crate::core::clock::Monotonic;
 
 /// How often callers are looked at that had a harmless signal while they
 /// waited. Well below the 200 ms within which a signal must end a wait.
 const RECHECK: Duration = Duration::from_millis(25);
+
+/// The longest the reactor sleeps at once, well within what epoll_wait(2) takes.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 /// What the reactor hears of the flusher.
 pub(crate) trait Flushes: Send {
@@ -74,7 +77,6 @@ impl Router {
                 }
             }
             self.run(|core, env, effects| core.tick(env, effects));
-            self.forget_ended();
             self.recheck();
         }
     }
@@ -86,7 +88,7 @@ impl Router {
             let alarm = core.next_alarm();
             // Told with the lock held, so that an alarm set right afterwards is
             // compared with it.
-            let at = alarm.map_or(NEVER, |at| at.as_nanos() as u64);
+            let at = alarm.map_or(NEVER, nanoseconds);
             self.sleeps_until.store(at, Ordering::Release);
             alarm
         });
@@ -95,10 +97,12 @@ impl Router {
         if !lock(&self.rechecks).is_empty() {
             sleep = Some(sleep.map_or(RECHECK, |sleep| sleep.min(RECHECK)));
         }
-        sleep.map(|sleep| Timespec {
-            tv_sec: sleep.as_secs() as i64,
-            tv_nsec: i64::from(sleep.subsec_nanos()),
-        })
+        sleep
+            .map(|sleep| sleep.min(LONGEST_SLEEP))
+            .map(|sleep| Timespec {
+                tv_sec: sleep.as_secs() as i64,
+                tv_nsec: i64::from(sleep.subsec_nanos()),
+            })
     }
 
     fn hear_flusher(&self, flushes: &dyn Flushes) {
@@ -118,26 +122,15 @@ impl Router {
         }
     }
 
+    /// The core takes note of how it ended; then there is nothing left to watch.
     fn process_ended(&self, pid: i32) {
         self.run(|core, env, effects| core.process_ended(env, pid, effects));
-    }
-
-    /// Lets go of processes that have ended and whose end no longer matters.
-    fn forget_ended(&self) {
-        let ended: Vec<i32> = lock(&self.watches)
-            .iter()
-            .filter(|(_, watch)| watch.state() != Exit::Running)
-            .map(|(pid, _)| *pid)
-            .collect();
-        if ended.is_empty() {
-            return;
-        }
-        let needed = self.look(|core| core.needed_writers());
         let mut watches = lock(&self.watches);
-        for pid in ended.iter().filter(|pid| !needed.contains(pid)) {
-            if let Some(watch) = watches.remove(pid) {
-                let _ = epoll::delete(&self.epoll, watch.as_fd());
-            }
+        let has_ended = |watch: &ExitWatch| watch.state() != Exit::Running;
+        if watches.get(&pid).is_some_and(has_ended)
+            && let Some(watch) = watches.remove(&pid)
+        {
+            let _ = epoll::delete(&self.epoll, watch.as_fd());
         }
     }
 

@@ -15,7 +15,7 @@
 
 use rustix::fs::{Dir, OFlags};
 
-use super::{BUFFER_BYTES, field, number, open, read, read_stat};
+use super::{BUFFER_BYTES, field, number, open, read};
 
 /// What signals want of a thread that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,12 +156,12 @@ fn a_thread_is_stopped(process: i32) -> bool {
         .filter_map(|entry| number::<i32>(entry.file_name().to_bytes()));
     threads.take(MAX_THREADS_ASKED).any(|thread| {
         let mut buffer = [0; BUFFER_BYTES];
-        read_stat(
-            format_args!("/proc/{process}/task/{thread}/stat"),
+        read(
+            format_args!("/proc/{process}/task/{thread}/status"),
             &mut buffer,
         )
-        .and_then(|stat| stat.state())
-        .is_some_and(|state| state == b'T')
+        .and_then(|status| field(status, b"State:"))
+        .is_some_and(|state| state.trim_ascii_start().first() == Some(&b'T'))
     })
 }
 

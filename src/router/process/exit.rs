@@ -13,7 +13,7 @@
 //! and later); on older kernels a process that was reaped before anybody
 //! looked is [`Exit::Unknown`].
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -54,9 +54,6 @@ impl Exit {
 pub(crate) struct ExitWatch {
     pidfd: OwnedFd,
     process: i32,
-    /// In clock ticks since the machine started: with it, a `stat` read by id
-    /// is known to be of the same process. `None` if that was never sure.
-    started: Option<u64>,
 }
 
 impl ExitWatch {
@@ -70,18 +67,7 @@ impl ExitWatch {
             Err(Errno::SRCH) => return None,
             Err(_) => open_by_thread(tid)?,
         };
-        let mut watch = ExitWatch {
-            pidfd,
-            process,
-            started: start_time(process),
-        };
-        // If it is there now, it was when its start was read, and no other
-        // process can have had the id.
-        let unreaped = |info: PidfdInfo| info.exit().is_none();
-        if watch.has_exited() && !pidfd_info(watch.as_fd()).is_some_and(unreaped) {
-            watch.started = None;
-        }
-        Some(watch)
+        Some(ExitWatch { pidfd, process })
     }
 
     /// The process's id, as long as it is not reaped.
@@ -115,11 +101,28 @@ impl ExitWatch {
         matches!(poll(&mut polled, Some(&now)), Ok(1))
     }
 
+    /// Whether its parent has taken note of its end, so that another process may
+    /// have its id.
+    fn is_reaped(&self) -> bool {
+        // SAFETY: the descriptor is open, and signal 0 is not sent.
+        let sent = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.pidfd.as_raw_fd(),
+                0,
+                std::ptr::null::<libc::siginfo_t>(),
+                0,
+            )
+        };
+        sent != 0 && Errno::from_io_error(&std::io::Error::last_os_error()) == Some(Errno::SRCH)
+    }
+
     /// The exit of a process that is not reaped yet.
     fn zombie_exit(&self, info: Option<&PidfdInfo>) -> Option<Exit> {
         let mut buffer = [0; BUFFER_BYTES];
         let stat = read_stat(format_args!("/proc/{}/stat", self.process), &mut buffer)?;
-        if stat.state() != Some(b'Z') || stat.number(START_TIME) != self.started {
+        // What is not reaped even now still had the id then.
+        if stat.state() != Some(b'Z') || self.is_reaped() {
             return None;
         }
         let status = stat.number(EXIT_CODE)?;
@@ -140,13 +143,7 @@ impl AsFd for ExitWatch {
 }
 
 /// Fields of `/proc/PID/stat`, as proc(5) counts them.
-const START_TIME: usize = 22;
 const EXIT_CODE: usize = 52;
-
-fn start_time(process: i32) -> Option<u64> {
-    let mut buffer = [0; BUFFER_BYTES];
-    read_stat(format_args!("/proc/{process}/stat"), &mut buffer)?.number(START_TIME)
-}
 
 /// A pidfd for the process of a thread that is not its leader, and its id.
 fn open_by_thread(tid: i32) -> Option<(OwnedFd, i32)> {
@@ -331,7 +328,6 @@ mod tests {
         let other = ExitWatch::open(impostor.pid()).unwrap();
         assert_eq!(ended(&other), Exit::Status(4));
         watch.process = impostor.pid();
-        watch.started = Some(1);
         assert_eq!(watch.zombie_exit(None), None);
         assert_ne!(watch.state(), Exit::Status(4));
     }
