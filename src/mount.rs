@@ -297,15 +297,10 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     let full = std::path::absolute(path).map_err(failed)?;
     let mut existing = full.as_path();
     let mut rest = Vec::new();
-    loop {
-        match existing.parent() {
-            // The last component stays as it is: it may be a link in the mount.
-            Some(parent) => {
-                rest.push(existing.components().next_back());
-                existing = parent;
-            }
-            None => break,
-        }
+    // The last component stays as it is: it may be a link in the mount.
+    while let Some(parent) = existing.parent() {
+        rest.push(existing.components().next_back());
+        existing = parent;
         if let Ok(resolved) = existing.canonicalize() {
             let mut path = resolved;
             for component in rest.iter().rev().flatten() {

@@ -18,8 +18,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use rustix::io::Errno;
 
 use super::attributes::Attributes;
-use super::effects::{Caller, Effect, Effects, Kin, Transport};
-use super::generation::Writer;
+use super::effects::{Caller, Effect, Effects, Opening, Transport};
 use super::namespace::{Inode, Namespace, ROOT};
 use super::reader::{Awaits, Seen};
 use super::{Core, Env, Handle};
@@ -229,18 +228,17 @@ impl Core {
         self.files.get(&ino).is_some_and(super::File::is_active)
     }
 
-    /// An OPEN, of whatever it is. `writer` is who opens it, if for writing;
-    /// `kin` counts where `depends_on_kin` says so.
+    /// An OPEN, of whatever it is. The caller's kin count where
+    /// `depends_on_kin` says so.
     pub(crate) fn open(
         &mut self,
         env: Env<'_>,
         caller: Caller,
         ino: u64,
-        flags: i32,
-        writer: Option<Writer>,
-        kin: &Kin,
+        opening: Opening<'_>,
         effects: &mut Effects,
     ) {
+        let Opening { flags, writer, kin } = opening;
         let unique = caller.unique;
         // Its content went with its last name, but the kernel still believes in
         // that one: it is to look again.

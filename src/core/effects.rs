@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 
+use super::generation::Writer;
 use super::spool::Segments;
 
 /// The number the kernel gave a request; it is answered by it.
@@ -26,6 +27,29 @@ pub(crate) struct Kin {
     /// Whether one of them has the file open for writing, by whatever way the
     /// descriptor came to it.
     pub(crate) holds: bool,
+}
+
+/// How a file is to be opened.
+#[derive(Debug)]
+pub(crate) struct Opening<'a> {
+    /// As `open(2)` takes them.
+    pub(crate) flags: i32,
+    /// Who opens it, if for writing.
+    pub(crate) writer: Option<Writer>,
+    /// Who opens it, if that was found out.
+    pub(crate) kin: &'a Kin,
+}
+
+/// What is to be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bytes<'a> {
+    /// Where, from the beginning of the file.
+    pub(crate) offset: u64,
+    /// What.
+    pub(crate) data: &'a [u8],
+    /// Whether the kernel writes back its cache; else a program waits for the
+    /// answer.
+    pub(crate) from_cache: bool,
 }
 
 /// Who asks for something.

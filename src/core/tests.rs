@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rustix::io::Errno;
 
 use super::clock::{Moment, Timestamp};
-use super::effects::{Caller, Effect, Effects, Kin, Transport, Unique};
+use super::effects::{Bytes, Caller, Effect, Effects, Kin, Opening, Transport, Unique};
 use super::generation::{Ending, Processes, Writer};
 use super::namespace::{Creator, ROOT, Rename};
 use super::rules::{Deliver, FailOn, Linger, Rules};
@@ -149,15 +149,12 @@ impl World {
     fn open(&mut self, ino: u64) -> Unique {
         let caller = self.caller(READER);
         self.run(|core, env, effects| {
-            core.open(
-                env,
-                caller,
-                ino,
-                libc::O_RDONLY,
-                None,
-                &Kin::default(),
-                effects,
-            );
+            let opening = Opening {
+                flags: libc::O_RDONLY,
+                writer: None,
+                kin: &Kin::default(),
+            };
+            core.open(env, caller, ino, opening, effects);
         });
         caller.unique
     }
@@ -165,8 +162,12 @@ impl World {
     fn reopen_for_writing(&mut self, ino: u64, flags: i32) -> u64 {
         let caller = self.caller(WRITER);
         self.run(|core, env, effects| {
-            let writer = Some(writer(WRITER));
-            core.open(env, caller, ino, flags, writer, &Kin::default(), effects);
+            let opening = Opening {
+                flags,
+                writer: Some(writer(WRITER)),
+                kin: &Kin::default(),
+            };
+            core.open(env, caller, ino, opening, effects);
         });
         self.handle(caller.unique)
     }
@@ -187,7 +188,12 @@ impl World {
     fn write(&mut self, ino: u64, offset: u64, data: &[u8]) -> Unique {
         let caller = self.caller(WRITER);
         self.run(|core, env, effects| {
-            core.write(env, caller, ino, offset, data, false, effects);
+            let bytes = Bytes {
+                offset,
+                data,
+                from_cache: false,
+            };
+            core.write(env, caller, ino, bytes, effects);
         });
         caller.unique
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use super::effects::{Caller, Effect, Effects, Transport, Unique};
+use super::effects::{Bytes, Caller, Effect, Effects, Transport, Unique};
 use super::events::Event;
 use super::generation::{Ending, Generation, Phase, Processes, Way, Writer};
 use super::rules::Deliver;
@@ -159,11 +159,14 @@ impl Core {
         env: Env<'_>,
         caller: Caller,
         ino: u64,
-        offset: u64,
-        data: &[u8],
-        from_cache: bool,
+        bytes: Bytes<'_>,
         effects: &mut Effects,
     ) {
+        let Bytes {
+            offset,
+            data,
+            from_cache,
+        } = bytes;
         let unique = caller.unique;
         let length = data.len() as u32;
         if let Err(errno) = self.take(env, ino, offset, data, effects) {
@@ -345,13 +348,15 @@ impl Core {
         }
         let before = file.spool.len();
         let mut given = None;
-        if let Some(generation) = file.generation.as_mut().filter(|g| g.is_active()) {
-            if !generation.written && length > 0 && length != before {
-                generation.choose(Way::Settled, "set to a length before it was written", true);
-            }
+        if let Some(generation) = file.generation.as_mut().filter(|g| g.is_active())
+            && !generation.written
+            && length > 0
+            && length != before
+        {
+            generation.choose(Way::Settled, "set to a length before it was written", true);
         }
         if let Some(generation) = &file.generation {
-            given = (length < generation.delivered).then(|| length..generation.delivered);
+            given = (length < generation.delivered).then_some(length..generation.delivered);
         }
         file.spool.truncate(length)?;
         file.zeros_from = file.zeros_from.min(length);
@@ -761,7 +766,7 @@ impl File {
 
     /// Which of the bytes about to become zero were not, and readers have them.
     fn delivered_nonzero(&self, range: Range<u64>) -> Result<Option<Range<u64>>, Errno> {
-        const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
         let delivered = self.generation.as_ref().map_or(0, |g| g.delivered);
         let mut at = range.start;
         let end = range.end.min(delivered);

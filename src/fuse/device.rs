@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use super::abi::{self, Body, Header, opcode};
 use super::flusher::Flusher;
-use crate::core::effects::{Caller, Effect, Kin, Transport, Unique};
+use crate::core::effects::{Bytes, Caller, Effect, Kin, Opening, Transport, Unique};
 use crate::core::spool::Segments;
 use crate::router::{Outlet, Router};
 
@@ -193,7 +193,13 @@ impl Front {
         loop {
             let length = match self.receive(&mut request) {
                 Ok(length) => length,
-                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {
+                // Unmounted, or aborted.
+                Err(error)
+                    if matches!(
+                        error.raw_os_error(),
+                        Some(libc::ENODEV | libc::ECONNABORTED)
+                    ) =>
+                {
                     // fuser reads a socket, which has no such error.
                     return self.pass_on(&abi::destroy_request(), &mut reply);
                 }
@@ -272,7 +278,8 @@ impl Front {
                     if kills_set_id {
                         core.drop_privileges(env, ino, effects);
                     }
-                    core.open(env, caller, ino, flags, writer, &Kin::default(), effects);
+                    let kin = &Kin::default();
+                    core.open(env, caller, ino, Opening { flags, writer, kin }, effects);
                 });
             }
             opcode::READ => {
@@ -294,7 +301,12 @@ impl Front {
                     if flags & abi::WRITE_KILL_SUIDGID != 0 {
                         core.drop_privileges(env, ino, effects);
                     }
-                    core.write(env, caller, ino, offset, data, from_cache, effects);
+                    let bytes = Bytes {
+                        offset,
+                        data,
+                        from_cache,
+                    };
+                    core.write(env, caller, ino, bytes, effects);
                 });
             }
             opcode::FLUSH => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::{Router, lock, process};
-use crate::core::effects::{Caller, Kin};
+use crate::core::effects::{Caller, Kin, Opening};
 
 /// An OPEN for reading that is put off.
 pub(super) struct Inspection {
@@ -28,9 +28,7 @@ impl Router {
         let inspect = move || {
             for Inspection { caller, ino, flags } in inspections {
                 let kin = find_kin(caller.thread, ino);
-                router.run(|core, env, effects| {
-                    core.open(env, caller, ino, flags, None, &kin, effects);
-                });
+                router.open_as(caller, ino, flags, &kin);
             }
         };
         std::thread::Builder::new()
@@ -50,8 +48,16 @@ impl Router {
                 return;
             }
         }
-        let nobody = Kin::default();
-        self.run(|core, env, effects| core.open(env, caller, ino, flags, None, &nobody, effects));
+        self.open_as(caller, ino, flags, &Kin::default());
+    }
+
+    fn open_as(&self, caller: Caller, ino: u64, flags: i32, kin: &Kin) {
+        let opening = Opening {
+            flags,
+            writer: None,
+            kin,
+        };
+        self.run(|core, env, effects| core.open(env, caller, ino, opening, effects));
     }
 }
 
