@@ -793,3 +793,110 @@ fn a_tar_that_follows_is_right_even_if_its_trailing_zeros_are_overwritten() {
         .printed("a\nb\n");
     mount.unmount();
 }
+
+/// Once, the daemon read of the caller what the kernel guards with the lock that
+/// execve holds while it closes such descriptors: the mount stood still, and every
+/// `ps` of the machine with it.
+#[test]
+fn a_writer_may_start_programs_with_its_output_open_and_close_on_exec() {
+    let mount = Mount::start(&[]);
+    mount
+        .python(
+            r#"
+import subprocess
+f = open(D + "/x", "wb")
+for i in range(20):
+    f.write(b"line\n")
+    f.flush()
+    assert subprocess.Popen(["/bin/true"], close_fds=False).wait() == 0
+"#,
+        )
+        .finish(SOON)
+        .succeeded();
+    mount.unmount();
+}
+
+/// Once, descriptors were recognised by small inode numbers that `/dev/null` and
+/// terminals have as well: their holders did not wait.
+#[test]
+fn a_reader_with_dev_null_open_waits_as_everybody() {
+    let mount = Mount::start(&[]);
+    let writer = mount.shell("for i in 1 2 3 4 5 6; do exec 3>$D/f$i; echo a >&3; done; raise made; await end; echo b >&3");
+    mount.wait_flag("made");
+    let reader = mount.shell("exec 5>/dev/null; cat $D/f6");
+    reader.wait_output(b"a\n");
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed("a\nb\n");
+    mount.unmount();
+}
+
+/// Once, `cp` looked for holes in a file that grew, and took its size for its end.
+#[test]
+fn cp_of_a_file_that_is_being_written_copies_all_of_it() {
+    let mount = Mount::start(&["--deliver", "follow"]);
+    let writer = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+for i in range(20):
+    write_all(fd, b"x" * 100000)
+    if i == 5: raise_flag("some")
+    time.sleep(0.03)
+"#,
+    );
+    mount.wait_flag("some");
+    let copies =
+        mount.shell("cp $D/x one & cp --sparse=always $D/x two & wait; stat -c %s one two");
+    writer.finish(SOON).succeeded();
+    copies
+        .finish(SOON)
+        .succeeded()
+        .printed("2000000\n2000000\n");
+    mount.unmount();
+}
+
+#[test]
+fn a_reader_of_what_there_was_no_space_for_gets_an_error_at_the_end() {
+    let mount = Mount::start(&["--deliver", "follow", "--max-size", "16M"]);
+    let reader = mount.waiting_reader("x");
+    mount
+        .shell("head -c 40M /dev/zero | tr '\\0' x > $D/x")
+        .finish(SOON)
+        .failed_saying("No space left on device");
+    reader.finish(SOON).failed_saying("not whole");
+    mount.unmount();
+}
+
+#[test]
+fn a_link_can_be_waited_for_by_its_name() {
+    let mount = Mount::start(&[]);
+    mount.shell("ln -s real $D/link").finish(SOON).succeeded();
+    let reader = mount.waiting_reader("link");
+    mount.shell("echo hi > $D/real").finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed("hi\n");
+    mount.unmount();
+}
+
+#[test]
+fn with_consume_a_file_is_removed_once_it_was_read() {
+    let mount = Mount::start(&["--consume", "--linger", "0s"]);
+    let waiting = mount.waiting_reader("first");
+    mount
+        .shell("echo one > $D/first; echo two > $D/second")
+        .finish(SOON)
+        .succeeded();
+    waiting.finish(SOON).succeeded().printed("one\n");
+    mount
+        .shell("cat $D/second")
+        .finish(SOON)
+        .succeeded()
+        .printed("two\n");
+    mount.place().wait_for("the files to be gone", SOON, || {
+        mount.shell("ls $D").finish(SOON).stdout.is_empty()
+    });
+    mount
+        .shell("echo again > $D/first && cat $D/first")
+        .finish(SOON)
+        .succeeded();
+    mount.unmount();
+}

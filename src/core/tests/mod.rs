@@ -1,0 +1,248 @@
+//! A world for the core: no kernel, no clock, no processes but those that the
+//! tests make up.
+
+mod never_stale;
+mod specification;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::clock::{Moment, Timestamp};
+use super::effects::{Bytes, Caller, Effect, Effects, Kin, Opening, Transport, Unique};
+use super::generation::{Ending, Processes, Writer};
+use super::namespace::{Creator, ROOT};
+use super::rules::{Deliver, FailOn, Linger, Rules};
+use super::spool::{Limits, Pool};
+use super::{Changes, Core, Env, Settings};
+
+const OWNER: Creator = Creator {
+    uid: 0,
+    gid: 0,
+    mode: 0o644,
+};
+const WRITER: i32 = 100;
+const READER: i32 = 200;
+const FIRST_INO: u64 = 1 << 40;
+/// What the tests let pass: the writers there never exit, so that they get the
+/// grace of the dying too.
+const LINGER: Duration = Duration::from_millis(70);
+
+/// Processes as a test says they are.
+#[derive(Default)]
+struct People {
+    endings: RefCell<HashMap<i32, Ending>>,
+}
+
+impl Processes for People {
+    fn ending(&self, pid: i32) -> Ending {
+        let endings = self.endings.borrow();
+        endings.get(&pid).copied().unwrap_or(Ending::Running)
+    }
+    fn group_is_empty(&self, _group: i32) -> bool {
+        false
+    }
+    fn process_of(&self, thread: i32) -> i32 {
+        thread
+    }
+    fn name(&self, pid: i32) -> String {
+        format!("process-{pid}")
+    }
+}
+
+/// What a request was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    Handle(u64, Transport),
+    Bytes(Vec<u8>),
+    Written(u32),
+    Error(Errno),
+}
+
+struct World {
+    core: Core,
+    people: People,
+    now: Duration,
+    unique: u64,
+    answers: HashMap<Unique, Answer>,
+}
+
+impl World {
+    fn new(deliver: Deliver, change: impl FnOnce(&mut Settings)) -> World {
+        let mut rules = Rules::new();
+        rules.push(None, deliver).unwrap();
+        let mut settings = Settings {
+            rules,
+            linger: Linger::After(Duration::from_millis(50)),
+            fail_on: FailOn::Signal,
+            window_bytes: 16,
+            patience: Duration::from_millis(300),
+            consume: false,
+            owner: OWNER,
+        };
+        change(&mut settings);
+        let pool = Pool::new(Limits {
+            memory: 1 << 20,
+            max_size: Some(1 << 20),
+            spill_directory: std::env::temp_dir(),
+        });
+        let now = Duration::from_secs(1);
+        World {
+            core: Core::new(settings, pool, FIRST_INO, moment(now)),
+            people: People::default(),
+            now,
+            unique: 0,
+            answers: HashMap::new(),
+        }
+    }
+
+    fn run<R>(&mut self, act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R) -> R {
+        let mut effects = Effects::default();
+        let env = Env {
+            now: moment(self.now),
+            processes: &self.people,
+        };
+        let result = act(&mut self.core, env, &mut effects);
+        for effect in effects.0 {
+            let (unique, answer) = match effect {
+                Effect::Opened {
+                    unique,
+                    handle,
+                    transport,
+                } => (unique, Answer::Handle(handle, transport)),
+                Effect::Data { unique, bytes } => {
+                    let mut copy = Vec::new();
+                    bytes.copy_to(&mut copy).unwrap();
+                    (unique, Answer::Bytes(copy))
+                }
+                Effect::Text { unique, bytes } => (unique, Answer::Bytes(bytes)),
+                Effect::Written { unique, length } => (unique, Answer::Written(length)),
+                Effect::Refused { unique, errno } => (unique, Answer::Error(errno)),
+                _ => continue,
+            };
+            let before = self.answers.insert(unique, answer);
+            assert!(before.is_none(), "a request was answered twice");
+        }
+        result
+    }
+
+    fn caller(&mut self, thread: i32) -> Caller {
+        self.unique += 1;
+        Caller {
+            unique: Unique(self.unique),
+            thread,
+            internal: false,
+        }
+    }
+
+    fn create(&mut self, name: &str, flags: i32) -> (u64, u64) {
+        let (attributes, handle, _) = self
+            .run(|core, env, effects| {
+                let at = (ROOT, OsStr::new(name));
+                core.create(env, at, OWNER, flags, writer(WRITER), effects)
+            })
+            .unwrap();
+        (attributes.ino, handle)
+    }
+
+    fn open(&mut self, ino: u64) -> Unique {
+        let caller = self.caller(READER);
+        self.run(|core, env, effects| {
+            let opening = Opening {
+                flags: libc::O_RDONLY,
+                writer: None,
+                kin: &Kin::default(),
+            };
+            core.open(env, caller, ino, opening, effects);
+        });
+        caller.unique
+    }
+
+    fn reopen_for_writing(&mut self, ino: u64, flags: i32) -> u64 {
+        let caller = self.caller(WRITER);
+        self.run(|core, env, effects| {
+            let opening = Opening {
+                flags,
+                writer: Some(writer(WRITER)),
+                kin: &Kin::default(),
+            };
+            core.open(env, caller, ino, opening, effects);
+        });
+        self.handle(caller.unique)
+    }
+
+    fn handle(&self, unique: Unique) -> u64 {
+        match self.answers.get(&unique) {
+            Some(Answer::Handle(handle, _)) => *handle,
+            other => panic!("not opened: {other:?}"),
+        }
+    }
+
+    fn read(&mut self, handle: u64, offset: u64, length: u32) -> Unique {
+        let caller = self.caller(READER);
+        self.run(|core, env, effects| core.read(env, caller, handle, offset, length, effects));
+        caller.unique
+    }
+
+    fn write(&mut self, ino: u64, offset: u64, data: &[u8]) -> Unique {
+        self.write_by(ino, offset, data, false)
+    }
+
+    fn write_back(&mut self, ino: u64, offset: u64, data: &[u8]) -> Unique {
+        self.write_by(ino, offset, data, true)
+    }
+
+    fn write_by(&mut self, ino: u64, offset: u64, data: &[u8], from_cache: bool) -> Unique {
+        let caller = self.caller(WRITER);
+        self.run(|core, env, effects| {
+            let bytes = Bytes {
+                offset,
+                data,
+                from_cache,
+            };
+            core.write(env, caller, ino, bytes, effects);
+        });
+        caller.unique
+    }
+
+    fn truncate(&mut self, ino: u64, length: u64) {
+        let changes = Changes {
+            size: Some(length),
+            ..Changes::default()
+        };
+        self.run(|core, env, effects| core.change(env, ino, changes, effects))
+            .unwrap();
+    }
+
+    fn release(&mut self, handle: u64) {
+        self.run(|core, env, effects| core.release(env, handle, effects));
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.run(|core, env, effects| core.tick(env, effects));
+    }
+
+    fn answer(&self, unique: Unique) -> Option<&Answer> {
+        self.answers.get(&unique)
+    }
+}
+
+fn moment(now: Duration) -> Moment {
+    Moment {
+        monotonic: now,
+        wall: Timestamp::default(),
+    }
+}
+
+fn writer(pid: i32) -> Writer {
+    Writer {
+        pid,
+        name: "writer".into(),
+        group: Some(pid),
+        ending: Ending::Running,
+    }
+}

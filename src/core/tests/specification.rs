@@ -1,0 +1,289 @@
+//! What readers and writers are promised, one sentence a test.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::super::effects::Transport;
+use super::super::generation::Ending;
+use super::super::namespace::{ROOT, Rename};
+use super::super::rules::Deliver;
+use super::{Answer, LINGER, WRITER, World};
+
+fn bytes(text: &str) -> Answer {
+    Answer::Bytes(text.as_bytes().to_vec())
+}
+
+#[test]
+fn a_reader_that_follows_gets_bytes_as_they_come_and_then_the_end() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    let first = world.read(reader, 0, 3);
+    assert_eq!(world.answer(first), None);
+    world.write(ino, 0, b"one");
+    assert_eq!(world.answer(first), Some(&bytes("one")));
+    let end = world.read(reader, 3, 3);
+    world.release(handle);
+    assert_eq!(world.answer(end), None, "it may be opened again");
+    world.pass(LINGER);
+    assert_eq!(world.answer(end), Some(&bytes("")));
+}
+
+#[test]
+fn a_read_that_can_be_answered_in_part_waits_a_little_for_the_rest() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    let read = world.read(reader, 0, 100);
+    world.write(ino, 0, b"a");
+    assert_eq!(world.answer(read), None);
+    world.write(ino, 1, b"b");
+    world.pass(Duration::from_millis(3));
+    assert_eq!(world.answer(read), Some(&bytes("ab")));
+}
+
+#[test]
+fn a_settled_reader_is_opened_when_the_file_is_done() {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    world.write(ino, 0, b"one");
+    world.release(handle);
+    assert_eq!(world.answer(open), None);
+    world.pass(LINGER);
+    let opened = world.answer(open);
+    assert!(matches!(opened, Some(Answer::Handle(_, Transport::Cached))));
+}
+
+#[test]
+fn auto_holds_the_first_bytes_back_for_a_tenth_of_a_second() {
+    let mut world = World::new(Deliver::Auto, |_| {});
+    let (ino, _) = world.create("f.log", libc::O_WRONLY);
+    world.write(ino, 0, b"draft");
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    let read = world.read(reader, 0, 5);
+    world.pass(Duration::from_millis(60));
+    assert_eq!(world.answer(read), None);
+    world.write(ino, 0, b"final");
+    world.pass(Duration::from_millis(40));
+    assert_eq!(world.answer(read), Some(&bytes("final")));
+}
+
+#[test]
+fn auto_settles_what_is_opened_for_reading_and_writing() {
+    let mut world = World::new(Deliver::Auto, |_| {});
+    let (ino, _) = world.create("f.log", libc::O_RDWR);
+    world.write(ino, 0, b"text\n");
+    let open = world.open(ino);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.answer(open), None);
+}
+
+#[test]
+fn the_end_of_a_killed_writer_is_an_error_and_not_an_end() {
+    for deliver in [Deliver::Follow, Deliver::Settled, Deliver::Stream] {
+        let mut world = World::new(deliver, |_| {});
+        let (ino, handle) = world.create("f", libc::O_WRONLY);
+        let open = world.open(ino);
+        world.write(ino, 0, b"half");
+        world.release(handle);
+        let killed = (WRITER, Ending::Signal(9));
+        world.people.endings.borrow_mut().extend([killed]);
+        world.pass(LINGER);
+        let reader = world.handle(open);
+        let read = world.read(reader, 0, 4);
+        assert_eq!(world.answer(read), Some(&bytes("half")));
+        let end = world.read(reader, 4, 4);
+        assert_eq!(world.answer(end), Some(&Answer::Error(Errno::IO)));
+    }
+}
+
+#[test]
+fn a_stream_writer_waits_for_the_slowest_reader_but_not_for_ever() {
+    let mut world = World::new(Deliver::Stream, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let opens = [world.open(ino), world.open(ino)];
+    let readers = opens.map(|open| world.handle(open));
+    let within = world.write(ino, 0, &[1; 16]);
+    assert_eq!(world.answer(within), Some(&Answer::Written(16)));
+    let beyond = world.write(ino, 16, &[2; 8]);
+    world.read(readers[0], 0, 24);
+    assert_eq!(world.answer(beyond), None, "the other reader has nothing");
+    world.read(readers[1], 0, 8);
+    assert_eq!(world.answer(beyond), Some(&Answer::Written(8)));
+    let again = world.write(ino, 24, &[3; 8]);
+    assert_eq!(world.answer(again), None);
+    world.pass(Duration::from_millis(300));
+    assert_eq!(world.answer(again), Some(&Answer::Written(8)));
+}
+
+#[test]
+fn a_stream_is_a_pipe_for_those_who_come_late_go_early_or_look_back() {
+    let mut world = World::new(Deliver::Stream, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.write(ino, 0, b"0123");
+    world.read(reader, 0, 4);
+    let back = world.write(ino, 0, b"x");
+    assert_eq!(world.answer(back), Some(&Answer::Error(Errno::SPIPE)));
+    let late = world.open(ino);
+    assert_eq!(world.answer(late), Some(&Answer::Error(Errno::STALE)));
+    world.release(reader);
+    let broken = world.write(ino, 4, b"x");
+    assert_eq!(world.answer(broken), Some(&Answer::Error(Errno::PIPE)));
+}
+
+#[test]
+fn an_interrupted_read_is_gone_and_an_interrupted_write_has_happened() {
+    let mut world = World::new(Deliver::Stream, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    let read = world.read(reader, 0, 1);
+    world.run(|core, env, effects| core.cancel(env, read, effects));
+    assert_eq!(world.answer(read), Some(&Answer::Error(Errno::INTR)));
+    let write = world.write(ino, 0, &[0; 20]);
+    assert_eq!(world.answer(write), None);
+    world.run(|core, env, effects| core.cancel(env, write, effects));
+    assert_eq!(world.answer(write), Some(&Answer::Written(20)));
+}
+
+#[test]
+fn a_reader_follows_its_path_to_what_is_renamed_there() {
+    for (content, expected) in [
+        ("first, second", bytes("second")),
+        ("other, second", Answer::Error(Errno::STALE)),
+        ("first", Answer::Error(Errno::STALE)),
+    ] {
+        let mut world = World::new(Deliver::Follow, |_| {});
+        let (ino, handle) = world.create("f", libc::O_WRONLY);
+        world.write(ino, 0, b"first, ");
+        let open = world.open(ino);
+        let reader = world.handle(open);
+        world.read(reader, 0, 7);
+        let rest = world.read(reader, 7, 6);
+        let (other, other_handle) = world.create("temporary", libc::O_WRONLY);
+        world.write(other, 0, content.as_bytes());
+        let from = (ROOT, OsStr::new("temporary"));
+        let to = (ROOT, OsStr::new("f"));
+        world
+            .run(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
+            .unwrap();
+        world.release(other_handle);
+        world.release(handle);
+        world.pass(LINGER);
+        assert_eq!(world.answer(rest), Some(&expected), "{content}");
+    }
+}
+
+#[test]
+fn a_reader_of_a_removed_file_is_told_when_everybody_is_gone() {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let at = (ROOT, OsStr::new("f"));
+    world
+        .run(|core, env, effects| core.unlink(env, at, effects))
+        .unwrap();
+    assert_eq!(world.answer(open), None);
+    world.release(handle);
+    world.pass(LINGER);
+    assert_eq!(world.answer(open), Some(&Answer::Error(Errno::NOENT)));
+}
+
+#[test]
+fn nothing_is_left_when_everything_is_closed_and_forgotten() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    let read = world.read(reader, 0, 10);
+    world.write(ino, 0, b"x");
+    world.release(reader);
+    assert_eq!(world.answer(read), Some(&Answer::Error(Errno::INTR)));
+    world.release(handle);
+    let at = (ROOT, OsStr::new("f"));
+    world
+        .run(|core, env, effects| core.unlink(env, at, effects))
+        .unwrap();
+    world.core.forget(ino, 1);
+    world.pass(Duration::from_secs(60));
+    let core = &world.core;
+    assert!(core.readers.is_empty() && core.handles.is_empty() && core.files.is_empty());
+    assert!(core.waiting.is_empty() && core.alarms.is_empty() && core.followers.is_empty());
+    assert_eq!(core.names.count(), 1);
+    assert_eq!(core.pool.memory_used(), 0);
+}
+
+#[test]
+fn what_the_next_generation_overwrites_is_not_passed_off_to_readers_of_the_last() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    world.write(ino, 0, b"old-old-");
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.read(reader, 0, 4);
+    world.release(handle);
+    world.pass(LINGER);
+    world.reopen_for_writing(ino, libc::O_WRONLY);
+    world.write(ino, 0, b"NEW+NEW+");
+    let rest = world.read(reader, 4, 4);
+    assert_eq!(world.answer(rest), Some(&Answer::Error(Errno::STALE)));
+}
+
+#[test]
+fn truncating_a_done_file_below_what_a_slow_reader_has_is_told() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    world.write(ino, 0, b"01234567");
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.read(reader, 0, 4);
+    world.release(handle);
+    world.pass(LINGER);
+    world.truncate(ino, 2);
+    let rest = world.read(reader, 4, 4);
+    assert_eq!(world.answer(rest), Some(&Answer::Error(Errno::STALE)));
+}
+
+#[test]
+fn once_a_file_is_done_its_readers_do_not_care_what_becomes_of_its_name() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    world.write(ino, 0, b"all of it");
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.read(reader, 0, 3);
+    world.release(handle);
+    world.pass(LINGER);
+    let at = (ROOT, OsStr::new("f"));
+    world
+        .run(|core, env, effects| core.unlink(env, at, effects))
+        .unwrap();
+    let rest = world.read(reader, 3, 6);
+    assert_eq!(world.answer(rest), Some(&bytes(" of it")));
+    let end = world.read(reader, 9, 6);
+    assert_eq!(world.answer(end), Some(&bytes("")));
+}
+
+#[test]
+fn bytes_that_the_cache_could_not_hand_over_fail_the_generation() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.write(ino, 0, b"kept");
+    let lost = world.write_back(ino, 4, &vec![1; 2 << 20]);
+    assert_eq!(world.answer(lost), Some(&Answer::Error(Errno::NOSPC)));
+    world.read(reader, 0, 4);
+    let end = world.read(reader, 4, 4);
+    world.release(handle);
+    world.pass(LINGER);
+    assert_eq!(world.answer(end), Some(&Answer::Error(Errno::IO)));
+}
