@@ -187,6 +187,13 @@ impl Generation {
         matches!(self.phase, Phase::Writing | Phase::Closed { .. })
     }
 
+    /// Whether it is done and nobody who wrote it runs any more. Who cannot be
+    /// seen is not waited for.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        let may_return = |w: &Writer| w.pid != 0 && w.ending == Ending::Running;
+        !self.is_active() && !self.writers.iter().any(may_return)
+    }
+
     /// Chooses the way, if none is chosen yet.
     pub(crate) fn choose(&mut self, way: Way, reason: impl Into<String>, by_auto: bool) {
         if self.way.is_none() {

@@ -275,7 +275,7 @@ impl Core {
         let ending = env.processes.ending(pid);
         let mut concerned = Vec::new();
         for (ino, file) in &mut self.files {
-            if let Some(generation) = file.generation.as_mut().filter(|g| g.is_active())
+            if let Some(generation) = file.generation.as_mut()
                 && generation.writers.iter().any(|w| w.pid == pid)
             {
                 generation.note_ending(pid, ending);
@@ -284,6 +284,7 @@ impl Core {
         }
         for ino in concerned {
             self.evaluate(env, ino, effects);
+            self.progress_all(env, ino, effects);
         }
     }
 

@@ -31,6 +31,8 @@ struct View {
     limit: u64,
     /// Whether that is all there will be.
     end: bool,
+    /// Whether nobody who wrote is left, who might put something in its place.
+    abandoned: bool,
     /// Whether a writer came to a bad end.
     failed: bool,
     /// How it is delivered, once chosen.
@@ -541,7 +543,7 @@ impl Core {
         let view = self.view(env, id, source);
         if absent {
             return match awaits {
-                Awaits::File(_) if view.end => OpenAnswer::Refuse(Errno::NOENT),
+                Awaits::File(_) if view.abandoned => OpenAnswer::Refuse(Errno::NOENT),
                 _ => OpenAnswer::Wait,
             };
         }
@@ -618,7 +620,7 @@ impl Core {
             return wait();
         }
         match reader.awaits {
-            Awaits::File(_) if reader.absent => ReadAnswer::Refuse(Errno::NOENT),
+            Awaits::File(_) if reader.absent && view.abandoned => ReadAnswer::Refuse(Errno::NOENT),
             _ if reader.absent => wait(),
             _ if view.failed => ReadAnswer::Refuse(Errno::IO),
             _ => ReadAnswer::End,
@@ -679,6 +681,7 @@ impl Core {
                 base: 0,
                 limit: 0,
                 end: true,
+                abandoned: true,
                 failed: false,
                 way: None,
             },
@@ -690,6 +693,10 @@ impl Core {
                         base,
                         limit: length,
                         end: true,
+                        abandoned: file
+                            .generation
+                            .as_ref()
+                            .is_none_or(Generation::is_abandoned),
                         failed: file
                             .generation
                             .as_ref()
@@ -719,6 +726,7 @@ impl Core {
                             base,
                             limit,
                             end: false,
+                            abandoned: false,
                             failed: false,
                             way: generation.way,
                         }

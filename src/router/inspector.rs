@@ -29,6 +29,10 @@ impl Router {
             for Inspection { caller, ino, flags } in inspections {
                 let kin = find_kin(caller.thread, ino);
                 router.open_as(caller, ino, flags, &kin);
+                let interrupted = lock(&router.inspected).remove(&caller.unique);
+                if interrupted == Some(true) {
+                    router.interrupted(caller.unique);
+                }
             }
         };
         std::thread::Builder::new()
@@ -41,12 +45,14 @@ impl Router {
         let can_be_seen = caller.thread != 0 && !caller.internal;
         if can_be_seen
             && self.look(|core| core.depends_on_kin(ino))
-            && let Some(inspections) = &*lock(&self.inspections)
+            && let Some(inspections) = lock(&self.inspections).clone()
         {
+            lock(&self.inspected).insert(caller.unique, false);
             let inspection = Inspection { caller, ino, flags };
             if inspections.send(inspection).is_ok() {
                 return;
             }
+            lock(&self.inspected).remove(&caller.unique);
         }
         self.open_as(caller, ino, flags, &Kin::default());
     }

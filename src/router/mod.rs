@@ -62,6 +62,9 @@ pub(crate) struct Router {
     flush_order: Mutex<()>,
     /// OPENs whose answer depends on who asks. Dropped when the mount ends.
     inspections: Mutex<Option<Sender<Inspection>>>,
+    /// Guards which of them are under way, and whether their callers have had a
+    /// signal meanwhile. Never held with another lock.
+    inspected: Mutex<HashMap<Unique, bool>>,
     outlet: Arc<dyn Outlet>,
     start: Instant,
     /// When the reactor will look at the clock, in nanoseconds since `start`.
@@ -107,6 +110,7 @@ impl Router {
             rechecks: Mutex::new(Vec::new()),
             flush_order: Mutex::new(()),
             inspections: Mutex::new(None),
+            inspected: Mutex::new(HashMap::new()),
             outlet,
             start: Instant::now(),
             sleeps_until: AtomicU64::new(NEVER),
@@ -218,6 +222,11 @@ impl Router {
 
     /// The caller of a request that waits has a signal pending.
     pub(crate) fn interrupted(&self, unique: Unique) {
+        if let Some(interrupted) = lock(&self.inspected).get_mut(&unique) {
+            // It does not wait yet; when it does, it will be asked again.
+            *interrupted = true;
+            return;
+        }
         let Some(thread) = self.look(|core| core.waiting_thread(unique)) else {
             return;
         };

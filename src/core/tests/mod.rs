@@ -221,6 +221,11 @@ impl World {
         self.run(|core, env, effects| core.release(env, handle, effects));
     }
 
+    fn end(&mut self, pid: i32, ending: Ending) {
+        self.people.endings.borrow_mut().insert(pid, ending);
+        self.run(|core, env, effects| core.process_ended(env, pid, effects));
+    }
+
     fn pass(&mut self, time: Duration) {
         self.now += time;
         self.run(|core, env, effects| core.tick(env, effects));

@@ -92,8 +92,7 @@ fn the_end_of_a_killed_writer_is_an_error_and_not_an_end() {
         let open = world.open(ino);
         world.write(ino, 0, b"half");
         world.release(handle);
-        let killed = (WRITER, Ending::Signal(9));
-        world.people.endings.borrow_mut().extend([killed]);
+        world.end(WRITER, Ending::Signal(9));
         world.pass(LINGER);
         let reader = world.handle(open);
         let read = world.read(reader, 0, 4);
@@ -194,6 +193,8 @@ fn a_reader_of_a_removed_file_is_told_when_everybody_is_gone() {
     assert_eq!(world.answer(open), None);
     world.release(handle);
     world.pass(LINGER);
+    assert_eq!(world.answer(open), None, "the writer may make it anew");
+    world.end(WRITER, Ending::Status(0));
     assert_eq!(world.answer(open), Some(&Answer::Error(Errno::NOENT)));
 }
 
