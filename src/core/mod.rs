@@ -9,25 +9,35 @@
 //! namespace   the tree of names          generation  one writing of a file
 //! spool       the bytes of a file        rules       what the user ordered
 //! format      what formats patch         reader      one waiting reader
-//!        writing, reading, paths, attributes, control, status:
-//!             the operations, each on the `Core` that holds all of the above
+//!
+//! and the operations, each on the `Core` that holds all of the above:
+//! writing, resizing, ending, backpressure, seeking: what writers do
+//! opening, following, reading, view: what readers get
+//! paths, attributes, control, status
 //! ```
 
 mod attributes;
+mod backpressure;
 pub(crate) mod clock;
 mod control;
 pub(crate) mod effects;
+mod ending;
 pub(crate) mod events;
+mod following;
 mod format;
 mod format_table;
 pub(crate) mod generation;
 pub(crate) mod namespace;
+mod opening;
 mod paths;
 mod reader;
 mod reading;
+mod resizing;
 pub(crate) mod rules;
+mod seeking;
 pub(crate) mod spool;
 mod status;
+mod view;
 mod writing;
 
 #[cfg(test)]

@@ -10,153 +10,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
 
 use rustix::io::Errno;
 
 use super::clock::Timestamp;
+
+mod inode;
+
+use inode::Directory;
+pub(crate) use inode::{Inode, Kind};
 
 /// The number of the root directory, fixed by the FUSE protocol.
 pub(crate) const ROOT: u64 = 1;
 
 /// The longest file name, as on other Linux file systems (`NAME_MAX`).
 pub(crate) const NAME_MAX: usize = 255;
-
-/// What an inode is.
-#[derive(Debug)]
-pub(crate) enum Kind {
-    /// A regular file; its content is kept elsewhere.
-    File,
-    /// A directory.
-    Directory(Directory),
-    /// A symbolic link and where it points.
-    Symlink(PathBuf),
-    /// A FIFO, socket or device: the kernel serves it, only the type is kept
-    /// (the `S_IFMT` bits).
-    Special(u32),
-}
-
-/// The entries of a directory.
-#[derive(Debug)]
-pub(crate) struct Directory {
-    parent: u64,
-    entries: HashMap<OsString, Entry>,
-    /// Cookie to name. A cookie is given once and never again, so that a
-    /// listing under way neither repeats nor misses the names that stay while
-    /// others come and go.
-    order: BTreeMap<u64, OsString>,
-    next_cookie: u64,
-    subdirectories: u32,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    ino: u64,
-    cookie: u64,
-}
-
-/// The first cookie of a real entry; `.` and `..` have 1 and 2.
-const FIRST_COOKIE: u64 = 3;
-
-impl Directory {
-    fn new(parent: u64) -> Self {
-        Directory {
-            parent,
-            entries: HashMap::new(),
-            order: BTreeMap::new(),
-            next_cookie: FIRST_COOKIE,
-            subdirectories: 0,
-        }
-    }
-
-    fn insert(&mut self, name: &OsStr, ino: u64) {
-        let cookie = self.next_cookie;
-        self.next_cookie += 1;
-        self.order.insert(cookie, name.to_owned());
-        self.entries.insert(name.to_owned(), Entry { ino, cookie });
-    }
-
-    fn remove(&mut self, name: &OsStr) {
-        if let Some(entry) = self.entries.remove(name) {
-            self.order.remove(&entry.cookie);
-        }
-    }
-}
-
-/// One inode.
-#[derive(Debug)]
-pub(crate) struct Inode {
-    /// What it is.
-    pub(crate) kind: Kind,
-    /// Permission bits with set-id and sticky bits (07777).
-    pub(crate) mode: u32,
-    /// Owner.
-    pub(crate) uid: u32,
-    /// Group.
-    pub(crate) gid: u32,
-    /// Device number of a device.
-    pub(crate) rdev: u32,
-    /// Last access, as far as anyone set it: reads do not touch it.
-    pub(crate) atime: Timestamp,
-    /// Last change of content.
-    pub(crate) mtime: Timestamp,
-    /// Last change of anything.
-    pub(crate) ctime: Timestamp,
-    /// Extended attributes.
-    pub(crate) xattrs: BTreeMap<OsString, Vec<u8>>,
-    /// The names of a file or link, the one used last at the end.
-    names: Vec<(u64, OsString)>,
-    /// A directory that was removed, or a file without names.
-    removed: bool,
-    lookups: u64,
-    pins: u32,
-}
-
-impl Inode {
-    /// The `S_IFMT` bits and the permission bits.
-    pub(crate) fn st_mode(&self) -> u32 {
-        let kind = match &self.kind {
-            Kind::File => libc::S_IFREG,
-            Kind::Directory(_) => libc::S_IFDIR,
-            Kind::Symlink(_) => libc::S_IFLNK,
-            Kind::Special(kind) => *kind,
-        };
-        kind | self.mode
-    }
-
-    /// How many names it has, as `stat` counts them.
-    pub(crate) fn nlink(&self) -> u32 {
-        match &self.kind {
-            Kind::Directory(_) if self.removed => 0,
-            Kind::Directory(directory) => 2 + directory.subdirectories,
-            _ => self.names.len() as u32,
-        }
-    }
-
-    /// Whether it is a regular file.
-    pub(crate) fn is_file(&self) -> bool {
-        matches!(self.kind, Kind::File)
-    }
-
-    /// Takes the set-id bits and the capabilities of a file away; says whether
-    /// it had any. Set-group-id without group execution means something else.
-    pub(crate) fn drop_privileges(&mut self) -> bool {
-        let mut bits = libc::S_ISUID;
-        if self.mode & libc::S_IXGRP != 0 {
-            bits |= libc::S_ISGID;
-        }
-        let had = self.mode & bits != 0;
-        self.mode &= !bits;
-        self.xattrs
-            .remove(OsStr::new("security.capability"))
-            .is_some()
-            || had
-    }
-
-    fn is_directory(&self) -> bool {
-        matches!(self.kind, Kind::Directory(_))
-    }
-}
 
 /// Who makes something, and with which permissions.
 #[derive(Clone, Copy, Debug)]
@@ -641,94 +509,4 @@ impl Namespace {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OWNER: Creator = Creator {
-        uid: 0,
-        gid: 0,
-        mode: 0o755,
-    };
-    const NOW: Timestamp = Timestamp {
-        seconds: 1,
-        nanoseconds: 0,
-    };
-
-    fn name(text: &str) -> &OsStr {
-        OsStr::new(text)
-    }
-
-    fn file(tree: &mut Namespace, parent: u64, text: &str) -> u64 {
-        tree.make(parent, name(text), Kind::File, OWNER, 0, NOW)
-            .unwrap()
-    }
-
-    #[test]
-    fn a_listing_under_way_survives_names_that_come_and_go() {
-        let mut tree = Namespace::new(OWNER, 2, NOW);
-        for text in ["a", "b", "c", "d"] {
-            file(&mut tree, ROOT, text);
-        }
-        let seen: Vec<_> = tree.list(ROOT, 0).unwrap().take(4).map(|e| e.1).collect();
-        let last = *seen.last().unwrap();
-        tree.unlink(ROOT, name("a"), NOW).unwrap();
-        file(&mut tree, ROOT, "a");
-        let rest: Vec<_> = tree.list(ROOT, last).unwrap().map(|e| e.2).collect();
-        assert_eq!(rest, ["c", "d", "a"]);
-    }
-
-    #[test]
-    fn exchange_moves_link_counts_with_the_directories() {
-        let mut tree = Namespace::new(OWNER, 2, NOW);
-        let one = tree.make_directory(ROOT, name("one"), OWNER, NOW).unwrap();
-        let inner = tree.make_directory(one, name("inner"), OWNER, NOW).unwrap();
-        let plain = file(&mut tree, ROOT, "plain");
-        tree.rename(
-            (one, name("inner")),
-            (ROOT, name("plain")),
-            Rename::Exchange,
-            NOW,
-        )
-        .unwrap();
-        assert_eq!(tree.get(ROOT).unwrap().nlink(), 4);
-        assert_eq!(tree.get(one).unwrap().nlink(), 2);
-        assert_eq!(tree.parent(inner).unwrap(), ROOT);
-        assert_eq!(tree.path(plain).unwrap(), ["one", "inner"]);
-    }
-
-    #[test]
-    fn an_inode_without_names_lives_until_it_is_forgotten() {
-        let mut tree = Namespace::new(OWNER, 2, NOW);
-        let ino = file(&mut tree, ROOT, "f");
-        tree.looked_up(ino);
-        tree.unlink(ROOT, name("f"), NOW).unwrap();
-        tree.reap(ino);
-        assert_eq!(tree.count(), 2);
-        tree.forget(ino, 1);
-        tree.reap(ino);
-        assert_eq!(tree.count(), 1);
-    }
-
-    #[test]
-    fn nothing_can_be_made_in_a_removed_directory() {
-        let mut tree = Namespace::new(OWNER, 2, NOW);
-        let gone = tree.make_directory(ROOT, name("d"), OWNER, NOW).unwrap();
-        tree.looked_up(gone);
-        tree.remove_directory(ROOT, name("d"), NOW).unwrap();
-        let made = tree.make(gone, name("f"), Kind::File, OWNER, 0, NOW);
-        assert_eq!(made.unwrap_err(), Errno::NOENT);
-    }
-
-    #[test]
-    fn relative_links_are_followed_and_loops_end() {
-        let mut tree = Namespace::new(OWNER, 2, NOW);
-        let ino = file(&mut tree, ROOT, "f");
-        let link = |to: &str| Kind::Symlink(PathBuf::from(to));
-        tree.make(ROOT, name("l"), link("./f"), OWNER, 0, NOW)
-            .unwrap();
-        tree.make(ROOT, name("loop"), link("loop"), OWNER, 0, NOW)
-            .unwrap();
-        assert_eq!(tree.resolve(&["l".into()]), Some(ino));
-        assert_eq!(tree.resolve(&["loop".into()]), None);
-    }
-}
+mod tests;

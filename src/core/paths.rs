@@ -212,7 +212,7 @@ impl Core {
     }
 
     /// What stands at this name, in whatever directory, may be another now.
-    pub(super) fn name_changed(&mut self, env: Env<'_>, name: &OsStr, effects: &mut Effects) {
+    fn name_changed(&mut self, env: Env<'_>, name: &OsStr, effects: &mut Effects) {
         if let Some(ids) = self.followers.get(name) {
             for id in ids.clone() {
                 self.find_again(env, id, effects);

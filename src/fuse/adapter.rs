@@ -10,33 +10,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType,
-    Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner,
-    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags,
+    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
 };
 
+use super::convert::{
+    REMEMBERED, answer_empty, answer_entry, answer_xattr, change, creator, file_attr, file_type,
+};
 use super::device::{MAX_WRITE_BYTES, open_flags};
 use crate::core::effects::Effects;
-use crate::core::namespace::{Creator, NAME_MAX, Rename};
-use crate::core::{Attributes, Change, Changes, Core, Env};
+use crate::core::namespace::{NAME_MAX, Rename};
+use crate::core::{Changes, Core, Env};
 use crate::router::Router;
-
-/// How long the kernel remembers names and attributes. It tells us of every
-/// change it makes, and we tell it of every change of our own, so this is as
-/// good as for ever; with write-back a short time would cost a question at every
-/// write.
-const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// How many requests the kernel may have under way in the background: pages
 /// being written back, above all.
 const MAX_BACKGROUND: u16 = 64;
-
-/// What `st_blksize` says of a file: the largest request. `cp`, `cat` and Python
-/// take it as the size of their writes.
-const FILE_BLOCK_BYTES: u32 = MAX_WRITE_BYTES;
-/// And of everything else.
-const OTHER_BLOCK_BYTES: u32 = 4096;
 
 /// The unit in which `statfs` counts.
 const STATFS_BLOCK_BYTES: u32 = 4096;
@@ -63,82 +54,6 @@ impl Adapter {
 
     fn is_flusher(&self, request: &Request) -> bool {
         request.pid() as i32 == self.flusher_pid
-    }
-}
-
-fn creator(request: &Request, mode: u32) -> Creator {
-    Creator {
-        uid: request.uid(),
-        gid: request.gid(),
-        mode: mode & 0o7777,
-    }
-}
-
-fn file_type(mode: u32) -> FileType {
-    match mode & libc::S_IFMT {
-        libc::S_IFDIR => FileType::Directory,
-        libc::S_IFLNK => FileType::Symlink,
-        libc::S_IFIFO => FileType::NamedPipe,
-        libc::S_IFSOCK => FileType::Socket,
-        libc::S_IFCHR => FileType::CharDevice,
-        libc::S_IFBLK => FileType::BlockDevice,
-        _ => FileType::RegularFile,
-    }
-}
-
-fn file_attr(attributes: &Attributes) -> FileAttr {
-    let kind = file_type(attributes.mode);
-    FileAttr {
-        ino: INodeNo(attributes.ino),
-        size: attributes.size,
-        blocks: attributes.blocks,
-        atime: attributes.atime.into(),
-        mtime: attributes.mtime.into(),
-        ctime: attributes.ctime.into(),
-        crtime: SystemTime::UNIX_EPOCH,
-        kind,
-        perm: (attributes.mode & 0o7777) as u16,
-        nlink: attributes.nlink,
-        uid: attributes.uid,
-        gid: attributes.gid,
-        rdev: attributes.rdev,
-        blksize: if kind == FileType::RegularFile {
-            FILE_BLOCK_BYTES
-        } else {
-            OTHER_BLOCK_BYTES
-        },
-        flags: 0,
-    }
-}
-
-fn answer_entry(result: Result<Attributes, Errno>, reply: ReplyEntry) {
-    match result {
-        // Numbers are never used again, so one generation is enough.
-        Ok(attributes) => reply.entry(&REMEMBERED, &file_attr(&attributes), Generation(0)),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn answer_empty(result: Result<(), Errno>, reply: ReplyEmpty) {
-    match result {
-        Ok(()) => reply.ok(),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn answer_xattr(result: Result<Vec<u8>, Errno>, size: u32, reply: ReplyXattr) {
-    match result {
-        Ok(value) if size == 0 => reply.size(value.len() as u32),
-        Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
-        Ok(value) => reply.data(&value),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn change(time: TimeOrNow) -> Change {
-    match time {
-        TimeOrNow::SpecificTime(time) => Change::To(time.into()),
-        TimeOrNow::Now => Change::Now,
     }
 }
 

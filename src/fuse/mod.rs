@@ -6,6 +6,7 @@
 mod abi;
 mod adapter;
 mod attach;
+mod convert;
 mod device;
 mod flusher;
 mod helper_process;

@@ -1,0 +1,113 @@
+//! Closing a file, and how a generation comes to its end.
+
+use super::effects::Effects;
+use super::events::Event;
+use super::generation::{Ending, Phase, Writer};
+use super::{Alarm, Core, Env, Handle};
+
+impl Core {
+    /// A handle is closed for good.
+    pub(crate) fn release(&mut self, env: Env<'_>, handle: u64, effects: &mut Effects) {
+        match self.handles.remove(&handle) {
+            Some(Handle::Writer { ino, cached }) => {
+                if let Some(file) = self.files.get_mut(&ino) {
+                    file.cached_writers -= u32::from(cached);
+                    if let Some(generation) = file.generation.as_mut() {
+                        generation.closed(env.now.monotonic);
+                        if generation.handles == 0 {
+                            self.publish(env, ino, effects, || Event::Closed);
+                        }
+                    }
+                }
+                self.update_flushing(ino, effects);
+                self.evaluate(env, ino, effects);
+                self.unpin(ino);
+            }
+            Some(Handle::Plain { ino }) => self.unpin(ino),
+            Some(Handle::Reader(id)) => self.drop_reader(env, id, effects),
+            Some(Handle::Events(id)) => self.events.unsubscribe(id),
+            Some(Handle::Text(_)) | None => {}
+        }
+    }
+
+    /// Sees whether a closed generation is done, and whether writes that wait
+    /// may go on.
+    pub(super) fn evaluate(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+        let now = env.now.monotonic;
+        let (linger, fail_on) = (self.settings.linger, self.settings.fail_on);
+        let Some(file) = self.files.get_mut(&ino) else {
+            return;
+        };
+        if let Some(generation) = file.generation.as_mut().filter(|g| g.is_active()) {
+            let again = generation.settle(linger, fail_on, now, env.processes);
+            let over = !generation.is_active();
+            if let Some(at) = again {
+                self.wake_at(at, Alarm::File(ino));
+            }
+            if over {
+                self.generation_over(env, ino, effects);
+            }
+        }
+        self.release_writes(env, ino, effects);
+        self.answer_seeks(ino, false, effects);
+    }
+
+    fn generation_over(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+        let Some(file) = self.files.get(&ino) else {
+            return;
+        };
+        let Some(generation) = file.generation.as_ref() else {
+            return;
+        };
+        let bytes = file.spool.len();
+        if generation.phase == Phase::Failed {
+            let culprit = generation
+                .writers
+                .iter()
+                .find(|w| {
+                    !matches!(
+                        w.ending,
+                        Ending::Status(0) | Ending::Running | Ending::Unknown
+                    )
+                })
+                .cloned();
+            if let Some(Writer {
+                pid, name, ending, ..
+            }) = culprit
+            {
+                let (signal, status) = match ending {
+                    Ending::Signal(signal) => (Some(signal), None),
+                    Ending::Status(status) => (None, Some(status)),
+                    Ending::Running | Ending::Unknown => (None, None),
+                };
+                self.publish(env, ino, effects, || Event::Failed {
+                    pid,
+                    name: &name,
+                    signal,
+                    status,
+                });
+            }
+        } else {
+            self.publish(env, ino, effects, || Event::Done { bytes });
+        }
+        self.update_flushing(ino, effects);
+        self.latch_readers(ino);
+        self.progress_all(env, ino, effects);
+    }
+
+    /// What stands at the path when the generation is done is what its readers
+    /// get: whatever happens to the name afterwards is no concern of theirs.
+    fn latch_readers(&mut self, ino: u64) {
+        let Some(file) = self.files.get(&ino) else {
+            return;
+        };
+        for id in file.readers.clone() {
+            if let Some(reader) = self.readers.get(&id)
+                && reader.open.is_none()
+                && !reader.absent
+            {
+                self.stop_following(id);
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Readers and the files they read: how the two are brought together and parted.
+
+use rustix::io::Errno;
+
+use super::effects::{Effect, Effects};
+use super::generation::Way;
+use super::reader::{Reader, ReaderId};
+use super::{Core, Env, Waiting};
+
+impl Core {
+    /// A reader comes into being: its OPEN is answered or waits from here on.
+    pub(super) fn attach_reader(
+        &mut self,
+        env: Env<'_>,
+        reader: Reader,
+        source: Option<u64>,
+        effects: &mut Effects,
+    ) {
+        let id = ReaderId(self.next_reader);
+        self.next_reader += 1;
+        if let Some(unique) = reader.open {
+            self.waiting
+                .insert(unique, (Waiting::Open(id), reader.thread));
+        }
+        let path = reader.path.clone();
+        self.readers.insert(id, reader);
+        self.follow(id, path);
+        self.set_source(id, source, effects);
+        self.progress(env, id, effects);
+    }
+
+    /// A reader reads another inode from now on.
+    pub(super) fn set_source(&mut self, id: ReaderId, source: Option<u64>, effects: &mut Effects) {
+        let Some(reader) = self.readers.get_mut(&id) else {
+            return;
+        };
+        let before = std::mem::replace(&mut reader.source, source);
+        if before == source {
+            return;
+        }
+        if let Some(ino) = source {
+            self.names.pin(ino);
+            if let Some(file) = self.files.get_mut(&ino) {
+                file.readers.push(id);
+                if let Some(generation) = file.generation.as_mut() {
+                    generation.had_reader = true;
+                }
+            }
+            self.update_flushing(ino, effects);
+        }
+        if let Some(ino) = before {
+            if let Some(file) = self.files.get_mut(&ino) {
+                file.readers.retain(|other| *other != id);
+            }
+            self.update_flushing(ino, effects);
+            self.unpin(ino);
+        }
+    }
+
+    /// A reader is gone.
+    pub(super) fn drop_reader(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
+        let Some(source) = self.readers.get(&id).map(|reader| reader.source) else {
+            return;
+        };
+        if let Some(ino) = source {
+            self.names.pin(ino);
+        }
+        self.set_source(id, None, effects);
+        self.stop_following(id);
+        let Some(reader) = self.readers.remove(&id) else {
+            return;
+        };
+        for read in &reader.reads {
+            self.waiting.remove(&read.unique);
+            effects.refuse(read.unique, Errno::INTR);
+        }
+        if let Some(unique) = reader.open {
+            self.waiting.remove(&unique);
+        }
+        if let Some(ino) = source {
+            self.release_writes(env, ino, effects);
+            self.unpin(ino);
+        }
+    }
+
+    /// A reader follows this path from now on.
+    pub(super) fn follow(&mut self, id: ReaderId, path: Option<Vec<std::ffi::OsString>>) {
+        self.stop_following(id);
+        if let Some(name) = path.as_ref().and_then(|path| path.last()) {
+            self.followers.entry(name.clone()).or_default().push(id);
+        }
+        if let Some(reader) = self.readers.get_mut(&id) {
+            reader.path = path;
+        }
+    }
+
+    /// A reader stays with what it has, whatever becomes of its path.
+    pub(super) fn stop_following(&mut self, id: ReaderId) {
+        let path = self.readers.get_mut(&id).and_then(|r| r.path.take());
+        if let Some(name) = path.as_ref().and_then(|path| path.last())
+            && let Some(ids) = self.followers.get_mut(name)
+        {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.followers.remove(name);
+            }
+        }
+    }
+
+    /// Keeps the flusher at work where somebody waits for what the kernel may
+    /// still hold.
+    pub(super) fn update_flushing(&mut self, ino: u64, effects: &mut Effects) {
+        let Some(file) = self.files.get(&ino) else {
+            return;
+        };
+        let way = file
+            .generation
+            .as_ref()
+            .and_then(|generation| generation.way);
+        let wanted = file.cached_writers > 0
+            && file.is_active()
+            && way != Some(Way::Settled)
+            && file
+                .readers
+                .iter()
+                .filter_map(|id| self.readers.get(id))
+                .any(|reader| !reader.finished);
+        if wanted != file.flushing {
+            effects.push(Effect::Flush { ino, on: wanted });
+            if let Some(file) = self.files.get_mut(&ino) {
+                file.flushing = wanted;
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! One node of the tree: what it is, who owns it, which names it has.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use super::super::clock::Timestamp;
+
+/// What an inode is.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// A regular file; its content is kept elsewhere.
+    File,
+    /// A directory.
+    Directory(Directory),
+    /// A symbolic link and where it points.
+    Symlink(PathBuf),
+    /// A FIFO, socket or device: the kernel serves it, only the type is kept
+    /// (the `S_IFMT` bits).
+    Special(u32),
+}
+
+/// The entries of a directory.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(super) parent: u64,
+    pub(super) entries: HashMap<OsString, Entry>,
+    /// Cookie to name. A cookie is given once and never again, so that a
+    /// listing under way neither repeats nor misses the names that stay while
+    /// others come and go.
+    pub(super) order: BTreeMap<u64, OsString>,
+    pub(super) next_cookie: u64,
+    pub(super) subdirectories: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) ino: u64,
+    pub(super) cookie: u64,
+}
+
+/// The first cookie of a real entry; `.` and `..` have 1 and 2.
+const FIRST_COOKIE: u64 = 3;
+
+impl Directory {
+    pub(super) fn new(parent: u64) -> Self {
+        Directory {
+            parent,
+            entries: HashMap::new(),
+            order: BTreeMap::new(),
+            next_cookie: FIRST_COOKIE,
+            subdirectories: 0,
+        }
+    }
+
+    pub(super) fn insert(&mut self, name: &OsStr, ino: u64) {
+        let cookie = self.next_cookie;
+        self.next_cookie += 1;
+        self.order.insert(cookie, name.to_owned());
+        self.entries.insert(name.to_owned(), Entry { ino, cookie });
+    }
+
+    pub(super) fn remove(&mut self, name: &OsStr) {
+        if let Some(entry) = self.entries.remove(name) {
+            self.order.remove(&entry.cookie);
+        }
+    }
+}
+
+/// One inode.
+#[derive(Debug)]
+pub(crate) struct Inode {
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// Permission bits with set-id and sticky bits (07777).
+    pub(crate) mode: u32,
+    /// Owner.
+    pub(crate) uid: u32,
+    /// Group.
+    pub(crate) gid: u32,
+    /// Device number of a device.
+    pub(crate) rdev: u32,
+    /// Last access, as far as anyone set it: reads do not touch it.
+    pub(crate) atime: Timestamp,
+    /// Last change of content.
+    pub(crate) mtime: Timestamp,
+    /// Last change of anything.
+    pub(crate) ctime: Timestamp,
+    /// Extended attributes.
+    pub(crate) xattrs: BTreeMap<OsString, Vec<u8>>,
+    /// The names of a file or link, the one used last at the end.
+    pub(super) names: Vec<(u64, OsString)>,
+    /// A directory that was removed, or a file without names.
+    pub(super) removed: bool,
+    pub(super) lookups: u64,
+    pub(super) pins: u32,
+}
+
+impl Inode {
+    /// The `S_IFMT` bits and the permission bits.
+    pub(crate) fn st_mode(&self) -> u32 {
+        let kind = match &self.kind {
+            Kind::File => libc::S_IFREG,
+            Kind::Directory(_) => libc::S_IFDIR,
+            Kind::Symlink(_) => libc::S_IFLNK,
+            Kind::Special(kind) => *kind,
+        };
+        kind | self.mode
+    }
+
+    /// How many names it has, as `stat` counts them.
+    pub(crate) fn nlink(&self) -> u32 {
+        match &self.kind {
+            Kind::Directory(_) if self.removed => 0,
+            Kind::Directory(directory) => 2 + directory.subdirectories,
+            _ => self.names.len() as u32,
+        }
+    }
+
+    /// Whether it is a regular file.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::File)
+    }
+
+    /// Takes the set-id bits and the capabilities of a file away; says whether
+    /// it had any. Set-group-id without group execution means something else.
+    pub(crate) fn drop_privileges(&mut self) -> bool {
+        let mut bits = libc::S_ISUID;
+        if self.mode & libc::S_IXGRP != 0 {
+            bits |= libc::S_ISGID;
+        }
+        let had = self.mode & bits != 0;
+        self.mode &= !bits;
+        self.xattrs
+            .remove(OsStr::new("security.capability"))
+            .is_some()
+            || had
+    }
+
+    pub(super) fn is_directory(&self) -> bool {
+        matches!(self.kind, Kind::Directory(_))
+    }
+}

@@ -1,0 +1,93 @@
+//! The tree of names by itself.
+
+use std::path::PathBuf;
+
+use super::*;
+
+const OWNER: Creator = Creator {
+    uid: 0,
+    gid: 0,
+    mode: 0o755,
+};
+const NOW: Timestamp = Timestamp {
+    seconds: 1,
+    nanoseconds: 0,
+};
+
+fn name(text: &str) -> &OsStr {
+    OsStr::new(text)
+}
+
+fn file(tree: &mut Namespace, parent: u64, text: &str) -> u64 {
+    tree.make(parent, name(text), Kind::File, OWNER, 0, NOW)
+        .unwrap()
+}
+
+#[test]
+fn a_listing_under_way_survives_names_that_come_and_go() {
+    let mut tree = Namespace::new(OWNER, 2, NOW);
+    for text in ["a", "b", "c", "d"] {
+        file(&mut tree, ROOT, text);
+    }
+    let seen: Vec<_> = tree.list(ROOT, 0).unwrap().take(4).map(|e| e.1).collect();
+    let last = *seen.last().unwrap();
+    tree.unlink(ROOT, name("a"), NOW).unwrap();
+    file(&mut tree, ROOT, "a");
+    let rest: Vec<_> = tree.list(ROOT, last).unwrap().map(|e| e.2).collect();
+    assert_eq!(rest, ["c", "d", "a"]);
+}
+
+#[test]
+fn exchange_moves_link_counts_with_the_directories() {
+    let mut tree = Namespace::new(OWNER, 2, NOW);
+    let one = tree.make_directory(ROOT, name("one"), OWNER, NOW).unwrap();
+    let inner = tree.make_directory(one, name("inner"), OWNER, NOW).unwrap();
+    let plain = file(&mut tree, ROOT, "plain");
+    tree.rename(
+        (one, name("inner")),
+        (ROOT, name("plain")),
+        Rename::Exchange,
+        NOW,
+    )
+    .unwrap();
+    assert_eq!(tree.get(ROOT).unwrap().nlink(), 4);
+    assert_eq!(tree.get(one).unwrap().nlink(), 2);
+    assert_eq!(tree.parent(inner).unwrap(), ROOT);
+    assert_eq!(tree.path(plain).unwrap(), ["one", "inner"]);
+}
+
+#[test]
+fn an_inode_without_names_lives_until_it_is_forgotten() {
+    let mut tree = Namespace::new(OWNER, 2, NOW);
+    let ino = file(&mut tree, ROOT, "f");
+    tree.looked_up(ino);
+    tree.unlink(ROOT, name("f"), NOW).unwrap();
+    tree.reap(ino);
+    assert_eq!(tree.count(), 2);
+    tree.forget(ino, 1);
+    tree.reap(ino);
+    assert_eq!(tree.count(), 1);
+}
+
+#[test]
+fn nothing_can_be_made_in_a_removed_directory() {
+    let mut tree = Namespace::new(OWNER, 2, NOW);
+    let gone = tree.make_directory(ROOT, name("d"), OWNER, NOW).unwrap();
+    tree.looked_up(gone);
+    tree.remove_directory(ROOT, name("d"), NOW).unwrap();
+    let made = tree.make(gone, name("f"), Kind::File, OWNER, 0, NOW);
+    assert_eq!(made.unwrap_err(), Errno::NOENT);
+}
+
+#[test]
+fn relative_links_are_followed_and_loops_end() {
+    let mut tree = Namespace::new(OWNER, 2, NOW);
+    let ino = file(&mut tree, ROOT, "f");
+    let link = |to: &str| Kind::Symlink(PathBuf::from(to));
+    tree.make(ROOT, name("l"), link("./f"), OWNER, 0, NOW)
+        .unwrap();
+    tree.make(ROOT, name("loop"), link("loop"), OWNER, 0, NOW)
+        .unwrap();
+    assert_eq!(tree.resolve(&["l".into()]), Some(ino));
+    assert_eq!(tree.resolve(&["loop".into()]), None);
+}

@@ -1,0 +1,226 @@
+//! Opening for reading: who waits, for what, and how the wait ends.
+
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::effects::{Caller, Effect, Effects, Kin, Transport};
+use super::generation::{Ending, Way};
+use super::reader::{Awaits, Reader, ReaderId};
+use super::{Core, Env, Handle, SentBack};
+
+/// For how long a thread that was sent back is expected to come again.
+const SENT_BACK_MEMORY: Duration = Duration::from_secs(5);
+
+/// What becomes of an OPEN.
+enum OpenAnswer {
+    Wait,
+    /// An ordinary open file: there is nothing to wait for.
+    Ordinary,
+    /// A handle whose reads wait.
+    Waiting,
+    Refuse(Errno),
+}
+
+impl Core {
+    /// An inode is opened for reading only.
+    pub(super) fn open_for_reading(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        ino: u64,
+        flags: i32,
+        kin: &Kin,
+        effects: &mut Effects,
+    ) {
+        let Some(file) = self.files.get(&ino) else {
+            return effects.refuse(caller.unique, Errno::NOENT);
+        };
+        let dropped = file.spool.base() > 0;
+        let stream = file.generation.as_ref().and_then(|g| g.way) == Some(Way::Stream);
+        // To be removed when it was read, a file must be read through us.
+        let consumes = self.settings.consume && file.generation.is_some();
+        let waits =
+            (file.is_active() || consumes) && !caller.internal && !self.never_waits(ino, kin);
+        if !waits {
+            // If it was sent back, it has arrived.
+            self.sent_back.remove(&caller.thread);
+            if dropped && !caller.internal {
+                return effects.refuse(caller.unique, Errno::STALE);
+            }
+            let transport = if stream && !caller.internal {
+                Transport::Direct
+            } else {
+                Transport::Cached
+            };
+            return self.opened_plain(caller, ino, transport, effects);
+        }
+        let path = self.names.path(ino);
+        let reader = self.new_reader(env, caller, flags, Awaits::File(ino), path);
+        self.attach_reader(env, reader, Some(ino), effects);
+    }
+
+    fn opened_plain(
+        &mut self,
+        caller: Caller,
+        ino: u64,
+        transport: Transport,
+        effects: &mut Effects,
+    ) {
+        self.names.pin(ino);
+        let handle = self.add_handle(Handle::Plain { ino });
+        effects.push(Effect::Opened {
+            unique: caller.unique,
+            handle,
+            transport,
+        });
+    }
+
+    /// Whether the caller, or a process above it, writes this file: such a one
+    /// would wait for itself.
+    fn never_waits(&self, ino: u64, kin: &Kin) -> bool {
+        let Some(generation) = self.files.get(&ino).and_then(|f| f.generation.as_ref()) else {
+            return false;
+        };
+        let writes = |pid: &i32| {
+            generation
+                .writers
+                .iter()
+                .any(|w| w.pid == *pid && w.ending == Ending::Running)
+        };
+        kin.holds || kin.lineage.iter().any(writes)
+    }
+
+    pub(super) fn new_reader(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        flags: i32,
+        awaits: Awaits,
+        path: Option<Vec<std::ffi::OsString>>,
+    ) -> Reader {
+        let pid = env.processes.process_of(caller.thread);
+        if caller.thread == 0 {
+            log::warn!(
+                "a reader in another pid namespace waits: its wait cannot be interrupted by signals"
+            );
+        }
+        Reader {
+            awaits,
+            pid,
+            name: env.processes.name(pid),
+            thread: caller.thread,
+            path,
+            source: None,
+            absent: false,
+            nonblocking: flags & libc::O_NONBLOCK != 0,
+            open: Some(caller.unique),
+            reads: Vec::new(),
+            position: 0,
+            prior: None,
+            rewritten: None,
+            finished: false,
+            poll: None,
+        }
+    }
+
+    /// Answers a reader's OPEN if it can be; says whether the reader is open.
+    pub(super) fn progress_open(
+        &mut self,
+        env: Env<'_>,
+        id: ReaderId,
+        effects: &mut Effects,
+    ) -> bool {
+        let answer = self.answer_open(env, id);
+        let Some(reader) = self.readers.get_mut(&id) else {
+            return false;
+        };
+        let (Some(unique), thread) = (reader.open, reader.thread) else {
+            return true;
+        };
+        match answer {
+            OpenAnswer::Wait => return false,
+            OpenAnswer::Waiting => {
+                reader.open = None;
+                let handle = self.add_handle(Handle::Reader(id));
+                effects.push(Effect::Opened {
+                    unique,
+                    handle,
+                    transport: Transport::Direct,
+                });
+                self.waiting.remove(&unique);
+                return true;
+            }
+            OpenAnswer::Ordinary => {
+                let Some(ino) = reader.source else {
+                    return false;
+                };
+                if let Some(generation) = self.generation_mut(ino) {
+                    generation.told_done = true;
+                }
+                let caller = Caller {
+                    unique,
+                    thread,
+                    internal: false,
+                };
+                self.opened_plain(caller, ino, Transport::Cached, effects);
+            }
+            OpenAnswer::Refuse(errno) => {
+                if let (Errno::STALE, Some(ino)) = (errno, reader.source) {
+                    let at = env.now.monotonic;
+                    self.sent_back
+                        .retain(|_, sent| at.saturating_sub(sent.at) < SENT_BACK_MEMORY);
+                    self.sent_back.insert(thread, SentBack { at, ino });
+                }
+                effects.refuse(unique, errno);
+            }
+        }
+        self.drop_reader(env, id, effects);
+        false
+    }
+
+    fn answer_open(&mut self, env: Env<'_>, id: ReaderId) -> OpenAnswer {
+        let Some(reader) = self.readers.get(&id) else {
+            return OpenAnswer::Wait;
+        };
+        let (awaits, absent) = (reader.awaits, reader.absent);
+        if reader.nonblocking {
+            return OpenAnswer::Waiting;
+        }
+        let thread = reader.thread;
+        let Some(source) = reader.source else {
+            return OpenAnswer::Wait;
+        };
+        let view = self.view(env, id, source);
+        if absent {
+            return match awaits {
+                Awaits::File(_) if view.abandoned => OpenAnswer::Refuse(Errno::NOENT),
+                _ => OpenAnswer::Wait,
+            };
+        }
+        if view.base > 0 {
+            return OpenAnswer::Refuse(Errno::STALE);
+        }
+        if !view.end {
+            return match view.way {
+                None | Some(Way::Settled) => OpenAnswer::Wait,
+                Some(Way::Follow | Way::Stream) => OpenAnswer::Waiting,
+            };
+        }
+        if view.failed || self.settings.consume {
+            return OpenAnswer::Waiting;
+        }
+        match awaits {
+            Awaits::File(ino) if ino == source => OpenAnswer::Ordinary,
+            // The kernel looks the path up once more, and finds what is there
+            // now: then everything about the file is true, its size as well.
+            _ if thread != 0 && !self.sent_back.contains_key(&thread) => {
+                OpenAnswer::Refuse(Errno::STALE)
+            }
+            _ => {
+                self.sent_back.remove(&thread);
+                OpenAnswer::Waiting
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What changes a file otherwise than by writing to it: truncation, allocation,
+//! holes, copies within the mount.
+
+use std::ops::Range;
+
+use rustix::io::Errno;
+
+use super::effects::Effects;
+use super::events::Event;
+use super::generation::Way;
+use super::{Core, Env, File, Handle};
+
+/// How much one `copy_file_range` moves: the kernel asks again for the rest.
+const COPY_BYTES: u64 = 16 << 20;
+/// How much of it is in hand at once.
+const COPY_STEP_BYTES: usize = 1 << 20;
+
+impl Core {
+    /// The file is set to a length other than by an open.
+    pub(super) fn truncate(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        length: u64,
+        effects: &mut Effects,
+    ) -> Result<(), Errno> {
+        let file = self.file_mut(ino)?;
+        if length > i64::MAX as u64 {
+            return Err(Errno::FBIG);
+        }
+        let before = file.spool.len();
+        let mut given = None;
+        if let Some(generation) = file.generation.as_mut().filter(|g| g.is_active())
+            && !generation.written
+            && length > 0
+            && length != before
+        {
+            generation.choose(Way::Settled, "set to a length before it was written", true);
+        }
+        if let Some(generation) = &file.generation {
+            given = (length < generation.delivered).then_some(length..generation.delivered);
+        }
+        file.spool.truncate(length)?;
+        file.zeros_from = file.zeros_from.min(length);
+        if let Some(range) = given {
+            self.rewritten(env, ino, range, effects);
+        }
+        if length != before {
+            self.publish(env, ino, effects, || Event::Truncated { length });
+        }
+        self.progress_all(env, ino, effects);
+        Ok(())
+    }
+
+    /// The file is emptied to be written anew: readers who have some of it go
+    /// on if the new content begins with that.
+    pub(super) fn truncate_by_open(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        effects: &mut Effects,
+    ) -> Result<(), Errno> {
+        let file = self.files.get_mut(&ino).ok_or(Errno::NOENT)?;
+        for id in &file.readers {
+            if let Some(reader) = self.readers.get_mut(id)
+                && reader.position > 0
+                && !reader.finished
+                && reader.prior.is_none()
+            {
+                if file.spool.base() > 0 {
+                    reader.rewritten = Some(0..reader.position);
+                } else {
+                    reader.prior = Some(file.spool.snapshot(reader.position));
+                }
+            }
+        }
+        if let Some(generation) = file.generation.as_mut() {
+            generation.delivered = 0;
+            generation.lost = false;
+        }
+        self.truncate(env, ino, 0, effects)?;
+        if let Ok(inode) = self.names.get_mut(ino) {
+            inode.mtime = env.now.wall;
+            inode.ctime = env.now.wall;
+        }
+        Ok(())
+    }
+
+    /// `fallocate(2)`, with its own mode bits.
+    pub(crate) fn allocate(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        effects: &mut Effects,
+    ) -> Result<(), Errno> {
+        let keep_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
+        let end = offset.checked_add(length).ok_or(Errno::FBIG)?;
+        if end > i64::MAX as u64 {
+            return Err(Errno::FBIG);
+        }
+        let file = self.file_mut(ino)?;
+        match mode & !libc::FALLOC_FL_KEEP_SIZE {
+            0 => {
+                if let Some(generation) = file.generation.as_mut().filter(|g| !g.written) {
+                    generation.choose(Way::Settled, "preallocated before it was written", true);
+                }
+                file.spool.allocate(offset, length, keep_size)?;
+            }
+            libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE => {
+                let changed = file.delivered_nonzero(offset..end)?;
+                file.spool.punch(offset, length)?;
+                if mode & libc::FALLOC_FL_ZERO_RANGE != 0 && !keep_size && end > file.spool.len() {
+                    file.spool.truncate(end)?;
+                }
+                if let Some(range) = changed {
+                    self.rewritten(env, ino, range, effects);
+                }
+            }
+            _ => return Err(Errno::OPNOTSUPP),
+        }
+        if let Ok(inode) = self.names.get_mut(ino) {
+            inode.mtime = env.now.wall;
+            inode.ctime = env.now.wall;
+        }
+        self.progress_all(env, ino, effects);
+        Ok(())
+    }
+
+    /// `copy_file_range(2)` between two files of the mount; says how much was
+    /// copied. What waits must be read and written in the ordinary way: then
+    /// the answer is `EXDEV`, and the kernel does so.
+    pub(crate) fn copy_range(
+        &mut self,
+        env: Env<'_>,
+        from: (u64, u64, u64),
+        to: (u64, u64),
+        length: u64,
+        effects: &mut Effects,
+    ) -> Result<u32, Errno> {
+        let (from_ino, from_handle, mut from_offset) = from;
+        let (to_ino, mut to_offset) = to;
+        let reads_as_is = matches!(
+            self.handles.get(&from_handle),
+            Some(Handle::Plain { .. } | Handle::Writer { .. })
+        );
+        let is_stream = |file: &File| {
+            file.spool.base() > 0
+                || file.generation.as_ref().and_then(|g| g.way) == Some(Way::Stream)
+        };
+        if !reads_as_is || is_stream(self.file(from_ino)?) || is_stream(self.file(to_ino)?) {
+            return Err(Errno::XDEV);
+        }
+        let mut left = length.min(COPY_BYTES);
+        let mut buffer = Vec::new();
+        let mut copied = 0;
+        while left > 0 {
+            let step = left.min(COPY_STEP_BYTES as u64) as usize;
+            buffer.clear();
+            let bytes = self.file(from_ino)?.spool.read(from_offset, step);
+            bytes.copy_to(&mut buffer).map_err(|_| Errno::IO)?;
+            if buffer.is_empty() {
+                break;
+            }
+            match self.take(env, to_ino, to_offset, &buffer, effects) {
+                Ok(()) => {}
+                Err(_) if copied > 0 => break,
+                Err(errno) => return Err(errno),
+            }
+            let step = buffer.len() as u64;
+            from_offset += step;
+            to_offset += step;
+            left -= step;
+            copied += step as u32;
+        }
+        if copied > 0 {
+            self.stamp_write(env, to_ino);
+        }
+        Ok(copied)
+    }
+}
+
+impl File {
+    /// Which of the bytes about to become zero were not, and readers have them.
+    fn delivered_nonzero(&self, range: Range<u64>) -> Result<Option<Range<u64>>, Errno> {
+        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+        let delivered = self.generation.as_ref().map_or(0, |g| g.delivered);
+        let mut at = range.start;
+        let end = range.end.min(delivered);
+        while at < end {
+            let length = ZEROS.len().min((end - at) as usize);
+            let found = self
+                .spool
+                .first_difference(at, &ZEROS[..length])
+                .map_err(|_| Errno::IO)?;
+            if let Some(found) = found {
+                return Ok(Some(found.start..end));
+            }
+            at += length as u64;
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,77 @@
+//! `SEEK_DATA` and `SEEK_HOLE`, for which the kernel's dirty pages must be here
+//! first.
+
+use rustix::io::Errno;
+
+use super::effects::{Caller, Effect, Effects, Unique};
+use super::{Core, File, Handle, Waiting};
+
+impl Core {
+    /// `SEEK_DATA` and `SEEK_HOLE`. While the kernel holds pages that were not
+    /// written back, the answer waits until they are.
+    pub(crate) fn seek(
+        &mut self,
+        caller: Caller,
+        (ino, handle): (u64, u64),
+        offset: u64,
+        data: bool,
+        effects: &mut Effects,
+    ) {
+        // A reader that waits reads on from where it is: a program that looked
+        // for holes in what is there so far would take its end for the end.
+        let waits = matches!(self.handles.get(&handle), Some(Handle::Reader(_)));
+        let Some(file) = self.files.get_mut(&ino).filter(|_| !waits) else {
+            return effects.refuse(caller.unique, Errno::INVAL);
+        };
+        if file.cached_writers == 0 || self.flusher_gone {
+            return file.answer_seek(caller.unique, offset, data, effects);
+        }
+        if file.seeks.is_empty() {
+            effects.push(Effect::FlushOnce { ino });
+        }
+        file.seeks.push((caller.unique, offset, data));
+        self.waiting
+            .insert(caller.unique, (Waiting::Seek(ino), caller.thread));
+    }
+
+    /// The dirty pages of a file were written back, or could not be.
+    pub(crate) fn flushed(&mut self, ino: u64, effects: &mut Effects) {
+        self.answer_seeks(ino, true, effects);
+    }
+
+    /// Nothing will be written back by request any more.
+    pub(crate) fn flusher_gone(&mut self, effects: &mut Effects) {
+        self.flusher_gone = true;
+        let files: Vec<u64> = self.files.keys().copied().collect();
+        for ino in files {
+            self.answer_seeks(ino, true, effects);
+        }
+    }
+
+    pub(super) fn answer_seeks(&mut self, ino: u64, flushed: bool, effects: &mut Effects) {
+        let Some(file) = self.files.get_mut(&ino) else {
+            return;
+        };
+        if !flushed && file.cached_writers > 0 {
+            return;
+        }
+        for (unique, offset, data) in std::mem::take(&mut file.seeks) {
+            file.answer_seek(unique, offset, data, effects);
+            self.waiting.remove(&unique);
+        }
+    }
+}
+
+impl File {
+    fn answer_seek(&self, unique: Unique, offset: u64, data: bool, effects: &mut Effects) {
+        let found = if data {
+            self.spool.seek_data(offset)
+        } else {
+            self.spool.seek_hole(offset)
+        };
+        match found {
+            Some(offset) => effects.push(Effect::Sought { unique, offset }),
+            None => effects.refuse(unique, Errno::NXIO),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What a file has for a reader at a moment, and whether that goes with what the
+//! reader was given before.
+
+use rustix::io::Errno;
+
+use super::generation::{Generation, Phase, Way};
+use super::reader::ReaderId;
+use super::reading::ReadAnswer;
+use super::{Alarm, Core, Env};
+
+/// How much is compared at once when a reader moves to another inode.
+const COMPARE_BYTES: u64 = 1 << 20;
+
+/// What a file has for readers who wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View {
+    /// Bytes below are gone.
+    pub(super) base: u64,
+    /// Bytes below may be given.
+    pub(super) limit: u64,
+    /// Whether that is all there will be.
+    pub(super) end: bool,
+    /// Whether nobody who wrote is left, who might put something in its place.
+    pub(super) abandoned: bool,
+    /// Whether a writer came to a bad end.
+    pub(super) failed: bool,
+    /// How it is delivered, once chosen.
+    pub(super) way: Option<Way>,
+}
+
+impl Core {
+    /// Sees whether the file a reader was moved to begins with what it was
+    /// given. An error is the answer to its reads, or none if it must wait.
+    pub(super) fn compare_prior(
+        &mut self,
+        id: ReaderId,
+        source: u64,
+        view: View,
+    ) -> Result<(), Option<ReadAnswer>> {
+        let (Some(reader), Some(file)) = (self.readers.get_mut(&id), self.files.get_mut(&source))
+        else {
+            return Err(None);
+        };
+        let Some(prior) = &reader.prior else {
+            return Ok(());
+        };
+        let common = reader.position.min(view.limit);
+        if common < reader.position && !view.end {
+            return Err(None);
+        }
+        let mut differs = (common < reader.position).then_some(common);
+        let mut at = 0;
+        while at < common {
+            let length = COMPARE_BYTES.min(common - at) as usize;
+            let old = prior.read(at, length);
+            match old.differs_from(&file.spool.read(at, length)) {
+                Ok(None) => at += length as u64,
+                Ok(Some(offset)) => {
+                    differs = Some(at + offset as u64);
+                    break;
+                }
+                Err(_) => return Err(Some(ReadAnswer::Refuse(Errno::IO))),
+            }
+        }
+        reader.prior = None;
+        match differs {
+            Some(offset) => reader.rewritten = Some(offset..reader.position),
+            None => {
+                if let Some(generation) = file.generation.as_mut() {
+                    generation.delivered = generation.delivered.max(reader.position);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a file has for a reader just now; arranges to be called again where
+    /// the clock alone will change it.
+    pub(super) fn view(&mut self, env: Env<'_>, id: ReaderId, ino: u64) -> View {
+        let mut again = None;
+        let view = match self.files.get_mut(&ino) {
+            None => View {
+                base: 0,
+                limit: 0,
+                end: true,
+                abandoned: true,
+                failed: false,
+                way: None,
+            },
+            Some(file) => {
+                let (base, length) = (file.spool.base(), file.spool.len());
+                let frontier = file.spool.frontier();
+                match file.generation.as_mut().filter(|g| g.is_active()) {
+                    None => View {
+                        base,
+                        limit: length,
+                        end: true,
+                        abandoned: file
+                            .generation
+                            .as_ref()
+                            .is_none_or(Generation::is_abandoned),
+                        failed: file
+                            .generation
+                            .as_ref()
+                            .is_some_and(|g| g.phase == Phase::Failed),
+                        way: file.generation.as_ref().and_then(|g| g.way),
+                    },
+                    Some(generation) => {
+                        let limit = match generation.way {
+                            None | Some(Way::Settled) => 0,
+                            Some(Way::Stream) => frontier,
+                            Some(Way::Follow) => {
+                                match generation.may_hand_out(frontier, env.now.monotonic) {
+                                    Ok(()) if file.format.is_some_and(|f| f.trailing_zeros) => {
+                                        // tar's blocks: what may be its end mark
+                                        // may also be written over.
+                                        file.zeros_from.next_multiple_of(512).min(frontier)
+                                    }
+                                    Ok(()) => frontier,
+                                    Err(at) => {
+                                        again = at;
+                                        0
+                                    }
+                                }
+                            }
+                        };
+                        View {
+                            base,
+                            limit,
+                            end: false,
+                            abandoned: false,
+                            failed: false,
+                            way: generation.way,
+                        }
+                    }
+                }
+            }
+        };
+        if let Some(at) = again {
+            self.wake_at(at, Alarm::Reader(id));
+        }
+        view
+    }
+}

@@ -1,0 +1,100 @@
+//! Between fuser's types and the core's.
+
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    Errno, FileAttr, FileType, Generation, INodeNo, ReplyEmpty, ReplyEntry, ReplyXattr, Request,
+    TimeOrNow,
+};
+
+use super::device::MAX_WRITE_BYTES;
+use crate::core::namespace::Creator;
+use crate::core::{Attributes, Change};
+
+/// How long the kernel remembers names and attributes. It tells us of every
+/// change it makes, and we tell it of every change of our own, so this is as
+/// good as for ever; with write-back a short time would cost a question at every
+/// write.
+pub(super) const REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// What `st_blksize` says of a file: the largest request. `cp`, `cat` and Python
+/// take it as the size of their writes.
+const FILE_BLOCK_BYTES: u32 = MAX_WRITE_BYTES;
+/// And of everything else.
+const OTHER_BLOCK_BYTES: u32 = 4096;
+
+pub(super) fn creator(request: &Request, mode: u32) -> Creator {
+    Creator {
+        uid: request.uid(),
+        gid: request.gid(),
+        mode: mode & 0o7777,
+    }
+}
+
+pub(super) fn file_type(mode: u32) -> FileType {
+    match mode & libc::S_IFMT {
+        libc::S_IFDIR => FileType::Directory,
+        libc::S_IFLNK => FileType::Symlink,
+        libc::S_IFIFO => FileType::NamedPipe,
+        libc::S_IFSOCK => FileType::Socket,
+        libc::S_IFCHR => FileType::CharDevice,
+        libc::S_IFBLK => FileType::BlockDevice,
+        _ => FileType::RegularFile,
+    }
+}
+
+pub(super) fn file_attr(attributes: &Attributes) -> FileAttr {
+    let kind = file_type(attributes.mode);
+    FileAttr {
+        ino: INodeNo(attributes.ino),
+        size: attributes.size,
+        blocks: attributes.blocks,
+        atime: attributes.atime.into(),
+        mtime: attributes.mtime.into(),
+        ctime: attributes.ctime.into(),
+        crtime: SystemTime::UNIX_EPOCH,
+        kind,
+        perm: (attributes.mode & 0o7777) as u16,
+        nlink: attributes.nlink,
+        uid: attributes.uid,
+        gid: attributes.gid,
+        rdev: attributes.rdev,
+        blksize: if kind == FileType::RegularFile {
+            FILE_BLOCK_BYTES
+        } else {
+            OTHER_BLOCK_BYTES
+        },
+        flags: 0,
+    }
+}
+
+pub(super) fn answer_entry(result: Result<Attributes, Errno>, reply: ReplyEntry) {
+    match result {
+        // Numbers are never used again, so one generation is enough.
+        Ok(attributes) => reply.entry(&REMEMBERED, &file_attr(&attributes), Generation(0)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn answer_empty(result: Result<(), Errno>, reply: ReplyEmpty) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn answer_xattr(result: Result<Vec<u8>, Errno>, size: u32, reply: ReplyXattr) {
+    match result {
+        Ok(value) if size == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
+        Ok(value) => reply.data(&value),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn change(time: TimeOrNow) -> Change {
+    match time {
+        TimeOrNow::SpecificTime(time) => Change::To(time.into()),
+        TimeOrNow::Now => Change::Now,
+    }
+}
