@@ -18,24 +18,13 @@ use super::clock::Timestamp;
 mod inode;
 
 use inode::Directory;
-pub(crate) use inode::{Inode, Kind};
+pub(crate) use inode::{Creator, Inode, Kind};
 
 /// The number of the root directory, fixed by the FUSE protocol.
 pub(crate) const ROOT: u64 = 1;
 
 /// The longest file name, as on other Linux file systems (`NAME_MAX`).
 pub(crate) const NAME_MAX: usize = 255;
-
-/// Who makes something, and with which permissions.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Creator {
-    /// Owner of what is made.
-    pub(crate) uid: u32,
-    /// Group of what is made, unless the directory decides it.
-    pub(crate) gid: u32,
-    /// Permission bits, the umask taken off already.
-    pub(crate) mode: u32,
-}
 
 /// How a rename treats what stands at its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,10 +26,12 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 /// What the reactor hears of the flusher.
 pub(crate) trait Flushes: Send {
-    /// A descriptor that is readable when there is something to hear.
+    /// A descriptor that is readable when there is something to hear, and
+    /// writable again when something can be said that could not be before.
     fn descriptor(&self) -> std::os::fd::BorrowedFd<'_>;
-    /// Files that were written back, or could not be, since the last call;
-    /// nothing if it is gone for good.
+    /// Says what could not be said before, and gives all files that were written
+    /// back, or could not be, since the last call; nothing if it is gone for
+    /// good.
     fn finished(&self) -> Option<Vec<u64>>;
 }
 
@@ -40,12 +42,9 @@ impl Router {
         flushes: F,
     ) -> std::io::Result<JoinHandle<()>> {
         let data = epoll::EventData::new_u64(FLUSHER);
-        epoll::add(
-            &self.epoll,
-            flushes.descriptor(),
-            data,
-            epoll::EventFlags::IN,
-        )?;
+        // Edges: of an answer, and of room for what there was no room for.
+        let edges = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+        epoll::add(&self.epoll, flushes.descriptor(), data, edges)?;
         let router = Arc::clone(self);
         std::thread::Builder::new()
             .name("fifofs-reactor".into())

@@ -141,3 +141,14 @@ impl Inode {
         matches!(self.kind, Kind::Directory(_))
     }
 }
+
+/// Who makes something, and with which permissions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Creator {
+    /// Owner of what is made.
+    pub(crate) uid: u32,
+    /// Group of what is made, unless the directory decides it.
+    pub(crate) gid: u32,
+    /// Permission bits, the umask taken off already.
+    pub(crate) mode: u32,
+}
