@@ -900,3 +900,36 @@ fn with_consume_a_file_is_removed_once_it_was_read() {
         .succeeded();
     mount.unmount();
 }
+
+/// Once, the reader went along with the file that was moved away, and took it for
+/// what stands at its path.
+#[test]
+fn a_reader_does_not_go_along_when_its_file_is_moved_away() {
+    let mount = Mount::start(&["--deliver", "settled"]);
+    let writer = mount.shell(
+        "exec 3>$D/out; echo old >&3; raise made; await go; mv $D/out $D/out.bak; exec 3>&-; echo new > $D/out",
+    );
+    mount.wait_flag("made");
+    let reader = mount.reader("out");
+    mount.wait_parked(&reader);
+    mount.raise("go");
+    writer.finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed("new\n");
+    mount.unmount();
+}
+
+#[test]
+fn a_file_with_two_names_can_be_waited_for_by_either() {
+    let mount = Mount::start(&[]);
+    mount
+        .shell("echo one > $D/a.txt; ln $D/a.txt $D/b.txt")
+        .finish(SOON)
+        .succeeded();
+    mount.finished("a.txt");
+    let readers = ["a.txt", "b.txt"].map(|name| mount.next_reader(name));
+    mount.shell("echo two >> $D/b.txt").finish(SOON).succeeded();
+    for reader in readers {
+        reader.finish(SOON).succeeded().printed("one\ntwo\n");
+    }
+    mount.unmount();
+}

@@ -102,6 +102,7 @@ impl Core {
     /// Looks a name up for the kernel, which holds a reference from then on.
     pub(crate) fn lookup(
         &mut self,
+        env: Env<'_>,
         parent: u64,
         name: &OsStr,
         thread: i32,
@@ -147,7 +148,7 @@ impl Core {
                 let next = *next;
                 let path = [path.clone(), decode(name)].concat();
                 let found = self.names.resolve(&path);
-                let sent_back_for = self.sent_back.get(&thread).map(|sent| sent.ino);
+                let sent_back_for = self.sent_back_for(env, thread);
                 let is_wanted = !next || (found.is_some() && found == sent_back_for);
                 let inode = found.and_then(|ino| self.names.get(ino).ok());
                 match inode.map(|inode| inode.st_mode() & libc::S_IFMT) {
@@ -277,7 +278,10 @@ impl Core {
             Place::Status => Handle::Text(self.status()),
             Place::Events => Handle::Events(self.events.subscribe()),
             Place::File { next, path } => {
-                let awaits = if next {
+                // Whoever was sent back has waited: another writing that began
+                // meanwhile must not have it wait for the one after that.
+                let has_waited = self.sent_back_for(env, caller.thread).is_some();
+                let awaits = if next && !has_waited {
                     Awaits::NextAfter(self.seen(&path))
                 } else {
                     Awaits::Path

@@ -116,7 +116,7 @@ impl Events {
         log::debug!("{text}");
         text.push('\n');
         for subscriber in self.subscribers.values_mut() {
-            if subscriber.lines.len() == QUEUE_LINES {
+            while subscriber.lines.len() >= QUEUE_LINES {
                 subscriber.lines.pop_front();
                 subscriber.lost += 1;
             }

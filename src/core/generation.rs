@@ -264,6 +264,15 @@ impl Generation {
         let exited = self.writers.iter().all(|w| w.ending != Ending::Running);
         let quiet = now.saturating_sub(since);
         let (over, again) = match linger {
+            // Nobody will say when one who cannot be seen has exited.
+            Linger::Exit if self.writers.iter().any(|w| w.pid == 0) => {
+                let seen_exited = self
+                    .writers
+                    .iter()
+                    .all(|w| w.pid == 0 || w.ending != Ending::Running);
+                let limit = since.saturating_add(LINGER_RUNNING);
+                (seen_exited && now >= limit, (now < limit).then_some(limit))
+            }
             Linger::Exit => (exited, None),
             Linger::After(duration) => {
                 // A process that was killed closes its files before it can be

@@ -305,10 +305,14 @@ impl Core {
 
     /// Gives up a request that waits, because its caller has a signal to see to.
     pub(crate) fn cancel(&mut self, env: Env<'_>, unique: Unique, effects: &mut Effects) {
+        self.give_up(env, unique, Errno::INTR, effects);
+    }
+
+    fn give_up(&mut self, env: Env<'_>, unique: Unique, errno: Errno, effects: &mut Effects) {
         let Some((kept, _)) = self.waiting.remove(&unique) else {
             return;
         };
-        effects.refuse(unique, Errno::INTR);
+        effects.refuse(unique, errno);
         match kept {
             Waiting::Open(id) => self.drop_reader(env, id, effects),
             Waiting::Read(id) => {
@@ -341,9 +345,10 @@ impl Core {
     }
 
     /// Answers everybody who waits with an error: the mount is going away.
-    pub(crate) fn shut_down(&mut self, effects: &mut Effects) {
-        for (unique, _) in self.waiting.drain() {
-            effects.refuse(unique, Errno::NOTCONN);
+    pub(crate) fn shut_down(&mut self, env: Env<'_>, effects: &mut Effects) {
+        let waiting: Vec<Unique> = self.waiting.keys().copied().collect();
+        for unique in waiting {
+            self.give_up(env, unique, Errno::NOTCONN, effects);
         }
     }
 

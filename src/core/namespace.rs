@@ -179,6 +179,19 @@ impl Namespace {
         Some(components)
     }
 
+    /// All names that an inode has, the one used last first, as paths.
+    pub(crate) fn paths(&self, ino: u64) -> Vec<Vec<OsString>> {
+        let Some(inode) = self.inodes.get(&ino) else {
+            return Vec::new();
+        };
+        let paths = inode.names.iter().rev().filter_map(|(parent, name)| {
+            let mut path = self.path(*parent)?;
+            path.push(name.clone());
+            Some(path)
+        });
+        paths.collect()
+    }
+
     /// What stands at a path from the root; symbolic links inside the tree are
     /// followed, those that lead out of it lead nowhere.
     pub(crate) fn resolve(&self, path: &[OsString]) -> Option<u64> {

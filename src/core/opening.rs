@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::effects::{Caller, Effect, Effects, Kin, Transport};
 use super::generation::{Ending, Way};
 use super::reader::{Awaits, Reader, ReaderId};
-use super::{Core, Env, Handle, SentBack};
+use super::{Core, Env, File, Handle, SentBack};
 
 /// For how long a thread that was sent back is expected to come again.
 const SENT_BACK_MEMORY: Duration = Duration::from_secs(5);
@@ -19,6 +19,8 @@ enum OpenAnswer {
     Ordinary,
     /// A handle whose reads wait.
     Waiting,
+    /// The path is to be looked up once more.
+    SendBack,
     Refuse(Errno),
 }
 
@@ -55,8 +57,9 @@ impl Core {
             };
             return self.opened_plain(caller, ino, transport, effects);
         }
-        let path = self.names.path(ino);
-        let reader = self.new_reader(env, caller, flags, Awaits::File(ino), path);
+        let mut paths = self.names.paths(ino).into_iter();
+        let mut reader = self.new_reader(env, caller, flags, Awaits::File(ino), paths.next());
+        reader.other_paths = paths.collect();
         self.attach_reader(env, reader, Some(ino), effects);
     }
 
@@ -111,6 +114,7 @@ impl Core {
             name: env.processes.name(pid),
             thread: caller.thread,
             path,
+            other_paths: Vec::new(),
             source: None,
             absent: false,
             nonblocking: flags & libc::O_NONBLOCK != 0,
@@ -142,6 +146,12 @@ impl Core {
             OpenAnswer::Wait => return false,
             OpenAnswer::Waiting => {
                 reader.open = None;
+                let (absent, source) = (reader.absent, reader.source);
+                let is_over = |ino: u64| !self.files.get(&ino).is_some_and(File::is_active);
+                if !absent && source.is_some_and(is_over) {
+                    // It has come to the end of its path already.
+                    self.stop_following(id);
+                }
                 let handle = self.add_handle(Handle::Reader(id));
                 effects.push(Effect::Opened {
                     unique,
@@ -165,18 +175,26 @@ impl Core {
                 };
                 self.opened_plain(caller, ino, Transport::Cached, effects);
             }
-            OpenAnswer::Refuse(errno) => {
-                if let (Errno::STALE, Some(ino)) = (errno, reader.source) {
+            OpenAnswer::SendBack => {
+                if let Some(ino) = reader.source {
                     let at = env.now.monotonic;
                     self.sent_back
                         .retain(|_, sent| at.saturating_sub(sent.at) < SENT_BACK_MEMORY);
                     self.sent_back.insert(thread, SentBack { at, ino });
                 }
-                effects.refuse(unique, errno);
+                effects.refuse(unique, Errno::STALE);
             }
+            OpenAnswer::Refuse(errno) => effects.refuse(unique, errno),
         }
         self.drop_reader(env, id, effects);
         false
+    }
+
+    /// For which file this thread is looking its path up again, if it is.
+    pub(super) fn sent_back_for(&self, env: Env<'_>, thread: i32) -> Option<u64> {
+        let sent = self.sent_back.get(&thread)?;
+        let age = env.now.monotonic.saturating_sub(sent.at);
+        (age < SENT_BACK_MEMORY).then_some(sent.ino)
     }
 
     fn answer_open(&mut self, env: Env<'_>, id: ReaderId) -> OpenAnswer {
@@ -214,9 +232,7 @@ impl Core {
             Awaits::File(ino) if ino == source => OpenAnswer::Ordinary,
             // The kernel looks the path up once more, and finds what is there
             // now: then everything about the file is true, its size as well.
-            _ if thread != 0 && !self.sent_back.contains_key(&thread) => {
-                OpenAnswer::Refuse(Errno::STALE)
-            }
+            _ if thread != 0 && self.sent_back_for(env, thread).is_none() => OpenAnswer::SendBack,
             _ => {
                 self.sent_back.remove(&thread);
                 OpenAnswer::Waiting

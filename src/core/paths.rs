@@ -234,8 +234,10 @@ impl Core {
 
     /// A file began a new generation, which somebody may wait for by its name.
     pub(super) fn path_changed(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
-        if let Some(name) = self.names.path(ino).and_then(|mut path| path.pop()) {
-            self.name_changed(env, &name, effects);
+        for mut path in self.names.paths(ino) {
+            if let Some(name) = path.pop() {
+                self.name_changed(env, &name, effects);
+            }
         }
     }
 
@@ -269,10 +271,10 @@ impl Core {
         let found = self.awaited(reader.awaits, path);
         let follows_file = matches!(reader.awaits, Awaits::File(_));
         // One name of several is gone: it was another that was opened, or may as
-        // well have been.
-        if let (None, true, Some(ino)) = (found, follows_file, before)
-            && let Some(other) = self.names.path(ino)
-        {
+        // well have been. (A name that the file got since does not count.)
+        let is_still_there = |path: &&Vec<OsString>| self.names.resolve(path) == before;
+        let other = reader.other_paths.iter().find(is_still_there).cloned();
+        if let (None, true, Some(other)) = (found, follows_file, other) {
             self.follow(id, Some(other));
             self.set_absent(id, false);
             return self.progress(env, id, effects);

@@ -63,6 +63,8 @@ pub(crate) struct Reader {
     pub(crate) thread: i32,
     /// The path it follows; none if what it opened had none any more.
     pub(crate) path: Option<Vec<OsString>>,
+    /// Other names of what it opened: it may have been by one of those.
+    pub(crate) other_paths: Vec<Vec<OsString>>,
     /// The inode it reads.
     pub(crate) source: Option<u64>,
     /// Whether nothing stands at its path just now.

@@ -272,6 +272,8 @@ impl Core {
             Awaits::File(_) if reader.absent && view.abandoned => ReadAnswer::Refuse(Errno::NOENT),
             _ if reader.absent => wait(),
             _ if view.failed => ReadAnswer::Refuse(Errno::IO),
+            // It asked beyond the end, and has not had what is before it.
+            _ if reader.position < view.limit => ReadAnswer::Bytes(Segments::default()),
             _ => ReadAnswer::End,
         }
     }

@@ -21,9 +21,12 @@ impl Core {
         // for holes in what is there so far would take its end for the end.
         let waits = matches!(self.handles.get(&handle), Some(Handle::Reader(_)));
         let Some(file) = self.files.get_mut(&ino).filter(|_| !waits) else {
-            return effects.refuse(caller.unique, Errno::INVAL);
+            return effects.refuse(caller.unique, UNKNOWN);
         };
-        if file.cached_writers == 0 || self.flusher_gone {
+        if file.cached_writers > 0 && self.flusher_gone {
+            return effects.refuse(caller.unique, UNKNOWN);
+        }
+        if file.cached_writers == 0 {
             return file.answer_seek(caller.unique, offset, data, effects);
         }
         if file.seeks.is_empty() {
@@ -35,8 +38,18 @@ impl Core {
     }
 
     /// The dirty pages of a file were written back, or could not be.
-    pub(crate) fn flushed(&mut self, ino: u64, effects: &mut Effects) {
-        self.answer_seeks(ino, true, effects);
+    pub(crate) fn flushed(&mut self, ino: u64, done: bool, effects: &mut Effects) {
+        let Some(file) = self.files.get_mut(&ino) else {
+            return;
+        };
+        for (unique, offset, data) in std::mem::take(&mut file.seeks) {
+            if done || file.cached_writers == 0 {
+                file.answer_seek(unique, offset, data, effects);
+            } else {
+                effects.refuse(unique, UNKNOWN);
+            }
+            self.waiting.remove(&unique);
+        }
     }
 
     /// Nothing will be written back by request any more.
@@ -44,23 +57,14 @@ impl Core {
         self.flusher_gone = true;
         let files: Vec<u64> = self.files.keys().copied().collect();
         for ino in files {
-            self.answer_seeks(ino, true, effects);
-        }
-    }
-
-    pub(super) fn answer_seeks(&mut self, ino: u64, flushed: bool, effects: &mut Effects) {
-        let Some(file) = self.files.get_mut(&ino) else {
-            return;
-        };
-        if !flushed && file.cached_writers > 0 {
-            return;
-        }
-        for (unique, offset, data) in std::mem::take(&mut file.seeks) {
-            file.answer_seek(unique, offset, data, effects);
-            self.waiting.remove(&unique);
+            self.flushed(ino, false, effects);
         }
     }
 }
+
+/// The answer where the kernel may know of data that we do not: that there is no
+/// such search. Programs then read the whole file.
+const UNKNOWN: Errno = Errno::INVAL;
 
 impl File {
     fn answer_seek(&self, unique: Unique, offset: u64, data: bool, effects: &mut Effects) {

@@ -67,8 +67,13 @@ impl Core {
             let message = format!("{name} ({pid}) writes to it while others do");
             self.warn(env, ino, message, effects);
         }
-        if flags & libc::O_TRUNC != 0 {
-            self.truncate_by_open(env, ino, effects)?;
+        if flags & libc::O_TRUNC != 0
+            && let Err(errno) = self.truncate_by_open(env, ino, effects)
+        {
+            self.names.pin(ino);
+            let handle = self.add_handle(Handle::Writer { ino, cached });
+            self.release(env, handle, effects);
+            return Err(errno);
         }
         if may_be_next {
             self.path_changed(env, ino, effects);

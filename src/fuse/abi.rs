@@ -25,6 +25,7 @@ pub(crate) mod opcode {
     pub(crate) const WRITE: u32 = 16;
     pub(crate) const RELEASE: u32 = 18;
     pub(crate) const FLUSH: u32 = 25;
+    pub(crate) const READDIR: u32 = 28;
     pub(crate) const INTERRUPT: u32 = 36;
     pub(crate) const DESTROY: u32 = 38;
     pub(crate) const POLL: u32 = 40;

@@ -85,7 +85,7 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (thread, internal) = (request.pid() as i32, self.is_flusher(request));
-        match self.run(|core, _, _| core.lookup(parent.0, name, thread, internal)) {
+        match self.run(|core, env, _| core.lookup(env, parent.0, name, thread, internal)) {
             Ok(found) => {
                 let ttl = if found.lasting {
                     REMEMBERED

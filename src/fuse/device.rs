@@ -166,6 +166,21 @@ pub(crate) fn forget_names(
     }
 }
 
+/// The most of a listing that is asked of fuser at once: its reply must fit into
+/// the socket, of which an ordinary user gets a few hundred KiB.
+const LISTING_BYTES: u32 = 64 << 10;
+
+/// Asks for less of a listing than the kernel does, which it takes well.
+fn clip_listing(message: &mut [u8]) {
+    const SIZE: std::ops::Range<usize> = abi::HEADER_BYTES + 16..abi::HEADER_BYTES + 20;
+    if Body(message).u32(4) == opcode::READDIR {
+        let size = Body(message).u32(SIZE.start).min(LISTING_BYTES);
+        if let Some(field) = message.get_mut(SIZE) {
+            field.copy_from_slice(&size.to_ne_bytes());
+        }
+    }
+}
+
 /// The loop itself.
 pub(crate) struct Front {
     pub(crate) device: Arc<OwnedFd>,
@@ -205,6 +220,7 @@ impl Front {
                 }
                 Err(error) => return Err(error),
             };
+            clip_listing(&mut request[..length]);
             let message = &request[..length];
             let Some((header, body)) = abi::parse(message) else {
                 return Err(io::Error::from(io::ErrorKind::InvalidData));

@@ -4,27 +4,25 @@
 //! goes (proc_pid_mountinfo(5)); between such moments this costs nothing.
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io;
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags};
 
-/// Waits until no mount has this device number any more, or the other end of
-/// `stop` is closed.
+/// Whether a mount of this number is there.
+pub(crate) fn is_mounted(device_number: u64) -> io::Result<bool> {
+    let list = std::fs::read_to_string("/proc/self/mountinfo")?;
+    Ok(lists(&list, device_number))
+}
+
+/// Waits until no mount has this device number any more, or `stop` is readable.
 pub(crate) fn wait_until_gone(device_number: u64, stop: &impl AsFd) -> io::Result<()> {
-    let mut mountinfo = File::open("/proc/self/mountinfo")?;
     // Polling compares with the last poll of the same open file.
     let changes = File::open("/proc/self/mountinfo")?;
-    let mut is_listed = || -> io::Result<bool> {
-        let mut list = String::new();
-        mountinfo.rewind()?;
-        mountinfo.read_to_string(&mut list)?;
-        Ok(lists(&list, device_number))
-    };
     loop {
         // A long list is read in pieces, and may miss a line if it changes
         // meanwhile: only what is missing twice is gone.
-        if !is_listed()? && !is_listed()? {
+        if !is_mounted(device_number)? && !is_mounted(device_number)? {
             return Ok(());
         }
         let mut polled = [

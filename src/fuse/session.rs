@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::adapter::Adapter;
@@ -32,7 +32,7 @@ use super::watchdog::Watchdog;
 use crate::core::Settings;
 use crate::core::spool::Pool;
 use crate::error::{Error, Result};
-use crate::router::{Flushes, Router};
+use crate::router::{Flushed, Flushes, Router};
 
 /// How long the end of the mount is waited for once it is unmounted. Whoever
 /// still has a file of it open keeps it alive, out of sight.
@@ -50,10 +50,12 @@ pub(crate) struct Session {
     watchdog: Option<Watchdog>,
     /// Disconnected when the front loop has ended.
     served: Receiver<()>,
-    /// Disconnected when the mount is gone from the list of mounts.
+    /// Disconnected when the mount is gone from the list of mounts, or is not
+    /// served any more.
     gone: Receiver<()>,
-    /// Ends the watch over that list when it is dropped.
-    watching: Option<OwnedFd>,
+    /// Ends the watch over that list.
+    stop: Arc<OwnedFd>,
+    device_number: u64,
     threads: Vec<JoinHandle<()>>,
     unmounted: bool,
 }
@@ -66,11 +68,12 @@ impl Flushes for FlusherEars {
         self.0.socket()
     }
 
-    fn finished(&self) -> Option<Vec<u64>> {
+    fn finished(&self) -> Option<Vec<Flushed>> {
         let mut finished = Vec::new();
         while let Some(answer) = self.0.receive() {
             match answer {
-                Answer::Synced(ino) | Answer::Failed(ino) => finished.push(ino),
+                Answer::Synced(ino) => finished.push(Flushed { ino, done: true }),
+                Answer::Failed(ino) => finished.push(Flushed { ino, done: false }),
                 Answer::Gone => return None,
             }
         }
@@ -134,21 +137,26 @@ impl Session {
         )?;
         let (alive, served) = crossbeam_channel::bounded(0);
         let serving = Arc::clone(&router);
+        let (present, gone) = crossbeam_channel::bounded(0);
+        let flags = rustix::event::EventfdFlags::CLOEXEC;
+        let stop = rustix::event::eventfd(0, flags).map_err(|errno| failed(errno.into()))?;
+        let stop = Arc::new(stop);
+        let end = EndOfService {
+            router: serving,
+            stop: Arc::clone(&stop),
+            _alive: alive,
+        };
         let serve = move || {
-            let _alive: crossbeam_channel::Sender<()> = alive;
-            if let Err(error) = front.serve(&serving) {
+            if let Err(error) = front.serve(&end.router) {
                 log::error!("the mount ends: {error}");
             }
-            serving.stop();
         };
         spawn("fifofs-front", Box::new(serve))?;
-        let (present, gone) = crossbeam_channel::bounded(0);
-        let (stop, watching) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(|errno| failed(errno.into()))?;
         let number = mounted.device_number;
+        let watching = Arc::clone(&stop);
         let watch = move || {
             let _present: crossbeam_channel::Sender<()> = present;
-            if let Err(error) = mount_watch::wait_until_gone(number, &stop) {
+            if let Err(error) = mount_watch::wait_until_gone(number, &*watching) {
                 log::error!("cannot watch the list of mounts: {error}");
             }
         };
@@ -161,7 +169,8 @@ impl Session {
             watchdog: Some(watchdog),
             served,
             gone,
-            watching: Some(watching),
+            stop,
+            device_number: number,
             threads,
             unmounted: false,
         })
@@ -185,8 +194,9 @@ impl Session {
         self.router.stop();
         // Its open files would keep the mount busy.
         self.flusher.stop();
-        let is_gone = self.gone.try_recv() == Err(TryRecvError::Disconnected);
-        self.watching = None;
+        ring(&self.stop);
+        // If the list cannot be read, the attempt will tell.
+        let is_gone = matches!(mount_watch::is_mounted(self.device_number), Ok(false));
         let unmounted = if is_gone {
             Ok(())
         } else {
@@ -217,6 +227,25 @@ impl Drop for Session {
             log::error!("{error}");
         }
     }
+}
+
+/// What must happen when the device is read no more, for whatever reason.
+struct EndOfService {
+    router: Arc<Router>,
+    stop: Arc<OwnedFd>,
+    _alive: crossbeam_channel::Sender<()>,
+}
+
+impl Drop for EndOfService {
+    fn drop(&mut self) {
+        self.router.stop();
+        ring(&self.stop);
+    }
+}
+
+fn ring(bell: &OwnedFd) {
+    // A counter that is full has rung already.
+    let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
 }
 
 /// Where a mount's inode numbers begin: descriptors of a process are recognised

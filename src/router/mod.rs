@@ -15,7 +15,7 @@ mod inspector;
 mod process;
 mod reactor;
 
-pub(crate) use reactor::Flushes;
+pub(crate) use reactor::{Flushed, Flushes};
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -137,6 +137,10 @@ impl Router {
             processes: self,
         };
         let result = act(&mut core, env, &mut effects);
+        if self.stopping.load(Ordering::Acquire) {
+            // Nobody is left who would wake them.
+            core.shut_down(env, &mut effects);
+        }
         let alarm = core.next_alarm();
         drop(core);
         let (flushes, effects): (Vec<Effect>, Vec<Effect>) = effects
@@ -253,7 +257,7 @@ impl Router {
         self.stopping.store(true, Ordering::Release);
         self.wake();
         lock(&self.inspections).take();
-        self.run(|core, _, effects| core.shut_down(effects));
+        self.run(|_, _, _| {});
     }
 }
 

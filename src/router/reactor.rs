@@ -24,6 +24,14 @@ const RECHECK: Duration = Duration::from_millis(25);
 /// The longest the reactor sleeps at once, well within what epoll_wait(2) takes.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
+/// One answer of the flusher.
+pub(crate) struct Flushed {
+    /// The file.
+    pub(crate) ino: u64,
+    /// Whether all that the kernel held of it was written back.
+    pub(crate) done: bool,
+}
+
 /// What the reactor hears of the flusher.
 pub(crate) trait Flushes: Send {
     /// A descriptor that is readable when there is something to hear, and
@@ -32,7 +40,7 @@ pub(crate) trait Flushes: Send {
     /// Says what could not be said before, and gives all files that were written
     /// back, or could not be, since the last call; nothing if it is gone for
     /// good.
-    fn finished(&self) -> Option<Vec<u64>>;
+    fn finished(&self) -> Option<Vec<Flushed>>;
 }
 
 impl Router {
@@ -107,8 +115,8 @@ impl Router {
     fn hear_flusher(&self, flushes: &dyn Flushes) {
         match flushes.finished() {
             Some(files) => {
-                for ino in files {
-                    self.run(|core, _, effects| core.flushed(ino, effects));
+                for Flushed { ino, done } in files {
+                    self.run(|core, _, effects| core.flushed(ino, done, effects));
                 }
             }
             // It was told to go.

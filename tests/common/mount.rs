@@ -14,12 +14,15 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::place::{MARKER, Place};
-use super::procfs::{connection_of, memory_rss, parked_in_group};
+use super::procfs::{connection_of, memory_rss, parked_in_group, process};
 use super::program::{Process, signal};
 use super::{FIFOFS, SOON};
 
 /// The longest that one mount lives before its dead man's switch aborts it.
 const MOUNT_LIMIT: Duration = Duration::from_secs(120);
+
+/// What the process calls itself that makes the kernel write back.
+const FLUSHER: &str = "fifofs-flusher";
 
 /// A running `fifofs mount`.
 pub(crate) struct Mount {
@@ -257,6 +260,22 @@ impl Mount {
             }
         }
         Duration::from_nanos(nanoseconds)
+    }
+
+    /// The helper that makes the kernel write back what it holds.
+    pub(crate) fn flusher(&self) -> i32 {
+        let daemons = self.place.daemons();
+        let flusher = daemons.iter().find(|helper| helper.comm == FLUSHER);
+        flusher.expect("the flusher").pid
+    }
+
+    /// SIGKILL for the flusher; it is dead on return.
+    pub(crate) fn kill_flusher(&self) {
+        let flusher = self.flusher();
+        signal(flusher, Signal::KILL);
+        self.wait_for("the flusher to die", || {
+            process(flusher).is_none_or(|process| process.state == 'Z')
+        });
     }
 
     /// SIGKILL for the daemon alone, and nothing else: what its helpers then do is theirs.
