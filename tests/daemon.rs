@@ -610,6 +610,7 @@ fn ls_watch_goes_on_until_it_is_interrupted() {
     let mut watch = mount
         .place()
         .fifofs(&["ls", "--watch", mount.path().to_str().expect("UTF-8")]);
+    mount.wait_parked(&watch);
     mount
         .shell("/bin/echo x > $D/seen.txt")
         .finish(SOON)
