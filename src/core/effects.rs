@@ -140,6 +140,11 @@ pub(crate) enum Effect {
         /// The file.
         ino: u64,
     },
+    /// The kernel must let go of the pages of a file that is no more.
+    ForgetPages {
+        /// The file.
+        ino: u64,
+    },
     /// The kernel must forget a name that we removed by ourselves.
     ForgetName {
         /// The directory.

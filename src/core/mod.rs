@@ -197,6 +197,8 @@ pub(crate) struct Core {
     /// Threads that were sent back to look the path up again: the kernel does
     /// so once only.
     sent_back: HashMap<i32, SentBack>,
+    /// Files whose content is gone, and whose pages the kernel may still have.
+    removed: Vec<u64>,
     /// Whether dirty pages are written back only when the kernel likes.
     flusher_gone: bool,
 }
@@ -228,6 +230,7 @@ impl Core {
             control,
             events: Events::new(now.monotonic),
             sent_back: HashMap::new(),
+            removed: Vec::new(),
             flusher_gone: false,
         }
     }
@@ -259,6 +262,13 @@ impl Core {
 
     fn wake_at(&mut self, at: Monotonic, whom: Alarm) {
         self.alarms.insert((at, whom));
+    }
+
+    /// Has the kernel let go of the pages of files that were removed meanwhile.
+    pub(crate) fn forget_removed(&mut self, effects: &mut Effects) {
+        for ino in self.removed.drain(..) {
+            effects.push(Effect::ForgetPages { ino });
+        }
     }
 
     /// When `tick` must be called next.
@@ -370,8 +380,8 @@ impl Core {
     /// with its last name and its last handle: the kernel may remember the inode
     /// for long after that, as what `wait/` led to for one.
     fn reap(&mut self, ino: u64) {
-        if self.names.is_unreachable(ino) {
-            self.files.remove(&ino);
+        if self.names.is_unreachable(ino) && self.files.remove(&ino).is_some() {
+            self.removed.push(ino);
         }
         self.names.reap(ino);
     }

@@ -37,16 +37,16 @@ const REPLY_BYTES: usize = (1 << 20) + 4096;
 pub(crate) struct Kernel {
     device: Arc<OwnedFd>,
     flusher: Arc<Flusher>,
-    /// Names for the kernel to forget. It may have to wait for a directory that
-    /// is locked by a request of ours, so a thread of its own tells it.
-    forgets: Sender<(u64, std::ffi::OsString)>,
+    /// What the kernel is to forget. It may have to wait for something that is
+    /// locked by a request of ours, so a thread of its own tells it.
+    forgets: Sender<Forget>,
 }
 
 impl Kernel {
     pub(crate) fn new(
         device: Arc<OwnedFd>,
         flusher: Arc<Flusher>,
-        forgets: Sender<(u64, std::ffi::OsString)>,
+        forgets: Sender<Forget>,
     ) -> Self {
         Kernel {
             device,
@@ -134,7 +134,10 @@ impl Outlet for Kernel {
             }
             Effect::ForgetName { parent, name } => {
                 // The thread ends with the mount, and with it the need.
-                let _ = self.forgets.send((parent, name));
+                let _ = self.forgets.send(Forget::Name { parent, name });
+            }
+            Effect::ForgetPages { ino } => {
+                let _ = self.forgets.send(Forget::Pages { ino });
             }
         }
     }
@@ -148,20 +151,41 @@ pub(crate) fn open_flags(transport: Transport) -> u32 {
     }
 }
 
-/// Tells the kernel, one by one, of names that were removed behind its back.
-pub(crate) fn forget_names(
-    device: &OwnedFd,
-    names: &crossbeam_channel::Receiver<(u64, std::ffi::OsString)>,
-) {
-    for (parent, name) in names {
-        let name = name.as_encoded_bytes();
-        let mut body = Vec::with_capacity(16 + name.len() + 1);
-        body.extend_from_slice(&parent.to_ne_bytes());
-        body.extend_from_slice(&(name.len() as u32).to_ne_bytes());
-        body.extend_from_slice(&0_u32.to_ne_bytes());
-        body.extend_from_slice(name);
-        body.push(0);
-        let header = abi::reply_header(0, abi::NOTIFY_INVAL_ENTRY, body.len());
+/// Something that is gone without the kernel's doing, or more than it knows.
+pub(crate) enum Forget {
+    /// A name that was removed behind its back.
+    Name {
+        parent: u64,
+        name: std::ffi::OsString,
+    },
+    /// The pages of a file that was removed. The kernel keeps them as long as it
+    /// remembers any name that led to the file, as one in `wait/`.
+    Pages { ino: u64 },
+}
+
+/// Tells the kernel, one by one, what to forget.
+pub(crate) fn tell_to_forget(device: &OwnedFd, forgets: &crossbeam_channel::Receiver<Forget>) {
+    for forget in forgets {
+        let mut body = Vec::new();
+        let code = match forget {
+            Forget::Name { parent, name } => {
+                let name = name.as_encoded_bytes();
+                body.extend_from_slice(&parent.to_ne_bytes());
+                body.extend_from_slice(&(name.len() as u32).to_ne_bytes());
+                body.extend_from_slice(&0_u32.to_ne_bytes());
+                body.extend_from_slice(name);
+                body.push(0);
+                abi::NOTIFY_INVAL_ENTRY
+            }
+            Forget::Pages { ino } => {
+                // From offset 0, and of length 0: all.
+                body.extend_from_slice(&ino.to_ne_bytes());
+                body.extend_from_slice(&[0; 16]);
+                abi::NOTIFY_INVAL_INODE
+            }
+        };
+        let header = abi::reply_header(0, code, body.len());
+        // What the kernel does not know it need not forget.
         let _ = rustix::io::writev(device, &[IoSlice::new(&header), IoSlice::new(&body)]);
     }
 }

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Threads: `fifofs-front` (the device), `fifofs-fuser` and fuser's own (the
-//! callbacks), `fifofs-reactor` (the clock), `fifofs-inspect` (who opens), `fifofs-forget` (names removed by
-//! ourselves), `fifofs-mounts` (whether the mount is still there). The kernel
+//! callbacks), `fifofs-reactor` (the clock), `fifofs-inspect` (who opens), `fifofs-forget` (what the
+//! kernel is to forget), `fifofs-mounts` (whether the mount is still there). The kernel
 //! says that a mount is gone only when nobody uses it any more, so an unmount by
 //! others, which may be a lazy one, is seen in the list of mounts.
 
@@ -24,7 +24,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::adapter::Adapter;
-use super::device::{Front, Kernel, forget_names};
+use super::device::{Front, Kernel, tell_to_forget};
 use super::flusher::{Answer, Flusher};
 use super::mount_watch;
 use super::mountpoint::{self, MountOptions, MountPoint};
@@ -133,7 +133,7 @@ impl Session {
         // Ends with the router, which holds the other end of its channel.
         spawn(
             "fifofs-forget",
-            Box::new(move || forget_names(&device, &forgets)),
+            Box::new(move || tell_to_forget(&device, &forgets)),
         )?;
         let (alive, served) = crossbeam_channel::bounded(0);
         let serving = Arc::clone(&router);

@@ -141,6 +141,7 @@ impl Router {
             // Nobody is left who would wake them.
             core.shut_down(env, &mut effects);
         }
+        core.forget_removed(&mut effects);
         let alarm = core.next_alarm();
         drop(core);
         let (flushes, effects): (Vec<Effect>, Vec<Effect>) = effects
