@@ -71,7 +71,7 @@ const MAX_LOOKED_AT: usize = 64 << 10;
 /// `.x.iso.a1B2c3`.
 pub(crate) fn by_extension(file_name: &OsStr) -> Option<&'static Format> {
     let mut name = file_name.as_bytes();
-    // rsync writes `NAME` to `.NAME.XXXXXX` (mkstemp(3) letters and digits).
+    // rsync writes `NAME` to `.NAME.` and six letters or digits of mkstemp(3).
     if let Some((stem, last)) = split_extension(name) {
         let random = last.len() == 6 && last.iter().all(u8::is_ascii_alphanumeric);
         if name.starts_with(b".") && random && lookup(last).is_none() {

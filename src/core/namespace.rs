@@ -16,26 +16,17 @@ use rustix::io::Errno;
 use super::clock::Timestamp;
 
 mod inode;
+mod rename;
 
 use inode::Directory;
 pub(crate) use inode::{Creator, Inode, Kind};
+pub(crate) use rename::Rename;
 
 /// The number of the root directory, fixed by the FUSE protocol.
 pub(crate) const ROOT: u64 = 1;
 
 /// The longest file name, as on other Linux file systems (`NAME_MAX`).
 pub(crate) const NAME_MAX: usize = 255;
-
-/// How a rename treats what stands at its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rename {
-    /// Replace it.
-    Replace,
-    /// Refuse (`RENAME_NOREPLACE`).
-    KeepTarget,
-    /// Swap the two (`RENAME_EXCHANGE`).
-    Exchange,
-}
 
 /// The tree.
 #[derive(Debug)]
@@ -357,81 +348,6 @@ impl Namespace {
         self.detach(parent, name, ino, now);
         self.directory_mut(parent)?.subdirectories -= 1;
         Ok(ino)
-    }
-
-    /// Moves a name; says what stood at the target and was replaced.
-    pub(crate) fn rename(
-        &mut self,
-        from: (u64, &OsStr),
-        to: (u64, &OsStr),
-        how: Rename,
-        now: Timestamp,
-    ) -> Result<Option<u64>, Errno> {
-        let ino = self.find(from.0, from.1)?;
-        let is_directory = self.get(ino)?.is_directory();
-        let target = match self.find(to.0, to.1) {
-            Ok(target) => Some(target),
-            Err(Errno::NOENT) => None,
-            Err(error) => return Err(error),
-        };
-        match (how, target) {
-            (Rename::KeepTarget, Some(_)) => return Err(Errno::EXIST),
-            (Rename::Exchange, None) => return Err(Errno::NOENT),
-            (Rename::Exchange, Some(target)) => {
-                self.exchange((from.0, from.1, ino), (to.0, to.1, target), now)?;
-                return Ok(None);
-            }
-            _ => {}
-        }
-        if target.is_none() {
-            self.check_new(to.0, to.1)?;
-        }
-        if target == Some(ino) {
-            return Ok(None);
-        }
-        if let Some(target) = target {
-            match (is_directory, self.get(target)?.is_directory()) {
-                (true, true) => {
-                    self.remove_directory(to.0, to.1, now)?;
-                }
-                (false, false) => {
-                    self.unlink(to.0, to.1, now)?;
-                }
-                (true, false) => return Err(Errno::NOTDIR),
-                (false, true) => return Err(Errno::ISDIR),
-            }
-        }
-        self.detach(from.0, from.1, ino, now);
-        self.attach(to.0, to.1, ino, now);
-        if is_directory {
-            self.directory_mut(from.0)?.subdirectories -= 1;
-            self.directory_mut(to.0)?.subdirectories += 1;
-        }
-        Ok(target)
-    }
-
-    fn exchange(
-        &mut self,
-        from: (u64, &OsStr, u64),
-        to: (u64, &OsStr, u64),
-        now: Timestamp,
-    ) -> Result<(), Errno> {
-        let moves_directory = self.get(from.2)?.is_directory();
-        let gets_directory = self.get(to.2)?.is_directory();
-        self.detach(from.0, from.1, from.2, now);
-        self.detach(to.0, to.1, to.2, now);
-        self.attach(to.0, to.1, from.2, now);
-        self.attach(from.0, from.1, to.2, now);
-        if moves_directory != gets_directory {
-            let (loses, gains) = if moves_directory {
-                (from.0, to.0)
-            } else {
-                (to.0, from.0)
-            };
-            self.directory_mut(loses)?.subdirectories -= 1;
-            self.directory_mut(gains)?.subdirectories += 1;
-        }
-        Ok(())
     }
 
     /// The entries of a directory whose cookies are above `after`, `.` and `..`
