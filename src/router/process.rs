@@ -30,7 +30,7 @@ use std::iter;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, getpgid, test_kill_process_group};
+use rustix::process::{Pid, test_kill_process_group};
 
 /// How far up [`ancestors`] goes. Deeper trees exist only by accident, and a
 /// walk that races with reused ids must end.
@@ -70,9 +70,14 @@ pub(crate) fn ancestors(pid: i32) -> impl Iterator<Item = i32> {
 /// The process group of `pid`; `None` too where it is outside of our pid
 /// namespace.
 pub(crate) fn process_group(pid: i32) -> Option<i32> {
-    // Id 0 would ask about ourselves.
-    let group = getpgid(Some(positive(pid)?)).ok()?;
-    Some(group.as_raw_nonzero().get())
+    let mut buffer = [0; BUFFER_BYTES];
+    let status = read(format_args!("/proc/{pid}/status"), &mut buffer)?;
+    // Not getpgid(2) of rustix, which promises that there is no group 0: that is
+    // what the kernel calls a group that is outside. The first of the ids is the
+    // one of the namespace that /proc was mounted for.
+    let groups = field(status, b"NSpgid:")?;
+    let group = groups.split(u8::is_ascii_whitespace).next()?;
+    number(group).filter(|group| *group > 0)
 }
 
 /// Whether no process is left in group `pgid`. Zombies count as left: they are
