@@ -45,6 +45,26 @@ pub enum Error {
         /// The bytes that differ, where they are known.
         range: Option<Range<u64>>,
     },
+    /// A writer came to a bad end: what was read is all there is, and not whole.
+    Failed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The program has ended and nothing stands at the path.
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Nothing came in the time that was given.
+    TimedOut {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Somebody ended the wait.
+    Cancelled {
+        /// The file.
+        path: PathBuf,
+    },
     /// An option or argument does not make sense.
     Usage {
         /// What is wrong with it, and what would be right.
@@ -53,8 +73,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// An operation on `path` that failed with `source`.
+    /// An operation on `path` that failed with `source`; if that holds an error
+    /// of this crate, as those of [`Reader`](crate::Reader) do, it is that one.
     pub fn io(operation: impl Into<String>, path: impl AsRef<Path>, source: io::Error) -> Self {
+        let source = match source.downcast::<Error>() {
+            Ok(error) => return error,
+            Err(source) => source,
+        };
         Error::Io {
             operation: operation.into(),
             path: path.as_ref().to_owned(),
@@ -106,6 +131,19 @@ impl fmt::Display for Error {
                     " after they had been delivered; --deliver settled waits for the finished file"
                 )
             }
+            Error::Failed { path } => write!(
+                f,
+                "{}: all there is was read, but it is not whole: a process that wrote it was \
+                 killed or failed, or there was no space left",
+                path.display()
+            ),
+            Error::Missing { path } => write!(
+                f,
+                "{}: the program has ended and left no file there",
+                path.display()
+            ),
+            Error::TimedOut { path } => write!(f, "{}: nothing came in time", path.display()),
+            Error::Cancelled { path } => write!(f, "{}: the wait was ended", path.display()),
             Error::Usage { message } => f.write_str(message),
         }
     }
@@ -115,7 +153,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Io { source, .. } => Some(source),
-            Error::Rewritten { .. } | Error::Usage { .. } => None,
+            _ => None,
         }
     }
 }
@@ -125,6 +163,11 @@ impl From<Error> for io::Error {
         let kind = match &error {
             Error::Io { source, .. } => source.kind(),
             Error::Rewritten { .. } => io::ErrorKind::StaleNetworkFileHandle,
+            Error::Failed { .. } => io::ErrorKind::UnexpectedEof,
+            Error::Missing { .. } => io::ErrorKind::NotFound,
+            Error::TimedOut { .. } => io::ErrorKind::TimedOut,
+            // Not `Interrupted`, which would be tried again.
+            Error::Cancelled { .. } => io::ErrorKind::ConnectionAborted,
             Error::Usage { .. } => io::ErrorKind::InvalidInput,
         };
         io::Error::new(kind, error)

@@ -172,13 +172,22 @@
 //! replaced at that very moment: open it again.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod capture;
 mod core;
 mod error;
+mod fifo;
 mod fuse;
 mod limits;
 mod mount;
 mod router;
+mod temporary;
+mod temporary_pipe;
 
 pub use crate::core::rules::{Deliver, FailOn, Linger, Rules};
+pub use capture::{
+    Backend, Canceller, Capture, CaptureEvents, Event, Output, Process, Reader, Running, Target,
+};
 pub use error::{Error, Result};
+pub use fuse::{Privacy, enter_private_namespace};
 pub use mount::{Mount, MountBuilder, mount_of, mounts, unmount, wait_path};
+pub use temporary_pipe::TemporaryPipe;

@@ -3,10 +3,12 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
+use crate::capture::{self, Capture};
 use crate::core::namespace::Creator;
 use crate::core::rules::{Deliver, FailOn, Linger, Rules};
 use crate::core::spool::{Limits, Pool};
@@ -15,6 +17,8 @@ use crate::error::{Error, Result};
 use crate::fuse::Session;
 use crate::fuse::mountpoint::{self, MountOptions};
 use crate::limits;
+use crate::router::Router;
+use crate::temporary;
 
 /// With stream delivery, how far a writer may be ahead of its readers.
 const DEFAULT_WINDOW_BYTES: u64 = 1 << 20;
@@ -36,6 +40,7 @@ pub struct MountBuilder {
     spill: Option<PathBuf>,
     max_size: Option<u64>,
     allow_other: bool,
+    readers_wait: bool,
     consume: bool,
 }
 
@@ -115,6 +120,15 @@ impl MountBuilder {
         self
     }
 
+    /// Whether a process that opens a file while it is being written waits for it,
+    /// which it does unless this is set to false. Then it sees the file as it is;
+    /// whoever opens it below `.fifofs/wait` or `.fifofs/next` still waits, and
+    /// so do readers in this process.
+    pub fn readers_wait(mut self, wait: bool) -> Self {
+        self.readers_wait = wait;
+        self
+    }
+
     /// Mounts at `directory`, which is made if it is missing, and serves it
     /// from threads of this process.
     ///
@@ -123,6 +137,30 @@ impl MountBuilder {
     /// If an option does not make sense, or the directory or this machine does
     /// not allow a mount; the error says what to do about it.
     pub fn mount(self, directory: impl AsRef<Path>) -> Result<Mount> {
+        self.mount_at(directory.as_ref(), false)
+    }
+
+    /// Mounts at a fresh directory, of mode 0700, below `$XDG_RUNTIME_DIR` if
+    /// there is one, else `$TMPDIR` or `/tmp`. It is removed with the mount.
+    ///
+    /// # Errors
+    ///
+    /// As [`MountBuilder::mount`].
+    ///
+    /// ```no_run
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// println!("write to {}", mount.path().join("out").display());
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn mount_temporary(self) -> Result<Mount> {
+        let directory = temporary::directory()?;
+        let mount = self.mount_at(directory.path(), true)?;
+        // From here on it goes with the mount.
+        let _ = directory.keep();
+        Ok(mount)
+    }
+
+    fn mount_at(self, directory: &Path, remove_directory: bool) -> Result<Mount> {
         let rules = self.rules.map_err(Error::usage)?;
         let spill_directory = self.spill.unwrap_or_else(limits::spill_directory);
         let spill_directory = limits::check_spill_directory(&spill_directory)?;
@@ -137,6 +175,7 @@ impl MountBuilder {
             fail_on: self.fail_on,
             window_bytes: self.window,
             patience: PATIENCE,
+            readers_wait: self.readers_wait,
             consume: self.consume,
             owner: Creator {
                 uid: rustix::process::getuid().as_raw(),
@@ -146,8 +185,9 @@ impl MountBuilder {
         };
         let options = MountOptions {
             allow_other: self.allow_other,
+            remove_directory,
         };
-        let session = Session::start(directory.as_ref(), &options, settings, pool)?;
+        let session = Session::start(directory, &options, settings, pool)?;
         Ok(Mount { session })
     }
 }
@@ -183,6 +223,7 @@ impl Mount {
             spill: None,
             max_size: None,
             allow_other: false,
+            readers_wait: true,
             consume: false,
         }
     }
@@ -202,6 +243,35 @@ impl Mount {
     /// the mount is gone: to wait for that among other things.
     pub fn ended(&self) -> Receiver<()> {
         self.session.ended()
+    }
+
+    /// Captures the file at `path`, relative to the mount: what a program writes
+    /// there comes to this process. Directories above it are made. Any number of
+    /// captures may be there at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] of kind `AlreadyExists` if something stands there or it is
+    /// captured already; if something above it is no directory;
+    /// [`Error::Usage`] if `path` is absolute, empty, or leads out of the mount.
+    ///
+    /// ```no_run
+    /// use std::process::Command;
+    ///
+    /// use fifofs::{Mount, Target};
+    ///
+    /// let mount = Mount::builder().mount("/tmp/cap")?;
+    /// let capture = mount.capture("run-17/out.log")?;
+    /// let output = capture.run(Command::new("make").arg("-C").arg(capture.path()))?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn capture(&self, path: impl AsRef<Path>) -> Result<Capture> {
+        let inside = capture::inside(path.as_ref())?;
+        Capture::of(Arc::clone(self.router()), self.path(), &inside)
+    }
+
+    pub(crate) fn router(&self) -> &Arc<Router> {
+        self.session.router()
     }
 
     /// Unmounts. Dropping does the same, and logs errors.

@@ -80,13 +80,14 @@ impl Core {
 }
 
 impl File {
-    /// With stream: whether there were readers and none is left.
+    /// Whether writes fail: with stream, if there were readers and none is left.
     pub(super) fn is_broken(&self) -> bool {
-        self.generation.as_ref().is_some_and(|generation| {
+        let left = self.generation.as_ref().is_some_and(|generation| {
             generation.way == Some(Way::Stream)
                 && generation.is_active()
                 && generation.had_reader
                 && self.readers.is_empty()
-        })
+        });
+        left || self.hung_up
     }
 }

@@ -288,7 +288,8 @@ impl Core {
                 };
                 let source = self.awaited(awaits, &path);
                 let reader = self.new_reader(env, caller, flags, awaits, Some(path));
-                return self.attach_reader(env, reader, source, effects);
+                let _ = self.attach_reader(env, reader, source, effects);
+                return;
             }
             Place::Top | Place::Inodes | Place::Directory { .. } => {
                 return effects.refuse(caller.unique, Errno::ISDIR);

@@ -34,11 +34,12 @@ impl Core {
     /// may go on.
     pub(super) fn evaluate(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
         let now = env.now.monotonic;
-        let (linger, fail_on) = (self.settings.linger, self.settings.fail_on);
+        let (linger, fail_on) = (self.linger_of(ino), self.settings.fail_on);
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
-        if let Some(generation) = file.generation.as_mut().filter(|g| g.is_active()) {
+        let active = file.generation.as_mut().filter(|g| g.is_active());
+        if let (Some(generation), Some(linger)) = (active, linger) {
             let again = generation.settle(linger, fail_on, now, env.processes);
             let over = !generation.is_active();
             if let Some(at) = again {

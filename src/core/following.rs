@@ -15,7 +15,7 @@ impl Core {
         reader: Reader,
         source: Option<u64>,
         effects: &mut Effects,
-    ) {
+    ) -> ReaderId {
         let id = ReaderId(self.next_reader);
         self.next_reader += 1;
         if let Some(unique) = reader.open {
@@ -27,6 +27,7 @@ impl Core {
         self.follow(id, path);
         self.set_source(id, source, effects);
         self.progress(env, id, effects);
+        id
     }
 
     /// A reader reads another inode from now on.

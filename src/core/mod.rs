@@ -13,11 +13,13 @@
 //! and the operations, each on the `Core` that holds all of the above:
 //! writing, resizing, ending, backpressure, seeking: what writers do
 //! opening, following, reading, view: what readers get
+//! capturing: what this process itself reads
 //! paths, attributes, control, status
 //! ```
 
 mod attributes;
 mod backpressure;
+mod capturing;
 pub(crate) mod clock;
 mod control;
 pub(crate) mod effects;
@@ -48,6 +50,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use capturing::Captures;
 use clock::{Moment, Monotonic};
 use control::Control;
 use effects::{Effect, Effects, Unique};
@@ -60,6 +63,7 @@ use rules::{FailOn, Linger, Rules};
 use spool::{Pool, Spool};
 
 pub(crate) use attributes::{Attributes, Change, Changes};
+pub(crate) use capturing::CaptureId;
 pub(crate) use control::NAME as CONTROL_NAME;
 pub(crate) use writing::{seen_writer, unseen_writer};
 
@@ -76,6 +80,9 @@ pub(crate) struct Settings {
     pub(crate) window_bytes: u64,
     /// With stream, how long a write waits at most.
     pub(crate) patience: Duration,
+    /// Whether processes that read a file while it is written wait for it; those
+    /// who open it by `wait` or `next` do in any case.
+    pub(crate) readers_wait: bool,
     /// Whether a file is removed once a reader has read it to its end.
     pub(crate) consume: bool,
     /// Who owns the root and the control directory.
@@ -121,6 +128,8 @@ struct File {
     seeks: Vec<(Unique, u64, bool)>,
     /// What users should know, shown by `ls`.
     warning: Option<String>,
+    /// Whether writes fail because whoever captured it has gone away.
+    hung_up: bool,
 }
 
 impl File {
@@ -136,6 +145,7 @@ impl File {
             flushing: false,
             seeks: Vec::new(),
             warning: None,
+            hung_up: false,
         }
     }
 
@@ -193,6 +203,7 @@ pub(crate) struct Core {
     waiting: HashMap<Unique, (Waiting, i32)>,
     alarms: BTreeSet<(Monotonic, Alarm)>,
     control: Control,
+    captures: Captures,
     events: Events,
     /// Threads that were sent back to look the path up again: the kernel does
     /// so once only.
@@ -228,6 +239,7 @@ impl Core {
             waiting: HashMap::new(),
             alarms: BTreeSet::new(),
             control,
+            captures: Captures::default(),
             events: Events::new(now.monotonic),
             sent_back: HashMap::new(),
             removed: Vec::new(),

@@ -25,6 +25,9 @@ pub(crate) use rename::Rename;
 /// The number of the root directory, fixed by the FUSE protocol.
 pub(crate) const ROOT: u64 = 1;
 
+/// The cookie of `..`, the second entry of every directory: real ones come after.
+pub(crate) const DOTS: u64 = 2;
+
 /// The longest file name, as on other Linux file systems (`NAME_MAX`).
 pub(crate) const NAME_MAX: usize = 255;
 
@@ -168,6 +171,11 @@ impl Namespace {
         }
         components.reverse();
         Some(components)
+    }
+
+    /// The names of a file or link, each with its directory.
+    pub(crate) fn names_of(&self, ino: u64) -> &[(u64, OsString)] {
+        self.inodes.get(&ino).map_or(&[], |inode| &inode.names)
     }
 
     /// All names that an inode has, the one used last first, as paths.
@@ -360,7 +368,7 @@ impl Namespace {
         let directory = self.directory(ino)?;
         let dots = [
             (ino, 1, OsStr::new(".")),
-            (directory.parent, 2, OsStr::new("..")),
+            (directory.parent, DOTS, OsStr::new("..")),
         ];
         let entries =
             directory

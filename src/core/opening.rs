@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::capturing::Hold;
 use super::effects::{Caller, Effect, Effects, Kin, Transport};
 use super::generation::{Ending, Way};
 use super::reader::{Awaits, Reader, ReaderId};
@@ -42,8 +43,11 @@ impl Core {
         let stream = file.generation.as_ref().and_then(|g| g.way) == Some(Way::Stream);
         // To be removed when it was read, a file must be read through us.
         let consumes = self.settings.consume && file.generation.is_some();
-        let waits =
-            (file.is_active() || consumes) && !caller.internal && !self.never_waits(ino, kin);
+        let waits = (file.is_active() || consumes)
+            && !caller.internal
+            && self.settings.readers_wait
+            && self.captures.hold_of_file(&self.names, ino) != Hold::Held
+            && !self.never_waits(ino, kin);
         if !waits {
             // If it was sent back, it has arrived.
             self.sent_back.remove(&caller.thread);
@@ -60,7 +64,7 @@ impl Core {
         let mut paths = self.names.paths(ino).into_iter();
         let mut reader = self.new_reader(env, caller, flags, Awaits::File(ino), paths.next());
         reader.other_paths = paths.collect();
-        self.attach_reader(env, reader, Some(ino), effects);
+        let _ = self.attach_reader(env, reader, Some(ino), effects);
     }
 
     fn opened_plain(
@@ -117,6 +121,7 @@ impl Core {
             other_paths: Vec::new(),
             source: None,
             absent: false,
+            capture: None,
             nonblocking: flags & libc::O_NONBLOCK != 0,
             open: Some(caller.unique),
             reads: Vec::new(),

@@ -149,6 +149,8 @@ impl Core {
         self.names.unlink(parent, name, env.now.wall)?;
         self.publish_as(env, &path, effects, || Event::Removed);
         self.name_changed(env, name, effects);
+        // It may have been held by this name.
+        self.evaluate(env, ino, effects);
         self.reap(ino);
         Ok(())
     }
@@ -189,7 +191,9 @@ impl Core {
         } else {
             self.any_path_changed(env, effects);
         }
+        self.evaluate(env, ino, effects);
         if let Some(replaced) = replaced {
+            self.evaluate(env, replaced, effects);
             self.reap(replaced);
         }
         Ok(())

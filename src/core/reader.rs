@@ -13,6 +13,7 @@
 use std::ffi::OsString;
 use std::ops::Range;
 
+use super::capturing::CaptureId;
 use super::clock::Monotonic;
 use super::effects::Unique;
 use super::spool::Spool;
@@ -69,6 +70,9 @@ pub(crate) struct Reader {
     pub(crate) source: Option<u64>,
     /// Whether nothing stands at its path just now.
     pub(crate) absent: bool,
+    /// What it captures, if it belongs to this process and not to one that reads
+    /// through the kernel.
+    pub(crate) capture: Option<CaptureId>,
     /// Opened with `O_NONBLOCK`.
     pub(crate) nonblocking: bool,
     /// Its OPEN, while that waits.

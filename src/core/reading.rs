@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::capturing::Hold;
 use super::effects::{Caller, Effect, Effects};
 use super::generation::{Generation, Phase, Way};
 use super::reader::{Awaits, PendingRead, ReaderId};
@@ -236,8 +237,17 @@ impl Core {
                 ReadAnswer::Wait
             }
         };
-        let Some(source) = self.readers.get(&id).and_then(|reader| reader.source) else {
+        let Some(reader) = self.readers.get(&id) else {
             return wait();
+        };
+        let capture = reader.capture;
+        // Whoever was to write it has ended, so that nothing more will come.
+        let forsaken = capture.is_some_and(|id| self.captures.hold(id) == Hold::Released);
+        let Some(source) = reader.source else {
+            return match forsaken {
+                true => ReadAnswer::Refuse(Errno::NOENT),
+                false => wait(),
+            };
         };
         let view = self.view(env, id, source);
         if let Err(answer) = self.compare_prior(id, source, view) {
@@ -259,6 +269,8 @@ impl Core {
                 || view.end
                 || nonblocking
                 || waited
+                // Its reads have nobody write anything back.
+                || capture.is_some()
                 || view.way == Some(Way::Stream);
             if !enough {
                 return ReadAnswer::WaitForMore;
@@ -270,6 +282,7 @@ impl Core {
         }
         match reader.awaits {
             Awaits::File(_) if reader.absent && view.abandoned => ReadAnswer::Refuse(Errno::NOENT),
+            _ if reader.absent && forsaken => ReadAnswer::Refuse(Errno::NOENT),
             _ if reader.absent => wait(),
             _ if view.failed => ReadAnswer::Refuse(Errno::IO),
             // It asked beyond the end, and has not had what is before it.

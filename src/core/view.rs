@@ -3,6 +3,7 @@
 
 use rustix::io::Errno;
 
+use super::capturing::Hold;
 use super::generation::{Generation, Phase, Way};
 use super::reader::ReaderId;
 use super::reading::ReadAnswer;
@@ -78,6 +79,8 @@ impl Core {
     /// the clock alone will change it.
     pub(super) fn view(&mut self, env: Env<'_>, id: ReaderId, ino: u64) -> View {
         let mut again = None;
+        let capture = self.readers.get(&id).and_then(|reader| reader.capture);
+        let held = capture.is_some_and(|capture| self.captures.hold(capture) == Hold::Held);
         let view = match self.files.get_mut(&ino) {
             None => View {
                 base: 0,
@@ -91,6 +94,19 @@ impl Core {
                 let (base, length) = (file.spool.base(), file.spool.len());
                 let frontier = file.spool.frontier();
                 match file.generation.as_mut().filter(|g| g.is_active()) {
+                    // What stands there may be written again, or replaced.
+                    None if held => {
+                        let way = file.generation.as_ref().and_then(|g| g.way);
+                        let given_early = matches!(way, Some(Way::Follow | Way::Stream));
+                        View {
+                            base,
+                            limit: if given_early { length } else { 0 },
+                            end: false,
+                            abandoned: false,
+                            failed: false,
+                            way,
+                        }
+                    }
                     None => View {
                         base,
                         limit: length,

@@ -20,6 +20,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use super::mountinfo::FILE_SYSTEM_TYPE;
+use super::private::may_mount;
 use crate::error::{Error, Result};
 
 pub(super) const FUSE_DEVICE: &str = "/dev/fuse";
@@ -31,6 +32,8 @@ const NO_DEVICE_REMEDY: &str = "load the driver with `modprobe fuse`, or in a co
 pub(crate) struct MountOptions {
     /// Other users than the one who mounts may use it, as modes allow.
     pub(crate) allow_other: bool,
+    /// The directory is removed with the mount, though it was there before.
+    pub(crate) remove_directory: bool,
 }
 
 /// Mounts on `directory`, nosuid and nodev, with modes checked by the kernel.
@@ -39,7 +42,7 @@ pub(crate) struct MountOptions {
 ///
 /// If there is no usable FUSE device, or the kernel or `fusermount3` refuses.
 pub(super) fn attach(directory: &Path, options: &MountOptions) -> Result<OwnedFd> {
-    if rustix::process::geteuid().is_root() {
+    if rustix::process::geteuid().is_root() || may_mount() {
         mount_directly(directory, options)
     } else {
         mount_by_fusermount(directory, options)

@@ -13,9 +13,11 @@ mod helper_process;
 mod mount_watch;
 mod mountinfo;
 pub(crate) mod mountpoint;
+mod private;
 mod session;
 #[cfg(test)]
 mod testing;
 mod watchdog;
 
+pub use private::{Privacy, enter_private_namespace};
 pub(crate) use session::Session;

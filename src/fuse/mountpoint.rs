@@ -105,6 +105,11 @@ impl MountPoint {
         Ok(point)
     }
 
+    /// Has the directory removed with the mount.
+    pub(crate) fn remove_afterwards(&mut self) {
+        self.made_directory = true;
+    }
+
     /// Where it is, absolute and canonical.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory

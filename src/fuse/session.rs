@@ -90,7 +90,10 @@ impl Session {
         pool: Pool,
     ) -> Result<Session> {
         let failed = |error: io::Error| Error::io("mount", directory, error);
-        let point = MountPoint::prepare(directory)?;
+        let mut point = MountPoint::prepare(directory)?;
+        if options.remove_directory {
+            point.remove_afterwards();
+        }
         let mut watchdog =
             Watchdog::start(point.directory(), point.made_directory()).map_err(failed)?;
         let mounted = point.mount(options)?;
@@ -174,6 +177,12 @@ impl Session {
             threads,
             unmounted: false,
         })
+    }
+
+    /// What is behind it, for those in this process who use it without the
+    /// kernel.
+    pub(crate) fn router(&self) -> &Arc<Router> {
+        &self.router
     }
 
     /// Where it is mounted, absolute.

@@ -11,10 +11,13 @@
 //! that one of them may hold while it waits for us (see `process`). The rest is
 //! asked by the inspector, for which nobody but the one who opens a file waits.
 
+mod captures;
 mod inspector;
+mod local;
 mod process;
 mod reactor;
 
+pub(crate) use local::{Failure, Given, LocalCanceller, LocalReader};
 pub(crate) use reactor::{Flushed, Flushes};
 
 use std::collections::HashMap;
@@ -30,7 +33,7 @@ use crate::core::clock::{Moment, Monotonic};
 use crate::core::effects::{Effect, Effects, Unique};
 use crate::core::generation::{Ending, Processes, Writer};
 use crate::core::spool::Pool;
-use crate::core::{Core, Env, Settings, seen_writer, unseen_writer};
+use crate::core::{CaptureId, Core, Env, Settings, seen_writer, unseen_writer};
 use inspector::Inspection;
 use process::{Attention, Exit, ExitWatch};
 
@@ -65,6 +68,12 @@ pub(crate) struct Router {
     /// Guards which of them are under way, and whether their callers have had a
     /// signal meanwhile. Never held with another lock.
     inspected: Mutex<HashMap<Unique, bool>>,
+    /// Guards where the answers to requests of this process go, by their number.
+    /// Never held with another lock.
+    locals: Mutex<HashMap<u64, Sender<local::Answer>>>,
+    /// Guards which captured paths are held by which process. Never held with
+    /// another lock.
+    holders: Mutex<HashMap<i32, Vec<CaptureId>>>,
     outlet: Arc<dyn Outlet>,
     start: Instant,
     /// When the reactor will look at the clock, in nanoseconds since `start`.
@@ -111,6 +120,8 @@ impl Router {
             flush_order: Mutex::new(()),
             inspections: Mutex::new(None),
             inspected: Mutex::new(HashMap::new()),
+            locals: Mutex::new(HashMap::new()),
+            holders: Mutex::new(HashMap::new()),
             outlet,
             start: Instant::now(),
             sleeps_until: AtomicU64::new(NEVER),
@@ -158,7 +169,7 @@ impl Router {
             self.wake();
         }
         for effect in effects {
-            self.outlet.apply(effect);
+            self.carry_out(effect);
         }
         result
     }

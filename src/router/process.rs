@@ -80,6 +80,14 @@ pub(crate) fn process_group(pid: i32) -> Option<i32> {
     number(group).filter(|group| *group > 0)
 }
 
+/// All processes that can be seen.
+pub(crate) fn all() -> impl Iterator<Item = i32> {
+    let entries = open(format_args!("/proc"), OFlags::DIRECTORY)
+        .and_then(|directory| Dir::read_from(&directory).ok());
+    let entries = entries.into_iter().flatten().flatten();
+    entries.filter_map(|entry| number(entry.file_name().to_bytes()))
+}
+
 /// Whether no process is left in group `pgid`. Zombies count as left: they are
 /// reaped soon, and their parent may be about to write more.
 pub(crate) fn group_is_empty(pgid: i32) -> bool {

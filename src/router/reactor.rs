@@ -139,6 +139,12 @@ impl Router {
         {
             let _ = epoll::delete(&self.epoll, watch.as_fd());
         }
+        // Otherwise the id is another's by now, who was watched meanwhile.
+        let is_gone = !watches.contains_key(&pid);
+        drop(watches);
+        if is_gone {
+            self.let_go(pid);
+        }
     }
 
     fn recheck(&self) {

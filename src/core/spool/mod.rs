@@ -10,6 +10,7 @@
 //! is in `data` or `reserved`, never in both, and an operation that fails changes nothing.
 
 mod chunks;
+mod cursor;
 mod extents;
 mod pool;
 mod segments;
@@ -24,6 +25,7 @@ use std::ops::Range;
 use rustix::io::Errno;
 
 use chunks::Chunks;
+pub(crate) use cursor::Cursor;
 use extents::Extents;
 pub(crate) use pool::{Limits, Pool};
 pub(crate) use segments::Segments;

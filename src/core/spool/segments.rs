@@ -13,7 +13,7 @@ use super::pool::Buffer;
 use super::spill::Place;
 
 /// What zeros are handed out from; long runs repeat it.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+pub(super) static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// A run of bytes in one chunk, or of zeros.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ impl DiskSlice {
     }
 
     /// Reads the bytes from disk.
-    fn load(&self) -> io::Result<Vec<u8>> {
+    pub(super) fn load(&self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; self.length];
         self.place.read(self.start, &mut bytes)?;
         Ok(bytes)
@@ -123,6 +123,11 @@ impl Segments {
     /// The bytes in all segments.
     pub(crate) fn len(&self) -> usize {
         self.length
+    }
+
+    /// The segments, in order, to be kept one by one.
+    pub(super) fn into_parts(self) -> Vec<Segment> {
+        self.parts
     }
 
     /// The segments, in order.

@@ -80,6 +80,7 @@ impl World {
             fail_on: FailOn::Signal,
             window_bytes: 16,
             patience: Duration::from_millis(300),
+            readers_wait: true,
             consume: false,
             owner: OWNER,
         };

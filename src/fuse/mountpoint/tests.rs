@@ -10,11 +10,16 @@ fn message(result: Result<impl std::fmt::Debug>) -> String {
     result.unwrap_err().to_string()
 }
 
+const SHARED: MountOptions = MountOptions {
+    allow_other: true,
+    remove_directory: false,
+};
+
 #[test]
 fn a_missing_directory_is_made_mounted_and_unmounted() {
     let base = Cleanup::new();
     let directory = base.join("new");
-    let mounted = mount(&directory.join(""), &MountOptions { allow_other: true }).unwrap();
+    let mounted = mount(&directory.join(""), &SHARED).unwrap();
     assert_eq!(mounted.directory, directory);
     assert!(mounted.made_directory);
     let flags = rustix::io::fcntl_getfd(mounted.device.as_fd()).unwrap();
@@ -146,7 +151,7 @@ fn without_root_the_helper_mounts_and_unmounts() {
             "cannot mount on /dev: Permission denied (os error 13); \
              give a directory that you may read, write and search",
         );
-        let shared = message(mount(&directory, &MountOptions { allow_other: true }));
+        let shared = message(mount(&directory, &SHARED));
         assert!(
             shared.contains("user_allow_other to /etc/fuse.conf"),
             "{shared}"

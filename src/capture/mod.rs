@@ -1,0 +1,251 @@
+//! What a program writes to the path it is given, in this process.
+//!
+//! A [`Capture`] is a file of a mount, a [`TemporaryPipe`](crate::TemporaryPipe)
+//! a FIFO; both are a [`Target`]. Knows paths, children and readers; how bytes
+//! get here is the router's (or the FIFO's) affair.
+
+mod events;
+mod reader;
+mod shared;
+mod target;
+
+pub use events::{CaptureEvents, Event};
+pub use reader::{Canceller, Reader};
+pub use target::{Backend, Output, Process, Running, Target};
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::process::Child;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::core::CaptureId;
+use crate::error::{Error, Result};
+use crate::router::Router;
+use shared::SharedMount;
+
+/// A file of a mount whose bytes come to this process.
+///
+/// The file is not there until the program makes it, and is removed with the
+/// capture. To the program it is a regular file: it may seek back, rename over
+/// it, map it. Its [`Reader`]s get what it holds as soon as its delivery allows.
+///
+/// `Send` and `Sync`. Dropping it removes the file and, of [`Capture::new`], its
+/// directory with all that was left there; a reader that is still there goes on
+/// with what the file held. Drop it after the child has ended.
+///
+/// ```no_run
+/// use std::process::Command;
+///
+/// use fifofs::{Capture, Target};
+///
+/// let capture = Capture::new("report.zip")?;
+/// let output = capture.run(Command::new("zip").arg(capture.path()).arg("notes.txt"))?;
+/// assert!(output.status.success());
+/// assert!(output.bytes.starts_with(b"PK"));
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+pub struct Capture {
+    router: Arc<Router>,
+    id: CaptureId,
+    path: PathBuf,
+    /// The same, relative to the mount.
+    inside: PathBuf,
+    /// The directory in the root that goes with it.
+    directory: Option<OsString>,
+    /// Keeps the mount that the process shares.
+    mount: Option<Arc<SharedMount>>,
+}
+
+impl Capture {
+    /// A file of this name, in a directory of its own on a mount that all
+    /// captures of the process share. The first one makes the mount, in a
+    /// directory of its own (mode 0700) below `$XDG_RUNTIME_DIR` or else
+    /// `$TMPDIR`; it goes with the last capture and reader, or with the process,
+    /// however that ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if `name` is not a plain file name; [`Error::Io`] if there
+    /// can be no mount, with what to do about it.
+    ///
+    /// ```no_run
+    /// use fifofs::{Capture, Target};
+    ///
+    /// let capture = Capture::new("report.zip")?;
+    /// assert!(capture.path().ends_with("report.zip"));
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn new(name: impl AsRef<OsStr>) -> Result<Capture> {
+        let name = name.as_ref();
+        let mut components = Path::new(name).components();
+        let plain = matches!(components.next(), Some(Component::Normal(n)) if n == name);
+        if !plain || components.next().is_some() {
+            return Err(Error::usage(format!(
+                "{} cannot be captured: give a plain file name, such as report.zip",
+                Path::new(name).display()
+            )));
+        }
+        let mount = SharedMount::get()?;
+        let directory = mount.free_name();
+        let path = [directory.clone(), name.to_owned()];
+        let router = Arc::clone(mount.mount().router());
+        let mut capture = Capture::of(router, mount.mount().path(), &path)?;
+        capture.directory = Some(directory);
+        capture.mount = Some(mount);
+        Ok(capture)
+    }
+
+    /// Captures a path of a mount; see [`Mount::capture`](crate::Mount::capture).
+    pub(crate) fn of(router: Arc<Router>, mount: &Path, inside: &[OsString]) -> Result<Capture> {
+        let path: PathBuf = mount.iter().chain(inside.iter().map(|c| &**c)).collect();
+        let id = router.capture(inside).map_err(|errno| {
+            let remedy = match errno {
+                Errno::EXIST => "capture it before anything makes it, and once at a time",
+                Errno::PERM => "give a path outside of .fifofs",
+                _ => "give a path whose upper parts are directories",
+            };
+            Error::io("capture", &path, errno.into()).with_remedy(remedy)
+        })?;
+        Ok(Capture {
+            router,
+            id,
+            path,
+            inside: inside.iter().collect(),
+            directory: None,
+            mount: None,
+        })
+    }
+
+    /// A reader that waits for the file to be made, and ends when it is done as
+    /// any file of the mount is: when nobody has it open for writing any more and
+    /// it has lingered. To end it with a child, see [`Target::reader_until`].
+    ///
+    /// Several readers get all the bytes each.
+    ///
+    /// # Errors
+    ///
+    /// If the mount is gone.
+    ///
+    /// ```no_run
+    /// use std::io::Read;
+    ///
+    /// use fifofs::{Capture, Target};
+    ///
+    /// let capture = Capture::new("log.txt")?;
+    /// let mut reader = capture.reader()?;
+    /// std::fs::write(capture.path(), "hello\n")?;
+    /// let mut text = String::new();
+    /// reader.read_to_string(&mut text)?;
+    /// assert_eq!(text, "hello\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reader(&self) -> Result<Reader> {
+        let local = self
+            .router
+            .read_capture(self.id)
+            .map_err(|errno| Error::io("read", &self.path, errno.into()))?;
+        Ok(Reader::of_capture(
+            local,
+            self.path.clone(),
+            self.mount.clone(),
+        ))
+    }
+
+    /// What happens to the file, from now on.
+    ///
+    /// ```no_run
+    /// use fifofs::{Capture, Event, Target};
+    ///
+    /// let capture = Capture::new("log.txt")?;
+    /// let events = capture.events();
+    /// std::fs::write(capture.path(), "hello\n")?;
+    /// for event in events {
+    ///     match event? {
+    ///         Event::Wrote { offset, bytes } => println!("{bytes} bytes at {offset}"),
+    ///         Event::Done { .. } => break,
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn events(&self) -> CaptureEvents {
+        CaptureEvents::new(self.router.read_events(), &self.inside, self.mount.clone())
+    }
+}
+
+impl Target for Capture {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn reader_until(&self, child: &mut Child) -> Result<Reader> {
+        match child.try_wait() {
+            Ok(None) => self
+                .router
+                .hold_until_exit(self.id, child.id().cast_signed()),
+            // It has exited, or somebody else has waited for it.
+            Ok(Some(_)) | Err(_) => self.router.release_capture(self.id),
+        }
+        self.reader()
+    }
+
+    fn hang_up(&self) {
+        self.router.hang_up(self.id);
+        for writer in self.writers() {
+            // One that has exited meanwhile needs none.
+            let _ = Pid::from_raw(writer.pid).map(|pid| kill_process(pid, Signal::PIPE));
+        }
+    }
+
+    fn writers(&self) -> Vec<Process> {
+        let writers = self.router.writers_of(self.id);
+        let process = |(pid, name)| Process { pid, name };
+        writers.into_iter().map(process).collect()
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.router.end_capture(self.id, self.directory.take());
+    }
+}
+
+impl std::fmt::Debug for Capture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Capture").field("path", &self.path).finish()
+    }
+}
+
+/// The components of a path in a mount, if it can be captured.
+pub(crate) fn inside(path: &Path) -> Result<Vec<OsString>> {
+    let refused = || {
+        Error::usage(format!(
+            "{} cannot be captured: give a path relative to the mount, without ..",
+            path.display()
+        ))
+    };
+    let mut components = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => components.push(name.to_owned()),
+            Component::CurDir => {}
+            _ => return Err(refused()),
+        }
+    }
+    // A slash at the end means a directory, which `components` does not tell.
+    if components.is_empty() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(refused());
+    }
+    Ok(components)
+}
+
+/// What reading gave instead of bytes, as an error of this crate.
+fn dropped_bytes(path: &Path) -> Error {
+    let reason = io::Error::other("it is a stream whose first bytes were dropped");
+    Error::io("read", path, reason)
+        .with_remedy("open the reader before the program writes, or deliver it by follow")
+}

@@ -1,0 +1,276 @@
+//! Reading what a program writes.
+
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::dropped_bytes;
+use super::shared::SharedMount;
+use crate::core::spool::Cursor;
+use crate::error::{Error, Result};
+use crate::fifo::{self, Outcome, Pipe, PipeReader};
+use crate::router::{Failure, Given, LocalCanceller, LocalReader};
+
+/// As much as one request of the kernel carries, and so about what comes at once.
+const READ_BYTES: u32 = 1 << 20;
+
+/// What a program writes, as a stream.
+///
+/// Reading waits for bytes and gives zero of them at the end, which is there only
+/// when the output is done and whole. Otherwise it fails with an [`io::Error`]
+/// that holds an [`Error`] of this crate, which [`Error::io`] gives back:
+///
+/// - [`Error::Rewritten`]: the program changed bytes that were given already;
+/// - [`Error::Failed`]: every byte was given, but a writer was killed by a signal;
+/// - [`Error::Missing`]: the program has ended and nothing stands at the path;
+/// - [`Error::TimedOut`], [`Error::Cancelled`]: the wait was ended from here.
+///
+/// `Send`; may outlive what it was made from. Dropping it never blocks.
+///
+/// ```no_run
+/// use std::io::{BufRead, Write};
+/// use std::process::Command;
+///
+/// use fifofs::{Capture, Target};
+///
+/// let capture = Capture::new("log")?;
+/// let running = capture.spawn(Command::new("make").arg(format!("LOG={}", capture.path().display())))?;
+/// for line in running.reader.lines() {
+///     println!("{}", line?);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Reader {
+    source: Source,
+    path: PathBuf,
+    timeout: Option<Duration>,
+    position: u64,
+    ended: bool,
+    /// Keeps the shared mount.
+    _mount: Option<Arc<SharedMount>>,
+}
+
+enum Source {
+    Capture { local: LocalReader, have: Cursor },
+    Pipe(io::BufReader<TimedPipe>),
+}
+
+/// A FIFO's reader, with the deadline of the present read.
+struct TimedPipe {
+    reader: PipeReader,
+    /// The FIFO itself, while there is one.
+    pipe: Weak<Pipe>,
+    path: PathBuf,
+    deadline: Option<Instant>,
+}
+
+impl Read for TimedPipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let path = || self.path.clone();
+        let error = match self.reader.read(buffer, self.deadline)? {
+            Outcome::Bytes(length) => return Ok(length),
+            Outcome::End if self.pipe.upgrade().is_none_or(|pipe| pipe.is_still_there()) => {
+                return Ok(0);
+            }
+            Outcome::End => {
+                let reason = io::Error::other("the program removed or replaced the FIFO");
+                Error::io("read", path(), reason)
+                    .with_remedy("capture it by FUSE, where programs may do that")
+            }
+            Outcome::TimedOut => Error::TimedOut { path: path() },
+            Outcome::Cancelled => Error::Cancelled { path: path() },
+        };
+        Err(error.into())
+    }
+}
+
+impl Reader {
+    pub(super) fn of_capture(
+        local: LocalReader,
+        path: PathBuf,
+        mount: Option<Arc<SharedMount>>,
+    ) -> Reader {
+        let have = Cursor::default();
+        Reader::new(Source::Capture { local, have }, path, mount)
+    }
+
+    pub(crate) fn of_pipe(reader: PipeReader, pipe: &Arc<Pipe>) -> Reader {
+        let path = pipe.path().to_owned();
+        let timed = TimedPipe {
+            reader,
+            pipe: Arc::downgrade(pipe),
+            path: path.clone(),
+            deadline: None,
+        };
+        let buffered = io::BufReader::with_capacity(READ_BYTES as usize, timed);
+        Reader::new(Source::Pipe(buffered), path, None)
+    }
+
+    fn new(source: Source, path: PathBuf, mount: Option<Arc<SharedMount>>) -> Reader {
+        Reader {
+            source,
+            path,
+            timeout: None,
+            position: 0,
+            ended: false,
+            _mount: mount,
+        }
+    }
+
+    /// The path of what is read.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How long one read waits for bytes before it fails with
+    /// [`Error::TimedOut`]; after that it may be tried again. For ever unless
+    /// set.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
+    }
+
+    /// What ends the waits of this reader from anywhere else.
+    ///
+    /// ```no_run
+    /// use std::io::Read;
+    ///
+    /// use fifofs::{Capture, Error, Target};
+    ///
+    /// let capture = Capture::new("never-written")?;
+    /// let mut reader = capture.reader()?;
+    /// let canceller = reader.canceller();
+    /// std::thread::spawn(move || canceller.cancel());
+    /// let error = reader.read(&mut [0]).unwrap_err();
+    /// assert!(matches!(Error::io("read", reader.path(), error), Error::Cancelled { .. }));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn canceller(&self) -> Canceller {
+        Canceller(match &self.source {
+            Source::Capture { local, .. } => Cancels::Capture(local.canceller()),
+            Source::Pipe(buffered) => Cancels::Pipe(buffered.get_ref().reader.canceller()),
+        })
+    }
+
+    /// How many bytes were read so far.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Reads all there is until the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading, unwrapped.
+    pub fn read_all(&mut self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.read_to_end(&mut bytes)
+            .map_err(|error| Error::io("read", &self.path, error))?;
+        Ok(bytes)
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let length = {
+            let have = self.fill_buf()?;
+            let length = have.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&have[..length]);
+            length
+        };
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl BufRead for Reader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let deadline = self.timeout.and_then(|t| Instant::now().checked_add(t));
+        match &mut self.source {
+            Source::Capture { local, have } => {
+                if have.is_empty() && !self.ended {
+                    *have = wait_for_bytes(local, &self.path, self.position, deadline)?;
+                    self.ended = have.is_empty();
+                }
+                have.chunk()
+            }
+            Source::Pipe(buffered) => {
+                buffered.get_mut().deadline = deadline;
+                buffered.fill_buf()
+            }
+        }
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.position += amount as u64;
+        match &mut self.source {
+            Source::Capture { have, .. } => have.advance(amount),
+            Source::Pipe(buffered) => buffered.consume(amount),
+        }
+    }
+}
+
+fn wait_for_bytes(
+    local: &mut LocalReader,
+    path: &Path,
+    position: u64,
+    deadline: Option<Instant>,
+) -> io::Result<Cursor> {
+    let path = path.to_owned();
+    let error = match local.read(position, READ_BYTES, deadline) {
+        Ok(Given::Bytes(bytes)) => return Ok(Cursor::new(bytes)),
+        // An end without a file's bytes.
+        Ok(Given::Text(_)) => return Ok(Cursor::default()),
+        Err(Failure::TimedOut) => Error::TimedOut { path },
+        Err(Failure::Cancelled) => Error::Cancelled { path },
+        Err(Failure::Errno(Errno::STALE)) => match local.rewritten_range() {
+            None => dropped_bytes(&path),
+            range => Error::Rewritten { path, range },
+        },
+        Err(Failure::Errno(Errno::IO)) => Error::Failed { path },
+        Err(Failure::Errno(Errno::NOENT)) => Error::Missing { path },
+        Err(Failure::Errno(errno)) => Error::io("read", &path, errno.into()),
+    };
+    Err(error.into())
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader")
+            .field("path", &self.path)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Ends the waits of one [`Reader`]. `Clone`, `Send` and `Sync`.
+#[derive(Clone)]
+pub struct Canceller(Cancels);
+
+#[derive(Clone)]
+enum Cancels {
+    Capture(LocalCanceller),
+    Pipe(fifo::Canceller),
+}
+
+impl Canceller {
+    /// Has the read that waits now, and every later one that would have to ask
+    /// for bytes, fail with [`Error::Cancelled`].
+    pub fn cancel(&self) {
+        match &self.0 {
+            Cancels::Capture(canceller) => canceller.cancel(),
+            Cancels::Pipe(canceller) => canceller.cancel(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Canceller").finish()
+    }
+}

@@ -1,0 +1,49 @@
+//! The mount that all captures of this process share.
+//!
+//! Made when it is first needed, gone with the last handle: the process keeps
+//! only a weak reference.
+
+use std::ffi::OsString;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::error::Result;
+use crate::mount::Mount;
+
+/// Guards which mount is the present one. Held while it is made, so that there
+/// are never two.
+static PRESENT: Mutex<Weak<SharedMount>> = Mutex::new(Weak::new());
+
+pub(super) struct SharedMount {
+    mount: Mount,
+    next: AtomicU64,
+}
+
+impl SharedMount {
+    /// The present one, or a new one.
+    pub(super) fn get() -> Result<Arc<SharedMount>> {
+        let mut present = PRESENT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = present.upgrade() {
+            return Ok(shared);
+        }
+        // Programs that look at each other's output must not wait for it: the end
+        // of a capture hangs on the child, which may wait for them.
+        let mount = Mount::builder().readers_wait(false).mount_temporary()?;
+        let shared = Arc::new(SharedMount {
+            mount,
+            next: AtomicU64::new(1),
+        });
+        *present = Arc::downgrade(&shared);
+        Ok(shared)
+    }
+
+    pub(super) fn mount(&self) -> &Mount {
+        &self.mount
+    }
+
+    /// The name of a directory that no other capture has.
+    pub(super) fn free_name(&self) -> OsString {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        number.to_string().into()
+    }
+}

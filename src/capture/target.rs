@@ -1,0 +1,185 @@
+//! What a program is told to write to, whichever way its bytes come here.
+
+use std::ffi::OsStr;
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+
+use super::{Capture, Reader};
+use crate::error::{Error, Result};
+use crate::temporary_pipe::TemporaryPipe;
+
+/// A path to give to a program, whose output there comes to this process.
+///
+/// [`Capture`] and [`TemporaryPipe`] are the two there are; [`Backend::target`]
+/// makes either by a value.
+///
+/// ```no_run
+/// use std::process::Command;
+///
+/// use fifofs::Backend;
+///
+/// # let without_fuse = false;
+/// let backend = if without_fuse { Backend::Fifo } else { Backend::Fuse };
+/// let target = backend.target("out.txt")?;
+/// let output = target.run(Command::new("pipetest").arg(target.path()))?;
+/// println!("{}: {} bytes", output.status, output.bytes.len());
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+pub trait Target: Send {
+    /// The path to give to the program, absolute.
+    fn path(&self) -> &Path;
+
+    /// A reader of what `child` and those it started write. It ends when the
+    /// child has exited and nobody has the file open for writing any more.
+    ///
+    /// To be called right after spawning, when nothing is lost yet; a child that
+    /// has exited by then is fine, too. A child that was waited for otherwise
+    /// than by `child` itself counts as exited.
+    ///
+    /// # Errors
+    ///
+    /// If the mount is gone; of a FIFO, if it has a reader already.
+    fn reader_until(&self, child: &mut Child) -> Result<Reader>;
+
+    /// Nobody will read any more: every further write fails with `EPIPE`, and the
+    /// processes that have the file open for writing get SIGPIPE, as of a pipe.
+    /// A program that wrote through the page cache hears of the failure when it
+    /// closes the file.
+    fn hang_up(&self);
+
+    /// Which processes have the file open for writing now; of a FIFO it cannot
+    /// be told, and nobody is named.
+    fn writers(&self) -> Vec<Process>;
+
+    /// Starts a program that writes to [`Target::path`], and reads it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if it cannot be started.
+    fn spawn(&self, command: &mut Command) -> Result<Running> {
+        let mut child = command
+            .spawn()
+            .map_err(|error| Error::io("run", command.get_program(), error))?;
+        match self.reader_until(&mut child) {
+            Ok(reader) => Ok(Running { child, reader }),
+            Err(error) => {
+                // Nobody would wait for it.
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs a program to its end and gives its exit status and what it wrote to
+    /// [`Target::path`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if it cannot be started; those of [`Reader`], once it has
+    /// ended: its output is then not whole.
+    fn run(&self, command: &mut Command) -> Result<Output> {
+        let mut bytes = Vec::new();
+        let status = self.run_to(command, &mut bytes)?;
+        Ok(Output { status, bytes })
+    }
+
+    /// The same, with the bytes going to `sink` as they come.
+    ///
+    /// # Errors
+    ///
+    /// As [`Target::run`]; those of `sink`, upon which the program's further
+    /// writes fail, see [`Target::hang_up`].
+    fn run_to(&self, command: &mut Command, sink: &mut dyn Write) -> Result<ExitStatus> {
+        let Running { mut child, reader } = self.spawn(command)?;
+        let path = self.path();
+        let copied = match copy(reader, sink) {
+            Ok(()) => Ok(()),
+            Err(Copying::Reading(error)) => Err(Error::io("read", path, error)),
+            Err(Copying::Writing(error)) => {
+                self.hang_up();
+                Err(Error::io("pass on", path, error))
+            }
+        };
+        let status = child
+            .wait()
+            .map_err(|error| Error::io("wait for", command.get_program(), error))?;
+        match copied {
+            // Whoever was killed has a status that says so.
+            Err(Error::Failed { .. } | Error::Missing { .. }) if !status.success() => Ok(status),
+            copied => copied.map(|()| status),
+        }
+    }
+}
+
+enum Copying {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+fn copy(mut reader: Reader, sink: &mut dyn Write) -> std::result::Result<(), Copying> {
+    loop {
+        let bytes = reader.fill_buf().map_err(Copying::Reading)?;
+        if bytes.is_empty() {
+            return sink.flush().map_err(Copying::Writing);
+        }
+        let length = bytes.len();
+        sink.write_all(bytes).map_err(Copying::Writing)?;
+        reader.consume(length);
+    }
+}
+
+/// A program that runs, and the reader of what it writes. Dropping it neither
+/// kills the program nor waits for it, as with [`Child`].
+#[derive(Debug)]
+pub struct Running {
+    /// The program.
+    pub child: Child,
+    /// What it writes; ends with it.
+    pub reader: Reader,
+}
+
+/// How a program ended, and what it wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Output {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// What the file held in the end; none if it failed before it made one.
+    pub bytes: Vec<u8>,
+}
+
+/// A process that has a file open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Process {
+    /// Its process id.
+    pub pid: i32,
+    /// Its name as `ps` shows it, of at most 15 bytes.
+    pub name: String,
+}
+
+/// How a program's output is brought here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Backend {
+    /// By a [`Capture`]: a file of a FUSE mount, for any program.
+    Fuse,
+    /// By a [`TemporaryPipe`]: a FIFO, for programs that write from the first
+    /// byte to the last, and for places without FUSE.
+    Fifo,
+}
+
+impl Backend {
+    /// A target of this name, in a directory of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Capture::new`] and [`TemporaryPipe::named`].
+    pub fn target(self, name: impl AsRef<OsStr>) -> Result<Box<dyn Target>> {
+        Ok(match self {
+            Backend::Fuse => Box::new(Capture::new(name)?),
+            Backend::Fifo => Box::new(TemporaryPipe::named(name)?),
+        })
+    }
+}

@@ -1,0 +1,282 @@
+//! Paths that this process itself captures: files whose bytes it reads without
+//! going through the kernel, and whose end may hang on a child of its.
+//!
+//! ```text
+//!         hold                    last hold goes
+//!  free ────────► held ─────────────────────────► released
+//!                  ▲                                 │
+//!                  └───────────── hold ──────────────┘
+//! ```
+//!
+//! While a path is held, nothing that stands there is done, nobody but this
+//! process waits for it, and its readers are told of no end. Once it is
+//! released it is done as soon as nobody has it open for writing. A free one is
+//! a file like any other.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::effects::{Caller, Effect, Effects, Unique};
+use super::namespace::{Namespace, ROOT};
+use super::reader::{Awaits, ReaderId};
+use super::rules::Linger;
+use super::{Core, Env, Handle};
+
+/// A captured path's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CaptureId(u64);
+
+/// Whether the end of what stands at a path hangs on somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    Free,
+    Held,
+    Released,
+}
+
+#[derive(Debug)]
+struct Captured {
+    /// The name, in this directory.
+    at: (u64, OsString),
+    hold: Hold,
+    /// How many hold it.
+    holders: u32,
+}
+
+/// All captured paths of a mount.
+#[derive(Debug, Default)]
+pub(super) struct Captures {
+    by_id: HashMap<CaptureId, Captured>,
+    by_name: HashMap<(u64, OsString), CaptureId>,
+    next: u64,
+}
+
+impl Captures {
+    /// A path that is no longer captured is released for good.
+    pub(super) fn hold(&self, id: CaptureId) -> Hold {
+        self.by_id
+            .get(&id)
+            .map_or(Hold::Released, |captured| captured.hold)
+    }
+
+    /// The same for whatever file stands there.
+    pub(super) fn hold_of_file(&self, names: &Namespace, ino: u64) -> Hold {
+        if self.by_id.is_empty() {
+            return Hold::Free;
+        }
+        let captured = names.names_of(ino).iter().filter_map(|at| {
+            let id = self.by_name.get(at)?;
+            Some(self.hold(*id))
+        });
+        // A file with several names is done when none of them is held.
+        captured.fold(Hold::Free, |known, hold| match (known, hold) {
+            (Hold::Held, _) | (_, Hold::Held) => Hold::Held,
+            (Hold::Released, _) | (_, Hold::Released) => Hold::Released,
+            (Hold::Free, Hold::Free) => Hold::Free,
+        })
+    }
+}
+
+impl Core {
+    /// Captures what will stand at a path from the root. Directories above it
+    /// are made.
+    ///
+    /// # Errors
+    ///
+    /// `EXIST` if something stands there or it is captured, `NOTDIR` if
+    /// something above it is no directory, `INVAL` if it is no path.
+    pub(crate) fn capture(
+        &mut self,
+        env: Env<'_>,
+        path: &[OsString],
+        effects: &mut Effects,
+    ) -> Result<CaptureId, Errno> {
+        let (name, above) = path.split_last().ok_or(Errno::INVAL)?;
+        let mut parent = ROOT;
+        for component in above {
+            parent = match self.names.find(parent, component) {
+                Ok(ino) => ino,
+                Err(Errno::NOENT) => {
+                    let at = (parent, component.as_os_str());
+                    let made = self.make_directory(env, at, self.settings.owner, effects)?;
+                    // The kernel was not told, and will not give it back.
+                    self.names.forget(made.ino, 1);
+                    made.ino
+                }
+                Err(errno) => return Err(errno),
+            };
+        }
+        self.refuse_control(parent, name)?;
+        let at = (parent, name.clone());
+        match self.names.find(parent, name) {
+            Ok(_) => return Err(Errno::EXIST),
+            Err(Errno::NOENT) if self.captures.by_name.contains_key(&at) => {
+                return Err(Errno::EXIST);
+            }
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+        self.names.pin(parent);
+        let id = CaptureId(self.captures.next);
+        self.captures.next += 1;
+        self.captures.by_name.insert(at.clone(), id);
+        let captured = Captured {
+            at,
+            hold: Hold::Free,
+            holders: 0,
+        };
+        self.captures.by_id.insert(id, captured);
+        Ok(id)
+    }
+
+    /// Has the path's end hang on one more.
+    pub(crate) fn hold(&mut self, id: CaptureId) {
+        if let Some(captured) = self.captures.by_id.get_mut(&id) {
+            captured.holders += 1;
+            captured.hold = Hold::Held;
+        }
+    }
+
+    /// Gives back one `hold`.
+    pub(crate) fn let_go(&mut self, env: Env<'_>, id: CaptureId, effects: &mut Effects) {
+        let Some(captured) = self.captures.by_id.get_mut(&id) else {
+            return;
+        };
+        captured.holders = captured.holders.saturating_sub(1);
+        if captured.holders > 0 {
+            return;
+        }
+        captured.hold = Hold::Released;
+        let file = self.captured_file(id);
+        if let Some(ino) = file {
+            self.evaluate(env, ino, effects);
+        }
+        for reader in self.readers_of(id) {
+            self.progress(env, reader, effects);
+        }
+    }
+
+    /// The number of what stands at the path.
+    pub(crate) fn captured_file(&self, id: CaptureId) -> Option<u64> {
+        let captured = self.captures.by_id.get(&id)?;
+        self.names.find(captured.at.0, &captured.at.1).ok()
+    }
+
+    fn readers_of(&self, id: CaptureId) -> Vec<ReaderId> {
+        let of_this = |(reader, state): (&ReaderId, &super::Reader)| {
+            (state.capture == Some(id)).then_some(*reader)
+        };
+        self.readers.iter().filter_map(of_this).collect()
+    }
+
+    /// Ends the capture of a path and removes what stands there. Those who read
+    /// it go on with what they have.
+    pub(crate) fn end_capture(&mut self, env: Env<'_>, id: CaptureId, effects: &mut Effects) {
+        let readers = self.readers_of(id);
+        for reader in &readers {
+            self.stop_following(*reader);
+        }
+        let Some(captured) = self.captures.by_id.remove(&id) else {
+            return;
+        };
+        self.captures.by_name.remove(&captured.at);
+        let (parent, name) = captured.at;
+        self.remove_tree(env, (parent, &name), effects);
+        self.unpin(parent);
+        for reader in readers {
+            self.progress(env, reader, effects);
+        }
+    }
+
+    /// Removes whatever stands at a name, with all that is below it.
+    pub(crate) fn remove_tree(
+        &mut self,
+        env: Env<'_>,
+        (parent, name): (u64, &OsStr),
+        effects: &mut Effects,
+    ) {
+        let Ok(ino) = self.names.find(parent, name) else {
+            return;
+        };
+        let below: Vec<OsString> = match self.names.list(ino, super::namespace::DOTS) {
+            Ok(entries) => entries.map(|(_, _, name)| name.to_owned()).collect(),
+            Err(_) => Vec::new(),
+        };
+        for name in &below {
+            self.remove_tree(env, (ino, name), effects);
+        }
+        let at = (parent, name);
+        let removed = match self.unlink(env, at, effects) {
+            Err(Errno::ISDIR) => self.remove_directory(env, at, effects),
+            done => done,
+        };
+        if removed.is_ok() {
+            let name = name.to_owned();
+            effects.push(Effect::ForgetName { parent, name });
+        }
+    }
+
+    /// Opens a captured path for this process: whatever comes to stand there.
+    /// Never waits.
+    pub(crate) fn open_captured(
+        &mut self,
+        env: Env<'_>,
+        thread: i32,
+        id: CaptureId,
+        effects: &mut Effects,
+    ) -> Result<u64, Errno> {
+        let captured = self.captures.by_id.get(&id).ok_or(Errno::NOENT)?;
+        let (parent, name) = captured.at.clone();
+        let mut path = self.names.path(parent).ok_or(Errno::NOENT)?;
+        path.push(name);
+        let caller = Caller {
+            unique: Unique(0),
+            thread,
+            internal: false,
+        };
+        let source = self.awaited(Awaits::Path, &path);
+        let mut reader = self.new_reader(env, caller, 0, Awaits::Path, Some(path));
+        reader.open = None;
+        reader.capture = Some(id);
+        let reader = self.attach_reader(env, reader, source, effects);
+        Ok(self.add_handle(Handle::Reader(reader)))
+    }
+
+    /// The bytes that a reader of this process was given and that are no longer
+    /// so.
+    pub(crate) fn rewritten_range(&self, handle: u64) -> Option<std::ops::Range<u64>> {
+        let Some(Handle::Reader(id)) = self.handles.get(&handle) else {
+            return None;
+        };
+        self.readers.get(id)?.rewritten.clone()
+    }
+
+    /// Nobody reads a captured path any more: writes to it fail from now on.
+    pub(crate) fn hang_up(&mut self, env: Env<'_>, id: CaptureId, effects: &mut Effects) {
+        if let Some(ino) = self.captured_file(id)
+            && let Some(file) = self.files.get_mut(&ino)
+        {
+            file.hung_up = true;
+            self.release_writes(env, ino, effects);
+        }
+    }
+
+    /// The events of the mount from now on, to be read like a file.
+    pub(crate) fn open_events(&mut self) -> u64 {
+        let subscriber = self.events.subscribe();
+        self.add_handle(Handle::Events(subscriber))
+    }
+
+    /// How long what stands here lingers; nothing if it is held.
+    pub(super) fn linger_of(&self, ino: u64) -> Option<Linger> {
+        match self.captures.hold_of_file(&self.names, ino) {
+            Hold::Free => Some(self.settings.linger),
+            Hold::Held => None,
+            // Whoever was waited for has ended.
+            Hold::Released => Some(Linger::After(Duration::ZERO)),
+        }
+    }
+}

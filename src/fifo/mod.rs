@@ -1,0 +1,232 @@
+//! The plain mkfifo backend: a FIFO in a temporary directory of its own, and
+//! what a reader of it needs so that it neither hangs nor ends too early.
+//!
+//! Knows FIFOs, and processes only as far as that they exit; knows nothing of
+//! FUSE, mounts or routing. It cannot do more than a FIFO can: the program must
+//! write front to back, and whatever it does to a file beyond that fails, or
+//! goes elsewhere ([`Pipe::is_still_there`]). Three invariants:
+//!
+//! * No call blocks but [`PipeReader::read`], and that has three ways out: the
+//!   exit of the process the stream is for, a deadline, a [`Canceller`].
+//! * Whatever fails or panics leaves nothing behind: no directory, and nobody
+//!   who waits in open(2) for a reader that can no longer come.
+//! * Every descriptor is close-on-exec. A program that inherited the reader's
+//!   own write end would keep the stream from ending.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, lstat, mknodat, open};
+use rustix::io::Errno;
+use tempfile::TempDir;
+
+pub(crate) use self::reader::{Canceller, Outcome, PipeReader};
+use crate::error::{Error, Result};
+
+mod reader;
+
+/// What begins the name of the directory.
+const PREFIX: &str = "fifofs-";
+
+/// A FIFO in a temporary directory of its own, both removed on drop (also on a
+/// panic, but not by `process::exit` or SIGKILL).
+///
+/// A program that opens it to write waits in open(2) until there is a reader,
+/// as with any FIFO. Once the reader was dropped it waits until there is
+/// another or this is dropped; then its first write fails (EPIPE, SIGPIPE).
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    path: PathBuf,
+    identity: Identity,
+    has_reader: Arc<AtomicBool>,
+    /// Removes itself, with all that is in it.
+    _directory: TempDir,
+}
+
+impl Pipe {
+    /// Makes a directory (mode 0700) below `$XDG_RUNTIME_DIR`, if that is
+    /// absolute and can be used, else below `$TMPDIR` or `/tmp`, and in it the
+    /// FIFO `name` (mode 0600).
+    ///
+    /// # Errors
+    ///
+    /// If `name` is not a single file name, or the system refuses.
+    pub(crate) fn new(name: &OsStr) -> Result<Pipe> {
+        check_name(name)?;
+        let runtime_directory = env::var_os("XDG_RUNTIME_DIR");
+        let directory = make_directory(&bases(runtime_directory, env::temp_dir()))?;
+        let path = directory.path().join(name);
+        let fail = |source: Errno| Error::io("make the FIFO", &path, source.into());
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).map_err(|error| {
+            let remedy = match error {
+                Errno::NAMETOOLONG => "give a shorter name",
+                _ => "set TMPDIR to a directory on a file system that has FIFOs",
+            };
+            fail(error).with_remedy(remedy)
+        })?;
+        let identity = Identity::of(&lstat(&path).map_err(fail)?);
+        Ok(Pipe {
+            path,
+            identity,
+            has_reader: Arc::default(),
+            _directory: directory,
+        })
+    }
+
+    /// Where it is, absolute.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether [`Pipe::path`] still names this FIFO. If not, a program removed
+    /// it or put a file of its own in its place, and the reader may see a clean
+    /// end without having had what was written.
+    pub(crate) fn is_still_there(&self) -> bool {
+        lstat(&self.path).is_ok_and(|stat| Identity::of(&stat) == self.identity)
+    }
+
+    /// Opens the reading end, without waiting for a writer.
+    ///
+    /// The reader may outlive the pipe. What one reader did not read before it
+    /// was dropped is either lost or the beginning of what the next one gets,
+    /// depending on whether a program had the FIFO open all the while.
+    ///
+    /// # Errors
+    ///
+    /// If there is a reader already, a program replaced the FIFO, or the system
+    /// refuses.
+    pub(crate) fn reader(&self) -> Result<PipeReader> {
+        let fail = |source: io::Error| Error::io("read", &self.path, source);
+        let Some(claim) = Claim::take(&self.has_reader) else {
+            let source = io::Error::new(io::ErrorKind::ResourceBusy, "it has a reader already");
+            return Err(fail(source).with_remedy("drop that one first: each would get a part"));
+        };
+        // In this order: a write end opens without blocking only beside a
+        // reading end.
+        let read_end = self.open(OFlags::RDONLY)?;
+        let write_end = self.open(OFlags::WRONLY)?;
+        PipeReader::new(read_end, write_end, claim).map_err(fail)
+    }
+
+    fn open(&self, access: OFlags) -> Result<OwnedFd> {
+        let fail = |source: io::Error| Error::io("read", &self.path, source);
+        let replaced = || {
+            let source = io::Error::other("a program removed or replaced the FIFO");
+            fail(source).with_remedy("use the FUSE backend, where programs may do that")
+        };
+        let opened = match open_fifo(&self.path, access) {
+            Ok(opened) => opened,
+            Err(_) if !self.is_still_there() => return Err(replaced()),
+            Err(error) => return Err(fail(error.into())),
+        };
+        let stat = fstat(&opened).map_err(|error| fail(error.into()))?;
+        if Identity::of(&stat) != self.identity {
+            return Err(replaced());
+        }
+        Ok(opened)
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        // Whoever waits in open(2) for the other side would do so for ever once
+        // the name is gone. Both sides are here until it is, so nobody waits:
+        // a writer then gets EPIPE, a reader the end.
+        let _both_sides = open_fifo(&self.path, OFlags::RDWR);
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Which file it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    /// An inode's number is soon used again.
+    is_fifo: bool,
+}
+
+impl Identity {
+    fn of(stat: &Stat) -> Identity {
+        Identity {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            is_fifo: FileType::from_raw_mode(stat.st_mode) == FileType::Fifo,
+        }
+    }
+}
+
+/// The right to be the only reader, given back on drop.
+#[derive(Debug)]
+struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    fn take(taken: &Arc<AtomicBool>) -> Option<Claim> {
+        let free = !taken.swap(true, Ordering::AcqRel);
+        free.then(|| Claim(Arc::clone(taken)))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+fn open_fifo(path: &Path, access: OFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NOCTTY;
+    rustix::io::retry_on_intr(|| open(path, access | flags, Mode::empty()))
+}
+
+fn check_name(name: &OsStr) -> Result<()> {
+    let mut components = Path::new(name).components();
+    let first = components.next();
+    let single = matches!(first, Some(Component::Normal(only)) if only == name);
+    if single && !name.as_bytes().contains(&0) {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "{name:?} is not the name of a file; give one without a directory, such as report.zip"
+    )))
+}
+
+/// Where the directory may be made, best first.
+fn bases(runtime_directory: Option<OsString>, temporary_directory: PathBuf) -> Vec<PathBuf> {
+    // The XDG Base Directory Specification: "must be absolute", else ignored.
+    let runtime_directory = runtime_directory.map(PathBuf::from);
+    let runtime_directory = runtime_directory.filter(|path| path.is_absolute());
+    runtime_directory
+        .into_iter()
+        .chain([temporary_directory])
+        .collect()
+}
+
+/// Makes a directory of our own below the first of `bases` that takes one.
+fn make_directory(bases: &[PathBuf]) -> Result<TempDir> {
+    let mut result = Err(Error::usage("no temporary directory is known"));
+    for base in bases {
+        result = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(base)
+            .map_err(|error| {
+                Error::io("make a temporary directory in", base, error)
+                    .with_remedy("set TMPDIR to a directory you may write")
+            });
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests;

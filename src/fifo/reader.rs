@@ -1,0 +1,265 @@
+//! The reading end of a FIFO, and when its stream ends.
+//!
+//! A FIFO alone ends whenever its last writer closes it, and is at its end
+//! before the first has opened it. So the reader holds a write end of its own,
+//! and lets go of it when the process that the stream is for has exited:
+//!
+//! ```text
+//!          ends_with              it exited
+//!   Held ─────────────► Until ──────────────┐
+//!     │                   │                 ▼
+//!     └───────end─────────┴──────end────► Draining ───────────► Ended
+//!                                           no writer is left,
+//!                                           and all is read
+//! ```
+//!
+//! Until then read(2) gives EAGAIN when there is nothing to read, and poll(2)
+//! never POLLHUP. While draining, other writers (descendants of the process)
+//! keep the stream going in the same way; when none is left, read(2) gives 0.
+//! A process's exit is seen only after it closed its descriptors, so nothing of
+//! what it wrote can come after that 0. A program that opens the FIFO only then
+//! is too late: `Ended` stays.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+
+use super::Claim;
+
+/// What the FIFO is to hold before its writers wait, instead of the kernel's
+/// 64 KiB. It is what anybody may have unless `/proc/sys/fs/pipe-max-size` was
+/// changed, see pipe(7).
+const CAPACITY_BYTES: usize = 1 << 20;
+
+/// How a [`PipeReader::read`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// So many bytes were read: at least one, unless the buffer has no room.
+    Bytes(usize),
+    /// The stream has ended, and everything was read.
+    End,
+    /// The deadline passed, and nothing was there to be read.
+    TimedOut,
+    /// A [`Canceller`] was used.
+    Cancelled,
+}
+
+/// The reading end of a [`Pipe`](super::Pipe), which it may outlive.
+///
+/// Dropping it never blocks. Who writes to the FIFO then gets EPIPE and
+/// SIGPIPE; who opens it to write waits until there is another reader or the
+/// pipe is dropped.
+#[derive(Debug)]
+pub(crate) struct PipeReader {
+    read_end: OwnedFd,
+    stream: Stream,
+    cancellation: Arc<Cancellation>,
+    /// Last, so that the next reader comes after all of this is closed.
+    _claim: Claim,
+}
+
+/// How far the stream is from its end; the diagram is in the module's header.
+#[derive(Debug)]
+enum Stream {
+    /// It goes on until something is said about its end.
+    Held { write_end: OwnedFd },
+    /// It goes on at least as long as a process runs.
+    Until {
+        write_end: OwnedFd,
+        /// The pidfd of it.
+        process: OwnedFd,
+    },
+    /// It goes on as long as others write.
+    Draining,
+    /// It had its end.
+    Ended,
+}
+
+impl PipeReader {
+    /// Of a FIFO whose ends are given, both nonblocking.
+    pub(super) fn new(read_end: OwnedFd, write_end: OwnedFd, claim: Claim) -> io::Result<Self> {
+        enlarge(&read_end);
+        Ok(PipeReader {
+            read_end,
+            stream: Stream::Held { write_end },
+            cancellation: Arc::new(Cancellation::new()?),
+            _claim: claim,
+        })
+    }
+
+    /// Ends the stream with `child`, a process that this one spawned: after it
+    /// has exited, when every other writer (its descendants too) has closed the
+    /// FIFO and everything was read. A descendant that opens it only after that
+    /// is too late.
+    ///
+    /// The child is not reaped; if the caller did that already, it has exited.
+    /// The last child given counts. Without effect once the stream is ending.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses a pidfd. The stream then goes on as before.
+    pub(crate) fn ends_with(&mut self, child: &Child) -> io::Result<()> {
+        let process = watch(child)?;
+        self.stream = match std::mem::replace(&mut self.stream, Stream::Ended) {
+            Stream::Held { write_end } | Stream::Until { write_end, .. } => match process {
+                Some(process) => Stream::Until { write_end, process },
+                None => Stream::Draining,
+            },
+            ending @ (Stream::Draining | Stream::Ended) => ending,
+        };
+        Ok(())
+    }
+
+    /// Ends the stream as soon as no program has the FIFO open to write and
+    /// everything was read, which may be now.
+    pub(crate) fn end(&mut self) {
+        if !matches!(self.stream, Stream::Ended) {
+            self.stream = Stream::Draining;
+        }
+    }
+
+    /// Reads into `buffer`, and waits for something to read until `deadline`, or
+    /// for ever if that is `None`. With a deadline in the past it does not wait.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses to read or to wait, which it has no reason to.
+    pub(crate) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> io::Result<Outcome> {
+        loop {
+            if self.cancellation.happened() {
+                return Ok(Outcome::Cancelled);
+            }
+            if matches!(self.stream, Stream::Ended) {
+                return Ok(Outcome::End);
+            }
+            // read(2) would give 0, which would be taken for the end.
+            if buffer.is_empty() {
+                return Ok(Outcome::Bytes(0));
+            }
+            match rustix::io::read(&self.read_end, &mut *buffer) {
+                Ok(0) => self.stream = Stream::Ended,
+                Ok(bytes) => return Ok(Outcome::Bytes(bytes)),
+                Err(Errno::AGAIN) => {
+                    if !self.wait(deadline)? {
+                        return Ok(Outcome::TimedOut);
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// A handle that ends reading from elsewhere.
+    pub(crate) fn canceller(&self) -> Canceller {
+        Canceller(Arc::clone(&self.cancellation))
+    }
+
+    /// Waits until it is worth looking again, and takes note of the process's
+    /// exit. `false` if the deadline passed instead.
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
+        let process = match &self.stream {
+            Stream::Until { process, .. } => Some(process),
+            Stream::Held { .. } | Stream::Draining | Stream::Ended => None,
+        };
+        let cancelled = &self.cancellation.event;
+        let mut polled = [
+            PollFd::new(&self.read_end, PollFlags::IN),
+            PollFd::new(cancelled, PollFlags::IN),
+            PollFd::new(process.unwrap_or(cancelled), PollFlags::IN),
+        ];
+        let watched = if process.is_some() { 3 } else { 2 };
+        // A time too far away to be told to the kernel is for ever.
+        let timeout = deadline.and_then(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec::try_from(left).ok()
+        });
+        match poll(&mut polled[..watched], timeout.as_ref()) {
+            Ok(0) => return Ok(false),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if process.is_some() && !polled[2].revents().is_empty() {
+            self.end();
+        }
+        Ok(true)
+    }
+}
+
+/// Makes present and later reads of its [`PipeReader`] return
+/// [`Outcome::Cancelled`], whatever is left to be read. May outlive it.
+#[derive(Debug, Clone)]
+pub(crate) struct Canceller(Arc<Cancellation>);
+
+impl Canceller {
+    /// Cancels, for good. Never blocks.
+    pub(crate) fn cancel(&self) {
+        self.0.happened.store(true, Ordering::Release);
+        // Fails only if it was done 2^64 - 2 times, and so has been done.
+        let _ = rustix::io::write(&self.0.event, &1_u64.to_ne_bytes());
+    }
+}
+
+/// Whether reading was cancelled, for who looks and for who waits.
+#[derive(Debug)]
+struct Cancellation {
+    happened: AtomicBool,
+    /// Readable after `happened` was set, and never read.
+    event: OwnedFd,
+}
+
+impl Cancellation {
+    fn new() -> io::Result<Cancellation> {
+        Ok(Cancellation {
+            happened: AtomicBool::new(false),
+            event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        })
+    }
+
+    fn happened(&self) -> bool {
+        self.happened.load(Ordering::Acquire)
+    }
+}
+
+/// The pidfd of `child`, close-on-exec as all are, which polls readable once it
+/// has exited. `None` if it is reaped.
+fn watch(child: &Child) -> io::Result<Option<OwnedFd>> {
+    let process = match pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
+        Ok(process) => process,
+        // Nobody has the id, or (EINVAL up to Linux 6.15, ENOENT since) another
+        // process's thread has it.
+        Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    // Another process has the id if it is not to be waited for by us.
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(process.as_fd()), look)) {
+        Ok(_) => Ok(Some(process)),
+        Err(Errno::CHILD) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives the FIFO room for [`CAPACITY_BYTES`], or as much of it as the system
+/// allows us: a user has only so many pages for all pipes.
+fn enlarge(fifo: &OwnedFd) {
+    let Ok(present) = fcntl_getpipe_size(fifo) else {
+        return;
+    };
+    let sizes = std::iter::successors(Some(CAPACITY_BYTES), |size| Some(size / 2));
+    let _ = sizes
+        .take_while(|size| *size > present)
+        .find(|size| fcntl_setpipe_size(fifo, *size).is_ok());
+}

@@ -1,0 +1,114 @@
+//! A mount namespace of one's own: what is mounted in it is seen by this process
+//! and those it starts, and is gone with them.
+//!
+//! Knows namespaces, not fifofs mounts. The invariant: nothing that is mounted
+//! in it gets out, while what the rest of the system mounts later still comes
+//! in (mount_namespaces(7): a recursive slave).
+
+use std::fs;
+use std::io;
+
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::process::{getgid, getuid};
+use rustix::thread::{CapabilitySet, UnshareFlags, capabilities};
+
+use super::attach::fusermount;
+use crate::error::{Error, Result};
+
+/// What [`enter_private_namespace`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Privacy {
+    /// What is mounted from now on is seen by this process and those it starts
+    /// alone.
+    Private,
+    /// Nothing: `fusermount3`, by which this user mounts, works only where
+    /// everybody sees it. The mount's directory is still closed to others.
+    Shared,
+}
+
+/// Moves this process into a mount namespace of its own, where it may: root can,
+/// and so can a user without `fusermount3`, in a user namespace. Mounts that it
+/// makes from then on are invisible to others and gone with the last process
+/// that it started, even if it is killed.
+///
+/// In a user namespace files of other users seem to be `nobody`'s, and programs
+/// cannot change their user.
+///
+/// # Errors
+///
+/// [`Error::Usage`] if this process has more than one thread, as namespaces are
+/// the threads' own; [`Error::Io`] if the system forbids it.
+///
+/// ```no_run
+/// use fifofs::Mount;
+///
+/// fifofs::enter_private_namespace()?;
+/// let mount = Mount::builder().mount_temporary()?;
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+pub fn enter_private_namespace() -> Result<Privacy> {
+    if threads() != Some(1) {
+        return Err(Error::usage(
+            "a private mount namespace can be entered only while there is one thread; \
+             do it first of all",
+        ));
+    }
+    if may_mount() {
+        unshare(UnshareFlags::NEWNS, "start it with --cap-add SYS_ADMIN")?;
+    } else if fusermount().is_ok() {
+        return Ok(Privacy::Shared);
+    } else {
+        enter_user_namespace()?;
+    }
+    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    mount_change("/", flags)
+        .map_err(|errno| Error::io("make private the mounts below", "/", errno.into()))?;
+    Ok(Privacy::Private)
+}
+
+/// Whether mount(2) is allowed here.
+pub(super) fn may_mount() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
+fn threads() -> Option<u32> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Threads:"))?;
+    line.trim().parse().ok()
+}
+
+fn enter_user_namespace() -> Result<()> {
+    let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
+    let remedy = "install fusermount3 (`apt install fuse3`), allow user namespaces, run as root, \
+                  or use a FIFO (--backend fifo)";
+    unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS, remedy)?;
+    // Before the groups can be mapped, setgroups(2) must be given up.
+    for (file, text) in [
+        ("/proc/self/setgroups", "deny".to_owned()),
+        ("/proc/self/uid_map", format!("{uid} {uid} 1")),
+        ("/proc/self/gid_map", format!("{gid} {gid} 1")),
+    ] {
+        fs::write(file, text)
+            .map_err(|error| Error::io("write", file, error).with_remedy(remedy))?;
+    }
+    Ok(())
+}
+
+fn unshare(flags: UnshareFlags, remedy: &str) -> Result<()> {
+    // SAFETY: nothing of the file descriptor table or address space is unshared.
+    let unshared = unsafe { rustix::thread::unshare_unsafe(flags) };
+    unshared.map_err(|errno| {
+        let reason = match errno {
+            Errno::PERM | Errno::NOSPC | Errno::USERS => io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the system forbids namespaces",
+            ),
+            errno => errno.into(),
+        };
+        Error::io("make a private mount namespace for", "/", reason).with_remedy(remedy)
+    })
+}

@@ -1,0 +1,70 @@
+//! Captured paths whose end hangs on a process: until it has exited, what stands
+//! there is not done.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::{Router, lock, process};
+use crate::core::CaptureId;
+use crate::core::namespace::ROOT;
+
+impl Router {
+    /// Captures what will stand at a path; see `Core::capture`.
+    pub(crate) fn capture(self: &Arc<Self>, path: &[OsString]) -> Result<CaptureId, Errno> {
+        self.run(|core, env, effects| core.capture(env, path, effects))
+    }
+
+    /// Ends a capture and removes what stands there, and a directory in the root
+    /// with all that is in it.
+    pub(crate) fn end_capture(&self, id: CaptureId, directory: Option<OsString>) {
+        self.run(|core, env, effects| {
+            core.end_capture(env, id, effects);
+            if let Some(name) = directory {
+                core.remove_tree(env, (ROOT, &name), effects);
+            }
+        });
+    }
+
+    /// Has the path's end hang on a process, which is not reaped yet.
+    pub(crate) fn hold_until_exit(&self, id: CaptureId, pid: i32) {
+        self.run(|core, _, _| core.hold(id));
+        // First, so that its exit cannot be missed.
+        lock(&self.holders).entry(pid).or_default().push(id);
+        if !self.watch(pid) {
+            self.let_go(pid);
+        }
+    }
+
+    /// Nothing more is to come at the path.
+    pub(crate) fn release_capture(&self, id: CaptureId) {
+        self.run(|core, env, effects| {
+            core.hold(id);
+            core.let_go(env, id, effects);
+        });
+    }
+
+    /// A process has exited: what hung on it does no more.
+    pub(super) fn let_go(&self, pid: i32) {
+        let held = lock(&self.holders).remove(&pid).unwrap_or_default();
+        for id in held {
+            self.run(|core, env, effects| core.let_go(env, id, effects));
+        }
+    }
+
+    /// Nobody reads the path any more.
+    pub(crate) fn hang_up(&self, id: CaptureId) {
+        self.run(|core, env, effects| core.hang_up(env, id, effects));
+    }
+
+    /// Who has what stands at the path open for writing: process ids and names.
+    /// Looks at every process; not for threads that answer the kernel.
+    pub(crate) fn writers_of(&self, id: CaptureId) -> Vec<(i32, String)> {
+        let Some(ino) = self.look(|core| core.captured_file(id)) else {
+            return Vec::new();
+        };
+        let holders = process::all().filter(|pid| process::holds_open_for_writing(*pid, ino));
+        holders.map(|pid| (pid, process::name(pid))).collect()
+    }
+}

@@ -1,0 +1,199 @@
+//! Readers in this process: requests that are answered to a thread of it, not
+//! to the kernel.
+//!
+//! A reader has one request at most at a time, so its number is that of the
+//! request, too; the highest bit tells it from the kernel's, which count up from
+//! zero. The answer comes over a channel from whichever thread has it.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use rustix::io::Errno;
+
+use super::{Router, lock};
+use crate::core::effects::{Caller, Effect, Unique};
+use crate::core::spool::Segments;
+use crate::core::{CaptureId, Core};
+
+/// Tells the numbers of requests of this process from those of the kernel.
+const LOCAL: u64 = 1 << 63;
+
+/// What a request of this process gets.
+pub(super) enum Answer {
+    Bytes(Segments),
+    Text(Vec<u8>),
+    Refused(Errno),
+}
+
+/// What one read gave.
+#[derive(Debug)]
+pub(crate) enum Given {
+    /// Bytes of a file; none at its end.
+    Bytes(Segments),
+    /// Lines of events.
+    Text(Vec<u8>),
+}
+
+/// Why a read gave nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The time that was given is over.
+    TimedOut,
+    /// Somebody ended the wait.
+    Cancelled,
+    /// As a process would be told.
+    Errno(Errno),
+}
+
+/// An open file of this process.
+pub(crate) struct LocalReader {
+    router: Arc<Router>,
+    number: u64,
+    handle: u64,
+    answers: Receiver<Answer>,
+    cancelled: Arc<AtomicBool>,
+}
+
+/// Ends the waits of one reader, from wherever.
+#[derive(Clone)]
+pub(crate) struct LocalCanceller {
+    router: Arc<Router>,
+    number: u64,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Router {
+    /// Opens a captured path.
+    pub(crate) fn read_capture(self: &Arc<Self>, id: CaptureId) -> Result<LocalReader, Errno> {
+        let thread = rustix::thread::gettid().as_raw_nonzero().get();
+        self.run(|core, env, effects| core.open_captured(env, thread, id, effects))
+            .map(|handle| self.local_reader(handle))
+    }
+
+    /// Opens the stream of events.
+    pub(crate) fn read_events(self: &Arc<Self>) -> LocalReader {
+        let handle = self.run(|core, _, _| core.open_events());
+        self.local_reader(handle)
+    }
+
+    fn local_reader(self: &Arc<Self>, handle: u64) -> LocalReader {
+        let (sender, answers) = crossbeam_channel::bounded(1);
+        let number = LOCAL | handle;
+        lock(&self.locals).insert(number, sender);
+        LocalReader {
+            router: Arc::clone(self),
+            number,
+            handle,
+            answers,
+            cancelled: Arc::default(),
+        }
+    }
+
+    /// Carries out an effect: here if it answers a request of this process.
+    pub(super) fn carry_out(&self, effect: Effect) {
+        let (unique, answer) = match effect {
+            Effect::Data { unique, bytes } if is_local(unique) => (unique, Answer::Bytes(bytes)),
+            Effect::Text { unique, bytes } if is_local(unique) => (unique, Answer::Text(bytes)),
+            Effect::Refused { unique, errno } if is_local(unique) => {
+                (unique, Answer::Refused(errno))
+            }
+            effect => return self.outlet.apply(effect),
+        };
+        let sender: Option<Sender<Answer>> = lock(&self.locals).get(&unique.0).cloned();
+        if let Some(sender) = sender {
+            // Never full: one request has one answer. A reader that is gone needs none.
+            let _ = sender.try_send(answer);
+        }
+    }
+}
+
+fn is_local(unique: Unique) -> bool {
+    unique.0 & LOCAL != 0
+}
+
+impl LocalReader {
+    /// Reads up to `length` bytes at `offset`; waits for them.
+    pub(crate) fn read(
+        &mut self,
+        offset: u64,
+        length: u32,
+        deadline: Option<Instant>,
+    ) -> Result<Given, Failure> {
+        if self.cancelled.load(Ordering::Acquire) {
+            return Err(Failure::Cancelled);
+        }
+        let caller = Caller {
+            unique: Unique(self.number),
+            thread: rustix::thread::gettid().as_raw_nonzero().get(),
+            internal: false,
+        };
+        self.router.run(|core: &mut Core, env, effects| {
+            core.read(env, caller, self.handle, offset, length, effects);
+        });
+        // Whoever cancelled before there was a request saw none to give up.
+        if self.cancelled.load(Ordering::Acquire) {
+            self.canceller().cancel();
+        }
+        let answer = match deadline {
+            None => self.answers.recv().ok(),
+            Some(deadline) => match self.answers.recv_deadline(deadline) {
+                Ok(answer) => Some(answer),
+                Err(RecvTimeoutError::Disconnected) => None,
+                Err(RecvTimeoutError::Timeout) => {
+                    give_up(&self.router, self.number);
+                    match self.answers.recv().ok() {
+                        Some(Answer::Refused(Errno::INTR)) => return Err(Failure::TimedOut),
+                        answer => answer,
+                    }
+                }
+            },
+        };
+        match answer {
+            Some(Answer::Bytes(bytes)) => Ok(Given::Bytes(bytes)),
+            Some(Answer::Text(text)) => Ok(Given::Text(text)),
+            Some(Answer::Refused(Errno::INTR)) if self.cancelled.load(Ordering::Acquire) => {
+                Err(Failure::Cancelled)
+            }
+            Some(Answer::Refused(errno)) => Err(Failure::Errno(errno)),
+            None => Err(Failure::Errno(Errno::NOTCONN)),
+        }
+    }
+
+    /// Which of the bytes that were given are no longer so.
+    pub(crate) fn rewritten_range(&self) -> Option<Range<u64>> {
+        self.router.look(|core| core.rewritten_range(self.handle))
+    }
+
+    /// What ends its waits.
+    pub(crate) fn canceller(&self) -> LocalCanceller {
+        LocalCanceller {
+            router: Arc::clone(&self.router),
+            number: self.number,
+            cancelled: Arc::clone(&self.cancelled),
+        }
+    }
+}
+
+impl Drop for LocalReader {
+    fn drop(&mut self) {
+        lock(&self.router.locals).remove(&self.number);
+        let handle = self.handle;
+        self.router
+            .run(|core, env, effects| core.release(env, handle, effects));
+    }
+}
+
+impl LocalCanceller {
+    /// Ends the present wait and all to come.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+        give_up(&self.router, self.number);
+    }
+}
+
+fn give_up(router: &Router, number: u64) {
+    router.run(|core, env, effects| core.cancel(env, Unique(number), effects));
+}

@@ -1,0 +1,94 @@
+//! The plain FIFO, for comparison and for places without FUSE.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Child;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::capture::{Process, Reader, Target};
+use crate::error::{Error, Result};
+use crate::fifo::{Canceller, Pipe};
+
+/// A FIFO in a temporary directory of its own.
+///
+/// As good as a FIFO can be: opening it never hangs for want of the other side,
+/// several openings by the program are one stream, and it ends with the child.
+/// But it is a FIFO: a program that seeks, checks for a regular file or renames
+/// over its output fails or does something else, and a writer that was killed
+/// looks like one that finished.
+///
+/// `Send` and `Sync`. Dropping it removes FIFO and directory, also on a panic;
+/// after SIGKILL they stay.
+///
+/// ```no_run
+/// use std::process::Command;
+///
+/// use fifofs::{Target, TemporaryPipe};
+///
+/// let pipe = TemporaryPipe::new()?;
+/// let output = pipe.run(Command::new("pipetest").arg(pipe.path()))?;
+/// assert_eq!(output.bytes, b"hello\n");
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct TemporaryPipe {
+    pipe: Arc<Pipe>,
+    /// Guards what ends the last reader. Nothing else is locked meanwhile.
+    last: Mutex<Option<Canceller>>,
+}
+
+impl TemporaryPipe {
+    /// A FIFO called `out`, in a directory of mode 0700 below
+    /// `$XDG_RUNTIME_DIR` or else `$TMPDIR`.
+    ///
+    /// # Errors
+    ///
+    /// If the directory or the FIFO cannot be made.
+    pub fn new() -> Result<TemporaryPipe> {
+        TemporaryPipe::named("out")
+    }
+
+    /// The same with another name, for programs that look at the extension.
+    ///
+    /// # Errors
+    ///
+    /// As [`TemporaryPipe::new`], and if `name` is not a plain file name.
+    pub fn named(name: impl AsRef<OsStr>) -> Result<TemporaryPipe> {
+        Ok(TemporaryPipe {
+            pipe: Arc::new(Pipe::new(name.as_ref())?),
+            last: Mutex::new(None),
+        })
+    }
+}
+
+impl Target for TemporaryPipe {
+    fn path(&self) -> &Path {
+        self.pipe.path()
+    }
+
+    fn reader_until(&self, child: &mut Child) -> Result<Reader> {
+        let mut reader = self.pipe.reader()?;
+        match child.try_wait() {
+            Ok(None) => reader
+                .ends_with(child)
+                .map_err(|error| Error::io("watch the process that writes", self.path(), error))?,
+            Ok(Some(_)) | Err(_) => reader.end(),
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(reader.canceller());
+        Ok(Reader::of_pipe(reader, &self.pipe))
+    }
+
+    /// Ends the waits of the reader; once that is dropped, writers get SIGPIPE
+    /// from the kernel.
+    fn hang_up(&self) {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(canceller) = &*last {
+            canceller.cancel();
+        }
+    }
+
+    fn writers(&self) -> Vec<Process> {
+        Vec::new()
+    }
+}
