@@ -174,7 +174,11 @@ impl MountBuilder {
             linger: self.linger,
             fail_on: self.fail_on,
             window_bytes: self.window,
-            patience: PATIENCE,
+            // Where nobody else waits, nobody is hindered either.
+            patience: match self.readers_wait {
+                true => PATIENCE,
+                false => Duration::MAX,
+            },
             readers_wait: self.readers_wait,
             consume: self.consume,
             owner: Creator {

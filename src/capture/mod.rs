@@ -155,6 +155,15 @@ impl Capture {
         ))
     }
 
+    /// Where bytes are given out as they come, keeps no more than `bytes` of what
+    /// every reader has: for output that is passed on and never asked for again.
+    /// Reading or changing what was dropped fails. A program that is further than
+    /// that ahead of its readers is slowed down, each of the kernel's writes by
+    /// up to 200 ms. Everything is kept unless this is called.
+    pub fn keep_at_most(&self, bytes: u64) {
+        self.router.keep_at_most(self.id, bytes);
+    }
+
     /// What happens to the file, from now on.
     ///
     /// ```no_run

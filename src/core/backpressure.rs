@@ -1,5 +1,8 @@
-//! Stream delivery: how far a writer may be ahead of its readers, and what is
-//! dropped when all of them have it.
+//! How far a writer may be ahead of its readers, and what is dropped when all of
+//! them have it: with stream, and with a captured file that follows and is not to
+//! be kept whole.
+
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -7,23 +10,59 @@ use super::effects::{Effect, Effects};
 use super::generation::Way;
 use super::{Core, Env, File, HeldWrite};
 
+/// By how much a write to a captured file that follows is slowed down. It is the
+/// kernel's, not the program's, which notices once it may not dirty more memory.
+const BRAKE: Duration = Duration::from_millis(200);
+
+/// What keeps a writer near its readers.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// How far it may be ahead.
+    ahead: u64,
+    /// How much is kept of what every reader has.
+    keep: u64,
+    /// How long a write waits at most.
+    patience: Duration,
+}
+
 impl Core {
-    /// Whether a write that reaches to `end` must wait for the readers.
-    pub(super) fn must_hold(&self, ino: u64, end: u64) -> Option<bool> {
+    fn pace(&self, ino: u64) -> Option<Pace> {
+        let generation = self.files.get(&ino)?.generation.as_ref()?;
+        match generation.way? {
+            Way::Stream => Some(Pace {
+                ahead: self.settings.window_bytes,
+                keep: 0,
+                patience: self.settings.patience,
+            }),
+            Way::Follow => {
+                let keep = self.captures.keep_bytes(&self.names, ino)?;
+                Some(Pace {
+                    ahead: keep,
+                    keep,
+                    patience: BRAKE,
+                })
+            }
+            Way::Settled => None,
+        }
+    }
+
+    /// For how long a write that reaches to `end` is to wait for the readers at
+    /// most, if it is.
+    pub(super) fn must_hold(&self, ino: u64, end: u64, from_cache: bool) -> Option<Duration> {
         let file = self.files.get(&ino)?;
-        let generation = file.generation.as_ref()?;
-        if generation.way != Some(Way::Stream) || !generation.is_active() {
+        if !file.is_active() {
+            return None;
+        }
+        let pace = self.pace(ino)?;
+        if from_cache && pace.patience != BRAKE {
+            // Of a stream these are mapped pages, which the kernel cannot hold back
+            // for long.
             return None;
         }
         let frontier = file.spool.frontier();
         // Bytes beyond a gap cannot be delivered, so nobody could end the wait.
-        if end > frontier {
-            return None;
-        }
-        let limit = self
-            .slowest(file)
-            .saturating_add(self.settings.window_bytes);
-        Some(frontier > limit)
+        let is_ahead = frontier > self.slowest(file).saturating_add(pace.ahead);
+        (end <= frontier && is_ahead).then_some(pace.patience)
     }
 
     /// The position of the reader that has least.
@@ -37,29 +76,25 @@ impl Core {
             .unwrap_or(file.spool.base())
     }
 
-    /// With stream: drops what every reader has, and lets the writes go on for
-    /// which there is room now.
+    /// Drops what every reader has and nobody is to have again, and lets the writes
+    /// go on for which there is room now.
     pub(super) fn release_writes(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
         let Some(file) = self.files.get(&ino) else {
             return;
         };
-        let Some(generation) = file.generation.as_ref() else {
+        let Some(pace) = self.pace(ino) else {
             return;
         };
-        if generation.way != Some(Way::Stream) {
-            return;
-        }
         let has_readers = !file.readers.is_empty();
         let slowest = self.slowest(file);
-        let window = self.settings.window_bytes;
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
         if has_readers {
-            file.spool.drop_before(slowest);
+            file.spool.drop_before(slowest.saturating_sub(pace.keep));
         }
         let broken = file.is_broken();
-        let room = file.spool.frontier() <= slowest.saturating_add(window);
+        let room = file.spool.frontier() <= slowest.saturating_add(pace.ahead);
         while let Some(write) = file.held_writes.front() {
             let HeldWrite {
                 unique,

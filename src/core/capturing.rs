@@ -44,6 +44,10 @@ struct Captured {
     hold: Hold,
     /// How many hold it.
     holders: u32,
+    /// With follow, how much is kept of what every reader has, and how far a
+    /// writer may be ahead at full speed. Everything, as far as it likes, unless
+    /// set.
+    keep_bytes: Option<u64>,
 }
 
 /// All captured paths of a mount.
@@ -64,19 +68,31 @@ impl Captures {
 
     /// The same for whatever file stands there.
     pub(super) fn hold_of_file(&self, names: &Namespace, ino: u64) -> Hold {
-        if self.by_id.is_empty() {
-            return Hold::Free;
-        }
-        let captured = names.names_of(ino).iter().filter_map(|at| {
-            let id = self.by_name.get(at)?;
-            Some(self.hold(*id))
-        });
+        let holds = self.of_file(names, ino).map(|captured| captured.hold);
         // A file with several names is done when none of them is held.
-        captured.fold(Hold::Free, |known, hold| match (known, hold) {
+        holds.fold(Hold::Free, |known, hold| match (known, hold) {
             (Hold::Held, _) | (_, Hold::Held) => Hold::Held,
             (Hold::Released, _) | (_, Hold::Released) => Hold::Released,
             (Hold::Free, Hold::Free) => Hold::Free,
         })
+    }
+}
+
+impl Captures {
+    fn of_file<'a>(&'a self, names: &'a Namespace, ino: u64) -> impl Iterator<Item = &'a Captured> {
+        // Most mounts have no captures, and need not look for names.
+        let names = match self.by_id.is_empty() {
+            true => &[],
+            false => names.names_of(ino),
+        };
+        let ids = names.iter().filter_map(|at| self.by_name.get(at));
+        ids.filter_map(|id| self.by_id.get(id))
+    }
+
+    /// How much of a file that follows is kept once every reader has it.
+    pub(super) fn keep_bytes(&self, names: &Namespace, ino: u64) -> Option<u64> {
+        let mut captured = self.of_file(names, ino);
+        captured.find_map(|captured| captured.keep_bytes)
     }
 }
 
@@ -127,6 +143,7 @@ impl Core {
             at,
             hold: Hold::Free,
             holders: 0,
+            keep_bytes: None,
         };
         self.captures.by_id.insert(id, captured);
         Ok(id)
@@ -243,6 +260,14 @@ impl Core {
         reader.capture = Some(id);
         let reader = self.attach_reader(env, reader, source, effects);
         Ok(self.add_handle(Handle::Reader(reader)))
+    }
+
+    /// With follow, keeps no more than `bytes` of what every reader of a captured
+    /// path has, and slows down a writer that is further ahead of them than that.
+    pub(crate) fn keep_at_most(&mut self, id: CaptureId, bytes: u64) {
+        if let Some(captured) = self.captures.by_id.get_mut(&id) {
+            captured.keep_bytes = Some(bytes);
+        }
     }
 
     /// The bytes that a reader of this process was given and that are no longer

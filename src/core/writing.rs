@@ -180,13 +180,12 @@ impl Core {
             }
             return effects.refuse(unique, errno);
         }
-        if from_cache {
-            return effects.push(Effect::Written { unique, length });
+        if !from_cache {
+            self.stamp_write(env, ino);
         }
-        self.stamp_write(env, ino);
-        match self.must_hold(ino, offset + data.len() as u64) {
-            Some(true) => {
-                let until = env.now.monotonic.saturating_add(self.settings.patience);
+        match self.must_hold(ino, offset + data.len() as u64, from_cache) {
+            Some(patience) => {
+                let until = env.now.monotonic.saturating_add(patience);
                 if let Some(file) = self.files.get_mut(&ino) {
                     file.held_writes.push_back(HeldWrite {
                         unique,
@@ -198,7 +197,7 @@ impl Core {
                     .insert(unique, (Waiting::Write(ino), caller.thread));
                 self.wake_at(until, Alarm::File(ino));
             }
-            _ => effects.push(Effect::Written { unique, length }),
+            None => effects.push(Effect::Written { unique, length }),
         }
     }
 

@@ -53,6 +53,11 @@ impl Router {
         }
     }
 
+    /// See `Core::keep_at_most`.
+    pub(crate) fn keep_at_most(&self, id: CaptureId, bytes: u64) {
+        self.run(|core, _, _| core.keep_at_most(id, bytes));
+    }
+
     /// Nobody reads the path any more.
     pub(crate) fn hang_up(&self, id: CaptureId) {
         self.run(|core, env, effects| core.hang_up(env, id, effects));
