@@ -8,64 +8,85 @@
 //!
 //! # Five minutes
 //!
-//! Mount a directory, wait for a file in it, run the program:
+//! A [`Capture`] is a path to give to a program, and what the program writes
+//! there:
 //!
-//! ```no_run
+//! ```
 //! use std::process::Command;
-//! use std::{fs, thread};
 //!
-//! use fifofs::{Mount, wait_path};
+//! use fifofs::{Capture, Target};
+//!
+//! let capture = Capture::new("list.txt")?;
+//! let output = capture.run(Command::new("sort").args(["-o".as_ref(), capture.path(), "Cargo.toml".as_ref()]))?;
+//! assert!(output.status.success());
+//! assert_eq!(output.bytes.len() as u64, std::fs::metadata("Cargo.toml").unwrap().len());
+//! # Ok::<(), fifofs::Error>(())
+//! ```
+//!
+//! The extension counts, for the program and for fifofs: a `.zip` is given out
+//! when it is done, since it gets patched; lines of a `.log` as they are written.
+//! [`Target::run_to`] passes bytes on to any [`Write`](std::io::Write), and
+//! [`Target::spawn`] gives a child and a [`Reader`], which is [`Read`](std::io::Read)
+//! and [`BufRead`](std::io::BufRead), can time out and be cancelled, and never
+//! hangs if the child dies early:
+//!
+//! ```
+//! use std::io::BufRead;
+//! use std::process::Command;
+//!
+//! use fifofs::{Capture, Running, Target};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let mount = Mount::builder().mount("/tmp/cap")?;
-//! let report = mount.path().join("report.zip");
-//!
-//! // Opening this path waits until the file is there and done.
-//! let waits = wait_path(&report, false)?;
-//! let reader = thread::spawn(move || fs::read(waits));
-//!
-//! let status = Command::new("zip").arg(&report).arg("notes.txt").status()?;
-//! if !status.success() {
-//!     // Nothing may ever be written: unmounting ends the wait with an error.
-//!     mount.unmount()?;
-//!     return Err("zip failed".into());
-//! }
-//! let bytes = reader.join().expect("the reader does not panic")?;
-//! assert!(bytes.starts_with(b"PK"));
-//! mount.unmount()?;
+//! let capture = Capture::new("progress.log")?;
+//! let script = "for i in 1 2 3; do echo step $i >> $0; sleep 0.05; done";
+//! let Running { mut child, reader } =
+//!     capture.spawn(Command::new("sh").arg("-c").arg(script).arg(capture.path()))?;
+//! let lines = reader.lines().collect::<Result<Vec<String>, _>>()?;
+//! assert_eq!(lines, ["step 1", "step 2", "step 3"]);
+//! assert!(child.wait()?.success());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A reader needs nothing of this crate. Any process that opens a file while it
-//! is being written is a waiting reader, and [`wait_path`] only computes a name,
-//! `DIR/.fifofs/wait/report.zip`, that can be opened before the file exists.
-//! With `true` as its second argument it names what is written *next*, whatever
-//! stands there now.
+//! The end of a reader is the end of the output, whole: if the program rewrote
+//! what was given already, was killed, or left no file, it is an [`Error`] instead
+//! ([`Reader`] lists them). [`Capture::events`] tells what the program does to its
+//! file.
 //!
-//! [`Mount::builder`] has the options. The way a file is delivered can be left
-//! to [`Deliver::Auto`] or be said, for all files or by glob:
+//! Without FUSE, or to compare, [`TemporaryPipe`] does the same with a FIFO, as
+//! far as a FIFO can; [`Backend`] chooses between the two by a value.
 //!
-//! ```no_run
+//! A [`Mount`] of one's own is a directory in which any number of paths can be
+//! captured, with options, and which other processes may read as well:
+//!
+//! ```
+//! use std::process::Command;
 //! use std::time::Duration;
 //!
-//! use fifofs::{Deliver, FailOn, Linger, Mount};
+//! use fifofs::{Deliver, FailOn, Linger, Mount, Target};
 //!
 //! let mount = Mount::builder()
 //!     .deliver_all(Deliver::Settled)
 //!     .deliver("*.log", Deliver::Follow)
-//!     .deliver("feeds/**", Deliver::Stream)
-//!     .linger(Linger::After(Duration::from_millis(500)))
+//!     .linger(Linger::After(Duration::from_millis(50)))
 //!     .fail_on(FailOn::Status)
 //!     .memory(256 << 20)
 //!     .max_size(4 << 30)
-//!     .mount("/tmp/cap")?;
-//! mount.wait();
+//!     .mount_temporary()?;
+//! let capture = mount.capture("run-17/out.log")?;
+//! let output = capture.run(Command::new("cp").arg("Cargo.toml").arg(capture.path()))?;
+//! assert!(output.bytes.starts_with(b"[package]"));
+//! mount.unmount()?;
 //! # Ok::<(), fifofs::Error>(())
 //! ```
 //!
-//! Mounts of other processes are found with [`mounts`] and [`mount_of`] and
-//! ended with [`unmount`], which also clears what a killed process left behind.
+//! Other processes need nothing of this crate: any that opens a file of a mount
+//! while it is being written is a waiting reader, and one that opens
+//! `DIR/.fifofs/wait/report.zip`, which [`wait_path`] computes, need not even wait
+//! for the file to exist. With `true` as its second argument it names what is
+//! written *next*, whatever stands there now. Mounts of other processes are found
+//! with [`mounts`] and [`mount_of`] and ended with [`unmount`], which also clears
+//! what a killed process left behind.
 //!
 //! # Terms
 //!
@@ -90,11 +111,11 @@
 //! Arrows mean "may use"; nothing points the other way.
 //!
 //! ```text
-//!  command line ──► mount ──► fuse ──► router ──► core
-//!                                                  ├ generation  one writing, as a state machine
-//!                                                  ├ namespace   the tree of names
-//!                                                  ├ spool       the bytes, in memory or on disk
-//!                                                  └ rules, format, reader, events, status
+//!  command line ──► capture, mount ─┬─► fuse ──► router ──► core
+//!                                   └─► fifo                 ├ generation  one writing, as a state machine
+//!                                                            ├ namespace   the tree of names
+//!                                                            ├ spool       the bytes, in memory or on disk
+//!                                                            └ rules, format, reader, events, status
 //! ```
 //!
 //! - `core` knows bytes, names and rules. It has no clock, thread or lock and
@@ -106,14 +127,19 @@
 //! - `fuse` turns requests of the kernel into operations and effects into
 //!   replies. A request that has to wait is kept by its number and answered
 //!   later; no thread waits with it.
-//! - `mount` is what is public here. The command line is built on nothing else,
-//!   and its dependencies come only with the feature `cli`.
+//! - `fifo` is the plain FIFO: a pipe, a pidfd, and nothing of the above.
+//! - `capture` and `mount` are what is public here. The command line is built on
+//!   nothing else, and its dependencies come only with the feature `cli`.
+//!
+//! A [`Reader`] does not go through the kernel: its requests are put to the router
+//! as those of other processes are, and answered over a channel.
 //!
 //! # Threads and processes
 //!
-//! A [`Mount`] is served by six threads of the process that made it:
+//! A [`Mount`] is served by seven threads of the process that made it:
 //! `fifofs-front` reads requests from the kernel, `fifofs-fuser` and `fuser-0`
 //! run the callbacks of the fuser crate, `fifofs-reactor` is described above,
+//! `fifofs-inspect` finds out who opens a file that is being written,
 //! `fifofs-forget` tells the kernel of names that went without its doing, and
 //! `fifofs-mounts` notices when somebody else unmounts. The number does not grow
 //! with files, writers or readers.
@@ -124,14 +150,20 @@
 //! Neither is a child that has to be reaped, and neither keeps a descriptor of
 //! this process open.
 //!
-//! [`Mount`] may be sent to another thread; the settings and [`Error`] may also
-//! be shared:
+//! What is read from one place only can be sent to another thread; the rest can
+//! also be shared:
 //!
 //! ```
 //! fn send<T: Send>() {}
 //! fn send_and_sync<T: Send + Sync>() {}
 //!
-//! send::<fifofs::Mount>();
+//! send::<fifofs::Reader>();
+//! send::<fifofs::Running>();
+//! send::<fifofs::CaptureEvents>();
+//! send_and_sync::<fifofs::Mount>();
+//! send_and_sync::<fifofs::Capture>();
+//! send_and_sync::<fifofs::TemporaryPipe>();
+//! send_and_sync::<fifofs::Canceller>();
 //! send_and_sync::<fifofs::MountBuilder>();
 //! send_and_sync::<fifofs::Rules>();
 //! send_and_sync::<fifofs::Error>();
@@ -146,6 +178,10 @@
 //! threads end with that file. [`Mount::unmount`] does the same and reports
 //! what went wrong, which dropping only logs (through the `log` crate). What
 //! the files held is gone with the mount.
+//!
+//! Dropping a [`Capture`] removes its file, and the last one of the mount that they
+//! share ends that in the same way. Dropping a [`Reader`] or a [`Running`] neither
+//! waits nor kills.
 //!
 //! If the process is killed, or a [`Mount`] is leaked and the process exits, the
 //! watchdog unmounts.

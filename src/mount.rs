@@ -199,7 +199,7 @@ impl MountBuilder {
 /// A mount served by this process. Dropping it unmounts; whoever waits in it
 /// gets an error then.
 ///
-/// `Send` and not `Sync`.
+/// `Send` and `Sync`.
 ///
 /// ```no_run
 /// use fifofs::{Deliver, Mount};

@@ -107,7 +107,7 @@ impl PipeReader {
     ///
     /// If the system refuses a pidfd. The stream then goes on as before.
     pub(crate) fn ends_with(&mut self, child: &Child) -> io::Result<()> {
-        let process = watch(child)?;
+        let process = watch(Pid::from_child(child))?;
         self.stream = match std::mem::replace(&mut self.stream, Stream::Ended) {
             Stream::Held { write_end } | Stream::Until { write_end, .. } => match process {
                 Some(process) => Stream::Until { write_end, process },
@@ -233,17 +233,17 @@ impl Cancellation {
     }
 }
 
-/// The pidfd of `child`, close-on-exec as all are, which polls readable once it
-/// has exited. `None` if it is reaped.
-fn watch(child: &Child) -> io::Result<Option<OwnedFd>> {
-    let process = match pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
+/// The pidfd of a child of ours, close-on-exec as all are, which polls readable
+/// once it has exited. `None` if it is reaped, whoever may have its id now.
+pub(super) fn watch(child: Pid) -> io::Result<Option<OwnedFd>> {
+    let process = match pidfd_open(child, PidfdFlags::empty()) {
         Ok(process) => process,
         // Nobody has the id, or (EINVAL up to Linux 6.15, ENOENT since) another
         // process's thread has it.
         Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    // Another process has the id if it is not to be waited for by us.
+    // Who is not ours to wait for has the id by chance. Looking reaps nobody.
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(process.as_fd()), look)) {
         Ok(_) => Ok(Some(process)),

@@ -1,0 +1,73 @@
+//! The same program captured in five ways: `scripts/pipetest`, which writes one line to the path it is given.
+
+#![cfg(feature = "cli")]
+
+mod common;
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::{FIFOFS, Mount, SOON};
+
+/// Runs one with `fifofs` on the path, within a time limit.
+fn run(command: &[&str]) -> Output {
+    let directory = Path::new(FIFOFS).parent().unwrap();
+    let path = env::join_paths(
+        [directory.to_owned()]
+            .into_iter()
+            .chain(env::split_paths(&env::var_os("PATH").unwrap())),
+    );
+    Command::new("timeout")
+        .arg(SOON.as_secs().to_string())
+        .args(command)
+        .env("PATH", path.unwrap())
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn prints_the_line(command: &[&str]) {
+    let output = run(command);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"hello\n", "{output:?}");
+}
+
+/// Where cargo puts the examples that it builds beside the tests.
+#[track_caller]
+fn built(name: &str) -> String {
+    let path = Path::new(FIFOFS).with_file_name("examples").join(name);
+    assert!(
+        path.exists(),
+        "there is no {}: `cargo test` builds it, `cargo test --test` only with --examples",
+        path.display()
+    );
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn by_fifofs_run() {
+    prints_the_line(&["examples/run.sh"]);
+}
+
+#[test]
+fn in_rust_with_a_capture() {
+    prints_the_line(&[&built("capture")]);
+}
+
+#[test]
+fn in_rust_with_a_temporary_pipe() {
+    prints_the_line(&[&built("temporary_pipe")]);
+}
+
+#[test]
+fn in_python_through_a_mount() {
+    let mount = Mount::start(&[]);
+    prints_the_line(&["examples/wait.py", mount.path().to_str().unwrap()]);
+    mount.unmount();
+}
+
+#[test]
+fn in_python_with_fifofs_run() {
+    prints_the_line(&["examples/run.py"]);
+}
