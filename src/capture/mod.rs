@@ -195,7 +195,11 @@ impl Target for Capture {
         match child.try_wait() {
             Ok(None) => self
                 .router
-                .hold_until_exit(self.id, child.id().cast_signed()),
+                .hold_until_exit(self.id, child.id().cast_signed())
+                .map_err(|errno| {
+                    Error::io("watch the process that writes", &self.path, errno.into())
+                        .with_remedy("allow this process more open files (`ulimit -n`)")
+                })?,
             // It has exited, or somebody else has waited for it.
             Ok(Some(_)) | Err(_) => self.router.release_capture(self.id),
         }

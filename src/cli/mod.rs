@@ -2,6 +2,7 @@
 //! into messages and exit statuses.
 
 mod cat;
+mod log;
 mod ls;
 mod mount;
 mod options;
@@ -51,9 +52,10 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(status);
         }
     };
-    let log = env_logger::Env::default().default_filter_or("warn");
-    env_logger::Builder::from_env(log)
+    let level = env_logger::Env::default().default_filter_or("warn");
+    env_logger::Builder::from_env(level)
         .format_timestamp_millis()
+        .target(env_logger::Target::Pipe(Box::new(log::Impatient)))
         .init();
     let done = match arguments.command {
         Command::Mount(arguments) => mount::run(arguments),

@@ -71,7 +71,14 @@ impl Core {
             .iter()
             .filter_map(|id| self.readers.get(id))
             .filter(|reader| !reader.finished && reader.rewritten.is_none())
-            .map(|reader| reader.position)
+            // What it was given of another file is still to be compared with this one.
+            .map(|reader| {
+                if reader.prior.is_some() {
+                    0
+                } else {
+                    reader.position
+                }
+            })
             .min()
             .unwrap_or(file.spool.base())
     }

@@ -40,6 +40,17 @@ pub(crate) struct Opening<'a> {
     pub(crate) kin: &'a Kin,
 }
 
+/// What is to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// From where, counted from the beginning of the file.
+    pub(crate) offset: u64,
+    /// How many bytes at most.
+    pub(crate) length: u32,
+    /// Whether the answer is `EAGAIN` where there is nothing yet.
+    pub(crate) nonblocking: bool,
+}
+
 /// What is to be written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bytes<'a> {

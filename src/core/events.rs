@@ -67,9 +67,13 @@ struct Line<'a> {
 
 #[derive(Debug, Default)]
 struct Subscriber {
-    lines: VecDeque<String>,
+    /// Of a line that did not fit into a read, what was not given yet.
+    rest: Vec<u8>,
+    lines: VecDeque<Vec<u8>>,
     lost: u64,
     reads: VecDeque<(Unique, u32)>,
+    /// The kernel's number of whoever polls.
+    poll: Option<u64>,
 }
 
 /// The subscribers of one mount.
@@ -120,7 +124,10 @@ impl Events {
                 subscriber.lines.pop_front();
                 subscriber.lost += 1;
             }
-            subscriber.lines.push_back(text.clone());
+            subscriber.lines.push_back(text.clone().into_bytes());
+            if let Some(kernel_handle) = subscriber.poll.take() {
+                effects.push(Effect::PollAgain { kernel_handle });
+            }
             if let Some((unique, length)) = subscriber.reads.pop_front() {
                 self.answered.push(unique);
                 effects.push(Effect::Text {
@@ -145,14 +152,35 @@ impl Events {
         self.subscribers.remove(&id);
     }
 
-    /// What there is for a subscriber, or a note that it waits for the next.
-    pub(crate) fn read(&mut self, id: u64, unique: Unique, length: u32) -> Option<Vec<u8>> {
+    /// What there is for a subscriber, or a note that it waits for the next unless
+    /// it does not wait.
+    pub(crate) fn read(
+        &mut self,
+        id: u64,
+        unique: Unique,
+        length: u32,
+        nonblocking: bool,
+    ) -> Option<Vec<u8>> {
         let subscriber = self.subscribers.get_mut(&id)?;
-        if subscriber.lines.is_empty() {
-            subscriber.reads.push_back((unique, length));
+        if subscriber.is_empty() {
+            if !nonblocking {
+                subscriber.reads.push_back((unique, length));
+            }
             return None;
         }
         Some(subscriber.take(length))
+    }
+
+    /// Whether there is something for a subscriber; if not, whoever polls is told
+    /// when there is.
+    pub(crate) fn poll(&mut self, id: u64, kernel_handle: Option<u64>) -> bool {
+        let Some(subscriber) = self.subscribers.get_mut(&id) else {
+            return true;
+        };
+        if subscriber.is_empty() {
+            subscriber.poll = kernel_handle.or(subscriber.poll);
+        }
+        !subscriber.is_empty()
     }
 
     /// A request that waited is given up.
@@ -164,30 +192,31 @@ impl Events {
 }
 
 impl Subscriber {
+    fn is_empty(&self) -> bool {
+        self.rest.is_empty() && self.lines.is_empty()
+    }
+
     /// As many bytes as fit, whole lines if one fits at all.
     fn take(&mut self, length: u32) -> Vec<u8> {
         let length = length as usize;
-        let mut bytes = Vec::new();
-        if self.lost > 0 {
-            let note = format!("{{\"event\":\"lagged\",\"lost\":{}}}\n", self.lost);
-            self.lines.push_front(note);
-            self.lost = 0;
-        }
-        while let Some(line) = self.lines.front() {
-            if bytes.len() + line.len() <= length {
-                bytes.extend_from_slice(line.as_bytes());
-                self.lines.pop_front();
-            } else {
-                if bytes.is_empty() {
-                    // Not even one line fits: it is given in pieces.
-                    let line = self.lines.pop_front().unwrap_or_default().into_bytes();
-                    let (now, later) = line.split_at(length.min(line.len()));
-                    bytes.extend_from_slice(now);
-                    self.lines
-                        .push_front(String::from_utf8_lossy(later).into_owned());
-                }
-                break;
+        if self.rest.is_empty() {
+            if self.lost > 0 {
+                let note = format!("{{\"event\":\"lagged\",\"lost\":{}}}\n", self.lost);
+                self.lines.push_front(note.into_bytes());
+                self.lost = 0;
             }
+            self.rest = self.lines.pop_front().unwrap_or_default();
+        }
+        let mut bytes = std::mem::take(&mut self.rest);
+        if bytes.len() > length {
+            self.rest = bytes.split_off(length);
+            return bytes;
+        }
+        while let Some(line) = self.lines.front()
+            && bytes.len() + line.len() <= length
+        {
+            bytes.extend_from_slice(line);
+            self.lines.pop_front();
         }
         bytes
     }
@@ -205,9 +234,31 @@ mod tests {
         for _ in 0..QUEUE_LINES + 3 {
             events.publish(Monotonic::ZERO, "f", &Event::Closed, &mut effects);
         }
-        let bytes = events.read(id, Unique(1), 1 << 20).unwrap();
+        let bytes = events.read(id, Unique(1), 1 << 20, true).unwrap();
         let text = String::from_utf8(bytes).unwrap();
         assert_eq!(text.lines().count(), QUEUE_LINES + 1);
         assert!(text.starts_with(r#"{"event":"lagged","lost":3}"#));
+    }
+
+    #[test]
+    fn a_line_that_does_not_fit_comes_in_pieces_and_is_not_torn_by_what_is_lost() {
+        let mut events = Events::new(Monotonic::ZERO);
+        let id = events.subscribe();
+        let mut effects = Effects::default();
+        events.publish(Monotonic::ZERO, "ü", &Event::Closed, &mut effects);
+        let mut text = events.read(id, Unique(1), 1, true).unwrap();
+        for _ in 0..QUEUE_LINES + 1 {
+            events.publish(Monotonic::ZERO, "ü", &Event::Closed, &mut effects);
+        }
+        while let Some(more) = events.read(id, Unique(1), 1, true) {
+            assert_eq!(more.len(), 1);
+            text.extend(more);
+        }
+        let text = String::from_utf8(text).unwrap();
+        let line = r#"{"time":0.0,"path":"ü","event":"closed"}"#;
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some(line));
+        assert_eq!(lines.next(), Some(r#"{"event":"lagged","lost":1}"#));
+        assert!(lines.all(|other| other == line));
     }
 }

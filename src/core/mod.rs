@@ -106,6 +106,16 @@ struct HeldWrite {
     until: Monotonic,
 }
 
+/// A LSEEK that waits until the kernel's dirty pages are here.
+#[derive(Clone, Copy, Debug)]
+struct HeldSeek {
+    unique: Unique,
+    offset: u64,
+    /// Whether for data, not for a hole.
+    data: bool,
+    until: Monotonic,
+}
+
 /// What is known of a regular file beyond its inode.
 #[derive(Debug)]
 struct File {
@@ -124,8 +134,10 @@ struct File {
     zeros_from: u64,
     /// Whether the flusher has it in hand.
     flushing: bool,
-    /// LSEEKs that wait for one flush: request, offset, whether for data.
-    seeks: Vec<(Unique, u64, bool)>,
+    /// LSEEKs that wait for the last flush.
+    seeks: Vec<HeldSeek>,
+    /// Flushes that are not answered yet.
+    flushes: u32,
     /// What users should know, shown by `ls`.
     warning: Option<String>,
     /// Whether writes fail because whoever captured it has gone away.
@@ -144,6 +156,7 @@ impl File {
             zeros_from: 0,
             flushing: false,
             seeks: Vec::new(),
+            flushes: 0,
             warning: None,
             hung_up: false,
         }
@@ -359,7 +372,7 @@ impl Core {
             }
             Waiting::Seek(ino) => {
                 if let Some(file) = self.files.get_mut(&ino) {
-                    file.seeks.retain(|(waiting, _, _)| *waiting != unique);
+                    file.seeks.retain(|seek| seek.unique != unique);
                 }
             }
             Waiting::Events(id) => self.events.cancel(id, unique),

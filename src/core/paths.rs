@@ -288,7 +288,7 @@ impl Core {
             Some(ino) => {
                 self.set_absent(id, false);
                 if position > 0 {
-                    self.keep_prior(id);
+                    self.keep_prior(env, id, effects);
                 }
                 self.set_source(id, Some(ino), effects);
                 if let Some(old) = before {
@@ -308,7 +308,7 @@ impl Core {
     }
 
     /// Keeps what a reader was given, to be compared with what it gets next.
-    fn keep_prior(&mut self, id: ReaderId) {
+    pub(super) fn keep_prior(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
         let Some(reader) = self.readers.get_mut(&id) else {
             return;
         };
@@ -319,7 +319,8 @@ impl Core {
             return;
         }
         if file.spool.base() > 0 {
-            reader.rewritten = Some(0..reader.position);
+            let all = 0..reader.position;
+            self.mark_rewritten(env, id, all, effects);
         } else {
             reader.prior = Some(file.spool.snapshot(reader.position));
         }

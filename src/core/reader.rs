@@ -52,6 +52,8 @@ pub(crate) struct PendingRead {
     pub(crate) length: u32,
     /// Since when there has been something, though not all, to answer it with.
     pub(crate) since: Option<Monotonic>,
+    /// Whether it does not wait at all.
+    pub(crate) nonblocking: bool,
 }
 
 /// One waiting reader.
@@ -73,7 +75,7 @@ pub(crate) struct Reader {
     /// What it captures, if it belongs to this process and not to one that reads
     /// through the kernel.
     pub(crate) capture: Option<CaptureId>,
-    /// Opened with `O_NONBLOCK`.
+    /// Opened with `O_NONBLOCK`: its OPEN does not wait.
     pub(crate) nonblocking: bool,
     /// Its OPEN, while that waits.
     pub(crate) open: Option<Unique>,

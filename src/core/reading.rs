@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::capturing::Hold;
-use super::effects::{Caller, Effect, Effects};
+use super::effects::{Caller, Effect, Effects, Wanted};
 use super::generation::{Generation, Phase, Way};
 use super::reader::{Awaits, PendingRead, ReaderId};
 use super::spool::Segments;
@@ -37,11 +37,15 @@ impl Core {
         env: Env<'_>,
         caller: Caller,
         handle: u64,
-        offset: u64,
-        length: u32,
+        wanted: Wanted,
         effects: &mut Effects,
     ) {
         let unique = caller.unique;
+        let Wanted {
+            offset,
+            length,
+            nonblocking,
+        } = wanted;
         match self.handles.get(&handle) {
             Some(Handle::Plain { ino } | Handle::Writer { ino, .. }) => {
                 let ino = *ino;
@@ -67,6 +71,7 @@ impl Core {
                     offset,
                     length,
                     since: None,
+                    nonblocking,
                 });
                 self.waiting
                     .insert(unique, (Waiting::Read(id), caller.thread));
@@ -80,8 +85,9 @@ impl Core {
             }
             Some(Handle::Events(id)) => {
                 let id = *id;
-                match self.events.read(id, unique, length) {
+                match self.events.read(id, unique, length, nonblocking) {
                     Some(bytes) => effects.push(Effect::Text { unique, bytes }),
+                    None if nonblocking => effects.refuse(unique, Errno::AGAIN),
                     None => {
                         self.waiting
                             .insert(unique, (Waiting::Events(id), caller.thread));
@@ -89,6 +95,27 @@ impl Core {
                 }
             }
             None => effects.refuse(unique, Errno::BADF),
+        }
+    }
+
+    /// A READ by which the kernel fills pages of its cache, for a mapping. They are
+    /// everybody's, the writer's too, and locked meanwhile: it is answered at once,
+    /// with what the file holds.
+    pub(crate) fn fill_pages(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        handle: u64,
+        wanted: Wanted,
+        effects: &mut Effects,
+    ) {
+        let source = match self.handles.get(&handle) {
+            Some(Handle::Reader(id)) => self.readers.get(id).and_then(|r| r.source),
+            _ => return self.read(env, caller, handle, wanted, effects),
+        };
+        match source {
+            Some(ino) => self.read_as_is(caller, ino, wanted.offset, wanted.length, effects),
+            None => effects.refuse(caller.unique, Errno::IO),
         }
     }
 
@@ -122,6 +149,12 @@ impl Core {
     ) {
         let ready = (libc::POLLIN | libc::POLLOUT | libc::POLLRDNORM | libc::POLLWRNORM) as u32;
         let mut events = ready;
+        if let Some(Handle::Events(id)) = self.handles.get(&handle) {
+            events = match self.events.poll(*id, kernel_handle) {
+                true => (libc::POLLIN | libc::POLLRDNORM) as u32,
+                false => 0,
+            };
+        }
         if let Some(Handle::Reader(id)) = self.handles.get(&handle) {
             let id = *id;
             events = match self.readers.get(&id) {
@@ -132,8 +165,9 @@ impl Core {
                         offset: position,
                         length: 1,
                         since: None,
+                        nonblocking: true,
                     };
-                    match self.answer_read(env, id, probe, true) {
+                    match self.answer_read(env, id, probe, effects) {
                         ReadAnswer::Refuse(Errno::AGAIN) | ReadAnswer::Wait => 0,
                         _ => (libc::POLLIN | libc::POLLRDNORM) as u32,
                     }
@@ -180,8 +214,7 @@ impl Core {
         let mut answered = false;
         let mut waiting = Vec::new();
         for mut read in reads {
-            let nonblocking = self.readers.get(&id).is_some_and(|r| r.nonblocking);
-            match self.answer_read(env, id, read, nonblocking) {
+            match self.answer_read(env, id, read, effects) {
                 ReadAnswer::Wait => {
                     waiting.push(read);
                     continue;
@@ -228,8 +261,9 @@ impl Core {
         env: Env<'_>,
         id: ReaderId,
         read: PendingRead,
-        nonblocking: bool,
+        effects: &mut Effects,
     ) -> ReadAnswer {
+        let nonblocking = read.nonblocking;
         let wait = || {
             if nonblocking {
                 ReadAnswer::Refuse(Errno::AGAIN)
@@ -250,7 +284,7 @@ impl Core {
             };
         };
         let view = self.view(env, id, source);
-        if let Err(answer) = self.compare_prior(id, source, view) {
+        if let Err(answer) = self.compare_prior(env, id, source, view, effects) {
             return answer.unwrap_or_else(wait);
         }
         let (Some(reader), Some(file)) = (self.readers.get(&id), self.files.get(&source)) else {

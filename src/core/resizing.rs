@@ -60,20 +60,13 @@ impl Core {
         ino: u64,
         effects: &mut Effects,
     ) -> Result<(), Errno> {
-        let file = self.files.get_mut(&ino).ok_or(Errno::NOENT)?;
-        for id in &file.readers {
-            if let Some(reader) = self.readers.get_mut(id)
-                && reader.position > 0
-                && !reader.finished
-                && reader.prior.is_none()
-            {
-                if file.spool.base() > 0 {
-                    reader.rewritten = Some(0..reader.position);
-                } else {
-                    reader.prior = Some(file.spool.snapshot(reader.position));
-                }
+        for id in self.file(ino)?.readers.clone() {
+            let is_reading = |reader: &super::Reader| reader.position > 0 && !reader.finished;
+            if self.readers.get(&id).is_some_and(is_reading) {
+                self.keep_prior(env, id, effects);
             }
         }
+        let file = self.file_mut(ino)?;
         if let Some(generation) = file.generation.as_mut() {
             generation.delivered = 0;
             generation.lost = false;
@@ -110,6 +103,9 @@ impl Core {
                 file.spool.allocate(offset, length, keep_size)?;
             }
             libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE => {
+                if offset < file.spool.base() {
+                    return Err(Errno::SPIPE);
+                }
                 let changed = file.delivered_nonzero(offset..end)?;
                 file.spool.punch(offset, length)?;
                 if mode & libc::FALLOC_FL_ZERO_RANGE != 0 && !keep_size && end > file.spool.len() {

@@ -211,7 +211,7 @@ impl Core {
     }
 
     /// Something users should know: in the log, in the events, in `ls`.
-    pub(super) fn warn(&mut self, env: Env<'_>, ino: u64, message: String, effects: &mut Effects) {
+    pub(crate) fn warn(&mut self, env: Env<'_>, ino: u64, message: String, effects: &mut Effects) {
         log::warn!("{}: {message}", self.display_path(ino));
         self.publish(env, ino, effects, || Event::Warning { message: &message });
         if let Some(file) = self.files.get_mut(&ino) {

@@ -4,6 +4,7 @@
 use rustix::io::Errno;
 
 use super::capturing::Hold;
+use super::effects::Effects;
 use super::generation::{Generation, Phase, Way};
 use super::reader::ReaderId;
 use super::reading::ReadAnswer;
@@ -34,9 +35,11 @@ impl Core {
     /// given. An error is the answer to its reads, or none if it must wait.
     pub(super) fn compare_prior(
         &mut self,
+        env: Env<'_>,
         id: ReaderId,
         source: u64,
         view: View,
+        effects: &mut Effects,
     ) -> Result<(), Option<ReadAnswer>> {
         let (Some(reader), Some(file)) = (self.readers.get_mut(&id), self.files.get_mut(&source))
         else {
@@ -65,7 +68,10 @@ impl Core {
         }
         reader.prior = None;
         match differs {
-            Some(offset) => reader.rewritten = Some(offset..reader.position),
+            Some(offset) => {
+                let range = offset..reader.position;
+                self.mark_rewritten(env, id, range, effects);
+            }
             None => {
                 if let Some(generation) = file.generation.as_mut() {
                     generation.delivered = generation.delivered.max(reader.position);

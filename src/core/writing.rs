@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::effects::{Bytes, Caller, Effect, Effects, Transport};
 use super::events::Event;
 use super::generation::{Ending, Generation, Processes, Way, Writer};
+use super::reader::ReaderId;
 use super::rules::Deliver;
 use super::{Alarm, Core, Env, File, Handle, HeldWrite, Waiting, format};
 
@@ -149,7 +150,9 @@ impl Core {
             return None;
         };
         let generation = self.files.get(ino)?.generation.as_ref()?;
-        Some((*ino, generation.writers.iter().any(|w| w.pid == pid)))
+        // One who has ended was another process with the same id.
+        let is_known = |w: &Writer| w.pid == pid && w.ending == Ending::Running;
+        Some((*ino, generation.writers.iter().any(is_known)))
     }
 
     /// Takes the bytes of a write and answers it, now or when the readers have
@@ -306,31 +309,50 @@ impl Core {
             return;
         };
         for id in file.readers.clone() {
-            let Some(reader) = self.readers.get_mut(&id) else {
+            let Some(reader) = self.readers.get(&id) else {
                 continue;
             };
             let concerned =
                 !reader.finished && reader.prior.is_none() && reader.position > range.start;
-            if !concerned || reader.rewritten.is_some() {
-                continue;
+            if concerned {
+                let range = range.start..range.end.min(reader.position);
+                self.mark_rewritten(env, id, range, effects);
+                self.progress(env, id, effects);
             }
-            let range = range.start..range.end.min(reader.position);
-            reader.rewritten = Some(range.clone());
-            let (pid, name) = (reader.pid, reader.name.clone());
-            let message = format!(
-                "bytes {} to {} were rewritten after {name} ({pid}) had them; \
-                 --deliver settled waits for the finished file",
-                range.start, range.end
-            );
-            self.publish(env, ino, effects, || Event::Rewritten {
-                pid,
-                name: &name,
-                from: range.start,
-                to: range.end,
-            });
-            self.warn(env, ino, message, effects);
-            self.progress(env, id, effects);
         }
+    }
+
+    /// What a reader was given is no longer so, for good.
+    pub(super) fn mark_rewritten(
+        &mut self,
+        env: Env<'_>,
+        id: ReaderId,
+        range: Range<u64>,
+        effects: &mut Effects,
+    ) {
+        let Some(reader) = self.readers.get_mut(&id) else {
+            return;
+        };
+        if reader.rewritten.is_some() {
+            return;
+        }
+        reader.rewritten = Some(range.clone());
+        let (pid, name) = (reader.pid, reader.name.clone());
+        let Some(ino) = reader.source else {
+            return;
+        };
+        let message = format!(
+            "bytes {} to {} were rewritten after {name} ({pid}) had them; \
+             --deliver settled waits for the finished file",
+            range.start, range.end
+        );
+        self.publish(env, ino, effects, || Event::Rewritten {
+            pid,
+            name: &name,
+            from: range.start,
+            to: range.end,
+        });
+        self.warn(env, ino, message, effects);
     }
 }
 

@@ -103,10 +103,6 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn forget(&self, _request: &Request, ino: INodeNo, lookups: u64) {
-        self.router.run(|core, _, _| core.forget(ino.0, lookups));
-    }
-
     fn getattr(&self, _: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         match self.run(|core, _, _| core.attributes(ino.0)) {
             Ok(attributes) => reply.attr(&REMEMBERED, &file_attr(&attributes)),
@@ -293,10 +289,11 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        let (size, available, files) = self.router.look(|core| {
-            let pool = core.pool();
-            (pool.max_size(), pool.available(), core.names().count())
-        });
+        // The disk is asked once the core is free again.
+        let (pool, files) = self
+            .router
+            .look(|core| (core.pool().clone(), core.names().count()));
+        let (size, available) = (pool.max_size(), pool.available());
         let blocks = |bytes: u64| bytes / u64::from(STATFS_BLOCK_BYTES);
         reply.statfs(
             blocks(size),
@@ -355,7 +352,10 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let creator = creator(request, mode);
-        let writer = self.router.writer(request.pid() as i32);
+        let writer = match self.router.writer(request.pid() as i32) {
+            Ok(writer) => writer,
+            Err(errno) => return reply.error(Errno::from_i32(errno.raw_os_error())),
+        };
         let made = self.run(|core, env, effects| {
             core.create(env, (parent.0, name), creator, flags, writer, effects)
         });

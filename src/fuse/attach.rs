@@ -83,7 +83,7 @@ fn mount_directly(directory: &Path, options: &MountOptions) -> Result<OwnedFd> {
         let remedy = match error {
             Errno::NODEV => NO_DEVICE_REMEDY,
             Errno::PERM | Errno::ACCESS => "in a container, start it with --cap-add SYS_ADMIN",
-            _ => "`fifofs doctor` says what this machine allows",
+            _ => "give another directory, on an ordinary file system",
         };
         Error::io("mount on", directory, error.into()).with_remedy(remedy)
     })?;
@@ -129,7 +129,7 @@ fn fusermount_refused(operation: &str, directory: &Path, output: &Output) -> Err
     } else if words.contains("/dev/fuse") {
         "ask for read and write permission on /dev/fuse, or run as root"
     } else {
-        "`fifofs doctor` says what this machine allows"
+        "run it as root, or use a FIFO instead (`fifofs run --backend fifo`)"
     };
     let source = match words.is_empty() {
         true => io::Error::other(format!("fusermount3 failed with {}", output.status)),

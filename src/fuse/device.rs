@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use super::abi::{self, Body, Header, opcode};
 use super::flusher::Flusher;
-use crate::core::effects::{Bytes, Caller, Effect, Kin, Opening, Transport, Unique};
+use crate::core::effects::{Bytes, Caller, Effect, Kin, Opening, Transport, Unique, Wanted};
 use crate::core::spool::Segments;
 use crate::router::{Outlet, Router};
 
@@ -274,9 +274,6 @@ impl Front {
     fn pass_on(&self, message: &[u8], reply: &mut [u8]) -> io::Result<()> {
         rustix::io::write(&self.fuser, message)?;
         let opcode = Body(message).u32(4);
-        if matches!(opcode, opcode::FORGET | opcode::BATCH_FORGET) {
-            return Ok(());
-        }
         let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.fuser, &mut *reply))?;
         if length == 0 {
             return Err(io::Error::other("the request handler ended"));
@@ -308,7 +305,13 @@ impl Front {
                 let flags = fields.u32(0) as i32;
                 let writes =
                     flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
-                let writer = writes.then(|| router.writer(thread));
+                let writer = match writes.then(|| router.writer(thread)).transpose() {
+                    Ok(writer) => writer,
+                    Err(errno) => {
+                        self.refuse(header.unique, errno);
+                        return true;
+                    }
+                };
                 let kills_set_id = fields.u32(4) & abi::OPEN_KILL_SUIDGID != 0;
                 if writer.is_none() {
                     router.open_for_reading(caller, ino, flags);
@@ -323,9 +326,17 @@ impl Front {
                 });
             }
             opcode::READ => {
-                let (handle, offset, length) = (fields.u64(0), fields.u64(8), fields.u32(16));
-                router.run(|core, env, effects| {
-                    core.read(env, caller, handle, offset, length, effects);
+                let handle = fields.u64(0);
+                let wanted = Wanted {
+                    offset: fields.u64(8),
+                    length: fields.u32(16),
+                    // As they are now: fcntl(2) may have changed them.
+                    nonblocking: fields.u32(32) as i32 & libc::O_NONBLOCK != 0,
+                };
+                let fills_pages = fields.u32(20) & abi::READ_LOCKOWNER == 0;
+                router.run(|core, env, effects| match fills_pages {
+                    true => core.fill_pages(env, caller, handle, wanted, effects),
+                    false => core.read(env, caller, handle, wanted, effects),
                 });
             }
             opcode::WRITE => {
@@ -369,10 +380,19 @@ impl Front {
             opcode::LSEEK => {
                 let (handle, offset) = (fields.u64(0), fields.u64(8));
                 let data = fields.u32(16) as i32 == libc::SEEK_DATA;
-                router.run(|core, _, effects| {
-                    core.seek(caller, (ino, handle), offset, data, effects);
+                router.run(|core, env, effects| {
+                    core.seek(env, caller, (ino, handle), offset, data, effects);
                 });
             }
+            opcode::FORGET => {
+                router.run(|core, _, _| core.forget(ino, fields.u64(0)));
+            }
+            opcode::BATCH_FORGET => router.run(|core, _, _| {
+                // A count and padding, then so often an inode and how many references.
+                for one in body.get(8..).unwrap_or_default().chunks_exact(16) {
+                    core.forget(Body(one).u64(0), Body(one).u64(8));
+                }
+            }),
             opcode::INTERRUPT => router.interrupted(Unique(fields.u64(0))),
             _ => return false,
         }
@@ -380,7 +400,14 @@ impl Front {
     }
 
     fn acknowledge(&self, unique: u64) {
-        let header = abi::reply_header(unique, 0, 0);
+        self.answer(abi::reply_header(unique, 0, 0));
+    }
+
+    fn refuse(&self, unique: u64, errno: Errno) {
+        self.answer(abi::reply_header(unique, -errno.raw_os_error(), 0));
+    }
+
+    fn answer(&self, header: [u8; 16]) {
         if let Err(errno) = rustix::io::write(self.device.as_fd(), &header)
             && !matches!(errno, Errno::NOENT | Errno::NODEV)
         {

@@ -94,6 +94,13 @@ impl Session {
         if options.remove_directory {
             point.remove_afterwards();
         }
+        if pool.spill_directory().starts_with(point.directory()) {
+            return Err(Error::usage(format!(
+                "{} is where the mount is to be, so that nothing can be spilled there; name \
+                 another directory with --spill",
+                point.directory().display()
+            )));
+        }
         let mut watchdog =
             Watchdog::start(point.directory(), point.made_directory()).map_err(failed)?;
         let mounted = point.mount(options)?;

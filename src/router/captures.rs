@@ -28,13 +28,15 @@ impl Router {
     }
 
     /// Has the path's end hang on a process, which is not reaped yet.
-    pub(crate) fn hold_until_exit(&self, id: CaptureId, pid: i32) {
+    pub(crate) fn hold_until_exit(&self, id: CaptureId, pid: i32) -> Result<(), Errno> {
         self.run(|core, _, _| core.hold(id));
-        // First, so that its exit cannot be missed.
+        let watched = self.watch(pid);
         lock(&self.holders).entry(pid).or_default().push(id);
-        if !self.watch(pid) {
+        // If it exited before that was noted, nobody else will let go.
+        if !lock(&self.watches).contains_key(&pid) {
             self.let_go(pid);
         }
+        watched.map(drop)
     }
 
     /// Nothing more is to come at the path.

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rustix::io::Errno;
 
 use super::{Router, lock};
-use crate::core::effects::{Caller, Effect, Unique};
+use crate::core::effects::{Caller, Effect, Unique, Wanted};
 use crate::core::spool::Segments;
 use crate::core::{CaptureId, Core};
 
@@ -130,8 +130,13 @@ impl LocalReader {
             thread: rustix::thread::gettid().as_raw_nonzero().get(),
             internal: false,
         };
+        let wanted = Wanted {
+            offset,
+            length,
+            nonblocking: false,
+        };
         self.router.run(|core: &mut Core, env, effects| {
-            core.read(env, caller, self.handle, offset, length, effects);
+            core.read(env, caller, self.handle, wanted, effects);
         });
         // Whoever cancelled before there was a request saw none to give up.
         if self.cancelled.load(Ordering::Acquire) {

@@ -28,6 +28,7 @@ use std::time::{Instant, SystemTime};
 
 use crossbeam_channel::Sender;
 use rustix::event::epoll;
+use rustix::io::Errno;
 
 use crate::core::clock::{Moment, Monotonic};
 use crate::core::effects::{Effect, Effects, Unique};
@@ -52,9 +53,9 @@ const NEVER: u64 = u64::MAX;
 
 /// Everything behind one mount.
 pub(crate) struct Router {
-    /// Guards all state of the mount. First in the lock order.
+    /// Guards all state of the mount. Second in the lock order.
     core: Mutex<Core>,
-    /// Guards the processes that wrote and whose end is awaited. Second.
+    /// Guards the processes that wrote and whose end is awaited. Last.
     watches: Mutex<HashMap<i32, ExitWatch>>,
     /// Guards the requests whose callers had a signal that ends nothing: the
     /// kernel does not tell of their next ones. Never held with another lock.
@@ -185,38 +186,55 @@ impl Router {
     }
 
     /// Who writes: the process of a thread, watched from now on until it ends.
-    pub(crate) fn writer(&self, thread: i32) -> Writer {
+    ///
+    /// # Errors
+    ///
+    /// If nothing more can be watched: were it to be killed, its readers would
+    /// take what it wrote for whole.
+    pub(crate) fn writer(&self, thread: i32) -> Result<Writer, Errno> {
         if thread == 0 {
-            return unseen_writer();
+            return Ok(unseen_writer());
         }
         let known = lock(&self.watches)
             .get(&thread)
             .is_some_and(|watch| watch.state() == Exit::Running);
-        if !known && !self.watch(thread) {
-            return unseen_writer();
+        match known || self.watch(thread)? {
+            true => {
+                let pid = process::thread_group(thread).unwrap_or(thread);
+                Ok(seen_writer(pid, process::process_group(pid), self))
+            }
+            false => Ok(unseen_writer()),
         }
-        let pid = process::thread_group(thread).unwrap_or(thread);
-        seen_writer(pid, process::process_group(pid), self)
     }
 
-    fn watch(&self, thread: i32) -> bool {
-        let Some(watch) = ExitWatch::open(thread) else {
-            return false;
+    /// Watches the process of a thread; says whether there is one.
+    fn watch(&self, thread: i32) -> Result<bool, Errno> {
+        let watch = match ExitWatch::open(thread) {
+            Ok(watch) => watch,
+            Err(Errno::SRCH) => return Ok(false),
+            Err(errno) => {
+                log::error!("cannot watch process {thread}, which writes: {errno}");
+                return Err(errno);
+            }
         };
         let pid = watch.pid();
+        // The id was another's, who was reaped before the reactor looked: the core
+        // must hear how that one ended while it can still be asked.
+        let was_anothers = |known: &ExitWatch| known.state() != Exit::Running;
+        if lock(&self.watches).get(&pid).is_some_and(was_anothers) {
+            self.process_ended(pid);
+        }
         let mut watches = lock(&self.watches);
         if let Some(known) = watches.get(&pid)
             && known.state() == Exit::Running
         {
-            return true;
+            return Ok(true);
         }
         let data = epoll::EventData::new_u64(pid as u64);
         let events = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
-        if epoll::add(&self.epoll, watch.as_fd(), data, events).is_err() {
-            return false;
-        }
+        epoll::add(&self.epoll, watch.as_fd(), data, events)?;
         watches.insert(pid, watch);
-        true
+        Ok(true)
     }
 
     /// A process has closed, or written to, a file that it may not have opened
@@ -228,11 +246,19 @@ impl Router {
         let Some((ino, known)) = self.look(|core| core.knows_writer(handle, thread)) else {
             return;
         };
-        if !known {
-            let writer = self.writer(thread);
-            if writer.pid != 0 {
-                self.run(|core, _, _| core.wrote_too(ino, writer));
-            }
+        if known {
+            return;
+        }
+        match self.writer(thread) {
+            Ok(writer) if writer.pid != 0 => self.run(|core, _, _| core.wrote_too(ino, writer)),
+            Ok(_) => {}
+            Err(errno) => self.run(|core, env, effects| {
+                let message = format!(
+                    "should process {thread} be killed, which writes it, readers will not be \
+                     told: {errno}"
+                );
+                core.warn(env, ino, message, effects);
+            }),
         }
     }
 

@@ -130,7 +130,7 @@ impl Router {
     }
 
     /// The core takes note of how it ended; then there is nothing left to watch.
-    fn process_ended(&self, pid: i32) {
+    pub(super) fn process_ended(&self, pid: i32) {
         self.run(|core, env, effects| core.process_ended(env, pid, effects));
         let mut watches = lock(&self.watches);
         let has_ended = |watch: &ExitWatch| watch.state() != Exit::Running;

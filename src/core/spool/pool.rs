@@ -145,7 +145,7 @@ impl Pool {
     }
 
     /// Where spill files are made.
-    pub(super) fn spill_directory(&self) -> &Path {
+    pub(crate) fn spill_directory(&self) -> &Path {
         &self.0.limits.spill_directory
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::clock::{Moment, Timestamp};
-use super::effects::{Bytes, Caller, Effect, Effects, Kin, Opening, Transport, Unique};
+use super::effects::{Bytes, Caller, Effect, Effects, Kin, Opening, Transport, Unique, Wanted};
 use super::generation::{Ending, Processes, Writer};
 use super::namespace::{Creator, ROOT};
 use super::rules::{Deliver, FailOn, Linger, Rules};
@@ -184,7 +184,12 @@ impl World {
 
     fn read(&mut self, handle: u64, offset: u64, length: u32) -> Unique {
         let caller = self.caller(READER);
-        self.run(|core, env, effects| core.read(env, caller, handle, offset, length, effects));
+        let wanted = Wanted {
+            offset,
+            length,
+            nonblocking: false,
+        };
+        self.run(|core, env, effects| core.read(env, caller, handle, wanted, effects));
         caller.unique
     }
 

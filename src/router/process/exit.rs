@@ -57,17 +57,21 @@ pub(crate) struct ExitWatch {
 }
 
 impl ExitWatch {
-    /// Watches the process that thread `tid` belongs to. `None` if it is gone,
-    /// or is in a pid namespace that we do not see (FUSE then says 0).
-    pub(crate) fn open(tid: i32) -> Option<ExitWatch> {
-        let (pidfd, process) = match pidfd_open(positive(tid)?, PidfdFlags::empty()) {
+    /// Watches the process that thread `tid` belongs to.
+    ///
+    /// # Errors
+    ///
+    /// `SRCH` if it is gone, or is in a pid namespace that we do not see (FUSE
+    /// then says 0); others if this process may have no more descriptors.
+    pub(crate) fn open(tid: i32) -> Result<ExitWatch, Errno> {
+        let thread = positive(tid).ok_or(Errno::SRCH)?;
+        let (pidfd, process) = match pidfd_open(thread, PidfdFlags::empty()) {
             Ok(pidfd) => (pidfd, tid),
-            // No leader of a process (EINVAL up to Linux 6.15, ENOENT since),
-            // or gone (ESRCH): the thread's own process cannot be asked then.
-            Err(Errno::SRCH) => return None,
-            Err(_) => open_by_thread(tid)?,
+            // No leader of a process: EINVAL up to Linux 6.15, ENOENT since.
+            Err(Errno::INVAL | Errno::NOENT) => open_by_thread(tid)?,
+            Err(errno) => return Err(errno),
         };
-        Some(ExitWatch { pidfd, process })
+        Ok(ExitWatch { pidfd, process })
     }
 
     /// The process's id, as long as it is not reaped.
@@ -119,6 +123,10 @@ impl ExitWatch {
 
     /// The exit of a process that is not reaped yet.
     fn zombie_exit(&self, info: Option<&PidfdInfo>) -> Option<Exit> {
+        if self.is_reaped() {
+            // Another process may have the id, and be in execve(2).
+            return None;
+        }
         let mut buffer = [0; BUFFER_BYTES];
         let stat = read_stat(format_args!("/proc/{}/stat", self.process), &mut buffer)?;
         // What is not reaped even now still had the id then.
@@ -146,10 +154,10 @@ impl AsFd for ExitWatch {
 const EXIT_CODE: usize = 52;
 
 /// A pidfd for the process of a thread that is not its leader, and its id.
-fn open_by_thread(tid: i32) -> Option<(OwnedFd, i32)> {
+fn open_by_thread(tid: i32) -> Result<(OwnedFd, i32), Errno> {
     // PIDFD_THREAD is O_EXCL, since Linux 6.9.
     let flags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
-    let thread = pidfd_open(positive(tid)?, flags).ok();
+    let thread = pidfd_open(positive(tid).ok_or(Errno::SRCH)?, flags).ok();
     let process = || match &thread {
         Some(thread) => match pidfd_info(thread.as_fd()) {
             Some(info) => Some(info.process.cast_signed()),
@@ -158,11 +166,15 @@ fn open_by_thread(tid: i32) -> Option<(OwnedFd, i32)> {
         },
         None => thread_group(tid),
     };
-    let before = process()?;
-    let pidfd = pidfd_open(positive(before)?, PidfdFlags::empty()).ok()?;
+    let before = process().ok_or(Errno::SRCH)?;
+    let leader = positive(before).ok_or(Errno::SRCH)?;
+    let pidfd = pidfd_open(leader, PidfdFlags::empty())?;
     // The thread is still there, so its process was all the time, and no other
     // can have had its id when that was opened.
-    (process() == Some(before)).then_some((pidfd, before))
+    match process() == Some(before) {
+        true => Ok((pidfd, before)),
+        false => Err(Errno::SRCH),
+    }
 }
 
 /// `struct pidfd_info` of Linux's `include/uapi/linux/pidfd.h`, first version
@@ -275,10 +287,10 @@ mod tests {
             Exit::Status(3)
         );
         child.0.wait().unwrap();
-        assert!(ExitWatch::open(child.pid()).is_none());
-        assert!(ExitWatch::open(NOBODY).is_none());
-        assert!(ExitWatch::open(0).is_none());
-        assert!(ExitWatch::open(-1).is_none());
+        assert_eq!(ExitWatch::open(child.pid()).unwrap_err(), Errno::SRCH);
+        assert_eq!(ExitWatch::open(NOBODY).unwrap_err(), Errno::SRCH);
+        assert_eq!(ExitWatch::open(0).unwrap_err(), Errno::SRCH);
+        assert_eq!(ExitWatch::open(-1).unwrap_err(), Errno::SRCH);
     }
 
     #[test]
@@ -289,7 +301,7 @@ mod tests {
         drop(stop);
         until("the thread has ended", || thread_group(thread).is_none());
         assert_eq!(watch.state(), Exit::Running);
-        assert!(ExitWatch::open(thread).is_none());
+        assert_eq!(ExitWatch::open(thread).unwrap_err(), Errno::SRCH);
     }
 
     #[test]

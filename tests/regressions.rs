@@ -1,0 +1,250 @@
+//! What went wrong once and no other file has a place for: each test says what it was.
+
+#![cfg(feature = "cli")]
+
+mod common;
+
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use common::{Mount, Place, SOON, assert_same, mount_command};
+
+/// Page faults of a reader's mapping were answered like its reads: cut at the frontier, which filled the page cache
+/// that everybody shares with zeros, or parked with the page locked, which the writer then waited for, unkillably.
+#[test]
+fn a_reader_that_maps_the_file_neither_spoils_it_for_others_nor_locks_the_writer_up() {
+    let mount = Mount::start(&["--deliver", "follow"]);
+    let writer = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+os.write(fd, b"A" * 8192)
+os.pwrite(fd, b"B" * 8192, 16384)
+os.fsync(fd)
+raise_flag("gap")
+wait_flag("mapped")
+os.pwrite(fd, b"C" * 8192, 8192)
+os.close(fd)
+"#,
+    );
+    mount.wait_flag("gap");
+    mount
+        .python(
+            r#"
+fd = os.open(D + "/x", os.O_RDONLY)
+os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+view = mmap.mmap(fd, 24576, prot=mmap.PROT_READ)
+say(view[20000:20001], view[12000:12001])
+"#,
+        )
+        .finish(SOON)
+        .succeeded()
+        .printed("b'B' b'\\x00'\n");
+    mount.raise("mapped");
+    writer.finish(SOON).succeeded();
+    let whole = [[b'A'; 8192], [b'C'; 8192], [b'B'; 8192]].concat();
+    assert_same(&mount.finished("x"), &whole);
+    mount.unmount();
+}
+
+/// The seek held the file's lock and waited for the flusher, which waited for the directory, which a rename held that
+/// waited for the file.
+#[test]
+fn looking_for_holes_while_the_file_is_renamed_holds_nobody_up() {
+    for _ in 0..10 {
+        let mount = Mount::start(&[]);
+        let python = mount.python(
+            r#"
+fd = os.open(D + "/x", os.O_RDWR | os.O_CREAT, 0o644)
+os.write(fd, b"x" * 100000)
+def rename():
+    for i in range(50):
+        os.rename(D + "/x", D + "/y")
+        os.rename(D + "/y", D + "/x")
+other = threading.Thread(target=rename)
+other.start()
+for i in range(50):
+    os.pwrite(fd, b"y" * 4096, 4096 * i)
+    try:
+        os.lseek(fd, 0, os.SEEK_HOLE)
+    except OSError as error:
+        if error.errno != errno.EINVAL: raise
+other.join()
+"#,
+        );
+        python.finish(SOON * 2).succeeded();
+        mount.unmount();
+    }
+}
+
+/// What a stream's reader was given of a file that was replaced was compared with bytes that were dropped already.
+#[test]
+fn a_streams_reader_whose_file_is_replaced_by_another_is_told() {
+    let mount = Mount::start(&["--deliver", "stream", "--window", "4M"]);
+    let writer = mount.python(
+        r#"
+a = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+os.write(a, bytes(1 << 20))
+wait_flag("read")
+b = os.open(D + "/new", os.O_WRONLY | os.O_CREAT, 0o644)
+write_all(b, b"1" * (1 << 20) + b"tail")
+os.rename(D + "/new", D + "/x")
+raise_flag("replaced")
+wait_flag("end")
+os.close(a)
+os.close(b)
+"#,
+    );
+    mount.wait_exists("x");
+    let idle = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_RDONLY)
+raise_flag("idle")
+wait_flag("replaced")
+os.close(fd)
+raise_flag("left")
+"#,
+    );
+    let reader = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_RDONLY)
+left = 1 << 20
+while left: left -= len(os.read(fd, left))
+wait_flag("idle")
+raise_flag("read")
+wait_flag("left")
+raise_flag("end")
+try:
+    while os.read(fd, 1 << 20): pass
+    say("a clean end")
+except OSError as error:
+    say(errno.errorcode[error.errno])
+"#,
+    );
+    reader.finish(SOON).succeeded().printed("ESTALE\n");
+    idle.finish(SOON).succeeded();
+    writer.finish(SOON).succeeded();
+    mount.unmount();
+}
+
+#[test]
+fn making_a_hole_in_what_a_stream_has_dropped_fails_as_writing_there_does() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let writer = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+os.write(fd, bytes([1]) * (1 << 20))
+wait_flag("read")
+libc = ctypes.CDLL(None, use_errno=True)
+libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+for mode in 3, 16:
+    done = libc.fallocate(fd, mode, 0, 4096)
+    say(done, errno.errorcode[ctypes.get_errno()])
+os.close(fd)
+"#,
+    );
+    mount.wait_exists("x");
+    let reader = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_RDONLY)
+left = 1 << 20
+while left: left -= len(os.read(fd, left))
+raise_flag("read")
+os.read(fd, 1)
+"#,
+    );
+    writer
+        .finish(SOON)
+        .succeeded()
+        .printed("-1 ESPIPE\n-1 ESPIPE\n");
+    reader.finish(SOON).succeeded();
+    mount.unmount();
+}
+
+/// Only rewriting in place was: `ls` and the events knew nothing of it.
+#[test]
+fn ls_names_what_was_rewritten_by_a_file_renamed_into_place() {
+    let mount = Mount::start(&["--deliver", "follow"]);
+    let writer =
+        mount.shell("exec 3> $D/x; echo one >&3; await read; echo two > $D/new; mv $D/new $D/x");
+    mount.wait_exists("x");
+    let reader = mount.reader("x");
+    reader.wait_output(b"one\n");
+    mount.raise("read");
+    writer.finish(SOON).succeeded();
+    reader.finish(SOON).failed_saying("Stale file handle");
+    let listing = mount.ls();
+    assert!(listing.contains("bytes 0 to 4 were rewritten"), "{listing}");
+    mount.unmount();
+}
+
+#[test]
+fn o_nonblock_counts_as_it_is_now_and_events_can_be_polled() {
+    let mount = Mount::start(&[]);
+    let writer = mount.shell("exec > $D/x.log; echo a; await end");
+    mount.wait_exists("x.log");
+    mount
+        .python(
+            r#"
+fd = os.open(D + "/x.log", os.O_RDONLY)
+say(os.read(fd, 100))
+fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK)
+def attempt(fd):
+    try: say(os.read(fd, 100))
+    except OSError as error: say(errno.errorcode[error.errno])
+attempt(fd)
+events = os.open(D + "/.fifofs/events", os.O_RDONLY | os.O_NONBLOCK)
+attempt(events)
+poll = select.poll()
+poll.register(events, select.POLLIN)
+say(poll.poll(0))
+open(D + "/other", "w").close()
+say(len(poll.poll(10000)))
+"#,
+        )
+        .finish(SOON)
+        .succeeded()
+        .printed("b'a\\n'\nEAGAIN\nEAGAIN\n[]\n1\n");
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    mount.unmount();
+}
+
+/// The daemon waited for its own mount.
+#[test]
+fn spilling_into_the_mount_itself_is_refused() {
+    let place = Place::new();
+    let directory = place.mount_point();
+    let directory = directory.to_str().expect("UTF-8");
+    place
+        .fifofs(&["mount", "--spill", directory, directory])
+        .finish(SOON)
+        .failed_saying("--spill");
+    place.assert_nothing_left();
+}
+
+/// Warnings went to standard error with the core locked: once the pipe was full, the whole mount stood still.
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let place = Place::new();
+    let mut daemon = mount_command(&place, &[])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    place.wait_for("the mount", SOON, || {
+        fs::read_to_string("/proc/mounts")
+            .is_ok_and(|mounts| mounts.contains(place.mount_point().to_str().expect("UTF-8")))
+    });
+    // Each file makes several lines; a pipe holds 64 KiB.
+    place
+        .shell("for i in $(seq 500); do : > $D/$i; done; ls $D | wc -l")
+        .finish(SOON)
+        .succeeded()
+        .printed("500\n");
+    place.shell("$FIFOFS unmount $D").finish(SOON).succeeded();
+    place.wait_for("the daemon to end", Duration::from_secs(5), || {
+        daemon.try_wait().expect("waited").is_some()
+    });
+    place.assert_nothing_left();
+}
