@@ -11,12 +11,21 @@ const MOST_MEMORY_BYTES: u64 = 1 << 30;
 /// 1 GiB, or an eighth of what there is: in the machine, or in the control group
 /// that this process is in, whichever has less.
 pub(crate) fn default_memory() -> u64 {
-    let machine = {
-        let info = rustix::system::sysinfo();
-        info.totalram as u64 * u64::from(info.mem_unit)
-    };
+    let machine = machine_memory();
     let available = control_group_memory().map_or(machine, |limit| limit.min(machine));
     MOST_MEMORY_BYTES.min(available / 8)
+}
+
+/// How much of one file the kernel holds before it writes it back: a hundredth of
+/// what may be dirty at all, which is a part of the memory there is (fs/fuse:
+/// `BDI_CAP_STRICTLIMIT` with a `max_ratio` of 1). Rounded up.
+pub(crate) fn unseen_bytes() -> u64 {
+    machine_memory() / 64
+}
+
+fn machine_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram as u64 * u64::from(info.mem_unit)
 }
 
 /// The least `memory.max` of our control group and those above it (version 2).
@@ -59,5 +68,7 @@ pub(crate) fn check_spill_directory(directory: &Path) -> Result<PathBuf> {
             directory.display()
         );
     }
+    // Better to hear of it now than when memory is full.
+    tempfile::tempfile_in(directory).map_err(failed)?;
     directory.canonicalize().map_err(failed)
 }

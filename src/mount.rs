@@ -179,6 +179,7 @@ impl MountBuilder {
                 true => PATIENCE,
                 false => Duration::MAX,
             },
+            unseen_bytes: limits::unseen_bytes(),
             readers_wait: self.readers_wait,
             consume: self.consume,
             owner: Creator {

@@ -8,7 +8,8 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{Mount, Place, SOON, assert_same, mount_command};
+use common::{Mount, Place, SOON, assert_same, mount_command, signal};
+use rustix::process::Signal;
 
 /// Page faults of a reader's mapping were answered like its reads: cut at the frontier, which filled the page cache
 /// that everybody shares with zeros, or parked with the page locked, which the writer then waited for, unkillably.
@@ -109,8 +110,8 @@ raise_flag("left")
         r#"
 fd = os.open(D + "/x", os.O_RDONLY)
 left = 1 << 20
-while left: left -= len(os.read(fd, left))
 wait_flag("idle")
+while left: left -= len(os.read(fd, left))
 raise_flag("read")
 wait_flag("left")
 raise_flag("end")
@@ -247,4 +248,75 @@ fn a_log_that_nobody_reads_holds_nobody_up() {
         daemon.try_wait().expect("waited").is_some()
     });
     place.assert_nothing_left();
+}
+
+/// sendfile(2) takes the page cache, and the size so far for the whole: Python's `shutil.copy`, Rust's `fs::copy` and
+/// others made short copies without an error. `tail` sought to the end of what was there.
+#[test]
+fn copying_a_file_that_is_being_written_is_never_short_however_it_is_done() {
+    let mount = Mount::start(&["--deliver", "follow"]);
+    let writer = mount.shell("exec > $D/x; echo one; await end; echo two");
+    mount.wait_exists("x");
+    let readers = [
+        mount.python("import shutil; shutil.copyfile(D + '/x', 'a'); say(open('a').read())"),
+        mount.python(
+            "import shutil; shutil.copyfile(D + '/.fifofs/wait/x', 'b'); say(open('b').read())",
+        ),
+        mount.shell("tail -n 5 $D/x; echo"),
+    ];
+    for reader in &readers {
+        mount.wait_parked(reader);
+    }
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    for reader in readers {
+        reader.finish(SOON).succeeded().printed("one\ntwo\n\n");
+    }
+    mount.unmount();
+}
+
+/// The number of a mount is free as soon as it is gone, and the next one on the same directory had it.
+#[test]
+fn a_daemon_that_comes_late_to_its_end_leaves_the_next_mount_alone() {
+    let place = Place::new();
+    let mut old = mount_command(&place, &[])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("started");
+    let is_mounted = || {
+        fs::read_to_string("/proc/mounts")
+            .is_ok_and(|mounts| mounts.contains(place.mount_point().to_str().expect("UTF-8")))
+    };
+    place.wait_for("the mount", SOON, is_mounted);
+    let pid = i32::try_from(old.id()).expect("a pid");
+    signal(pid, Signal::STOP);
+    place
+        .shell("$FIFOFS unmount $D && $FIFOFS mount -d $D && echo new > $D/new")
+        .finish(SOON)
+        .succeeded();
+    signal(pid, Signal::CONT);
+    place.wait_for("the old daemon to end", SOON, || {
+        old.try_wait().expect("waited").is_some()
+    });
+    place
+        .shell("cat $D/new; $FIFOFS unmount $D")
+        .finish(SOON)
+        .succeeded()
+        .printed("new\n");
+    place.assert_nothing_left();
+}
+
+/// What was lost for want of space was zeros to whoever came late.
+#[test]
+fn a_file_of_which_bytes_were_lost_cannot_be_read_until_it_is_written_anew() {
+    let mount = Mount::start(&["--max-size", "8M"]);
+    mount
+        .shell(
+            "head -c 32M /dev/urandom > $D/x; $FIFOFS cat $D/x > /dev/null; cat $D/x || echo refused
+            echo again > $D/x && cat $D/x",
+        )
+        .finish(SOON)
+        .succeeded()
+        .printed("refused\nagain\n");
+    mount.unmount();
 }

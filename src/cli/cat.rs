@@ -40,7 +40,7 @@ fn copy(path: &Path, next: bool, output: &mut impl Write) -> Result<bool> {
             Error::io("read", path, reason)
                 .with_remedy("start the reader before the writer, or mount with `--deliver follow`")
         }
-        _ => Error::io("wait for", path, error),
+        _ => other("wait for", path, error),
     })?;
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
@@ -95,6 +95,18 @@ fn explain(path: &Path, error: io::Error) -> Error {
             );
             Error::io("read", path, reason).with_remedy("`fifofs ls` says more")
         }
-        _ => Error::io("read", path, error),
+        _ => other("read", path, error),
+    }
+}
+
+fn other(operation: &str, path: &Path, error: io::Error) -> Error {
+    match (error.raw_os_error(), fifofs::mount_of(path)) {
+        (Some(libc::ENOTCONN | libc::ECONNABORTED), Ok(Some(mount))) => {
+            Error::io(operation, path, error).with_remedy(super::dead_mount(&mount))
+        }
+        (Some(libc::ENOTCONN | libc::ECONNABORTED), _) => {
+            Error::io(operation, path, error).with_remedy("it was unmounted meanwhile")
+        }
+        _ => Error::io(operation, path, error),
     }
 }

@@ -56,6 +56,7 @@ struct Writer {
     pid: i32,
     name: String,
     running: bool,
+    failure: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -79,14 +80,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             vec![mount]
         }
     };
+    if arguments.watch {
+        return mounts.iter().try_for_each(|mount| watch(mount));
+    }
+    let all = arguments.directory.is_none();
+    if all && mounts.is_empty() {
+        eprintln!("fifofs: nothing is mounted; `fifofs mount DIR` does");
+    }
+    let mut result = Ok(());
     for mount in mounts {
-        if arguments.watch {
-            watch(&mount)?;
-        } else {
-            list(&mount, arguments.json)?;
+        match list(&mount, arguments.json) {
+            // Somebody else's, or one without a daemon, must not hide the others.
+            Err(error) if all => eprintln!("fifofs: {error}"),
+            listed => result = result.and(listed),
         }
     }
-    Ok(())
+    result
 }
 
 fn watch(mount: &Path) -> Result<()> {
@@ -101,7 +110,17 @@ fn watch(mount: &Path) -> Result<()> {
 
 fn list(mount: &Path, json: bool) -> Result<()> {
     let path = mount.join(".fifofs/status");
-    let failed = |error| Error::io("read", &path, error);
+    let failed = |error: io::Error| {
+        let dead = matches!(
+            error.raw_os_error(),
+            Some(libc::ENOTCONN | libc::ECONNABORTED)
+        );
+        let error = Error::io("read", &path, error);
+        match dead {
+            true => error.with_remedy(super::dead_mount(mount)),
+            false => error,
+        }
+    };
     let text = fs::read_to_string(&path).map_err(failed)?;
     if json {
         return print(&text);
@@ -139,7 +158,11 @@ fn describe_file(text: &mut String, file: &File) {
     }
     text.push('\n');
     for writer in &file.writers {
-        let state = if writer.running { "" } else { ", exited" };
+        let state = match (&writer.failure, writer.running) {
+            (Some(failure), _) => format!(", {failure}"),
+            (None, true) => String::new(),
+            (None, false) => ", exited".to_owned(),
+        };
         let _ = writeln!(text, "    writer {} ({}{state})", writer.name, writer.pid);
     }
     for reader in &file.readers {

@@ -8,6 +8,7 @@ mod mount;
 mod options;
 mod unmount;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -19,6 +20,12 @@ pub(crate) mod status {
     pub(crate) const FAILED: u8 = 125;
     /// What was read is not what the file holds (`EX_IOERR` of sysexits.h).
     pub(crate) const REWRITTEN: u8 = 74;
+}
+
+/// What to do about a mount whose daemon is gone.
+fn dead_mount(mount: &Path) -> String {
+    let mount = mount.display();
+    format!("its daemon is gone: `fifofs unmount {mount}`, or mount there again")
 }
 
 /// Files that programs write and pipes that readers read.

@@ -52,6 +52,16 @@ pub(crate) struct Changes {
     pub(crate) drops_privileges: bool,
 }
 
+impl super::File {
+    /// Whether somebody reads it from beginning to end who may take it for sparse:
+    /// the kernel counts its length before we hear of the bytes, and of a file
+    /// that has fewer blocks than that `cp` looks for the holes, which it cannot.
+    /// So we count what the kernel may be holding back, as if it were preallocated.
+    fn is_read_while_written(&self) -> bool {
+        self.cached_writers > 0 && self.is_active() && !self.readers.is_empty()
+    }
+}
+
 impl Core {
     /// What `stat` shows.
     pub(crate) fn attributes(&self, ino: u64) -> Result<Attributes, Errno> {
@@ -60,7 +70,13 @@ impl Core {
         }
         let inode = self.names.get(ino)?;
         let (size, allocated) = match (self.files.get(&ino), &inode.kind) {
-            (Some(file), _) => (file.spool.len(), file.spool.allocated_bytes()),
+            (Some(file), _) => {
+                let ahead = match file.is_read_while_written() {
+                    true => self.settings.unseen_bytes,
+                    false => 0,
+                };
+                (file.spool.len(), file.spool.allocated_bytes() + ahead)
+            }
             (None, super::namespace::Kind::Symlink(target)) => (target.as_os_str().len() as u64, 0),
             (None, _) => (0, 0),
         };

@@ -299,7 +299,7 @@ impl Core {
         effects.push(Effect::Opened {
             unique: caller.unique,
             handle,
-            transport: Transport::Direct,
+            transport: Transport::Sequential,
         });
     }
 

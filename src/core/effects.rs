@@ -14,6 +14,9 @@ pub(crate) struct Unique(pub(crate) u64);
 pub(crate) enum Transport {
     /// Every read and write comes to us, one by one.
     Direct,
+    /// The same, and it has no positions: it is read from the first byte to the
+    /// last.
+    Sequential,
     /// Through the page cache, written back later.
     Cached,
 }

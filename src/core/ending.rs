@@ -1,6 +1,6 @@
 //! Closing a file, and how a generation comes to its end.
 
-use super::effects::Effects;
+use super::effects::{Effect, Effects};
 use super::events::Event;
 use super::generation::{Ending, Phase, Writer};
 use super::{Alarm, Core, Env, Handle};
@@ -65,6 +65,9 @@ impl Core {
             return;
         };
         let bytes = file.spool.len();
+        if generation.had_reader {
+            effects.push(Effect::ForgetAttributes { ino });
+        }
         if generation.phase == Phase::Failed {
             let culprit = generation
                 .writers

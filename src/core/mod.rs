@@ -80,6 +80,8 @@ pub(crate) struct Settings {
     pub(crate) window_bytes: u64,
     /// With stream, how long a write waits at most.
     pub(crate) patience: Duration,
+    /// How much the kernel may hold of a file that was not written back yet.
+    pub(crate) unseen_bytes: u64,
     /// Whether processes that read a file while it is written wait for it; those
     /// who open it by `wait` or `next` do in any case.
     pub(crate) readers_wait: bool,

@@ -40,6 +40,7 @@ impl Core {
             return effects.refuse(caller.unique, Errno::NOENT);
         };
         let dropped = file.spool.base() > 0;
+        let lost = !file.is_active() && file.generation.as_ref().is_some_and(|g| g.lost);
         let stream = file.generation.as_ref().and_then(|g| g.way) == Some(Way::Stream);
         // To be removed when it was read, a file must be read through us.
         let consumes = self.settings.consume && file.generation.is_some();
@@ -53,6 +54,10 @@ impl Core {
             self.sent_back.remove(&caller.thread);
             if dropped && !caller.internal {
                 return effects.refuse(caller.unique, Errno::STALE);
+            }
+            // What was lost would look like zeros, or like the end.
+            if lost && !caller.internal {
+                return effects.refuse(caller.unique, Errno::IO);
             }
             let transport = if stream && !caller.internal {
                 Transport::Direct
@@ -157,11 +162,15 @@ impl Core {
                     // It has come to the end of its path already.
                     self.stop_following(id);
                 }
+                if let Some(ino) = source {
+                    // Its blocks are counted otherwise now.
+                    effects.push(Effect::ForgetAttributes { ino });
+                }
                 let handle = self.add_handle(Handle::Reader(id));
                 effects.push(Effect::Opened {
                     unique,
                     handle,
-                    transport: Transport::Direct,
+                    transport: Transport::Sequential,
                 });
                 self.waiting.remove(&unique);
                 return true;

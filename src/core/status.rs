@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::effects::Effects;
 use super::events::Event;
-use super::generation::{Phase, Way};
+use super::generation::{Ending, Phase, Way};
 use super::reader::{Awaits, Reader};
 use super::{Core, Env, File};
 
@@ -51,6 +51,8 @@ struct WriterStatus {
     pid: i32,
     name: String,
     running: bool,
+    /// How it ended, if that was bad.
+    failure: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -108,7 +110,14 @@ impl Core {
             let writers = generation.writers.iter().map(|writer| WriterStatus {
                 pid: writer.pid,
                 name: writer.name.clone(),
-                running: writer.ending == super::generation::Ending::Running,
+                running: writer.ending == Ending::Running,
+                failure: match writer.ending {
+                    Ending::Signal(signal) => Some(format!("killed by signal {signal}")),
+                    Ending::Status(status) if status != 0 => {
+                        Some(format!("exited with status {status}"))
+                    }
+                    _ => None,
+                },
             });
             writers.collect()
         });

@@ -93,15 +93,17 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<bool, Errno> {
         let file = self.files.get_mut(&ino).ok_or(Errno::NOENT)?;
-        let (number, told_done) = match &file.generation {
-            Some(generation) if generation.is_active() => return Ok(false),
-            Some(generation) => (generation.number + 1, generation.told_done),
-            None => (1, false),
+        let (number, told_done, lost) = match &file.generation {
+            Some(last) if last.is_active() => return Ok(false),
+            Some(last) => (last.number + 1, last.told_done, last.lost),
+            None => (1, false, false),
         };
         // What an earlier generation left as gaps are zeros, for good.
         file.spool.fill_gaps();
         file.format = None;
         let mut generation = Generation::new(number);
+        // Until the file is emptied.
+        generation.lost = lost;
         let path: PathBuf = path.unwrap_or_default().iter().collect();
         let rule = self.settings.rules.choose(&path);
         if let Some((deliver, rule)) = rule {
@@ -177,9 +179,11 @@ impl Core {
             // otherwise only when it closes the file.
             let generation = self.files.get_mut(&ino).and_then(|f| f.generation.as_mut());
             if let (true, Some(generation)) = (from_cache, generation) {
-                generation.lost = true;
-                let message = format!("bytes from {offset} on could not be kept: {errno}");
-                self.warn(env, ino, message, effects);
+                // Once is enough: the kernel goes on with all that it holds.
+                if !std::mem::replace(&mut generation.lost, true) {
+                    let message = format!("bytes from {offset} on could not be kept: {errno}");
+                    self.warn(env, ino, message, effects);
+                }
             }
             return effects.refuse(unique, errno);
         }

@@ -37,6 +37,8 @@ pub(crate) mod opcode {
 pub(crate) const FOPEN_DIRECT_IO: u32 = 1 << 0;
 /// A reply to OPEN: what is in the page cache is right.
 pub(crate) const FOPEN_KEEP_CACHE: u32 = 1 << 1;
+/// A reply to OPEN: there is no position to seek to.
+pub(crate) const FOPEN_NONSEEKABLE: u32 = 1 << 2;
 /// A READ: by `read(2)`, past the page cache; without it the kernel fills pages.
 pub(crate) const READ_LOCKOWNER: u32 = 1 << 1;
 /// A WRITE: it comes from the page cache, not from a `write(2)` of the caller.

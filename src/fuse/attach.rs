@@ -83,6 +83,8 @@ fn mount_directly(directory: &Path, options: &MountOptions) -> Result<OwnedFd> {
         let remedy = match error {
             Errno::NODEV => NO_DEVICE_REMEDY,
             Errno::PERM | Errno::ACCESS => "in a container, start it with --cap-add SYS_ADMIN",
+            // The kernel's word for a descriptor that is no FUSE device.
+            Errno::INVAL => "see that /dev/fuse is the FUSE device (character device 10, 229)",
             _ => "give another directory, on an ordinary file system",
         };
         Error::io("mount on", directory, error.into()).with_remedy(remedy)

@@ -147,6 +147,9 @@ impl Outlet for Kernel {
 pub(crate) fn open_flags(transport: Transport) -> u32 {
     match transport {
         Transport::Direct => abi::FOPEN_DIRECT_IO,
+        // Without a position there is no sendfile(2), which would take the page
+        // cache and the size so far for the whole file.
+        Transport::Sequential => abi::FOPEN_DIRECT_IO | abi::FOPEN_NONSEEKABLE,
         Transport::Cached => abi::FOPEN_KEEP_CACHE,
     }
 }

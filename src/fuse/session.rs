@@ -21,13 +21,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::adapter::Adapter;
 use super::device::{Front, Kernel, tell_to_forget};
 use super::flusher::{Answer, Flusher};
 use super::mount_watch;
-use super::mountpoint::{self, MountOptions, MountPoint};
+use super::mountpoint::{self, MountOptions, MountPoint, Mounted};
 use super::watchdog::Watchdog;
 use crate::core::Settings;
 use crate::core::spool::Pool;
@@ -37,6 +38,9 @@ use crate::router::{Flushed, Flushes, Router};
 /// How long the end of the mount is waited for once it is unmounted. Whoever
 /// still has a file of it open keeps it alive, out of sight.
 const TEARDOWN: Duration = Duration::from_secs(1);
+
+/// How often a directory may vanish just when it is mounted on.
+const DIRECTORY_ATTEMPTS: usize = 3;
 
 /// How much the socket to fuser holds: any request or reply whole.
 const SOCKET_BYTES: usize = 4 << 20;
@@ -55,6 +59,7 @@ pub(crate) struct Session {
     gone: Receiver<()>,
     /// Ends the watch over that list.
     stop: Arc<OwnedFd>,
+    device: Arc<OwnedFd>,
     device_number: u64,
     threads: Vec<JoinHandle<()>>,
     unmounted: bool,
@@ -89,6 +94,22 @@ impl Session {
         settings: Settings,
         pool: Pool,
     ) -> Result<Session> {
+        // The daemon of a mount that was there a moment ago may be just removing
+        // the directory that it had made.
+        for _ in 0..DIRECTORY_ATTEMPTS {
+            match Session::attach(directory, options, &pool) {
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                attached => return Session::serve(attached?, settings, pool),
+            }
+        }
+        Session::serve(Session::attach(directory, options, &pool)?, settings, pool)
+    }
+
+    fn attach(
+        directory: &Path,
+        options: &MountOptions,
+        pool: &Pool,
+    ) -> Result<(Watchdog, Mounted)> {
         let failed = |error: io::Error| Error::io("mount", directory, error);
         let mut point = MountPoint::prepare(directory)?;
         if options.remove_directory {
@@ -106,8 +127,19 @@ impl Session {
         let mounted = point.mount(options)?;
         // From here on, dropping the watchdog unmounts.
         watchdog.arm(mounted.device_number).map_err(failed)?;
+        Ok((watchdog, mounted))
+    }
+
+    fn serve(
+        (watchdog, mounted): (Watchdog, Mounted),
+        settings: Settings,
+        pool: Pool,
+    ) -> Result<Session> {
+        let directory = mounted.directory.clone();
+        let failed = |error: io::Error| Error::io("mount", &directory, error);
         let flusher = Arc::new(Flusher::start(&mounted.directory).map_err(failed)?);
         let device = Arc::new(mounted.device);
+        let own_device = Arc::clone(&device);
         let (forget, forgets) = crossbeam_channel::unbounded();
         let kernel = Kernel::new(Arc::clone(&device), Arc::clone(&flusher), forget);
         let first_ino = first_ino(mounted.device_number);
@@ -180,6 +212,7 @@ impl Session {
             served,
             gone,
             stop,
+            device: own_device,
             device_number: number,
             threads,
             unmounted: false,
@@ -211,8 +244,10 @@ impl Session {
         // Its open files would keep the mount busy.
         self.flusher.stop();
         ring(&self.stop);
-        // If the list cannot be read, the attempt will tell.
-        let is_gone = matches!(mount_watch::is_mounted(self.device_number), Ok(false));
+        // The number may be that of another mount by now, which the connection is
+        // not. If the list cannot be read, the attempt will tell.
+        let is_gone = is_disconnected(&self.device)
+            || matches!(mount_watch::is_mounted(self.device_number), Ok(false));
         let unmounted = if is_gone {
             Ok(())
         } else {
@@ -262,6 +297,13 @@ impl Drop for EndOfService {
 fn ring(bell: &OwnedFd) {
     // A counter that is full has rung already.
     let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
+}
+
+/// Whether a device's mount is gone for good, or was aborted.
+fn is_disconnected(device: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(device, PollFlags::IN)];
+    let polls = rustix::event::poll(&mut polled, Some(&Timespec::default()));
+    polls.is_ok() && polled[0].revents().contains(PollFlags::ERR)
 }
 
 /// Where a mount's inode numbers begin: descriptors of a process are recognised

@@ -37,7 +37,7 @@ use std::path::Path;
 use std::ptr;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::UnmountFlags;
 use rustix::net::{
@@ -159,6 +159,8 @@ struct Duty {
     escaped_directory: Vec<u8>,
     remove_directory: bool,
     fusermount: Option<CString>,
+    /// Which mount was armed for, where the kernel can tell.
+    mount_id: Option<u64>,
     buffer: Vec<u8>,
 }
 
@@ -172,6 +174,7 @@ impl Duty {
             fusermount: fusermount.and_then(|program| {
                 CString::new(program.into_os_string().into_encoded_bytes()).ok()
             }),
+            mount_id: None,
             buffer: vec![0; BUFFER_BYTES],
         })
     }
@@ -192,6 +195,7 @@ impl Duty {
                 Ok((MESSAGE_BYTES, _)) => {
                     let [_, number @ ..] = message;
                     armed = Some(u64::from_le_bytes(number));
+                    self.mount_id = unique_mount_id(&self.directory);
                 }
                 _ => return Ending::DaemonDied { armed },
             }
@@ -223,7 +227,13 @@ impl Duty {
             return false;
         };
         match armed {
-            Some(armed) => is_fifofs && number == armed,
+            // A number is free for the next mount as soon as the last is gone.
+            Some(armed) => {
+                is_fifofs
+                    && number == armed
+                    && (self.mount_id.is_none()
+                        || self.mount_id == unique_mount_id(&self.directory))
+            }
             // Killed between mounting and arming. The directory held no live
             // mount of ours before, so a dead one is it. This is the one look
             // at the mount, and cannot hang with the daemon: that is dead.
@@ -312,6 +322,16 @@ impl Duty {
             let _ = rustix::io::write(file, b"1");
         }
     }
+}
+
+/// A number that no other mount of this boot had or will have: since Linux 6.8.
+/// Async-signal-safe, and asks nothing of whoever serves the mount.
+fn unique_mount_id(directory: &CStr) -> Option<u64> {
+    // STATX_MNT_ID_UNIQUE of linux/stat.h.
+    let wanted = StatxFlags::from_bits_retain(0x4000);
+    let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW;
+    let stat = rustix::fs::statx(CWD, directory, flags, wanted).ok()?;
+    (stat.stx_mask & wanted.bits() != 0).then_some(stat.stx_mnt_id)
 }
 
 /// `number` in decimal, at the end of `digits`. Async-signal-safe.

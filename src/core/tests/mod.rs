@@ -80,6 +80,7 @@ impl World {
             fail_on: FailOn::Signal,
             window_bytes: 16,
             patience: Duration::from_millis(300),
+            unseen_bytes: 0,
             readers_wait: true,
             consume: false,
             owner: OWNER,
