@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use rustix::fs::{Access, access};
@@ -17,9 +18,10 @@ pub(crate) fn directory() -> Result<TempDir> {
         .filter(|base| base.is_absolute() && fs::metadata(base).is_ok_and(|m| m.is_dir()))
         .filter(|base| access(base, Access::WRITE_OK | Access::EXEC_OK).is_ok())
         .unwrap_or_else(env::temp_dir);
-    // mkdtemp(3) makes it with mode 0700.
     tempfile::Builder::new()
         .prefix("fifofs-")
+        // Unless told, it makes directories as the umask allows.
+        .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in(&base)
         .map_err(|error| {
             Error::io("make a directory in", &base, error)
