@@ -2,12 +2,12 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::capture::{Process, Reader, Target};
+use crate::capture::{Process, Reader, Running, Target, abandon, start};
 use crate::error::{Error, Result};
-use crate::fifo::{Canceller, Pipe};
+use crate::fifo::{Canceller, Pipe, PipeReader};
 
 /// A FIFO in a temporary directory of its own.
 ///
@@ -61,13 +61,9 @@ impl TemporaryPipe {
     }
 }
 
-impl Target for TemporaryPipe {
-    fn path(&self) -> &Path {
-        self.pipe.path()
-    }
-
-    fn reader_until(&self, child: &mut Child) -> Result<Reader> {
-        let mut reader = self.pipe.reader()?;
+impl TemporaryPipe {
+    /// Has the stream end with the child.
+    fn end_with(&self, mut reader: PipeReader, child: &mut Child) -> Result<Reader> {
         match child.try_wait() {
             Ok(None) => reader
                 .ends_with(child)
@@ -78,10 +74,36 @@ impl Target for TemporaryPipe {
         *last = Some(reader.canceller());
         Ok(Reader::of_pipe(reader, &self.pipe))
     }
+}
+
+impl Target for TemporaryPipe {
+    fn path(&self) -> &Path {
+        self.pipe.path()
+    }
+
+    fn reader_until(&self, child: &mut Child) -> Result<Reader> {
+        self.end_with(self.pipe.reader()?, child)
+    }
+
+    /// The reading end is there before the program: one that opens the FIFO
+    /// without waiting (`O_NONBLOCK`) would be refused otherwise.
+    fn spawn(&self, command: &mut Command) -> Result<Running> {
+        let reader = self.pipe.reader()?;
+        let mut child = start(command)?;
+        match self.end_with(reader, &mut child) {
+            Ok(reader) => Ok(Running { child, reader }),
+            Err(error) => {
+                abandon(child);
+                Err(error)
+            }
+        }
+    }
 
     /// Ends the waits of the reader; once that is dropped, writers get SIGPIPE
-    /// from the kernel.
+    /// from the kernel. Who opens the path after this is refused (`ENXIO`), where a
+    /// FIFO would have it wait for a reader, and there can be no other reader.
     fn hang_up(&self) {
+        self.pipe.close();
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(canceller) = &*last {
             canceller.cancel();

@@ -26,7 +26,7 @@ use crate::temporary_pipe::TemporaryPipe;
 /// println!("{}: {} bytes", output.status, output.bytes.len());
 /// # Ok::<(), fifofs::Error>(())
 /// ```
-pub trait Target: Send {
+pub trait Target: Send + Sync {
     /// The path to give to the program, absolute.
     fn path(&self) -> &Path;
 
@@ -58,15 +58,11 @@ pub trait Target: Send {
     ///
     /// [`Error::Io`] if it cannot be started.
     fn spawn(&self, command: &mut Command) -> Result<Running> {
-        let mut child = command
-            .spawn()
-            .map_err(|error| Error::io("run", command.get_program(), error))?;
+        let mut child = start(command)?;
         match self.reader_until(&mut child) {
             Ok(reader) => Ok(Running { child, reader }),
             Err(error) => {
-                // Nobody would wait for it.
-                let _ = child.kill();
-                let _ = child.wait();
+                abandon(child);
                 Err(error)
             }
         }
@@ -93,6 +89,8 @@ pub trait Target: Send {
     /// writes fail, see [`Target::hang_up`].
     fn run_to(&self, command: &mut Command, sink: &mut dyn Write) -> Result<ExitStatus> {
         let Running { mut child, reader } = self.spawn(command)?;
+        // A pipe to it that nobody will write to must end, as in `Child::wait`.
+        drop(child.stdin.take());
         let path = self.path();
         let copied = match copy(reader, sink) {
             Ok(()) => Ok(()),
@@ -111,6 +109,17 @@ pub trait Target: Send {
             copied => copied.map(|()| status),
         }
     }
+}
+
+pub(crate) fn start(command: &mut Command) -> Result<Child> {
+    let started = command.spawn();
+    started.map_err(|error| Error::io("run", command.get_program(), error))
+}
+
+/// Ends a child that nobody would wait for.
+pub(crate) fn abandon(mut child: Child) {
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 enum Copying {

@@ -116,6 +116,23 @@ impl Pipe {
         PipeReader::new(read_end, write_end, claim).map_err(fail)
     }
 
+    /// Nobody is to read it any more: whoever waits in open(2) for a reader goes
+    /// on, to get EPIPE, and whoever comes later is refused (ENXIO).
+    pub(crate) fn close(&self) {
+        self.remove();
+        // The one kind of file that nobody can open, whatever the mode and the user.
+        let mode = Mode::RUSR | Mode::WUSR;
+        let _ = mknodat(CWD, &self.path, FileType::Socket, mode, 0);
+    }
+
+    fn remove(&self) {
+        // Whoever waits in open(2) for the other side would do so for ever once
+        // the name is gone. Both sides are here until it is, so nobody waits:
+        // a writer then gets EPIPE, a reader the end.
+        let _both_sides = open_fifo(&self.path, OFlags::RDWR);
+        let _ = fs::remove_file(&self.path);
+    }
+
     fn open(&self, access: OFlags) -> Result<OwnedFd> {
         let fail = |source: io::Error| Error::io("read", &self.path, source);
         let replaced = || {
@@ -137,11 +154,7 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        // Whoever waits in open(2) for the other side would do so for ever once
-        // the name is gone. Both sides are here until it is, so nobody waits:
-        // a writer then gets EPIPE, a reader the end.
-        let _both_sides = open_fifo(&self.path, OFlags::RDWR);
-        let _ = fs::remove_file(&self.path);
+        self.remove();
     }
 }
 
