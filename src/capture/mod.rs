@@ -12,6 +12,7 @@ mod target;
 pub use events::{CaptureEvents, Event};
 pub use reader::{Canceller, Reader};
 pub use target::{Backend, Output, Process, Running, Target};
+pub(crate) use target::{abandon, start};
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -83,7 +84,7 @@ impl Capture {
         let name = name.as_ref();
         let mut components = Path::new(name).components();
         let plain = matches!(components.next(), Some(Component::Normal(n)) if n == name);
-        if !plain || components.next().is_some() {
+        if !plain || components.next().is_some() || name.as_encoded_bytes().contains(&0) {
             return Err(Error::usage(format!(
                 "{} cannot be captured: give a plain file name, such as report.zip",
                 Path::new(name).display()
@@ -106,6 +107,7 @@ impl Capture {
             let remedy = match errno {
                 Errno::EXIST => "capture it before anything makes it, and once at a time",
                 Errno::PERM => "give a path outside of .fifofs",
+                Errno::NAMETOOLONG => "give names of at most 255 bytes",
                 _ => "give a path whose upper parts are directories",
             };
             Error::io("capture", &path, errno.into()).with_remedy(remedy)
@@ -237,7 +239,7 @@ impl std::fmt::Debug for Capture {
 pub(crate) fn inside(path: &Path) -> Result<Vec<OsString>> {
     let refused = || {
         Error::usage(format!(
-            "{} cannot be captured: give a path relative to the mount, without ..",
+            "{} cannot be captured: give the path of a file, relative to the mount and without ..",
             path.display()
         ))
     };
@@ -249,8 +251,10 @@ pub(crate) fn inside(path: &Path) -> Result<Vec<OsString>> {
             _ => return Err(refused()),
         }
     }
-    // A slash at the end means a directory, which `components` does not tell.
-    if components.is_empty() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+    // `components` does not tell of what can only be a directory.
+    let text = path.as_os_str().as_encoded_bytes();
+    let is_directory = text.ends_with(b"/") || text.ends_with(b"/.");
+    if components.is_empty() || is_directory || text.contains(&0) {
         return Err(refused());
     }
     Ok(components)
