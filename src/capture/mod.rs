@@ -146,9 +146,14 @@ impl Capture {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reader(&self) -> Result<Reader> {
+        self.open(false)
+    }
+
+    /// A reader, of those only whose child holds the path if it is to be `of_holders`.
+    fn open(&self, of_holders: bool) -> Result<Reader> {
         let local = self
             .router
-            .read_capture(self.id)
+            .read_capture(self.id, of_holders)
             .map_err(|errno| Error::io("read", &self.path, errno.into()))?;
         Ok(Reader::of_capture(
             local,
@@ -205,7 +210,7 @@ impl Target for Capture {
             // It has exited, or somebody else has waited for it.
             Ok(Some(_)) | Err(_) => self.router.release_capture(self.id),
         }
-        self.reader()
+        self.open(true)
     }
 
     fn hang_up(&self) {

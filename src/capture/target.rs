@@ -37,6 +37,9 @@ pub trait Target: Send + Sync {
     /// has exited by then is fine, too. A child that was waited for otherwise
     /// than by `child` itself counts as exited.
     ///
+    /// What an earlier child left is not given again: if this one writes nothing,
+    /// there is nothing.
+    ///
     /// # Errors
     ///
     /// If the mount is gone; of a FIFO, if it has a reader already.

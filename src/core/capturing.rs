@@ -21,9 +21,9 @@ use rustix::io::Errno;
 
 use super::effects::{Caller, Effect, Effects, Unique};
 use super::namespace::{Namespace, ROOT};
-use super::reader::{Awaits, ReaderId};
+use super::reader::{Awaits, ReaderId, Seen};
 use super::rules::Linger;
-use super::{Core, Env, Handle};
+use super::{Core, Env, File, Handle};
 
 /// A captured path's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +41,12 @@ pub(super) enum Hold {
 struct Captured {
     /// The name, in this directory.
     at: (u64, OsString),
+    /// The same from the root, should the directory be made anew.
+    path: Vec<OsString>,
+    /// What those left who held it last, and those before them: it is not what the
+    /// next ones leave.
+    left: Option<Seen>,
+    left_before: Option<Seen>,
     hold: Hold,
     /// How many hold it.
     holders: u32,
@@ -141,6 +147,9 @@ impl Core {
         self.captures.by_name.insert(at.clone(), id);
         let captured = Captured {
             at,
+            path: path.to_vec(),
+            left: None,
+            left_before: None,
             hold: Hold::Free,
             holders: 0,
             keep_bytes: None,
@@ -154,6 +163,7 @@ impl Core {
         if let Some(captured) = self.captures.by_id.get_mut(&id) {
             captured.holders += 1;
             captured.hold = Hold::Held;
+            captured.left_before = captured.left.take().or(captured.left_before);
         }
     }
 
@@ -170,16 +180,37 @@ impl Core {
         let file = self.captured_file(id);
         if let Some(ino) = file {
             self.evaluate(env, ino, effects);
+            self.note_left(ino);
         }
         for reader in self.readers_of(id) {
             self.progress(env, reader, effects);
         }
     }
 
+    /// Remembers what was left at a path that nobody holds any more: the first
+    /// that was done there, since what comes after it may already be the work of
+    /// those who are about to hold it.
+    pub(super) fn note_left(&mut self, ino: u64) {
+        if self.captures.by_id.is_empty() || self.files.get(&ino).is_none_or(File::is_active) {
+            return;
+        }
+        let seen = self.seen_file(ino);
+        for at in self.names.names_of(ino) {
+            if let Some(id) = self.captures.by_name.get(at)
+                && let Some(captured) = self.captures.by_id.get_mut(id)
+                && captured.hold == Hold::Released
+                && captured.left.is_none()
+            {
+                captured.left = Some(seen);
+            }
+        }
+    }
+
     /// The number of what stands at the path.
     pub(crate) fn captured_file(&self, id: CaptureId) -> Option<u64> {
         let captured = self.captures.by_id.get(&id)?;
-        self.names.find(captured.at.0, &captured.at.1).ok()
+        let found = self.names.find(captured.at.0, &captured.at.1).ok();
+        found.or_else(|| self.names.resolve(&captured.path))
     }
 
     fn readers_of(&self, id: CaptureId) -> Vec<ReaderId> {
@@ -215,47 +246,51 @@ impl Core {
         (parent, name): (u64, &OsStr),
         effects: &mut Effects,
     ) {
-        let Ok(ino) = self.names.find(parent, name) else {
-            return;
-        };
-        let below: Vec<OsString> = match self.names.list(ino, super::namespace::DOTS) {
-            Ok(entries) => entries.map(|(_, _, name)| name.to_owned()).collect(),
-            Err(_) => Vec::new(),
-        };
-        for name in &below {
-            self.remove_tree(env, (ino, name), effects);
-        }
-        let at = (parent, name);
-        let removed = match self.unlink(env, at, effects) {
-            Err(Errno::ISDIR) => self.remove_directory(env, at, effects),
-            done => done,
-        };
-        if removed.is_ok() {
-            let name = name.to_owned();
-            effects.push(Effect::ForgetName { parent, name });
+        // Not by recursion: a program may make a tree deeper than our stack.
+        let mut trees = vec![(parent, name.to_owned(), false)];
+        while let Some((parent, name, is_emptied)) = trees.pop() {
+            if !is_emptied
+                && let Ok(ino) = self.names.find(parent, &name)
+                && let Ok(entries) = self.names.list(ino, super::namespace::DOTS)
+            {
+                let below: Vec<OsString> = entries.map(|(_, _, name)| name.to_owned()).collect();
+                trees.push((parent, name, true));
+                trees.extend(below.into_iter().map(|name| (ino, name, false)));
+                continue;
+            }
+            let at = (parent, name.as_os_str());
+            let removed = match self.unlink(env, at, effects) {
+                Err(Errno::ISDIR) => self.remove_directory(env, at, effects),
+                done => done,
+            };
+            if removed.is_ok() {
+                effects.push(Effect::ForgetName { parent, name });
+            }
         }
     }
 
-    /// Opens a captured path for this process: whatever comes to stand there.
-    /// Never waits.
+    /// Opens a captured path for this process: whatever comes to stand there, or
+    /// only what those leave who hold it or held it last. Never waits.
     pub(crate) fn open_captured(
         &mut self,
         env: Env<'_>,
         thread: i32,
-        id: CaptureId,
+        (id, of_holders): (CaptureId, bool),
         effects: &mut Effects,
     ) -> Result<u64, Errno> {
         let captured = self.captures.by_id.get(&id).ok_or(Errno::NOENT)?;
-        let (parent, name) = captured.at.clone();
-        let mut path = self.names.path(parent).ok_or(Errno::NOENT)?;
-        path.push(name);
+        let path = captured.path.clone();
+        let awaits = match captured.left_before.filter(|_| of_holders) {
+            None => Awaits::Path,
+            seen => Awaits::NextAfter(seen),
+        };
         let caller = Caller {
             unique: Unique(0),
             thread,
             internal: false,
         };
-        let source = self.awaited(Awaits::Path, &path);
-        let mut reader = self.new_reader(env, caller, 0, Awaits::Path, Some(path));
+        let source = self.awaited(awaits, &path);
+        let mut reader = self.new_reader(env, caller, 0, awaits, Some(path));
         reader.open = None;
         reader.capture = Some(id);
         let reader = self.attach_reader(env, reader, source, effects);

@@ -306,14 +306,21 @@ impl Core {
     /// What stands at a path, for somebody who wants what comes after it.
     fn seen(&self, path: &[OsString]) -> Option<Seen> {
         let ino = self.names.resolve(path)?;
-        let generation = self.files.get(&ino)?.generation.as_ref();
-        Some(Seen {
+        self.files.get(&ino)?;
+        Some(self.seen_file(ino))
+    }
+
+    /// The present or last generation of a file.
+    pub(super) fn seen_file(&self, ino: u64) -> Seen {
+        let file = self.files.get(&ino);
+        let generation = file.and_then(|file| file.generation.as_ref());
+        Seen {
             ino,
             number: generation.map_or(0, |generation| generation.number),
             openings: generation
                 .filter(|generation| generation.handles == 0)
                 .map(|generation| generation.openings),
-        })
+        }
     }
 
     /// Whether a number belongs to the control directory.

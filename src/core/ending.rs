@@ -98,6 +98,7 @@ impl Core {
         } else {
             self.publish(env, ino, effects, || Event::Done { bytes });
         }
+        self.note_left(ino);
         self.update_flushing(ino, effects);
         self.latch_readers(ino);
         self.progress_all(env, ino, effects);

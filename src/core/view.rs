@@ -100,19 +100,16 @@ impl Core {
                 let (base, length) = (file.spool.base(), file.spool.len());
                 let frontier = file.spool.frontier();
                 match file.generation.as_mut().filter(|g| g.is_active()) {
-                    // What stands there may be written again, or replaced.
-                    None if held => {
-                        let way = file.generation.as_ref().and_then(|g| g.way);
-                        let given_early = matches!(way, Some(Way::Follow | Way::Stream));
-                        View {
-                            base,
-                            limit: if given_early { length } else { 0 },
-                            end: false,
-                            abandoned: false,
-                            failed: false,
-                            way,
-                        }
-                    }
+                    // What stands there was there before, and may be written again
+                    // or replaced.
+                    None if held => View {
+                        base,
+                        limit: 0,
+                        end: false,
+                        abandoned: false,
+                        failed: false,
+                        way: file.generation.as_ref().and_then(|g| g.way),
+                    },
                     None => View {
                         base,
                         limit: length,

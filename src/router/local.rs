@@ -66,10 +66,14 @@ pub(crate) struct LocalCanceller {
 }
 
 impl Router {
-    /// Opens a captured path.
-    pub(crate) fn read_capture(self: &Arc<Self>, id: CaptureId) -> Result<LocalReader, Errno> {
+    /// Opens a captured path: see `Core::open_captured`.
+    pub(crate) fn read_capture(
+        self: &Arc<Self>,
+        id: CaptureId,
+        of_holders: bool,
+    ) -> Result<LocalReader, Errno> {
         let thread = rustix::thread::gettid().as_raw_nonzero().get();
-        self.run(|core, env, effects| core.open_captured(env, thread, id, effects))
+        self.run(|core, env, effects| core.open_captured(env, thread, (id, of_holders), effects))
             .map(|handle| self.local_reader(handle))
     }
 
