@@ -1,0 +1,206 @@
+//! How a captured output ends: whole, cut off, missing, rewritten; and what programs do to a file on the way there.
+
+mod library;
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+
+use fifofs::{Capture, Deliver, Error, Mount, Target};
+
+use library::{SOON, read_out, scratch, sh, within};
+
+fn capture(name: &str) -> Capture {
+    Capture::new(name).expect("a mount")
+}
+
+#[test]
+fn of_a_program_that_was_killed_a_reader_gets_every_byte_and_then_an_error() {
+    let capture = capture("out.txt");
+    let script = r#"seq 20000 > "$1"; echo last >> "$1"; kill -KILL $$"#;
+    let mut running = capture.spawn(&mut sh(script, &capture)).unwrap();
+    let (bytes, error) = within(SOON, "a killed child", move || {
+        let read = read_out(&mut running.reader);
+        assert_eq!(running.child.wait().unwrap().signal(), Some(9));
+        read
+    });
+    assert!(bytes.ends_with(b"20000\nlast\n"));
+    assert!(matches!(error, Some(Error::Failed { .. })), "{error:?}");
+}
+
+#[test]
+fn of_a_program_that_was_killed_run_gives_the_signal_and_the_bytes() {
+    let capture = capture("out.txt");
+    let script = r#"seq 20000 > "$1"; kill -KILL $$"#;
+    let output = within(SOON, "a killed child", move || {
+        capture.run(&mut sh(script, &capture))
+    });
+    let output = output.unwrap();
+    assert_eq!(output.status.signal(), Some(9));
+    assert!(output.bytes.ends_with(b"\n20000\n"));
+}
+
+#[test]
+fn a_writer_that_was_killed_under_a_shell_that_says_all_is_well_is_an_error() {
+    let capture = capture("out.txt");
+    let script = r#"sh -c 'echo part; kill -KILL $$' > "$1"; exit 0"#;
+    let result = within(SOON, "a killed grandchild", move || {
+        capture.run(sh(script, &capture).stderr(Stdio::null()))
+    });
+    assert!(matches!(result, Err(Error::Failed { .. })), "{result:?}");
+}
+
+#[test]
+fn a_program_that_succeeds_and_makes_no_file_is_an_error() {
+    let capture = capture("out.zip");
+    let path = capture.path().to_owned();
+    for script in ["true", r#"echo a > "$1.tmp""#, r#"echo a > "$1"; rm "$1""#] {
+        match capture.run(&mut sh(script, &capture)) {
+            Err(Error::Missing { path: named }) => assert_eq!(named, path),
+            other => panic!("{script}: {other:?}"),
+        }
+    }
+    let output = capture.run(&mut sh("exit 2", &capture)).unwrap();
+    assert_eq!((output.status.code(), output.bytes), (Some(2), Vec::new()));
+}
+
+#[test]
+fn an_empty_file_is_a_result() {
+    let output = capture("out.zip").run(&mut sh("true", &capture("other"))).err();
+    assert!(output.is_some());
+    let capture = capture("out.zip");
+    let output = capture.run(&mut sh(r#": > "$1""#, &capture)).unwrap();
+    assert!(output.status.success() && output.bytes.is_empty());
+}
+
+#[test]
+fn a_format_that_is_patched_comes_out_as_it_is_on_disk() {
+    let place = scratch();
+    fs::write(place.path().join("notes.txt"), "notes\n".repeat(5000)).unwrap();
+    let capture = capture("report.zip");
+    let script = r#"cd "$2" && zip -q "$1" notes.txt && zip -q -T "$1""#;
+    let mut command = sh(script, &capture);
+    let output = capture.run(command.arg(place.path())).unwrap();
+    assert!(output.status.success());
+    let plain = place.path().join("copy.zip");
+    fs::write(&plain, &output.bytes).unwrap();
+    let check = std::process::Command::new("unzip").arg("-tq").arg(&plain).output();
+    assert!(check.expect("unzip").status.success());
+}
+
+#[test]
+fn programs_may_do_to_the_file_what_they_like() {
+    // Script, and what must stand there in the end.
+    let seq = |n: u32| (1..=n).map(|i| format!("{i}\n")).collect::<String>();
+    let cases = [
+        (r#"seq 2000 > "$1.tmp"; mv "$1.tmp" "$1""#, seq(2000)),
+        (r#"echo old > "$1"; seq 2000 > "$1.tmp"; mv -f "$1.tmp" "$1""#, seq(2000)),
+        (r#"echo old > "$1"; rm "$1"; seq 2000 > "$1""#, seq(2000)),
+        (r#"echo old > "$1"; rm "$1"; sleep 0.3; seq 3 > "$1""#, seq(3)),
+        (r#"seq 2000 > "$1"; truncate -s 4 "$1""#, "1\n2\n".into()),
+        (r#"seq 3 > "$1"; sed -i s/2/x/ "$1""#, "1\nx\n3\n".into()),
+        (r#"seq 3 > "$1"; cp "$1" "$1.2"; cat "$1.2" >> "$1""#, seq(3).repeat(2)),
+        (r#"echo a > "$1.2"; ln "$1.2" "$1""#, "a\n".into()),
+        (r#"echo a > "$1.2"; ln -s out.zip.2 "$1""#, "a\n".into()),
+        (r#"d=${1%/*}; rm -rf "$d"; mkdir "$d"; echo a > "$1""#, "a\n".into()),
+        (r#"exec 3<> "$1"; echo abc >&3; printf X | dd of="$1" conv=notrunc status=none"#, "Xbc\n".into()),
+    ];
+    for (script, expected) in cases {
+        // Named so that nothing is given before the end: what comes out is what is there then.
+        let capture = capture("out.zip");
+        let output = within(SOON, script, move || capture.run(&mut sh(script, &capture)));
+        let output = output.unwrap_or_else(|error| panic!("{script}: {error}"));
+        assert!(output.status.success(), "{script}");
+        assert_eq!(String::from_utf8_lossy(&output.bytes), expected, "{script}");
+    }
+}
+
+#[test]
+fn a_program_that_edits_its_own_output_does_not_wait_for_itself() {
+    // On a mount where others who read what is being written wait for it.
+    let mount = Mount::builder().deliver_all(Deliver::Settled).mount_temporary().unwrap();
+    let capture = mount.capture("out.txt").unwrap();
+    let script = r#"echo xyx > "$1"; sed -i s/x/y/ "$1"; grep -q yyx "$1""#;
+    let output = within(SOON, "sed -i", move || capture.run(&mut sh(script, &capture)));
+    let output = output.unwrap();
+    assert!(output.status.success());
+    assert_eq!(output.bytes, b"yyx\n");
+}
+
+#[test]
+fn bytes_that_change_after_they_were_given_are_an_error_that_names_them() {
+    let capture = capture("log.txt");
+    let script = r#"exec 3> "$1"; printf 'first line\nsecond line\n' >&3; sleep 1
+        printf 'FIRST' | dd of="$1" conv=notrunc status=none; printf 'third\n' >&3"#;
+    let result = within(SOON, "a program that comes back", move || {
+        capture.run(&mut sh(script, &capture))
+    });
+    match result {
+        Err(Error::Rewritten { range, .. }) => {
+            let range = range.expect("which bytes");
+            assert_eq!(range.start, 0);
+            assert!((5..=23).contains(&range.end), "{range:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn each_run_gives_its_own_output_and_never_that_of_the_one_before() {
+    // Names of both kinds: given as written, and given when done.
+    for name in ["out.txt", "out.zip"] {
+        let capture = capture(name);
+        for (script, expected) in [
+            (r#"echo first > "$1""#, "first\n"),
+            (r#"sleep 0.3; echo second > "$1""#, "second\n"),
+            (r#"echo third >> "$1""#, "second\nthird\n"),
+            (r#"echo fourth > "$1.tmp"; mv "$1.tmp" "$1""#, "fourth\n"),
+            (r#"rm "$1"; sleep 0.2; echo fifth > "$1""#, "fifth\n"),
+        ] {
+            let output = capture.run(&mut sh(script, &capture));
+            let output = output.unwrap_or_else(|error| panic!("{name}, {script}: {error}"));
+            assert_eq!(String::from_utf8_lossy(&output.bytes), expected, "{name}: {script}");
+        }
+        let result = capture.run(&mut sh("true", &capture));
+        assert!(matches!(result, Err(Error::Missing { .. })), "{name}: {result:?}");
+        // What stands there can still be read.
+        let mut reader = capture.reader().unwrap();
+        assert_eq!(reader.read_all().unwrap(), b"fifth\n");
+    }
+}
+
+#[test]
+fn every_reader_gets_all_the_bytes() {
+    let capture = capture("numbers.txt");
+    let mut before = capture.reader().unwrap();
+    let mut running = capture.spawn(&mut sh(r#"seq 50000 > "$1""#, &capture)).unwrap();
+    let mut beside = capture.reader().unwrap();
+    let (first, second, third) = within(SOON, "three readers", move || {
+        let others = std::thread::spawn(move || (before.read_all(), beside.read_all()));
+        let own = running.reader.read_all().unwrap();
+        running.child.wait().unwrap();
+        let (before, beside) = others.join().unwrap();
+        (own, before.unwrap(), beside.unwrap())
+    });
+    assert_eq!(first.len(), 288_894);
+    assert!(first == second && first == third);
+}
+
+#[test]
+fn a_directory_tree_at_the_path_goes_with_the_capture() {
+    // Deep enough that removing it level within level once took more stack than there is.
+    let capture = capture("out");
+    let script = "import os, sys
+os.mkdir(sys.argv[1])
+os.chdir(sys.argv[1])
+for _ in range(4000):
+    os.mkdir('d')
+    os.chdir('d')
+";
+    let mut command = std::process::Command::new("python3");
+    let result = capture.run(command.args(["-c", script]).arg(capture.path()));
+    assert!(matches!(result, Err(Error::Missing { .. })), "{result:?}");
+    let path = capture.path().to_owned();
+    drop(capture);
+    assert!(!path.exists());
+}
