@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use crossbeam_channel::TryRecvError;
+
 use crate::error::Result;
 use crate::mount::Mount;
 
@@ -23,7 +25,8 @@ impl SharedMount {
     /// The present one, or a new one.
     pub(super) fn get() -> Result<Arc<SharedMount>> {
         let mut present = PRESENT.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = present.upgrade() {
+        // One that somebody else unmounted serves only those who have it.
+        if let Some(shared) = present.upgrade().filter(|shared| shared.is_there()) {
             return Ok(shared);
         }
         // Programs that look at each other's output must not wait for it: the end
@@ -35,6 +38,10 @@ impl SharedMount {
         });
         *present = Arc::downgrade(&shared);
         Ok(shared)
+    }
+
+    fn is_there(&self) -> bool {
+        self.mount.ended().try_recv() != Err(TryRecvError::Disconnected)
     }
 
     pub(super) fn mount(&self) -> &Mount {
