@@ -78,6 +78,8 @@ impl Core {
                         Ending::Status(0) | Ending::Running | Ending::Unknown
                     )
                 })
+                // Bytes were lost, whoever wrote them.
+                .or(generation.writers.last())
                 .cloned();
             if let Some(Writer {
                 pid, name, ending, ..
