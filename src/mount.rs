@@ -272,6 +272,8 @@ impl Mount {
     /// ```
     pub fn capture(&self, path: impl AsRef<Path>) -> Result<Capture> {
         let inside = capture::inside(path.as_ref())?;
+        // An earlier capture of the path may have gone a moment ago.
+        self.router().settle_names();
         Capture::of(Arc::clone(self.router()), self.path(), &inside)
     }
 

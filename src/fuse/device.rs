@@ -14,6 +14,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use rustix::io::Errno;
@@ -141,7 +142,18 @@ impl Outlet for Kernel {
             }
         }
     }
+
+    fn settle(&self) {
+        let (told, all_told) = crossbeam_channel::bounded(1);
+        if self.forgets.send(Forget::Nothing { told }).is_ok() {
+            // It waits for others only while they wait for locks of the kernel.
+            let _ = all_told.recv_timeout(SETTLE);
+        }
+    }
 }
+
+/// How long the kernel's forgetting is waited for.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// What the kernel is told of a handle.
 pub(crate) fn open_flags(transport: Transport) -> u32 {
@@ -161,6 +173,8 @@ pub(crate) enum Forget {
         parent: u64,
         name: std::ffi::OsString,
     },
+    /// Nothing, but somebody waits until all before it was told.
+    Nothing { told: Sender<()> },
     /// The pages of a file that was removed. The kernel keeps them as long as it
     /// remembers any name that led to the file, as one in `wait/`.
     Pages { ino: u64 },
@@ -179,6 +193,11 @@ pub(crate) fn tell_to_forget(device: &OwnedFd, forgets: &crossbeam_channel::Rece
                 body.extend_from_slice(name);
                 body.push(0);
                 abi::NOTIFY_INVAL_ENTRY
+            }
+            Forget::Nothing { told } => {
+                // Whoever waited too long is gone.
+                let _ = told.try_send(());
+                continue;
             }
             Forget::Pages { ino } => {
                 // From offset 0, and of length 0: all.

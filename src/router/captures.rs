@@ -16,6 +16,12 @@ impl Router {
         self.run(|core, env, effects| core.capture(env, path, effects))
     }
 
+    /// Waits until the kernel knows of no name any more that was removed without
+    /// its doing: a program would open what it was the name of.
+    pub(crate) fn settle_names(&self) {
+        self.outlet.settle();
+    }
+
     /// Ends a capture and removes what stands there, and a directory in the root
     /// with all that is in it.
     pub(crate) fn end_capture(&self, id: CaptureId, directory: Option<OsString>) {

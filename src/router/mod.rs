@@ -42,6 +42,9 @@ use process::{Attention, Exit, ExitWatch};
 pub(crate) trait Outlet: Send + Sync {
     /// Does one thing. Must not call back into the router.
     fn apply(&self, effect: Effect);
+
+    /// Waits until the kernel has forgotten what it was told to, but not for long.
+    fn settle(&self) {}
 }
 
 /// Reactor events carry the number of a process, or one of these.
