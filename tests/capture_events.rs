@@ -1,0 +1,130 @@
+//! What happens to a captured file, as events.
+
+mod library;
+
+use std::fs;
+use std::time::Duration;
+
+use fifofs::{Capture, CaptureEvents, Deliver, Error, Event, Mount, Target};
+
+use library::{SOON, sh, within};
+
+/// All events up to the first that says that it is over.
+fn all(mut events: CaptureEvents) -> Vec<Event> {
+    within(SOON, "the events of a capture", move || {
+        events.set_timeout(Some(SOON / 2));
+        let mut seen = Vec::new();
+        for event in &mut events {
+            let event = event.unwrap_or_else(|error| panic!("{error} after {seen:?}"));
+            let is_last = matches!(event, Event::Done { .. } | Event::Failed { .. });
+            seen.push(event);
+            if is_last {
+                break;
+            }
+        }
+        seen
+    })
+}
+
+fn of_script(name: &str, script: &str) -> Vec<Event> {
+    let capture = Capture::new(name).unwrap();
+    let events = capture.events();
+    // Another's events are none of ours.
+    let other = Capture::new(name).unwrap();
+    other.run(&mut sh(r#"echo other > "$1""#, &other)).unwrap();
+    let _ = capture.run(&mut sh(script, &capture));
+    all(events)
+}
+
+#[test]
+fn a_file_is_opened_written_closed_and_done() {
+    let seen = of_script("out.txt", r#"echo hello > "$1""#);
+    assert!(matches!(&seen[0], Event::Opened { pid, name, generation: 1 } if *pid > 0 && name == "sh"), "{seen:?}");
+    let has = |wanted: &Event| seen.contains(wanted);
+    assert!(seen.iter().any(|event| matches!(event, Event::Chosen { way, .. } if way == "follow")), "{seen:?}");
+    assert!(has(&Event::Wrote { offset: 0, bytes: 6 }), "{seen:?}");
+    assert!(has(&Event::Closed), "{seen:?}");
+    assert_eq!(seen.last(), Some(&Event::Done { bytes: 6 }));
+}
+
+#[test]
+fn truncating_renaming_and_removing_are_told() {
+    let script = r#"echo a > "$1"; rm "$1"; seq 9 > "$1.tmp"; truncate -s 4 "$1.tmp"; mv "$1.tmp" "$1"; truncate -s 2 "$1""#;
+    let seen = of_script("out.zip", script);
+    assert!(seen.contains(&Event::Removed), "{seen:?}");
+    assert!(seen.contains(&Event::Truncated { length: 2 }), "{seen:?}");
+    let renamed = seen.iter().find_map(|event| match event {
+        Event::Renamed { from } => Some(from.as_str()),
+        _ => None,
+    });
+    assert!(renamed.is_some_and(|from| from.ends_with("/out.zip.tmp")), "{seen:?}");
+    assert_eq!(seen.last(), Some(&Event::Done { bytes: 2 }));
+}
+
+#[test]
+fn a_file_that_is_renamed_away_is_told_as_removed() {
+    let capture = Capture::new("out.zip").unwrap();
+    let events = capture.events();
+    let _ = capture.run(&mut sh(r#"echo a > "$1"; mv "$1" "$1.old"; echo b > "$1""#, &capture));
+    let seen = all(events);
+    let removed = seen.iter().position(|event| *event == Event::Removed);
+    assert!(removed.is_some_and(|at| at > 0 && at + 1 < seen.len()), "{seen:?}");
+}
+
+#[test]
+fn a_killed_writer_is_named() {
+    let seen = of_script("out.txt", r#"echo part > "$1"; kill -KILL $$"#);
+    assert!(matches!(seen.last(), Some(Event::Failed { signal: Some(9), name, .. }) if name == "sh"), "{seen:?}");
+}
+
+#[test]
+fn bytes_that_could_not_be_kept_end_it_as_failed() {
+    // It once ended without any event, and whoever waited for one waited for ever.
+    let mount = Mount::builder()
+        .deliver_all(Deliver::Settled)
+        .max_size(1 << 20)
+        .mount_temporary()
+        .unwrap();
+    let capture = mount.capture("out").unwrap();
+    let events = capture.events();
+    let mut running = capture.spawn(&mut sh(r#"head -c 4M /dev/zero > "$1" 2>/dev/null; true"#, &capture)).unwrap();
+    let error = within(SOON, "a file that does not fit", move || {
+        let read = running.reader.read_all();
+        running.child.wait().unwrap();
+        read.unwrap_err()
+    });
+    assert!(matches!(error, Error::Failed { .. }), "{error:?}");
+    let seen = all(events);
+    assert!(matches!(seen.last(), Some(Event::Failed { signal: None, .. })), "{seen:?}");
+}
+
+#[test]
+fn whoever_is_too_slow_is_told_how_much_was_lost() {
+    let mount = Mount::builder().mount_temporary().unwrap();
+    let capture = mount.capture("out.txt").unwrap();
+    let events = capture.events();
+    within(2 * SOON, "more events than are kept", move || {
+        for _ in 0..1500 {
+            fs::write(capture.path(), "x").unwrap();
+        }
+    });
+    let mut events = events;
+    let lost = events.find_map(|event| match event.unwrap() {
+        Event::Lagged { lost } => Some(lost),
+        _ => None,
+    });
+    assert!(lost.is_some_and(|lost| lost > 0), "{lost:?}");
+}
+
+#[test]
+fn waiting_for_an_event_times_out_and_ends_with_the_mount() {
+    let mount = Mount::builder().mount_temporary().unwrap();
+    let capture = mount.capture("out.txt").unwrap();
+    let mut events = capture.events();
+    events.set_timeout(Some(Duration::from_millis(30)));
+    assert!(matches!(events.next(), Some(Err(Error::TimedOut { .. }))));
+    events.set_timeout(None);
+    let end = std::thread::spawn(move || events.next().is_none());
+    drop(mount);
+    assert!(within(SOON, "events of a mount that is gone", move || end.join().unwrap()));
+}
