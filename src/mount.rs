@@ -147,7 +147,7 @@ impl MountBuilder {
     ///
     /// As [`MountBuilder::mount`].
     ///
-    /// ```no_run
+    /// ```
     /// let mount = fifofs::Mount::builder().mount_temporary()?;
     /// println!("write to {}", mount.path().join("out").display());
     /// # Ok::<(), fifofs::Error>(())
@@ -202,15 +202,19 @@ impl MountBuilder {
 ///
 /// `Send` and `Sync`.
 ///
-/// ```no_run
+/// ```
 /// use fifofs::{Deliver, Mount};
 ///
+/// # let place = tempfile::tempdir()?;
+/// # let directory = place.path().join("cap");
 /// let mount = Mount::builder()
 ///     .deliver("*.log", Deliver::Stream)
 ///     .memory(256 << 20)
-///     .mount("/tmp/cap")?;
-/// mount.wait();
-/// # Ok::<(), fifofs::Error>(())
+///     .mount(&directory)?;
+/// std::fs::write(mount.path().join("out.txt"), "hello\n")?;
+/// mount.unmount()?;
+/// assert!(!directory.exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Mount {
     session: Session,
@@ -260,14 +264,15 @@ impl Mount {
     /// captured already; if something above it is no directory;
     /// [`Error::Usage`] if `path` is absolute, empty, or leads out of the mount.
     ///
-    /// ```no_run
+    /// ```
     /// use std::process::Command;
     ///
     /// use fifofs::{Mount, Target};
     ///
-    /// let mount = Mount::builder().mount("/tmp/cap")?;
+    /// let mount = Mount::builder().mount_temporary()?;
     /// let capture = mount.capture("run-17/out.log")?;
-    /// let output = capture.run(Command::new("make").arg("-C").arg(capture.path()))?;
+    /// let output = capture.run(Command::new("cp").arg("Cargo.toml").arg(capture.path()))?;
+    /// assert!(output.bytes.starts_with(b"[package]"));
     /// # Ok::<(), fifofs::Error>(())
     /// ```
     pub fn capture(&self, path: impl AsRef<Path>) -> Result<Capture> {

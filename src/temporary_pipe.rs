@@ -20,14 +20,15 @@ use crate::fifo::{Canceller, Pipe, PipeReader};
 /// `Send` and `Sync`. Dropping it removes FIFO and directory, also on a panic;
 /// after SIGKILL they stay.
 ///
-/// ```no_run
+/// ```
 /// use std::process::Command;
 ///
 /// use fifofs::{Target, TemporaryPipe};
 ///
 /// let pipe = TemporaryPipe::new()?;
-/// let output = pipe.run(Command::new("pipetest").arg(pipe.path()))?;
-/// assert_eq!(output.bytes, b"hello\n");
+/// let script = r#"echo hello > "$1"; echo again >> "$1""#;
+/// let output = pipe.run(Command::new("sh").args(["-c", script, "sh"]).arg(pipe.path()))?;
+/// assert_eq!(output.bytes, b"hello\nagain\n");
 /// # Ok::<(), fifofs::Error>(())
 /// ```
 #[derive(Debug)]

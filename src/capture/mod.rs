@@ -38,13 +38,13 @@ use shared::SharedMount;
 /// directory with all that was left there; a reader that is still there goes on
 /// with what the file held. Drop it after the child has ended.
 ///
-/// ```no_run
+/// ```
 /// use std::process::Command;
 ///
 /// use fifofs::{Capture, Target};
 ///
 /// let capture = Capture::new("report.zip")?;
-/// let output = capture.run(Command::new("zip").arg(capture.path()).arg("notes.txt"))?;
+/// let output = capture.run(Command::new("zip").arg("-q").arg(capture.path()).arg("Cargo.toml"))?;
 /// assert!(output.status.success());
 /// assert!(output.bytes.starts_with(b"PK"));
 /// # Ok::<(), fifofs::Error>(())
@@ -73,7 +73,7 @@ impl Capture {
     /// [`Error::Usage`] if `name` is not a plain file name; [`Error::Io`] if there
     /// can be no mount, with what to do about it.
     ///
-    /// ```no_run
+    /// ```
     /// use fifofs::{Capture, Target};
     ///
     /// let capture = Capture::new("report.zip")?;
@@ -132,7 +132,7 @@ impl Capture {
     ///
     /// If the mount is gone.
     ///
-    /// ```no_run
+    /// ```
     /// use std::io::Read;
     ///
     /// use fifofs::{Capture, Target};
@@ -173,7 +173,7 @@ impl Capture {
 
     /// What happens to the file, from now on.
     ///
-    /// ```no_run
+    /// ```
     /// use fifofs::{Capture, Event, Target};
     ///
     /// let capture = Capture::new("log.txt")?;

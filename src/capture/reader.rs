@@ -30,17 +30,18 @@ const READ_BYTES: u32 = 1 << 20;
 ///
 /// `Send`; may outlive what it was made from. Dropping it never blocks.
 ///
-/// ```no_run
-/// use std::io::{BufRead, Write};
+/// ```
+/// use std::io::BufRead;
 /// use std::process::Command;
 ///
 /// use fifofs::{Capture, Target};
 ///
 /// let capture = Capture::new("log")?;
-/// let running = capture.spawn(Command::new("make").arg(format!("LOG={}", capture.path().display())))?;
+/// let mut running = capture.spawn(Command::new("cp").arg("Cargo.toml").arg(capture.path()))?;
 /// for line in running.reader.lines() {
 ///     println!("{}", line?);
 /// }
+/// assert!(running.child.wait()?.success());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Reader {
@@ -134,7 +135,7 @@ impl Reader {
 
     /// What ends the waits of this reader from anywhere else.
     ///
-    /// ```no_run
+    /// ```
     /// use std::io::Read;
     ///
     /// use fifofs::{Capture, Error, Target};

@@ -14,7 +14,7 @@ use crate::temporary_pipe::TemporaryPipe;
 /// [`Capture`] and [`TemporaryPipe`] are the two there are; [`Backend::target`]
 /// makes either by a value.
 ///
-/// ```no_run
+/// ```
 /// use std::process::Command;
 ///
 /// use fifofs::Backend;
@@ -22,8 +22,9 @@ use crate::temporary_pipe::TemporaryPipe;
 /// # let without_fuse = false;
 /// let backend = if without_fuse { Backend::Fifo } else { Backend::Fuse };
 /// let target = backend.target("out.txt")?;
-/// let output = target.run(Command::new("pipetest").arg(target.path()))?;
-/// println!("{}: {} bytes", output.status, output.bytes.len());
+/// let output = target.run(Command::new("cp").arg("Cargo.toml").arg(target.path()))?;
+/// assert!(output.status.success());
+/// assert!(output.bytes.starts_with(b"[package]"));
 /// # Ok::<(), fifofs::Error>(())
 /// ```
 pub trait Target: Send + Sync {
