@@ -73,9 +73,14 @@ fn a_program_that_dies_before_it_opens_its_output_does_not_hang() {
 fn a_program_that_cannot_be_started_is_an_error_that_names_it() {
     for backend in BACKENDS {
         let target = backend.target("out").unwrap();
-        let error = target.run(&mut Command::new("/nonexistent/program")).unwrap_err();
+        let error = target
+            .run(&mut Command::new("/nonexistent/program"))
+            .unwrap_err();
         assert!(matches!(&error, Error::Io { .. }), "{error:?}");
-        assert!(error.to_string().contains("/nonexistent/program"), "{error}");
+        assert!(
+            error.to_string().contains("/nonexistent/program"),
+            "{error}"
+        );
         // And the target can be used still.
         let output = target.run(&mut sh(r#"echo a > "$1""#, &*target)).unwrap();
         assert_eq!(output.bytes, b"a\n");
@@ -161,7 +166,9 @@ fn bytes_go_to_the_sink_in_order() {
 fn the_status_of_a_program_that_fails_comes_with_what_it_wrote() {
     for backend in BACKENDS {
         let target = backend.target("out.txt").unwrap();
-        let output = target.run(&mut sh(r#"echo part > "$1"; exit 3"#, &*target)).unwrap();
+        let output = target
+            .run(&mut sh(r#"echo part > "$1"; exit 3"#, &*target))
+            .unwrap();
         assert_eq!(output.status.code(), Some(3));
         assert_eq!(output.bytes, b"part\n");
     }
@@ -197,7 +204,9 @@ fn a_reader_can_be_cancelled_before_and_during_its_wait() {
     for backend in BACKENDS {
         for before in [true, false] {
             let target = backend.target("out.txt").unwrap();
-            let mut running = target.spawn(sh("sleep 60", &*target).stdin(Stdio::null())).unwrap();
+            let mut running = target
+                .spawn(sh("sleep 60", &*target).stdin(Stdio::null()))
+                .unwrap();
             let canceller = running.reader.canceller();
             let mut reader = running.reader;
             if before {
@@ -205,7 +214,8 @@ fn a_reader_can_be_cancelled_before_and_during_its_wait() {
             }
             let waiting = std::thread::spawn(move || (reader.read(&mut [0]), reader));
             canceller.cancel();
-            let (read, mut reader) = within(SOON, "a cancelled read", move || waiting.join().unwrap());
+            let (read, mut reader) =
+                within(SOON, "a cancelled read", move || waiting.join().unwrap());
             let error = Error::io("read", reader.path(), read.unwrap_err());
             assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
             // For good, and not to be mistaken for a signal, upon which it would be tried again.
@@ -222,7 +232,9 @@ fn a_reader_goes_on_while_a_descendant_still_writes() {
     for backend in BACKENDS {
         let target = backend.target("out.txt").unwrap();
         let script = r#"exec 3> "$1"; (sleep 0.5; echo late >&3) & echo early >&3"#;
-        let output = within(SOON, "a grandchild", move || target.run(&mut sh(script, &*target)));
+        let output = within(SOON, "a grandchild", move || {
+            target.run(&mut sh(script, &*target))
+        });
         assert_eq!(output.unwrap().bytes, b"early\nlate\n");
     }
 }
@@ -233,7 +245,9 @@ fn a_reader_outlives_its_target() {
         let target = backend.target("out.txt").unwrap();
         let path = target.path().to_owned();
         let mut running = target
-            .spawn(sh(r#"exec > "$1"; echo one; read go; echo two"#, &*target).stdin(Stdio::piped()))
+            .spawn(
+                sh(r#"exec > "$1"; echo one; read go; echo two"#, &*target).stdin(Stdio::piped()),
+            )
             .unwrap();
         within(SOON, "a reader without a target", move || {
             let mut first = [0; 4];
@@ -251,7 +265,9 @@ fn a_reader_outlives_its_target() {
 fn a_running_program_can_be_killed() {
     for backend in BACKENDS {
         let target = backend.target("out.txt").unwrap();
-        let mut running = target.spawn(&mut sh(r#"exec sleep 60 > "$1""#, &*target)).unwrap();
+        let mut running = target
+            .spawn(&mut sh(r#"exec sleep 60 > "$1""#, &*target))
+            .unwrap();
         let pid = running.child.id().cast_signed();
         if backend == Backend::Fuse {
             until("the child has opened its output", || {
@@ -276,8 +292,13 @@ fn only_plain_file_names_are_taken() {
         let long = "x".repeat(256);
         for name in ["", ".", "..", "/", "a/b", "a/", "/a", "./a", "a\0b", &long] {
             let made = backend.target(name);
-            let error = made.err().unwrap_or_else(|| panic!("{name:?} was taken by {backend:?}"));
-            assert!(matches!(error, Error::Usage { .. } | Error::Io { .. }), "{error:?}");
+            let error = made
+                .err()
+                .unwrap_or_else(|| panic!("{name:?} was taken by {backend:?}"));
+            assert!(
+                matches!(error, Error::Usage { .. } | Error::Io { .. }),
+                "{error:?}"
+            );
         }
         for name in [" ", "-", "a b", "*", "é", ".hidden", &"x".repeat(255)] {
             let target = backend.target(name).unwrap();

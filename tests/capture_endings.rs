@@ -66,7 +66,9 @@ fn a_program_that_succeeds_and_makes_no_file_is_an_error() {
 
 #[test]
 fn an_empty_file_is_a_result() {
-    let output = capture("out.zip").run(&mut sh("true", &capture("other"))).err();
+    let output = capture("out.zip")
+        .run(&mut sh("true", &capture("other")))
+        .err();
     assert!(output.is_some());
     let capture = capture("out.zip");
     let output = capture.run(&mut sh(r#": > "$1""#, &capture)).unwrap();
@@ -84,7 +86,10 @@ fn a_format_that_is_patched_comes_out_as_it_is_on_disk() {
     assert!(output.status.success());
     let plain = place.path().join("copy.zip");
     fs::write(&plain, &output.bytes).unwrap();
-    let check = std::process::Command::new("unzip").arg("-tq").arg(&plain).output();
+    let check = std::process::Command::new("unzip")
+        .arg("-tq")
+        .arg(&plain)
+        .output();
     assert!(check.expect("unzip").status.success());
 }
 
@@ -94,16 +99,31 @@ fn programs_may_do_to_the_file_what_they_like() {
     let seq = |n: u32| (1..=n).map(|i| format!("{i}\n")).collect::<String>();
     let cases = [
         (r#"seq 2000 > "$1.tmp"; mv "$1.tmp" "$1""#, seq(2000)),
-        (r#"echo old > "$1"; seq 2000 > "$1.tmp"; mv -f "$1.tmp" "$1""#, seq(2000)),
+        (
+            r#"echo old > "$1"; seq 2000 > "$1.tmp"; mv -f "$1.tmp" "$1""#,
+            seq(2000),
+        ),
         (r#"echo old > "$1"; rm "$1"; seq 2000 > "$1""#, seq(2000)),
-        (r#"echo old > "$1"; rm "$1"; sleep 0.3; seq 3 > "$1""#, seq(3)),
+        (
+            r#"echo old > "$1"; rm "$1"; sleep 0.3; seq 3 > "$1""#,
+            seq(3),
+        ),
         (r#"seq 2000 > "$1"; truncate -s 4 "$1""#, "1\n2\n".into()),
         (r#"seq 3 > "$1"; sed -i s/2/x/ "$1""#, "1\nx\n3\n".into()),
-        (r#"seq 3 > "$1"; cp "$1" "$1.2"; cat "$1.2" >> "$1""#, seq(3).repeat(2)),
+        (
+            r#"seq 3 > "$1"; cp "$1" "$1.2"; cat "$1.2" >> "$1""#,
+            seq(3).repeat(2),
+        ),
         (r#"echo a > "$1.2"; ln "$1.2" "$1""#, "a\n".into()),
         (r#"echo a > "$1.2"; ln -s out.zip.2 "$1""#, "a\n".into()),
-        (r#"d=${1%/*}; rm -rf "$d"; mkdir "$d"; echo a > "$1""#, "a\n".into()),
-        (r#"exec 3<> "$1"; echo abc >&3; printf X | dd of="$1" conv=notrunc status=none"#, "Xbc\n".into()),
+        (
+            r#"d=${1%/*}; rm -rf "$d"; mkdir "$d"; echo a > "$1""#,
+            "a\n".into(),
+        ),
+        (
+            r#"exec 3<> "$1"; echo abc >&3; printf X | dd of="$1" conv=notrunc status=none"#,
+            "Xbc\n".into(),
+        ),
     ];
     for (script, expected) in cases {
         // Named so that nothing is given before the end: what comes out is what is there then.
@@ -118,10 +138,15 @@ fn programs_may_do_to_the_file_what_they_like() {
 #[test]
 fn a_program_that_edits_its_own_output_does_not_wait_for_itself() {
     // On a mount where others who read what is being written wait for it.
-    let mount = Mount::builder().deliver_all(Deliver::Settled).mount_temporary().unwrap();
+    let mount = Mount::builder()
+        .deliver_all(Deliver::Settled)
+        .mount_temporary()
+        .unwrap();
     let capture = mount.capture("out.txt").unwrap();
     let script = r#"echo xyx > "$1"; sed -i s/x/y/ "$1"; grep -q yyx "$1""#;
-    let output = within(SOON, "sed -i", move || capture.run(&mut sh(script, &capture)));
+    let output = within(SOON, "sed -i", move || {
+        capture.run(&mut sh(script, &capture))
+    });
     let output = output.unwrap();
     assert!(output.status.success());
     assert_eq!(output.bytes, b"yyx\n");
@@ -159,10 +184,17 @@ fn each_run_gives_its_own_output_and_never_that_of_the_one_before() {
         ] {
             let output = capture.run(&mut sh(script, &capture));
             let output = output.unwrap_or_else(|error| panic!("{name}, {script}: {error}"));
-            assert_eq!(String::from_utf8_lossy(&output.bytes), expected, "{name}: {script}");
+            assert_eq!(
+                String::from_utf8_lossy(&output.bytes),
+                expected,
+                "{name}: {script}"
+            );
         }
         let result = capture.run(&mut sh("true", &capture));
-        assert!(matches!(result, Err(Error::Missing { .. })), "{name}: {result:?}");
+        assert!(
+            matches!(result, Err(Error::Missing { .. })),
+            "{name}: {result:?}"
+        );
         // What stands there can still be read.
         let mut reader = capture.reader().unwrap();
         assert_eq!(reader.read_all().unwrap(), b"fifth\n");
@@ -173,7 +205,9 @@ fn each_run_gives_its_own_output_and_never_that_of_the_one_before() {
 fn every_reader_gets_all_the_bytes() {
     let capture = capture("numbers.txt");
     let mut before = capture.reader().unwrap();
-    let mut running = capture.spawn(&mut sh(r#"seq 50000 > "$1""#, &capture)).unwrap();
+    let mut running = capture
+        .spawn(&mut sh(r#"seq 50000 > "$1""#, &capture))
+        .unwrap();
     let mut beside = capture.reader().unwrap();
     let (first, second, third) = within(SOON, "three readers", move || {
         let others = std::thread::spawn(move || (before.read_all(), beside.read_all()));

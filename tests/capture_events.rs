@@ -39,10 +39,23 @@ fn of_script(name: &str, script: &str) -> Vec<Event> {
 #[test]
 fn a_file_is_opened_written_closed_and_done() {
     let seen = of_script("out.txt", r#"echo hello > "$1""#);
-    assert!(matches!(&seen[0], Event::Opened { pid, name, generation: 1 } if *pid > 0 && name == "sh"), "{seen:?}");
+    assert!(
+        matches!(&seen[0], Event::Opened { pid, name, generation: 1 } if *pid > 0 && name == "sh"),
+        "{seen:?}"
+    );
     let has = |wanted: &Event| seen.contains(wanted);
-    assert!(seen.iter().any(|event| matches!(event, Event::Chosen { way, .. } if way == "follow")), "{seen:?}");
-    assert!(has(&Event::Wrote { offset: 0, bytes: 6 }), "{seen:?}");
+    assert!(
+        seen.iter()
+            .any(|event| matches!(event, Event::Chosen { way, .. } if way == "follow")),
+        "{seen:?}"
+    );
+    assert!(
+        has(&Event::Wrote {
+            offset: 0,
+            bytes: 6
+        }),
+        "{seen:?}"
+    );
     assert!(has(&Event::Closed), "{seen:?}");
     assert_eq!(seen.last(), Some(&Event::Done { bytes: 6 }));
 }
@@ -57,7 +70,10 @@ fn truncating_renaming_and_removing_are_told() {
         Event::Renamed { from } => Some(from.as_str()),
         _ => None,
     });
-    assert!(renamed.is_some_and(|from| from.ends_with("/out.zip.tmp")), "{seen:?}");
+    assert!(
+        renamed.is_some_and(|from| from.ends_with("/out.zip.tmp")),
+        "{seen:?}"
+    );
     assert_eq!(seen.last(), Some(&Event::Done { bytes: 2 }));
 }
 
@@ -65,16 +81,25 @@ fn truncating_renaming_and_removing_are_told() {
 fn a_file_that_is_renamed_away_is_told_as_removed() {
     let capture = Capture::new("out.zip").unwrap();
     let events = capture.events();
-    let _ = capture.run(&mut sh(r#"echo a > "$1"; mv "$1" "$1.old"; echo b > "$1""#, &capture));
+    let _ = capture.run(&mut sh(
+        r#"echo a > "$1"; mv "$1" "$1.old"; echo b > "$1""#,
+        &capture,
+    ));
     let seen = all(events);
     let removed = seen.iter().position(|event| *event == Event::Removed);
-    assert!(removed.is_some_and(|at| at > 0 && at + 1 < seen.len()), "{seen:?}");
+    assert!(
+        removed.is_some_and(|at| at > 0 && at + 1 < seen.len()),
+        "{seen:?}"
+    );
 }
 
 #[test]
 fn a_killed_writer_is_named() {
     let seen = of_script("out.txt", r#"echo part > "$1"; kill -KILL $$"#);
-    assert!(matches!(seen.last(), Some(Event::Failed { signal: Some(9), name, .. }) if name == "sh"), "{seen:?}");
+    assert!(
+        matches!(seen.last(), Some(Event::Failed { signal: Some(9), name, .. }) if name == "sh"),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -87,7 +112,12 @@ fn bytes_that_could_not_be_kept_end_it_as_failed() {
         .unwrap();
     let capture = mount.capture("out").unwrap();
     let events = capture.events();
-    let mut running = capture.spawn(&mut sh(r#"head -c 4M /dev/zero > "$1" 2>/dev/null; true"#, &capture)).unwrap();
+    let mut running = capture
+        .spawn(&mut sh(
+            r#"head -c 4M /dev/zero > "$1" 2>/dev/null; true"#,
+            &capture,
+        ))
+        .unwrap();
     let error = within(SOON, "a file that does not fit", move || {
         let read = running.reader.read_all();
         running.child.wait().unwrap();
@@ -95,7 +125,10 @@ fn bytes_that_could_not_be_kept_end_it_as_failed() {
     });
     assert!(matches!(error, Error::Failed { .. }), "{error:?}");
     let seen = all(events);
-    assert!(matches!(seen.last(), Some(Event::Failed { signal: None, .. })), "{seen:?}");
+    assert!(
+        matches!(seen.last(), Some(Event::Failed { signal: None, .. })),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -126,5 +159,7 @@ fn waiting_for_an_event_times_out_and_ends_with_the_mount() {
     events.set_timeout(None);
     let end = std::thread::spawn(move || events.next().is_none());
     drop(mount);
-    assert!(within(SOON, "events of a mount that is gone", move || end.join().unwrap()));
+    assert!(within(SOON, "events of a mount that is gone", move || end
+        .join()
+        .unwrap()));
 }

@@ -51,8 +51,13 @@ fn a_thousand_captures_on_one_mount_are_all_right() {
 #[test]
 fn a_thousand_readers_that_wait_are_cancelled_or_time_out() {
     within(4 * SOON, "a thousand readers", || {
-        let captures: Vec<Capture> = (0..CAPTURES).map(|i| Capture::new(format!("{i}")).unwrap()).collect();
-        let readers: Vec<_> = captures.iter().map(|capture| capture.reader().unwrap()).collect();
+        let captures: Vec<Capture> = (0..CAPTURES)
+            .map(|i| Capture::new(format!("{i}")).unwrap())
+            .collect();
+        let readers: Vec<_> = captures
+            .iter()
+            .map(|capture| capture.reader().unwrap())
+            .collect();
         let cancellers: Vec<_> = readers.iter().map(fifofs::Reader::canceller).collect();
         let ready = Barrier::new(51);
         thread::scope(|scope| {
@@ -97,7 +102,10 @@ fn one_capture_may_be_used_by_many_threads() {
             }
             started.wait();
             let script = r#"echo one > "$1"; sleep 0.2; echo two >> "$1""#;
-            assert_eq!(capture.run(&mut sh(script, &capture)).unwrap().bytes, b"one\ntwo\n");
+            assert_eq!(
+                capture.run(&mut sh(script, &capture)).unwrap().bytes,
+                b"one\ntwo\n"
+            );
         });
     });
 }
@@ -115,7 +123,10 @@ fn orders() -> Vec<Vec<usize>> {
         orders = orders
             .into_iter()
             .flat_map(|order: Vec<usize>| {
-                (0..4).filter(|i| !order.contains(i)).map(|i| [order.clone(), vec![i]].concat()).collect::<Vec<_>>()
+                (0..4)
+                    .filter(|i| !order.contains(i))
+                    .map(|i| [order.clone(), vec![i]].concat())
+                    .collect::<Vec<_>>()
             })
             .collect();
     }
@@ -132,15 +143,23 @@ fn everything_may_be_dropped_in_every_order() {
                 let mount = Mount::builder().mount_temporary().unwrap();
                 let directory = mount.path().to_owned();
                 let capture = mount.capture("a/out.txt").unwrap();
-                let script = if writes { r#"exec > "$1"; echo a; exec sleep 60"# } else { "exec sleep 60" };
-                let Running { child, reader } =
-                    capture.spawn(sh(script, &capture).stderr(Stdio::null())).unwrap();
+                let script = if writes {
+                    r#"exec > "$1"; echo a; exec sleep 60"#
+                } else {
+                    "exec sleep 60"
+                };
+                let Running { child, reader } = capture
+                    .spawn(sh(script, &capture).stderr(Stdio::null()))
+                    .unwrap();
                 if writes {
                     until("the child writes", || !capture.writers().is_empty());
                 }
                 let mut child = Some(child);
                 let mut reader = Some(reader);
-                let mut parts = Parts { capture: Some(capture), mount: Some(mount) };
+                let mut parts = Parts {
+                    capture: Some(capture),
+                    mount: Some(mount),
+                };
                 let mut slowest = Duration::ZERO;
                 for part in order {
                     let started = Instant::now();

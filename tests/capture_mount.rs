@@ -20,7 +20,11 @@ fn ordinary_readers_beside_a_capture_get_the_same() {
     let capture = mount.capture("run-17/out.log").unwrap();
     assert!(fs::metadata(mount.path().join("run-17")).unwrap().is_dir());
     let waits = fifofs::wait_path(capture.path(), false).unwrap();
-    let other = Command::new("cat").arg(waits).stdout(Stdio::piped()).spawn().unwrap();
+    let other = Command::new("cat")
+        .arg(waits)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let script = r#"seq 1000 > "$1"; sleep 0.3; seq 1000 >> "$1""#;
     let (own, other) = within(SOON, "a capture and cat", move || {
         let own = capture.run(&mut sh(script, &capture)).unwrap().bytes;
@@ -36,10 +40,15 @@ fn ordinary_files_beside_a_capture_are_what_they_were() {
     let capture = mount.capture("out.txt").unwrap();
     let beside = mount.path().join("beside");
     let script = r#"echo beside > "${1%/*}/beside"; echo out > "$1""#;
-    assert_eq!(capture.run(&mut sh(script, &capture)).unwrap().bytes, b"out\n");
+    assert_eq!(
+        capture.run(&mut sh(script, &capture)).unwrap().bytes,
+        b"out\n"
+    );
     assert!(capture.path().exists());
     drop(capture);
-    until("the kernel has forgotten the name", || !mount.path().join("out.txt").exists());
+    until("the kernel has forgotten the name", || {
+        !mount.path().join("out.txt").exists()
+    });
     let read = within(SOON, "an ordinary file", move || fs::read(beside));
     assert_eq!(read.unwrap(), b"beside\n");
 }
@@ -51,12 +60,25 @@ fn what_stands_there_or_is_captured_is_not_captured() {
     fs::write(mount.path().join("file"), "").unwrap();
     fs::create_dir(mount.path().join("dir")).unwrap();
     for path in ["file", "dir"] {
-        assert_eq!(kind(mount.capture(path).unwrap_err()), io::ErrorKind::AlreadyExists, "{path}");
+        assert_eq!(
+            kind(mount.capture(path).unwrap_err()),
+            io::ErrorKind::AlreadyExists,
+            "{path}"
+        );
     }
     let first = mount.capture("a/b").unwrap();
-    assert_eq!(kind(mount.capture("a/b").unwrap_err()), io::ErrorKind::AlreadyExists);
-    assert_eq!(kind(mount.capture("a/./b").unwrap_err()), io::ErrorKind::AlreadyExists);
-    assert_eq!(kind(mount.capture("file/b").unwrap_err()), io::ErrorKind::NotADirectory);
+    assert_eq!(
+        kind(mount.capture("a/b").unwrap_err()),
+        io::ErrorKind::AlreadyExists
+    );
+    assert_eq!(
+        kind(mount.capture("a/./b").unwrap_err()),
+        io::ErrorKind::AlreadyExists
+    );
+    assert_eq!(
+        kind(mount.capture("file/b").unwrap_err()),
+        io::ErrorKind::NotADirectory
+    );
     drop(first);
     mount.capture("a/b").unwrap();
 }
@@ -65,8 +87,26 @@ fn what_stands_there_or_is_captured_is_not_captured() {
 fn paths_that_lead_nowhere_are_refused_with_a_reason() {
     let mount = mount();
     let long = "x".repeat(256);
-    for path in ["", ".", "..", "/", "/a", "a/../b", "../a", "a/", "a/.", "a\0b", ".fifofs", ".fifofs/x", ".fifofs/wait/x", &long] {
-        let error = mount.capture(path).err().unwrap_or_else(|| panic!("{path:?} was taken"));
+    for path in [
+        "",
+        ".",
+        "..",
+        "/",
+        "/a",
+        "a/../b",
+        "../a",
+        "a/",
+        "a/.",
+        "a\0b",
+        ".fifofs",
+        ".fifofs/x",
+        ".fifofs/wait/x",
+        &long,
+    ] {
+        let error = mount
+            .capture(path)
+            .err()
+            .unwrap_or_else(|| panic!("{path:?} was taken"));
         assert!(error.to_string().contains("give "), "{path:?}: {error}");
     }
     assert!(mount.capture(format!("{long}/a")).is_err());
@@ -80,7 +120,13 @@ fn the_kernel_sees_a_directory_that_a_capture_made_after_it_looked() {
     assert_eq!(fs::read_dir(mount.path()).unwrap().count(), 0);
     let capture = mount.capture("later/out.txt").unwrap();
     assert_eq!(fs::read_dir(mount.path()).unwrap().count(), 1);
-    assert_eq!(capture.run(&mut sh_at(r#"echo a > "$1""#, &path)).unwrap().bytes, b"a\n");
+    assert_eq!(
+        capture
+            .run(&mut sh_at(r#"echo a > "$1""#, &path))
+            .unwrap()
+            .bytes,
+        b"a\n"
+    );
 }
 
 #[test]
@@ -95,11 +141,15 @@ fn a_reader_of_a_mount_that_is_unmounted_meanwhile_gets_an_error() {
     let mut reader = running.reader;
     let waiting = std::thread::spawn(move || read_out(&mut reader));
     let _ = mount.unmount();
-    let (bytes, error) = within(SOON, "a reader of a mount that is gone", move || waiting.join().unwrap());
+    let (bytes, error) = within(SOON, "a reader of a mount that is gone", move || {
+        waiting.join().unwrap()
+    });
     assert!(bytes.is_empty());
     assert!(matches!(error, Some(Error::Io { .. })), "{error:?}");
     // And so does everybody who comes later.
-    let later = within(SOON, "a later reader", move || capture.reader().and_then(|mut reader| reader.read_all()));
+    let later = within(SOON, "a later reader", move || {
+        capture.reader().and_then(|mut reader| reader.read_all())
+    });
     assert!(later.is_err());
     let _ = running.child.kill();
     running.child.wait().unwrap();
@@ -109,7 +159,9 @@ fn a_reader_of_a_mount_that_is_unmounted_meanwhile_gets_an_error() {
 fn what_was_done_before_the_mount_went_can_still_be_read() {
     let mount = mount();
     let capture = mount.capture("out.txt").unwrap();
-    let mut running = capture.spawn(&mut sh(r#"echo a > "$1""#, &capture)).unwrap();
+    let mut running = capture
+        .spawn(&mut sh(r#"echo a > "$1""#, &capture))
+        .unwrap();
     running.child.wait().unwrap();
     let mut reader = capture.reader().unwrap();
     let mut first = [0];
@@ -122,9 +174,14 @@ fn what_was_done_before_the_mount_went_can_still_be_read() {
 
 #[test]
 fn a_stream_that_nobody_reads_any_more_ends_its_program() {
-    let mount = Mount::builder().deliver_all(Deliver::Stream).mount_temporary().unwrap();
+    let mount = Mount::builder()
+        .deliver_all(Deliver::Stream)
+        .mount_temporary()
+        .unwrap();
     let capture = mount.capture("out.txt").unwrap();
-    let mut running = capture.spawn(sh(r#"exec yes > "$1""#, &capture).stderr(Stdio::null())).unwrap();
+    let mut running = capture
+        .spawn(sh(r#"exec yes > "$1""#, &capture).stderr(Stdio::null()))
+        .unwrap();
     within(SOON, "a stream", move || {
         let mut bytes = vec![0; 3 << 20];
         running.reader.read_exact(&mut bytes).unwrap();
@@ -143,7 +200,12 @@ fn those_who_write_are_named() {
         .spawn(sh(r#"exec > "$1"; read go"#, &capture).stdin(Stdio::piped()))
         .unwrap();
     let pid = running.child.id().cast_signed();
-    until("the child writes", || capture.writers().iter().any(|writer| writer.pid == pid && writer.name == "sh"));
+    until("the child writes", || {
+        capture
+            .writers()
+            .iter()
+            .any(|writer| writer.pid == pid && writer.name == "sh")
+    });
     running.child.kill().unwrap();
     running.child.wait().unwrap();
     until("and does not any more", || capture.writers().is_empty());
@@ -152,21 +214,27 @@ fn those_who_write_are_named() {
 #[test]
 fn a_path_may_be_captured_again_at_once() {
     let mount = mount();
-    within(2 * SOON, "a path that is captured again and again", move || {
-        let mut earlier = None;
-        for i in 0..40 {
-            let capture = mount.capture("out.txt").unwrap();
-            let mut reader = capture.reader().unwrap();
-            let text = format!("{i}\n");
-            fs::write(capture.path(), &text).unwrap_or_else(|error| panic!("{i}: {error}"));
-            let mut first = [0];
-            reader.set_timeout(Some(SOON / 4));
-            reader.read_exact(&mut first).unwrap_or_else(|error| panic!("{i}: {error}"));
-            assert_eq!(first, text.as_bytes()[..1]);
-            // What is read still is another file.
-            earlier = Some(reader);
-            drop(capture);
-        }
-        drop(earlier);
-    });
+    within(
+        2 * SOON,
+        "a path that is captured again and again",
+        move || {
+            let mut earlier = None;
+            for i in 0..40 {
+                let capture = mount.capture("out.txt").unwrap();
+                let mut reader = capture.reader().unwrap();
+                let text = format!("{i}\n");
+                fs::write(capture.path(), &text).unwrap_or_else(|error| panic!("{i}: {error}"));
+                let mut first = [0];
+                reader.set_timeout(Some(SOON / 4));
+                reader
+                    .read_exact(&mut first)
+                    .unwrap_or_else(|error| panic!("{i}: {error}"));
+                assert_eq!(first, text.as_bytes()[..1]);
+                // What is read still is another file.
+                earlier = Some(reader);
+                drop(capture);
+            }
+            drop(earlier);
+        },
+    );
 }

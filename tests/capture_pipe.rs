@@ -41,7 +41,13 @@ fn a_program_that_opens_it_without_waiting_finds_a_reader() {
     let script = "import os, sys
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK)
 os.write(fd, b'hello')";
-    let output = pipe.run(Command::new("python3").args(["-S", "-c", script]).arg(pipe.path())).unwrap();
+    let output = pipe
+        .run(
+            Command::new("python3")
+                .args(["-S", "-c", script])
+                .arg(pipe.path()),
+        )
+        .unwrap();
     assert!(output.status.success());
     assert_eq!(output.bytes, b"hello");
 }
@@ -55,21 +61,34 @@ fn it_has_one_reader_at_a_time() {
     assert!(running.reader.read_all().unwrap().is_empty());
     running.child.wait().unwrap();
     drop(running);
-    assert_eq!(pipe.run(&mut sh(r#"echo a > "$1""#, &pipe)).unwrap().bytes, b"a\n");
+    assert_eq!(
+        pipe.run(&mut sh(r#"echo a > "$1""#, &pipe)).unwrap().bytes,
+        b"a\n"
+    );
 }
 
 #[test]
 fn a_program_that_replaces_it_is_told_apart_from_one_that_writes_nothing() {
     let pipe = TemporaryPipe::new().unwrap();
     let result = pipe.run(&mut sh(r#"echo a > "$1.tmp"; mv "$1.tmp" "$1""#, &pipe));
-    assert!(matches!(&result, Err(Error::Io { remedy: Some(_), .. })), "{result:?}");
+    assert!(
+        matches!(
+            &result,
+            Err(Error::Io {
+                remedy: Some(_),
+                ..
+            })
+        ),
+        "{result:?}"
+    );
 }
 
 #[test]
 fn more_than_a_fifo_holds_comes_through() {
     let pipe = TemporaryPipe::named("zeros.bin").unwrap();
     let output = within(SOON, "eight megabytes", move || {
-        pipe.run(&mut sh(r#"head -c 8M /dev/zero > "$1""#, &pipe)).unwrap()
+        pipe.run(&mut sh(r#"head -c 8M /dev/zero > "$1""#, &pipe))
+            .unwrap()
     });
     assert_eq!(output.bytes.len(), 8 << 20);
 }
@@ -88,7 +107,9 @@ fn whoever_waits_for_a_reader_goes_on_when_it_is_dropped() {
         .unwrap();
     library::until("the program is about to open it", || marker.exists());
     drop(pipe);
-    within(SOON, "a program without a reader", move || child.wait().unwrap());
+    within(SOON, "a program without a reader", move || {
+        child.wait().unwrap()
+    });
 }
 
 #[test]
@@ -99,7 +120,11 @@ fn a_reader_ends_though_the_child_was_waited_for_already() {
     child.wait().unwrap();
     assert!(!is_alive(pid));
     let mut reader = pipe.reader_until(&mut child).unwrap();
-    assert!(within(SOON, "a reader of nobody", move || reader.read_all()).unwrap().is_empty());
+    assert!(
+        within(SOON, "a reader of nobody", move || reader.read_all())
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]

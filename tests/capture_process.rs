@@ -12,7 +12,10 @@ use std::process::{Command, Stdio};
 
 use fifofs::{Capture, Target, TemporaryPipe};
 
-use library::{Guard, SOON, in_own_process, is_mounted_below, listing, processes_with, scratch, sh, succeed, until, within};
+use library::{
+    Guard, SOON, in_own_process, is_mounted_below, listing, processes_with, scratch, sh, succeed,
+    until, within,
+};
 
 /// The command with all that it makes below `place`.
 fn placed(mut command: Command, place: &Path) -> Command {
@@ -35,7 +38,11 @@ fn end_when_ready(mut command: Command, end: impl FnOnce(&mut Guard) + Send + 's
     within(SOON, "a process that captures", move || {
         let mut owner = Guard(command.spawn().unwrap());
         let lines = BufReader::new(owner.0.stdout.take().unwrap()).lines();
-        assert!(lines.map_while(Result::ok).any(|line| line.ends_with("ready")));
+        assert!(
+            lines
+                .map_while(Result::ok)
+                .any(|line| line.ends_with("ready"))
+        );
         end(&mut owner);
         owner.0.wait().unwrap();
     });
@@ -51,7 +58,9 @@ fn busy() -> (Capture, fifofs::Running) {
     let capture = Capture::new("out.txt").unwrap();
     // Its writes go to the page cache, where they succeed whatever became of the mount: it looks at the path.
     let script = r#"exec > "$1"; while [ -e "$1" ] && echo line; do sleep 0.05; done"#;
-    let mut running = capture.spawn(sh(script, &capture).stderr(Stdio::null())).unwrap();
+    let mut running = capture
+        .spawn(sh(script, &capture).stderr(Stdio::null()))
+        .unwrap();
     let mut line = String::new();
     running.reader.read_line(&mut line).unwrap();
     assert_eq!(line, "line\n");
@@ -68,13 +77,18 @@ fn nothing_is_left_when_the_owner_is_killed() {
         }
     };
     let place = scratch();
-    end_when_ready(placed(command, place.path()), |owner| owner.0.kill().unwrap());
+    end_when_ready(placed(command, place.path()), |owner| {
+        owner.0.kill().unwrap()
+    });
     assert_nothing_left(place.path());
 }
 
 #[test]
 fn nothing_is_left_when_the_owner_exits_without_dropping() {
-    let Some(command) = in_own_process("nothing_is_left_when_the_owner_exits_without_dropping", "owner") else {
+    let Some(command) = in_own_process(
+        "nothing_is_left_when_the_owner_exits_without_dropping",
+        "owner",
+    ) else {
         let _busy = busy();
         say_ready();
         std::process::exit(0);
@@ -96,9 +110,18 @@ fn nothing_is_left_after_a_panic() {
     let place = scratch();
     let mut command = placed(command, place.path());
     let output = within(SOON, "a process that panics", move || {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap()
     });
-    assert_eq!(output.status.code(), Some(101), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(101),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert_nothing_left(place.path());
 }
 
@@ -113,19 +136,30 @@ fn the_mount_is_there_with_the_first_handle_and_gone_with_the_last() {
         let before = (threads(), descriptors());
         for last in ["capture", "reader", "events"] {
             let (first, second) = (Capture::new("a").unwrap(), Capture::new("b").unwrap());
-            assert_eq!(first.path().parent().unwrap().parent(), second.path().parent().unwrap().parent());
+            assert_eq!(
+                first.path().parent().unwrap().parent(),
+                second.path().parent().unwrap().parent()
+            );
             let (reader, events) = (second.reader().unwrap(), second.events());
             drop(first);
             assert!(is_mounted_below(place));
-            let handles: [(&str, Box<dyn std::any::Any>); 3] =
-                [("capture", Box::new(second)), ("reader", Box::new(reader)), ("events", Box::new(events))];
-            let (others, last): (Vec<_>, Vec<_>) = handles.into_iter().partition(|(name, _)| *name != last);
+            let handles: [(&str, Box<dyn std::any::Any>); 3] = [
+                ("capture", Box::new(second)),
+                ("reader", Box::new(reader)),
+                ("events", Box::new(events)),
+            ];
+            let (others, last): (Vec<_>, Vec<_>) =
+                handles.into_iter().partition(|(name, _)| *name != last);
             drop(others);
             assert!(is_mounted_below(place));
             drop(last);
-            until("the mount is gone with the last handle", || !is_mounted_below(place));
+            until("the mount is gone with the last handle", || {
+                !is_mounted_below(place)
+            });
             until("and its directory", || listing(place).is_empty());
-            until("and its threads and descriptors", || (threads(), descriptors()) == before);
+            until("and its threads and descriptors", || {
+                (threads(), descriptors()) == before
+            });
         }
         return;
     };
@@ -143,10 +177,16 @@ fn the_next_capture_has_a_mount_when_somebody_took_the_last_one_away() {
         let mount = first.path().parent().unwrap().parent().unwrap();
         fifofs::unmount(mount).unwrap();
         // Whoever reads what was there is told.
-        assert!(within(SOON, "a reader of a mount that is gone", move || waiting.read_all()).is_err());
+        assert!(
+            within(SOON, "a reader of a mount that is gone", move || waiting
+                .read_all())
+            .is_err()
+        );
         until("a capture works again", || {
             let second = Capture::new("a").unwrap();
-            second.run(sh(r#"echo a > "$1""#, &second).stderr(Stdio::null())).is_ok_and(|output| output.bytes == b"a\n")
+            second
+                .run(sh(r#"echo a > "$1""#, &second).stderr(Stdio::null()))
+                .is_ok_and(|output| output.bytes == b"a\n")
         });
         return;
     };
@@ -165,7 +205,13 @@ fn what_is_made_is_the_owners_alone_whatever_the_umask() {
         assert_eq!(mode(pipe.path()), 0o600);
         assert_eq!(mode(pipe.path().parent().unwrap()), 0o700);
         let capture = Capture::new("out").unwrap();
-        let mount = capture.path().parent().unwrap().parent().unwrap().to_owned();
+        let mount = capture
+            .path()
+            .parent()
+            .unwrap()
+            .parent()
+            .unwrap()
+            .to_owned();
         // What is below the mount is seen once it is taken away.
         rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH).unwrap();
         assert_eq!(mode(&mount), 0o700);
@@ -183,18 +229,25 @@ fn what_is_made_is_the_owners_alone_whatever_the_umask() {
 #[test]
 fn a_private_namespace_is_refused_while_there_are_threads() {
     // The test itself is a second thread.
-    let other = std::thread::spawn(|| fifofs::enter_private_namespace());
+    let other = std::thread::spawn(fifofs::enter_private_namespace);
     let error = other.join().unwrap().unwrap_err();
     assert!(matches!(error, fifofs::Error::Usage { .. }), "{error:?}");
 }
 
 #[test]
 fn a_program_whose_capture_is_gone_with_its_owner_fails() {
-    let Some(command) = in_own_process("a_program_whose_capture_is_gone_with_its_owner_fails", "owner") else {
+    let Some(command) = in_own_process(
+        "a_program_whose_capture_is_gone_with_its_owner_fails",
+        "owner",
+    ) else {
         let capture = Capture::new("out.txt").unwrap();
         let status = std::env::var("STATUS").unwrap();
-        let script = format!(r#"until mv "$1" "$1" 2>/dev/null || [ ! -e "$1/.." ] ; do sleep 0.02; done; (echo late > "$1") 2>/dev/null; echo $? > {status}"#);
-        let _running = capture.spawn(sh(&script, &capture).stderr(Stdio::null())).unwrap();
+        let script = format!(
+            r#"until mv "$1" "$1" 2>/dev/null || [ ! -e "$1/.." ] ; do sleep 0.02; done; (echo late > "$1") 2>/dev/null; echo $? > {status}"#
+        );
+        let _running = capture
+            .spawn(sh(&script, &capture).stderr(Stdio::null()))
+            .unwrap();
         say_ready();
         loop {
             std::thread::park();
@@ -208,7 +261,9 @@ fn a_program_whose_capture_is_gone_with_its_owner_fails() {
         owner.0.kill().unwrap();
         assert_eq!(owner.0.wait().unwrap().signal(), Some(9));
     });
-    until("the program has tried to write", || fs::read_to_string(&status).is_ok_and(|text| text.ends_with('\n')));
+    until("the program has tried to write", || {
+        fs::read_to_string(&status).is_ok_and(|text| text.ends_with('\n'))
+    });
     assert_ne!(fs::read_to_string(&status).unwrap(), "0\n");
     assert_nothing_left(place.path());
 }

@@ -51,7 +51,9 @@ pub(crate) fn within<T: Send + 'static>(
             Err(panic) => std::panic::resume_unwind(panic),
             Ok(_) => unreachable!("it sends or panics"),
         },
-        Err(RecvTimeoutError::Timeout) => panic!("after {limit:?} still not over: {what}\n{}", world()),
+        Err(RecvTimeoutError::Timeout) => {
+            panic!("after {limit:?} still not over: {what}\n{}", world())
+        }
     }
 }
 
@@ -60,7 +62,11 @@ pub(crate) fn within<T: Send + 'static>(
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + SOON;
     while !condition() {
-        assert!(Instant::now() < deadline, "never came true: {what}\n{}", world());
+        assert!(
+            Instant::now() < deadline,
+            "never came true: {what}\n{}",
+            world()
+        );
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -85,7 +91,10 @@ fn world() -> String {
 pub(crate) fn read_out(reader: &mut Reader) -> (Vec<u8>, Option<Error>) {
     let mut bytes = Vec::new();
     let error = reader.read_to_end(&mut bytes).err();
-    (bytes, error.map(|error| Error::io("read", reader.path(), error)))
+    (
+        bytes,
+        error.map(|error| Error::io("read", reader.path(), error)),
+    )
 }
 
 /// A directory for the plain files of a test.
@@ -97,13 +106,16 @@ pub(crate) fn scratch() -> tempfile::TempDir {
 pub(crate) fn is_mounted_below(directory: &Path) -> bool {
     let table = fs::read_to_string("/proc/self/mountinfo").expect("the list of mounts");
     let places = table.lines().filter_map(|line| line.split(' ').nth(4));
-    places.map(PathBuf::from).any(|place| place.starts_with(directory))
+    places
+        .map(PathBuf::from)
+        .any(|place| place.starts_with(directory))
 }
 
 /// What a directory holds.
 pub(crate) fn listing(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).map(|entries| {
-        let names = entries.map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()));
+        let names =
+            entries.map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()));
         names.collect::<io::Result<Vec<_>>>()
     });
     entries.and_then(|names| names).unwrap_or_default()
@@ -112,7 +124,9 @@ pub(crate) fn listing(directory: &Path) -> Vec<String> {
 /// Whether a process is there and not a zombie.
 pub(crate) fn is_alive(pid: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status.lines().any(|line| line.starts_with("State:") && !line.contains("Z (zombie)"))
+    status
+        .lines()
+        .any(|line| line.starts_with("State:") && !line.contains("Z (zombie)"))
 }
 
 /// The processes, but zombies, that have this name and this text in their environment or arguments.
@@ -122,7 +136,9 @@ pub(crate) fn processes_with(text: &str) -> Vec<i32> {
     let has_text = |pid: &i32| {
         ["environ", "cmdline"].iter().any(|file| {
             let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-            bytes.windows(text.len()).any(|window| window == text.as_bytes())
+            bytes
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
         })
     };
     pids.filter(|pid| *pid != std::process::id().cast_signed() && is_alive(*pid))
@@ -148,7 +164,9 @@ pub(crate) fn in_own_process(test: &str, role: &str) -> Option<Command> {
 #[track_caller]
 pub(crate) fn succeed(mut command: Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = within(3 * SOON, "a process of the test", move || command.output().expect("it starts"));
+    let output = within(3 * SOON, "a process of the test", move || {
+        command.output().expect("it starts")
+    });
     assert!(
         output.status.success(),
         "{}\n{}{}",
