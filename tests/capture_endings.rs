@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use fifofs::{Capture, Deliver, Error, Mount, Target};
 
-use library::{SOON, read_out, scratch, sh, within};
+use library::{SOON, read_out, scratch, sh, until, within};
 
 fn capture(name: &str) -> Capture {
     Capture::new(name).expect("a mount")
@@ -236,5 +236,5 @@ for _ in range(4000):
     assert!(matches!(result, Err(Error::Missing { .. })), "{result:?}");
     let path = capture.path().to_owned();
     drop(capture);
-    assert!(!path.exists());
+    until("the kernel has forgotten it", || !path.exists());
 }
