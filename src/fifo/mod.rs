@@ -13,13 +13,11 @@
 //! * Every descriptor is close-on-exec. A program that inherited the reader's
 //!   own write end would keep the stream from ending.
 
-use std::env;
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, Permissions};
+use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,11 +28,9 @@ use tempfile::TempDir;
 
 pub(crate) use self::reader::{Canceller, Outcome, PipeReader};
 use crate::error::{Error, Result};
+use crate::temporary;
 
 mod reader;
-
-/// What begins the name of the directory.
-const PREFIX: &str = "fifofs-";
 
 /// A FIFO in a temporary directory of its own, both removed on drop (also on a
 /// panic, but not by `process::exit` or SIGKILL).
@@ -61,8 +57,7 @@ impl Pipe {
     /// If `name` is not a single file name, or the system refuses.
     pub(crate) fn new(name: &OsStr) -> Result<Pipe> {
         check_name(name)?;
-        let runtime_directory = env::var_os("XDG_RUNTIME_DIR");
-        let directory = make_directory(&bases(runtime_directory, env::temp_dir()))?;
+        let directory = temporary::directory()?;
         let path = directory.path().join(name);
         let fail = |source: Errno| Error::io("make the FIFO", &path, source.into());
         mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).map_err(|error| {
@@ -209,36 +204,6 @@ fn check_name(name: &OsStr) -> Result<()> {
     Err(Error::usage(format!(
         "{name:?} is not the name of a file; give one without a directory, such as report.zip"
     )))
-}
-
-/// Where the directory may be made, best first.
-fn bases(runtime_directory: Option<OsString>, temporary_directory: PathBuf) -> Vec<PathBuf> {
-    // The XDG Base Directory Specification: "must be absolute", else ignored.
-    let runtime_directory = runtime_directory.map(PathBuf::from);
-    let runtime_directory = runtime_directory.filter(|path| path.is_absolute());
-    runtime_directory
-        .into_iter()
-        .chain([temporary_directory])
-        .collect()
-}
-
-/// Makes a directory of our own below the first of `bases` that takes one.
-fn make_directory(bases: &[PathBuf]) -> Result<TempDir> {
-    let mut result = Err(Error::usage("no temporary directory is known"));
-    for base in bases {
-        result = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(base)
-            .map_err(|error| {
-                Error::io("make a temporary directory in", base, error)
-                    .with_remedy("set TMPDIR to a directory you may write")
-            });
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! [`Pipe`] and [`PipeReader`] with real programs at the other end.
 
 use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -317,6 +318,8 @@ fn who_waits_for_the_other_side_goes_on_when_the_pipe_is_dropped() {
         until("the program waits in open(2)", || {
             !process.join("fd/0").exists()
                 && in_system_call(&process.join("syscall"), libc::SYS_openat)
+                && fs::read_to_string(process.join("status"))
+                    .is_ok_and(|status| status.contains("State:\tS"))
         });
         drop(pipe);
         assert_eq!(program.wait().signal(), signal, "{script}");
@@ -425,23 +428,6 @@ fn a_name_is_that_of_one_file() {
     assert_eq!(Pipe::new(name).unwrap().path().file_name(), Some(name));
     let error = Pipe::new(OsStr::new(&"x".repeat(256))).unwrap_err();
     assert!(error.to_string().ends_with("; give a shorter name"));
-}
-
-#[test]
-fn the_runtime_directory_is_used_if_it_is_absolute_and_usable() {
-    let [runtime, temporary] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let made_in = |runtime: Option<&OsStr>| {
-        let bases = bases(runtime.map(OsStr::to_owned), temporary.path().to_owned());
-        let made = make_directory(&bases).unwrap();
-        made.path().parent().unwrap().to_owned()
-    };
-    assert_eq!(made_in(Some(runtime.path().as_os_str())), runtime.path());
-    let missing = runtime.path().join("missing");
-    for unusable in [None, Some(""), Some("relative"), missing.to_str()] {
-        assert_eq!(made_in(unusable.map(OsStr::new)), temporary.path());
-    }
-    let error = make_directory(&bases(None, missing)).unwrap_err();
-    assert!(error.to_string().contains("; set TMPDIR to "), "{error}");
 }
 
 #[test]
