@@ -25,6 +25,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::adapter::Adapter;
+use super::attach::FUSE_DEVICE;
 use super::device::{Front, Kernel, tell_to_forget};
 use super::flusher::{Answer, Flusher};
 use super::mount_watch;
@@ -98,7 +99,9 @@ impl Session {
         // the directory that it had made.
         for _ in 0..DIRECTORY_ATTEMPTS {
             match Session::attach(directory, options, &pool) {
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(Error::Io { source, path, .. })
+                    if source.kind() == io::ErrorKind::NotFound
+                        && path != Path::new(FUSE_DEVICE) => {}
                 attached => return Session::serve(attached?, settings, pool),
             }
         }
