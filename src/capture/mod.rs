@@ -214,11 +214,12 @@ impl Target for Capture {
     }
 
     fn hang_up(&self) {
-        self.router.hang_up(self.id);
+        // As from a pipe: who does not ignore the signal never sees the error.
         for writer in self.writers() {
             // One that has exited meanwhile needs none.
             let _ = Pid::from_raw(writer.pid).map(|pid| kill_process(pid, Signal::PIPE));
         }
+        self.router.hang_up(self.id);
     }
 
     fn writers(&self) -> Vec<Process> {

@@ -48,8 +48,7 @@ pub trait Target: Send + Sync {
 
     /// Nobody will read any more: every further write fails with `EPIPE`, and the
     /// processes that have the file open for writing get SIGPIPE, as of a pipe.
-    /// A program that wrote through the page cache hears of the failure when it
-    /// closes the file.
+    /// So do writes to what comes to stand there later.
     fn hang_up(&self);
 
     /// Which processes have the file open for writing now; of a FIFO it cannot

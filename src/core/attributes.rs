@@ -27,6 +27,9 @@ pub(crate) struct Attributes {
     pub(crate) atime: Timestamp,
     pub(crate) mtime: Timestamp,
     pub(crate) ctime: Timestamp,
+    /// Whether the kernel may keep them: it asks before each write to its page
+    /// cache if it does not, which is the only way to have such a write fail.
+    pub(crate) lasting: bool,
 }
 
 /// A new time for a file.
@@ -92,6 +95,7 @@ impl Core {
             atime: inode.atime,
             mtime: inode.mtime,
             ctime: inode.ctime,
+            lasting: !self.has_hung_up(ino),
         })
     }
 

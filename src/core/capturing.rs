@@ -54,6 +54,8 @@ struct Captured {
     /// writer may be ahead at full speed. Everything, as far as it likes, unless
     /// set.
     keep_bytes: Option<u64>,
+    /// Whether nobody will read it any more, whatever comes to stand there.
+    hung_up: bool,
 }
 
 /// All captured paths of a mount.
@@ -62,6 +64,8 @@ pub(super) struct Captures {
     by_id: HashMap<CaptureId, Captured>,
     by_name: HashMap<(u64, OsString), CaptureId>,
     next: u64,
+    /// How many of them nobody reads any more.
+    hung_up: usize,
 }
 
 impl Captures {
@@ -153,6 +157,7 @@ impl Core {
             hold: Hold::Free,
             holders: 0,
             keep_bytes: None,
+            hung_up: false,
         };
         self.captures.by_id.insert(id, captured);
         Ok(id)
@@ -231,6 +236,7 @@ impl Core {
             return;
         };
         self.captures.by_name.remove(&captured.at);
+        self.captures.hung_up -= usize::from(captured.hung_up);
         let (parent, name) = captured.at;
         self.remove_tree(env, (parent, &name), effects);
         self.unpin(parent);
@@ -314,14 +320,45 @@ impl Core {
         self.readers.get(id)?.rewritten.clone()
     }
 
-    /// Nobody reads a captured path any more: writes to it fail from now on.
+    /// Nobody reads a captured path any more: writes to it fail from now on, also
+    /// to what comes to stand there later.
     pub(crate) fn hang_up(&mut self, env: Env<'_>, id: CaptureId, effects: &mut Effects) {
+        if let Some(captured) = self.captures.by_id.get_mut(&id) {
+            self.captures.hung_up += usize::from(!captured.hung_up);
+            captured.hung_up = true;
+            self.hang_up_file(env, id, effects);
+        }
+    }
+
+    /// Something else may stand at the captured paths of this name.
+    pub(super) fn hang_up_again(&mut self, env: Env<'_>, name: &OsStr, effects: &mut Effects) {
+        if self.captures.hung_up == 0 {
+            return;
+        }
+        let hung_up = |(id, captured): (&CaptureId, &Captured)| {
+            (captured.hung_up && captured.at.1 == name).then_some(*id)
+        };
+        let ids: Vec<CaptureId> = self.captures.by_id.iter().filter_map(hung_up).collect();
+        for id in ids {
+            self.hang_up_file(env, id, effects);
+        }
+    }
+
+    fn hang_up_file(&mut self, env: Env<'_>, id: CaptureId, effects: &mut Effects) {
         if let Some(ino) = self.captured_file(id)
             && let Some(file) = self.files.get_mut(&ino)
+            && !file.hung_up
         {
             file.hung_up = true;
             self.release_writes(env, ino, effects);
+            // See `Attributes::lasting`.
+            effects.push(Effect::ForgetAttributes { ino });
         }
+    }
+
+    /// Whether writes to a file fail since nobody reads it any more.
+    pub(crate) fn has_hung_up(&self, ino: u64) -> bool {
+        self.files.get(&ino).is_some_and(|file| file.hung_up)
     }
 
     /// The events of the mount from now on, to be read like a file.

@@ -221,6 +221,7 @@ impl Core {
             atime: root.atime,
             mtime: root.mtime,
             ctime: root.ctime,
+            lasting: true,
         })
     }
 

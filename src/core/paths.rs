@@ -217,6 +217,7 @@ impl Core {
 
     /// What stands at this name, in whatever directory, may be another now.
     fn name_changed(&mut self, env: Env<'_>, name: &OsStr, effects: &mut Effects) {
+        self.hang_up_again(env, name, effects);
         if let Some(ids) = self.followers.get(name) {
             for id in ids.clone() {
                 self.find_again(env, id, effects);

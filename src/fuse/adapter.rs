@@ -18,6 +18,7 @@ use fuser::{
 
 use super::convert::{
     REMEMBERED, answer_empty, answer_entry, answer_xattr, change, creator, file_attr, file_type,
+    remembered,
 };
 use super::device::{MAX_WRITE_BYTES, open_flags};
 use crate::core::effects::Effects;
@@ -94,7 +95,7 @@ impl Filesystem for Adapter {
                 };
                 reply.entry_with_ttls(
                     &ttl,
-                    &REMEMBERED,
+                    &remembered(&found.attributes),
                     &file_attr(&found.attributes),
                     Generation(0),
                 );
@@ -103,9 +104,14 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn getattr(&self, _: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        match self.run(|core, _, _| core.attributes(ino.0)) {
-            Ok(attributes) => reply.attr(&REMEMBERED, &file_attr(&attributes)),
+    fn getattr(&self, _: &Request, ino: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
+        let attributes = self.run(|core, _, _| match core.has_hung_up(ino.0) {
+            // By a handle: the kernel asks so before each write to its page cache.
+            true if handle.is_some() => Err(rustix::io::Errno::PIPE),
+            _ => core.attributes(ino.0),
+        });
+        match attributes {
+            Ok(attributes) => reply.attr(&remembered(&attributes), &file_attr(&attributes)),
             Err(errno) => reply.error(errno),
         }
     }
@@ -139,7 +145,7 @@ impl Filesystem for Adapter {
             drops_privileges: self.kills_set_id.load(Ordering::Acquire),
         };
         match self.run(|core, env, effects| core.change(env, ino.0, changes, effects)) {
-            Ok(attributes) => reply.attr(&REMEMBERED, &file_attr(&attributes)),
+            Ok(attributes) => reply.attr(&remembered(&attributes), &file_attr(&attributes)),
             Err(errno) => reply.error(errno),
         }
     }
@@ -361,7 +367,7 @@ impl Filesystem for Adapter {
         });
         match made {
             Ok((attributes, handle, transport)) => reply.created(
-                &REMEMBERED,
+                &remembered(&attributes),
                 &file_attr(&attributes),
                 Generation(0),
                 FileHandle(handle),

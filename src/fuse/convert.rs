@@ -17,6 +17,14 @@ use crate::core::{Attributes, Change};
 /// write.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(3600);
 
+/// How long the kernel remembers these.
+pub(super) fn remembered(attributes: &Attributes) -> Duration {
+    match attributes.lasting {
+        true => REMEMBERED,
+        false => Duration::ZERO,
+    }
+}
+
 /// What `st_blksize` says of a file: the largest request. `cp`, `cat` and Python
 /// take it as the size of their writes.
 const FILE_BLOCK_BYTES: u32 = MAX_WRITE_BYTES;
@@ -71,7 +79,12 @@ pub(super) fn file_attr(attributes: &Attributes) -> FileAttr {
 pub(super) fn answer_entry(result: Result<Attributes, Errno>, reply: ReplyEntry) {
     match result {
         // Numbers are never used again, so one generation is enough.
-        Ok(attributes) => reply.entry(&REMEMBERED, &file_attr(&attributes), Generation(0)),
+        Ok(attributes) => reply.entry_with_ttls(
+            &REMEMBERED,
+            &remembered(&attributes),
+            &file_attr(&attributes),
+            Generation(0),
+        ),
         Err(errno) => reply.error(errno),
     }
 }
