@@ -356,6 +356,12 @@ impl Core {
         }
     }
 
+    /// Whether a file stands at a captured path.
+    pub(super) fn is_captured(&self, ino: u64) -> bool {
+        let captured = |at| self.captures.by_name.contains_key(at);
+        !self.captures.by_name.is_empty() && self.names.names_of(ino).iter().any(captured)
+    }
+
     /// Whether writes to a file fail since nobody reads it any more.
     pub(crate) fn has_hung_up(&self, ino: u64) -> bool {
         self.files.get(&ino).is_some_and(|file| file.hung_up)

@@ -92,6 +92,7 @@ impl Core {
         path: Option<&[std::ffi::OsString]>,
         effects: &mut Effects,
     ) -> Result<bool, Errno> {
+        let has_reader = self.settings.readers_wait || self.is_captured(ino);
         let file = self.files.get_mut(&ino).ok_or(Errno::NOENT)?;
         let (number, told_done, lost) = match &file.generation {
             Some(last) if last.is_active() => return Ok(false),
@@ -109,6 +110,9 @@ impl Core {
         if let Some((deliver, rule)) = rule {
             let way = match deliver {
                 Deliver::Auto => None,
+                // Where nobody comes to read, whoever writes would wait for ever: a
+                // temporary file, say, that is to be renamed when it is whole.
+                Deliver::Stream if !has_reader => Some(Way::Follow),
                 Deliver::Stream => Some(Way::Stream),
                 Deliver::Follow => Some(Way::Follow),
                 Deliver::Settled => Some(Way::Settled),
