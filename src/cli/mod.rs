@@ -6,20 +6,53 @@ mod log;
 mod ls;
 mod mount;
 mod options;
+mod run;
 mod unmount;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use fifofs::Error;
 
-/// Exit statuses, a stable interface.
+/// Exit statuses, a stable interface. Those of `run` for the program's own ends,
+/// and what it has in common with shells and `env`, are in POSIX (2.8.2, env).
 pub(crate) mod status {
     /// Wrong usage, or a failure of fifofs itself.
     pub(crate) const FAILED: u8 = 125;
-    /// What was read is not what the file holds (`EX_IOERR` of sysexits.h).
-    pub(crate) const REWRITTEN: u8 = 74;
+    /// What was read is not what the file holds; of `run` also: there is no such
+    /// file, or it did not get to its destination (`EX_IOERR` of sysexits.h).
+    pub(crate) const NOT_WHOLE: u8 = 74;
+    /// `run`: the program could not be executed.
+    pub(crate) const NOT_EXECUTABLE: u8 = 126;
+    /// `run`: there is no such program.
+    pub(crate) const NOT_FOUND: u8 = 127;
+    /// `run`: a signal killed the program; its number is to be added.
+    pub(crate) const SIGNAL: u8 = 128;
+}
+
+/// How a command ended: its status, and what there is to say about it.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    pub(crate) status: u8,
+    pub(crate) messages: Vec<String>,
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        let status = match error {
+            Error::Rewritten { .. } => status::NOT_WHOLE,
+            _ => status::FAILED,
+        };
+        let messages = vec![error.to_string()];
+        Ended { status, messages }
+    }
+}
+
+/// Says something on standard error, if anybody listens there.
+pub(crate) fn say(message: &str) {
+    let _ = writeln!(std::io::stderr(), "fifofs: {message}");
 }
 
 /// What to do about a mount whose daemon is gone.
@@ -39,6 +72,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Mount(mount::Arguments),
+    Run(run::Arguments),
     Cat(cat::Arguments),
     Ls(ls::Arguments),
     Unmount(unmount::Arguments),
@@ -59,25 +93,27 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(status);
         }
     };
-    let level = env_logger::Env::default().default_filter_or("warn");
+    let level = match arguments.command {
+        // What becomes of its files, it says itself.
+        Command::Run(_) => "warn,fifofs::core::status=error",
+        _ => "warn",
+    };
+    let level = env_logger::Env::default().default_filter_or(level);
     env_logger::Builder::from_env(level)
         .format_timestamp_millis()
         .target(env_logger::Target::Pipe(Box::new(log::Impatient)))
         .init();
+    let nothing_to_say = |()| Ended::default();
     let done = match arguments.command {
-        Command::Mount(arguments) => mount::run(arguments),
-        Command::Cat(arguments) => cat::run(&arguments),
-        Command::Ls(arguments) => ls::run(&arguments),
-        Command::Unmount(arguments) => unmount::run(&arguments),
+        Command::Mount(arguments) => mount::run(arguments).map(nothing_to_say),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Cat(arguments) => cat::run(&arguments).map(nothing_to_say),
+        Command::Ls(arguments) => ls::run(&arguments).map(nothing_to_say),
+        Command::Unmount(arguments) => unmount::run(&arguments).map(nothing_to_say),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("fifofs: {error}");
-            ExitCode::from(match error {
-                Error::Rewritten { .. } => status::REWRITTEN,
-                _ => status::FAILED,
-            })
-        }
+    let ended = done.unwrap_or_else(Ended::from);
+    for message in &ended.messages {
+        say(message);
     }
+    ExitCode::from(ended.status)
 }

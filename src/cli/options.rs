@@ -36,6 +36,19 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
+    /// Whether the way of any file is given.
+    pub(crate) fn says_how(&self) -> bool {
+        !self.deliver.is_empty()
+    }
+
+    /// Whether some files may have to be read while they are written.
+    pub(crate) fn may_stream(&self) -> bool {
+        let way = |rule: &String| rule.rsplit('=').next().map(str::parse);
+        self.deliver
+            .iter()
+            .any(|rule| matches!(way(rule), Some(Ok(Deliver::Stream))))
+    }
+
     pub(crate) fn apply(&self, mut builder: MountBuilder) -> fifofs::Result<MountBuilder> {
         for rule in &self.deliver {
             builder = match rule.rsplit_once('=') {

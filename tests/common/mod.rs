@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use mount::{Mount, mount_command};
-pub(crate) use place::Place;
+pub(crate) use place::{MARKER, Place};
 pub(crate) use procfs::{Proc, connection_of, memory_rss, parked_in_group, process, processes};
 pub(crate) use program::{Chunk, Finished, Process, signal};
 pub(crate) use script::python;

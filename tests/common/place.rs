@@ -22,7 +22,7 @@ use super::program::{Process, default_signals, signal};
 use super::script::{PYTHON_PRELUDE, SHELL_PRELUDE, python};
 
 /// In the environment of every daemon, so that its helpers, however they are started, are known by it.
-pub(super) const MARKER: &str = "FIFOFS_TEST_MOUNT";
+pub(crate) const MARKER: &str = "FIFOFS_TEST_MOUNT";
 
 /// A temporary directory with what a mount needs: `mount` (the mount point), `spill`, `flags`, `plain` (to compare
 /// with) and `daemon.log`. It outlives the mounts made in it, so one can be started where another died.

@@ -1,0 +1,225 @@
+//! The program: how it is started, told and waited for.
+//!
+//! Knows processes and what shells make of their ends; knows nothing of files. The invariant: it
+//! does not outlive this process, however that ends.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use crossbeam_channel::Sender;
+use fifofs::{Error, Result};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+
+use super::supervise::Event;
+use crate::cli::status;
+
+/// A program that was started.
+pub(super) struct Program {
+    child: Child,
+    name: String,
+    /// Set when it was waited for: from then on its number may be another's.
+    status: Option<ExitStatus>,
+}
+
+/// What the program is told in its environment.
+pub(super) struct Variables<'a> {
+    /// `$FIFOFS_OUT`.
+    pub(super) first_output: Option<&'a Path>,
+    /// `$FIFOFS_DIR`.
+    pub(super) directory: Option<&'a Path>,
+}
+
+/// A program that could not be started: the status and the message that a shell would give.
+pub(super) struct NotStarted {
+    pub(super) status: u8,
+    pub(super) message: String,
+}
+
+impl Program {
+    /// To be called by the main thread, which lives as long as the process: the kernel kills the
+    /// program when the thread that started it ends.
+    pub(super) fn start(
+        words: &[OsString],
+        variables: &Variables<'_>,
+        stdout_is_taken: bool,
+    ) -> std::result::Result<Self, NotStarted> {
+        let (program, arguments) = words.split_first().ok_or_else(|| NotStarted {
+            status: status::FAILED,
+            message: "there is no command; write it after --".into(),
+        })?;
+        let name = program.to_string_lossy().into_owned();
+        let mut command = Command::new(program);
+        command.args(arguments);
+        for (variable, path) in [
+            ("FIFOFS_OUT", variables.first_output),
+            ("FIFOFS_DIR", variables.directory),
+        ] {
+            match path {
+                Some(path) => command.env(variable, path),
+                None => command.env_remove(variable),
+            };
+        }
+        if stdout_is_taken {
+            let stderr = io::stderr().as_fd().try_clone_to_owned();
+            let stderr = stderr.map_err(|error| not_started(program, &error))?;
+            command.stdout(Stdio::from(stderr));
+        }
+        die_with_this_process(&mut command);
+        let child = command
+            .spawn()
+            .map_err(|error| not_started(program, &error))?;
+        Ok(Program {
+            child,
+            name,
+            status: None,
+        })
+    }
+
+    /// What messages call it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(i32::try_from(self.child.id()).ok()?)
+    }
+
+    /// Sends it a signal, unless it has exited.
+    pub(super) fn signal(&mut self, number: i32) {
+        // If it has, and was waited for, its number may be another's.
+        let runs = matches!(self.child.try_wait(), Ok(None));
+        if let (true, Some(pid), Some(signal)) = (runs, self.pid(), Signal::from_named_raw(number))
+        {
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+
+    /// Has `tell` told when it has exited, before it is waited for.
+    pub(super) fn watch(&self, tell: Sender<Event>) -> Result<()> {
+        let pid = self.pid();
+        std::thread::Builder::new()
+            .name("fifofs-child".into())
+            .spawn(move || {
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+                while let Some(pid) = pid {
+                    let waited = rustix::process::waitid(WaitId::Pid(pid), options);
+                    if !matches!(waited, Err(rustix::io::Errno::INTR)) {
+                        break;
+                    }
+                }
+                let _ = tell.send(Event::Exited);
+            })
+            .map_err(|error| Error::io("wait for", &self.name, error))?;
+        Ok(())
+    }
+
+    /// Waits for it. Its status, once it was waited for, stays the same.
+    pub(super) fn wait(&mut self) -> Result<ExitStatus> {
+        if let Some(status) = self.status {
+            return Ok(status);
+        }
+        let status = self
+            .child
+            .wait()
+            .map_err(|error| Error::io("wait for", &self.name, error))?;
+        self.status = Some(status);
+        Ok(status)
+    }
+
+    pub(super) fn has_exited(&self) -> bool {
+        self.status.is_some()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// The kernel kills the program when this process dies, also of SIGKILL.
+fn die_with_this_process(command: &mut Command) {
+    let parent = rustix::process::getpid();
+    let tie = move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        if rustix::process::getppid() != Some(parent) {
+            // It died just before, and the kernel sends nothing any more.
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec `tie` makes two system calls; it allocates nothing and takes
+    // no lock.
+    unsafe { command.pre_exec(tie) };
+}
+
+fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
+    let name = program.to_string_lossy();
+    let has_directory = name.contains('/');
+    let (status, reason) = match error.kind() {
+        io::ErrorKind::NotFound if !has_directory => {
+            (status::NOT_FOUND, "command not found".into())
+        }
+        io::ErrorKind::NotFound if Path::new(program).exists() => (
+            status::NOT_FOUND,
+            "the interpreter that it names does not exist".into(),
+        ),
+        io::ErrorKind::NotFound => (status::NOT_FOUND, "No such file or directory".into()),
+        io::ErrorKind::PermissionDenied if Path::new(program).is_dir() && has_directory => {
+            (status::NOT_EXECUTABLE, "Is a directory".into())
+        }
+        io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => {
+            (status::FAILED, format!("cannot be started: {error}"))
+        }
+        _ => (status::NOT_EXECUTABLE, without_number(error)),
+    };
+    NotStarted {
+        status,
+        message: format!("{name}: {reason}"),
+    }
+}
+
+/// As shells say it: without `(os error N)`.
+fn without_number(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((text, _)) => text.to_owned(),
+        None => text,
+    }
+}
+
+/// The status of this process that says how a program ended: its own, or as shells do 128 and the
+/// number of the signal.
+pub(super) fn status_of(status: ExitStatus) -> u8 {
+    let number = match (status.code(), status.signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => return signal_status(signal),
+        (None, None) => i32::from(status::FAILED),
+    };
+    u8::try_from(number).unwrap_or(u8::MAX)
+}
+
+/// The status that says which signal ended something.
+pub(super) fn signal_status(signal: i32) -> u8 {
+    u8::try_from(signal).map_or(u8::MAX, |signal| status::SIGNAL.saturating_add(signal))
+}
+
+/// How a program ended, for people.
+pub(super) fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended".into(),
+    }
+}

@@ -1,0 +1,126 @@
+//! What is made of how a program and its outputs ended: files appear, messages are found, and the
+//! exit status is decided.
+//!
+//! Knows everything about the end and does nothing but that.
+
+use std::path::Path;
+use std::process::ExitStatus;
+
+use fifofs::Error;
+
+use super::child::{describe, signal_status, status_of};
+use super::copy::End;
+use super::missing::{self, Search};
+use super::placeholders::Template;
+use super::sink::Sink;
+use super::supervise::Output;
+use crate::cli::{Ended, status};
+
+/// How a program ended, and what was expected of it.
+pub(super) struct Conclusion<'a> {
+    /// What messages call it.
+    pub(super) program: &'a str,
+    pub(super) status: ExitStatus,
+    /// The signal that ended the wait for those whom it left behind.
+    pub(super) ended_by: Option<i32>,
+    pub(super) template: &'a Template,
+    /// The directory of the outputs, if they are in one.
+    pub(super) directory: Option<&'a Path>,
+    pub(super) is_tar: bool,
+    pub(super) is_shared: bool,
+}
+
+impl Conclusion<'_> {
+    /// Files appear, if all went well.
+    pub(super) fn conclude(&self, outputs: Vec<Output>) -> Ended {
+        let mut messages = Vec::new();
+        let mut is_whole = true;
+        for output in outputs {
+            let (source, sink, end) = output.into_end();
+            let name = source.name().to_owned();
+            is_whole &= self.conclude_output(&name, sink, end, &mut messages);
+        }
+        if self.is_tar && self.status.success() {
+            is_whole &= self.check_files(&mut messages);
+        }
+        let status = match self.ended_by {
+            Some(signal) => signal_status(signal),
+            None if !self.status.success() => status_of(self.status),
+            None if !is_whole => status::NOT_WHOLE,
+            None => 0,
+        };
+        Ended { status, messages }
+    }
+
+    /// Whether an output is whole, and at its destination if the program succeeded.
+    fn conclude_output(
+        &self,
+        name: &Path,
+        sink: Option<Sink>,
+        end: End,
+        messages: &mut Vec<String>,
+    ) -> bool {
+        let succeeded = self.status.success();
+        let how = describe(self.status);
+        let message = match (end, sink) {
+            (End::Whole, Some(sink)) if succeeded => match sink.appear() {
+                Ok(()) => return true,
+                Err(error) => error.to_string(),
+            },
+            (End::Whole, Some(sink)) if sink.appears_later() => format!(
+                "{} is left as it was: {} {how}",
+                sink.destination(),
+                self.program
+            ),
+            // Whoever closed it wants no more.
+            (End::Whole | End::Closed, _) => return true,
+            (End::Unread(Error::Missing { .. }), _) if succeeded => {
+                format!("{} {}", self.program, self.search().describe(name))
+            }
+            (End::Unread(Error::Missing { .. }), _) => {
+                format!("{} {how} and made no '{}'", self.program, name.display())
+            }
+            (End::Unread(Error::Cancelled { .. }), _) => {
+                format!(
+                    "'{}' is not whole: the wait for it was ended",
+                    name.display()
+                )
+            }
+            (End::Unread(error) | End::Unwritten(error), _) => error.to_string(),
+        };
+        messages.push(message);
+        false
+    }
+
+    /// Whether a program whose files were packed left those that it was to make.
+    fn check_files(&self, messages: &mut Vec<String>) -> bool {
+        let Some(directory) = self.directory else {
+            return true;
+        };
+        if self.template.outputs().is_empty() && missing::is_empty(directory) {
+            let message = self.search().describe_nothing();
+            messages.push(format!("{} {message}", self.program));
+            return false;
+        }
+        let is_there = |name: &&std::path::PathBuf| directory.join(name).symlink_metadata().is_ok();
+        let missing = self
+            .template
+            .outputs()
+            .iter()
+            .filter(|name| !is_there(name));
+        let before = messages.len();
+        messages.extend(missing.map(|name| {
+            let message = self.search().describe(name);
+            format!("{} {message}", self.program)
+        }));
+        messages.len() == before
+    }
+
+    fn search(&self) -> Search<'_> {
+        Search {
+            template: self.template,
+            directory: self.directory,
+            is_shared: self.is_shared,
+        }
+    }
+}

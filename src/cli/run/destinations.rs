@@ -1,0 +1,255 @@
+//! Where outputs go: what `-o` and `--to` mean.
+//!
+//! Knows how destinations are written and which belongs to which output; opens nothing. The
+//! invariant: every output has one destination, and no two have the same.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use fifofs::{Error, Result};
+
+/// Where the bytes of an output go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// An open descriptor of this process.
+    Descriptor(RawFd),
+    File(PathBuf),
+}
+
+/// Standard output.
+pub(super) const STDOUT: Destination = Destination::Descriptor(libc::STDOUT_FILENO);
+
+impl Destination {
+    /// A path, `-` for standard output, or `fd:N`.
+    pub(super) fn parse(text: &OsStr) -> Result<Self> {
+        let bytes = text.as_bytes();
+        if bytes.is_empty() {
+            return Err(Error::usage(
+                "a destination is empty; give a path, - for standard output, or fd:N",
+            ));
+        }
+        if bytes == b"-" {
+            return Ok(STDOUT);
+        }
+        let Some(number) = bytes.strip_prefix(b"fd:") else {
+            return Ok(Destination::File(text.into()));
+        };
+        let number = std::str::from_utf8(number).ok();
+        match number.and_then(|number| number.parse().ok()) {
+            Some(number) if number == libc::STDOUT_FILENO || number > libc::STDERR_FILENO => {
+                Ok(Destination::Descriptor(number))
+            }
+            _ => Err(Error::usage(format!(
+                "'{0}' is no destination; give fd:1, or fd:N with a number above 2, or ./{0} for a \
+                 file of that name",
+                text.display()
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            destination if *destination == STDOUT => f.write_str("standard output"),
+            Destination::Descriptor(number) => write!(f, "fd:{number}"),
+            Destination::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// The destination of each output, in their order. There is one output at least.
+pub(super) fn assign(
+    outputs: &[PathBuf],
+    file: Option<&OsStr>,
+    to: &[OsString],
+) -> Result<Vec<Destination>> {
+    let mut destinations = vec![None; outputs.len()];
+    for assignment in to {
+        let (output, destination) = parse_assignment(outputs, assignment)?;
+        if destinations[output].replace(destination).is_some() {
+            return Err(Error::usage(format!(
+                "'{}' has two destinations; give it one, and use tee to write to several",
+                outputs[output].display()
+            )));
+        }
+    }
+    if let [destination] = &mut destinations[..] {
+        let single = file.map_or(Ok(STDOUT), Destination::parse);
+        destination.get_or_insert(single?);
+    } else if let Some(file) = file {
+        return Err(Error::usage(format!(
+            "there are several outputs, {}, and -o is for one; say which goes to {} with \
+             --to NAME={}",
+            list(outputs),
+            file.display(),
+            file.display()
+        )));
+    }
+    let missing: Vec<&PathBuf> = outputs
+        .iter()
+        .zip(&destinations)
+        .filter_map(|(output, destination)| destination.is_none().then_some(output))
+        .collect();
+    if let Some(first) = missing.first() {
+        return Err(Error::usage(format!(
+            "with several outputs ({}) each needs a destination, and {} has none; add --to {}=DEST \
+             (DEST is a path, - for standard output, or fd:N)",
+            list(outputs),
+            list(&missing),
+            first.display()
+        )));
+    }
+    let destinations: Vec<Destination> = destinations.into_iter().flatten().collect();
+    check_different(outputs, &destinations)?;
+    Ok(destinations)
+}
+
+/// `NAME=DEST`. Both may have `=` in them: the first that comes after the name of an output counts.
+fn parse_assignment(outputs: &[PathBuf], text: &OsStr) -> Result<(usize, Destination)> {
+    let bytes = text.as_bytes();
+    let signs = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'=');
+    for (at, _) in signs {
+        let name = Path::new(OsStr::from_bytes(&bytes[..at]));
+        if let Some(output) = outputs.iter().position(|output| output == name) {
+            let destination = Destination::parse(OsStr::from_bytes(&bytes[at + 1..]))?;
+            return Ok((output, destination));
+        }
+    }
+    let example = outputs
+        .first()
+        .map_or("out".into(), |output| output.display().to_string());
+    Err(Error::usage(format!(
+        "--to {} names no output; the outputs are {}: write --to {example}=DEST",
+        text.display(),
+        list(outputs)
+    )))
+}
+
+fn check_different(outputs: &[PathBuf], destinations: &[Destination]) -> Result<()> {
+    let places: Vec<_> = destinations.iter().map(place).collect();
+    for (second, place) in places.iter().enumerate() {
+        if let Some(first) = places[..second].iter().position(|other| other == place) {
+            return Err(Error::usage(format!(
+                "'{}' and '{}' would both go to {}; give each a destination of its own",
+                outputs[first].display(),
+                outputs[second].display(),
+                destinations[second]
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The same for two ways to write one destination.
+fn place(destination: &Destination) -> Destination {
+    let Destination::File(path) = destination else {
+        return destination.clone();
+    };
+    if let Ok(path) = path.canonicalize() {
+        return Destination::File(path);
+    }
+    let directory = path
+        .parent()
+        .filter(|directory| !directory.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new(".")).canonicalize();
+    match (directory, path.file_name()) {
+        (Ok(directory), Some(name)) => Destination::File(directory.join(name)),
+        _ => destination.clone(),
+    }
+}
+
+/// Names, for people.
+pub(super) fn list(names: &[impl AsRef<Path>]) -> String {
+    let quoted: Vec<String> = names
+        .iter()
+        .map(|name| format!("'{}'", name.as_ref().display()))
+        .collect();
+    quoted.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assigned(outputs: &[&str], file: Option<&str>, to: &[&str]) -> Result<Vec<String>> {
+        let outputs: Vec<PathBuf> = outputs.iter().map(PathBuf::from).collect();
+        let to: Vec<OsString> = to.iter().map(OsString::from).collect();
+        let destinations = assign(&outputs, file.map(OsStr::new), &to)?;
+        Ok(destinations.iter().map(ToString::to_string).collect())
+    }
+
+    #[track_caller]
+    fn refused(outputs: &[&str], file: Option<&str>, to: &[&str], why: &str) {
+        let error = assigned(outputs, file, to)
+            .expect_err("an error")
+            .to_string();
+        assert!(error.contains(why), "'{error}' does not say '{why}'");
+    }
+
+    #[test]
+    fn one_output_goes_to_standard_output_unless_told_otherwise() {
+        let given = |file, to: &[&str]| assigned(&["out"], file, to).expect("a destination");
+        assert_eq!(given(None, &[]), ["standard output"]);
+        assert_eq!(given(Some("-"), &[]), ["standard output"]);
+        assert_eq!(given(Some("x.zip"), &[]), ["x.zip"]);
+        assert_eq!(given(Some("./-"), &[]), ["./-"]);
+        assert_eq!(given(None, &["out=fd:7"]), ["fd:7"]);
+    }
+
+    #[test]
+    fn several_outputs_each_have_their_own() {
+        let to = ["b=y", "a=-", "c=d=fd:3=4"];
+        let got = assigned(&["a", "b", "c=d"], None, &to);
+        // `fd:3=4` is no number.
+        assert!(
+            got.expect_err("an error")
+                .to_string()
+                .contains("'fd:3=4' is no destination")
+        );
+        let got = assigned(&["a", "b", "c=d"], None, &["b=y", "a=-", "c=d=z=4"]);
+        assert_eq!(got.expect("destinations"), ["standard output", "y", "z=4"]);
+    }
+
+    #[test]
+    fn an_output_without_a_destination_is_named() {
+        refused(&["a", "b"], None, &["a=x"], "'b' has none; add --to b=DEST");
+        refused(&["a", "b"], None, &[], "several outputs ('a', 'b')");
+        refused(&["a", "b"], Some("x"), &[], "--to NAME=x");
+    }
+
+    #[test]
+    fn a_destination_that_names_no_output_is_refused() {
+        refused(
+            &["a"],
+            None,
+            &["b=x"],
+            "the outputs are 'a': write --to a=DEST",
+        );
+        refused(&["a"], None, &["a"], "names no output");
+        refused(&["a"], None, &["a=x", "a=y"], "'a' has two destinations");
+    }
+
+    #[test]
+    fn two_outputs_cannot_go_to_one_place() {
+        refused(
+            &["a", "b"],
+            None,
+            &["a=-", "b=fd:1"],
+            "both go to standard output",
+        );
+        refused(&["a", "b"], None, &["a=x", "b=./x"], "both go to ./x");
+        refused(&["a", "b"], None, &["a=fd:4", "b=fd:4"], "both go to fd:4");
+    }
+
+    #[test]
+    fn descriptors_that_are_the_programs_own_are_refused() {
+        for text in ["fd:0", "fd:2", "fd:", "fd:x", "fd:-1"] {
+            refused(&["a"], Some(text), &[], "is no destination");
+        }
+        refused(&["a"], Some(""), &[], "a destination is empty");
+    }
+}

@@ -1,0 +1,209 @@
+//! `fifofs run`: the order of things. What each needs to know is in a file of its own.
+
+mod child;
+mod conclusion;
+mod copy;
+mod destinations;
+mod hangup;
+mod missing;
+mod placeholders;
+mod progress;
+mod replacement;
+mod signals;
+mod sink;
+mod source;
+mod stage;
+mod supervise;
+mod tar;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+use fifofs::{Error, Privacy, Result};
+
+use self::child::{NotStarted, Program, Variables};
+use self::conclusion::Conclusion;
+use self::destinations::{Destination, STDOUT};
+use self::placeholders::Template;
+use self::progress::{Counters, Progress, When};
+use self::sink::Sink;
+use self::stage::Stage;
+use self::supervise::Output;
+use super::Ended;
+use super::options::Delivery;
+
+/// Run a program that writes to a file, and send what it writes to standard
+/// output
+///
+/// {out} in a word of the command becomes the path of a file that is not there
+/// until the program makes it; {out:NAME} calls it NAME, for programs that look
+/// at the extension, and {dir} is the directory it is in. The path is also in
+/// $FIFOFS_OUT, the directory in $FIFOFS_DIR.
+///
+/// The exit status is the program's own; 128+N if signal N killed it; 74 if it
+/// succeeded and its output is missing or not whole; 126 and 127 if it cannot be
+/// executed or found; 125 for what fails before.
+#[derive(Args, Debug)]
+#[command(
+    override_usage = "fifofs run [OPTIONS] -- CMD [ARG]...",
+    after_help = "Examples:\n  fifofs run -- zip -r {out:x.zip} photos | ssh host 'cat > x.zip'\n  \
+                  fifofs run -o a.out -- gcc -o {out} a.c\n  \
+                  fifofs run --to a.csv=- --to log=run.log -- report {out:a.csv} {out:log}\n  \
+                  fifofs run --tar -- split -b 1M big {dir}/part- | tar -x"
+)]
+pub(crate) struct Arguments {
+    /// Write the output to this file instead of standard output; it appears when
+    /// it is whole, and only if the program succeeds
+    #[arg(short, long, value_name = "FILE", conflicts_with = "to")]
+    output: Option<OsString>,
+    /// Where the output NAME goes, if there are several: DEST is a file, as with
+    /// -o, or - for standard output, or fd:N for an open descriptor
+    #[arg(long, value_name = "NAME=DEST")]
+    to: Vec<OsString>,
+    /// When the program has ended, write all files that it left in {dir} as tar
+    #[arg(long, conflicts_with = "to")]
+    tar: bool,
+    /// What stands for the output in the words of the command; if it ends with },
+    /// a name can be put before that after a colon
+    #[arg(long, value_name = "STR", default_value = placeholders::DEFAULT)]
+    placeholder: OsString,
+    /// What the program writes to
+    #[arg(long, value_enum, default_value_t = Via::Fuse)]
+    backend: Via,
+    /// Let processes that the program did not start see the mount, such as a
+    /// database server or a container engine
+    #[arg(long)]
+    shared: bool,
+    /// Show bytes, rate and state on standard error
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = When::Never,
+        default_missing_value = "always"
+    )]
+    progress: When,
+    #[command(flatten)]
+    delivery: Delivery,
+    /// The program and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    command: Vec<OsString>,
+}
+
+/// How the output gets here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Via {
+    /// A file of a mount, for any program
+    Fuse,
+    /// A FIFO, for programs that write from the first byte to the last, and for
+    /// places without FUSE
+    Fifo,
+}
+
+/// Runs a program. To be called by the main thread, while it is the only one.
+pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
+    let template = Template::parse(&arguments.command, &arguments.placeholder)?;
+    arguments.check(&template)?;
+    let destinations = arguments.destinations(&template)?;
+    let privacy = match arguments.backend {
+        Via::Fuse if !arguments.shared => stage::be_private()?,
+        _ => Privacy::Shared,
+    };
+    // In the namespace that they will be renamed in.
+    let sinks: Vec<Sink> = destinations.iter().map(Sink::open).collect::<Result<_>>()?;
+    let (stage, sources) = match arguments.backend {
+        Via::Fuse => Stage::mount(&template, &arguments.delivery, arguments.tar, &sinks)?,
+        Via::Fifo => Stage::fifos(&template)?,
+    };
+
+    let (tell, told) = supervise::events();
+    signals::watch(tell.clone())?;
+    let words = template.words(&stage.paths, stage.directory().unwrap_or(Path::new("")));
+    let variables = Variables {
+        first_output: stage.paths.first().map(|path| &**path),
+        directory: stage.directory(),
+    };
+    let started = Program::start(&words, &variables, destinations.contains(&STDOUT));
+    let mut program = match started {
+        Ok(program) => program,
+        Err(NotStarted { status, message }) => {
+            drop(sources);
+            stage.end();
+            let messages = vec![message];
+            return Ok(Ended { status, messages });
+        }
+    };
+
+    let counters = Counters::new(sources.len());
+    let progress = Progress::start(arguments.progress, &counters, stage.paths.clone())?;
+    let sources = sources.into_iter().zip(sinks);
+    let mut outputs: Vec<Output> = sources
+        .map(|(source, sink)| Output::new(source, sink))
+        .collect();
+    let ended_by = supervise::supervise(&mut program, &mut outputs, &counters, (tell, told))?;
+    drop(progress);
+
+    let status = program.wait()?;
+    let conclusion = Conclusion {
+        program: program.name(),
+        status,
+        ended_by,
+        template: &template,
+        directory: stage.directory(),
+        is_tar: arguments.tar,
+        is_shared: privacy == Privacy::Shared,
+    };
+    let ended = conclusion.conclude(outputs);
+    stage.end();
+    Ok(ended)
+}
+
+impl Arguments {
+    /// What does not go together.
+    fn check(&self, template: &Template) -> Result<()> {
+        let refuse = |message: &str| Err(Error::usage(message));
+        if self.backend == Via::Fifo {
+            if template.has_directory() || self.tar {
+                return refuse(
+                    "with --backend fifo there is no directory for {dir} and --tar: each output is \
+                     a FIFO, in a directory of its own; use --backend fuse, or {out:NAME}",
+                );
+            }
+            if self.delivery.says_how() {
+                return refuse(
+                    "--deliver is for --backend fuse: what comes through a FIFO is always a stream",
+                );
+            }
+            if self.shared {
+                return refuse(
+                    "--shared is for --backend fuse: others can see and open a FIFO anyway",
+                );
+            }
+        }
+        if self.tar && self.delivery.may_stream() {
+            return refuse(
+                "--tar reads files when the program has ended, and what is delivered by stream is \
+                 not kept till then; leave --deliver away, or use --to NAME=DEST instead of --tar",
+            );
+        }
+        if template.outputs().is_empty() && !self.tar {
+            return refuse(
+                "{dir} alone does not say which file is the output; write {out:NAME} where its \
+                 name belongs, or use --tar to get all files",
+            );
+        }
+        Ok(())
+    }
+
+    /// Where each output goes; with `--tar` there is one.
+    fn destinations(&self, template: &Template) -> Result<Vec<Destination>> {
+        let file = self.output.as_deref();
+        if self.tar {
+            return Ok(vec![file.map_or(Ok(STDOUT), Destination::parse)?]);
+        }
+        destinations::assign(template.outputs(), file, &self.to)
+    }
+}

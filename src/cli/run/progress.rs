@@ -1,0 +1,176 @@
+//! Bytes, rate and state on standard error, while a program runs.
+//!
+//! Knows counters and how to show them; is told nothing by whoever counts. The invariant: counting
+//! costs an atomic addition, and showing is done by a thread of its own.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use crossbeam_channel::{RecvTimeoutError, Sender};
+use fifofs::{Error, Result};
+use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
+
+use crate::cli::say;
+
+/// How often a terminal is drawn on.
+const DRAW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often a line is written where there is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// When progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    /// If standard error is a terminal
+    Auto,
+    /// Always; without a terminal, as lines
+    Always,
+    /// Never
+    Never,
+}
+
+/// What is counted and shown.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Bytes that are at their destination, of each output.
+    pub(super) delivered: Vec<Arc<AtomicU64>>,
+    /// Set when the program has exited.
+    pub(super) has_exited: AtomicBool,
+}
+
+impl Counters {
+    /// For so many outputs.
+    pub(super) fn new(outputs: usize) -> Arc<Self> {
+        let delivered = std::iter::repeat_with(Arc::default).take(outputs).collect();
+        Arc::new(Counters {
+            delivered,
+            has_exited: AtomicBool::new(false),
+        })
+    }
+
+    fn delivered(&self) -> u64 {
+        let count = |counter: &Arc<AtomicU64>| counter.load(Ordering::Relaxed);
+        self.delivered.iter().map(count).sum()
+    }
+}
+
+/// Progress that is shown until this is dropped.
+pub(super) struct Progress {
+    /// Dropped to end it.
+    shown: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Progress {
+    /// Shows the counters, and how long the files at `written` are.
+    pub(super) fn start(
+        when: When,
+        counters: &Arc<Counters>,
+        written: Vec<PathBuf>,
+    ) -> Result<Option<Self>> {
+        let on_terminal = io::stderr().is_terminal();
+        if when == When::Never || (when == When::Auto && !on_terminal) {
+            return Ok(None);
+        }
+        let meter = Meter {
+            counters: Arc::clone(counters),
+            written,
+            started: Instant::now(),
+        };
+        let (shown, ended) = crossbeam_channel::bounded(0);
+        let thread = std::thread::Builder::new()
+            .name("fifofs-progress".into())
+            .spawn(move || {
+                if on_terminal {
+                    draw(&meter, &|| ended.recv_timeout(DRAW_INTERVAL));
+                } else {
+                    print_lines(&meter, &|| ended.recv_timeout(LINE_INTERVAL));
+                }
+            })
+            .map_err(|error| Error::io("show", "the progress", error))?;
+        Ok(Some(Progress {
+            shown: Some(shown),
+            thread: Some(thread),
+        }))
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.shown = None;
+        if let Some(thread) = self.thread.take() {
+            // What comes after it goes below it.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Meter {
+    counters: Arc<Counters>,
+    written: Vec<PathBuf>,
+    started: Instant,
+}
+
+impl Meter {
+    /// `12.00 MiB written, 4.00 MiB delivered, 2.00 MiB/s, running`.
+    fn text(&self, state: &str) -> String {
+        let delivered = self.counters.delivered();
+        let written = self.written().max(delivered);
+        let seconds = self.started.elapsed().as_secs_f64();
+        // Precise enough for people.
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss
+        )]
+        let rate = (written as f64 / seconds.max(0.001)) as u64;
+        format!(
+            "{} written, {} delivered, {}/s, {state}",
+            BinaryBytes(written),
+            BinaryBytes(delivered),
+            BinaryBytes(rate)
+        )
+    }
+
+    /// How much the program has written, as far as it is still there.
+    fn written(&self) -> u64 {
+        let length = |path: &PathBuf| path.symlink_metadata().map_or(0, |file| file.len());
+        self.written.iter().map(length).sum()
+    }
+
+    fn state(&self) -> &'static str {
+        if self.counters.has_exited.load(Ordering::Relaxed) {
+            "the program has exited"
+        } else {
+            "running"
+        }
+    }
+}
+
+/// Waits a while; says whether that was all, or it has ended.
+type Wait<'a> = &'a dyn Fn() -> std::result::Result<(), RecvTimeoutError>;
+
+fn draw(meter: &Meter, wait: Wait<'_>) {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
+        bar.set_style(style);
+    }
+    while wait() == Err(RecvTimeoutError::Timeout) {
+        bar.set_message(meter.text(meter.state()));
+        bar.tick();
+    }
+    bar.finish_and_clear();
+    say(&meter.text("ended"));
+}
+
+fn print_lines(meter: &Meter, wait: Wait<'_>) {
+    while wait() == Err(RecvTimeoutError::Timeout) {
+        say(&meter.text(meter.state()));
+    }
+    say(&meter.text("ended"));
+}

@@ -1,0 +1,210 @@
+//! A file that appears at its path at once, by rename, when it is whole.
+//!
+//! Knows files and their modes; knows nothing of what is in them. The invariant: until
+//! [`Replacement::appear`], what stands at the path is as it was, and if this process is killed
+//! nothing is left (where the file system has `O_TMPFILE`; elsewhere, a hidden file).
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+/// What the umask makes of it is the mode of a new file.
+const MODE: u32 = 0o666;
+
+/// Before the random part of the names of files that are not whole yet.
+const PREFIX: &str = ".fifofs-";
+
+/// A file on its way to a path.
+#[derive(Debug)]
+pub(super) struct Replacement {
+    path: PathBuf,
+    /// The mode of what stands at the path.
+    mode: Option<u32>,
+    /// Where it is meanwhile, unless it has no name.
+    hidden: Option<tempfile::TempPath>,
+}
+
+impl Replacement {
+    /// An empty file, open for reading and writing, that can appear at `path`, where nothing or a
+    /// regular file stands.
+    pub(super) fn create(path: &Path) -> io::Result<(Self, OwnedFd)> {
+        let path = followed(path)?;
+        let mode = match fs::metadata(&path) {
+            Ok(metadata) => {
+                // It will be another file then, but that is no way around its permissions.
+                let access = rustix::fs::Access::WRITE_OK;
+                rustix::fs::accessat(CWD, &path, access, AtFlags::EACCESS)?;
+                Some(metadata.mode() & 0o7777)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let directory = directory_of(&path);
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let (file, hidden) =
+            match rustix::fs::openat(CWD, directory, flags, Mode::from_raw_mode(MODE)) {
+                Ok(file) => (file, None),
+                // No such thing on this file system, or this kernel.
+                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                    let (file, hidden) = tempfile::Builder::new()
+                        .prefix(PREFIX)
+                        .permissions(Permissions::from_mode(MODE))
+                        .tempfile_in(directory)?
+                        .into_parts();
+                    (file.into(), Some(hidden))
+                }
+                Err(errno) => return Err(errno.into()),
+            };
+        let replacement = Replacement { path, mode, hidden };
+        Ok((replacement, file))
+    }
+
+    /// Puts `file`, which [`Replacement::create`] gave, at the path.
+    pub(super) fn appear(self, file: &OwnedFd) -> io::Result<()> {
+        if let Some(mode) = self.mode {
+            rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
+        }
+        let hidden = match self.hidden {
+            Some(hidden) => hidden,
+            None => name(file, directory_of(&self.path))?,
+        };
+        hidden.persist(&self.path).map_err(|error| error.error)
+    }
+}
+
+/// Gives a file without a name one: a link cannot replace what stands at a path, a rename can.
+fn name(file: &OwnedFd, directory: &Path) -> io::Result<tempfile::TempPath> {
+    let unnamed = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    let link = |path: &Path| -> io::Result<()> {
+        rustix::fs::linkat(CWD, &unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
+        Ok(())
+    };
+    let named = tempfile::Builder::new()
+        .prefix(PREFIX)
+        .make_in(directory, link)?;
+    Ok(named.into_temp_path())
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    }
+}
+
+/// How many symbolic links are followed, as by the kernel.
+const LINKS_AT_MOST: u32 = 40;
+
+/// The path without symbolic links at its end: it is what they lead to that is to be replaced, and
+/// that need not exist.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_AT_MOST {
+        match fs::read_link(&path) {
+            Ok(target) => path = directory_of(&path).join(target),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(Errno::LOOP.into())
+}
+
+/// What stands at a path is to be replaced: it is a regular file, or nothing.
+pub(super) fn is_replaceable(path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(Errno::ISDIR.into()),
+        Ok(metadata) => Ok(metadata.is_file()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens what is written to in its place, such as a device or a FIFO.
+pub(super) fn open_in_place(path: &Path) -> io::Result<OwnedFd> {
+    File::options().write(true).open(path).map(OwnedFd::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a directory")
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(directory)
+            .expect("a directory")
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .into_string()
+                    .expect("UTF-8")
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn replace(path: &Path, content: &[u8]) {
+        let (replacement, file) = Replacement::create(path).expect("a file");
+        rustix::io::write(&file, content).expect("write");
+        replacement.appear(&file).expect("rename");
+    }
+
+    #[test]
+    fn it_appears_whole_and_leaves_nothing_else() {
+        let place = place();
+        let path = place.path().join("x");
+        let (replacement, file) = Replacement::create(&path).expect("a file");
+        rustix::io::write(&file, b"new").expect("write");
+        assert!(!path.exists());
+        replacement.appear(&file).expect("rename");
+        assert_eq!(fs::read(&path).expect("read"), b"new");
+        assert_eq!(names(place.path()), ["x"]);
+    }
+
+    #[test]
+    fn dropped_it_leaves_what_stood_there() {
+        let place = place();
+        let path = place.path().join("x");
+        fs::write(&path, "old").expect("write");
+        drop(Replacement::create(&path).expect("a file"));
+        assert_eq!(fs::read(&path).expect("read"), b"old");
+        assert_eq!(names(place.path()), ["x"]);
+    }
+
+    #[test]
+    fn the_mode_of_what_stood_there_stays() {
+        let place = place();
+        let path = place.path().join("x");
+        fs::write(&path, "old").expect("write");
+        fs::set_permissions(&path, Permissions::from_mode(0o751)).expect("chmod");
+        replace(&path, b"new");
+        let metadata = fs::metadata(&path).expect("stat");
+        assert_eq!(metadata.mode() & 0o7777, 0o751);
+        assert_eq!(fs::read(&path).expect("read"), b"new");
+    }
+
+    #[test]
+    fn a_symbolic_link_stays_and_its_target_is_replaced() {
+        let place = place();
+        fs::create_dir(place.path().join("deep")).expect("a directory");
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink("deep/x", &link).expect("a link");
+        for content in [b"one", b"two"] {
+            replace(&link, content);
+            let target = place.path().join("deep/x");
+            assert_eq!(fs::read(target).expect("read"), content);
+        }
+        assert!(link.is_symlink());
+        std::os::unix::fs::symlink("round", place.path().join("round")).expect("a link");
+        let error = Replacement::create(&place.path().join("round")).expect_err("an error");
+        assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
+    }
+}

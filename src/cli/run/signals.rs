@@ -1,0 +1,83 @@
+//! Signals that are sent to this process and meant for the program.
+//!
+//! Knows which they are and who sent them; what is done with them is up to `supervise`. The
+//! invariant: a signal that was ignored when this process was started stays ignored, for the
+//! program too.
+
+use std::fs;
+
+use crossbeam_channel::Sender;
+use fifofs::{Error, Result};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::origin::WithOrigin;
+use signal_hook::low_level::siginfo::{Cause, Origin};
+
+use super::supervise::Event;
+
+/// Those that are passed on.
+const PASSED_ON: [i32; 6] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
+
+/// Has `tell` told of each signal from now on. Programs that are started get the default
+/// dispositions back: exec resets what has a handler.
+pub(super) fn watch(tell: Sender<Event>) -> Result<()> {
+    let failed = |error| Error::io("handle", "signals", error);
+    let ignored = fs::read_to_string("/proc/self/status").map_or(0, |text| ignored_signals(&text));
+    let wanted = PASSED_ON
+        .into_iter()
+        .filter(|number| ignored & signal_bit(*number) == 0);
+    let mut signals = SignalsInfo::<WithOrigin>::new(wanted).map_err(failed)?;
+    std::thread::Builder::new()
+        .name("fifofs-signals".into())
+        .spawn(move || {
+            for origin in signals.forever() {
+                let event = Event::Signal {
+                    number: origin.signal,
+                    for_the_group: is_for_the_group(&origin),
+                };
+                if tell.send(event).is_err() {
+                    break;
+                }
+            }
+        })
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// The terminal sends Ctrl-C, Ctrl-\ and its hangup to every process of the foreground group: the
+/// program, which is in the same, has it already.
+fn is_for_the_group(origin: &Origin) -> bool {
+    origin.cause == Cause::Kernel
+}
+
+fn signal_bit(number: i32) -> u64 {
+    1 << (number - 1)
+}
+
+/// The signals that are ignored, of a `/proc/PID/status`.
+fn ignored_signals(status: &str) -> u64 {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+/// Whether a signal asks to end: once the program is gone, this process.
+pub(super) fn ends(number: i32) -> bool {
+    [SIGTERM, SIGINT, SIGHUP, SIGQUIT].contains(&number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_of_ignored_signals_is_found() {
+        let status = "Name:\tx\nSigBlk:\tffff\nSigIgn:\t0000000000001003\nSigCgt:\tff\n";
+        let ignored = ignored_signals(status);
+        let found: Vec<i32> = (1..=64).filter(|n| ignored & signal_bit(*n) != 0).collect();
+        assert_eq!(found, [1, 2, 13]);
+        assert_eq!(ignored_signals("Name:\tx\n"), 0);
+    }
+}

@@ -1,0 +1,275 @@
+//! The open destination of an output, and how bytes get there.
+//!
+//! Knows descriptors and offsets; knows nothing of programs or of where the bytes come from. The
+//! invariant: whatever was in a regular file before stays, except where the output now is.
+//!
+//! Most destinations are written from the start to the end and cannot be mended. A regular file
+//! that was not opened for appending can: [`Sink::rewind`] goes back to where the output began.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+
+use fifofs::{Error, Result};
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{FileType, OFlags, SeekFrom};
+use rustix::io::{Errno, FdFlags};
+
+use super::destinations::Destination;
+use super::replacement::{self, Replacement};
+
+/// As much as a pipe is asked to hold: what one request of the file system carries.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// An open destination.
+#[derive(Debug)]
+pub(super) struct Sink {
+    destination: Destination,
+    descriptor: OwnedFd,
+    /// Set for a regular file that is not only appended to.
+    extent: Option<Extent>,
+    /// Set for a file that appears when it is whole.
+    replacement: Option<Replacement>,
+    /// Bytes, since the start.
+    written: u64,
+}
+
+/// What of a regular file is the output's.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    /// The offset at which the output begins.
+    start: u64,
+    /// The length that the file had.
+    old_length: u64,
+    /// Set while the output is written again.
+    again: Option<Again>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Again {
+    /// How much was written the last time, in bytes.
+    written_before: u64,
+}
+
+/// Why no more can be written.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// Nobody reads it any more.
+    Closed,
+    Failed(Error),
+}
+
+impl Sink {
+    pub(super) fn open(destination: &Destination) -> Result<Self> {
+        let failed = |error| Error::io("write to", destination.to_string(), error);
+        match destination {
+            Destination::Descriptor(number) => {
+                let descriptor = duplicate(*number).map_err(|error| {
+                    failed(error).with_remedy(format!(
+                        "open it for writing, as in `fifofs run … {number}>FILE`"
+                    ))
+                })?;
+                Self::of(destination, descriptor, None).map_err(failed)
+            }
+            Destination::File(path) => {
+                let (descriptor, replacement) =
+                    if replacement::is_replaceable(path).map_err(failed)? {
+                        let (replacement, file) = Replacement::create(path).map_err(failed)?;
+                        (file, Some(replacement))
+                    } else {
+                        (replacement::open_in_place(path).map_err(failed)?, None)
+                    };
+                Self::of(destination, descriptor, replacement).map_err(failed)
+            }
+        }
+    }
+
+    fn of(
+        destination: &Destination,
+        descriptor: OwnedFd,
+        replacement: Option<Replacement>,
+    ) -> io::Result<Self> {
+        let status = rustix::fs::fstat(&descriptor)?;
+        let appends = rustix::fs::fcntl_getfl(&descriptor)?.contains(OFlags::APPEND);
+        let extent = match FileType::from_raw_mode(status.st_mode) {
+            FileType::RegularFile if !appends => Some(Extent {
+                start: rustix::fs::tell(&descriptor)?,
+                old_length: u64::try_from(status.st_size).unwrap_or(0),
+                again: None,
+            }),
+            FileType::Fifo => {
+                // A favour to speed, which an unprivileged user may be refused.
+                let _ = rustix::pipe::fcntl_setpipe_size(&descriptor, PIPE_BYTES);
+                None
+            }
+            _ => None,
+        };
+        Ok(Sink {
+            destination: destination.clone(),
+            descriptor,
+            extent,
+            replacement,
+            written: 0,
+        })
+    }
+
+    pub(super) fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// Whether what is there can be written again.
+    pub(super) fn can_be_mended(&self) -> bool {
+        self.extent.is_some()
+    }
+
+    /// Whether bytes of the file stand behind the place of the output: those that the output turns
+    /// out not to reach must not be touched, so that it has to be finished first.
+    pub(super) fn is_inside_file(&self) -> bool {
+        self.extent
+            .is_some_and(|extent| extent.old_length > extent.start)
+    }
+
+    /// The descriptor, again, if its other end can go away while nothing is written.
+    pub(super) fn watchable(&self) -> Option<OwnedFd> {
+        let mode = rustix::fs::fstat(&self.descriptor).ok()?.st_mode;
+        let watchable = match FileType::from_raw_mode(mode) {
+            FileType::Fifo | FileType::Socket => true,
+            FileType::CharacterDevice => rustix::termios::isatty(&self.descriptor),
+            _ => false,
+        };
+        let again = || rustix::io::fcntl_dupfd_cloexec(&self.descriptor, 0).ok();
+        watchable.then(again).flatten()
+    }
+
+    /// Writes all of it.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> std::result::Result<(), Stopped> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let wrote = match self.extent {
+                Some(Extent {
+                    start,
+                    again: Some(_),
+                    ..
+                }) => rustix::io::pwrite(&self.descriptor, rest, start + self.written),
+                // At the common offset, so that others who write there do not get in the way.
+                _ => rustix::io::write(&self.descriptor, rest),
+            };
+            match wrote {
+                Ok(length) => {
+                    rest = &rest[length..];
+                    self.written += length as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.wait_for_room()?,
+                Err(Errno::PIPE | Errno::CONNRESET) => return Err(Stopped::Closed),
+                Err(errno) => return Err(self.failed(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody made the descriptor one that does not block.
+    fn wait_for_room(&self) -> std::result::Result<(), Stopped> {
+        let mut poll = [PollFd::new(&self.descriptor, PollFlags::OUT)];
+        match rustix::event::poll(&mut poll, None) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(self.failed(errno)),
+        }
+    }
+
+    fn failed(&self, errno: Errno) -> Stopped {
+        let destination = self.destination.to_string();
+        Stopped::Failed(Error::io("write to", destination, errno.into()))
+    }
+
+    /// Goes back to where the output began, to write all of it again; says whether that is
+    /// possible. It is not if somebody else has written there meanwhile.
+    pub(super) fn rewind(&mut self) -> bool {
+        let Some(extent) = &mut self.extent else {
+            return false;
+        };
+        let written_before = match extent.again {
+            Some(again) => again.written_before.max(self.written),
+            None if rustix::fs::tell(&self.descriptor) == Ok(extent.start + self.written) => {
+                self.written
+            }
+            None => return false,
+        };
+        extent.again = Some(Again { written_before });
+        self.written = 0;
+        true
+    }
+
+    /// All of the output is written: what is left of an earlier time goes.
+    pub(super) fn finish(&mut self) -> std::result::Result<(), Stopped> {
+        let Some(Extent {
+            start,
+            old_length,
+            again: Some(again),
+        }) = self.extent
+        else {
+            return Ok(());
+        };
+        let end = start + self.written;
+        let old_end = start + again.written_before;
+        if end < old_end.min(old_length) {
+            let reason = io::Error::other(
+                "the output became shorter, and bytes that stood behind it were written over",
+            );
+            let destination = self.destination.to_string();
+            return Err(Stopped::Failed(Error::io("mend", destination, reason)));
+        }
+        let done = || -> rustix::io::Result<()> {
+            let length = rustix::fs::fstat(&self.descriptor)?.st_size;
+            if old_end > end && u64::try_from(length) == Ok(old_end) {
+                rustix::fs::ftruncate(&self.descriptor, end.max(old_length))?;
+            }
+            rustix::fs::seek(&self.descriptor, SeekFrom::Start(end))?;
+            Ok(())
+        };
+        done().map_err(|errno| self.failed(errno))
+    }
+
+    /// The file appears at its path, if it is one that does so.
+    pub(super) fn appear(self) -> Result<()> {
+        let Some(replacement) = self.replacement else {
+            return Ok(());
+        };
+        let destination = self.destination.to_string();
+        replacement
+            .appear(&self.descriptor)
+            .map_err(|error| Error::io("write", destination, error))
+    }
+
+    /// Whether it is a file that appears only when it is whole.
+    pub(super) fn appears_later(&self) -> bool {
+        self.replacement.is_some()
+    }
+}
+
+/// A descriptor of our own for what is open as `number`, which stays open. No program that is
+/// started inherits either: the destination is the output's alone, and whoever reads it sees its
+/// end when this process ends.
+fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    std::fs::symlink_metadata(format!("/proc/self/fd/{number}"))
+        .map_err(|_| io::Error::from(Errno::BADF))?;
+    // SAFETY: the descriptor was open a moment ago, and this process closes none of which it does
+    // not know that it is its own; it is used until the end of this function.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    if number > libc::STDERR_FILENO {
+        let flags = rustix::io::fcntl_getfd(descriptor)?;
+        if flags.contains(FdFlags::CLOEXEC) {
+            // What was inherited is not close-on-exec, else it would not be here: this one is
+            // fifofs's own.
+            return Err(Errno::BADF.into());
+        }
+        rustix::io::fcntl_setfd(descriptor, FdFlags::CLOEXEC)?;
+    }
+    let access = rustix::fs::fcntl_getfl(descriptor)? & OFlags::RWMODE;
+    if access == OFlags::RDONLY {
+        return Err(io::Error::other("it is open for reading only"));
+    }
+    Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, 0)?)
+}
+
+#[cfg(test)]
+mod tests;

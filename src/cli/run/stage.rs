@@ -1,0 +1,127 @@
+//! What a program is given to write to, and what goes with that.
+//!
+//! Knows the two backends; knows nothing of destinations. The invariant: what is here is gone when
+//! it is dropped, and so it is dropped last.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fifofs::{Error, Mount, Privacy, Result, Target, TemporaryPipe};
+
+use super::placeholders::Template;
+use super::sink::Sink;
+use super::source::{Source, Written};
+use crate::cli::options::Delivery;
+
+/// How much is kept of what was passed on to where it cannot be written again, for programs that
+/// go back a little.
+const KEPT_BYTES: u64 = 64 << 20;
+
+/// Where a program writes.
+pub(super) struct Stage {
+    /// The paths of its outputs, in the order of the template's.
+    pub(super) paths: Vec<PathBuf>,
+    /// The directory that they are in; FIFOs have none in common.
+    mount: Option<Mount>,
+}
+
+impl Stage {
+    /// A mount, and what is read of each output; with `as_tar`, of all there is. The sinks are
+    /// those of what is read.
+    pub(super) fn mount(
+        template: &Template,
+        delivery: &Delivery,
+        as_tar: bool,
+        sinks: &[Sink],
+    ) -> Result<(Self, Vec<Source>)> {
+        let builder = delivery.apply(Mount::builder())?.readers_wait(false);
+        let mount = builder.mount_temporary().map_err(or_a_fifo)?;
+        let path = |name: &PathBuf| mount.path().join(name);
+        let paths: Vec<PathBuf> = template.outputs().iter().map(path).collect();
+        let sources = if as_tar {
+            for path in &paths {
+                make_directory_of(path)?;
+            }
+            vec![Source::Directory(mount.path().to_owned())]
+        } else {
+            let must_be_read = delivery.may_stream();
+            let capture = |(name, sink): (&PathBuf, &Sink)| {
+                let capture = mount.capture(name)?;
+                if !sink.can_be_mended() {
+                    capture.keep_at_most(KEPT_BYTES);
+                }
+                Ok(source(name, Written::Capture(capture), must_be_read))
+            };
+            let outputs = template.outputs().iter().zip(sinks);
+            outputs.map(capture).collect::<Result<_>>()?
+        };
+        let mount = Some(mount);
+        Ok((Stage { paths, mount }, sources))
+    }
+
+    /// A FIFO for each output.
+    pub(super) fn fifos(template: &Template) -> Result<(Self, Vec<Source>)> {
+        let mut paths = Vec::new();
+        let mut sources = Vec::new();
+        for name in template.outputs() {
+            // Each is in a directory of its own.
+            let pipe = TemporaryPipe::named(name.file_name().unwrap_or_default())?;
+            paths.push(pipe.path().to_owned());
+            // Opening a FIFO waits for a reader.
+            sources.push(source(name, Written::Fifo(pipe), true));
+        }
+        Ok((Stage { paths, mount: None }, sources))
+    }
+
+    /// The directory that all outputs are in.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        self.mount.as_ref().map(Mount::path)
+    }
+
+    /// Takes it down. The sources must be gone.
+    pub(super) fn end(self) {
+        if let Some(mount) = self.mount
+            && let Err(error) = mount.unmount()
+        {
+            log::warn!("{error}");
+        }
+    }
+}
+
+fn source(name: &Path, target: Written, must_be_read: bool) -> Source {
+    Source::Target {
+        name: name.to_owned(),
+        target,
+        must_be_read,
+    }
+}
+
+fn make_directory_of(path: &Path) -> Result<()> {
+    let Some(directory) = path.parent() else {
+        return Ok(());
+    };
+    fs::create_dir_all(directory).map_err(|error| Error::io("make", directory, error))
+}
+
+/// A mount namespace of our own, unless others are to see the mount. To be called while there is
+/// one thread.
+pub(super) fn be_private() -> Result<Privacy> {
+    fifofs::enter_private_namespace().map_err(or_a_fifo)
+}
+
+/// Where there can be no mount, there is another way.
+fn or_a_fifo(error: Error) -> Error {
+    const ADVICE: &str =
+        "use --backend fifo, for programs that write from the first byte to the last";
+    match &error {
+        Error::Io { remedy: None, .. } => error.with_remedy(ADVICE),
+        Error::Io {
+            remedy: Some(remedy),
+            ..
+        } if !remedy.contains("--backend fifo") => {
+            let advice = format!("{remedy}, or {ADVICE}");
+            error.with_remedy(advice)
+        }
+        _ => error,
+    }
+}
