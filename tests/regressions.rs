@@ -151,14 +151,15 @@ fd = os.open(D + "/x", os.O_RDONLY)
 left = 1 << 20
 while left: left -= len(os.read(fd, left))
 raise_flag("read")
-os.read(fd, 1)
+try: os.read(fd, 1)
+except OSError as error: say(errno.errorcode[error.errno])
 "#,
     );
     writer
         .finish(SOON)
         .succeeded()
         .printed("-1 ESPIPE\n-1 ESPIPE\n");
-    reader.finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed("EIO\n");
     mount.unmount();
 }
 

@@ -187,9 +187,9 @@ fn two_readers_from_the_start_each_get_every_byte_and_the_slower_sets_the_pace()
 }
 
 #[test]
-fn a_write_to_bytes_already_dropped_gets_espipe() {
+fn a_write_to_bytes_already_dropped_gets_espipe_and_is_no_clean_end() {
     let mount = Mount::start(&["--deliver", "stream"]);
-    let reader = mount.shell("$FIFOFS cat $D/x | wc -c");
+    let reader = mount.shell("$FIFOFS cat $D/x > copy; echo $?; stat -c %s copy");
     mount.wait_parked(&reader);
     let writer = mount.python(
         r#"
@@ -200,7 +200,27 @@ except OSError as error: say(errno.errorcode[error.errno])
 "#,
     );
     writer.finish(SOON).succeeded().printed("ESPIPE\n");
-    reader.finish(SOON).succeeded().printed("4194304\n");
+    // Many a program does not look: ffmpeg, for one, and exits with 0.
+    reader.finish(SOON).printed("125\n4194304\n");
+    mount.unmount();
+}
+
+/// ld, for one, makes something else of what it cannot read.
+#[test]
+fn reading_back_what_was_dropped_gets_estale_and_is_no_clean_end() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let reader = mount.shell("$FIFOFS cat $D/x > copy; echo $?; stat -c %s copy");
+    mount.wait_parked(&reader);
+    let writer = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_RDWR | os.O_CREAT, 0o644)
+for i in range(64): write_all(fd, bytes(65536))
+try: os.pread(fd, 10, 0)
+except OSError as error: say(errno.errorcode[error.errno])
+"#,
+    );
+    writer.finish(SOON).succeeded().printed("ESTALE\n");
+    reader.finish(SOON).printed("125\n4194304\n");
     mount.unmount();
 }
 

@@ -143,7 +143,8 @@ pub(crate) struct Generation {
     pub(crate) writers: Vec<Writer>,
     /// The process groups of all who wrote.
     groups: BTreeSet<i32>,
-    /// Whether bytes were lost that the program believes written.
+    /// Whether bytes were lost that the program believes written, or were not
+    /// there any more when it wanted to change or see them.
     pub(crate) lost: bool,
     /// When the first byte was written, or, where there was content before,
     /// when it was opened.

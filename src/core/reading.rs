@@ -47,8 +47,20 @@ impl Core {
             nonblocking,
         } = wanted;
         match self.handles.get(&handle) {
-            Some(Handle::Plain { ino } | Handle::Writer { ino, .. }) => {
-                let ino = *ino;
+            Some(handle @ (Handle::Plain { ino } | Handle::Writer { ino, .. })) => {
+                let (ino, writes) = (*ino, matches!(handle, Handle::Writer { .. }));
+                let base = self.files.get(&ino).map_or(0, |file| file.spool.base());
+                if writes && offset < base {
+                    // What it makes of what it cannot read back is anybody's guess.
+                    self.lose(
+                        env,
+                        ino,
+                        "cannot be read back",
+                        offset,
+                        Errno::STALE,
+                        effects,
+                    );
+                }
                 self.read_as_is(caller, ino, offset, length, effects);
             }
             Some(Handle::Reader(id)) => {

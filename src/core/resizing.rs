@@ -104,6 +104,7 @@ impl Core {
             }
             libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE => {
                 if offset < file.spool.base() {
+                    self.lose(env, ino, "cannot be mended", offset, Errno::SPIPE, effects);
                     return Err(Errno::SPIPE);
                 }
                 let changed = file.delivered_nonzero(offset..end)?;

@@ -179,15 +179,13 @@ impl Core {
         let unique = caller.unique;
         let length = data.len() as u32;
         if let Err(errno) = self.take(env, ino, offset, data, effects) {
-            // The program was told long ago that this was written, and may hear
-            // otherwise only when it closes the file.
-            let generation = self.files.get_mut(&ino).and_then(|f| f.generation.as_mut());
-            if let (true, Some(generation)) = (from_cache, generation) {
-                // Once is enough: the kernel goes on with all that it holds.
-                if !std::mem::replace(&mut generation.lost, true) {
-                    let message = format!("bytes from {offset} on could not be kept: {errno}");
-                    self.warn(env, ino, message, effects);
-                }
+            // Of what the kernel's cache held the program was told long ago that it was
+            // written. And many a program does not look, or goes on all the same,
+            // when it is told that what it wants to mend cannot be mended.
+            match errno {
+                Errno::SPIPE => self.lose(env, ino, "cannot be mended", offset, errno, effects),
+                _ if from_cache => self.lose(env, ino, "could not be kept", offset, errno, effects),
+                _ => {}
             }
             return effects.refuse(unique, errno);
         }
@@ -209,6 +207,27 @@ impl Core {
                 self.wake_at(until, Alarm::File(ino));
             }
             None => effects.push(Effect::Written { unique, length }),
+        }
+    }
+
+    /// A generation is not what its program believes: it will have failed.
+    pub(super) fn lose(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        what: &str,
+        offset: u64,
+        errno: Errno,
+        effects: &mut Effects,
+    ) {
+        let file = self.files.get_mut(&ino);
+        let Some(generation) = file.and_then(|file| file.generation.as_mut()) else {
+            return;
+        };
+        // Once is enough: the kernel goes on with all that it holds.
+        if !std::mem::replace(&mut generation.lost, true) {
+            let message = format!("bytes from {offset} on {what}: {errno}");
+            self.warn(env, ino, message, effects);
         }
     }
 
