@@ -2,6 +2,8 @@
 //! into messages and exit statuses.
 
 mod cat;
+mod doctor;
+mod generate;
 mod log;
 mod ls;
 mod mount;
@@ -76,6 +78,9 @@ enum Command {
     Cat(cat::Arguments),
     Ls(ls::Arguments),
     Unmount(unmount::Arguments),
+    Doctor(doctor::Arguments),
+    Completions(generate::Completions),
+    Man(generate::Man),
 }
 
 /// Runs the command line of this process.
@@ -110,6 +115,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Cat(arguments) => cat::run(&arguments).map(nothing_to_say),
         Command::Ls(arguments) => ls::run(&arguments).map(nothing_to_say),
         Command::Unmount(arguments) => unmount::run(&arguments).map(nothing_to_say),
+        Command::Doctor(_) => doctor::run(),
+        Command::Completions(arguments) => {
+            generate::completions::<Arguments>(&arguments).map(nothing_to_say)
+        }
+        Command::Man(_) => generate::man::<Arguments>().map(nothing_to_say),
     };
     let ended = done.unwrap_or_else(Ended::from);
     for message in &ended.messages {

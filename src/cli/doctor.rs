@@ -1,0 +1,232 @@
+//! `fifofs doctor`: tries what fifofs needs, on this machine and as this user.
+//!
+//! The invariant: every finding that is not well says what to do about it.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Args;
+use fifofs::{Mount, Privacy, Result, Target, TemporaryPipe};
+use rustix::process::Resource;
+
+use super::{Ended, status};
+
+/// Try what fifofs needs on this machine, and say how to mend what does not work
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {}
+
+/// What came of one trial.
+enum Finding {
+    /// All is well; what there is to know.
+    Well(String),
+    /// It works, but less well than it could; what to do about it.
+    Less(String, &'static str),
+    /// It does not work; what to do about it.
+    Broken(String, &'static str),
+}
+
+use Finding::{Broken, Less, Well};
+
+/// Of `/dev/fuse`, in linux, Documentation/admin-guide/devices.txt.
+const FUSE_DEVICE: u64 = libc::makedev(10, 229);
+
+/// To be called while there is one thread: it enters a private namespace.
+pub(crate) fn run() -> Result<Ended> {
+    let findings = [
+        ("FUSE device", device()),
+        ("private mounts", private_mounts()),
+        ("capture by FUSE", capture()),
+        ("capture by FIFO", pipe()),
+        ("request timeout", request_timeout()),
+        ("killed writers", killed_writers()),
+        ("open files", open_files()),
+        ("pipe size", pipe_size()),
+        ("spill directory", spill_directory()),
+    ];
+    let mut text = String::new();
+    let mut ended = Ended::default();
+    for (what, finding) in &findings {
+        let (mark, detail, remedy) = match finding {
+            Well(detail) => ("ok  ", detail, None),
+            Less(detail, remedy) => ("note", detail, Some(remedy)),
+            Broken(detail, remedy) => ("BAD ", detail, Some(remedy)),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{mark}  {what}: {detail}");
+        if let Some(remedy) = remedy {
+            let _ = writeln!(text, "      {remedy}");
+        }
+        if let Broken(..) = finding {
+            ended.status = status::FAILED;
+        }
+    }
+    // Whoever does not read it needs none.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(ended)
+}
+
+fn device() -> Finding {
+    match File::options().read(true).write(true).open("/dev/fuse") {
+        Ok(file)
+            if file
+                .metadata()
+                .is_ok_and(|found| found.rdev() != FUSE_DEVICE) =>
+        {
+            Broken(
+                "/dev/fuse is something else".into(),
+                "it must be character device 10, 229: `mknod -m 666 /dev/fuse c 10 229`",
+            )
+        }
+        Ok(_) => Well("/dev/fuse can be opened".into()),
+        Err(error) => {
+            let remedy = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => {
+                    "have root give it mode 0666 (the rule of udev does), or run as root"
+                }
+                _ => {
+                    "load the driver with `modprobe fuse`, or start the container with --device \
+                     /dev/fuse --cap-add SYS_ADMIN; `fifofs run --backend fifo` needs neither"
+                }
+            };
+            Broken(format!("/dev/fuse: {error}"), remedy)
+        }
+    }
+}
+
+fn private_mounts() -> Finding {
+    match fifofs::enter_private_namespace() {
+        Ok(Privacy::Private) => Well("what `fifofs run` mounts is seen by nobody else".into()),
+        Ok(_) => Less(
+            "mounts are made by fusermount3, where others see that they are there".into(),
+            "nobody else can look into them; run as root to have them private",
+        ),
+        Err(error) => Broken(
+            error.to_string(),
+            "then there is no mount at all for this user",
+        ),
+    }
+}
+
+/// The thing itself: a mount, a program, its output.
+fn capture() -> Finding {
+    let trial = || -> Result<Vec<u8>> {
+        let mount = Mount::builder().readers_wait(false).mount_temporary()?;
+        let capture = mount.capture("trial.txt")?;
+        let output = capture.run(&mut echo(&capture))?;
+        mount.unmount()?;
+        Ok(output.bytes)
+    };
+    judge(trial(), "see what is said above about the FUSE device")
+}
+
+fn pipe() -> Finding {
+    let trial = || {
+        Ok(TemporaryPipe::new()
+            .and_then(|pipe| pipe.run(&mut echo(&pipe)))?
+            .bytes)
+    };
+    judge(trial(), "set TMPDIR to a directory that you may write")
+}
+
+fn echo(target: &dyn Target) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "echo trial > \"$1\"", "sh"])
+        .arg(target.path());
+    command
+}
+
+fn judge(bytes: Result<Vec<u8>>, remedy: &'static str) -> Finding {
+    match bytes {
+        Ok(bytes) if bytes == b"trial\n" => Well("a line that a program wrote came back".into()),
+        Ok(bytes) => Broken(format!("{bytes:?} came back"), "please report this"),
+        Err(error) => Broken(error.to_string(), remedy),
+    }
+}
+
+fn number_in(path: &str) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn request_timeout() -> Finding {
+    // linux, Documentation/admin-guide/sysctl/fs.rst; since 6.14.
+    match number_in("/proc/sys/fs/fuse/default_request_timeout") {
+        None | Some(0) => Well("a reader may wait as long as it likes".into()),
+        Some(seconds) => Broken(
+            format!("the kernel ends a mount in which somebody has waited for {seconds} s"),
+            "as root: sysctl fs.fuse.default_request_timeout=0",
+        ),
+    }
+}
+
+fn killed_writers() -> Finding {
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || {
+        numbers
+            .next()
+            .and_then(|n| n.parse::<u32>().ok())
+            .unwrap_or(0)
+    };
+    // PIDFD_INFO_EXIT.
+    if (next(), next()) >= (6, 15) {
+        return Well(format!("Linux {release} says how any process ended"));
+    }
+    Less(
+        format!("Linux {release} does not say how a process ended that was reaped quickly"),
+        "in a mount a killed writer may then pass for one that finished; `fifofs run` is not \
+         concerned. Linux 6.15 and newer say it",
+    )
+}
+
+fn open_files() -> Finding {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    match limit.maximum {
+        Some(files) if files < 4096 => Less(
+            format!("{files} at most"),
+            "each process that writes takes one: raise the hard limit (`ulimit -Hn`) for more \
+             than a few thousand at once",
+        ),
+        Some(files) => Well(format!("{files} at most")),
+        None => Well("as many as there may be".into()),
+    }
+}
+
+fn pipe_size() -> Finding {
+    match number_in("/proc/sys/fs/pipe-max-size") {
+        Some(bytes) if bytes < 1 << 20 => Less(
+            format!("{bytes} bytes at most"),
+            "pipes of 1 MiB are faster; as root: sysctl fs.pipe-max-size=1048576",
+        ),
+        Some(bytes) => Well(format!("{bytes} bytes at most")),
+        None => Well("unknown".into()),
+    }
+}
+
+fn spill_directory() -> Finding {
+    // As `MountBuilder::spill` has it.
+    let directory = std::env::var_os("TMPDIR")
+        .filter(|directory| !directory.is_empty())
+        .map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
+    let remedy = "set TMPDIR, or --spill, to a directory on disk with enough room";
+    match free_bytes(&directory) {
+        Ok(free) if free < 1 << 30 => Less(
+            format!("{} has {free} bytes free", directory.display()),
+            remedy,
+        ),
+        Ok(free) => Well(format!("{} has {free} bytes free", directory.display())),
+        Err(error) => Broken(format!("{}: {error}", directory.display()), remedy),
+    }
+}
+
+fn free_bytes(directory: &Path) -> std::io::Result<u64> {
+    let status = rustix::fs::statvfs(directory)?;
+    Ok(status.f_bavail.saturating_mul(status.f_frsize))
+}

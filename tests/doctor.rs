@@ -1,0 +1,74 @@
+//! `fifofs doctor`, `completions` and `man`.
+
+#![cfg(feature = "cli")]
+
+mod common;
+
+use common::{Place, SOON, needs, needs_root};
+
+#[test]
+fn doctor_finds_nothing_bad_where_these_tests_can_run() {
+    let place = Place::new();
+    let finished = place.fifofs(&["doctor"]).finish(SOON).succeeded();
+    let text = finished.text();
+    for line in [
+        "ok    FUSE device",
+        "ok    capture by FUSE",
+        "ok    capture by FIFO",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    place.assert_nothing_left();
+}
+
+#[test]
+fn doctor_says_what_to_do_where_there_is_no_device() {
+    needs_root();
+    needs(&[("unshare", "util-linux")]);
+    let place = Place::new();
+    let text = place
+        .shell(
+            "unshare -m bash -c 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec $FIFOFS doctor'
+            echo $?",
+        )
+        .finish(SOON)
+        .text();
+    for words in [
+        "BAD   FUSE device: /dev/fuse: No such file or directory",
+        "modprobe fuse",
+        "ok    capture by FIFO",
+        "\n125\n",
+    ] {
+        assert!(text.contains(words), "{text}");
+    }
+    place.assert_nothing_left();
+}
+
+#[test]
+fn completions_and_manual_know_every_command() {
+    let place = Place::new();
+    let commands = [
+        "mount",
+        "run",
+        "cat",
+        "ls",
+        "unmount",
+        "doctor",
+        "completions",
+        "man",
+    ];
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let completions = place
+            .fifofs(&["completions", shell])
+            .finish(SOON)
+            .succeeded();
+        for command in commands {
+            assert!(completions.text().contains(command), "{shell}: {command}");
+        }
+    }
+    let manual = place.fifofs(&["man"]).finish(SOON).succeeded();
+    for command in commands {
+        let title = format!(".TH fifofs-{command} 1");
+        assert!(manual.text().contains(&title), "{title}");
+    }
+}
