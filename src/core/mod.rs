@@ -11,7 +11,7 @@
 //! format      what formats patch         reader      one waiting reader
 //!
 //! and the operations, each on the `Core` that holds all of the above:
-//! writing, resizing, ending, backpressure, seeking: what writers do
+//! writing, resizing, rewriting, ending, backpressure, seeking: what writers do
 //! opening, following, reading, view: what readers get
 //! capturing: what this process itself reads
 //! paths, attributes, control, status
@@ -35,6 +35,7 @@ mod paths;
 mod reader;
 mod reading;
 mod resizing;
+mod rewriting;
 pub(crate) mod rules;
 mod seeking;
 pub(crate) mod spool;

@@ -9,6 +9,7 @@ mod attach;
 mod convert;
 mod device;
 mod flusher;
+mod forgetting;
 mod helper_process;
 mod mount_watch;
 mod mountinfo;

@@ -26,8 +26,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::adapter::Adapter;
 use super::attach::FUSE_DEVICE;
-use super::device::{Front, Kernel, tell_to_forget};
+use super::device::{Front, Kernel};
 use super::flusher::{Answer, Flusher};
+use super::forgetting::tell_to_forget;
 use super::mount_watch;
 use super::mountpoint::{self, MountOptions, MountPoint, Mounted};
 use super::watchdog::Watchdog;
