@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::shared::SharedMount;
 use crate::error::{Error, Result};
-use crate::router::{Failure, Given, LocalReader};
+use crate::router::{Failure, Given, LocalReader, Router};
 
 /// Holds many events; longer lines than this are not made.
 const READ_BYTES: u32 = 1 << 20;
@@ -89,7 +89,7 @@ pub enum Event {
         /// What.
         message: String,
     },
-    /// Events of the mount were lost, since they were not taken in time.
+    /// Events were lost, since they were not taken in time.
     Lagged {
         /// How many.
         lost: u64,
@@ -106,8 +106,8 @@ struct Line {
 
 /// The events of one file, as an iterator that waits for the next. `Send`.
 ///
-/// At most 4096 events of the mount are kept for it; after that the oldest are
-/// lost, and it says so with [`Event::Lagged`]. Ends with the mount.
+/// At most 4096 events are kept for it; after that the oldest are lost, and it
+/// says so with [`Event::Lagged`]. Ends with the mount.
 pub struct CaptureEvents {
     local: LocalReader,
     /// As events name it.
@@ -119,10 +119,11 @@ pub struct CaptureEvents {
 }
 
 impl CaptureEvents {
-    pub(super) fn new(local: LocalReader, path: &Path, mount: Option<Arc<SharedMount>>) -> Self {
+    pub(super) fn new(router: &Arc<Router>, path: &Path, mount: Option<Arc<SharedMount>>) -> Self {
+        let path = path.to_string_lossy().into_owned();
         CaptureEvents {
-            local,
-            path: path.to_string_lossy().into_owned(),
+            local: router.read_events(path.clone()),
+            path,
             timeout: None,
             have: VecDeque::new(),
             rest: Vec::new(),
@@ -146,13 +147,10 @@ impl CaptureEvents {
         let lines = std::mem::replace(&mut self.rest, rest);
         for line in serde_json::Deserializer::from_slice(&lines).into_iter::<Line>() {
             let Line { path, event } = line?;
-            let is_ours = path.is_none_or(|path| path == self.path);
-            match event {
-                event if is_ours => self.have.push_back(event),
-                // It has another name now.
-                Event::Renamed { from } if from == self.path => self.have.push_back(Event::Removed),
-                _ => {}
-            }
+            self.have.push_back(match event {
+                Event::Renamed { .. } if path.as_ref() != Some(&self.path) => Event::Removed,
+                event => event,
+            });
         }
         Ok(())
     }

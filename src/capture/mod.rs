@@ -189,7 +189,7 @@ impl Capture {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn events(&self) -> CaptureEvents {
-        CaptureEvents::new(self.router.read_events(), &self.inside, self.mount.clone())
+        CaptureEvents::new(&self.router, &self.inside, self.mount.clone())
     }
 }
 

@@ -367,9 +367,9 @@ impl Core {
         self.files.get(&ino).is_some_and(|file| file.hung_up)
     }
 
-    /// The events of the mount from now on, to be read like a file.
-    pub(crate) fn open_events(&mut self) -> u64 {
-        let subscriber = self.events.subscribe();
+    /// The events of one path from now on, to be read like a file.
+    pub(crate) fn open_events(&mut self, path: String) -> u64 {
+        let subscriber = self.events.subscribe(Some(path));
         self.add_handle(Handle::Events(subscriber))
     }
 

@@ -277,7 +277,7 @@ impl Core {
     ) {
         let handle = match place {
             Place::Status => Handle::Text(self.status()),
-            Place::Events => Handle::Events(self.events.subscribe()),
+            Place::Events => Handle::Events(self.events.subscribe(None)),
             Place::File { next, path } => {
                 // Whoever was sent back has waited: another writing that began
                 // meanwhile must not have it wait for the one after that.

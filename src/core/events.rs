@@ -67,6 +67,8 @@ struct Line<'a> {
 
 #[derive(Debug, Default)]
 struct Subscriber {
+    /// The only path it is told of, if it is not told of all.
+    path: Option<String>,
     /// Of a line that did not fit into a read, what was not given yet.
     rest: Vec<u8>,
     lines: VecDeque<Vec<u8>>,
@@ -120,6 +122,9 @@ impl Events {
         log::debug!("{text}");
         text.push('\n');
         for subscriber in self.subscribers.values_mut() {
+            if !subscriber.is_told(path, event) {
+                continue;
+            }
             while subscriber.lines.len() >= QUEUE_LINES {
                 subscriber.lines.pop_front();
                 subscriber.lost += 1;
@@ -139,11 +144,15 @@ impl Events {
         std::mem::take(&mut self.answered)
     }
 
-    /// One more subscriber.
-    pub(crate) fn subscribe(&mut self) -> u64 {
+    /// One more subscriber, to the events of one path or of all.
+    pub(crate) fn subscribe(&mut self, path: Option<String>) -> u64 {
         let id = self.next;
         self.next += 1;
-        self.subscribers.insert(id, Subscriber::default());
+        let subscriber = Subscriber {
+            path,
+            ..Subscriber::default()
+        };
+        self.subscribers.insert(id, subscriber);
         id
     }
 
@@ -192,6 +201,12 @@ impl Events {
 }
 
 impl Subscriber {
+    fn is_told(&self, path: &str, event: &Event<'_>) -> bool {
+        self.path.as_deref().is_none_or(|own| {
+            own == path || matches!(event, Event::Renamed { from } if *from == own)
+        })
+    }
+
     fn is_empty(&self) -> bool {
         self.rest.is_empty() && self.lines.is_empty()
     }
@@ -229,7 +244,7 @@ mod tests {
     #[test]
     fn a_slow_subscriber_is_told_what_it_lost() {
         let mut events = Events::new(Monotonic::ZERO);
-        let id = events.subscribe();
+        let id = events.subscribe(None);
         let mut effects = Effects::default();
         for _ in 0..QUEUE_LINES + 3 {
             events.publish(Monotonic::ZERO, "f", &Event::Closed, &mut effects);
@@ -243,7 +258,7 @@ mod tests {
     #[test]
     fn a_line_that_does_not_fit_comes_in_pieces_and_is_not_torn_by_what_is_lost() {
         let mut events = Events::new(Monotonic::ZERO);
-        let id = events.subscribe();
+        let id = events.subscribe(None);
         let mut effects = Effects::default();
         events.publish(Monotonic::ZERO, "ü", &Event::Closed, &mut effects);
         let mut text = events.read(id, Unique(1), 1, true).unwrap();

@@ -77,9 +77,9 @@ impl Router {
             .map(|handle| self.local_reader(handle))
     }
 
-    /// Opens the stream of events.
-    pub(crate) fn read_events(self: &Arc<Self>) -> LocalReader {
-        let handle = self.run(|core, _, _| core.open_events());
+    /// Opens the stream of events of one path, as events name it.
+    pub(crate) fn read_events(self: &Arc<Self>, path: String) -> LocalReader {
+        let handle = self.run(|core, _, _| core.open_events(path));
         self.local_reader(handle)
     }
 
