@@ -36,7 +36,7 @@ use rustix::net::{
 use rustix::process::{Resource, Rlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::helper_process::{above_stdio, exit, fork_helper};
+use super::helper_process::{above_stdio, exit, fork_helper, reap};
 use super::watchdog::decimal;
 
 /// How long after one round of flushing the next begins.
@@ -83,6 +83,14 @@ pub(crate) struct Flusher {
     /// lock order; held only over sends that do not block.
     backlog: Mutex<VecDeque<Message>>,
     gone: AtomicBool,
+    /// Whether it was waited for.
+    stopped: AtomicBool,
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 impl Flusher {
@@ -116,6 +124,7 @@ impl Flusher {
             pid,
             backlog: Mutex::default(),
             gone: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
         })
     }
 
@@ -144,6 +153,9 @@ impl Flusher {
     pub(crate) fn stop(&self) {
         // One that is gone already has nothing to be told.
         let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+        if !self.stopped.swap(true, Ordering::Relaxed) {
+            reap(self.pid);
+        }
     }
 
     /// Readable when there is an answer. Non-blocking.

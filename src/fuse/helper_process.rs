@@ -3,8 +3,8 @@
 //! Knows how to fork cleanly; knows nothing of mounts, pipes or what the helper
 //! does. The invariant: when [`fork_helper`] returns, the helper shares no
 //! descriptor with the caller but those it was told to keep (and, for a moment,
-//! the pipe that told so), is in a session of its own, and is no child that the
-//! caller would have to reap.
+//! the pipe that told so), is in a session of its own, and is a child that nobody
+//! notices but who asks for it by [`reap`].
 //!
 //! # Why the child may run at all
 //!
@@ -19,13 +19,13 @@
 //! the same must not unwind into the caller's frames, of which the child has a
 //! copy: [`ExitOnUnwind`] ends the process there.
 //!
-//! # Why twice, and why not fork(2)
+//! # Why not fork(2)
 //!
-//! The helper's parent is a process that ends at once, so init (or the nearest
-//! subreaper) reaps the helper. That process in between is made by a bare
-//! clone(2) with exit signal 0: it sends no SIGCHLD and `waitpid(-1)` of the
-//! caller's other threads does not see it; only our `__WALL` does. It also
-//! skips the pthread_atfork handlers, which are not async-signal-safe.
+//! A bare clone(2) with exit signal 0 makes a child that sends no SIGCHLD and that
+//! `waitpid(-1)` of the caller's other threads does not see; only our `__WALL`
+//! does. It also skips the pthread_atfork handlers, which are not
+//! async-signal-safe. The caller reaps it, rather than leave it to init: in many
+//! a container process 1 reaps nobody, and dead helpers would add up.
 //!
 //! # What it costs
 //!
@@ -38,10 +38,11 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, WaitOptions, getpid, setsid, waitpid};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, setsid, waitpid};
 
 /// The first descriptor that is not standard input, output or error.
 const FIRST_FREE_FD: RawFd = 3;
@@ -110,37 +111,44 @@ pub(crate) unsafe fn fork_helper(
     if child == Ok(None) {
         let _guard = ExitOnUnwind;
         let _ = setsid();
-        // SAFETY: as above; the single thread of this process forks again.
-        match unsafe { raw_fork() } {
-            Ok(None) => {
-                clean_up(name, &open, null.as_fd(), &mask);
-                // By number, as no drop is on the way of what never returns.
-                // SAFETY: both are open, and nothing uses them after this.
-                unsafe { rustix::io::close(null.as_raw_fd()) };
-                report(report_out.as_fd(), getpid().as_raw_nonzero().get());
-                // SAFETY: as above.
-                unsafe { rustix::io::close(report_out.as_raw_fd()) };
-                body();
-            }
-            Ok(Some(_)) => exit(0),
-            Err(errno) => {
-                report(report_out.as_fd(), -errno.raw_os_error());
-                exit(1)
-            }
-        }
+        clean_up(name, &open, null.as_fd(), &mask);
+        // By number, as no drop is on the way of what never returns.
+        // SAFETY: both are open, and nothing uses them after this.
+        unsafe { rustix::io::close(null.as_raw_fd()) };
+        report(report_out.as_fd());
+        // SAFETY: as above.
+        unsafe { rustix::io::close(report_out.as_raw_fd()) };
+        // Never returns; did it, the guard would end the process.
+        let _ = Some(body).map(|body| body());
     }
     mask.restore();
     drop(report_out);
     let child = child?.expect("the child's branch does not come here");
-    let answer = read_report(report_in.as_fd());
-    // Another thread's wait with __WALL may have taken it: nothing is left then.
-    let wall = WaitOptions::from_bits_retain(libc::__WALL as u32);
-    let _ = retry_on_intr(|| waitpid(Some(child), wall));
-    match answer? {
-        pid if pid > 0 => Ok(pid),
-        errno => Err(io::Error::from_raw_os_error(-errno)),
-    }
+    let pid = child.as_raw_nonzero().get();
+    read_report(report_in.as_fd()).inspect_err(|_| reap(pid))?;
+    Ok(pid)
 }
+
+/// Takes note of a helper's end, which is about to come; for a moment, as it may
+/// have been stopped.
+pub(crate) fn reap(pid: i32) {
+    let Some(helper) = Pid::from_raw(pid) else {
+        return;
+    };
+    if let Ok(pidfd) = pidfd_open(helper, PidfdFlags::empty()) {
+        let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
+        let _ = retry_on_intr(|| poll(&mut ended, Some(&REAP_PATIENCE)));
+    }
+    // Another thread's wait with __WALL may have taken it.
+    let wall = WaitOptions::from_bits_retain(libc::__WALL as u32);
+    let _ = retry_on_intr(|| waitpid(Some(helper), wall | WaitOptions::NOHANG));
+}
+
+/// How long a helper may take to end.
+const REAP_PATIENCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 200_000_000,
+};
 
 /// clone(2) as fork, with exit signal 0. `None` in the child.
 ///
@@ -178,14 +186,13 @@ fn last_errno() -> Errno {
         .map_or(Errno::IO, Errno::from_raw_os_error)
 }
 
-fn report(to: BorrowedFd<'_>, value: i32) {
-    let _ = retry_on_intr(|| rustix::io::write(to, &value.to_ne_bytes()));
+fn report(to: BorrowedFd<'_>) {
+    let _ = retry_on_intr(|| rustix::io::write(to, &[1]));
 }
 
-fn read_report(from: BorrowedFd<'_>) -> io::Result<i32> {
-    let mut bytes = [0; 4];
-    match retry_on_intr(|| rustix::io::read(from, &mut bytes))? {
-        4 => Ok(i32::from_ne_bytes(bytes)),
+fn read_report(from: BorrowedFd<'_>) -> io::Result<()> {
+    match retry_on_intr(|| rustix::io::read(from, &mut [0]))? {
+        1 => Ok(()),
         _ => Err(io::Error::other(
             "the helper process was killed at its start",
         )),
@@ -277,18 +284,6 @@ mod tests {
     use std::fs;
     use std::time::{Duration, Instant};
 
-    /// Waits until process `pid` is gone.
-    fn wait_until_gone(pid: i32) {
-        let deadline = Instant::now() + Duration::from_secs(2);
-        while let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) {
-            if status.contains("\nState:\tZ") {
-                return; // its own init has not come round to it yet
-            }
-            assert!(Instant::now() < deadline, "still there:\n{status}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
     fn wait_until_open(pid: i32, expected: &[i32]) {
         let deadline = Instant::now() + Duration::from_secs(2);
         loop {
@@ -345,10 +340,17 @@ mod tests {
         // HUP, INT, QUIT, PIPE, TERM: 1, 2, 3, 13, 15.
         assert_eq!(signals("SigIgn:\t"), 0x5007, "{status}");
         assert_eq!(signals("SigCgt:\t"), 0, "{status}");
-        assert!(!status.contains(&format!("PPid:\t{}\n", std::process::id())));
+        // Waiting for any child, as shells and test harnesses do, does not take it.
+        assert_eq!(
+            waitpid(None, WaitOptions::NOHANG)
+                .unwrap_or_default()
+                .map(|(pid, _)| pid),
+            None
+        );
 
         drop(write);
-        wait_until_gone(pid);
+        reap(pid);
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
     }
 
     #[test]

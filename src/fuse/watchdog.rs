@@ -46,7 +46,7 @@ use rustix::net::{
 use rustix::process::{WaitOptions, waitpid};
 
 use super::attach::fusermount;
-use super::helper_process::{above_stdio, exit, fork_helper, raw_fork};
+use super::helper_process::{above_stdio, exit, fork_helper, raw_fork, reap};
 use super::mountinfo::{MountLine, escape};
 use super::mountpoint::means_dead;
 
@@ -68,7 +68,9 @@ const GOODBYE: u8 = b'G';
 /// daemon's death: the mount is detached, soon after.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
-    socket: OwnedFd,
+    /// Closed before the process is waited for.
+    socket: Option<OwnedFd>,
+    pid: i32,
 }
 
 impl Watchdog {
@@ -85,11 +87,6 @@ impl Watchdog {
     ///
     /// If no process or socket can be made, or `/proc` is not there.
     pub(crate) fn start(directory: &Path, remove_directory: bool) -> io::Result<Watchdog> {
-        Ok(Watchdog::start_process(directory, remove_directory)?.0)
-    }
-
-    /// As [`Watchdog::start`], with the watchdog's process id.
-    fn start_process(directory: &Path, remove_directory: bool) -> io::Result<(Watchdog, i32)> {
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -120,7 +117,10 @@ impl Watchdog {
         // SAFETY: `Duty`'s methods but `new` are async-signal-safe, as said
         // there.
         let pid = unsafe { fork_helper(c"fifofs-watchdog", &keep, body) }?;
-        Ok((Watchdog { socket: ours }, pid))
+        Ok(Watchdog {
+            socket: Some(ours),
+            pid,
+        })
     }
 
     /// Says which connection the mount has that was made.
@@ -141,8 +141,17 @@ impl Watchdog {
     fn send(&self, kind: u8, number: u64) -> io::Result<()> {
         let mut message = [kind; MESSAGE_BYTES];
         message[1..].copy_from_slice(&number.to_le_bytes());
-        retry_on_intr(|| send(&self.socket, &message, SendFlags::NOSIGNAL))?;
+        if let Some(socket) = &self.socket {
+            retry_on_intr(|| send(socket, &message, SendFlags::NOSIGNAL))?;
+        }
         Ok(())
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        drop(self.socket.take());
+        reap(self.pid);
     }
 }
 

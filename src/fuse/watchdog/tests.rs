@@ -36,8 +36,8 @@ fn is_gone(pid: i32) -> bool {
 /// below `base`, of an awkward name.
 fn watched(base: &Path) -> (Watchdog, i32, Mounted) {
     let point = MountPoint::prepare(&base.join("a b\\c")).unwrap();
-    let (watchdog, pid) =
-        Watchdog::start_process(point.directory(), point.made_directory()).unwrap();
+    let watchdog = Watchdog::start(point.directory(), point.made_directory()).unwrap();
+    let pid = watchdog.pid;
     let mounted = point.mount(&MountOptions::default()).unwrap();
     (watchdog, pid, mounted)
 }
@@ -80,7 +80,8 @@ fn a_mount_that_is_not_the_daemons_is_left() {
 #[test]
 fn a_watchdog_outlives_the_signals_of_a_terminal() {
     let base = Cleanup::new();
-    let (watchdog, pid) = Watchdog::start_process(&base.join(""), false).unwrap();
+    let watchdog = Watchdog::start(&base.join(""), false).unwrap();
+    let pid = watchdog.pid;
     let process = rustix::process::Pid::from_raw(pid).unwrap();
     use rustix::process::Signal;
     for signal in [
