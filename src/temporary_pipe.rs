@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::capture::{Process, Reader, Running, Target, abandon, start};
+use crate::capture::{Process, Reader, Running, Target, start};
 use crate::error::{Error, Result};
 use crate::fifo::{Canceller, Pipe, PipeReader};
 
@@ -90,14 +90,7 @@ impl Target for TemporaryPipe {
     /// without waiting (`O_NONBLOCK`) would be refused otherwise.
     fn spawn(&self, command: &mut Command) -> Result<Running> {
         let reader = self.pipe.reader()?;
-        let mut child = start(command)?;
-        match self.end_with(reader, &mut child) {
-            Ok(reader) => Ok(Running { child, reader }),
-            Err(error) => {
-                abandon(child);
-                Err(error)
-            }
-        }
+        start(command, |child| self.end_with(reader, child))
     }
 
     /// Ends the waits of the reader; once that is dropped, writers get SIGPIPE

@@ -238,3 +238,19 @@ for _ in range(4000):
     drop(capture);
     until("the kernel has forgotten it", || !path.exists());
 }
+
+/// The error of the first run comes before it is noticed that its program has ended, which must not make what that one
+/// left the output of the next.
+#[test]
+fn what_is_left_by_a_run_that_failed_is_not_the_output_of_the_next() {
+    let capture = capture("out.txt");
+    let run = |script: &str| capture.run(&mut sh(script, &capture));
+    for _ in 0..10 {
+        let error = run(r#"echo one > "$1"; sleep 0.2; echo two > "$1""#).unwrap_err();
+        assert!(matches!(error, Error::Rewritten { .. }), "{error}");
+        let output = run("exit 3").unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.bytes), "");
+        let output = run(r#"echo next > "$1""#).unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.bytes), "next\n");
+    }
+}

@@ -11,13 +11,13 @@ mod target;
 
 pub use events::{CaptureEvents, Event};
 pub use reader::{Canceller, Reader};
+pub(crate) use target::start;
 pub use target::{Backend, Output, Process, Running, Target};
-pub(crate) use target::{abandon, start};
 
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -211,6 +211,11 @@ impl Target for Capture {
             Ok(Some(_)) | Err(_) => self.router.release_capture(self.id),
         }
         self.open(true)
+    }
+
+    fn spawn(&self, command: &mut Command) -> Result<Running> {
+        self.router.settle_capture(self.id);
+        start(command, |child| self.reader_until(child))
     }
 
     fn hang_up(&self) {

@@ -61,14 +61,7 @@ pub trait Target: Send + Sync {
     ///
     /// [`Error::Io`] if it cannot be started.
     fn spawn(&self, command: &mut Command) -> Result<Running> {
-        let mut child = start(command)?;
-        match self.reader_until(&mut child) {
-            Ok(reader) => Ok(Running { child, reader }),
-            Err(error) => {
-                abandon(child);
-                Err(error)
-            }
-        }
+        start(command, |child| self.reader_until(child))
     }
 
     /// Runs a program to its end and gives its exit status and what it wrote to
@@ -114,15 +107,22 @@ pub trait Target: Send + Sync {
     }
 }
 
-pub(crate) fn start(command: &mut Command) -> Result<Child> {
-    let started = command.spawn();
-    started.map_err(|error| Error::io("run", command.get_program(), error))
-}
-
-/// Ends a child that nobody would wait for.
-pub(crate) fn abandon(mut child: Child) {
-    let _ = child.kill();
-    let _ = child.wait();
+/// Starts a program that is read; if it cannot be, nobody would wait for it, and it is ended.
+pub(crate) fn start(
+    command: &mut Command,
+    read: impl FnOnce(&mut Child) -> Result<Reader>,
+) -> Result<Running> {
+    let mut child = command
+        .spawn()
+        .map_err(|error| Error::io("run", command.get_program(), error))?;
+    match read(&mut child) {
+        Ok(reader) => Ok(Running { child, reader }),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error)
+        }
+    }
 }
 
 enum Copying {

@@ -218,6 +218,12 @@ impl Core {
         found.or_else(|| self.names.resolve(&captured.path))
     }
 
+    /// Whether those who held the path are gone, and what stands there is not done.
+    pub(crate) fn is_left_undone(&self, id: CaptureId) -> bool {
+        let file = self.captured_file(id).and_then(|ino| self.files.get(&ino));
+        self.captures.hold(id) == Hold::Released && file.is_some_and(File::is_active)
+    }
+
     fn readers_of(&self, id: CaptureId) -> Vec<ReaderId> {
         let of_this = |(reader, state): (&ReaderId, &super::Reader)| {
             (state.capture == Some(id)).then_some(*reader)

@@ -3,12 +3,21 @@
 
 use std::ffi::OsString;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use super::process::{Exit, ExitWatch};
 use super::{Router, lock, process};
 use crate::core::CaptureId;
 use crate::core::namespace::ROOT;
+
+/// How long the kernel may take to tell of the last close of a process that is gone.
+const SETTLING_TIME: Duration = Duration::from_secs(1);
+
+/// How often it is looked at meanwhile.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 impl Router {
     /// Captures what will stand at a path; see `Core::capture`.
@@ -43,6 +52,41 @@ impl Router {
             self.let_go(pid);
         }
         watched.map(drop)
+    }
+
+    /// Sees to it that what those left at the path who have exited is done, so that it is not taken
+    /// for what the next program writes. The kernel tells of their last close a moment after they
+    /// are gone. Not for threads that answer it.
+    pub(crate) fn settle_capture(&self, id: CaptureId) {
+        let deadline = Instant::now() + SETTLING_TIME;
+        loop {
+            if self.has_running_holder(id) {
+                return;
+            }
+            let is_done = self.look(|core| !core.is_left_undone(id));
+            if is_done || !self.writers_of(id).is_empty() || Instant::now() >= deadline {
+                return;
+            }
+            thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
+    /// Whether the path's end hangs on a process that runs. Lets go for those that do not.
+    fn has_running_holder(&self, id: CaptureId) -> bool {
+        let holders: Vec<i32> = lock(&self.holders)
+            .iter()
+            .filter_map(|(pid, held)| held.contains(&id).then_some(*pid))
+            .collect();
+        let is_running = |pid: i32| {
+            let state = lock(&self.watches).get(&pid).map(ExitWatch::state);
+            state == Some(Exit::Running)
+        };
+        let (running, ended): (Vec<i32>, Vec<i32>) =
+            holders.into_iter().partition(|pid| is_running(*pid));
+        for pid in ended {
+            self.process_ended(pid);
+        }
+        !running.is_empty()
     }
 
     /// Nothing more is to come at the path.
