@@ -914,6 +914,24 @@ fn another_process_can_write_a_shared_output() {
     runs.run(script).succeeded().printed("by another\n");
 }
 
+/// Its root is no mount point, so that its mounts cannot be kept in.
+#[test]
+fn in_a_chroot_it_works_though_not_privately() {
+    needs_root();
+    needs(&[("unshare", "util-linux")]);
+    let script = r#"
+        cat > script <<'END'
+        set -e
+        mkdir root; cd root
+        for directory in bin lib lib64 usr dev proc tmp "$(dirname "$FIFOFS")"; do
+            [ ! -e "/$directory" ] || { mkdir -p "./$directory"; mount --rbind "/$directory" "./$directory"; }
+        done
+        TMPDIR=/tmp exec chroot . "$FIFOFS" run -- sh -c 'echo x > "$1"' sh {out}
+END
+        unshare -m bash script; status=$?; rm -r root; exit $status"#;
+    run(script).succeeded().printed("x\n");
+}
+
 /// What a user without rights gets, in a mount namespace where all may open /dev/fuse.
 fn as_nobody(setup: &str) -> Finished {
     needs_root();

@@ -16,6 +16,9 @@ use rustix::thread::{CapabilitySet, UnshareFlags, capabilities};
 use super::attach::fusermount;
 use crate::error::{Error, Result};
 
+/// What the kernel says of this process.
+const STATUS: &str = "/proc/self/status";
+
 /// What [`enter_private_namespace`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -23,8 +26,10 @@ pub enum Privacy {
     /// What is mounted from now on is seen by this process and those it starts
     /// alone.
     Private,
-    /// Nothing: `fusermount3`, by which this user mounts, works only where
-    /// everybody sees it. The mount's directory is still closed to others.
+    /// Others may see what is mounted: `fusermount3`, by which this user mounts,
+    /// works only where everybody does; and in a chroot(2) whose root is no mount
+    /// point, the kernel cannot be told to keep mounts in. The mount's directory
+    /// is still closed to others.
     Shared,
 }
 
@@ -39,7 +44,8 @@ pub enum Privacy {
 /// # Errors
 ///
 /// [`Error::Usage`] if this process has more than one thread, as namespaces are
-/// the threads' own; [`Error::Io`] if the system forbids it.
+/// the threads' own; [`Error::Io`] if the system forbids it, or `/proc` is not
+/// there to tell.
 ///
 /// ```no_run
 /// use fifofs::Mount;
@@ -49,7 +55,10 @@ pub enum Privacy {
 /// # Ok::<(), fifofs::Error>(())
 /// ```
 pub fn enter_private_namespace() -> Result<Privacy> {
-    if threads() != Some(1) {
+    let threads = threads().map_err(|error| {
+        Error::io("count the threads in", STATUS, error).with_remedy("mount proc on /proc")
+    })?;
+    if threads != Some(1) {
         return Err(Error::usage(
             "a private mount namespace can be entered only while there is one thread; \
              do it first of all",
@@ -63,9 +72,16 @@ pub fn enter_private_namespace() -> Result<Privacy> {
         enter_user_namespace()?;
     }
     let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    mount_change("/", flags)
-        .map_err(|errno| Error::io("make private the mounts below", "/", errno.into()))?;
-    Ok(Privacy::Private)
+    match mount_change("/", flags) {
+        Ok(()) => Ok(Privacy::Private),
+        // The root is none of a mount, but of a chroot.
+        Err(Errno::INVAL) => Ok(Privacy::Shared),
+        Err(errno) => Err(Error::io(
+            "make private the mounts below",
+            "/",
+            errno.into(),
+        )),
+    }
 }
 
 /// Whether mount(2) is allowed here.
@@ -73,12 +89,13 @@ pub(super) fn may_mount() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
-fn threads() -> Option<u32> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+/// How many threads there are, if that is said.
+fn threads() -> io::Result<Option<u32>> {
+    let status = fs::read_to_string(STATUS)?;
     let line = status
         .lines()
-        .find_map(|line| line.strip_prefix("Threads:"))?;
-    line.trim().parse().ok()
+        .find_map(|line| line.strip_prefix("Threads:"));
+    Ok(line.and_then(|number| number.trim().parse().ok()))
 }
 
 fn enter_user_namespace() -> Result<()> {
