@@ -582,6 +582,21 @@ fn a_file_appears_whole_and_only_if_the_program_succeeds() {
         .printed("640\nthree\nx\n");
 }
 
+/// A file on standard output was once replaced, with what others had written to it.
+#[test]
+fn a_destination_that_is_a_name_of_a_descriptor_is_that_descriptor() {
+    let runs = Runs::new();
+    let program = r#"sh -c 'echo noise; echo x > "$1"' sh {out}"#;
+    for name in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+        runs.run(&format!(
+            "{{ echo header; run -o {name} -- {program}; echo trailer; }} > got; cat got"
+        ))
+        .printed("header\nx\ntrailer\n");
+    }
+    runs.run("run --to out=>(cat > got; echo > \"$F/read\") -- cp /etc/passwd {out}; await read; cmp got /etc/passwd")
+        .succeeded();
+}
+
 #[test]
 fn what_is_no_regular_file_is_written_to_in_its_place() {
     let runs = Runs::new();

@@ -23,7 +23,8 @@ pub(super) enum Destination {
 pub(super) const STDOUT: Destination = Destination::Descriptor(libc::STDOUT_FILENO);
 
 impl Destination {
-    /// A path, `-` for standard output, or `fd:N`.
+    /// A path, `-` for standard output, or `fd:N`. The paths by which the system names descriptors
+    /// mean these: `/dev/stdout`, and `/dev/fd/N` as shells write for `>(…)`.
     pub(super) fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
         if bytes.is_empty() {
@@ -31,24 +32,37 @@ impl Destination {
                 "a destination is empty; give a path, - for standard output, or fd:N",
             ));
         }
-        if bytes == b"-" {
+        if bytes == b"-" || bytes == b"/dev/stdout" {
             return Ok(STDOUT);
+        }
+        if let Some(descriptor) = Self::named_by_the_system(bytes) {
+            return Ok(descriptor);
         }
         let Some(number) = bytes.strip_prefix(b"fd:") else {
             return Ok(Destination::File(text.into()));
         };
-        let number = std::str::from_utf8(number).ok();
-        match number.and_then(|number| number.parse().ok()) {
-            Some(number) if number == libc::STDOUT_FILENO || number > libc::STDERR_FILENO => {
-                Ok(Destination::Descriptor(number))
-            }
-            _ => Err(Error::usage(format!(
+        match parse_descriptor(number) {
+            Some(number) => Ok(Destination::Descriptor(number)),
+            None => Err(Error::usage(format!(
                 "'{0}' is no destination; give fd:1, or fd:N with a number above 2, or ./{0} for a \
                  file of that name",
                 text.display()
             ))),
         }
     }
+
+    fn named_by_the_system(path: &[u8]) -> Option<Self> {
+        let name = [&b"/dev/fd/"[..], b"/proc/self/fd/"]
+            .iter()
+            .find_map(|directory| path.strip_prefix(*directory))?;
+        parse_descriptor(name).map(Destination::Descriptor)
+    }
+}
+
+/// The number of a descriptor that an output can go to.
+fn parse_descriptor(text: &[u8]) -> Option<RawFd> {
+    let number = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (number == libc::STDOUT_FILENO || number > libc::STDERR_FILENO).then_some(number)
 }
 
 impl fmt::Display for Destination {
@@ -198,6 +212,19 @@ mod tests {
         assert_eq!(given(Some("x.zip"), &[]), ["x.zip"]);
         assert_eq!(given(Some("./-"), &[]), ["./-"]);
         assert_eq!(given(None, &["out=fd:7"]), ["fd:7"]);
+    }
+
+    #[test]
+    fn what_the_system_calls_a_descriptor_is_one() {
+        let given = |file| assigned(&["out"], Some(file), &[]).expect("a destination");
+        assert_eq!(given("/dev/stdout"), ["standard output"]);
+        assert_eq!(given("/dev/fd/1"), ["standard output"]);
+        assert_eq!(given("/dev/fd/63"), ["fd:63"]);
+        assert_eq!(given("/proc/self/fd/3"), ["fd:3"]);
+        // Standard error is the program's own, and can be written to by its path.
+        for path in ["/dev/fd/2", "/dev/stderr", "/dev/fd/x", "/dev/fd/3/x"] {
+            assert_eq!(given(path), [path]);
+        }
     }
 
     #[test]
