@@ -330,8 +330,13 @@ fn a_program_that_is_killed_has_128_and_the_number_of_the_signal() {
     let ended = run(r#"run -- bash -c 'echo x > "$1"; exec 3>> "$1"; kill -KILL $$' sh {out}"#);
     ended
         .with_status(137)
-        .saying("out: all there is was read, but it is not whole")
+        .saying("'out' may not be whole: bash was killed by signal 9")
         .printed("x\n");
+    let ended =
+        run(r#"run -o x -- bash -c 'echo x > "$1"; exec 3>> "$1"; kill -KILL $$' sh {out}"#);
+    ended
+        .with_status(137)
+        .saying("x is left as it was: bash was killed by signal 9");
 }
 
 #[test]
@@ -580,6 +585,21 @@ fn a_file_appears_whole_and_only_if_the_program_succeeds() {
         .succeeded();
     runs.run("stat -c %a x; cat x; ls -A")
         .printed("640\nthree\nx\n");
+}
+
+/// A private key once appeared for all to read, and what a linker had made could not be executed.
+#[test]
+fn a_new_file_has_the_mode_that_the_program_gave_it() {
+    let runs = Runs::new();
+    let program = |mode: &str| {
+        format!(r#"run -o x -- sh -c 'umask 0; echo x > "$1"; chmod {mode} "$1"' sh {{out}}"#)
+    };
+    runs.run(&program("600")).succeeded();
+    runs.run("stat -c %a x; rm x").printed("600\n");
+    runs.run(&program("4755")).succeeded();
+    runs.run("stat -c %a x").printed("755\n");
+    runs.run(&program("600")).succeeded();
+    runs.run("stat -c %a x").printed("755\n");
 }
 
 /// A file on standard output was once replaced, with what others had written to it.

@@ -3,6 +3,7 @@
 //!
 //! Knows everything about the end and does nothing but that.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitStatus;
 
@@ -63,15 +64,19 @@ impl Conclusion<'_> {
         let succeeded = self.status.success();
         let how = describe(self.status);
         let message = match (end, sink) {
-            (End::Whole, Some(sink)) if succeeded => match sink.appear() {
+            (End::Whole, Some(sink)) if succeeded => match sink.appear(self.mode_of(name)) {
                 Ok(()) => return true,
                 Err(error) => error.to_string(),
             },
-            (End::Whole, Some(sink)) if sink.appears_later() => format!(
-                "{} is left as it was: {} {how}",
-                sink.destination(),
-                self.program
-            ),
+            (End::Whole | End::Unread(Error::Failed { .. }), Some(sink))
+                if !succeeded && sink.appears_later() =>
+            {
+                format!(
+                    "{} is left as it was: {} {how}",
+                    sink.destination(),
+                    self.program
+                )
+            }
             // Whoever closed it wants no more.
             (End::Whole | End::Closed, _) => return true,
             (End::Unread(Error::Missing { .. }), _) if succeeded => {
@@ -79,6 +84,13 @@ impl Conclusion<'_> {
             }
             (End::Unread(Error::Missing { .. }), _) => {
                 format!("{} {how} and made no '{}'", self.program, name.display())
+            }
+            (End::Unread(Error::Failed { .. }), _) if !succeeded => {
+                format!(
+                    "'{}' may not be whole: {} {how}",
+                    name.display(),
+                    self.program
+                )
             }
             (End::Unread(Error::Cancelled { .. }), _) => {
                 format!(
@@ -90,6 +102,14 @@ impl Conclusion<'_> {
         };
         messages.push(message);
         false
+    }
+
+    /// The permissions that the program gave its output: a key that it keeps from others, or a
+    /// program that can be executed, is to be so where it appears.
+    fn mode_of(&self, name: &Path) -> Option<u32> {
+        let directory = self.directory.filter(|_| !self.is_tar)?;
+        let file = directory.join(name).symlink_metadata().ok()?;
+        file.is_file().then(|| file.mode() & 0o777)
     }
 
     /// Whether a program whose files were packed left those that it was to make.

@@ -119,7 +119,7 @@ mod tests {
         let path = place.path().join("x");
         let (end, sink, delivered) = copied(None, &path);
         assert!(matches!(end, End::Whole) && delivered == 5);
-        sink.appear().expect("a file");
+        sink.appear(None).expect("a file");
         assert_eq!(std::fs::read(path).expect("read"), b"bytes");
     }
 

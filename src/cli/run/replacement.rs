@@ -64,9 +64,10 @@ impl Replacement {
         Ok((replacement, file))
     }
 
-    /// Puts `file`, which [`Replacement::create`] gave, at the path.
-    pub(super) fn appear(self, file: &OwnedFd) -> io::Result<()> {
-        if let Some(mode) = self.mode {
+    /// Puts `file`, which [`Replacement::create`] gave, at the path. What stood there keeps its
+    /// mode; a new file has `mode`, or else what the umask makes of [`MODE`].
+    pub(super) fn appear(self, file: &OwnedFd, mode: Option<u32>) -> io::Result<()> {
+        if let Some(mode) = self.mode.or(mode) {
             rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
         }
         let hidden = match self.hidden {
@@ -154,7 +155,7 @@ mod tests {
     fn replace(path: &Path, content: &[u8]) {
         let (replacement, file) = Replacement::create(path).expect("a file");
         rustix::io::write(&file, content).expect("write");
-        replacement.appear(&file).expect("rename");
+        replacement.appear(&file, None).expect("rename");
     }
 
     #[test]
@@ -164,7 +165,7 @@ mod tests {
         let (replacement, file) = Replacement::create(&path).expect("a file");
         rustix::io::write(&file, b"new").expect("write");
         assert!(!path.exists());
-        replacement.appear(&file).expect("rename");
+        replacement.appear(&file, None).expect("rename");
         assert_eq!(fs::read(&path).expect("read"), b"new");
         assert_eq!(names(place.path()), ["x"]);
     }
@@ -189,6 +190,18 @@ mod tests {
         let metadata = fs::metadata(&path).expect("stat");
         assert_eq!(metadata.mode() & 0o7777, 0o751);
         assert_eq!(fs::read(&path).expect("read"), b"new");
+    }
+
+    #[test]
+    fn the_mode_that_is_given_is_for_a_new_file_only() {
+        let place = place();
+        let path = place.path().join("x");
+        for (mode, expected) in [(0o600, 0o600), (0o755, 0o600)] {
+            let (replacement, file) = Replacement::create(&path).expect("a file");
+            replacement.appear(&file, Some(mode)).expect("rename");
+            let metadata = fs::metadata(&path).expect("stat");
+            assert_eq!(metadata.mode() & 0o7777, expected);
+        }
     }
 
     #[test]

@@ -229,14 +229,15 @@ impl Sink {
         done().map_err(|errno| self.failed(errno))
     }
 
-    /// The file appears at its path, if it is one that does so.
-    pub(super) fn appear(self) -> Result<()> {
+    /// The file appears at its path, if it is one that does so: with this mode, if nothing stood
+    /// there.
+    pub(super) fn appear(self, mode: Option<u32>) -> Result<()> {
         let Some(replacement) = self.replacement else {
             return Ok(());
         };
         let destination = self.destination.to_string();
         replacement
-            .appear(&self.descriptor)
+            .appear(&self.descriptor, mode)
             .map_err(|error| Error::io("write", destination, error))
     }
 
