@@ -849,8 +849,9 @@ say(os.waitstatus_to_exitcode(status))
     assert_same(&runs.read("got"), b"interrupted\ninterrupted\n");
 }
 
-#[test]
-fn ctrl_c_ends_a_long_program_and_nothing_is_left() {
+/// Ctrl-C in a terminal ends a long program that is started by these words of Python.
+#[track_caller]
+fn ctrl_c_ends(words: &str) {
     let runs = Runs::new();
     let mount = runs.place.mount_point();
     let script = format!(
@@ -861,7 +862,7 @@ os.environ["TMPDIR"] = F + "/../tmp"
 os.mkdir(F + "/../tmp")
 pid, terminal = pty.fork()
 if pid == 0:
-    os.execv(os.environ["FIFOFS"], ["fifofs", "run", "-o", "got", "--", "sh", "-c", 'echo > "$F/ready"; exec sleep 60 > "$1"', "sh", "{{out:x.txt}}"])
+    os.execv(os.environ["FIFOFS"], ["fifofs", "run", "-o", "got", "--", {words} 'echo > "$F/ready"; exec sleep 60 > "$1"', "sh", "{{out:x.txt}}"])
 wait_flag("ready")
 os.write(terminal, b"\x03")
 _, status = os.waitpid(pid, 0)
@@ -875,6 +876,17 @@ say(os.waitstatus_to_exitcode(status))
         .succeeded()
         .printed("130\n");
     assert!(!runs.exists("got"));
+}
+
+#[test]
+fn ctrl_c_ends_a_long_program_and_nothing_is_left() {
+    ctrl_c_ends(r#""sh", "-c","#);
+}
+
+/// The terminal's signal does not reach it.
+#[test]
+fn ctrl_c_ends_a_program_in_a_session_of_its_own() {
+    ctrl_c_ends(r#""setsid", "sh", "-c","#);
 }
 
 /// A program that writes for ever, and the processes that must be gone: fifofs, the program, one that it started.

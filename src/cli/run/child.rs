@@ -102,6 +102,14 @@ impl Program {
         }
     }
 
+    /// Whether what the terminal sends to our process group does not reach it: it made a group of
+    /// its own, as setsid(1) does. No other child of ours is in that group.
+    pub(super) fn has_left_our_group(&self) -> bool {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let ours = rustix::process::waitid(WaitId::Pgid(None), look);
+        matches!(ours, Err(rustix::io::Errno::CHILD))
+    }
+
     /// Has `tell` told when it has exited, before it is waited for.
     pub(super) fn watch(&self, tell: Sender<Event>) -> Result<()> {
         let pid = self.pid();

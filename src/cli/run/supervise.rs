@@ -192,7 +192,7 @@ impl Supervisor<'_> {
                 if self.program.has_exited() {
                     let ends = signals::ends(number);
                     self.ended_by = self.ended_by.or(ends.then_some(number));
-                } else if !for_the_group {
+                } else if !for_the_group || self.program.has_left_our_group() {
                     self.program.signal(number);
                 }
             }
