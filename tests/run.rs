@@ -617,6 +617,55 @@ fn a_destination_that_is_a_name_of_a_descriptor_is_that_descriptor() {
         .succeeded();
 }
 
+/// Opened one after the other, and before the program, they once waited for a reader that waited for another of them.
+#[test]
+fn fifos_may_be_opened_in_any_order() {
+    let script = r#"mkfifo 1 2
+        paste 2 1 & run --to a=1 --to b=2 -- sh -c 'echo a > "$1"; echo b > "$2"' sh {out:a} {out:b}; wait"#;
+    run(script).succeeded().printed("b\ta\n");
+}
+
+#[test]
+fn a_fifo_without_a_reader_holds_up_no_other_output() {
+    let runs = Runs::new();
+    let process = runs.start(
+        r#"mkfifo 1; run --to a=1 --to b=- -- sh -c 'echo a > "$1"; echo b > "$2"' sh {out:a} {out:b} > got"#,
+    );
+    runs.wait_for("the other output", || {
+        runs.exists("got") && runs.read("got") == b"b\n"
+    });
+    runs.run("cat 1").printed("a\n");
+    process.finish(LIMIT).succeeded();
+}
+
+#[test]
+fn who_comes_late_to_the_fifo_of_a_program_that_failed_gets_the_end() {
+    run("mkfifo 1; run -o 1 -- sh -c 'exit 3' sh {out} & sleep 0.3; cat 1; wait $!")
+        .with_status(3)
+        .printed("");
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_the_reader_of_a_fifo() {
+    let runs = Runs::new();
+    let process = runs.start(
+        r#"mkfifo 1; exec "$FIFOFS" run -o 1 -- sh -c 'echo > "$F/ready"; exec sleep 60' sh {out}"#,
+    );
+    runs.flag("ready");
+    process.signal(Signal::TERM);
+    process.finish(LIMIT).with_status(143);
+}
+
+#[test]
+fn a_fifo_whose_reader_leaves_ends_the_program() {
+    let program = "sh -c 'exec sleep 60' sh {out}";
+    run(&format!(
+        "mkfifo 1; {{ sleep 0.3; : < 1; }} & run -o 1 -- {program}; echo $?; wait"
+    ))
+    .succeeded()
+    .printed("141\n");
+}
+
 #[test]
 fn what_is_no_regular_file_is_written_to_in_its_place() {
     let runs = Runs::new();

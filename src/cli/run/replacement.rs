@@ -7,7 +7,7 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -124,9 +124,29 @@ pub(super) fn is_replaceable(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Opens what is written to in its place, such as a device or a FIFO.
+/// Opens what is written to in its place, such as a device or a FIFO. For a FIFO that nobody reads
+/// yet, one would have to wait: of that there is a descriptor with `O_PATH` only.
 pub(super) fn open_in_place(path: &Path) -> io::Result<OwnedFd> {
-    File::options().write(true).open(path).map(OwnedFd::from)
+    if !fs::metadata(path)?.file_type().is_fifo() {
+        return File::options().write(true).open(path).map(OwnedFd::from);
+    }
+    let path_only = OFlags::PATH | OFlags::CLOEXEC;
+    let fifo = rustix::fs::openat(CWD, path, path_only, Mode::empty())?;
+    Ok(open_fifo(&fifo)?.unwrap_or(fifo))
+}
+
+/// Opens a FIFO of which there is a descriptor with `O_PATH`, if somebody reads it.
+pub(super) fn open_fifo(fifo: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+    let path = format!("/proc/self/fd/{}", fifo.as_raw_fd());
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    match rustix::fs::openat(CWD, &path, flags | OFlags::NONBLOCK, Mode::empty()) {
+        Ok(opened) => {
+            rustix::fs::fcntl_setfl(&opened, flags)?;
+            Ok(Some(opened))
+        }
+        Err(Errno::NXIO) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::thread;
+use std::time::Duration;
 
 use fifofs::{Error, Result};
 use rustix::event::{PollFd, PollFlags};
@@ -20,11 +22,16 @@ use super::replacement::{self, Replacement};
 /// As much as a pipe is asked to hold: what one request of the file system carries.
 const PIPE_BYTES: usize = 1 << 20;
 
+/// How often a FIFO is looked at for a reader.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
 /// An open destination.
 #[derive(Debug)]
 pub(super) struct Sink {
     destination: Destination,
     descriptor: OwnedFd,
+    /// Set for a FIFO that nobody has opened to read: `descriptor` is its path only.
+    is_unread: bool,
     /// Set for a regular file that is not only appended to.
     extent: Option<Extent>,
     /// Set for a file that appears when it is whole.
@@ -89,7 +96,8 @@ impl Sink {
         replacement: Option<Replacement>,
     ) -> io::Result<Self> {
         let status = rustix::fs::fstat(&descriptor)?;
-        let appends = rustix::fs::fcntl_getfl(&descriptor)?.contains(OFlags::APPEND);
+        let flags = rustix::fs::fcntl_getfl(&descriptor)?;
+        let appends = flags.contains(OFlags::APPEND);
         let extent = match FileType::from_raw_mode(status.st_mode) {
             FileType::RegularFile if !appends => Some(Extent {
                 start: rustix::fs::tell(&descriptor)?,
@@ -97,19 +105,47 @@ impl Sink {
                 again: None,
             }),
             FileType::Fifo => {
-                // A favour to speed, which an unprivileged user may be refused.
-                let _ = rustix::pipe::fcntl_setpipe_size(&descriptor, PIPE_BYTES);
+                enlarge(&descriptor);
                 None
             }
             _ => None,
         };
         Ok(Sink {
             destination: destination.clone(),
+            is_unread: flags.contains(OFlags::PATH),
             descriptor,
             extent,
             replacement,
             written: 0,
         })
+    }
+
+    /// Whether it cannot be written to before somebody comes to read it.
+    pub(super) fn is_unread(&self) -> bool {
+        self.is_unread
+    }
+
+    /// Waits until there is a reader, as who opens a FIFO does; or nobody wants one any more.
+    pub(super) fn wait_for_reader(
+        &mut self,
+        is_wanted: impl Fn() -> bool,
+    ) -> std::result::Result<(), Stopped> {
+        while self.is_unread {
+            match replacement::open_fifo(&self.descriptor) {
+                Ok(Some(opened)) => {
+                    enlarge(&opened);
+                    self.descriptor = opened;
+                    self.is_unread = false;
+                }
+                Ok(None) if is_wanted() => thread::sleep(LOOK_INTERVAL),
+                Ok(None) => return Err(Stopped::Closed),
+                Err(error) => {
+                    let destination = self.destination.to_string();
+                    return Err(Stopped::Failed(Error::io("write to", destination, error)));
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn destination(&self) -> &Destination {
@@ -137,7 +173,7 @@ impl Sink {
             _ => false,
         };
         let again = || rustix::io::fcntl_dupfd_cloexec(&self.descriptor, 0).ok();
-        watchable.then(again).flatten()
+        (watchable && !self.is_unread).then(again).flatten()
     }
 
     /// Writes all of it.
@@ -245,6 +281,11 @@ impl Sink {
     pub(super) fn appears_later(&self) -> bool {
         self.replacement.is_some()
     }
+}
+
+/// A favour to speed, which an unprivileged user may be refused.
+fn enlarge(pipe: &OwnedFd) {
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
 }
 
 /// A descriptor of our own for what is open as `number`, which stays open. No program that is

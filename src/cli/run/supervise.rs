@@ -13,7 +13,7 @@
 //! ```
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -105,6 +105,10 @@ pub(super) struct Supervisor<'a> {
     has_noticed: bool,
     /// The signal that ends the wait for them.
     ended_by: Option<i32>,
+    /// A signal asked for the end.
+    was_told_to_end: bool,
+    /// Set when it did, and the program has exited: nobody waits for readers of FIFOs any more.
+    has_given_up: Arc<AtomicBool>,
 }
 
 /// The channel of events. It may be watched from before there is a program.
@@ -129,6 +133,8 @@ pub(super) fn supervise(
         notice: None,
         has_noticed: false,
         ended_by: None,
+        was_told_to_end: false,
+        has_given_up: Arc::default(),
     };
     supervisor.begin()?;
     supervisor.run()?;
@@ -157,6 +163,8 @@ impl Supervisor<'_> {
                 Some(event) => self.handle(event)?,
                 None => self.notice_writers(),
             }
+            let has_given_up = self.was_told_to_end && self.program.has_exited();
+            self.has_given_up.store(has_given_up, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -189,6 +197,7 @@ impl Supervisor<'_> {
                 number,
                 for_the_group,
             } => {
+                self.was_told_to_end |= signals::ends(number);
                 if self.program.has_exited() {
                     let ends = signals::ends(number);
                     self.ended_by = self.ended_by.or(ends.then_some(number));
@@ -235,10 +244,21 @@ impl Supervisor<'_> {
         output.state = State::Copying(canceller);
         let delivered = Arc::clone(&self.counters.delivered[number]);
         let tell = self.tell.clone();
+        let has_given_up = Arc::clone(&self.has_given_up);
         std::thread::Builder::new()
             .name(format!("fifofs-copy-{number}"))
             .spawn(move || {
-                let end = job(&mut sink, &delivered);
+                let was_unread = sink.is_unread();
+                let end = match sink.wait_for_reader(|| !has_given_up.load(Ordering::Relaxed)) {
+                    Ok(()) => {
+                        if let Some(descriptor) = sink.watchable().filter(|_| was_unread) {
+                            // Unless there can be no thread: then writing will tell.
+                            let _ = hangup::watch(vec![(number, descriptor)], tell.clone());
+                        }
+                        job(&mut sink, &delivered)
+                    }
+                    Err(stopped) => stopped.into(),
+                };
                 let (output, sink) = (number, Box::new(sink));
                 // Whoever does not wait any more needs no answer.
                 let _ = tell.send(Event::Copied { output, sink, end });
