@@ -75,6 +75,12 @@ pub enum Error {
 impl Error {
     /// An operation on `path` that failed with `source`; if that holds an error
     /// of this crate, as those of [`Reader`](crate::Reader) do, it is that one.
+    ///
+    /// ```
+    /// let reason = std::io::Error::from_raw_os_error(2);
+    /// let error = fifofs::Error::io("open", "/nowhere", reason);
+    /// assert!(error.to_string().starts_with("cannot open /nowhere: No such file"));
+    /// ```
     pub fn io(operation: impl Into<String>, path: impl AsRef<Path>, source: io::Error) -> Self {
         let source = match source.downcast::<Error>() {
             Ok(error) => return error,
@@ -89,6 +95,11 @@ impl Error {
     }
 
     /// An option or argument that does not make sense.
+    ///
+    /// ```
+    /// let error = fifofs::Error::usage("give a path");
+    /// assert_eq!(error.to_string(), "give a path");
+    /// ```
     pub fn usage(message: impl Into<String>) -> Self {
         Error::Usage {
             message: message.into(),
@@ -96,6 +107,12 @@ impl Error {
     }
 
     /// The same error, with advice on what to do about it.
+    ///
+    /// ```
+    /// let reason = std::io::Error::from_raw_os_error(2);
+    /// let error = fifofs::Error::io("open", "/nowhere", reason).with_remedy("make it");
+    /// assert!(error.to_string().ends_with("; make it"));
+    /// ```
     #[must_use]
     pub fn with_remedy(mut self, advice: impl Into<String>) -> Self {
         if let Error::Io { remedy, .. } = &mut self {

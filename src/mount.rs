@@ -29,6 +29,14 @@ const DEFAULT_WINDOW_BYTES: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How a mount is to be made; see [`Mount::builder`].
+///
+/// ```
+/// use fifofs::{Deliver, Mount};
+///
+/// let builder = Mount::builder().deliver("*.log", Deliver::Stream).memory(64 << 20);
+/// let mount = builder.mount_temporary()?;
+/// # Ok::<(), fifofs::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "nothing is mounted until `mount` is called"]
 pub struct MountBuilder {
@@ -48,11 +56,21 @@ impl MountBuilder {
     /// Files whose name or path matches `glob` are delivered in this way; of
     /// several globs that match the last one counts. A glob that is not well
     /// formed is an error of [`MountBuilder::mount`].
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().deliver("logs/**", fifofs::Deliver::Follow).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn deliver(self, glob: &str, way: Deliver) -> Self {
         self.rule(|rules| rules.push(Some(glob), way))
     }
 
     /// All files that no glob matches are delivered in this way.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().deliver_all(fifofs::Deliver::Settled).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn deliver_all(self, way: Deliver) -> Self {
         self.rule(|rules| rules.push(None, way))
     }
@@ -67,12 +85,22 @@ impl MountBuilder {
     }
 
     /// When a file that was closed is done.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().linger(fifofs::Linger::Exit).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn linger(mut self, linger: Linger) -> Self {
         self.linger = linger;
         self
     }
 
     /// Which ends of a writer give its readers an error after the last byte.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().fail_on(fifofs::FailOn::Status).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn fail_on(mut self, fail_on: FailOn) -> Self {
         self.fail_on = fail_on;
         self
@@ -80,6 +108,11 @@ impl MountBuilder {
 
     /// With stream delivery, how many bytes a writer may be ahead of the
     /// slowest reader. 1 MiB unless set.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().window(256 << 10).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn window(mut self, bytes: u64) -> Self {
         self.window = bytes;
         self
@@ -88,6 +121,11 @@ impl MountBuilder {
     /// How many bytes are kept in memory, over all files. Unless set, 1 GiB or
     /// an eighth of what the machine or the control group has, whichever is
     /// less.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().memory(256 << 20).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
         self
@@ -95,6 +133,11 @@ impl MountBuilder {
 
     /// The directory for what does not fit into memory. Unless set, `$TMPDIR`
     /// or `/var/tmp`.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().spill("/var/tmp").mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn spill(mut self, directory: impl Into<PathBuf>) -> Self {
         self.spill = Some(directory.into());
         self
@@ -102,6 +145,11 @@ impl MountBuilder {
 
     /// How many bytes are kept in all; past it writes fail with `ENOSPC`.
     /// Unless set, what is free in the spill directory, less 5 %.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().max_size(4 << 30).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = Some(bytes);
         self
@@ -109,12 +157,21 @@ impl MountBuilder {
 
     /// Lets other users in; modes and owners count for them. The kernel allows
     /// it to root, and to others if `/etc/fuse.conf` says `user_allow_other`.
+    ///
+    /// ```
+    /// let builder = fifofs::Mount::builder().allow_other(true);
+    /// ```
     pub fn allow_other(mut self, allow: bool) -> Self {
         self.allow_other = allow;
         self
     }
 
     /// Removes a file once a reader has read it to its end.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().consume(true).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn consume(mut self, consume: bool) -> Self {
         self.consume = consume;
         self
@@ -124,6 +181,11 @@ impl MountBuilder {
     /// which it does unless this is set to false. Then it sees the file as it is;
     /// whoever opens it below `.fifofs/wait` or `.fifofs/next` still waits, and
     /// so do readers in this process.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().readers_wait(false).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn readers_wait(mut self, wait: bool) -> Self {
         self.readers_wait = wait;
         self
@@ -136,6 +198,14 @@ impl MountBuilder {
     ///
     /// If an option does not make sense, or the directory or this machine does
     /// not allow a mount; the error says what to do about it.
+    ///
+    /// ```
+    /// let place = tempfile::tempdir()?;
+    /// let mount = fifofs::Mount::builder().mount(place.path())?;
+    /// std::fs::write(mount.path().join("out.txt"), "hello\n")?;
+    /// mount.unmount()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn mount(self, directory: impl AsRef<Path>) -> Result<Mount> {
         self.mount_at(directory.as_ref(), false)
     }
@@ -222,6 +292,11 @@ pub struct Mount {
 
 impl Mount {
     /// A mount with every option at its default.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn builder() -> MountBuilder {
         MountBuilder {
             rules: Ok(Rules::new()),
@@ -238,11 +313,26 @@ impl Mount {
     }
 
     /// Where it is mounted, as an absolute path.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// assert!(mount.path().is_absolute());
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn path(&self) -> &Path {
         self.session.directory()
     }
 
     /// Waits until somebody has unmounted it.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// let directory = mount.path().to_owned();
+    /// let other = std::thread::spawn(move || fifofs::unmount(directory));
+    /// mount.wait();
+    /// other.join().unwrap()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn wait(&self) {
         // Nothing is ever sent: the channel ends with the mount.
         let _ = self.session.ended().recv();
@@ -250,6 +340,15 @@ impl Mount {
 
     /// A channel on which nothing is ever sent, and which is disconnected when
     /// the mount is gone: to wait for that among other things.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// let ended = mount.ended().recv_timeout(Duration::from_millis(10));
+    /// assert_eq!(ended, Err(crossbeam_channel::RecvTimeoutError::Timeout));
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn ended(&self) -> Receiver<()> {
         self.session.ended()
     }
@@ -291,6 +390,12 @@ impl Mount {
     /// # Errors
     ///
     /// If the system refuses.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// mount.unmount()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn unmount(mut self) -> Result<()> {
         self.session.unmount()
     }
@@ -307,6 +412,12 @@ impl std::fmt::Debug for Mount {
 /// # Errors
 ///
 /// If `/proc/self/mountinfo` cannot be read.
+///
+/// ```
+/// let mount = fifofs::Mount::builder().mount_temporary()?;
+/// assert!(fifofs::mounts()?.iter().any(|directory| directory == mount.path()));
+/// # Ok::<(), fifofs::Error>(())
+/// ```
 pub fn mounts() -> Result<Vec<PathBuf>> {
     mountpoint::all_mounts()
 }
@@ -316,6 +427,13 @@ pub fn mounts() -> Result<Vec<PathBuf>> {
 /// # Errors
 ///
 /// If `/proc/self/mountinfo` cannot be read.
+///
+/// ```
+/// let mount = fifofs::Mount::builder().mount_temporary()?;
+/// let found = fifofs::mount_of(mount.path().join("not/there/yet"))?;
+/// assert_eq!(found.as_deref(), Some(mount.path()));
+/// # Ok::<(), fifofs::Error>(())
+/// ```
 pub fn mount_of(path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
     let path = absolute(path.as_ref())?;
     Ok(mountpoint::find_mount(&path)?.map(|found| found.directory))
@@ -327,6 +445,13 @@ pub fn mount_of(path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
 /// # Errors
 ///
 /// If there is none, or the system refuses.
+///
+/// ```
+/// let mount = fifofs::Mount::builder().mount_temporary()?;
+/// fifofs::unmount(mount.path())?;
+/// mount.wait();
+/// # Ok::<(), fifofs::Error>(())
+/// ```
 pub fn unmount(directory: impl AsRef<Path>) -> Result<()> {
     mountpoint::unmount(directory.as_ref())
 }
@@ -338,6 +463,13 @@ pub fn unmount(directory: impl AsRef<Path>) -> Result<()> {
 /// # Errors
 ///
 /// If the path is in no fifofs mount.
+///
+/// ```
+/// let mount = fifofs::Mount::builder().mount_temporary()?;
+/// let path = fifofs::wait_path(mount.path().join("a/b.txt"), false)?;
+/// assert_eq!(path, mount.path().join(".fifofs/wait/a%2Fb.txt"));
+/// # Ok::<(), fifofs::Error>(())
+/// ```
 pub fn wait_path(path: impl AsRef<Path>, next: bool) -> Result<PathBuf> {
     let given = path.as_ref();
     let path = absolute(given)?;

@@ -45,6 +45,14 @@ impl TemporaryPipe {
     /// # Errors
     ///
     /// If the directory or the FIFO cannot be made.
+    ///
+    /// ```
+    /// use fifofs::{Target, TemporaryPipe};
+    ///
+    /// let pipe = TemporaryPipe::new()?;
+    /// assert!(pipe.path().ends_with("out"));
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn new() -> Result<TemporaryPipe> {
         TemporaryPipe::named("out")
     }
@@ -54,6 +62,14 @@ impl TemporaryPipe {
     /// # Errors
     ///
     /// As [`TemporaryPipe::new`], and if `name` is not a plain file name.
+    ///
+    /// ```
+    /// use fifofs::{Target, TemporaryPipe};
+    ///
+    /// let pipe = TemporaryPipe::named("report.csv")?;
+    /// assert!(pipe.path().ends_with("report.csv"));
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn named(name: impl AsRef<OsStr>) -> Result<TemporaryPipe> {
         Ok(TemporaryPipe {
             pipe: Arc::new(Pipe::new(name.as_ref())?),

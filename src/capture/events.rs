@@ -16,6 +16,16 @@ use crate::router::{Failure, Given, LocalReader, Router};
 const READ_BYTES: u32 = 1 << 20;
 
 /// One thing that happened to a file. The same as a line of `.fifofs/events`.
+///
+/// ```
+/// use fifofs::{Capture, Event, Target};
+///
+/// let capture = Capture::new("out.txt")?;
+/// let mut events = capture.events();
+/// std::fs::write(capture.path(), "hello\n")?;
+/// assert!(events.any(|event| matches!(event, Ok(Event::Done { bytes: 6 }))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 #[non_exhaustive]
@@ -108,6 +118,17 @@ struct Line {
 ///
 /// At most 4096 events are kept for it; after that the oldest are lost, and it
 /// says so with [`Event::Lagged`]. Ends with the mount.
+///
+/// ```
+/// use fifofs::{Capture, Event, Target};
+///
+/// let capture = Capture::new("out.txt")?;
+/// let mut events = capture.events();
+/// std::fs::write(capture.path(), "hello\n")?;
+/// let first = events.next().expect("the mount is there")?;
+/// assert!(matches!(first, Event::Opened { generation: 1, .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct CaptureEvents {
     local: LocalReader,
     /// As events name it.
@@ -133,6 +154,18 @@ impl CaptureEvents {
 
     /// How long to wait for the next event before giving
     /// [`Error::TimedOut`]; for ever unless set.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use fifofs::{Capture, Error};
+    ///
+    /// let capture = Capture::new("never-written")?;
+    /// let mut events = capture.events();
+    /// events.set_timeout(Some(Duration::from_millis(10)));
+    /// assert!(matches!(events.next(), Some(Err(Error::TimedOut { .. }))));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
     }

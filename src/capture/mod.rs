@@ -167,6 +167,19 @@ impl Capture {
     /// Reading or changing what was dropped fails. A program that is further than
     /// that ahead of its readers is slowed down, each of the kernel's writes by
     /// up to 200 ms. Everything is kept unless this is called.
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// use fifofs::{Capture, Target};
+    ///
+    /// let capture = Capture::new("lines.txt")?;
+    /// capture.keep_at_most(64 << 20);
+    /// let script = "seq 1 100000 > \"$1\"";
+    /// let mut sink = std::io::sink();
+    /// capture.run_to(Command::new("sh").args(["-c", script, "sh"]).arg(capture.path()), &mut sink)?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn keep_at_most(&self, bytes: u64) {
         self.router.keep_at_most(self.id, bytes);
     }

@@ -122,6 +122,13 @@ impl Reader {
     }
 
     /// The path of what is read.
+    ///
+    /// ```
+    /// let capture = fifofs::Capture::new("out.txt")?;
+    /// let reader = capture.reader()?;
+    /// assert_eq!(reader.path(), fifofs::Target::path(&capture));
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -129,6 +136,18 @@ impl Reader {
     /// How long one read waits for bytes before it fails with
     /// [`Error::TimedOut`]; after that it may be tried again. For ever unless
     /// set.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use fifofs::{Capture, Error};
+    ///
+    /// let capture = Capture::new("never-written")?;
+    /// let mut reader = capture.reader()?;
+    /// reader.set_timeout(Some(Duration::from_millis(10)));
+    /// assert!(matches!(reader.read_all(), Err(Error::TimedOut { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
     }
@@ -156,6 +175,17 @@ impl Reader {
     }
 
     /// How many bytes were read so far.
+    ///
+    /// ```
+    /// use fifofs::{Capture, Target};
+    ///
+    /// let capture = Capture::new("out.txt")?;
+    /// let mut reader = capture.reader()?;
+    /// std::fs::write(capture.path(), "hello\n")?;
+    /// reader.read_all()?;
+    /// assert_eq!(reader.position(), 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn position(&self) -> u64 {
         self.position
     }
@@ -165,6 +195,16 @@ impl Reader {
     /// # Errors
     ///
     /// Those of reading, unwrapped.
+    ///
+    /// ```
+    /// use fifofs::{Capture, Target};
+    ///
+    /// let capture = Capture::new("out.txt")?;
+    /// let mut reader = capture.reader()?;
+    /// std::fs::write(capture.path(), "hello\n")?;
+    /// assert_eq!(reader.read_all()?, b"hello\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read_all(&mut self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.read_to_end(&mut bytes)
@@ -250,6 +290,15 @@ impl std::fmt::Debug for Reader {
 }
 
 /// Ends the waits of one [`Reader`]. `Clone`, `Send` and `Sync`.
+///
+/// ```
+/// let capture = fifofs::Capture::new("never-written")?;
+/// let reader = capture.reader()?;
+/// let canceller = reader.canceller();
+/// // In a handler of signals, say:
+/// std::thread::spawn(move || canceller.cancel());
+/// # Ok::<(), fifofs::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Canceller(Cancels);
 
@@ -262,6 +311,16 @@ enum Cancels {
 impl Canceller {
     /// Has the read that waits now, and every later one that would have to ask
     /// for bytes, fail with [`Error::Cancelled`].
+    ///
+    /// ```
+    /// use fifofs::{Capture, Error};
+    ///
+    /// let capture = Capture::new("never-written")?;
+    /// let mut reader = capture.reader()?;
+    /// reader.canceller().cancel();
+    /// assert!(matches!(reader.read_all(), Err(Error::Cancelled { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn cancel(&self) {
         match &self.0 {
             Cancels::Capture(canceller) => canceller.cancel(),

@@ -29,6 +29,14 @@ use crate::temporary_pipe::TemporaryPipe;
 /// ```
 pub trait Target: Send + Sync {
     /// The path to give to the program, absolute.
+    ///
+    /// ```
+    /// use fifofs::{Backend, Target};
+    ///
+    /// let target = Backend::Fifo.target("out.txt")?;
+    /// assert!(target.path().is_absolute());
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     fn path(&self) -> &Path;
 
     /// A reader of what `child` and those it started write. It ends when the
@@ -39,20 +47,66 @@ pub trait Target: Send + Sync {
     /// than by `child` itself counts as exited.
     ///
     /// What an earlier child left is not given again: if this one writes nothing,
-    /// there is nothing.
+    /// there is nothing. After a child whose output was not read to its end prefer
+    /// [`Target::spawn`], which sees to that before the next one can write.
     ///
     /// # Errors
     ///
     /// If the mount is gone; of a FIFO, if it has a reader already.
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// use fifofs::{Capture, Target};
+    ///
+    /// let (data, log) = (Capture::new("data.csv")?, Capture::new("run.log")?);
+    /// let script = "echo 1,2 > \"$1\"; echo well > \"$2\"";
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", script, "sh"]).args([data.path(), log.path()]);
+    /// let mut child = command.spawn()?;
+    /// // Two outputs of one program.
+    /// let mut readers = [data.reader_until(&mut child)?, log.reader_until(&mut child)?];
+    /// assert_eq!(readers[0].read_all()?, b"1,2\n");
+    /// assert_eq!(readers[1].read_all()?, b"well\n");
+    /// child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn reader_until(&self, child: &mut Child) -> Result<Reader>;
 
     /// Nobody will read any more: every further write fails with `EPIPE`, and the
     /// processes that have the file open for writing get SIGPIPE, as of a pipe.
     /// So do writes to what comes to stand there later.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use std::process::Command;
+    ///
+    /// use fifofs::{Capture, Running, Target};
+    ///
+    /// let capture = Capture::new("endless.txt")?;
+    /// let script = "exec yes > \"$1\"";
+    /// let mut command = Command::new("sh");
+    /// let Running { mut child, mut reader } =
+    ///     capture.spawn(command.args(["-c", script, "sh"]).arg(capture.path()))?;
+    /// reader.read_exact(&mut [0; 100])?;
+    /// capture.hang_up();
+    /// assert!(!child.wait()?.success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn hang_up(&self);
 
     /// Which processes have the file open for writing now; of a FIFO it cannot
     /// be told, and nobody is named.
+    ///
+    /// ```
+    /// use fifofs::{Capture, Target};
+    ///
+    /// let capture = Capture::new("out.txt")?;
+    /// let file = std::fs::File::create(capture.path())?;
+    /// assert_eq!(capture.writers()[0].pid, std::process::id() as i32);
+    /// drop(file);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn writers(&self) -> Vec<Process>;
 
     /// Starts a program that writes to [`Target::path`], and reads it.
@@ -60,6 +114,19 @@ pub trait Target: Send + Sync {
     /// # Errors
     ///
     /// [`Error::Io`] if it cannot be started.
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// use fifofs::{Capture, Running, Target};
+    ///
+    /// let capture = Capture::new("copy.toml")?;
+    /// let Running { mut child, mut reader } =
+    ///     capture.spawn(Command::new("cp").arg("Cargo.toml").arg(capture.path()))?;
+    /// assert!(reader.read_all()?.starts_with(b"[package]"));
+    /// assert!(child.wait()?.success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn spawn(&self, command: &mut Command) -> Result<Running> {
         start(command, |child| self.reader_until(child))
     }
@@ -71,6 +138,17 @@ pub trait Target: Send + Sync {
     ///
     /// [`Error::Io`] if it cannot be started; those of [`Reader`], once it has
     /// ended: its output is then not whole.
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// use fifofs::{Capture, Target};
+    ///
+    /// let capture = Capture::new("copy.toml")?;
+    /// let output = capture.run(Command::new("cp").arg("Cargo.toml").arg(capture.path()))?;
+    /// assert!(output.status.success() && output.bytes.starts_with(b"[package]"));
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     fn run(&self, command: &mut Command) -> Result<Output> {
         let mut bytes = Vec::new();
         let status = self.run_to(command, &mut bytes)?;
@@ -83,6 +161,19 @@ pub trait Target: Send + Sync {
     ///
     /// As [`Target::run`]; those of `sink`, upon which the program's further
     /// writes fail, see [`Target::hang_up`].
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// use fifofs::{Capture, Target};
+    ///
+    /// let capture = Capture::new("copy.toml")?;
+    /// let mut sink = Vec::new();
+    /// let mut command = Command::new("cp");
+    /// let status = capture.run_to(command.arg("Cargo.toml").arg(capture.path()), &mut sink)?;
+    /// assert!(status.success() && sink.starts_with(b"[package]"));
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     fn run_to(&self, command: &mut Command, sink: &mut dyn Write) -> Result<ExitStatus> {
         let Running { mut child, reader } = self.spawn(command)?;
         // A pipe to it that nobody will write to must end, as in `Child::wait`.
@@ -144,6 +235,20 @@ fn copy(mut reader: Reader, sink: &mut dyn Write) -> std::result::Result<(), Cop
 
 /// A program that runs, and the reader of what it writes. Dropping it neither
 /// kills the program nor waits for it, as with [`Child`].
+///
+/// ```
+/// use std::process::Command;
+///
+/// use fifofs::{Running, Target, TemporaryPipe};
+///
+/// let pipe = TemporaryPipe::new()?;
+/// let mut command = Command::new("cp");
+/// let Running { mut child, mut reader } =
+///     pipe.spawn(command.arg("Cargo.toml").arg(pipe.path()))?;
+/// assert!(reader.read_all()?.starts_with(b"[package]"));
+/// assert!(child.wait()?.success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Running {
     /// The program.
@@ -153,6 +258,17 @@ pub struct Running {
 }
 
 /// How a program ended, and what it wrote.
+///
+/// ```
+/// use std::process::Command;
+///
+/// use fifofs::{Capture, Target};
+///
+/// let capture = Capture::new("out.txt")?;
+/// let output = capture.run(&mut Command::new("false"))?;
+/// assert_eq!((output.status.code(), &output.bytes[..]), (Some(1), &b""[..]));
+/// # Ok::<(), fifofs::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Output {
@@ -163,6 +279,16 @@ pub struct Output {
 }
 
 /// A process that has a file open.
+///
+/// ```
+/// use fifofs::{Capture, Target};
+///
+/// let capture = Capture::new("out.txt")?;
+/// for process in capture.writers() {
+///     println!("{} ({}) still writes", process.name, process.pid);
+/// }
+/// # Ok::<(), fifofs::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Process {
@@ -173,6 +299,15 @@ pub struct Process {
 }
 
 /// How a program's output is brought here.
+///
+/// ```
+/// use fifofs::Backend;
+///
+/// let with_fuse = std::path::Path::new("/dev/fuse").exists();
+/// let backend = if with_fuse { Backend::Fuse } else { Backend::Fifo };
+/// println!("write to {}", backend.target("out.txt")?.path().display());
+/// # Ok::<(), fifofs::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Backend {
     /// By a [`Capture`]: a file of a FUSE mount, for any program.
@@ -188,6 +323,14 @@ impl Backend {
     /// # Errors
     ///
     /// Those of [`Capture::new`] and [`TemporaryPipe::named`].
+    ///
+    /// ```
+    /// use fifofs::Backend;
+    ///
+    /// let target = Backend::Fifo.target("report.txt")?;
+    /// assert!(target.path().ends_with("report.txt"));
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn target(self, name: impl AsRef<OsStr>) -> Result<Box<dyn Target>> {
         Ok(match self {
             Backend::Fuse => Box::new(Capture::new(name)?),

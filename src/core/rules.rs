@@ -111,6 +111,11 @@ impl fmt::Display for Deliver {
 
 /// When a file that nobody holds open for writing any more counts as done, in
 /// a mount.
+///
+/// ```
+/// let mount = fifofs::Mount::builder().linger(fifofs::Linger::Exit).mount_temporary()?;
+/// # Ok::<(), fifofs::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Linger {
     /// As soon as no process is left in any writer's process group; else
@@ -175,6 +180,14 @@ impl fmt::Display for FailOn {
 /// The last rule whose glob matches wins. A rule without a glob is the default
 /// for paths that none matches, wherever it stands in the order; of several,
 /// the last counts.
+///
+/// ```
+/// use fifofs::{Deliver, Rules};
+///
+/// let mut rules = Rules::new();
+/// rules.push(Some("*.log"), Deliver::Follow)?;
+/// # Ok::<(), fifofs::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// In the order given.
@@ -196,6 +209,10 @@ struct Rule {
 
 impl Rules {
     /// No rules: everything is left to the automatic choice.
+    ///
+    /// ```
+    /// let rules = fifofs::Rules::new();
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -211,6 +228,15 @@ impl Rules {
     /// # Errors
     ///
     /// [`Error::Usage`] if the glob is empty or malformed.
+    ///
+    /// ```
+    /// use fifofs::{Deliver, Rules};
+    ///
+    /// let mut rules = Rules::new();
+    /// rules.push(None, Deliver::Settled)?;
+    /// assert!(rules.push(Some("a[b"), Deliver::Follow).is_err());
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn push(&mut self, glob: Option<&str>, way: Deliver) -> Result<(), Error> {
         let Some(glob) = glob else {
             self.default = Some(way);
@@ -249,6 +275,14 @@ impl Rules {
     ///
     /// [`Error::Usage`] if the way is unknown, or the glob is empty or
     /// malformed.
+    ///
+    /// ```
+    /// let mut rules = fifofs::Rules::new();
+    /// rules.parse("*.log=stream")?;
+    /// rules.parse("settled")?;
+    /// assert!(rules.parse("*.log=quickly").is_err());
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
     pub fn parse(&mut self, text: &str) -> Result<(), Error> {
         let (glob, word) = match text.rsplit_once('=') {
             Some((glob, word)) => (Some(glob), word),

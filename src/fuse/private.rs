@@ -20,6 +20,15 @@ use crate::error::{Error, Result};
 const STATUS: &str = "/proc/self/status";
 
 /// What [`enter_private_namespace`] did.
+///
+/// ```no_run
+/// // In a process of one thread.
+/// match fifofs::enter_private_namespace()? {
+///     fifofs::Privacy::Private => println!("nobody else sees what is mounted"),
+///     _ => println!("others see that something is mounted"),
+/// }
+/// # Ok::<(), fifofs::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Privacy {
