@@ -1,0 +1,278 @@
+//! The options of a mount, and making it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Mount;
+use crate::core::Settings;
+use crate::core::namespace::Creator;
+use crate::core::rules::{Deliver, FailOn, Linger, Rules};
+use crate::core::spool::{Limits, Pool};
+use crate::error::{Error, Result};
+use crate::fuse::Session;
+use crate::fuse::mountpoint::MountOptions;
+use crate::limits;
+use crate::temporary;
+
+/// With stream delivery, how far a writer may be ahead of its readers.
+const DEFAULT_WINDOW_BYTES: u64 = 1 << 20;
+
+/// In a mount, how long a write waits for readers. While it does, the kernel
+/// holds the file's lock against everybody else: another writer may have to sit
+/// out two such waits before its own, and should be done within a second.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// How a mount is to be made; see [`Mount::builder`].
+///
+/// ```
+/// use fifofs::{Deliver, Mount};
+///
+/// let builder = Mount::builder().deliver("*.log", Deliver::Stream).memory(64 << 20);
+/// let mount = builder.mount_temporary()?;
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing is mounted until `mount` is called"]
+pub struct MountBuilder {
+    rules: std::result::Result<Rules, String>,
+    linger: Linger,
+    fail_on: FailOn,
+    window: u64,
+    memory: Option<u64>,
+    spill: Option<PathBuf>,
+    max_size: Option<u64>,
+    allow_other: bool,
+    readers_wait: bool,
+    consume: bool,
+}
+
+impl MountBuilder {
+    /// With every option at its default.
+    pub(super) fn new() -> MountBuilder {
+        MountBuilder {
+            rules: Ok(Rules::new()),
+            linger: Linger::Auto,
+            fail_on: FailOn::Signal,
+            window: DEFAULT_WINDOW_BYTES,
+            memory: None,
+            spill: None,
+            max_size: None,
+            allow_other: false,
+            readers_wait: true,
+            consume: false,
+        }
+    }
+
+    /// Files whose name or path matches `glob` are delivered in this way; of
+    /// several globs that match the last one counts. A glob that is not well
+    /// formed is an error of [`MountBuilder::mount`].
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().deliver("logs/**", fifofs::Deliver::Follow).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn deliver(self, glob: &str, way: Deliver) -> Self {
+        self.rule(|rules| rules.push(Some(glob), way))
+    }
+
+    /// All files that no glob matches are delivered in this way.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().deliver_all(fifofs::Deliver::Settled).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn deliver_all(self, way: Deliver) -> Self {
+        self.rule(|rules| rules.push(None, way))
+    }
+
+    fn rule(mut self, push: impl FnOnce(&mut Rules) -> Result<()>) -> Self {
+        if let Ok(rules) = &mut self.rules
+            && let Err(error) = push(rules)
+        {
+            self.rules = Err(error.to_string());
+        }
+        self
+    }
+
+    /// When a file that was closed is done.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().linger(fifofs::Linger::Exit).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn linger(mut self, linger: Linger) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// Which ends of a writer give its readers an error after the last byte.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().fail_on(fifofs::FailOn::Status).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn fail_on(mut self, fail_on: FailOn) -> Self {
+        self.fail_on = fail_on;
+        self
+    }
+
+    /// With stream delivery, how many bytes a writer may be ahead of the
+    /// slowest reader. 1 MiB unless set.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().window(256 << 10).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn window(mut self, bytes: u64) -> Self {
+        self.window = bytes;
+        self
+    }
+
+    /// How many bytes are kept in memory, over all files. Unless set, 1 GiB or
+    /// an eighth of what the machine or the control group has, whichever is
+    /// less.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().memory(256 << 20).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// The directory for what does not fit into memory. Unless set, `$TMPDIR`
+    /// or `/var/tmp`.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().spill("/var/tmp").mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn spill(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.spill = Some(directory.into());
+        self
+    }
+
+    /// How many bytes are kept in all; past it writes fail with `ENOSPC`.
+    /// Unless set, what is free in the spill directory, less 5 %.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().max_size(4 << 30).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.max_size = Some(bytes);
+        self
+    }
+
+    /// Lets other users in; modes and owners count for them. The kernel allows
+    /// it to root, and to others if `/etc/fuse.conf` says `user_allow_other`.
+    ///
+    /// ```
+    /// let builder = fifofs::Mount::builder().allow_other(true);
+    /// ```
+    pub fn allow_other(mut self, allow: bool) -> Self {
+        self.allow_other = allow;
+        self
+    }
+
+    /// Removes a file once a reader has read it to its end.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().consume(true).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn consume(mut self, consume: bool) -> Self {
+        self.consume = consume;
+        self
+    }
+
+    /// Whether a process that opens a file while it is being written waits for it,
+    /// which it does unless this is set to false. Then it sees the file as it is;
+    /// whoever opens it below `.fifofs/wait` or `.fifofs/next` still waits, and
+    /// so do readers in this process.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().readers_wait(false).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn readers_wait(mut self, wait: bool) -> Self {
+        self.readers_wait = wait;
+        self
+    }
+
+    /// Mounts at `directory`, which is made if it is missing, and serves it
+    /// from threads of this process.
+    ///
+    /// # Errors
+    ///
+    /// If an option does not make sense, or the directory or this machine does
+    /// not allow a mount; the error says what to do about it.
+    ///
+    /// ```
+    /// let place = tempfile::tempdir()?;
+    /// let mount = fifofs::Mount::builder().mount(place.path())?;
+    /// std::fs::write(mount.path().join("out.txt"), "hello\n")?;
+    /// mount.unmount()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn mount(self, directory: impl AsRef<Path>) -> Result<Mount> {
+        self.mount_at(directory.as_ref(), false)
+    }
+
+    /// Mounts at a fresh directory, of mode 0700, below `$XDG_RUNTIME_DIR` if
+    /// there is one, else `$TMPDIR` or `/tmp`. It is removed with the mount.
+    ///
+    /// # Errors
+    ///
+    /// As [`MountBuilder::mount`].
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// println!("write to {}", mount.path().join("out").display());
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn mount_temporary(self) -> Result<Mount> {
+        let directory = temporary::directory()?;
+        let mount = self.mount_at(directory.path(), true)?;
+        // From here on it goes with the mount.
+        let _ = directory.keep();
+        Ok(mount)
+    }
+
+    fn mount_at(self, directory: &Path, remove_directory: bool) -> Result<Mount> {
+        let rules = self.rules.map_err(Error::usage)?;
+        let spill_directory = self.spill.unwrap_or_else(limits::spill_directory);
+        let spill_directory = limits::check_spill_directory(&spill_directory)?;
+        let pool = Pool::new(Limits {
+            memory: self.memory.unwrap_or_else(limits::default_memory),
+            max_size: self.max_size,
+            spill_directory,
+        });
+        let settings = Settings {
+            rules,
+            linger: self.linger,
+            fail_on: self.fail_on,
+            window_bytes: self.window,
+            // Where nobody else waits, nobody is hindered either.
+            patience: match self.readers_wait {
+                true => PATIENCE,
+                false => Duration::MAX,
+            },
+            unseen_bytes: limits::unseen_bytes(),
+            readers_wait: self.readers_wait,
+            consume: self.consume,
+            owner: Creator {
+                uid: rustix::process::getuid().as_raw(),
+                gid: rustix::process::getgid().as_raw(),
+                mode: 0o755,
+            },
+        };
+        let options = MountOptions {
+            allow_other: self.allow_other,
+            remove_directory,
+        };
+        let session = Session::start(directory, &options, settings, pool)?;
+        Ok(Mount { session })
+    }
+}

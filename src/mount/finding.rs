@@ -1,0 +1,134 @@
+//! Mounts that are there already: whose path is in which, and the paths to wait
+//! by.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::core::CONTROL_NAME;
+use crate::error::{Error, Result};
+use crate::fuse::mountpoint;
+
+/// The directories at which fifofs is mounted, as far as this process sees.
+///
+/// # Errors
+///
+/// If `/proc/self/mountinfo` cannot be read.
+///
+/// ```
+/// let mount = fifofs::Mount::builder().mount_temporary()?;
+/// assert!(fifofs::mounts()?.iter().any(|directory| directory == mount.path()));
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+pub fn mounts() -> Result<Vec<PathBuf>> {
+    mountpoint::all_mounts()
+}
+
+/// The mount that holds a path, which need not exist.
+///
+/// # Errors
+///
+/// If `/proc/self/mountinfo` cannot be read.
+///
+/// ```
+/// let mount = fifofs::Mount::builder().mount_temporary()?;
+/// let found = fifofs::mount_of(mount.path().join("not/there/yet"))?;
+/// assert_eq!(found.as_deref(), Some(mount.path()));
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+pub fn mount_of(path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
+    let path = absolute(path.as_ref())?;
+    Ok(mountpoint::find_mount(&path)?.map(|found| found.directory))
+}
+
+/// Unmounts whatever fifofs mount is at `directory`, also one whose daemon was
+/// killed.
+///
+/// # Errors
+///
+/// If there is none, or the system refuses.
+///
+/// ```
+/// let mount = fifofs::Mount::builder().mount_temporary()?;
+/// fifofs::unmount(mount.path())?;
+/// mount.wait();
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+pub fn unmount(directory: impl AsRef<Path>) -> Result<()> {
+    mountpoint::unmount(directory.as_ref())
+}
+
+/// The path to open to wait for a file of a mount: for the file itself, or with
+/// `next` for the next time that it is written. Reading it gives what the file
+/// holds, as soon as its delivery allows.
+///
+/// # Errors
+///
+/// If the path is in no fifofs mount.
+///
+/// ```
+/// let mount = fifofs::Mount::builder().mount_temporary()?;
+/// let path = fifofs::wait_path(mount.path().join("a/b.txt"), false)?;
+/// assert_eq!(path, mount.path().join(".fifofs/wait/a%2Fb.txt"));
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+pub fn wait_path(path: impl AsRef<Path>, next: bool) -> Result<PathBuf> {
+    let given = path.as_ref();
+    let path = absolute(given)?;
+    let mount = mountpoint::find_mount(&path)?.map(|found| found.directory);
+    let no_mount = || {
+        let reason = std::io::Error::other("it is in no fifofs mount");
+        Error::io("wait for", given, reason)
+            .with_remedy("give a path below a directory that `fifofs mount` serves")
+    };
+    let mount = mount.ok_or_else(no_mount)?;
+    let inside = path.strip_prefix(&mount).map_err(|_| no_mount())?;
+    let mut name = Vec::new();
+    for component in inside.iter() {
+        if !name.is_empty() {
+            name.extend_from_slice(b"%2F");
+        }
+        for byte in component.as_bytes() {
+            match byte {
+                b'%' => name.extend_from_slice(b"%25"),
+                byte => name.push(*byte),
+            }
+        }
+    }
+    if name.is_empty() {
+        let reason = std::io::Error::from_raw_os_error(libc::EISDIR);
+        return Err(Error::io("wait for", given, reason).with_remedy("name a file in the mount"));
+    }
+    let which = if next { "next" } else { "wait" };
+    Ok(mount
+        .join(CONTROL_NAME)
+        .join(which)
+        .join(OsStr::from_bytes(&name)))
+}
+
+/// A path with everything resolved that exists, and the rest, which does not
+/// exist yet, taken as it is.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    let failed = |error| Error::io("find", path, error);
+    let full = std::path::absolute(path).map_err(failed)?;
+    let mut existing = full.as_path();
+    let mut rest = Vec::new();
+    // The last component stays as it is: it may be a link in the mount.
+    while let Some(parent) = existing.parent() {
+        rest.push(existing.components().next_back());
+        existing = parent;
+        if let Ok(resolved) = existing.canonicalize() {
+            let mut path = resolved;
+            for component in rest.iter().rev().flatten() {
+                match component {
+                    Component::ParentDir => {
+                        path.pop();
+                    }
+                    component => path.push(component),
+                }
+            }
+            return Ok(path);
+        }
+    }
+    Ok(full)
+}

@@ -1,0 +1,146 @@
+//! Mounts: making them, finding them, and the paths to wait by.
+
+mod builder;
+mod finding;
+
+pub use builder::MountBuilder;
+pub use finding::{mount_of, mounts, unmount, wait_path};
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+
+use crate::capture::{self, Capture};
+use crate::error::Result;
+use crate::fuse::Session;
+use crate::router::Router;
+
+/// A mount served by this process. Dropping it unmounts; whoever waits in it
+/// gets an error then.
+///
+/// `Send` and `Sync`.
+///
+/// ```
+/// use fifofs::{Deliver, Mount};
+///
+/// # let place = tempfile::tempdir()?;
+/// # let directory = place.path().join("cap");
+/// let mount = Mount::builder()
+///     .deliver("*.log", Deliver::Stream)
+///     .memory(256 << 20)
+///     .mount(&directory)?;
+/// std::fs::write(mount.path().join("out.txt"), "hello\n")?;
+/// mount.unmount()?;
+/// assert!(!directory.exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Mount {
+    session: Session,
+}
+
+impl Mount {
+    /// A mount with every option at its default.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn builder() -> MountBuilder {
+        MountBuilder::new()
+    }
+
+    /// Where it is mounted, as an absolute path.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// assert!(mount.path().is_absolute());
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn path(&self) -> &Path {
+        self.session.directory()
+    }
+
+    /// Waits until somebody has unmounted it.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// let directory = mount.path().to_owned();
+    /// let other = std::thread::spawn(move || fifofs::unmount(directory));
+    /// mount.wait();
+    /// other.join().unwrap()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn wait(&self) {
+        // Nothing is ever sent: the channel ends with the mount.
+        let _ = self.session.ended().recv();
+    }
+
+    /// A channel on which nothing is ever sent, and which is disconnected when
+    /// the mount is gone: to wait for that among other things.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// let ended = mount.ended().recv_timeout(Duration::from_millis(10));
+    /// assert_eq!(ended, Err(crossbeam_channel::RecvTimeoutError::Timeout));
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn ended(&self) -> Receiver<()> {
+        self.session.ended()
+    }
+
+    /// Captures the file at `path`, relative to the mount: what a program writes
+    /// there comes to this process. Directories above it are made. Any number of
+    /// captures may be there at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] of kind `AlreadyExists` if something stands there or it is
+    /// captured already; if something above it is no directory;
+    /// [`Error::Usage`] if `path` is absolute, empty, or leads out of the mount.
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// use fifofs::{Mount, Target};
+    ///
+    /// let mount = Mount::builder().mount_temporary()?;
+    /// let capture = mount.capture("run-17/out.log")?;
+    /// let output = capture.run(Command::new("cp").arg("Cargo.toml").arg(capture.path()))?;
+    /// assert!(output.bytes.starts_with(b"[package]"));
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn capture(&self, path: impl AsRef<Path>) -> Result<Capture> {
+        let inside = capture::inside(path.as_ref())?;
+        // An earlier capture of the path may have gone a moment ago.
+        self.router().settle_names();
+        Capture::of(Arc::clone(self.router()), self.path(), &inside)
+    }
+
+    pub(crate) fn router(&self) -> &Arc<Router> {
+        self.session.router()
+    }
+
+    /// Unmounts. Dropping does the same, and logs errors.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// mount.unmount()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn unmount(mut self) -> Result<()> {
+        self.session.unmount()
+    }
+}
+
+impl std::fmt::Debug for Mount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mount").field("path", &self.path()).finish()
+    }
+}
