@@ -12,8 +12,9 @@ pub(crate) struct Abilities {
     pub(crate) user_attributes: bool,
 }
 
-const PATHS: [Path; 12] = [
-    "a", "a", "b", "b", "c", "d", "d/a", "d/a", "d/b", "d/e", "e", "e/a",
+/// The more often one is there, the more often it is taken.
+const PATHS: [Path; 14] = [
+    "a", "a", "a", "b", "b", "c", "d", "d/a", "d/a", "d/a", "d/b", "d/e", "e", "e/a",
 ];
 /// Some are told apart only by how a path is walked.
 const ODD_PATHS: [Path; 6] = ["a/", "d/", "d/.", "d/../a", "a/b", "missing/a"];
@@ -102,11 +103,12 @@ impl Random {
     }
 
     fn flags(&mut self) -> Flags {
-        let mut flags = self.of(&[RDONLY, WRONLY, RDWR, RDWR]);
+        let mut flags = self.of(&[RDONLY, WRONLY, RDWR, RDWR, RDWR]);
         for (modifier, _) in MODIFIERS {
             let rarity = match modifier {
                 CREAT => 2,
                 TRUNC | APPEND => 5,
+                DIRECTORY => 30,
                 _ => 12,
             };
             if self.one_in(rarity) {
@@ -131,6 +133,17 @@ pub(crate) fn sequence(seed: u64, length: usize, abilities: Abilities) -> Vec<Op
             path: "a",
             flags: random.of(&[RDWR, RDWR, WRONLY]) | CREAT,
             mode: 0o644,
+        },
+        Open {
+            slot: 1,
+            path: random.of(&["a", "b", "d/a"]),
+            flags: random.of(&[RDWR, RDWR, WRONLY, RDONLY]) | CREAT,
+            mode: 0o644,
+        },
+        Write {
+            slot: 0,
+            length: random.length(),
+            fill: random.fill(),
         },
     ];
     while operations.len() < length {
@@ -157,11 +170,11 @@ fn operation(random: &mut Random, abilities: Abilities) -> Operation {
 }
 
 fn opening(random: &mut Random) -> Operation {
-    match random.below(8) {
-        0 | 1 => Close {
+    match random.below(10) {
+        0 => Close {
             slot: random.slot(),
         },
-        2 => Dup {
+        1 => Dup {
             from: random.slot(),
             to: random.slot(),
         },
@@ -288,10 +301,10 @@ fn names(random: &mut Random) -> Operation {
             target: random.of(&TARGETS),
             path: random.path(),
         },
-        7..=9 => Unlink {
+        7 | 8 => Unlink {
             path: random.path(),
         },
-        10..=12 => MakeDirectory {
+        9..=12 => MakeDirectory {
             path: if random.one_in(4) {
                 random.path()
             } else {

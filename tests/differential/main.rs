@@ -102,7 +102,7 @@ fn a_random_sequence_does_the_same_in_a_mount_as_in_an_ordinary_directory() {
         for setup in setups {
             let both = Both::new(*setup);
             for seed in seeds {
-                let length = 5 + (Random::new(*seed).next() % 70) as usize;
+                let length = 5 + (Random::new(*seed).next() % 100) as usize;
                 let sequence = sequence(*seed, length, both.abilities());
                 if let Err(disagreement) = both.run(&sequence) {
                     both.explain(*seed, sequence, &disagreement);

@@ -12,7 +12,7 @@ pub(crate) use Operation::*;
 pub(crate) type Slot = usize;
 
 /// Few, so that several are the same file.
-pub(crate) const SLOTS: usize = 4;
+pub(crate) const SLOTS: usize = 3;
 
 /// A path below the directory that the sequence has to itself.
 pub(crate) type Path = &'static str;
@@ -196,39 +196,60 @@ impl fmt::Debug for Child {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Whence {
-    Start,
-    Current,
-    End,
-    Data,
-    Hole,
+/// An enum whose `{:?}` is its path and not only the variant.
+macro_rules! choice {
+    ($(#[$about:meta])* $name:ident { $($(#[$what:meta])* $variant:ident,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, PartialEq)]
+        pub(crate) enum $name { $($(#[$what])* $variant,)* }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(match self {
+                    $($name::$variant => concat!(stringify!($name), "::", stringify!($variant)),)*
+                })
+            }
+        }
+    };
 }
 
-/// Modes of fallocate. Collapsing and inserting are left out: fifofs refuses them with EOPNOTSUPP, as tmpfs does.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Allocation {
-    Extend,
-    KeepSize,
-    PunchHole,
-    ZeroRange,
-    ZeroRangeKeepSize,
-    /// EOPNOTSUPP: a hole must keep the size.
-    PunchHoleAlone,
+choice! {
+    Whence {
+        Start,
+        Current,
+        End,
+        Data,
+        Hole,
+    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Renaming {
-    Replace,
-    NoReplace,
-    Exchange,
+choice! {
+    /// Modes of fallocate. Collapsing and inserting are left out: fifofs refuses them with EOPNOTSUPP, as tmpfs does.
+    Allocation {
+        Extend,
+        KeepSize,
+        PunchHole,
+        ZeroRange,
+        ZeroRangeKeepSize,
+        /// EOPNOTSUPP: a hole must keep the size.
+        PunchHoleAlone,
+    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Setting {
-    Any,
-    Create,
-    Replace,
+choice! {
+    Renaming {
+        Replace,
+        NoReplace,
+        Exchange,
+    }
+}
+
+choice! {
+    Setting {
+        Any,
+        Create,
+        Replace,
+    }
 }
 
 /// Flags of open(2).
