@@ -1,0 +1,68 @@
+"""What one case of the table is. Knows nothing of how it is run or judged."""
+
+import re
+from dataclasses import dataclass
+
+# What programs do to a file that a pipe cannot bear (section 1 of the design).
+PATCH = "seek and patch"
+TYPE = "type check"
+REOPEN = "reopen"
+APPEND = "append"
+RENAME = "rename into place"
+UNLINK = "unlink and create"
+TRUNCATE = "truncate"
+PREALLOCATE = "preallocate"
+LOCK = "lock"
+MMAP = "mmap"
+READ_BACK = "read back"
+WRITERS = "several writers"
+OUT_OF_ORDER = "out of order"
+SPARSE = "sparse"
+FILES = "several files"
+PROCESSES = "several processes"
+SLOW = "slow producer"
+
+CLASSES = (
+    PATCH, TYPE, REOPEN, APPEND, RENAME, UNLINK, TRUNCATE, PREALLOCATE, LOCK, MMAP, READ_BACK, WRITERS, OUT_OF_ORDER,
+    SPARSE, FILES, PROCESSES, SLOW,
+)  # fmt: skip
+
+OUTPUT = re.compile(r"\{out:([^{}]+)\}")
+DIRECTORY = "{dir}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One invocation. Its command is a bash script in the placeholders of `fifofs run`, run where the inputs are:
+    `{out:NAME}` is an output, and a command with `{dir}` alone leaves files whose names only it knows."""
+
+    program: str
+    what: str
+    command: str
+    classes: tuple[str, ...]
+    # A script that prints what must be the same of `$FILE` as of the plain file; without it, that is every byte.
+    view: str | None = None
+    # Commands that it runs beside its program.
+    needs: tuple[str, ...] = ()
+    # It patches a text that was handed out long ago, so that its reader can only be told.
+    told: bool = False
+    # Belongs to the part of the table that every change must pass.
+    quick: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.program}: {self.what}"
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of its outputs, each once; none if only the program knows them."""
+        return list(dict.fromkeys(OUTPUT.findall(self.command)))
+
+    def command_in(self, directory: str) -> str:
+        """The command with paths in `directory` for its placeholders."""
+        return OUTPUT.sub(lambda found: f"{directory}/{found[1]}", self.command).replace(DIRECTORY, directory)
+
+
+def case(program: str, what: str, command: str, *classes: str, **more) -> Case:
+    """A case, as `cases` writes them."""
+    return Case(program, what, command, classes, **more)

@@ -1,0 +1,45 @@
+"""The table as Markdown, and its place in the README."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .case import Case
+from .verdict import Verdict
+
+BEGIN, END = "<!-- scripts/programs writes from here -->\n", "<!-- to here -->\n"
+
+
+@dataclass
+class Row:
+    """One case, and what came of it in each way."""
+
+    case: Case
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    messages: dict[str, str] = field(default_factory=dict)
+    # Why the case proves nothing, if it does not.
+    unfit: str = ""
+
+
+def markdown(rows: list[Row], ways: list[str]) -> str:
+    """How often each verdict stands in each column, then a row for each case."""
+    text = line(["", *ways]) + line(["---"] * (1 + len(ways)))
+    for verdict in Verdict:
+        counts = (sum(row.verdicts.get(way) is verdict for row in rows) for way in ways)
+        text += line([verdict.value, *(str(count) for count in counts)])
+    text += "\n<details><summary>All programs</summary>\n\n"
+    text += line(["program", "what it makes", "what it does to it", *ways]) + line(["---"] * (3 + len(ways)))
+    for row in rows:
+        told = ", *told*" if row.case.told else ""
+        text += line([row.case.program, row.case.what + told, ", ".join(row.case.classes), *(row.verdicts[way].value if way in row.verdicts else "?" for way in ways)])
+    return text + "\n</details>\n"
+
+
+def line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def write_into(readme: Path, table: str) -> None:
+    """Puts the table between its marks."""
+    before, rest = readme.read_text().split(BEGIN)
+    _, after = rest.split(END)
+    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
