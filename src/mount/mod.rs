@@ -97,9 +97,9 @@ impl Mount {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] of kind `AlreadyExists` if something stands there or it is
+    /// [`Error::Io`](crate::Error::Io) of kind `AlreadyExists` if something stands there or it is
     /// captured already; if something above it is no directory;
-    /// [`Error::Usage`] if `path` is absolute, empty, or leads out of the mount.
+    /// [`Error::Usage`](crate::Error::Usage) if `path` is absolute, empty, or leads out of the mount.
     ///
     /// ```
     /// use std::process::Command;
