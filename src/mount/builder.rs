@@ -20,7 +20,7 @@ const DEFAULT_WINDOW_BYTES: u64 = 1 << 20;
 /// In a mount, how long a write waits for readers. While it does, the kernel
 /// holds the file's lock against everybody else: another writer may have to sit
 /// out two such waits before its own, and should be done within a second.
-const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_millis(150);
 
 /// How a mount is to be made; see [`Mount::builder`].
 ///
