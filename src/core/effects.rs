@@ -30,6 +30,8 @@ pub(crate) struct Kin {
     /// Whether one of them has the file open for writing, by whatever way the
     /// descriptor came to it.
     pub(crate) holds: bool,
+    /// The process group that it is in.
+    pub(crate) group: Option<i32>,
 }
 
 /// How a file is to be opened.

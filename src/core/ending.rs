@@ -23,7 +23,12 @@ impl Core {
                 self.evaluate(env, ino, effects);
                 self.unpin(ino);
             }
-            Some(Handle::Plain { ino }) => self.unpin(ino),
+            Some(Handle::Plain { ino, visits }) => {
+                if let Some(number) = visits {
+                    self.end_visit(env, ino, number, effects);
+                }
+                self.unpin(ino);
+            }
             Some(Handle::Reader(id)) => self.drop_reader(env, id, effects),
             Some(Handle::Events(id)) => self.events.unsubscribe(id),
             Some(Handle::Text(_)) | None => {}
@@ -35,18 +40,23 @@ impl Core {
     pub(super) fn evaluate(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
         let now = env.now.monotonic;
         let (linger, fail_on) = (self.linger_of(ino), self.settings.fail_on);
+        let companions = self.companions(ino);
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
         let active = file.generation.as_mut().filter(|g| g.is_active());
         if let (Some(generation), Some(linger)) = (active, linger) {
-            let again = generation.settle(linger, fail_on, now, env.processes);
+            let rested = generation.rests;
+            let again = generation.settle(linger, fail_on, now, env.processes, companions);
             let over = !generation.is_active();
+            let comes_to_rest = !over && generation.rests && !rested;
             if let Some(at) = again {
                 self.wake_at(at, Alarm::File(ino));
             }
             if over {
                 self.generation_over(env, ino, effects);
+            } else if comes_to_rest {
+                self.progress_all(env, ino, effects);
             }
         }
         self.release_writes(env, ino, effects);

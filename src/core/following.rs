@@ -66,6 +66,7 @@ impl Core {
         if let Some(ino) = source {
             self.names.pin(ino);
         }
+        let accompanied = source.filter(|ino| self.is_companion(id, *ino));
         self.set_source(id, None, effects);
         self.stop_following(id);
         let Some(reader) = self.readers.remove(&id) else {
@@ -79,6 +80,12 @@ impl Core {
             self.waiting.remove(&unique);
         }
         if let Some(ino) = source {
+            if accompanied.is_some()
+                && let Some(generation) = self.generation_mut(ino)
+            {
+                generation.visited = Some(env.now.monotonic);
+                self.evaluate(env, ino, effects);
+            }
             self.release_writes(env, ino, effects);
             self.unpin(ino);
         }

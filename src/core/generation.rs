@@ -7,6 +7,9 @@
 //!               └──── open for writing ───┘
 //! ```
 //!
+//! Closed for long enough it *rests*: its companions get it as it is, and once
+//! they have let go of it and been given time to write it anew, it is done.
+//!
 //! `Done` and `Failed` are final: the next open for writing makes a new
 //! generation. Knows the writers and how they ended; the bytes are the spool's,
 //! and who reads them is the readers' own affair.
@@ -157,6 +160,12 @@ pub(crate) struct Generation {
     pub(crate) had_reader: bool,
     /// Whether a reader was told that this is the end.
     pub(crate) told_done: bool,
+    /// Whether it has been closed for so long that its companions may have it.
+    pub(crate) rests: bool,
+    /// Open files of companions that see it as it is.
+    pub(crate) visits: u32,
+    /// When a companion last closed it.
+    pub(crate) visited: Option<Monotonic>,
     released: bool,
 }
 
@@ -179,6 +188,9 @@ impl Generation {
             delivered: 0,
             had_reader: false,
             told_done: false,
+            rests: false,
+            visits: 0,
+            visited: None,
             released: false,
         }
     }
@@ -230,10 +242,17 @@ impl Generation {
     }
 
     /// One more handle that may write.
-    pub(crate) fn opened(&mut self) {
+    pub(crate) fn opened(&mut self, now: Monotonic) {
+        if self.phase != Phase::Writing
+            && let Some(first) = &mut self.first_byte
+        {
+            // What a short step left is for the next one to change.
+            *first = now;
+        }
         self.handles += 1;
         self.openings += 1;
         self.phase = Phase::Writing;
+        self.rests = false;
     }
 
     /// One less.
@@ -244,14 +263,16 @@ impl Generation {
         }
     }
 
-    /// Ends a closed generation if it has lingered enough; otherwise says when
-    /// to ask again.
+    /// Ends a closed generation if it has lingered enough, and if none of its
+    /// companions, of which so many wait, may be about to write it anew;
+    /// otherwise says when to ask again.
     pub(crate) fn settle(
         &mut self,
         linger: Linger,
         fail_on: FailOn,
         now: Monotonic,
         processes: &dyn Processes,
+        companions: usize,
     ) -> Option<Monotonic> {
         let Phase::Closed { since } = self.phase else {
             return None;
@@ -264,7 +285,7 @@ impl Generation {
         }
         let exited = self.writers.iter().all(|w| w.ending != Ending::Running);
         let quiet = now.saturating_sub(since);
-        let (over, again) = match linger {
+        let (rests, again) = match linger {
             // Nobody will say when one who cannot be seen has exited.
             Linger::Exit if self.writers.iter().any(|w| w.pid == 0) => {
                 let seen_exited = self
@@ -291,26 +312,48 @@ impl Generation {
                 } else {
                     LINGER_RUNNING
                 };
-                let over = quiet >= limit || (exited && self.groups_are_empty(processes));
+                let rests = quiet >= limit || (exited && self.groups_are_empty(processes));
                 let again = if exited {
                     (now + GROUP_CHECK).min(since + limit)
                 } else {
                     since + limit
                 };
-                (over, Some(again))
+                (rests, Some(again))
             }
         };
-        if !over {
+        self.rests = rests;
+        if !rests {
             return again;
         }
-        let failed = self.lost
+        if companions > 0 || self.visits > 0 {
+            return None;
+        }
+        if let Some(visited) = self.visited
+            && now < visited + LINGER_RUNNING
+            && !self.groups_are_empty(processes)
+        {
+            return Some((now + GROUP_CHECK).min(visited + LINGER_RUNNING));
+        }
+        self.phase = match self.has_failed(fail_on) {
+            true => Phase::Failed,
+            false => Phase::Done,
+        };
+        None
+    }
+
+    /// Whether it has failed, as far as is known.
+    pub(crate) fn has_failed(&self, fail_on: FailOn) -> bool {
+        self.lost
             || self.writers.iter().any(|w| match w.ending {
                 Ending::Signal(_) => fail_on != FailOn::Never,
                 Ending::Status(status) => fail_on == FailOn::Status && status != 0,
                 Ending::Running | Ending::Unknown => false,
-            });
-        self.phase = if failed { Phase::Failed } else { Phase::Done };
-        None
+            })
+    }
+
+    /// Whether this is the process group of one who wrote.
+    pub(crate) fn has_group(&self, group: i32) -> bool {
+        self.groups.contains(&group)
     }
 
     fn groups_are_empty(&mut self, processes: &dyn Processes) -> bool {
@@ -332,6 +375,10 @@ impl Generation {
         if self.released || !self.is_active() || !self.chosen_by_auto || length >= HOLD_BYTES {
             self.released = true;
             return Ok(());
+        }
+        if self.phase != Phase::Writing {
+            // A later step of a script may make something else of it.
+            return Err(None);
         }
         match self.first_byte {
             None => Err(None),
@@ -370,7 +417,7 @@ mod tests {
 
     fn closed_at(since: Monotonic) -> Generation {
         let mut generation = Generation::new(1);
-        generation.opened();
+        generation.opened(Monotonic::ZERO);
         generation.add_writer(Writer {
             pid: 7,
             name: "w".into(),
@@ -390,7 +437,7 @@ mod tests {
             group_empty: true,
         };
         let mut generation = closed_at(SECOND);
-        generation.settle(Linger::Auto, FailOn::Signal, SECOND, &world);
+        generation.settle(Linger::Auto, FailOn::Signal, SECOND, &world, 0);
         assert_eq!(generation.phase, Phase::Done);
     }
 
@@ -401,10 +448,10 @@ mod tests {
             group_empty: false,
         };
         let mut generation = closed_at(SECOND);
-        let again = generation.settle(Linger::Auto, FailOn::Signal, SECOND, &world);
+        let again = generation.settle(Linger::Auto, FailOn::Signal, SECOND, &world, 0);
         assert_eq!(again, Some(2 * SECOND));
         assert!(generation.is_active());
-        generation.settle(Linger::Auto, FailOn::Signal, 2 * SECOND, &world);
+        generation.settle(Linger::Auto, FailOn::Signal, 2 * SECOND, &world, 0);
         assert_eq!(generation.phase, Phase::Done);
     }
 
@@ -419,7 +466,7 @@ mod tests {
             (FailOn::Never, Phase::Done),
         ] {
             let mut generation = closed_at(SECOND);
-            generation.settle(Linger::Auto, fail_on, SECOND, &world);
+            generation.settle(Linger::Auto, fail_on, SECOND, &world, 0);
             assert_eq!(generation.phase, phase);
         }
     }
@@ -433,7 +480,7 @@ mod tests {
         let mut generation = closed_at(SECOND);
         let later = Duration::from_secs(3600);
         assert_eq!(
-            generation.settle(Linger::Exit, FailOn::Signal, later, &world),
+            generation.settle(Linger::Exit, FailOn::Signal, later, &world, 0),
             None
         );
         assert!(generation.is_active());

@@ -12,7 +12,7 @@
 //!
 //! and the operations, each on the `Core` that holds all of the above:
 //! writing, resizing, rewriting, ending, backpressure, seeking: what writers do
-//! opening, following, reading, view: what readers get
+//! opening, following, reading, view, companions: what readers get
 //! capturing: what this process itself reads
 //! paths, attributes, control, status
 //! ```
@@ -21,6 +21,7 @@ mod attributes;
 mod backpressure;
 mod capturing;
 pub(crate) mod clock;
+mod companions;
 mod control;
 pub(crate) mod effects;
 mod ending;
@@ -176,8 +177,8 @@ impl File {
 enum Handle {
     /// It may write.
     Writer { ino: u64, cached: bool },
-    /// It reads the file as it is.
-    Plain { ino: u64 },
+    /// It reads the file as it is, maybe as a companion of this generation.
+    Plain { ino: u64, visits: Option<u64> },
     /// It reads what it has waited for.
     Reader(ReaderId),
     /// Text made when it was opened.

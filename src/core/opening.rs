@@ -49,10 +49,12 @@ impl Core {
             && self.settings.readers_wait
             && self.captures.hold_of_file(&self.names, ino) != Hold::Held
             && !self.never_waits(ino, kin);
+        let group = kin.group.filter(|_| self.may_accompany(ino, caller));
         if !waits {
             // If it was sent back, it has arrived.
             self.sent_back.remove(&caller.thread);
             if dropped && !caller.internal {
+                self.lose_for(env, ino, group, effects);
                 return effects.refuse(caller.unique, Errno::STALE);
             }
             // What was lost would look like zeros, or like the end.
@@ -64,11 +66,12 @@ impl Core {
             } else {
                 Transport::Cached
             };
-            return self.opened_plain(caller, ino, transport, effects);
+            return self.opened_plain(caller, ino, transport, group, effects);
         }
         let mut paths = self.names.paths(ino).into_iter();
         let mut reader = self.new_reader(env, caller, flags, Awaits::File(ino), paths.next());
         reader.other_paths = paths.collect();
+        reader.group = group;
         let _ = self.attach_reader(env, reader, Some(ino), effects);
     }
 
@@ -77,15 +80,27 @@ impl Core {
         caller: Caller,
         ino: u64,
         transport: Transport,
+        group: Option<i32>,
         effects: &mut Effects,
     ) {
         self.names.pin(ino);
-        let handle = self.add_handle(Handle::Plain { ino });
+        let visits = self.begin_visit(ino, group);
+        let handle = self.add_handle(Handle::Plain { ino, visits });
         effects.push(Effect::Opened {
             unique: caller.unique,
             handle,
             transport,
         });
+    }
+
+    /// Whether one of a writer's process group counts as a companion here: where
+    /// others may be told that the file is done, and nothing ends with its being
+    /// read.
+    fn may_accompany(&self, ino: u64, caller: Caller) -> bool {
+        self.settings.readers_wait
+            && !self.settings.consume
+            && !caller.internal
+            && self.captures.hold_of_file(&self.names, ino) == Hold::Free
     }
 
     /// Whether the caller, or a process above it, writes this file: such a one
@@ -126,6 +141,7 @@ impl Core {
             other_paths: Vec::new(),
             source: None,
             absent: false,
+            group: None,
             capture: None,
             nonblocking: flags & libc::O_NONBLOCK != 0,
             open: Some(caller.unique),
@@ -176,18 +192,22 @@ impl Core {
                 return true;
             }
             OpenAnswer::Ordinary => {
-                let Some(ino) = reader.source else {
+                let (Some(ino), group) = (reader.source, reader.group) else {
                     return false;
                 };
+                let mut transport = Transport::Cached;
                 if let Some(generation) = self.generation_mut(ino) {
-                    generation.told_done = true;
+                    generation.told_done |= !generation.is_active();
+                    if generation.is_active() && generation.way == Some(Way::Stream) {
+                        transport = Transport::Direct;
+                    }
                 }
                 let caller = Caller {
                     unique,
                     thread,
                     internal: false,
                 };
-                self.opened_plain(caller, ino, Transport::Cached, effects);
+                self.opened_plain(caller, ino, transport, group, effects);
             }
             OpenAnswer::SendBack => {
                 if let Some(ino) = reader.source {
@@ -198,7 +218,13 @@ impl Core {
                 }
                 effects.refuse(unique, Errno::STALE);
             }
-            OpenAnswer::Refuse(errno) => effects.refuse(unique, errno),
+            OpenAnswer::Refuse(errno) => {
+                if let (Errno::STALE, Some(ino)) = (errno, reader.source) {
+                    let group = reader.group;
+                    self.lose_for(env, ino, group, effects);
+                }
+                effects.refuse(unique, errno);
+            }
         }
         self.drop_reader(env, id, effects);
         false

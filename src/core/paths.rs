@@ -24,17 +24,11 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<(Attributes, u64, Transport), Errno> {
         let ino = self.make_file(env, at, creator)?;
-        let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
-        // Those who wait for the name hear of it when the generation has begun:
-        // before, it would look like a file that is empty and done.
-        let (handle, transport) = if writes {
-            self.open_for_writing(env, ino, flags, writer, effects)?
-        } else {
-            self.name_changed(env, at.1, effects);
-            self.names.pin(ino);
-            let handle = self.add_handle(super::Handle::Plain { ino });
-            (handle, Transport::Cached)
-        };
+        // Also if it is opened for reading only: who makes a file so has it written
+        // next, with a lock on it, say. Those who wait for the name hear of it when
+        // the generation has begun: before, it would look like a file that is empty
+        // and done.
+        let (handle, transport) = self.open_for_writing(env, ino, flags, writer, effects)?;
         self.names.looked_up(ino);
         Ok((self.attributes(ino)?, handle, transport))
     }

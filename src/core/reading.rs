@@ -47,7 +47,7 @@ impl Core {
             nonblocking,
         } = wanted;
         match self.handles.get(&handle) {
-            Some(handle @ (Handle::Plain { ino } | Handle::Writer { ino, .. })) => {
+            Some(handle @ (Handle::Plain { ino, .. } | Handle::Writer { ino, .. })) => {
                 let (ino, writes) = (*ino, matches!(handle, Handle::Writer { .. }));
                 let base = self.files.get(&ino).map_or(0, |file| file.spool.base());
                 if writes && offset < base {
@@ -359,7 +359,7 @@ impl Core {
             return;
         };
         if let Some(generation) = self.generation_mut(ino) {
-            generation.told_done = true;
+            generation.told_done |= !generation.is_active();
         }
         self.update_flushing(ino, effects);
         if self.settings.consume {

@@ -86,6 +86,8 @@ impl Core {
     pub(super) fn view(&mut self, env: Env<'_>, id: ReaderId, ino: u64) -> View {
         let mut again = None;
         let capture = self.readers.get(&id).and_then(|reader| reader.capture);
+        let accompanies = self.is_companion(id, ino);
+        let fail_on = self.settings.fail_on;
         let held = capture.is_some_and(|capture| self.captures.hold(capture) == Hold::Held);
         let view = match self.files.get_mut(&ino) {
             None => View {
@@ -123,6 +125,14 @@ impl Core {
                             .as_ref()
                             .is_some_and(|g| g.phase == Phase::Failed),
                         way: file.generation.as_ref().and_then(|g| g.way),
+                    },
+                    Some(generation) if generation.rests && accompanies => View {
+                        base,
+                        limit: length,
+                        end: true,
+                        abandoned: false,
+                        failed: generation.has_failed(fail_on),
+                        way: generation.way,
                     },
                     Some(generation) => {
                         let limit = match generation.way {

@@ -40,7 +40,7 @@ impl Core {
         let number = generation.number;
         // Whoever waits for the next writing by name may have it now.
         let may_be_next = is_new || generation.handles == 0;
-        generation.opened();
+        generation.opened(now);
         generation.add_writer(writer);
         if !generation.written {
             if flags & libc::O_ACCMODE == libc::O_RDWR {
@@ -78,6 +78,7 @@ impl Core {
         if may_be_next {
             self.path_changed(env, ino, effects);
         }
+        self.progress_all(env, ino, effects);
         self.update_flushing(ino, effects);
         self.names.pin(ino);
         Ok((self.add_handle(Handle::Writer { ino, cached }), transport))

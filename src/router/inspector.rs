@@ -73,5 +73,10 @@ fn find_kin(thread: i32, ino: u64) -> Kin {
     let holds = lineage
         .iter()
         .any(|pid| process::holds_open_for_writing(*pid, ino));
-    Kin { lineage, holds }
+    let group = process::process_group(leader);
+    Kin {
+        lineage,
+        holds,
+        group,
+    }
 }

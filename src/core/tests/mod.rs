@@ -1,6 +1,7 @@
 //! A world for the core: no kernel, no clock, no processes but those that the
 //! tests make up.
 
+mod companions;
 mod never_stale;
 mod specification;
 
@@ -151,12 +152,25 @@ impl World {
     }
 
     fn open(&mut self, ino: u64) -> Unique {
+        self.open_as(ino, &Kin::default())
+    }
+
+    /// Opens a file like a later step of the script that the writer belongs to.
+    fn open_as_companion(&mut self, ino: u64) -> Unique {
+        let kin = Kin {
+            group: Some(WRITER),
+            ..Kin::default()
+        };
+        self.open_as(ino, &kin)
+    }
+
+    fn open_as(&mut self, ino: u64, kin: &Kin) -> Unique {
         let caller = self.caller(READER);
         self.run(|core, env, effects| {
             let opening = Opening {
                 flags: libc::O_RDONLY,
                 writer: None,
-                kin: &Kin::default(),
+                kin,
             };
             core.open(env, caller, ino, opening, effects);
         });

@@ -1,0 +1,68 @@
+//! Companions: readers in the process group of a writer, as are the later steps
+//! of the script that one belongs to.
+//!
+//! Such a step may be about to make of the file what it is to be in the end
+//! (`cp a f; sed -i … f`, `ar`, whoever takes a lock on it). So when the file has
+//! been closed for as long as a reopening is waited for, companions get it as it
+//! is, and for everybody else it is done only when they have had time to write it
+//! anew.
+
+use rustix::io::Errno;
+
+use super::effects::Effects;
+use super::reader::ReaderId;
+use super::{Core, Env};
+
+impl Core {
+    /// The generation of this file, as its number, that a member of this process
+    /// group is a companion of.
+    pub(super) fn accompanied(&self, ino: u64, group: Option<i32>) -> Option<u64> {
+        let generation = self.files.get(&ino)?.generation.as_ref()?;
+        let is_companion = generation.is_active() && group.is_some_and(|g| generation.has_group(g));
+        is_companion.then_some(generation.number)
+    }
+
+    /// Whether a waiting reader is a companion of those who write this file.
+    pub(super) fn is_companion(&self, id: ReaderId, ino: u64) -> bool {
+        let group = self.readers.get(&id).and_then(|reader| reader.group);
+        self.accompanied(ino, group).is_some()
+    }
+
+    /// How many companions wait for this file.
+    pub(super) fn companions(&self, ino: u64) -> usize {
+        let readers = self.files.get(&ino).map_or(&[][..], |file| &file.readers);
+        let is_companion = |id: &&ReaderId| self.is_companion(**id, ino);
+        readers.iter().filter(is_companion).count()
+    }
+
+    /// A companion has the file as it is.
+    pub(super) fn begin_visit(&mut self, ino: u64, group: Option<i32>) -> Option<u64> {
+        let number = self.accompanied(ino, group)?;
+        self.generation_mut(ino)?.visits += 1;
+        Some(number)
+    }
+
+    /// A companion cannot have the file, of which bytes are gone. Many a program
+    /// goes on without what it wanted to mend.
+    pub(super) fn lose_for(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        group: Option<i32>,
+        effects: &mut Effects,
+    ) {
+        if self.accompanied(ino, group).is_some() {
+            self.lose(env, ino, "cannot be read again", 0, Errno::STALE, effects);
+        }
+    }
+
+    /// It has closed it.
+    pub(super) fn end_visit(&mut self, env: Env<'_>, ino: u64, number: u64, effects: &mut Effects) {
+        let generation = self.generation_mut(ino);
+        if let Some(generation) = generation.filter(|g| g.number == number) {
+            generation.visits = generation.visits.saturating_sub(1);
+            generation.visited = Some(env.now.monotonic);
+            self.evaluate(env, ino, effects);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Later steps of the script that a writer belongs to.
+
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::super::generation::Ending;
+use super::super::rules::Deliver;
+use super::{Answer, LINGER, WRITER, World};
+
+/// More than a companion is given to write what it has read.
+const LATER: Duration = Duration::from_secs(2);
+
+#[test]
+fn it_has_the_file_as_it_is_and_the_others_have_what_it_makes_of_it() {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    world.write(ino, 0, b"draft");
+    let outside = world.open(ino);
+    let step = world.open_as_companion(ino);
+    assert_eq!(world.answer(step), None, "it is being written");
+    world.release(handle);
+    world.end(WRITER, Ending::Status(0));
+    world.pass(LINGER);
+    let step = world.handle(step);
+    let read = world.read(step, 0, 5);
+    assert_eq!(world.answer(read), Some(&Answer::Bytes(b"draft".to_vec())));
+    world.pass(LATER);
+    assert_eq!(world.answer(outside), None, "the step has it open");
+    let handle = world.reopen_for_writing(ino, libc::O_WRONLY);
+    world.write(ino, 0, b"final");
+    world.release(handle);
+    world.release(step);
+    assert_eq!(world.answer(outside), None, "there may be another step");
+    world.pass(LATER);
+    let outside = world.handle(outside);
+    let read = world.read(outside, 0, 5);
+    assert_eq!(world.answer(read), Some(&Answer::Bytes(b"final".to_vec())));
+}
+
+#[test]
+fn one_that_follows_comes_to_the_end_before_the_others_do() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let opens = [world.open(ino), world.open_as_companion(ino)];
+    let [outside, step] = opens.map(|open| world.handle(open));
+    world.write(ino, 0, b"one");
+    for reader in [outside, step] {
+        world.read(reader, 0, 3);
+    }
+    let ends = [outside, step].map(|reader| world.read(reader, 3, 3));
+    world.release(handle);
+    world.pass(LINGER);
+    assert_eq!(world.answer(ends[1]), Some(&Answer::Bytes(vec![])));
+    assert_eq!(world.answer(ends[0]), None);
+    world.release(step);
+    world.pass(LATER);
+    assert_eq!(world.answer(ends[0]), Some(&Answer::Bytes(vec![])));
+}
+
+#[test]
+fn one_that_gives_up_is_waited_for_no_longer() {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let outside = world.open(ino);
+    let step = world.open_as_companion(ino);
+    world.release(handle);
+    world.run(|core, env, effects| core.cancel(env, step, effects));
+    assert_eq!(world.answer(step), Some(&Answer::Error(Errno::INTR)));
+    world.pass(LINGER);
+    world.pass(LATER);
+    world.handle(outside);
+}
+
+#[test]
+fn one_that_finds_bytes_gone_fails_what_the_others_get() {
+    let mut world = World::new(Deliver::Stream, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let outside = world.handle(open);
+    world.write(ino, 0, b"gone");
+    world.read(outside, 0, 4);
+    world.release(handle);
+    let step = world.open_as_companion(ino);
+    assert_eq!(world.answer(step), Some(&Answer::Error(Errno::STALE)));
+    let end = world.read(outside, 4, 4);
+    world.pass(LINGER);
+    world.pass(LATER);
+    assert_eq!(world.answer(end), Some(&Answer::Error(Errno::IO)));
+}
+
+#[test]
+fn under_auto_nobody_else_is_given_what_a_short_step_left_for_the_next() {
+    let mut world = World::new(Deliver::Auto, |_| {});
+    let (ino, handle) = world.create("f.log", libc::O_WRONLY);
+    world.write(ino, 0, b"draft");
+    let open = world.open(ino);
+    let outside = world.handle(open);
+    let read = world.read(outside, 0, 5);
+    let step = world.open_as_companion(ino);
+    world.release(handle);
+    world.pass(LINGER);
+    let step = world.handle(step);
+    world.pass(LATER);
+    assert_eq!(world.answer(read), None);
+    let handle = world.reopen_for_writing(ino, libc::O_WRONLY);
+    world.write(ino, 0, b"final");
+    assert_eq!(world.answer(read), None);
+    world.pass(Duration::from_millis(100));
+    assert_eq!(world.answer(read), Some(&Answer::Bytes(b"final".to_vec())));
+    world.release(handle);
+    world.release(step);
+}
+
+#[test]
+fn a_file_made_for_its_lock_is_not_done_until_it_is_closed() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, handle) = world.create("f", libc::O_RDONLY);
+    let open = world.open(ino);
+    let outside = world.handle(open);
+    let end = world.read(outside, 0, 1);
+    world.pass(LATER);
+    assert_eq!(world.answer(end), None);
+    world.release(handle);
+    world.pass(LINGER);
+    assert_eq!(world.answer(end), Some(&Answer::Bytes(vec![])));
+}
