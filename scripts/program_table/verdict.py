@@ -103,6 +103,5 @@ def kept(case: Case, way: str, verdict: Verdict) -> bool:
         return True
     if way not in DEFAULTS:
         return verdict in (Verdict.RIGHT, Verdict.REFUSED)
-    if case.told and way in CANNOT_MEND:
-        return verdict is Verdict.REFUSED
-    return verdict is Verdict.RIGHT
+    told = case.told and way in CANNOT_MEND and verdict is Verdict.REFUSED
+    return told or verdict is Verdict.RIGHT

@@ -42,18 +42,10 @@ impl Core {
         Some(number)
     }
 
-    /// A companion cannot have the file, of which bytes are gone. Many a program
-    /// goes on without what it wanted to mend.
-    pub(super) fn lose_for(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        group: Option<i32>,
-        effects: &mut Effects,
-    ) {
-        if self.accompanied(ino, group).is_some() {
-            self.lose(env, ino, "cannot be read again", 0, Errno::STALE, effects);
-        }
+    /// Whoever may be meant to mend the file cannot have it, as bytes of it are
+    /// gone. Many a program goes on without.
+    pub(super) fn lose_again(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+        self.lose(env, ino, "cannot be read again", 0, Errno::STALE, effects);
     }
 
     /// It has closed it.

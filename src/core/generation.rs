@@ -105,17 +105,18 @@ pub(crate) trait Processes {
     fn name(&self, pid: i32) -> String;
 }
 
-/// With `--linger auto`, how long a reopening is waited for once all who wrote
-/// have exited.
-pub(crate) const LINGER_EXITED: Duration = Duration::from_millis(200);
-/// The same, while one of them still runs.
-pub(crate) const LINGER_RUNNING: Duration = Duration::from_secs(1);
+/// With `--linger auto`, how long after its last close a file comes to rest once
+/// all who wrote have exited.
+pub(crate) const REST: Duration = Duration::from_millis(200);
+/// How long after its last close, by a writer or a companion, a reopening is waited
+/// for.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 /// With a fixed linger, how much longer one who still runs is given, since it
 /// may be dying.
 const DYING: Duration = Duration::from_millis(20);
 /// Of how many writers that ended well the names are kept.
 const WRITERS_KEPT: usize = 64;
-/// How often the process groups of the writers are looked at meanwhile.
+/// How often, at first, the process groups of the writers are looked at meanwhile.
 const GROUP_CHECK: Duration = Duration::from_millis(10);
 
 /// Under auto, how long the first byte of a generation that follows is held
@@ -152,6 +153,8 @@ pub(crate) struct Generation {
     /// When the first byte was written, or, where there was content before,
     /// when it was opened.
     pub(crate) first_byte: Option<Monotonic>,
+    /// When it was last opened again after it had been closed.
+    reopened: Option<Monotonic>,
     /// Whether anything was written.
     pub(crate) written: bool,
     /// The highest offset that any reader was given.
@@ -184,6 +187,7 @@ impl Generation {
             groups: BTreeSet::new(),
             lost: false,
             first_byte: None,
+            reopened: None,
             written: false,
             delivered: 0,
             had_reader: false,
@@ -243,11 +247,8 @@ impl Generation {
 
     /// One more handle that may write.
     pub(crate) fn opened(&mut self, now: Monotonic) {
-        if self.phase != Phase::Writing
-            && let Some(first) = &mut self.first_byte
-        {
-            // What a short step left is for the next one to change.
-            *first = now;
+        if self.phase != Phase::Writing {
+            self.reopened = Some(now);
         }
         self.handles += 1;
         self.openings += 1;
@@ -284,61 +285,66 @@ impl Generation {
             }
         }
         let exited = self.writers.iter().all(|w| w.ending != Ending::Running);
-        let quiet = now.saturating_sub(since);
-        let (rests, again) = match linger {
-            // Nobody will say when one who cannot be seen has exited.
-            Linger::Exit if self.writers.iter().any(|w| w.pid == 0) => {
-                let seen_exited = self
-                    .writers
-                    .iter()
-                    .all(|w| w.pid == 0 || w.ending != Ending::Running);
-                let limit = since.saturating_add(LINGER_RUNNING);
-                (seen_exited && now >= limit, (now < limit).then_some(limit))
-            }
-            Linger::Exit => (exited, None),
-            Linger::After(duration) => {
-                // A process that was killed closes its files before it can be
-                // seen to have been killed.
-                let limit = if exited {
-                    duration
-                } else {
-                    duration.saturating_add(DYING)
-                };
-                (quiet >= limit, Some(since.saturating_add(limit)))
-            }
-            Linger::Auto => {
-                let limit = if exited {
-                    LINGER_EXITED
-                } else {
-                    LINGER_RUNNING
-                };
-                let rests = quiet >= limit || (exited && self.groups_are_empty(processes));
-                let again = if exited {
-                    (now + GROUP_CHECK).min(since + limit)
-                } else {
-                    since + limit
-                };
-                (rests, Some(again))
-            }
+        let limit = match linger {
+            Linger::Exit => return self.settle_by_exit(since, fail_on, now, companions),
+            // A process that was killed closes its files before it can be seen to
+            // have been killed.
+            Linger::After(duration) if exited => duration,
+            Linger::After(duration) => duration.saturating_add(DYING),
+            Linger::Auto if exited => REST,
+            Linger::Auto => LINGER,
         };
-        self.rests = rests;
-        if !rests {
-            return again;
-        }
-        if companions > 0 || self.visits > 0 {
+        let rested = since.saturating_add(limit);
+        let deserted = exited && linger == Linger::Auto && self.groups_are_empty(processes);
+        self.rests = now >= rested || deserted;
+        if self.rests && (companions > 0 || self.visits > 0) {
             return None;
         }
-        if let Some(visited) = self.visited
-            && now < visited + LINGER_RUNNING
-            && !self.groups_are_empty(processes)
-        {
-            return Some((now + GROUP_CHECK).min(visited + LINGER_RUNNING));
+        // Nobody may be there yet, since programs take a while to start.
+        let lingers = (linger == Linger::Auto).then_some(since).max(self.visited);
+        let until = lingers.map_or(rested, |last| rested.max(last + LINGER));
+        if now >= until || deserted {
+            self.end(fail_on);
+            return None;
         }
+        let next = if self.rests { until } else { rested };
+        match exited && linger == Linger::Auto {
+            true => Some((now + GROUP_CHECK.max(now.saturating_sub(since) / 8)).min(next)),
+            false => Some(next),
+        }
+    }
+
+    /// The same where only the exits of those who wrote count.
+    fn settle_by_exit(
+        &mut self,
+        since: Monotonic,
+        fail_on: FailOn,
+        now: Monotonic,
+        companions: usize,
+    ) -> Option<Monotonic> {
+        let runs = |w: &Writer| w.pid != 0 && w.ending == Ending::Running;
+        // Nobody will say when one who cannot be seen has exited.
+        let unseen = self.writers.iter().any(|w| w.pid == 0);
+        let rested = if unseen { since + LINGER } else { since };
+        self.rests = !self.writers.iter().any(runs) && now >= rested;
+        if self.rests && (companions > 0 || self.visits > 0) {
+            return None;
+        }
+        let until = self
+            .visited
+            .map_or(rested, |last| rested.max(last + LINGER));
+        if self.rests && now >= until {
+            self.end(fail_on);
+            return None;
+        }
+        (now < until).then_some(until)
+    }
+
+    fn end(&mut self, fail_on: FailOn) {
         self.phase = match self.has_failed(fail_on) {
             true => Phase::Failed,
             false => Phase::Done,
         };
-        None
     }
 
     /// Whether it has failed, as far as is known.
@@ -365,124 +371,35 @@ impl Generation {
         self.groups.is_empty()
     }
 
-    /// Whether the bytes of a generation that follows may be handed out;
-    /// otherwise when to ask again, if the clock alone will decide it.
+    /// Whether the bytes of a generation that follows may be handed out; otherwise
+    /// when to ask again, if the clock alone will decide it. One that lingers may be
+    /// the work of several steps of a script.
     pub(crate) fn may_hand_out(
         &mut self,
         length: u64,
         now: Monotonic,
+        lingers: bool,
     ) -> Result<(), Option<Monotonic>> {
         if self.released || !self.is_active() || !self.chosen_by_auto || length >= HOLD_BYTES {
             self.released = true;
             return Ok(());
         }
-        if self.phase != Phase::Writing {
-            // A later step of a script may make something else of it.
+        let Some(first) = self.first_byte else {
             return Err(None);
+        };
+        let until = match self.phase {
+            // What a short step of a script left is for the next one to change.
+            Phase::Closed { .. } if lingers => first + LINGER,
+            _ if lingers => self.reopened.map_or(first, |at| at.min(first + LINGER)) + HOLD,
+            _ => first + HOLD,
+        };
+        if now < until {
+            return Err(Some(until));
         }
-        match self.first_byte {
-            None => Err(None),
-            Some(first) if now >= first + HOLD => {
-                self.released = true;
-                Ok(())
-            }
-            Some(first) => Err(Some(first + HOLD)),
-        }
+        self.released = true;
+        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct World {
-        ending: Ending,
-        group_empty: bool,
-    }
-
-    impl Processes for World {
-        fn ending(&self, _pid: i32) -> Ending {
-            self.ending
-        }
-        fn group_is_empty(&self, _group: i32) -> bool {
-            self.group_empty
-        }
-        fn process_of(&self, thread: i32) -> i32 {
-            thread
-        }
-        fn name(&self, _pid: i32) -> String {
-            String::new()
-        }
-    }
-
-    fn closed_at(since: Monotonic) -> Generation {
-        let mut generation = Generation::new(1);
-        generation.opened(Monotonic::ZERO);
-        generation.add_writer(Writer {
-            pid: 7,
-            name: "w".into(),
-            group: Some(7),
-            ending: Ending::Running,
-        });
-        generation.closed(since);
-        generation
-    }
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn it_is_done_at_once_when_nobody_is_left_who_could_reopen_it() {
-        let world = World {
-            ending: Ending::Status(0),
-            group_empty: true,
-        };
-        let mut generation = closed_at(SECOND);
-        generation.settle(Linger::Auto, FailOn::Signal, SECOND, &world, 0);
-        assert_eq!(generation.phase, Phase::Done);
-    }
-
-    #[test]
-    fn a_writer_that_still_runs_has_a_second_to_reopen_it() {
-        let world = World {
-            ending: Ending::Running,
-            group_empty: false,
-        };
-        let mut generation = closed_at(SECOND);
-        let again = generation.settle(Linger::Auto, FailOn::Signal, SECOND, &world, 0);
-        assert_eq!(again, Some(2 * SECOND));
-        assert!(generation.is_active());
-        generation.settle(Linger::Auto, FailOn::Signal, 2 * SECOND, &world, 0);
-        assert_eq!(generation.phase, Phase::Done);
-    }
-
-    #[test]
-    fn a_killed_writer_fails_it_unless_told_otherwise() {
-        let world = World {
-            ending: Ending::Signal(9),
-            group_empty: true,
-        };
-        for (fail_on, phase) in [
-            (FailOn::Signal, Phase::Failed),
-            (FailOn::Never, Phase::Done),
-        ] {
-            let mut generation = closed_at(SECOND);
-            generation.settle(Linger::Auto, fail_on, SECOND, &world, 0);
-            assert_eq!(generation.phase, phase);
-        }
-    }
-
-    #[test]
-    fn linger_exit_waits_however_long() {
-        let world = World {
-            ending: Ending::Running,
-            group_empty: false,
-        };
-        let mut generation = closed_at(SECOND);
-        let later = Duration::from_secs(3600);
-        assert_eq!(
-            generation.settle(Linger::Exit, FailOn::Signal, later, &world, 0),
-            None
-        );
-        assert!(generation.is_active());
-    }
-}
+mod tests;

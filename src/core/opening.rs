@@ -54,7 +54,11 @@ impl Core {
             // If it was sent back, it has arrived.
             self.sent_back.remove(&caller.thread);
             if dropped && !caller.internal {
-                self.lose_for(env, ino, group, effects);
+                // Where nobody waits, everybody has to do with what is written.
+                let writes_too = !self.settings.readers_wait || self.is_captured(ino);
+                if writes_too || self.accompanied(ino, group).is_some() {
+                    self.lose_again(env, ino, effects);
+                }
                 return effects.refuse(caller.unique, Errno::STALE);
             }
             // What was lost would look like zeros, or like the end.
@@ -219,9 +223,10 @@ impl Core {
                 effects.refuse(unique, Errno::STALE);
             }
             OpenAnswer::Refuse(errno) => {
-                if let (Errno::STALE, Some(ino)) = (errno, reader.source) {
-                    let group = reader.group;
-                    self.lose_for(env, ino, group, effects);
+                if let (Errno::STALE, Some(ino)) = (errno, reader.source)
+                    && self.is_companion(id, ino)
+                {
+                    self.lose_again(env, ino, effects);
                 }
                 effects.refuse(unique, errno);
             }

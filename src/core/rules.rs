@@ -118,9 +118,8 @@ impl fmt::Display for Deliver {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Linger {
-    /// As soon as no process is left in any writer's process group; else
-    /// 200 ms after the last close if those who wrote have exited, 1 s if one
-    /// of them still runs.
+    /// As soon as no process is left in any writer's process group; else 1 s
+    /// after the last close, as a later step of a script may open it again.
     #[default]
     Auto,
     /// When all who wrote have exited, however long that takes.

@@ -87,6 +87,7 @@ impl Core {
         let mut again = None;
         let capture = self.readers.get(&id).and_then(|reader| reader.capture);
         let accompanies = self.is_companion(id, ino);
+        let lingers = !self.is_captured(ino);
         let fail_on = self.settings.fail_on;
         let held = capture.is_some_and(|capture| self.captures.hold(capture) == Hold::Held);
         let view = match self.files.get_mut(&ino) {
@@ -139,7 +140,8 @@ impl Core {
                             None | Some(Way::Settled) => 0,
                             Some(Way::Stream) => frontier,
                             Some(Way::Follow) => {
-                                match generation.may_hand_out(frontier, env.now.monotonic) {
+                                match generation.may_hand_out(frontier, env.now.monotonic, lingers)
+                                {
                                     Ok(()) if file.format.is_some_and(|f| f.trailing_zeros) => {
                                         // tar's blocks: what may be its end mark
                                         // may also be written over.

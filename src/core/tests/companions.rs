@@ -101,7 +101,7 @@ fn under_auto_nobody_else_is_given_what_a_short_step_left_for_the_next() {
     world.release(handle);
     world.pass(LINGER);
     let step = world.handle(step);
-    world.pass(LATER);
+    world.pass(Duration::from_millis(500));
     assert_eq!(world.answer(read), None);
     let handle = world.reopen_for_writing(ino, libc::O_WRONLY);
     world.write(ino, 0, b"final");

@@ -1,0 +1,111 @@
+//! When a closed generation is done.
+
+use super::*;
+
+struct World {
+    ending: Ending,
+    group_empty: bool,
+}
+
+impl Processes for World {
+    fn ending(&self, _pid: i32) -> Ending {
+        self.ending
+    }
+    fn group_is_empty(&self, _group: i32) -> bool {
+        self.group_empty
+    }
+    fn process_of(&self, thread: i32) -> i32 {
+        thread
+    }
+    fn name(&self, _pid: i32) -> String {
+        String::new()
+    }
+}
+
+fn closed_at(since: Monotonic) -> Generation {
+    let mut generation = Generation::new(1);
+    generation.opened(Monotonic::ZERO);
+    generation.add_writer(Writer {
+        pid: 7,
+        name: "w".into(),
+        group: Some(7),
+        ending: Ending::Running,
+    });
+    generation.closed(since);
+    generation
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn it_is_done_at_once_when_nobody_is_left_who_could_reopen_it() {
+    let world = World {
+        ending: Ending::Status(0),
+        group_empty: true,
+    };
+    let mut generation = closed_at(SECOND);
+    generation.settle(Linger::Auto, FailOn::Signal, SECOND, &world, 0);
+    assert_eq!(generation.phase, Phase::Done);
+}
+
+#[test]
+fn a_writer_that_still_runs_has_a_second_to_reopen_it() {
+    let world = World {
+        ending: Ending::Running,
+        group_empty: false,
+    };
+    let mut generation = closed_at(SECOND);
+    let again = generation.settle(Linger::Auto, FailOn::Signal, SECOND, &world, 0);
+    assert_eq!(again, Some(2 * SECOND));
+    assert!(generation.is_active());
+    generation.settle(Linger::Auto, FailOn::Signal, 2 * SECOND, &world, 0);
+    assert_eq!(generation.phase, Phase::Done);
+}
+
+#[test]
+fn one_that_has_exited_leaves_the_others_of_its_group_a_second_for_the_next_step() {
+    let world = World {
+        ending: Ending::Status(0),
+        group_empty: false,
+    };
+    let mut generation = closed_at(SECOND);
+    for (after, rests, is_active) in [(0, false, true), (200, true, true), (1000, true, false)] {
+        let now = SECOND + Duration::from_millis(after);
+        generation.settle(Linger::Auto, FailOn::Signal, now, &world, 0);
+        assert_eq!(
+            (generation.rests, generation.is_active()),
+            (rests, is_active)
+        );
+    }
+}
+
+#[test]
+fn a_killed_writer_fails_it_unless_told_otherwise() {
+    let world = World {
+        ending: Ending::Signal(9),
+        group_empty: true,
+    };
+    for (fail_on, phase) in [
+        (FailOn::Signal, Phase::Failed),
+        (FailOn::Never, Phase::Done),
+    ] {
+        let mut generation = closed_at(SECOND);
+        generation.settle(Linger::Auto, fail_on, SECOND, &world, 0);
+        assert_eq!(generation.phase, phase);
+    }
+}
+
+#[test]
+fn linger_exit_waits_however_long() {
+    let world = World {
+        ending: Ending::Running,
+        group_empty: false,
+    };
+    let mut generation = closed_at(SECOND);
+    let later = Duration::from_secs(3600);
+    assert_eq!(
+        generation.settle(Linger::Exit, FailOn::Signal, later, &world, 0),
+        None
+    );
+    assert!(generation.is_active());
+}
