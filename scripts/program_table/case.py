@@ -42,7 +42,7 @@ class Case:
     classes: tuple[str, ...]
     # A script that prints what must be the same of `$FILE` as of the plain file; without it, that is every byte.
     view: str | None = None
-    # Commands that it runs beside its program.
+    # Commands, and Python's modules, that it needs beside its program.
     needs: tuple[str, ...] = ()
     # It patches a text that was handed out long ago, so that its reader can only be told.
     told: bool = False

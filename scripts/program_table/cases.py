@@ -265,10 +265,11 @@ IDIOMS = [
     idiom("sections", "lines, a tenth of a second apart", "x.csv", SLOW),
     idiom("count_first", "a text whose first line is patched late", "x.txt", PATCH, SLOW, told=True, quick=True),
     idiom("total_first", "a log opened again to be patched", "x.log", PATCH, REOPEN, SLOW, told=True),
-    idiom("array", "numpy.save", "x.npy"),
-    idiom("mapped_array", "numpy memmap", "x.npy", MMAP, OUT_OF_ORDER),
-    idiom("data_set", "h5py", "x.h5", PATCH, LOCK, SLOW),
-    idiom("growing_data_set", "h5py, opened three times", "x.h5", PATCH, LOCK, REOPEN, READ_BACK),
+    idiom("array", "numpy.save", "x.npy", needs=("numpy",)),
+    idiom("mapped_array", "numpy memmap", "x.npy", MMAP, OUT_OF_ORDER, needs=("numpy",)),
+    idiom("data_set", "h5py", "x.h5", PATCH, LOCK, SLOW, needs=("h5py",)),
+    idiom("growing_data_set", "h5py, opened three times", "x.h5", PATCH, LOCK, REOPEN, READ_BACK,
+          needs=("h5py",)),
 ]  # fmt: skip
 
 CASES = ARCHIVES + MEDIA + TOOLCHAIN + DATA + EDITING + DOCUMENTS + TRANSFERS + IDIOMS
