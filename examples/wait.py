@@ -12,7 +12,8 @@ import tempfile
 mount = sys.argv[1]
 with tempfile.TemporaryDirectory(dir=mount) as directory:
     path = os.path.join(directory, "out.txt")
-    program = subprocess.Popen(["scripts/pipetest", path])
+    # In a process group of its own: when that is empty, the file is done at once.
+    program = subprocess.Popen(["scripts/pipetest", path], start_new_session=True)
     # Opening this waits until the file is there and done.
     with open(os.path.join(mount, ".fifofs/wait", os.path.relpath(path, mount))) as output:
         print(output.read(), end="")
