@@ -10,8 +10,18 @@
 use rustix::io::Errno;
 
 use super::effects::Effects;
+use super::generation::Visitor;
 use super::reader::ReaderId;
 use super::{Core, Env};
+
+/// What an open file of a companion holds up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visit {
+    /// The generation's number.
+    generation: u64,
+    /// The process that opened it.
+    pid: i32,
+}
 
 impl Core {
     /// The generation of this file, as its number, that a member of this process
@@ -36,10 +46,19 @@ impl Core {
     }
 
     /// A companion has the file as it is.
-    pub(super) fn begin_visit(&mut self, ino: u64, group: Option<i32>) -> Option<u64> {
-        let number = self.accompanied(ino, group)?;
-        self.generation_mut(ino)?.visits += 1;
-        Some(number)
+    pub(super) fn begin_visit(
+        &mut self,
+        env: Env<'_>,
+        thread: i32,
+        ino: u64,
+        group: Option<i32>,
+    ) -> Option<Visit> {
+        let generation = self.accompanied(ino, group)?;
+        let pid = env.processes.process_of(thread);
+        let name = env.processes.name(pid);
+        let visitors = &mut self.generation_mut(ino)?.visitors;
+        visitors.push(Visitor { pid, name });
+        Some(Visit { generation, pid })
     }
 
     /// Whoever may be meant to mend the file cannot have it, as bytes of it are
@@ -49,10 +68,19 @@ impl Core {
     }
 
     /// It has closed it.
-    pub(super) fn end_visit(&mut self, env: Env<'_>, ino: u64, number: u64, effects: &mut Effects) {
+    pub(super) fn end_visit(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        visit: Visit,
+        effects: &mut Effects,
+    ) {
         let generation = self.generation_mut(ino);
-        if let Some(generation) = generation.filter(|g| g.number == number) {
-            generation.visits = generation.visits.saturating_sub(1);
+        if let Some(generation) = generation.filter(|g| g.number == visit.generation) {
+            let visitors = &mut generation.visitors;
+            if let Some(at) = visitors.iter().position(|v| v.pid == visit.pid) {
+                visitors.swap_remove(at);
+            }
             generation.visited = Some(env.now.monotonic);
             self.evaluate(env, ino, effects);
         }

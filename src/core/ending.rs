@@ -23,9 +23,9 @@ impl Core {
                 self.evaluate(env, ino, effects);
                 self.unpin(ino);
             }
-            Some(Handle::Plain { ino, visits }) => {
-                if let Some(number) = visits {
-                    self.end_visit(env, ino, number, effects);
+            Some(Handle::Plain { ino, visit }) => {
+                if let Some(visit) = visit {
+                    self.end_visit(env, ino, visit, effects);
                 }
                 self.unpin(ino);
             }

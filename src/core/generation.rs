@@ -77,6 +77,15 @@ impl Writer {
     }
 }
 
+/// A companion that sees the file as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Visitor {
+    /// Its process id.
+    pub(crate) pid: i32,
+    /// Its name, as `ps` shows it.
+    pub(crate) name: String,
+}
+
 /// Where a generation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -165,8 +174,8 @@ pub(crate) struct Generation {
     pub(crate) told_done: bool,
     /// Whether it has been closed for so long that its companions may have it.
     pub(crate) rests: bool,
-    /// Open files of companions that see it as it is.
-    pub(crate) visits: u32,
+    /// The processes of companions that have it open as it is, once for each time.
+    pub(crate) visitors: Vec<Visitor>,
     /// When a companion last closed it.
     pub(crate) visited: Option<Monotonic>,
     released: bool,
@@ -193,7 +202,7 @@ impl Generation {
             had_reader: false,
             told_done: false,
             rests: false,
-            visits: 0,
+            visitors: Vec::new(),
             visited: None,
             released: false,
         }
@@ -297,7 +306,7 @@ impl Generation {
         let rested = since.saturating_add(limit);
         let deserted = exited && linger == Linger::Auto && self.groups_are_empty(processes);
         self.rests = now >= rested || deserted;
-        if self.rests && (companions > 0 || self.visits > 0) {
+        if self.rests && (companions > 0 || !self.visitors.is_empty()) {
             return None;
         }
         // Nobody may be there yet, since programs take a while to start.
@@ -327,7 +336,7 @@ impl Generation {
         let unseen = self.writers.iter().any(|w| w.pid == 0);
         let rested = if unseen { since + LINGER } else { since };
         self.rests = !self.writers.iter().any(runs) && now >= rested;
-        if self.rests && (companions > 0 || self.visits > 0) {
+        if self.rests && (companions > 0 || !self.visitors.is_empty()) {
             return None;
         }
         let until = self

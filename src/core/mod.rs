@@ -54,6 +54,7 @@ use rustix::io::Errno;
 
 use capturing::Captures;
 use clock::{Moment, Monotonic};
+use companions::Visit;
 use control::Control;
 use effects::{Effect, Effects, Unique};
 use events::Events;
@@ -177,8 +178,8 @@ impl File {
 enum Handle {
     /// It may write.
     Writer { ino: u64, cached: bool },
-    /// It reads the file as it is, maybe as a companion of this generation.
-    Plain { ino: u64, visits: Option<u64> },
+    /// It reads the file as it is, maybe as a companion.
+    Plain { ino: u64, visit: Option<Visit> },
     /// It reads what it has waited for.
     Reader(ReaderId),
     /// Text made when it was opened.

@@ -70,7 +70,7 @@ impl Core {
             } else {
                 Transport::Cached
             };
-            return self.opened_plain(caller, ino, transport, group, effects);
+            return self.opened_plain(env, caller, ino, transport, group, effects);
         }
         let mut paths = self.names.paths(ino).into_iter();
         let mut reader = self.new_reader(env, caller, flags, Awaits::File(ino), paths.next());
@@ -81,6 +81,7 @@ impl Core {
 
     fn opened_plain(
         &mut self,
+        env: Env<'_>,
         caller: Caller,
         ino: u64,
         transport: Transport,
@@ -88,8 +89,8 @@ impl Core {
         effects: &mut Effects,
     ) {
         self.names.pin(ino);
-        let visits = self.begin_visit(ino, group);
-        let handle = self.add_handle(Handle::Plain { ino, visits });
+        let visit = self.begin_visit(env, caller.thread, ino, group);
+        let handle = self.add_handle(Handle::Plain { ino, visit });
         effects.push(Effect::Opened {
             unique: caller.unique,
             handle,
@@ -211,7 +212,7 @@ impl Core {
                     thread,
                     internal: false,
                 };
-                self.opened_plain(caller, ino, transport, group, effects);
+                self.opened_plain(env, caller, ino, transport, group, effects);
             }
             OpenAnswer::SendBack => {
                 if let Some(ino) = reader.source {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::effects::Effects;
 use super::events::Event;
-use super::generation::{Ending, Phase, Way};
+use super::generation::{Ending, Phase, Way, Writer};
 use super::reader::{Awaits, Reader};
 use super::{Core, Env, File};
 
@@ -165,16 +165,19 @@ impl Core {
     fn awaited_writers(&self, reader: &Reader, what: &str) -> String {
         let file = reader.source.and_then(|ino| self.files.get(&ino));
         let generation = file.and_then(|file| file.generation.as_ref());
-        let writers: Vec<String> = generation
-            .into_iter()
-            .flat_map(|generation| &generation.writers)
-            .filter(|writer| writer.ending == super::generation::Ending::Running)
-            .map(|writer| format!("{} ({})", writer.name, writer.pid))
-            .collect();
-        if writers.is_empty() {
-            what.to_owned()
-        } else {
-            format!("{what}, from {}", writers.join(", "))
+        let Some(generation) = generation else {
+            return what.to_owned();
+        };
+        let running = |writer: &&Writer| writer.ending == Ending::Running;
+        let writers = generation.writers.iter().filter(running);
+        let writers = writers.map(|writer| format!("{} ({})", writer.name, writer.pid));
+        // They may be about to write it anew.
+        let visitors = generation.visitors.iter();
+        let visitors = visitors.map(|v| format!("{} ({}), which has it open", v.name, v.pid));
+        let awaited: Vec<String> = writers.chain(visitors).collect();
+        match awaited.is_empty() {
+            true => what.to_owned(),
+            false => format!("{what}, from {}", awaited.join(", ")),
         }
     }
 
