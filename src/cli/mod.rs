@@ -1,6 +1,7 @@
 //! The command line: turns words into calls of the public library, and errors
 //! into messages and exit statuses.
 
+mod bench;
 mod cat;
 mod doctor;
 mod generate;
@@ -78,6 +79,7 @@ enum Command {
     Cat(cat::Arguments),
     Ls(ls::Arguments),
     Unmount(unmount::Arguments),
+    Bench(bench::Arguments),
     Doctor(doctor::Arguments),
     Completions(generate::Completions),
     Man(generate::Man),
@@ -115,6 +117,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Cat(arguments) => cat::run(&arguments).map(nothing_to_say),
         Command::Ls(arguments) => ls::run(&arguments).map(nothing_to_say),
         Command::Unmount(arguments) => unmount::run(&arguments).map(nothing_to_say),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Doctor(_) => doctor::run(),
         Command::Completions(arguments) => {
             generate::completions::<Arguments>(&arguments).map(nothing_to_say)

@@ -3,34 +3,40 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::processes::{Running, Usage};
-use crate::report::{Goal, Row, median};
-use crate::world::{Place, World};
-use crate::{Effort, Outcome, Plan};
+use super::processes::{Running, Usage};
+use super::report::{Goal, Row, median};
+use super::world::{Place, World};
+use super::{Effort, Measured, Outcome, Plan, world};
 
 /// How many wait where many do.
 const MANY: u64 = 1000;
 
 /// How long idle waiters are watched.
-const WATCHED: Duration = Duration::from_secs(3);
+const WATCHED: Duration = Duration::from_secs(2);
 
-pub(crate) fn plans() -> Vec<Plan> {
+const STREAM: &str = "latency of a line, stream, path to path";
+const FOLLOW: &str = "latency of a line, follow, path to path";
+
+pub(crate) fn latencies() -> Vec<Plan> {
     vec![
-        Plan::new("latency of a line, stream", stream_latency),
-        Plan::new("latency of a line, follow", follow_latency),
-        Plan::new("idle: readers of a path that does not exist", |effort| {
+        Plan::new(STREAM, stream_latency),
+        Plan::new(FOLLOW, follow_latency),
+    ]
+}
+
+pub(crate) fn idle_plans() -> Vec<Plan> {
+    vec![
+        Plan::new("idle: readers waiting in open", |effort| {
             idle(effort, false)
         }),
-        Plan::new("idle: readers at the end of what there is", |effort| {
-            idle(effort, true)
-        }),
+        Plan::new("idle: readers waiting in read", |effort| idle(effort, true)),
         Plan::new("signal: death of a waiting reader", signals),
     ]
 }
 
 /// The microseconds that lines took from their write to a reader that waits.
 fn lines(place: Place, effort: Effort) -> Outcome<Vec<f64>> {
-    let count = (100 / effort.less).to_string();
+    let count = (100 / effort.less).max(20).to_string();
     let reader = Running::hand(&["read-lines", place.reader()])?.waiting()?;
     Running::hand(&["write-lines", place.writer(), &count])?.finish()?;
     let said = reader.finish()?;
@@ -54,29 +60,23 @@ fn greatest(values: &[f64]) -> f64 {
     values.iter().copied().fold(0.0, f64::max)
 }
 
-fn stream_latency(effort: Effort) -> Outcome<Vec<Row>> {
-    let world = World::new()?;
+fn stream_latency(effort: Effort) -> Measured {
+    let world = world()?;
     let mut turns = Vec::new();
     let mut worst = (0.0_f64, 0.0_f64);
     for _ in 0..effort.runs {
-        let theirs = lines(world.fifo("")?, effort)?;
+        let theirs = lines(world.site.fifo("")?, effort)?;
         let ours = lines(world.file(".stream"), effort)?;
         turns.push((median(&ours), median(&theirs)));
         worst = (worst.0.max(greatest(&ours)), worst.1.max(greatest(&theirs)));
     }
-    let row = Row::ratio(
-        "latency of a line, stream",
-        "FIFO",
-        "µs",
-        &turns,
-        Goal::AtMost(3.0),
-    );
+    let row = Row::ratio(STREAM, "FIFO", "µs", &turns, Goal::AtMost(3.0));
     let note = format!("slowest line {:.0} µs, FIFO {:.0} µs", worst.0, worst.1);
     Ok(vec![row.with_note(note)])
 }
 
-fn follow_latency(effort: Effort) -> Outcome<Vec<Row>> {
-    let world = World::new()?;
+fn follow_latency(effort: Effort) -> Measured {
+    let world = world()?;
     let mut turns = Vec::new();
     let mut slowest = Vec::new();
     for _ in 0..effort.runs {
@@ -88,7 +88,7 @@ fn follow_latency(effort: Effort) -> Outcome<Vec<Row>> {
         slowest.push(greatest(&milliseconds));
     }
     Ok(vec![
-        Row::absolute("latency of a line, follow", "ms", turns, Goal::AtMost(10.0)),
+        Row::absolute(FOLLOW, "ms", turns, Goal::AtMost(10.0)),
         Row::absolute(
             "latency of the slowest line, follow",
             "ms",
@@ -100,11 +100,11 @@ fn follow_latency(effort: Effort) -> Outcome<Vec<Row>> {
 
 /// What a thousand cost that wait and get nothing: once for a path that does not exist, in open(2), or all for one
 /// file that is being written, in read(2).
-fn idle(effort: Effort, in_read: bool) -> Outcome<Vec<Row>> {
-    let world = World::new()?;
+fn idle(effort: Effort, in_read: bool) -> Measured {
+    let world = world()?;
     let held = world.file(".follow");
     let holder = match in_read {
-        true => Some(Running::hand(&["hold", held.writer()])?.ready()?),
+        true => Some(Running::hand(&["hold", held.writer(), "1"])?.ready()?),
         false => None,
     };
     let never = world.file("-%");
@@ -116,7 +116,11 @@ fn idle(effort: Effort, in_read: bool) -> Outcome<Vec<Row>> {
     let before = rest(&world)?;
     let waiters = Running::hand(&["wait", template, &MANY.to_string()])?.waiting()?;
     let during = rest(&world)?;
-    let watched = WATCHED / effort.less.min(2) as u32;
+    let watched = if effort.less > 1 {
+        WATCHED / 4
+    } else {
+        WATCHED
+    };
     thread::sleep(watched);
     let after = world.usage()?;
     let death = waiters.terminate()?;
@@ -152,17 +156,17 @@ fn rest(world: &World) -> Outcome<Usage> {
 }
 
 /// How long a reader that waits takes to die of a signal: alone, and beside a thousand others.
-fn signals(effort: Effort) -> Outcome<Vec<Row>> {
-    let world = World::new()?;
+fn signals(effort: Effort) -> Measured {
+    let world = world()?;
     let death = |place: Place| -> Outcome<f64> {
-        let reader = Running::hand(&["read", place.reader(), "0"])?.waiting()?;
+        let reader = Running::hand(&["read", place.reader()])?.waiting()?;
         Ok(reader.terminate()?.as_secs_f64() * 1e3)
     };
-    let rounds = 20 / effort.less;
+    let rounds = (20 / effort.less).max(3);
     let deaths = |fifofs: bool| -> Outcome<Vec<f64>> {
         let place = || match fifofs {
             true => Ok(world.file(".txt")),
-            false => world.fifo(""),
+            false => world.site.fifo(""),
         };
         (0..rounds).map(|_| death(place()?)).collect()
     };

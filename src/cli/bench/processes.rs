@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
-use crate::{Outcome, hands};
+use super::hands::MOST_BYTES;
+use super::{Outcome, cleanup};
 
 /// The longest that one program of a turn may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -34,12 +35,20 @@ impl Running {
         Running::start(command)
     }
 
-    /// Starts this program again as one of the [`hands`].
+    /// Starts a program whose standard output is read, through a pipe that is as large as it may be.
+    pub(crate) fn piped(mut command: Command) -> Outcome<Running> {
+        command.stdout(Stdio::piped());
+        let running = Running::start(command)?;
+        if let Some(output) = &running.output {
+            // Where it may not be, it is the same for all.
+            let _ = rustix::pipe::fcntl_setpipe_size(output, MOST_BYTES);
+        }
+        Ok(running)
+    }
+
+    /// Starts one of the hands.
     pub(crate) fn hand(arguments: &[&str]) -> Outcome<Running> {
-        let own = std::env::current_exe()
-            .map_err(|error| format!("cannot find this program itself: {error}"))?;
-        let mut command = Command::new(own);
-        command.arg(hands::MARK).args(arguments);
+        let mut command = hand(arguments)?;
         command.stdout(Stdio::piped());
         Running::start(command)
     }
@@ -52,6 +61,7 @@ impl Running {
             .spawn()
             .map_err(|error| format!("cannot start {what}: {error}"))?;
         let output = child.stdout.take();
+        cleanup::add_group(Pid::from_child(&child));
         Ok(Running {
             child,
             what,
@@ -89,21 +99,47 @@ impl Running {
                 let line: Vec<u8> = self.said.drain(..=end).collect();
                 return Ok(Some(String::from_utf8_lossy(&line[..end]).into_owned()));
             }
-            let left = self.left();
-            let Some(output) = &mut self.output else {
-                return Ok(None);
-            };
-            let mut polled = [PollFd::new(output, PollFlags::IN)];
-            match poll(&mut polled, Some(&left)) {
+            let mut buffer = [0; 4096];
+            match self.read_some(&mut buffer)? {
+                0 => return Ok(None),
+                length => self.said.extend_from_slice(&buffer[..length]),
+            }
+        }
+    }
+
+    /// Waits for some of its standard output; none at its end.
+    fn read_some(&mut self, buffer: &mut [u8]) -> Outcome<usize> {
+        let left = self.left();
+        let Some(output) = &mut self.output else {
+            return Ok(0);
+        };
+        loop {
+            match poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&left)) {
                 Ok(0) => return Err(self.late("say anything")),
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => break,
+                Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(format!("cannot poll: {errno}")),
             }
-            let mut buffer = [0; 4096];
-            match output.read(&mut buffer) {
-                Ok(0) => self.output = None,
-                Ok(length) => self.said.extend_from_slice(&buffer[..length]),
-                Err(error) => return Err(format!("cannot read from {}: {error}", self.what)),
+        }
+        let length = output
+            .read(buffer)
+            .map_err(|error| format!("cannot read from {}: {error}", self.what))?;
+        if length == 0 {
+            self.output = None;
+        }
+        Ok(length)
+    }
+
+    /// Passes its standard output on, to the end.
+    pub(crate) fn read_output(
+        &mut self,
+        buffer: &mut [u8],
+        mut pass_on: impl FnMut(&[u8]),
+    ) -> Outcome<()> {
+        loop {
+            match self.read_some(buffer)? {
+                0 => return Ok(()),
+                length => pass_on(&buffer[..length]),
             }
         }
     }
@@ -139,6 +175,7 @@ impl Running {
             last = line;
         }
         self.wait_until_dead()?;
+        cleanup::remove_group(self.id());
         let status = self
             .child
             .wait()
@@ -178,6 +215,13 @@ impl Running {
     }
 }
 
+/// `fifofs`, to be started as one of the hands.
+pub(crate) fn hand(arguments: &[&str]) -> Outcome<Command> {
+    let mut command = Command::new(super::executable()?);
+    command.args(["bench", "--hand"]).args(arguments);
+    Ok(command)
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         if !self.ended {
@@ -188,6 +232,7 @@ impl Drop for Running {
                 return;
             }
         }
+        cleanup::remove_group(self.id());
         let _ = self.child.wait();
     }
 }

@@ -1,0 +1,132 @@
+//! `fifofs run`, next to a FIFO and `cat`, and to a shell's process substitution.
+
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::hands::{MOST_BYTES, Seen};
+use super::paths::{MIB, complete};
+use super::processes::{Running, hand};
+use super::report::{Goal, Row};
+use super::world::Site;
+use super::{Measured, Outcome, Plan, Trouble, executable, needs, rate};
+
+const TOTAL: u64 = 384 * MIB;
+
+/// Of how many starts a turn is the mean.
+const STARTS: u64 = 16;
+
+pub(crate) fn plans() -> Vec<Plan> {
+    vec![
+        Plan::new("stream, fifofs run to a pipe, 1 MiB writes", |effort| {
+            to_a_pipe(effort.runs, TOTAL / effort.less)
+        }),
+        Plan::new("fifofs run -- true {out}, whole process", |effort| {
+            start(effort.runs, (STARTS / effort.less).max(2))
+        }),
+    ]
+}
+
+/// `fifofs run` must be able to mount.
+fn mounts() -> Result<(), Trouble> {
+    super::world().map(drop)
+}
+
+/// Reads a program's standard output, through a large pipe, to its end.
+fn read(mut running: Running, total: u64) -> Outcome<f64> {
+    let mut seen = Seen::default();
+    let mut buffer = vec![0; MOST_BYTES];
+    running.read_output(&mut buffer, |bytes| seen.add(bytes))?;
+    running.finish()?;
+    complete(seen.bytes, total)?;
+    Ok(rate(total, seen.last.saturating_sub(seen.first)))
+}
+
+fn to_a_pipe(runs: usize, total: u64) -> Measured {
+    needs("cat")?;
+    mounts()?;
+    let site = Site::new()?;
+    let (block, bytes) = (MIB.to_string(), total.to_string());
+    let fifo = || -> Outcome<f64> {
+        let place = site.fifo("")?;
+        // Held open, so that the pipe has its size before anybody comes.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let held = rustix::fs::open(&place.path, flags, Mode::empty())
+            .and_then(|fifo| {
+                rustix::pipe::fcntl_setpipe_size(fifo.as_fd(), MOST_BYTES).map(|_| fifo)
+            })
+            .map_err(|errno| format!("cannot open {}: {errno}", place.reader()))?;
+        let mut cat = Command::new("cat");
+        cat.arg(&place.path);
+        let cat = Running::piped(cat)?;
+        let writer = Running::program(hand(&["write", place.writer(), &block, &bytes])?)?;
+        let rate = read(cat, total)?;
+        writer.finish()?;
+        drop(held);
+        Ok(rate)
+    };
+    let own = executable()?;
+    let run = || -> Outcome<f64> {
+        let mut command = Command::new(&own);
+        command.args(["run", "--deliver", "stream", "--"]).arg(&own);
+        command.args(["bench", "--hand", "write", "{out}", &block, &bytes]);
+        // Where the hand reports what nobody asks for.
+        command.stderr(Stdio::null());
+        read(Running::piped(command)?, total)
+    };
+    let mut turns = Vec::new();
+    for _ in 0..runs {
+        let theirs = fifo()?;
+        turns.push((run()?, theirs));
+    }
+    Ok(vec![Row::ratio(
+        "stream, fifofs run to a pipe, 1 MiB writes",
+        "FIFO and cat",
+        "MB/s",
+        &turns,
+        Goal::AtLeast(1.0),
+    )])
+}
+
+fn start(runs: usize, starts: u64) -> Measured {
+    needs("bash")?;
+    needs("cat")?;
+    mounts()?;
+    let own = executable()?;
+    // The milliseconds until it has ended. `true` makes no output, which `fifofs run` reports by its status.
+    let once = |program: &std::path::Path, words: &[&str], status: i32| -> Outcome<f64> {
+        let mut command = Command::new(program);
+        command.args(words).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let start = Instant::now();
+        let ended = command
+            .status()
+            .map_err(|error| format!("cannot run {}: {error}", program.display()))?;
+        let taken = start.elapsed().as_secs_f64() * 1e3;
+        if ended.code() != Some(status) {
+            return Err(format!("{command:?} ended with {ended}"));
+        }
+        Ok(taken)
+    };
+    let not_made = i32::from(crate::cli::status::NOT_WHOLE);
+    let mut turns = Vec::new();
+    for _ in 0..runs {
+        let (mut ours, mut theirs) = (0.0, 0.0);
+        for _ in 0..starts {
+            theirs += once("bash".as_ref(), &["-c", "true > >(cat)"], 0)?;
+            ours += once(&own, &["run", "--", "true", "{out}"], not_made)?;
+        }
+        #[allow(clippy::cast_precision_loss)]
+        let mean = |sum: f64| sum / starts as f64;
+        turns.push((mean(ours), mean(theirs)));
+    }
+    Ok(vec![Row::ratio(
+        "fifofs run -- true {out}, whole process",
+        "bash, >(cat)",
+        "ms",
+        &turns,
+        Goal::AtMost(2.0),
+    )])
+}

@@ -1,0 +1,85 @@
+//! What this program does when it is started again as a writer or a reader of a
+//! measurement: `fifofs bench --hand WHAT …`, which is for `fifofs bench` alone.
+//!
+//! A reader says `ready` on standard output once the next thing it does is to
+//! wait, and every hand in the end one line with what it saw. Moments are
+//! nanoseconds of the monotonic clock, which all processes share.
+
+mod readers;
+mod writers;
+
+use std::io::{self, Write};
+
+use rustix::process::{Resource, Rlimit, Signal};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::Outcome;
+pub(crate) use readers::{Seen, read_all};
+
+/// How much a reader asks for at a time, and the size of a FIFO's pipe: the
+/// most that anybody may set unless told otherwise (pipe(7), pipe-max-size).
+pub(crate) const MOST_BYTES: usize = 1 << 20;
+
+/// How much each of many readers asks for, and their writer writes, at a time.
+const PART_BYTES: usize = 64 << 10;
+
+/// Now, in nanoseconds.
+pub(crate) fn now() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
+}
+
+/// Does what the words say, and gives the line to end with.
+pub(crate) fn run(words: &[String]) -> Outcome<String> {
+    // Nobody is left behind if the measurement is killed.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|errno| format!("cannot ask to die with the parent: {errno}"))?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["read", path] => readers::read(path),
+        ["hash", path] => readers::hash(path),
+        ["read-lines", path] => readers::read_lines(path),
+        ["gather", template, files] => readers::gather(template, parse(files)?),
+        ["wait", template, count] => readers::wait(template, parse(count)?),
+        ["write", path, block, total] => writers::write(path, parse(block)?, parse(total)?, true),
+        ["write-same", path, block, total] => {
+            writers::write(path, parse(block)?, parse(total)?, false)
+        }
+        ["stdio", lines, path] => writers::stdio(path, parse(lines)?),
+        ["write-lines", path, count] => writers::write_lines(path, parse(count)?),
+        ["scatter", template, files, total] => {
+            writers::scatter(template, parse(files)?, parse(total)?)
+        }
+        ["hold", template, files] => writers::hold(template, parse(files)?),
+        ["log", path, count, pause_us] => writers::log(path, parse(count)?, parse(pause_us)?),
+        _ => Err(format!("there is no hand {words:?}")),
+    }
+}
+
+fn parse<T: std::str::FromStr>(text: &str) -> Outcome<T> {
+    text.parse().map_err(|_| format!("{text} is no number"))
+}
+
+fn failed(what: &'static str, path: &str) -> impl Fn(io::Error) -> String {
+    move |error| format!("cannot {what} {path}: {error}")
+}
+
+fn ready() -> Outcome<()> {
+    println!("ready");
+    io::stdout().flush().map_err(failed("write to", "stdout"))
+}
+
+/// One of many paths.
+fn nth(template: &str, index: usize) -> String {
+    template.replace('%', &index.to_string())
+}
+
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Without it the files that are one too many say so.
+    let _ = rustix::process::setrlimit(Resource::Nofile, raised);
+}

@@ -1,0 +1,152 @@
+//! Hands that read, and those that wait for what never comes.
+
+use std::fs::File;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::thread::{self, JoinHandle};
+
+use rustix::fs::FileType;
+
+use super::{MOST_BYTES, PART_BYTES, failed, now, nth, raise_descriptor_limit, ready};
+use crate::cli::bench::Outcome;
+
+/// Enough for a thread that opens and reads.
+const STACK_BYTES: usize = 64 << 10;
+
+/// What a reader saw.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen {
+    /// When the last byte came.
+    pub(crate) last: u64,
+    pub(crate) bytes: u64,
+    /// What the first eight bytes are as a number: see [`super::writers::write`].
+    pub(crate) first: u64,
+}
+
+impl Seen {
+    /// Takes note of some bytes that came just now.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.last = now();
+        if self.bytes == 0
+            && let Some(first) = bytes.first_chunk()
+        {
+            self.first = u64::from_ne_bytes(*first);
+        }
+        self.bytes += bytes.len() as u64;
+    }
+}
+
+/// Reads to the end.
+pub(crate) fn read_all(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<Seen> {
+    let mut seen = Seen::default();
+    loop {
+        match source.read(buffer)? {
+            0 => return Ok(seen),
+            length => seen.add(&buffer[..length]),
+        }
+    }
+}
+
+/// A FIFO's pipe is made as large as it may be.
+fn open(path: &str) -> Outcome<File> {
+    let file = File::open(path).map_err(failed("open", path))?;
+    let status = rustix::fs::fstat(&file).map_err(|errno| failed("look at", path)(errno.into()))?;
+    if FileType::from_raw_mode(status.st_mode) == FileType::Fifo {
+        rustix::pipe::fcntl_setpipe_size(file.as_fd(), MOST_BYTES)
+            .map_err(|errno| failed("set the size of the pipe", path)(errno.into()))?;
+    }
+    Ok(file)
+}
+
+/// `LAST BYTES`.
+pub(super) fn read(path: &str) -> Outcome<String> {
+    let mut buffer = vec![0; MOST_BYTES];
+    ready()?;
+    let seen = read_all(&mut open(path)?, &mut buffer).map_err(failed("read", path))?;
+    Ok(format!("{} {}", seen.last, seen.bytes))
+}
+
+/// `HASH BYTES` of all that came.
+pub(super) fn hash(path: &str) -> Outcome<String> {
+    let mut buffer = vec![0; MOST_BYTES];
+    ready()?;
+    let mut file = open(path)?;
+    let (mut hasher, mut bytes) = (DefaultHasher::new(), 0);
+    loop {
+        match file.read(&mut buffer).map_err(failed("read", path))? {
+            0 => return Ok(format!("{:016x} {bytes}", hasher.finish())),
+            length => {
+                hasher.write(&buffer[..length]);
+                bytes += length as u64;
+            }
+        }
+    }
+}
+
+/// The nanoseconds that each line took, of which each says when it was written.
+pub(super) fn read_lines(path: &str) -> Outcome<String> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut taken = Vec::new();
+    let mut rest = String::new();
+    ready()?;
+    let mut file = File::open(path).map_err(failed("open", path))?;
+    loop {
+        let length = file.read(&mut buffer).map_err(failed("read", path))?;
+        let moment = now();
+        if length == 0 {
+            let taken: Vec<String> = taken.iter().map(u64::to_string).collect();
+            return Ok(taken.join(" "));
+        }
+        rest.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        while let Some((line, tail)) = rest.split_once('\n') {
+            taken.push(moment.saturating_sub(super::parse(line)?));
+            rest = tail.to_owned();
+        }
+    }
+}
+
+/// Reads many files at once, a thread for each. `LAST BYTES`, as of one.
+pub(super) fn gather(template: &str, files: usize) -> Outcome<String> {
+    let readers = many(template, files, |path| {
+        let mut buffer = vec![0; PART_BYTES];
+        read_all(&mut File::open(path)?, &mut buffer)
+    })?;
+    ready()?;
+    let (mut last, mut sum) = (0, 0);
+    for reader in readers {
+        let read = reader.join().map_err(|_| "a reader panicked")?;
+        let seen = read.map_err(failed("read", template))?;
+        last = last.max(seen.last);
+        sum += seen.bytes;
+    }
+    Ok(format!("{last} {sum}"))
+}
+
+/// Waits in many threads until it is killed.
+pub(super) fn wait(template: &str, count: usize) -> Outcome<String> {
+    let readers = many(template, count, |path| {
+        let mut buffer = [0; 4096];
+        read_all(&mut File::open(path)?, &mut buffer)
+    })?;
+    ready()?;
+    for reader in readers {
+        let read = reader.join().map_err(|_| "a reader panicked")?;
+        read.map_err(failed("wait for", template))?;
+    }
+    Err(format!("nobody waits for {template} any more"))
+}
+
+type Readers = Vec<JoinHandle<io::Result<Seen>>>;
+
+fn many(template: &str, count: usize, read: fn(String) -> io::Result<Seen>) -> Outcome<Readers> {
+    raise_descriptor_limit();
+    let start = |index| {
+        let path = nth(template, index);
+        let thread = thread::Builder::new().stack_size(STACK_BYTES);
+        thread
+            .spawn(move || read(path))
+            .map_err(failed("start a thread for", template))
+    };
+    (0..count).map(start).collect()
+}

@@ -1,0 +1,117 @@
+//! Hands that write.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Write;
+use std::thread;
+use std::time::Duration;
+
+use super::{PART_BYTES, failed, now, nth, raise_descriptor_limit, ready};
+use crate::cli::bench::Outcome;
+
+/// Writes blocks, each a write(2). `NANOSECONDS` from before the file was opened until it was closed.
+///
+/// Each block begins with a number of eight bytes, that of the first being the moment when it is
+/// written, if that is wanted: so a reader knows when it began, however the writer was started.
+pub(super) fn write(path: &str, block: usize, total: usize, timed: bool) -> Outcome<String> {
+    let mut bytes = vec![b'x'; block.max(8)];
+    let start = now();
+    let mut file = File::create(path).map_err(failed("create", path))?;
+    for index in 0..total / bytes.len() {
+        let number = if index == 0 && timed {
+            now()
+        } else {
+            index as u64
+        };
+        bytes[..8].copy_from_slice(&number.to_ne_bytes());
+        file.write_all(&bytes).map_err(failed("write to", path))?;
+    }
+    drop(file);
+    Ok((now() - start).to_string())
+}
+
+/// Writes lines as C programs do.
+pub(super) fn stdio(path: &str, lines: usize) -> Outcome<String> {
+    let name = CString::new(path).map_err(|_| format!("{path:?} has a zero byte in it"))?;
+    let line = c"a line of text, as programs write them, sixty bytes of length\n";
+    // SAFETY: both are C strings; the result is looked at.
+    let file = unsafe { libc::fopen(name.as_ptr(), c"w".as_ptr()) };
+    if file.is_null() {
+        return Err(failed("create", path)(std::io::Error::last_os_error()));
+    }
+    let mut well = true;
+    for _ in 0..lines {
+        // SAFETY: `file` came from fopen and is closed only below.
+        well &= unsafe { libc::fputs(line.as_ptr(), file) } >= 0;
+    }
+    // SAFETY: `file` came from fopen, and nobody uses it after this.
+    well &= unsafe { libc::fclose(file) } == 0;
+    if well {
+        Ok(String::new())
+    } else {
+        Err(failed("write to", path)(std::io::Error::last_os_error()))
+    }
+}
+
+/// Writes lines, each saying when. The pauses (7 to 13 ms) are not all the same: the flusher has a beat, with which
+/// they must not fall in step.
+pub(super) fn write_lines(path: &str, count: usize) -> Outcome<String> {
+    let mut file = File::create(path).map_err(failed("create", path))?;
+    let mut pause_us = 10_000;
+    for _ in 0..count {
+        thread::sleep(Duration::from_micros(pause_us));
+        pause_us = 7_000 + (pause_us * 7_919 + 1_237) % 6_000;
+        file.write_all(format!("{}\n", now()).as_bytes())
+            .map_err(failed("write to", path))?;
+    }
+    Ok(String::new())
+}
+
+/// Writes a line now and then, as a log gets them.
+pub(super) fn log(path: &str, count: usize, pause_us: u64) -> Outcome<String> {
+    let mut file = File::create(path).map_err(failed("create", path))?;
+    for number in 0..count {
+        file.write_all(format!("{number} something happened\n").as_bytes())
+            .map_err(failed("write to", path))?;
+        thread::sleep(Duration::from_micros(pause_us));
+    }
+    Ok(String::new())
+}
+
+/// Opens many files, writes them in turn, 64 KiB each, and closes them. `START END`: before and after.
+pub(super) fn scatter(template: &str, count: usize, total: usize) -> Outcome<String> {
+    raise_descriptor_limit();
+    let part = vec![b'x'; PART_BYTES];
+    let rounds = total / count / PART_BYTES;
+    let start = now();
+    let mut files = Vec::new();
+    for index in 0..count {
+        let path = nth(template, index);
+        files.push(File::create(&path).map_err(failed("create", &path))?);
+    }
+    for _ in 0..rounds {
+        for file in &mut files {
+            file.write_all(&part)
+                .map_err(failed("write to", template))?;
+        }
+    }
+    drop(files);
+    Ok(format!("{start} {}", now()))
+}
+
+/// Writes a line to each of many files and keeps them open until it is killed.
+pub(super) fn hold(template: &str, count: usize) -> Outcome<String> {
+    raise_descriptor_limit();
+    let mut files = Vec::new();
+    for index in 0..count {
+        let path = nth(template, index);
+        let mut file = File::create(&path).map_err(failed("create", &path))?;
+        file.write_all(b"a line\n")
+            .map_err(failed("write to", &path))?;
+        files.push(file);
+    }
+    ready()?;
+    loop {
+        thread::park();
+    }
+}

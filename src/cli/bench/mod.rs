@@ -1,0 +1,250 @@
+//! `fifofs bench`: how fast files are delivered on this machine, each figure
+//! next to what one would use instead.
+//!
+//! Every figure is a ratio: baseline and fifofs take turns, and what is shown is the median of the turns' ratios, with
+//! the least and the greatest. Absolute figures are from one machine at one moment; on a busy one the spread says what
+//! a ratio is worth.
+//!
+//! - Writers are processes, each in a group of its own: real programs, or this program again ([`hands`]), as are the
+//!   readers by path. The library's reader is in this process, and so is the FIFO's that it is compared with.
+//! - FIFOs have a pipe of 1 MiB and readers that ask for 1 MiB at a time. Readers wait before the writer starts.
+//! - A throughput is the bytes over the time from just before the first is written until the reader has the last of
+//!   them. Where the writer is a real program that first moment is its start, which takes about 1 ms on both sides.
+//!   The end of file is not counted: in a mount a file is done up to 200 ms after its last close, unless nobody is
+//!   left in the writer's process group.
+//! - Before the turns that count, each side goes once with other data, and what the readers got is compared.
+//! - Each row has a fresh mount: the first turn of a row pays for fresh memory, the later ones reuse it.
+//! - Nothing may hang: programs have a deadline, mounts a dead man's switch that aborts them.
+
+mod cleanup;
+mod command;
+mod hands;
+mod library;
+mod many;
+mod paths;
+mod processes;
+mod programs;
+mod report;
+mod settled;
+mod waiting;
+mod world;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use fifofs::{Error, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::Ended;
+use report::Row;
+
+/// Measure FIFOs, temporary files and fifofs side by side on this machine
+///
+/// Takes about a minute. Each figure is the median of several turns in which
+/// both sides were measured one after the other, with the least and the
+/// greatest beside it. The exit status says nothing of whether goals were met;
+/// it is 0 unless something went wrong (wrong bytes, a program that hangs).
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Print one JSON document at the end instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Two turns of a sixteenth of the size: whether it works, not how fast
+    #[arg(long)]
+    quick: bool,
+    /// How many turns count
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: Option<u32>,
+    /// Only rows whose name contains one of these
+    #[arg(value_name = "WORD")]
+    words: Vec<String>,
+    /// This process is a writer or a reader of a measurement
+    #[arg(long, hide = true, num_args = 1.., value_name = "WORD")]
+    hand: Vec<String>,
+}
+
+/// What went wrong, in words.
+type Outcome<T> = std::result::Result<T, String>;
+
+/// Why a row has no figure.
+enum Trouble {
+    /// This machine does not have what it takes.
+    Lacks(String),
+    /// It did not do what it must.
+    Wrong(String),
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Self {
+        Trouble::Wrong(why)
+    }
+}
+
+/// Rows that are measured together.
+type Measured = std::result::Result<Vec<Row>, Trouble>;
+
+/// How thorough to be.
+#[derive(Clone, Copy)]
+struct Effort {
+    /// Turns that count.
+    runs: usize,
+    /// Sizes and counts are divided by this.
+    less: u64,
+}
+
+/// One or more rows that are measured together.
+struct Plan {
+    name: String,
+    measure: Box<dyn Fn(Effort) -> Measured>,
+}
+
+impl Plan {
+    fn new(name: impl Into<String>, measure: impl Fn(Effort) -> Measured + 'static) -> Plan {
+        Plan {
+            name: name.into(),
+            measure: Box::new(measure),
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
+    if !arguments.hand.is_empty() {
+        let line = hands::run(&arguments.hand).map_err(Error::usage)?;
+        println!("{line}");
+        return Ok(Ended::default());
+    }
+    let mut plans = library::plans();
+    plans.extend(paths::plans());
+    plans.extend(programs::plans());
+    plans.extend(command::plans());
+    plans.extend(settled::plans());
+    plans.extend(waiting::latencies());
+    plans.extend(many::plans());
+    plans.extend(waiting::idle_plans());
+    let is_asked_for = |plan: &Plan| {
+        let has = |word: &String| plan.name.to_lowercase().contains(&word.to_lowercase());
+        arguments.words.is_empty() || arguments.words.iter().any(has)
+    };
+    let all: Vec<String> = plans.iter().map(|plan| plan.name.clone()).collect();
+    plans.retain(is_asked_for);
+    if plans.is_empty() {
+        let all = all.join("\n  ");
+        return Err(Error::usage(format!(
+            "no row is named so; give words of these:\n  {all}"
+        )));
+    }
+    cleanup::watch().map_err(Error::usage)?;
+    let effort = match arguments.quick {
+        true => Effort { runs: 2, less: 16 },
+        false => Effort { runs: 5, less: 1 },
+    };
+    let effort = Effort {
+        runs: arguments.runs.map_or(effort.runs, |runs| runs as usize),
+        ..effort
+    };
+    Ok(measure(&plans, effort, arguments.json))
+}
+
+fn measure(plans: &[Plan], effort: Effort, as_json: bool) -> Ended {
+    let started = Instant::now();
+    // Shown if standard error is a terminal.
+    let bar = ProgressBar::new(plans.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("[{elapsed}] {pos}/{len} {msg}") {
+        bar.set_style(style);
+    }
+    let print = |line: &str| {
+        if !as_json {
+            // Whoever does not read it needs none.
+            bar.suspend(|| drop(writeln!(std::io::stdout(), "{line}")));
+        }
+    };
+    print(&report::heading());
+    let mut ended = Ended::default();
+    let mut rows: Vec<Row> = Vec::new();
+    for plan in plans {
+        bar.set_message(plan.name.clone());
+        bar.tick();
+        let measured = (plan.measure)(effort).unwrap_or_else(|trouble| {
+            let why = match trouble {
+                Trouble::Lacks(why) => why,
+                Trouble::Wrong(why) => {
+                    ended.status = super::status::FAILED;
+                    ended.messages.push(format!("{}: {why}", plan.name));
+                    why
+                }
+            };
+            vec![Row::missing(&plan.name, why)]
+        });
+        measured.iter().for_each(|row| print(&row.line()));
+        rows.extend(measured);
+        bar.inc(1);
+    }
+    if let Some(mean) = programs::mean(&rows) {
+        print(&mean.line());
+        rows.push(mean);
+    }
+    bar.finish_and_clear();
+    if as_json {
+        let uname = rustix::system::uname();
+        let document = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "kernel": uname.release().to_string_lossy(),
+            "processors": std::thread::available_parallelism().map_or(1, usize::from),
+            "root": rustix::process::geteuid().is_root(),
+            "quick": effort.less > 1,
+            "seconds": started.elapsed().as_secs_f64(),
+            "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
+        });
+        let _ = writeln!(std::io::stdout(), "{document:#}");
+    }
+    ended
+}
+
+/// This program, to be started again.
+fn executable() -> Outcome<PathBuf> {
+    std::env::current_exe().map_err(|error| format!("cannot find this program itself: {error}"))
+}
+
+/// A program must be there.
+fn needs(program: &str) -> std::result::Result<(), Trouble> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|directory| directory.join(program).is_file()) {
+        return Ok(());
+    }
+    Err(Trouble::Lacks(format!(
+        "{program} is not installed (or not in $PATH)"
+    )))
+}
+
+/// A world to measure in, or what this machine lacks for one.
+fn world() -> std::result::Result<world::World, Trouble> {
+    world::World::new().map_err(Trouble::Lacks)
+}
+
+/// A place that is memory, to compare with.
+fn tmpfs() -> std::result::Result<world::Site, Trouble> {
+    let memory = Path::new("/dev/shm");
+    // TMPFS_MAGIC of linux/magic.h.
+    let is_tmpfs = rustix::fs::statfs(memory).is_ok_and(|found| found.f_type == 0x0102_1994);
+    if !is_tmpfs {
+        return Err(Trouble::Lacks("/dev/shm is no tmpfs".to_owned()));
+    }
+    world::Site::below(memory).map_err(Trouble::Lacks)
+}
+
+/// In units of 10^6 bytes a second.
+#[allow(clippy::cast_precision_loss)]
+fn rate(bytes: u64, nanoseconds: u64) -> f64 {
+    bytes as f64 * 1e3 / nanoseconds.max(1) as f64
+}
+
+/// `4 KiB`.
+fn size(bytes: u64) -> String {
+    match bytes {
+        large if large >= 1 << 20 => format!("{} MiB", large >> 20),
+        small => format!("{} KiB", small >> 10),
+    }
+}

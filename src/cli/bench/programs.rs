@@ -1,0 +1,182 @@
+//! Real programs that write text, with the way of delivery that is chosen by itself.
+
+use std::process::Command;
+
+use super::paths::{MIB, compare, text};
+use super::processes::hand;
+use super::report::{Goal, Row};
+use super::world::Place;
+use super::{Effort, Measured, Outcome, Plan, needs, world};
+
+/// The rows' names begin with this, and the geometric mean is taken over them.
+const PREFIX: &str = "auto, path to path, ";
+
+/// A program that writes text to a path.
+struct Program {
+    name: &'static str,
+    /// What must be installed for it.
+    needs: Option<&'static str>,
+    suffix: &'static str,
+    /// The program and its arguments but the last, which is the path to write to. Makes what it needs in the
+    /// directory; sizes are divided by the number.
+    command: fn(&std::path::Path, u64) -> Outcome<Command>,
+}
+
+const PROGRAMS: &[Program] = &[
+    Program {
+        name: "C stdio",
+        needs: None,
+        suffix: ".txt",
+        command: |_, less| hand(&["stdio", &(3_000_000 / less).to_string()]),
+    },
+    Program {
+        name: "perl",
+        needs: Some("perl"),
+        suffix: ".txt",
+        command: |_, less| {
+            let script = r#"open(F, ">", $ARGV[1]) or die $!;
+                print F "a line of text, as programs write them: $_\n" for 1..$ARGV[0];
+                close(F) or die $!;"#;
+            Ok(words(&[
+                "perl",
+                "-e",
+                script,
+                &(2_000_000 / less).to_string(),
+            ]))
+        },
+    },
+    Program {
+        name: "seq",
+        needs: Some("seq"),
+        suffix: ".txt",
+        command: |_, less| {
+            let script = format!("exec seq {} > \"$0\"", 15_000_000 / less);
+            Ok(words(&["sh", "-c", &script]))
+        },
+    },
+    Program {
+        name: "Python",
+        needs: Some("python3"),
+        suffix: ".txt",
+        command: |_, less| {
+            let script = "import sys\nwith open(sys.argv[2], 'w') as f:\n for i in range(int(sys.argv[1])): \
+                f.write('a line of text, as programs write them: %d\\n' % i)";
+            Ok(words(&[
+                &python()?,
+                "-c",
+                script,
+                &(1_000_000 / less).to_string(),
+            ]))
+        },
+    },
+    Program {
+        name: "tar",
+        needs: Some("tar"),
+        suffix: ".tar",
+        command: |directory, less| {
+            let tree = directory.join("tree");
+            std::fs::create_dir(&tree)
+                .map_err(|error| format!("cannot make {}: {error}", tree.display()))?;
+            for index in 0..64 {
+                text(&tree.join(format!("{index}.txt")), 3 * MIB / less)?;
+            }
+            Ok(words(&[
+                "tar",
+                "-C",
+                &tree.to_string_lossy(),
+                "-c",
+                ".",
+                "-f",
+            ]))
+        },
+    },
+    Program {
+        name: "cat",
+        needs: Some("cat"),
+        suffix: ".txt",
+        command: |directory, less| {
+            let source = directory.join("text");
+            text(&source, 192 * MIB / less)?;
+            let script = format!("exec cat '{}' > \"$0\"", source.display());
+            Ok(words(&["sh", "-c", &script]))
+        },
+    },
+];
+
+pub(crate) fn plans() -> Vec<Plan> {
+    let plan = |program: &'static Program| {
+        Plan::new(format!("{PREFIX}{}", program.name), |effort| {
+            into_a_file(program, effort)
+        })
+    };
+    PROGRAMS.iter().map(plan).collect()
+}
+
+fn words(words: &[&str]) -> Command {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
+    command
+}
+
+/// Python itself, and not a script that looks for it.
+fn python() -> Outcome<String> {
+    let output = Command::new("python3")
+        .args(["-c", "import sys; print(sys.executable)"])
+        .output()
+        .map_err(|error| format!("cannot start python3: {error}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn into_a_file(program: &Program, effort: Effort) -> Measured {
+    if let Some(name) = program.needs {
+        needs(name)?;
+    }
+    let world = world()?;
+    let first = (program.command)(&world.site.at(""), effort.less)?;
+    let command = |place: &Place| {
+        let mut command = Command::new(first.get_program());
+        command.args(first.get_args()).arg(place.writer());
+        command
+    };
+    let turns = compare(&world, program.suffix, effort, command, command)?;
+    let what = format!("{PREFIX}{}", program.name);
+    Ok(vec![Row::ratio(
+        what,
+        "FIFO",
+        "MB/s",
+        &turns,
+        Goal::AtLeast(0.55),
+    )])
+}
+
+/// The geometric mean over all programs, of each turn, if any was measured. It counts only if all were.
+pub(crate) fn mean(rows: &[Row]) -> Option<Row> {
+    let all: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.what.starts_with(PREFIX))
+        .collect();
+    if all.is_empty() {
+        return None;
+    }
+    let what = format!("{PREFIX}geometric mean");
+    let turns = all.iter().map(|row| row.figures.len()).min().unwrap_or(0);
+    if all.len() < PROGRAMS.len() || turns == 0 {
+        let why = "it is over all the programs, of which some were not measured";
+        return Some(Row::missing(what, why));
+    }
+    #[allow(clippy::cast_precision_loss)]
+    let mean = |turn: usize| {
+        let logarithms: f64 = all.iter().map(|row| row.figures[turn].ln()).sum();
+        (logarithms / all.len() as f64).exp()
+    };
+    Some(Row {
+        what,
+        against: "FIFO".to_owned(),
+        unit: "",
+        ours: None,
+        theirs: None,
+        figures: (0..turns).map(mean).collect(),
+        goal: Goal::AtLeast(1.0),
+        note: String::new(),
+    })
+}

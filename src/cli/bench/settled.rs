@@ -1,0 +1,62 @@
+//! Files that nobody reads before they are whole: `dd` alone, with its close.
+
+use std::fs;
+use std::path::Path;
+
+use super::paths::{KIB, MIB, complete, dd};
+use super::processes::Running;
+use super::report::{Goal, Row};
+use super::world::remove;
+use super::{Outcome, Plan, hands, needs, rate, size, tmpfs, world};
+
+const TOTAL: u64 = 192 * MIB;
+
+pub(crate) fn plans() -> Vec<Plan> {
+    [4 * KIB, 64 * KIB, MIB].map(plan).into()
+}
+
+fn plan(block: u64) -> Plan {
+    let name = format!("settled, dd, {} writes, writer alone", size(block));
+    let what = name.clone();
+    Plan::new(name, move |effort| {
+        needs("dd")?;
+        let world = world()?;
+        let memory = tmpfs()?;
+        let total = TOTAL / effort.less;
+        let write = |path: &Path| -> Outcome<f64> {
+            let start = hands::now();
+            Running::program(dd("/dev/zero", path, block, total))?.finish()?;
+            let rate = rate(total, hands::now() - start);
+            complete(
+                fs::metadata(path).map_or(0, |metadata| metadata.len()),
+                total,
+            )?;
+            remove(path)?;
+            Ok(rate)
+        };
+        let mut turns = Vec::new();
+        for _ in 0..effort.runs {
+            let theirs = write(&memory.at("file"))?;
+            let ours = write(&world.file(".settled").path)?;
+            turns.push((ours, theirs));
+        }
+        Ok(vec![Row::ratio(
+            &what,
+            "tmpfs",
+            "MB/s",
+            &turns,
+            goal(block),
+        )])
+    })
+}
+
+/// What is asked of root counts on kernel passthrough, which the kernel does not allow beside its write-back cache.
+fn goal(block: u64) -> Goal {
+    if rustix::process::geteuid().is_root() {
+        Goal::AtLeast(0.85)
+    } else if block >= 64 * KIB {
+        Goal::AtLeast(0.5)
+    } else {
+        Goal::None
+    }
+}
