@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
 use super::hands::{MOST_BYTES, Seen, read_all};
-use super::paths::{KIB, MIB, complete, same};
+use super::paths::{KIB, LARGE_FIFO, MIB, complete, same};
 use super::processes::{DEADLINE, Running, hand};
 use super::report::{Goal, Row};
 use super::world::{Place, Site, remove};
@@ -185,7 +185,7 @@ fn against_a_fifo(way: Deliver, block: u64, total: u64, goal: f64) -> Plan {
             turns.push((captured(&mount, turn, load)?.rate(load)?, theirs));
         }
         let goal = Goal::AtLeast(goal);
-        Ok(vec![Row::ratio(&what, "FIFO", "MB/s", &turns, goal)])
+        Ok(vec![Row::ratio(&what, LARGE_FIFO, "MB/s", &turns, goal)])
     })
 }
 

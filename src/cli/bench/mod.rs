@@ -7,7 +7,8 @@
 //!
 //! - Writers are processes, each in a group of its own: real programs, or this program again ([`hands`]), as are the
 //!   readers by path. The library's reader is in this process, and so is the FIFO's that it is compared with.
-//! - FIFOs have a pipe of 1 MiB and readers that ask for 1 MiB at a time. Readers wait before the writer starts.
+//! - Readers ask for 1 MiB at a time and wait before the writer starts. A FIFO has a pipe of 1 MiB where that is said;
+//!   else it is as `mkfifo` makes it.
 //! - A throughput is the bytes over the time from just before the first is written until the reader has the last of
 //!   them. Where the writer is a real program that first moment is its start, which takes about 1 ms on both sides.
 //!   The end of file is not counted: in a mount a file is done up to 200 ms after its last close, unless nobody is
@@ -182,10 +183,9 @@ fn measure(plans: &[Plan], effort: Effort, as_json: bool) -> Ended {
         rows.extend(measured);
         bar.inc(1);
     }
-    if let Some(mean) = programs::mean(&rows) {
-        print(&mean.line());
-        rows.push(mean);
-    }
+    let means = programs::means(&rows);
+    means.iter().for_each(|row| print(&row.line()));
+    rows.extend(means);
     bar.finish_and_clear();
     if as_json {
         let uname = rustix::system::uname();

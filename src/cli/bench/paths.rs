@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
+use super::hands::{MOST_BYTES, PLAIN_BYTES};
 use super::processes::Running;
 use super::report::{Goal, Row};
 use super::world::{Place, World};
@@ -11,6 +12,10 @@ use super::{Effort, Outcome, Plan, hands, needs, rate, size, world};
 
 pub(crate) const KIB: u64 = 1 << 10;
 pub(crate) const MIB: u64 = 1 << 20;
+
+/// What rows are against.
+pub(crate) const FIFO: &str = "FIFO";
+pub(crate) const LARGE_FIFO: &str = "FIFO of 1 MiB";
 
 pub(crate) fn plans() -> Vec<Plan> {
     vec![
@@ -44,8 +49,8 @@ pub(crate) fn numbers(line: &str) -> Outcome<(u64, u64)> {
 }
 
 /// Lets a program write to a place whose reader waits. Gives the rate and the bytes that came.
-fn pass(writer: Command, place: Place) -> Outcome<(f64, u64)> {
-    let reader = Running::hand(&["read", place.reader()])?.waiting()?;
+fn pass(writer: Command, place: Place, pipe_bytes: usize) -> Outcome<(f64, u64)> {
+    let reader = Running::hand(&["read", place.reader(), &pipe_bytes.to_string()])?.waiting()?;
     let start = hands::now();
     // Reaped at once: a zombie is still in its process group, and tar's last bytes come with the end.
     Running::program(writer)?.finish()?;
@@ -63,28 +68,38 @@ fn contents(writer: Command, place: Place) -> Outcome<String> {
     Ok(contents)
 }
 
-/// Turns with the same writer on both sides, once it is known that both deliver the same.
+/// Rows with the same writer on both sides, once it is known that both deliver the same: one next to a FIFO as it is
+/// when it is made, which is what the goal is about, and one next to a FIFO with a pipe of 1 MiB.
 pub(crate) fn compare(
+    what: &str,
+    goal: Goal,
     world: &World,
     suffix: &str,
     effort: Effort,
     write: impl Fn(&Place) -> Command,
     check: impl Fn(&Place) -> Command,
-) -> Outcome<Vec<(f64, f64)>> {
+) -> Outcome<Vec<Row>> {
     let (fifo, file) = (world.site.fifo(suffix)?, world.file(suffix));
     let theirs = contents(check(&fifo), fifo)?;
     let ours = contents(check(&file), file)?;
     same(&ours, &theirs)?;
-    let mut turns = Vec::new();
+    let (mut plain, mut large) = (Vec::new(), Vec::new());
     for _ in 0..effort.runs {
-        let fifo = world.site.fifo(suffix)?;
-        let (theirs, expected) = pass(write(&fifo), fifo)?;
+        let through_a_fifo = |pipe_bytes| {
+            let fifo = world.site.fifo(suffix)?;
+            pass(write(&fifo), fifo, pipe_bytes)
+        };
+        let theirs = through_a_fifo(PLAIN_BYTES)?;
         let file = world.file(suffix);
-        let (ours, came) = pass(write(&file), file)?;
-        complete(came, expected)?;
-        turns.push((ours, theirs));
+        let (ours, came) = pass(write(&file), file, PLAIN_BYTES)?;
+        complete(came, theirs.1)?;
+        plain.push((ours, theirs.0));
+        large.push((ours, through_a_fifo(MOST_BYTES)?.0));
     }
-    Ok(turns)
+    Ok(vec![
+        Row::ratio(what, FIFO, "MB/s", &plain, goal),
+        Row::ratio(what, LARGE_FIFO, "MB/s", &large, Goal::None),
+    ])
 }
 
 /// What came through the mount must be what came through the baseline.
@@ -114,14 +129,15 @@ fn dd_to_a_reader(way: &'static str, block: u64, total: u64, goal: Goal) -> Plan
         let total = total / effort.less;
         let sample = world.site.at("sample");
         text(&sample, 8 * MIB)?;
-        let turns = compare(
+        Ok(compare(
+            &what,
+            goal,
             &world,
             &format!(".{way}"),
             effort,
             |place| dd("/dev/zero", &place.path, block, total),
             |place| dd(&sample.to_string_lossy(), &place.path, block, 8 * MIB),
-        )?;
-        Ok(vec![Row::ratio(&what, "FIFO", "MB/s", &turns, goal)])
+        )?)
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::paths::{MIB, compare, text};
+use super::paths::{FIFO, LARGE_FIFO, MIB, compare, text};
 use super::processes::hand;
 use super::report::{Goal, Row};
 use super::world::Place;
@@ -138,45 +138,52 @@ fn into_a_file(program: &Program, effort: Effort) -> Measured {
         command.args(first.get_args()).arg(place.writer());
         command
     };
-    let turns = compare(&world, program.suffix, effort, command, command)?;
     let what = format!("{PREFIX}{}", program.name);
-    Ok(vec![Row::ratio(
-        what,
-        "FIFO",
-        "MB/s",
-        &turns,
-        Goal::AtLeast(0.55),
-    )])
+    let goal = Goal::AtLeast(0.55);
+    Ok(compare(
+        &what,
+        goal,
+        &world,
+        program.suffix,
+        effort,
+        command,
+        command,
+    )?)
 }
 
-/// The geometric mean over all programs, of each turn, if any was measured. It counts only if all were.
-pub(crate) fn mean(rows: &[Row]) -> Option<Row> {
+/// The geometric means over all programs, of each turn, if any was measured. They count only if all were.
+pub(crate) fn means(rows: &[Row]) -> Vec<Row> {
+    let any = rows.iter().any(|row| row.what.starts_with(PREFIX));
+    let mean = |(against, goal)| any.then(|| mean(rows, against, goal));
+    [(FIFO, Goal::AtLeast(1.0)), (LARGE_FIFO, Goal::None)]
+        .into_iter()
+        .filter_map(mean)
+        .collect()
+}
+
+fn mean(rows: &[Row], against: &str, goal: Goal) -> Row {
     let all: Vec<&Row> = rows
         .iter()
-        .filter(|row| row.what.starts_with(PREFIX))
+        .filter(|row| row.what.starts_with(PREFIX) && row.against == against)
         .collect();
-    if all.is_empty() {
-        return None;
-    }
     let what = format!("{PREFIX}geometric mean");
     let turns = all.iter().map(|row| row.figures.len()).min().unwrap_or(0);
     if all.len() < PROGRAMS.len() || turns == 0 {
-        let why = "it is over all the programs, of which some were not measured";
-        return Some(Row::missing(what, why));
+        return Row::missing(what, "it is over all of these programs");
     }
     #[allow(clippy::cast_precision_loss)]
     let mean = |turn: usize| {
         let logarithms: f64 = all.iter().map(|row| row.figures[turn].ln()).sum();
         (logarithms / all.len() as f64).exp()
     };
-    Some(Row {
+    Row {
         what,
-        against: "FIFO".to_owned(),
+        against: against.to_owned(),
         unit: "",
         ours: None,
         theirs: None,
         figures: (0..turns).map(mean).collect(),
-        goal: Goal::AtLeast(1.0),
+        goal,
         note: String::new(),
-    })
+    }
 }

@@ -118,7 +118,7 @@ impl Row {
         let (least, most) = range(&self.figures).unzip();
         json!({
             "what": self.what,
-            "against": self.theirs.map(|_| &self.against),
+            "against": (self.against != "-").then_some(&self.against),
             "unit": self.unit,
             "fifofs": self.ours,
             "baseline": self.theirs,

@@ -159,7 +159,7 @@ fn rest(world: &World) -> Outcome<Usage> {
 fn signals(effort: Effort) -> Measured {
     let world = world()?;
     let death = |place: Place| -> Outcome<f64> {
-        let reader = Running::hand(&["read", place.reader()])?.waiting()?;
+        let reader = Running::hand(&["read", place.reader(), "65536"])?.waiting()?;
         Ok(reader.terminate()?.as_secs_f64() * 1e3)
     };
     let rounds = (20 / effort.less).max(3);

@@ -16,9 +16,12 @@ use rustix::time::{ClockId, clock_gettime};
 use super::Outcome;
 pub(crate) use readers::{Seen, read_all};
 
-/// How much a reader asks for at a time, and the size of a FIFO's pipe: the
+/// How much a reader asks for at a time, and the size of a large pipe: the
 /// most that anybody may set unless told otherwise (pipe(7), pipe-max-size).
 pub(crate) const MOST_BYTES: usize = 1 << 20;
+
+/// The size of a pipe or FIFO unless it is set (pipe(7)).
+pub(crate) const PLAIN_BYTES: usize = 64 << 10;
 
 /// How much each of many readers asks for, and their writer writes, at a time.
 const PART_BYTES: usize = 64 << 10;
@@ -36,7 +39,7 @@ pub(crate) fn run(words: &[String]) -> Outcome<String> {
         .map_err(|errno| format!("cannot ask to die with the parent: {errno}"))?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        ["read", path] => readers::read(path),
+        ["read", path, pipe_bytes] => readers::read(path, parse(pipe_bytes)?),
         ["hash", path] => readers::hash(path),
         ["read-lines", path] => readers::read_lines(path),
         ["gather", template, files] => readers::gather(template, parse(files)?),

@@ -48,22 +48,22 @@ pub(crate) fn read_all(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<
     }
 }
 
-/// A FIFO's pipe is made as large as it may be.
-fn open(path: &str) -> Outcome<File> {
+/// Opens it and, if it is a FIFO, sets the size of its pipe.
+fn open(path: &str, pipe_bytes: usize) -> Outcome<File> {
     let file = File::open(path).map_err(failed("open", path))?;
     let status = rustix::fs::fstat(&file).map_err(|errno| failed("look at", path)(errno.into()))?;
     if FileType::from_raw_mode(status.st_mode) == FileType::Fifo {
-        rustix::pipe::fcntl_setpipe_size(file.as_fd(), MOST_BYTES)
+        rustix::pipe::fcntl_setpipe_size(file.as_fd(), pipe_bytes)
             .map_err(|errno| failed("set the size of the pipe", path)(errno.into()))?;
     }
     Ok(file)
 }
 
 /// `LAST BYTES`.
-pub(super) fn read(path: &str) -> Outcome<String> {
+pub(super) fn read(path: &str, pipe_bytes: usize) -> Outcome<String> {
     let mut buffer = vec![0; MOST_BYTES];
     ready()?;
-    let seen = read_all(&mut open(path)?, &mut buffer).map_err(failed("read", path))?;
+    let seen = read_all(&mut open(path, pipe_bytes)?, &mut buffer).map_err(failed("read", path))?;
     Ok(format!("{} {}", seen.last, seen.bytes))
 }
 
@@ -71,7 +71,7 @@ pub(super) fn read(path: &str) -> Outcome<String> {
 pub(super) fn hash(path: &str) -> Outcome<String> {
     let mut buffer = vec![0; MOST_BYTES];
     ready()?;
-    let mut file = open(path)?;
+    let mut file = open(path, MOST_BYTES)?;
     let (mut hasher, mut bytes) = (DefaultHasher::new(), 0);
     loop {
         match file.read(&mut buffer).map_err(failed("read", path))? {
