@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::hands::{MOST_BYTES, Seen};
+use super::hands::Seen;
 use super::paths::{MIB, complete};
-use super::processes::{Running, hand};
+use super::processes::{MOST_BYTES, Running, hand};
 use super::report::{Goal, Row};
 use super::world::Site;
 use super::{Measured, Outcome, Plan, Trouble, executable, needs, rate};

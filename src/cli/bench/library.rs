@@ -11,9 +11,9 @@ use fifofs::{Deliver, Mount, Target};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
-use super::hands::{MOST_BYTES, Seen, read_all};
+use super::hands::{Seen, read_all};
 use super::paths::{KIB, LARGE_FIFO, MIB, complete, same};
-use super::processes::{DEADLINE, Running, hand};
+use super::processes::{DEADLINE, MOST_BYTES, Running, hand};
 use super::report::{Goal, Row};
 use super::world::{Place, Site, remove};
 use super::{Outcome, Plan, Trouble, rate, size, tmpfs};

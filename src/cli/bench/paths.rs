@@ -4,11 +4,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use super::hands::{MOST_BYTES, PLAIN_BYTES};
-use super::processes::Running;
+use super::processes::{MOST_BYTES, PLAIN_BYTES, Running, now};
 use super::report::{Goal, Row};
 use super::world::{Place, World};
-use super::{Effort, Outcome, Plan, hands, needs, rate, size, world};
+use super::{Effort, Outcome, Plan, needs, rate, size, world};
 
 pub(crate) const KIB: u64 = 1 << 10;
 pub(crate) const MIB: u64 = 1 << 20;
@@ -51,7 +50,7 @@ pub(crate) fn numbers(line: &str) -> Outcome<(u64, u64)> {
 /// Lets a program write to a place whose reader waits. Gives the rate and the bytes that came.
 fn pass(writer: Command, place: Place, pipe_bytes: usize) -> Outcome<(f64, u64)> {
     let reader = Running::hand(&["read", place.reader(), &pipe_bytes.to_string()])?.waiting()?;
-    let start = hands::now();
+    let start = now();
     // Reaped at once: a zombie is still in its process group, and tar's last bytes come with the end.
     Running::program(writer)?.finish()?;
     let (end, bytes) = numbers(&reader.finish()?)?;

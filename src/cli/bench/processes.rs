@@ -11,11 +11,25 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
-use super::hands::MOST_BYTES;
+use rustix::time::{ClockId, clock_gettime};
+
 use super::{Outcome, cleanup};
 
 /// The longest that one program of a turn may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How much a reader asks for at a time, and the size of a large pipe: the
+/// most that anybody may set unless told otherwise (pipe(7), pipe-max-size).
+pub(crate) const MOST_BYTES: usize = 1 << 20;
+
+/// The size of a pipe or FIFO unless it is set (pipe(7)).
+pub(crate) const PLAIN_BYTES: usize = 64 << 10;
+
+/// Now, in nanoseconds of the monotonic clock, which all processes share.
+pub(crate) fn now() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
+}
 
 /// A process in a group of its own. Dropping it kills the group.
 pub(crate) struct Running {
@@ -70,6 +84,14 @@ impl Running {
             deadline: Instant::now() + DEADLINE,
             ended: false,
         })
+    }
+
+    /// With more time than usual.
+    // For benches/growth.rs, which has this file, too.
+    #[allow(dead_code)]
+    pub(crate) fn within(mut self, time: Duration) -> Running {
+        self.deadline = Instant::now() + time;
+        self
     }
 
     fn id(&self) -> Pid {
@@ -189,7 +211,7 @@ impl Running {
 
     /// How long it takes to die of SIGTERM.
     pub(crate) fn terminate(mut self) -> Outcome<Duration> {
-        self.deadline = Instant::now() + DEADLINE;
+        self.deadline = self.deadline.max(Instant::now() + DEADLINE);
         let start = Instant::now();
         kill_process(self.id(), Signal::TERM)
             .map_err(|errno| format!("cannot signal {}: {errno}", self.what))?;

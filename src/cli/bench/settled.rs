@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use super::paths::{KIB, MIB, complete, dd};
-use super::processes::Running;
+use super::processes::{Running, now};
 use super::report::{Goal, Row};
 use super::world::remove;
-use super::{Outcome, Plan, hands, needs, rate, size, tmpfs, world};
+use super::{Outcome, Plan, needs, rate, size, tmpfs, world};
 
 const TOTAL: u64 = 192 * MIB;
 
@@ -24,9 +24,9 @@ fn plan(block: u64) -> Plan {
         let memory = tmpfs()?;
         let total = TOTAL / effort.less;
         let write = |path: &Path| -> Outcome<f64> {
-            let start = hands::now();
+            let start = now();
             Running::program(dd("/dev/zero", path, block, total))?.finish()?;
-            let rate = rate(total, hands::now() - start);
+            let rate = rate(total, now() - start);
             complete(
                 fs::metadata(path).map_or(0, |metadata| metadata.len()),
                 total,

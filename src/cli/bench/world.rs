@@ -1,10 +1,10 @@
 //! Where a row is measured: a directory with FIFOs and, if wanted, a mount in it, and the end of both whatever
 //! happens.
 
-use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ const MOUNT_LIMIT: Duration = Duration::from_secs(120);
 /// A fresh directory.
 pub(crate) struct Site {
     root: PathBuf,
-    names: Cell<usize>,
+    names: AtomicUsize,
     /// Owns `root`; removed only when nothing is mounted any more.
     directory: tempfile::TempDir,
 }
@@ -43,7 +43,7 @@ impl Site {
         cleanup::add_directory(&root);
         Ok(Site {
             root,
-            names: Cell::new(0),
+            names: AtomicUsize::new(0),
             directory,
         })
     }
@@ -55,8 +55,7 @@ impl Site {
 
     /// A name that nothing had yet.
     fn name(&self, suffix: &str) -> String {
-        self.names.set(self.names.get() + 1);
-        format!("{}{suffix}", self.names.get())
+        format!("{}{suffix}", self.names.fetch_add(1, Ordering::Relaxed))
     }
 
     /// A new FIFO.

@@ -2,8 +2,7 @@
 //! measurement: `fifofs bench --hand WHAT …`, which is for `fifofs bench` alone.
 //!
 //! A reader says `ready` on standard output once the next thing it does is to
-//! wait, and every hand in the end one line with what it saw. Moments are
-//! nanoseconds of the monotonic clock, which all processes share.
+//! wait, and every hand in the end one line with what it saw.
 
 mod readers;
 mod writers;
@@ -11,26 +10,13 @@ mod writers;
 use std::io::{self, Write};
 
 use rustix::process::{Resource, Rlimit, Signal};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::Outcome;
+use super::processes::{MOST_BYTES, now};
 pub(crate) use readers::{Seen, read_all};
-
-/// How much a reader asks for at a time, and the size of a large pipe: the
-/// most that anybody may set unless told otherwise (pipe(7), pipe-max-size).
-pub(crate) const MOST_BYTES: usize = 1 << 20;
-
-/// The size of a pipe or FIFO unless it is set (pipe(7)).
-pub(crate) const PLAIN_BYTES: usize = 64 << 10;
 
 /// How much each of many readers asks for, and their writer writes, at a time.
 const PART_BYTES: usize = 64 << 10;
-
-/// Now, in nanoseconds.
-pub(crate) fn now() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
-}
 
 /// Does what the words say, and gives the line to end with.
 pub(crate) fn run(words: &[String]) -> Outcome<String> {
@@ -44,6 +30,8 @@ pub(crate) fn run(words: &[String]) -> Outcome<String> {
         ["read-lines", path] => readers::read_lines(path),
         ["gather", template, files] => readers::gather(template, parse(files)?),
         ["wait", template, count] => readers::wait(template, parse(count)?),
+        ["poll", path, count] => readers::poll(path, parse(count)?),
+        ["make", template, files] => writers::make(template, parse(files)?),
         ["write", path, block, total] => writers::write(path, parse(block)?, parse(total)?, true),
         ["write-same", path, block, total] => {
             writers::write(path, parse(block)?, parse(total)?, false)
@@ -79,10 +67,13 @@ fn nth(template: &str, index: usize) -> String {
 
 fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
+    let raised = |maximum| Rlimit {
+        current: maximum,
+        maximum,
     };
-    // Without it the files that are one too many say so.
-    let _ = rustix::process::setrlimit(Resource::Nofile, raised);
+    // Only root may raise the hard limit, and no further than fs.nr_open is unless told otherwise. Without it the
+    // files that are one too many say so.
+    if rustix::process::setrlimit(Resource::Nofile, raised(Some(1 << 20))).is_err() {
+        let _ = rustix::process::setrlimit(Resource::Nofile, raised(limit.maximum));
+    }
 }

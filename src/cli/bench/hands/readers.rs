@@ -6,7 +6,10 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::thread::{self, JoinHandle};
 
-use rustix::fs::FileType;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::{MOST_BYTES, PART_BYTES, failed, now, nth, raise_descriptor_limit, ready};
 use crate::cli::bench::Outcome;
@@ -135,6 +138,31 @@ pub(super) fn wait(template: &str, count: usize) -> Outcome<String> {
         read.map_err(failed("wait for", template))?;
     }
     Err(format!("nobody waits for {template} any more"))
+}
+
+/// Waits in epoll_wait(2) for many openings of one path, without a thread for each, until it is killed.
+pub(super) fn poll(path: &str, count: usize) -> Outcome<String> {
+    raise_descriptor_limit();
+    let io = |what| move |errno: Errno| failed(what, path)(errno.into());
+    let all = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io("wait for"))?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut files = Vec::new();
+    for index in 0..count {
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(io("open"))?;
+        // What there is already is nothing to wait for.
+        let mut had = [0; 4096];
+        while rustix::io::read(&file, &mut had).is_ok_and(|length| length > 0) {}
+        let data = epoll::EventData::new_u64(index as u64);
+        let interest = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&all, &file, data, interest).map_err(io("wait for"))?;
+        files.push(file);
+    }
+    ready()?;
+    let mut events = Vec::with_capacity(1);
+    loop {
+        epoll::wait(&all, spare_capacity(&mut events), None).map_err(io("wait for"))?;
+        events.clear();
+    }
 }
 
 type Readers = Vec<JoinHandle<io::Result<Seen>>>;

@@ -99,6 +99,16 @@ pub(super) fn scatter(template: &str, count: usize, total: usize) -> Outcome<Str
     Ok(format!("{start} {}", now()))
 }
 
+/// Makes many small files, one after the other. `START END`.
+pub(super) fn make(template: &str, count: usize) -> Outcome<String> {
+    let start = now();
+    for index in 0..count {
+        let path = nth(template, index);
+        std::fs::write(&path, [b'x'; 1024]).map_err(failed("write", &path))?;
+    }
+    Ok(format!("{start} {}", now()))
+}
+
 /// Writes a line to each of many files and keeps them open until it is killed.
 pub(super) fn hold(template: &str, count: usize) -> Outcome<String> {
     raise_descriptor_limit();
