@@ -112,6 +112,10 @@ pub(crate) trait Processes {
     fn process_of(&self, thread: i32) -> i32;
     /// What it is called.
     fn name(&self, pid: i32) -> String;
+    /// Whether it is the one that this is part of.
+    fn is_own(&self, _pid: i32) -> bool {
+        false
+    }
 }
 
 /// With `--linger auto`, how long after its last close a file comes to rest once
@@ -294,11 +298,12 @@ impl Generation {
             }
         }
         let exited = self.writers.iter().all(|w| w.ending != Ending::Running);
+        let is_well = |w: &Writer| w.ending != Ending::Running || processes.is_own(w.pid);
         let limit = match linger {
             Linger::Exit => return self.settle_by_exit(since, fail_on, now, companions),
             // A process that was killed closes its files before it can be seen to
-            // have been killed.
-            Linger::After(duration) if exited => duration,
+            // have been killed. It is not the one that looks.
+            Linger::After(duration) if self.writers.iter().all(is_well) => duration,
             Linger::After(duration) => duration.saturating_add(DYING),
             Linger::Auto if exited => REST,
             Linger::Auto => LINGER,

@@ -323,4 +323,8 @@ impl Processes for Router {
     fn name(&self, pid: i32) -> String {
         process::name(pid)
     }
+
+    fn is_own(&self, pid: i32) -> bool {
+        pid == std::process::id().cast_signed()
+    }
 }

@@ -20,7 +20,13 @@ impl Processes for World {
     fn name(&self, _pid: i32) -> String {
         String::new()
     }
+    fn is_own(&self, pid: i32) -> bool {
+        pid == OWN
+    }
 }
+
+/// The process that this is part of.
+const OWN: i32 = 8;
 
 fn closed_at(since: Monotonic) -> Generation {
     let mut generation = Generation::new(1);
@@ -36,6 +42,22 @@ fn closed_at(since: Monotonic) -> Generation {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn with_a_fixed_linger_only_others_who_still_run_may_be_dying() {
+    let world = World {
+        ending: Ending::Running,
+        group_empty: false,
+    };
+    let linger = Linger::After(Duration::ZERO);
+    let mut generation = closed_at(SECOND);
+    let again = generation.settle(linger, FailOn::Signal, SECOND, &world, 0);
+    assert_eq!(again, Some(SECOND + DYING));
+    let mut generation = closed_at(SECOND);
+    generation.writers[0].pid = OWN;
+    generation.settle(linger, FailOn::Signal, SECOND, &world, 0);
+    assert_eq!(generation.phase, Phase::Done);
+}
 
 #[test]
 fn it_is_done_at_once_when_nobody_is_left_who_could_reopen_it() {
