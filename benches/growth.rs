@@ -54,6 +54,9 @@ impl Effort {
     }
 }
 
+/// Measures and prints a table.
+type Measure = fn(Effort) -> Outcome<()>;
+
 fn main() -> ExitCode {
     let mut effort = Effort::Full;
     let mut words = Vec::new();
@@ -73,7 +76,7 @@ fn main() -> ExitCode {
         eprintln!("growth: {error}");
         return ExitCode::FAILURE;
     }
-    let tables: [(&str, fn(Effort) -> Outcome<()>); 9] = [
+    let tables: [(&str, Measure); 9] = [
         ("small files, one after the other", many::small_files),
         ("files at once", many::files_at_once),
         ("files at once, a reader each", many::files_with_readers),
@@ -90,10 +93,12 @@ fn main() -> ExitCode {
             continue;
         }
         println!("\n{name}");
+        let started = std::time::Instant::now();
         if let Err(error) = measure(effort) {
             println!("  FAILED: {error}");
             ended = ExitCode::FAILURE;
         }
+        println!("  ({:.0} s)", started.elapsed().as_secs_f64());
     }
     ended
 }

@@ -37,8 +37,8 @@ pub(crate) fn plans() -> Vec<Plan> {
     ]
 }
 
-/// The same number of bytes to a thousand files, in turn, and to one, from before the first is made until all are
-/// closed or, with readers, all is read.
+/// The same number of bytes to a thousand files, in turn, and to one, from when all are open until all are closed or,
+/// with readers, all is read.
 fn files(effort: Effort, read: bool) -> Measured {
     let world = world()?;
     let count = FILES / if effort.less > 1 { 10 } else { 1 };

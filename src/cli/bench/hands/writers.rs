@@ -78,17 +78,18 @@ pub(super) fn log(path: &str, count: usize, pause_us: u64) -> Outcome<String> {
     Ok(String::new())
 }
 
-/// Opens many files, writes them in turn, 64 KiB each, and closes them. `START END`: before and after.
+/// Opens many files, writes them in turn, 64 KiB at a time, and closes them. `START END`: of the time from when all
+/// are open.
 pub(super) fn scatter(template: &str, count: usize, total: usize) -> Outcome<String> {
     raise_descriptor_limit();
     let part = vec![b'x'; PART_BYTES];
     let rounds = total / count / PART_BYTES;
-    let start = now();
     let mut files = Vec::new();
     for index in 0..count {
         let path = nth(template, index);
         files.push(File::create(&path).map_err(failed("create", &path))?);
     }
+    let start = now();
     for _ in 0..rounds {
         for file in &mut files {
             file.write_all(&part)
