@@ -5,9 +5,10 @@
 //! scripts/growth [--quick] [WORD…]     WORD: only tables whose name contains one
 //! ```
 //!
-//! A table has a line for each number. Its last column says how often the cost of one more is what it was in the line
-//! above: 1.0 where cost grows in proportion, and `CLIFF` where it is more than twice as much. Figures are of one run;
-//! the machine should have nothing else to do.
+//! A table has a line for each number. Its last column puts what one of them costs, mostly the daemon's processor time,
+//! next to the cheapest line above: 1 where cost grows in proportion, less where what is fixed is shared by more, and
+//! `CLIFF` where one has become more than twice as dear. Figures are of one run; the machine should have nothing else
+//! to do.
 
 #[path = "../src/cli/bench/cleanup.rs"]
 mod cleanup;

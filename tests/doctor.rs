@@ -54,6 +54,7 @@ fn completions_and_manual_know_every_command() {
         "ls",
         "unmount",
         "doctor",
+        "bench",
         "completions",
         "man",
     ];

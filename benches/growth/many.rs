@@ -37,7 +37,7 @@ pub(crate) fn small_files(effort: Effort) -> Outcome<()> {
         table.line(
             &files.to_string(),
             &[each, cpu, memory / 1024.0 / files as f64],
-            each,
+            cpu,
         );
     }
     Ok(())
@@ -63,7 +63,7 @@ fn at_once(effort: Effort, read: bool) -> Outcome<()> {
         table.line(
             &files.to_string(),
             &[each(seconds), each(cpu), rate],
-            each(seconds),
+            each(cpu),
         );
     }
     Ok(())
@@ -112,7 +112,7 @@ pub(crate) fn readers(effort: Effort) -> Outcome<()> {
             }
             let cpu = (world.usage()?.cpu - before.cpu).as_secs_f64();
             let seconds = (end - start) as f64 / 1e9;
-            let each = seconds / readers as f64;
+            let each = cpu / readers as f64;
             table.line(&count, &[came as f64 / 1e6 / seconds, cpu], each);
         }
     }

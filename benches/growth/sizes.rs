@@ -76,7 +76,7 @@ fn through(way: &str, effort: Effort, mib: &[u64], options: &[&str]) -> Outcome<
         table.line(
             &size.to_string(),
             &[rate, most as f64 / MIB as f64, cpu * 1e9 / total as f64],
-            1.0 / rate,
+            cpu * 1e9 / total as f64,
         );
     }
     Ok(())

@@ -1,11 +1,11 @@
 //! A table whose lines are numbers, and the cost of each next to that of the one before.
 
-/// How much dearer one more may be than in the line above.
+/// How much dearer one may be than in the cheapest line above.
 const CLIFF: f64 = 2.0;
 
 /// Printed as it is made.
 pub(crate) struct Table {
-    last: Option<f64>,
+    cheapest: f64,
 }
 
 impl Table {
@@ -15,25 +15,27 @@ impl Table {
         for column in columns {
             print!("  {column:>12}");
         }
-        println!("  cost of one more, next to the line above");
-        Table { last: None }
+        println!("  of the cheapest above");
+        Table {
+            cheapest: f64::INFINITY,
+        }
     }
 
-    /// A line; `cost` is what one of them costs, in whatever unit.
+    /// A line; `cost` is what one of them costs, in whatever unit, if possible of processor time: on a busy machine
+    /// that says more than the clock.
     pub(crate) fn line(&mut self, number: &str, columns: &[f64], cost: f64) {
         print!("  {number:>10}");
         for column in columns {
             print!("  {:>12}", digits(*column));
         }
-        match self.last {
-            None => println!(),
-            Some(last) => {
-                let growth = cost / last;
-                let cliff = if growth > CLIFF { "  CLIFF" } else { "" };
-                println!("  {growth:.2}{cliff}");
-            }
+        if self.cheapest.is_finite() {
+            let growth = cost / self.cheapest;
+            let cliff = if growth > CLIFF { "  CLIFF" } else { "" };
+            println!("  {growth:.2}{cliff}");
+        } else {
+            println!();
         }
-        self.last = Some(cost);
+        self.cheapest = self.cheapest.min(cost);
     }
 }
 

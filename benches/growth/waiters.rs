@@ -62,6 +62,7 @@ fn waiting(
 ) -> Outcome<()> {
     let columns = [
         "µs to begin",
+        "daemon µs",
         "KiB each",
         "% of a core",
         "line, ms",
@@ -86,6 +87,7 @@ fn waiting(
         let during = world.usage()?;
         thread::sleep(WATCHED);
         let after = world.usage()?;
+        let cpu_us = (during.cpu - before.cpu).as_secs_f64() * 1e6 / count as f64;
         let kib = during.resident_bytes.saturating_sub(before.resident_bytes) as f64 / 1024.0;
         let percent = (after.cpu - during.cpu).as_secs_f64() / WATCHED.as_secs_f64() * 100.0;
         let line_ms = line(world.file(".follow"))?;
@@ -99,13 +101,14 @@ fn waiting(
             &count.to_string(),
             &[
                 begin_us,
+                cpu_us,
                 kib / count as f64,
                 percent,
                 line_ms,
                 create_us,
                 end_ms,
             ],
-            begin_us,
+            cpu_us,
         );
     }
     Ok(())

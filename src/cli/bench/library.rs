@@ -21,10 +21,10 @@ use super::{Outcome, Plan, Trouble, rate, size, tmpfs};
 pub(crate) fn plans() -> Vec<Plan> {
     vec![
         // Small writes to a stream go one by one, so that less of them takes as long.
-        against_a_fifo(Deliver::Stream, 4 * KIB, 32 * MIB, 0.08),
+        against_a_fifo(Deliver::Stream, 4 * KIB, 16 * MIB, 0.08),
         against_a_fifo(Deliver::Stream, 64 * KIB, 256 * MIB, 1.0),
         against_a_fifo(Deliver::Stream, MIB, 512 * MIB, 1.3),
-        against_a_fifo(Deliver::Follow, 4 * KIB, 192 * MIB, 0.3),
+        against_a_fifo(Deliver::Follow, 4 * KIB, 128 * MIB, 0.3),
         against_a_file(MIB, 256 * MIB, 1.0),
     ]
 }

@@ -27,7 +27,7 @@ const PROGRAMS: &[Program] = &[
         name: "C stdio",
         needs: None,
         suffix: ".txt",
-        command: |_, less| hand(&["stdio", &(3_000_000 / less).to_string()]),
+        command: |_, less| hand(&["stdio", &(2_000_000 / less).to_string()]),
     },
     Program {
         name: "perl",
@@ -50,7 +50,7 @@ const PROGRAMS: &[Program] = &[
         needs: Some("seq"),
         suffix: ".txt",
         command: |_, less| {
-            let script = format!("exec seq {} > \"$0\"", 15_000_000 / less);
+            let script = format!("exec seq {} > \"$0\"", 10_000_000 / less);
             Ok(words(&["sh", "-c", &script]))
         },
     },
@@ -65,7 +65,7 @@ const PROGRAMS: &[Program] = &[
                 &python()?,
                 "-c",
                 script,
-                &(1_000_000 / less).to_string(),
+                &(800_000 / less).to_string(),
             ]))
         },
     },
@@ -78,7 +78,7 @@ const PROGRAMS: &[Program] = &[
             std::fs::create_dir(&tree)
                 .map_err(|error| format!("cannot make {}: {error}", tree.display()))?;
             for index in 0..64 {
-                text(&tree.join(format!("{index}.txt")), 3 * MIB / less)?;
+                text(&tree.join(format!("{index}.txt")), 2 * MIB / less)?;
             }
             Ok(words(&[
                 "tar",
@@ -96,7 +96,7 @@ const PROGRAMS: &[Program] = &[
         suffix: ".txt",
         command: |directory, less| {
             let source = directory.join("text");
-            text(&source, 192 * MIB / less)?;
+            text(&source, 128 * MIB / less)?;
             let script = format!("exec cat '{}' > \"$0\"", source.display());
             Ok(words(&["sh", "-c", &script]))
         },
