@@ -28,8 +28,11 @@ pub(crate) fn small_files(effort: Effort) -> Outcome<()> {
         let world = World::with(&[], LIMIT)?;
         let place = world.file("-%.txt");
         let before = world.usage()?;
-        let (start, end) =
-            numbers(&Running::hand(&["make", place.writer(), &files.to_string()])?.finish()?)?;
+        let (start, end) = numbers(
+            &Running::hand(&["make", place.writer(), &files.to_string()])?
+                .within(LIMIT)
+                .finish()?,
+        )?;
         let after = world.usage()?;
         let each = (end - start) as f64 / files as f64 / 1e3;
         let cpu = (after.cpu - before.cpu).as_secs_f64() * 1e6 / files as f64;
@@ -74,10 +77,14 @@ fn scatter(world: &World, files: u64, total: u64, read: bool) -> Outcome<(f64, f
     let words = (files.to_string(), total.to_string());
     let before = world.usage()?;
     let reader = match read {
-        true => Some(Running::hand(&["gather", place.reader(), &words.0])?.waiting()?),
+        true => Some(
+            Running::hand(&["gather", place.reader(), &words.0])?
+                .within(LIMIT)
+                .waiting()?,
+        ),
         false => None,
     };
-    let writer = Running::hand(&["scatter", place.writer(), &words.0, &words.1])?;
+    let writer = Running::hand(&["scatter", place.writer(), &words.0, &words.1])?.within(LIMIT);
     let (start, mut end) = numbers(&writer.finish()?)?;
     if let Some(reader) = reader {
         let (last, came) = numbers(&reader.finish()?)?;
@@ -100,10 +107,14 @@ pub(crate) fn readers(effort: Effort) -> Outcome<()> {
             let world = World::with(&[], LIMIT)?;
             let place = world.file(&format!(".{way}"));
             let count = readers.to_string();
-            let reader = Running::hand(&["gather", place.reader(), &count])?.waiting()?;
+            let reader = Running::hand(&["gather", place.reader(), &count])?
+                .within(LIMIT)
+                .waiting()?;
             let before = world.usage()?;
             let start = crate::processes::now();
-            Running::hand(&["write", place.writer(), "65536", &total.to_string()])?.finish()?;
+            Running::hand(&["write", place.writer(), "65536", &total.to_string()])?
+                .within(LIMIT)
+                .finish()?;
             let (end, came) = numbers(&reader.finish()?)?;
             if came != total * readers {
                 return Err(format!(
