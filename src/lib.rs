@@ -111,11 +111,11 @@
 //! Arrows mean "may use"; nothing points the other way.
 //!
 //! ```text
-//!  command line ──► capture, mount ─┬─► fuse ──► router ──► core
-//!                                   └─► fifo                 ├ generation  one writing, as a state machine
-//!                                                            ├ namespace   the tree of names
-//!                                                            ├ spool       the bytes, in memory or on disk
-//!                                                            └ rules, format, reader, events, status
+//!  command line ──► capture, mount, explain ─┬─► fuse ──► router ──► core
+//!                                            └─► fifo                 ├ generation  one writing, as a state machine
+//!                                                                     ├ namespace   the tree of names
+//!                                                                     ├ spool       the bytes, in memory or on disk
+//!                                                                     └ rules, format, reader, events, status, recording
 //! ```
 //!
 //! - `core` knows bytes, names and rules. It has no clock, thread or lock and
@@ -128,7 +128,9 @@
 //!   replies. A request that has to wait is kept by its number and answered
 //!   later; no thread waits with it.
 //! - `fifo` is the plain FIFO: a pipe, a pidfd, and nothing of the above.
-//! - `capture` and `mount` are what is public here. The command line is built on
+//! - `explain` does again what a `core` has recorded, on others, with readers that
+//!   were not there.
+//! - `capture`, `mount` and `explain` are what is public here. The command line is built on
 //!   nothing else, and its dependencies come only with the feature `cli`.
 //!
 //! A [`Reader`] does not go through the kernel: its requests are put to the router
@@ -163,6 +165,8 @@
 //! send_and_sync::<fifofs::Mount>();
 //! send_and_sync::<fifofs::Capture>();
 //! send_and_sync::<fifofs::TemporaryPipe>();
+//! send_and_sync::<fifofs::Study>();
+//! send_and_sync::<fifofs::Findings>();
 //! send_and_sync::<fifofs::Canceller>();
 //! send_and_sync::<fifofs::MountBuilder>();
 //! send_and_sync::<fifofs::Rules>();
@@ -211,6 +215,7 @@
 mod capture;
 mod core;
 mod error;
+mod explain;
 mod fifo;
 mod fuse;
 mod limits;
@@ -224,6 +229,9 @@ pub use capture::{
     Backend, Canceller, Capture, CaptureEvents, Event, Output, Process, Reader, Running, Target,
 };
 pub use error::{Error, Result};
+pub use explain::{
+    Chance, Explanation, Facts, Findings, Opened, Rewritten, Study, Verdict, Verdicts, Worker,
+};
 pub use fuse::{Privacy, enter_private_namespace};
 pub use mount::{Mount, MountBuilder, mount_of, mounts, unmount, wait_path};
 pub use temporary_pipe::TemporaryPipe;

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::clock::Timestamp;
 use super::effects::{Effect, Effects};
 use super::namespace::Inode;
+use super::recording::Deed;
 use super::{Core, Env};
 
 /// The unit of `st_blocks`, fixed by POSIX practice.
@@ -116,6 +117,7 @@ impl Core {
                 return Err(Errno::INVAL);
             }
             self.truncate(env, ino, size, effects)?;
+            self.record(env, || Deed::Resize { ino, length: size });
         }
         let inode = self.names.get_mut(ino)?;
         if changes.drops_privileges {

@@ -21,6 +21,7 @@ use super::attributes::Attributes;
 use super::effects::{Caller, Effect, Effects, Opening, Transport};
 use super::namespace::{Inode, Namespace, ROOT};
 use super::reader::{Awaits, Seen};
+use super::recording::Deed;
 use super::{Core, Env, Handle};
 
 /// The name of the control directory in the root.
@@ -115,7 +116,13 @@ impl Core {
             });
         }
         let Some(node) = self.control.nodes.get(&parent) else {
-            let ino = self.names.find(parent, name)?;
+            let found = self.names.find(parent, name);
+            if let (Err(Errno::NOENT), false) = (found, internal) {
+                self.record(env, || Deed::Look {
+                    at: (parent, name.to_owned()),
+                });
+            }
+            let ino = found?;
             self.names.looked_up(ino);
             self.names.used_name(ino, parent, name);
             return Ok(Found {
@@ -257,12 +264,22 @@ impl Core {
         let Some(writer) = writer else {
             return self.open_for_reading(env, caller, ino, flags, kin, effects);
         };
+        let opener = writer.clone();
         match self.open_for_writing(env, ino, flags, writer, effects) {
-            Ok((handle, transport)) => effects.push(Effect::Opened {
-                unique,
-                handle,
-                transport,
-            }),
+            Ok((handle, transport)) => {
+                self.record(env, || Deed::Open {
+                    ino,
+                    handle,
+                    flags,
+                    opener,
+                    writes: true,
+                });
+                effects.push(Effect::Opened {
+                    unique,
+                    handle,
+                    transport,
+                });
+            }
             Err(errno) => effects.refuse(unique, errno),
         }
     }

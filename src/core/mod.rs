@@ -13,6 +13,7 @@
 //! and the operations, each on the `Core` that holds all of the above:
 //! writing, resizing, rewriting, ending, backpressure, seeking: what writers do
 //! opening, following, reading, view, companions: what readers get
+//! recording: all of it, to be done again
 //! capturing: what this process itself reads
 //! paths, attributes, control, status
 //! ```
@@ -35,6 +36,7 @@ mod opening;
 mod paths;
 mod reader;
 mod reading;
+pub(crate) mod recording;
 mod resizing;
 mod rewriting;
 pub(crate) mod rules;
@@ -62,6 +64,7 @@ use format::Format;
 use generation::{Generation, Processes};
 use namespace::{Creator, Namespace};
 use reader::{Reader, ReaderId};
+use recording::{Deed, Recording};
 use rules::{FailOn, Linger, Rules};
 use spool::{Pool, Spool};
 
@@ -90,6 +93,8 @@ pub(crate) struct Settings {
     pub(crate) readers_wait: bool,
     /// Whether a file is removed once a reader has read it to its end.
     pub(crate) consume: bool,
+    /// Whether every operation is recorded.
+    pub(crate) records: bool,
     /// Who owns the root and the control directory.
     pub(crate) owner: Creator,
 }
@@ -228,6 +233,8 @@ pub(crate) struct Core {
     sent_back: HashMap<i32, SentBack>,
     /// Files whose content is gone, and whose pages the kernel may still have.
     removed: Vec<u64>,
+    /// What was done, if that is to be known afterwards.
+    recording: Option<Recording>,
     /// Whether dirty pages are written back only when the kernel likes.
     flusher_gone: bool,
 }
@@ -244,6 +251,7 @@ impl Core {
     pub(crate) fn new(settings: Settings, pool: Pool, first_ino: u64, now: Moment) -> Self {
         let mut names = Namespace::new(settings.owner, first_ino, now.wall);
         let control = Control::new(&mut names);
+        let recording = settings.records.then(|| Recording::new(&pool));
         Core {
             settings,
             pool,
@@ -261,6 +269,7 @@ impl Core {
             events: Events::new(now.monotonic),
             sent_back: HashMap::new(),
             removed: Vec::new(),
+            recording,
             flusher_gone: false,
         }
     }
@@ -323,6 +332,7 @@ impl Core {
     /// A process that wrote has ended: what it wrote may be done now.
     pub(crate) fn process_ended(&mut self, env: Env<'_>, pid: i32, effects: &mut Effects) {
         let ending = env.processes.ending(pid);
+        self.record(env, || Deed::Ended { pid, ending });
         let mut concerned = Vec::new();
         for (ino, file) in &mut self.files {
             if let Some(generation) = file.generation.as_mut()

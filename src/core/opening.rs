@@ -68,9 +68,10 @@ impl Core {
             let transport = if stream && !caller.internal {
                 Transport::Direct
             } else {
-                Transport::Cached
+                self.transport(Transport::Cached)
             };
-            return self.opened_plain(env, caller, ino, transport, group, effects);
+            let handle = self.opened_plain(env, caller, ino, transport, group, effects);
+            return self.record_open(env, caller, ino, handle);
         }
         let mut paths = self.names.paths(ino).into_iter();
         let mut reader = self.new_reader(env, caller, flags, Awaits::File(ino), paths.next());
@@ -87,7 +88,7 @@ impl Core {
         transport: Transport,
         group: Option<i32>,
         effects: &mut Effects,
-    ) {
+    ) -> u64 {
         self.names.pin(ino);
         let visit = self.begin_visit(env, caller.thread, ino, group);
         let handle = self.add_handle(Handle::Plain { ino, visit });
@@ -96,6 +97,7 @@ impl Core {
             handle,
             transport,
         });
+        handle
     }
 
     /// Whether one of a writer's process group counts as a companion here: where

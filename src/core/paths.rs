@@ -10,6 +10,7 @@ use super::events::Event;
 use super::generation::Writer;
 use super::namespace::{Creator, Kind, Rename};
 use super::reader::{Awaits, ReaderId};
+use super::recording::{Deed, at as noted};
 use super::{Attributes, Core, Env, File};
 
 impl Core {
@@ -24,11 +25,19 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<(Attributes, u64, Transport), Errno> {
         let ino = self.make_file(env, at, creator)?;
+        let opener = writer.clone();
         // Also if it is opened for reading only: who makes a file so has it written
         // next, with a lock on it, say. Those who wait for the name hear of it when
         // the generation has begun: before, it would look like a file that is empty
         // and done.
         let (handle, transport) = self.open_for_writing(env, ino, flags, writer, effects)?;
+        self.record(env, || Deed::Create {
+            at: noted(at),
+            ino,
+            handle,
+            flags,
+            writer: opener,
+        });
         self.names.looked_up(ino);
         Ok((self.attributes(ino)?, handle, transport))
     }
@@ -57,6 +66,7 @@ impl Core {
         rdev: u32,
         effects: &mut Effects,
     ) -> Result<Attributes, Errno> {
+        let mode = kind;
         let ino = if kind == libc::S_IFREG || kind == 0 {
             let ino = self.make_file(env, (parent, name), creator)?;
             self.name_changed(env, name, effects);
@@ -67,6 +77,11 @@ impl Core {
             self.names
                 .make(parent, name, kind, creator, rdev, env.now.wall)?
         };
+        self.record(env, || Deed::MakeNode {
+            at: noted((parent, name)),
+            ino,
+            kind: mode,
+        });
         self.names.looked_up(ino);
         self.attributes(ino)
     }
@@ -83,6 +98,10 @@ impl Core {
         let ino = self
             .names
             .make_directory(parent, name, creator, env.now.wall)?;
+        self.record(env, || Deed::MakeDirectory {
+            at: noted((parent, name)),
+            ino,
+        });
         self.any_path_changed(env, effects);
         self.names.looked_up(ino);
         self.attributes(ino)
@@ -102,6 +121,11 @@ impl Core {
         let ino = self
             .names
             .make(parent, name, kind, creator, 0, env.now.wall)?;
+        self.record(env, || Deed::MakeSymlink {
+            at: noted((parent, name)),
+            ino,
+            target: target.to_owned(),
+        });
         self.name_changed(env, name, effects);
         self.names.looked_up(ino);
         self.attributes(ino)
@@ -125,6 +149,10 @@ impl Core {
     ) -> Result<Attributes, Errno> {
         self.refuse_control(parent, name)?;
         self.names.link(ino, parent, name, env.now.wall)?;
+        self.record(env, || Deed::Link {
+            at: noted((parent, name)),
+            ino,
+        });
         self.name_changed(env, name, effects);
         self.names.looked_up(ino);
         self.attributes(ino)
@@ -141,6 +169,9 @@ impl Core {
         let ino = self.names.find(parent, name)?;
         let path = self.display_path(ino);
         self.names.unlink(parent, name, env.now.wall)?;
+        self.record(env, || Deed::Unlink {
+            at: noted((parent, name)),
+        });
         self.publish_as(env, &path, effects, || Event::Removed);
         self.name_changed(env, name, effects);
         // It may have been held by this name.
@@ -158,6 +189,9 @@ impl Core {
     ) -> Result<(), Errno> {
         self.refuse_control(parent, name)?;
         let ino = self.names.remove_directory(parent, name, env.now.wall)?;
+        self.record(env, || Deed::RemoveDirectory {
+            at: noted((parent, name)),
+        });
         self.name_changed(env, name, effects);
         self.reap(ino);
         Ok(())
@@ -177,6 +211,11 @@ impl Core {
         let ino = self.names.find(from.0, from.1)?;
         let before = self.display_path(ino);
         let replaced = self.names.rename(from, to, how, env.now.wall)?;
+        self.record(env, || Deed::Rename {
+            from: noted(from),
+            to: noted(to),
+            how,
+        });
         let is_file = self.names.get(ino)?.is_file();
         self.publish(env, ino, effects, || Event::Renamed { from: &before });
         if is_file && how != Rename::Exchange {

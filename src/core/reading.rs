@@ -40,6 +40,18 @@ impl Core {
         wanted: Wanted,
         effects: &mut Effects,
     ) {
+        self.record_read(env, handle, wanted.offset, wanted.length, false);
+        self.give(env, caller, handle, wanted, effects);
+    }
+
+    fn give(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        handle: u64,
+        wanted: Wanted,
+        effects: &mut Effects,
+    ) {
         let unique = caller.unique;
         let Wanted {
             offset,
@@ -123,7 +135,10 @@ impl Core {
     ) {
         let source = match self.handles.get(&handle) {
             Some(Handle::Reader(id)) => self.readers.get(id).and_then(|r| r.source),
-            _ => return self.read(env, caller, handle, wanted, effects),
+            _ => {
+                self.record_read(env, handle, wanted.offset, wanted.length, true);
+                return self.give(env, caller, handle, wanted, effects);
+            }
         };
         match source {
             Some(ino) => self.read_as_is(caller, ino, wanted.offset, wanted.length, effects),

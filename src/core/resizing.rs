@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::effects::Effects;
 use super::events::Event;
 use super::generation::Way;
+use super::recording::Deed;
 use super::{Core, Env, File, Handle};
 
 /// How much one `copy_file_range` moves: the kernel asks again for the rest.
@@ -118,6 +119,12 @@ impl Core {
             }
             _ => return Err(Errno::OPNOTSUPP),
         }
+        self.record(env, || Deed::Allocate {
+            ino,
+            offset,
+            length,
+            mode,
+        });
         if let Ok(inode) = self.names.get_mut(ino) {
             inode.mtime = env.now.wall;
             inode.ctime = env.now.wall;
@@ -162,7 +169,7 @@ impl Core {
                 break;
             }
             match self.take(env, to_ino, to_offset, &buffer, effects) {
-                Ok(()) => {}
+                Ok(()) => self.record_write(env, to_ino, to_offset, &buffer, false),
                 Err(_) if copied > 0 => break,
                 Err(errno) => return Err(errno),
             }

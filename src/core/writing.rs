@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::effects::{Bytes, Caller, Effect, Effects, Transport};
 use super::events::Event;
 use super::generation::{Ending, Generation, Processes, Way, Writer};
+use super::recording::Deed;
 use super::rules::Deliver;
 use super::{Alarm, Core, Env, File, Handle, HeldWrite, Waiting, format};
 
@@ -28,6 +29,7 @@ impl Core {
         let is_new = self.begin_generation(env, ino, path.as_deref(), effects)?;
         let now = env.now.monotonic;
         let (pid, name) = (writer.pid, writer.name.clone());
+        let records = self.recording.is_some();
         let file = self.file_mut(ino)?;
         let length = file.spool.len();
         let Some(generation) = file.generation.as_mut() else {
@@ -54,6 +56,7 @@ impl Core {
         }
         let transport = match generation.way {
             Some(Way::Stream) => Transport::Direct,
+            _ if records => Transport::Direct,
             _ => Transport::Cached,
         };
         let cached = transport == Transport::Cached;
@@ -139,13 +142,14 @@ impl Core {
     }
 
     /// A process turned out to write that did not open the file itself.
-    pub(crate) fn wrote_too(&mut self, ino: u64, writer: Writer) {
+    pub(crate) fn wrote_too(&mut self, env: Env<'_>, ino: u64, writer: Writer) {
         if let Some(generation) = self
             .files
             .get_mut(&ino)
             .and_then(|file| file.generation.as_mut())
         {
-            generation.add_writer(writer);
+            generation.add_writer(writer.clone());
+            self.record(env, || Deed::WroteToo { ino, writer });
         }
     }
 
@@ -189,6 +193,7 @@ impl Core {
             }
             return effects.refuse(unique, errno);
         }
+        self.record_write(env, ino, offset, data, from_cache);
         if !from_cache {
             self.stamp_write(env, ino);
         }

@@ -15,7 +15,7 @@ use crate::limits;
 use crate::temporary;
 
 /// With stream delivery, how far a writer may be ahead of its readers.
-const DEFAULT_WINDOW_BYTES: u64 = 1 << 20;
+pub(crate) const DEFAULT_WINDOW_BYTES: u64 = 1 << 20;
 
 /// In a mount, how long a write waits for readers. While it does, the kernel
 /// holds the file's lock against everybody else: another writer may have to sit
@@ -44,6 +44,7 @@ pub struct MountBuilder {
     allow_other: bool,
     readers_wait: bool,
     consume: bool,
+    records: bool,
 }
 
 impl MountBuilder {
@@ -60,6 +61,7 @@ impl MountBuilder {
             allow_other: false,
             readers_wait: true,
             consume: false,
+            records: false,
         }
     }
 
@@ -201,6 +203,12 @@ impl MountBuilder {
         self
     }
 
+    /// Records every operation, for [`Study`](crate::Study).
+    pub(crate) fn records(mut self) -> Self {
+        self.records = true;
+        self
+    }
+
     /// Mounts at `directory`, which is made if it is missing, and serves it
     /// from threads of this process.
     ///
@@ -262,6 +270,7 @@ impl MountBuilder {
             unseen_bytes: limits::unseen_bytes(),
             readers_wait: self.readers_wait,
             consume: self.consume,
+            records: self.records,
             owner: Creator {
                 uid: rustix::process::getuid().as_raw(),
                 gid: rustix::process::getgid().as_raw(),

@@ -3,6 +3,7 @@
 mod builder;
 mod finding;
 
+pub(crate) use builder::DEFAULT_WINDOW_BYTES;
 pub use builder::MountBuilder;
 pub use finding::{mount_of, mounts, unmount, wait_path};
 

@@ -211,7 +211,7 @@ impl Router {
     }
 
     /// Watches the process of a thread; says whether there is one.
-    fn watch(&self, thread: i32) -> Result<bool, Errno> {
+    pub(crate) fn watch(&self, thread: i32) -> Result<bool, Errno> {
         let watch = match ExitWatch::open(thread) {
             Ok(watch) => watch,
             Err(Errno::SRCH) => return Ok(false),
@@ -253,7 +253,9 @@ impl Router {
             return;
         }
         match self.writer(thread) {
-            Ok(writer) if writer.pid != 0 => self.run(|core, _, _| core.wrote_too(ino, writer)),
+            Ok(writer) if writer.pid != 0 => {
+                self.run(|core, env, _| core.wrote_too(env, ino, writer));
+            }
             Ok(_) => {}
             Err(errno) => self.run(|core, env, effects| {
                 let message = format!(

@@ -208,6 +208,11 @@ impl Spool {
         (offset < self.length).then_some(start)
     }
 
+    /// How many bytes of a range were written.
+    pub(crate) fn written_within(&self, range: &Range<u64>) -> u64 {
+        self.written.covered(range)
+    }
+
     /// The bytes from `offset` on, `length` of them or what there is; gaps and holes are zeros.
     /// Loads nothing and, but for a few bytes, copies nothing.
     pub(crate) fn read(&self, offset: u64, length: usize) -> Segments {

@@ -84,6 +84,7 @@ impl World {
             unseen_bytes: 0,
             readers_wait: true,
             consume: false,
+            records: false,
             owner: OWNER,
         };
         change(&mut settings);

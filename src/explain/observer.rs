@@ -1,0 +1,402 @@
+//! Gathers what a program does while a recording of it is done again.
+//!
+//! Counts by file, under whatever names it goes, and keeps for each output which
+//! files ever stood at its path.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use super::facts::{Facts, Opened, Rewritten, Worker};
+use super::replay::joined;
+use crate::core::Core;
+use crate::core::generation::Ending;
+use crate::core::recording::{At, Deed, Entry, Recording};
+
+/// How many openings, and how many lengths, are listed one by one.
+const LISTED_MAX: usize = 32;
+
+/// One file that is written, under whatever names.
+#[derive(Debug, Default)]
+struct File {
+    facts: Facts,
+    workers: BTreeMap<i32, String>,
+    writers: u32,
+    was_closed: bool,
+    /// One past the last byte that was written.
+    end: u64,
+    first_byte: Option<f64>,
+    first: Option<f64>,
+    last: f64,
+}
+
+/// One path, and what stood there.
+#[derive(Debug, Default)]
+struct Story {
+    path: PathBuf,
+    files: Vec<u64>,
+    present: Option<u64>,
+    /// How often it was looked for before anything stood there.
+    looks: u64,
+    moved_from: Vec<PathBuf>,
+    moved_to: Vec<PathBuf>,
+    replaced: u64,
+    removed: u64,
+}
+
+/// Gathers what happens.
+pub(super) struct Observer {
+    files: HashMap<u64, File>,
+    /// By their recorded numbers.
+    handles: HashMap<u64, (u64, bool)>,
+    stories: Vec<Story>,
+    signals: HashMap<i32, i32>,
+}
+
+impl Observer {
+    /// Of what happens at these paths.
+    pub(super) fn new(paths: &[PathBuf]) -> Self {
+        let story = |path: &PathBuf| Story {
+            path: path.clone(),
+            ..Story::default()
+        };
+        Observer {
+            files: HashMap::new(),
+            handles: HashMap::new(),
+            stories: paths.iter().map(story).collect(),
+            signals: HashMap::new(),
+        }
+    }
+
+    /// Something is about to happen.
+    pub(super) fn before(
+        &mut self,
+        core: &Core,
+        Entry { at, deed }: &Entry,
+        recording: &Recording,
+        known: impl Fn(&u64) -> Option<u64>,
+    ) {
+        let seconds = at.as_secs_f64();
+        match deed {
+            Deed::Write { ino, .. } => {
+                if let Some(ino) = known(ino) {
+                    self.write(core, ino, deed, recording, seconds);
+                }
+            }
+            Deed::Read {
+                ino,
+                length,
+                mapped,
+                ..
+            } => {
+                if let Some(ino) = known(ino) {
+                    let file = self.files.entry(ino).or_default();
+                    file.facts.mapped |= mapped;
+                    file.facts.read_bytes += if *mapped { 0 } else { *length };
+                }
+            }
+            Deed::Resize { ino, length } => {
+                if let Some(ino) = known(ino)
+                    && core.length_of(ino) != Some(*length)
+                {
+                    let file = self.files.entry(ino).or_default();
+                    if file.facts.resized.len() < LISTED_MAX {
+                        file.facts.resized.push(*length);
+                    }
+                    file.end = file.end.min(*length);
+                }
+            }
+            Deed::Allocate {
+                ino, length, mode, ..
+            } => {
+                if let Some(ino) = known(ino) {
+                    let facts = &mut self.files.entry(ino).or_default().facts;
+                    match mode & !libc::FALLOC_FL_KEEP_SIZE {
+                        0 => facts.allocated_bytes += length,
+                        _ => facts.punched += 1,
+                    }
+                }
+            }
+            Deed::Close { handle } => self.close(*handle, seconds),
+            Deed::Ended {
+                pid,
+                ending: Ending::Signal(signal),
+            } => {
+                self.signals.insert(*pid, *signal);
+            }
+            Deed::Rename { from, to, .. } => {
+                let names = (name(core, from, &known), name(core, to, &known));
+                if let (Some(from), Some(to)) = names {
+                    self.rename(&from, &to);
+                }
+            }
+            Deed::Look { at } => {
+                if let Some(path) = name(core, at, &known)
+                    && let Some(story) = self.stories.iter_mut().find(|s| s.path == path)
+                    && story.files.is_empty()
+                {
+                    story.looks += 1;
+                }
+            }
+            Deed::Unlink { at } => {
+                if let Some(path) = name(core, at, &known)
+                    && let Some(story) = self.stories.iter_mut().find(|s| s.path == path)
+                {
+                    story.removed += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// It has happened.
+    pub(super) fn after(
+        &mut self,
+        core: &Core,
+        Entry { at, deed }: &Entry,
+        known: impl Fn(&u64) -> Option<u64>,
+    ) {
+        let seconds = at.as_secs_f64();
+        match deed {
+            Deed::Create {
+                ino,
+                handle,
+                flags,
+                writer,
+                ..
+            } => {
+                if let Some(ino) = known(ino) {
+                    let who = (writer.pid, &*writer.name);
+                    self.open(ino, *handle, *flags | libc::O_TRUNC, who, seconds);
+                }
+            }
+            Deed::Open {
+                ino,
+                handle,
+                flags,
+                opener,
+                ..
+            } => {
+                if let Some(ino) = known(ino) {
+                    // Only who makes a file can insist that it be new.
+                    let flags = *flags & !libc::O_EXCL;
+                    let who = (opener.pid, &*opener.name);
+                    self.open(ino, *handle, flags, who, seconds);
+                }
+            }
+            Deed::WroteToo { ino, writer } => {
+                if let Some(ino) = known(ino) {
+                    let file = self.files.entry(ino).or_default();
+                    file.workers.insert(writer.pid, writer.name.clone());
+                }
+            }
+            _ => {}
+        }
+        let moves_names = matches!(
+            deed,
+            Deed::Create { .. }
+                | Deed::MakeNode { .. }
+                | Deed::MakeSymlink { .. }
+                | Deed::Link { .. }
+                | Deed::Unlink { .. }
+                | Deed::Rename { .. }
+                | Deed::RemoveDirectory { .. }
+                | Deed::MakeDirectory { .. }
+        );
+        if moves_names {
+            for story in &mut self.stories {
+                story.look(core);
+            }
+        }
+    }
+
+    fn open(&mut self, ino: u64, handle: u64, flags: i32, who: (i32, &str), seconds: f64) {
+        let file = self.files.entry(ino).or_default();
+        let (mode, writes) = match flags & libc::O_ACCMODE {
+            libc::O_RDONLY => ("read", false),
+            libc::O_WRONLY => ("write", true),
+            _ => ("read and write", true),
+        };
+        let exclusive = flags & libc::O_EXCL != 0;
+        if writes {
+            file.facts.openings += 1;
+            file.facts.reopenings += u64::from(file.was_closed && file.writers == 0);
+            file.writers += 1;
+        } else {
+            file.facts.read_openings += 1;
+        }
+        file.facts.exclusive |= exclusive;
+        file.workers.insert(who.0, who.1.to_owned());
+        let empties = flags & libc::O_TRUNC != 0;
+        if empties {
+            file.end = 0;
+        }
+        if file.facts.opened.len() < LISTED_MAX {
+            file.facts.opened.push(Opened {
+                seconds,
+                pid: who.0,
+                name: who.1.to_owned(),
+                mode,
+                appends: flags & libc::O_APPEND != 0,
+                empties,
+                exclusive,
+            });
+        }
+        file.first.get_or_insert(seconds);
+        self.handles.insert(handle, (ino, writes));
+    }
+
+    fn close(&mut self, handle: u64, seconds: f64) {
+        let Some((ino, writes)) = self.handles.remove(&handle) else {
+            return;
+        };
+        let file = self.files.entry(ino).or_default();
+        if writes {
+            file.writers = file.writers.saturating_sub(1);
+            file.was_closed = true;
+            file.last = seconds;
+        }
+    }
+
+    fn write(&mut self, core: &Core, ino: u64, deed: &Deed, recording: &Recording, seconds: f64) {
+        let &Deed::Write {
+            offset,
+            length,
+            start,
+            mapped,
+            count,
+            ..
+        } = deed
+        else {
+            return;
+        };
+        let file = self.files.entry(ino).or_default();
+        let end = offset + length;
+        let first_byte = *file.first_byte.get_or_insert(seconds);
+        let facts = &mut file.facts;
+        facts.mapped |= mapped;
+        facts.writes += if mapped { 0 } else { count };
+        facts.written_bytes += length;
+        if offset < file.end && !mapped {
+            facts.writes_back += 1;
+            facts.furthest_back = facts.furthest_back.max(file.end - offset);
+        } else if offset > file.end && !mapped {
+            facts.gaps += 1;
+        }
+        let before = core.written_within(ino, &(offset..end));
+        let changed = match before {
+            0 => None,
+            _ => difference(core, ino, offset, recording, (start, length)),
+        };
+        match changed {
+            Some(range) => {
+                let found = facts.rewritten.get_or_insert_with(|| Rewritten {
+                    first: range,
+                    first_after_bytes: file.end,
+                    first_after_seconds: seconds - first_byte,
+                    ..Rewritten::default()
+                });
+                found.writes += 1;
+                found.bytes += range.1 - range.0;
+            }
+            None if offset < file.end && before < length.min(file.end - offset) => {
+                facts.filled += 1;
+            }
+            None => {}
+        }
+        file.end = file.end.max(end);
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) {
+        for story in &mut self.stories {
+            if story.path == *to {
+                story.moved_from.push(from.to_owned());
+            } else if story.path == *from {
+                story.moved_to.push(to.to_owned());
+            }
+        }
+    }
+
+    /// All of it, in the order of the paths.
+    pub(super) fn facts(mut self) -> Vec<Facts> {
+        let stories = std::mem::take(&mut self.stories);
+        stories.into_iter().map(|story| self.of(story)).collect()
+    }
+
+    fn of(&mut self, story: Story) -> Facts {
+        let mut all = Facts::default();
+        let mut workers = BTreeMap::new();
+        let (mut first, mut last) = (f64::INFINITY, 0_f64);
+        for ino in &story.files {
+            let Some(file) = self.files.get(ino) else {
+                continue;
+            };
+            all.add(&file.facts);
+            workers.extend(file.workers.clone());
+            first = first.min(file.first.unwrap_or(f64::INFINITY));
+            last = last.max(file.last);
+        }
+        all.opened.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        all.opened.truncate(LISTED_MAX);
+        all.workers = workers
+            .into_iter()
+            .map(|(pid, name)| Worker {
+                pid,
+                name,
+                signal: self.signals.get(&pid).copied(),
+            })
+            .collect();
+        all.moved_from = story.moved_from;
+        all.moved_to = story.moved_to;
+        all.replaced = story.replaced;
+        all.removed = story.removed;
+        // The kernel itself looks once, to make it.
+        all.looked_first = story.looks > 1;
+        all.seconds = (last - first).max(0.0);
+        all
+    }
+}
+
+impl Story {
+    fn look(&mut self, core: &Core) {
+        let components: Vec<_> = self.path.iter().map(Into::into).collect();
+        let now = core.names().resolve(&components);
+        if now == self.present {
+            return;
+        }
+        if let Some(ino) = now {
+            self.replaced += u64::from(!self.files.is_empty());
+            if !self.files.contains(&ino) {
+                self.files.push(ino);
+            }
+        }
+        self.present = now;
+    }
+}
+
+/// The first and one past the last byte that a write changes.
+fn difference(
+    core: &Core,
+    ino: u64,
+    offset: u64,
+    recording: &Recording,
+    (start, length): (u64, u64),
+) -> Option<(u64, u64)> {
+    let mut new = Vec::new();
+    let mut old = Vec::new();
+    recording
+        .bytes(start, length as usize)
+        .copy_to(&mut new)
+        .ok()?;
+    core.content(ino, offset, length as usize)?
+        .copy_to(&mut old)
+        .ok()?;
+    let differs = |(old, new): (&u8, &u8)| old != new;
+    let first = old.iter().zip(&new).position(differs)? as u64;
+    let last = old.iter().zip(&new).rposition(differs)? as u64;
+    Some((offset + first, offset + last + 1))
+}
+
+fn name(core: &Core, (parent, name): &At, known: &impl Fn(&u64) -> Option<u64>) -> Option<PathBuf> {
+    let parent = core.names().path(known(parent)?)?;
+    Some(joined(&parent).join(name))
+}

@@ -1,0 +1,400 @@
+//! Doing a recording again, with readers that were not there.
+//!
+//! Drives a core as the router would, with the recorded times for a clock, and
+//! reads each output as `fifofs run` does that writes to a pipe. Judges nothing:
+//! `verdict` does. The invariant: what the readers are given is given by the
+//! core, by the same rules as in a mount.
+//!
+//! How fast the machine is and when a reader's turn comes cannot be recorded. So
+//! there are two [`Pace`]s, and what happens in both of them happens.
+
+mod deeds;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::observer::Observer;
+use super::outcome::{End, Outcome, Refusal, Refused};
+use super::reader::Reader;
+use crate::core::clock::{Moment, Monotonic, Timestamp};
+use crate::core::effects::{Caller, Effect, Effects, Unique, Wanted};
+use crate::core::generation::{Ending, Processes};
+use crate::core::namespace::{Creator, ROOT};
+use crate::core::recording::{Deed, Entry, Recording};
+use crate::core::rules::{Deliver, FailOn, Linger, Rules};
+use crate::core::spool::{Pool, Segments};
+use crate::core::{CaptureId, Core, Env, Settings};
+use crate::mount::DEFAULT_WINDOW_BYTES;
+
+/// What `fifofs run` keeps of what it has passed on to a pipe.
+const KEPT_BYTES: u64 = 64 << 20;
+
+/// More alarms than this after the last operation, and something is amiss.
+const ALARMS_MAX: usize = 100_000;
+
+/// Who makes files: nobody looks.
+const CREATOR: Creator = Creator {
+    uid: 0,
+    gid: 0,
+    mode: 0o644,
+};
+
+/// How fast things go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// A machine of half the speed, and a reader that has each byte as it is
+    /// written.
+    Slow,
+    /// A machine of twice the speed, and a reader whose turn comes late.
+    Fast,
+}
+
+impl Pace {
+    fn scaled(self, time: Monotonic) -> Monotonic {
+        match self {
+            Pace::Slow => time * 2,
+            Pace::Fast => time / 2,
+        }
+    }
+}
+
+/// Processes as they were recorded.
+#[derive(Default)]
+struct People(HashMap<i32, Ending>);
+
+impl Processes for People {
+    fn ending(&self, pid: i32) -> Ending {
+        self.0.get(&pid).copied().unwrap_or(Ending::Running)
+    }
+    fn group_is_empty(&self, _group: i32) -> bool {
+        false
+    }
+    fn process_of(&self, thread: i32) -> i32 {
+        thread
+    }
+    fn name(&self, _pid: i32) -> String {
+        String::new()
+    }
+}
+
+/// A recording that is being done again.
+pub(super) struct Replay<'a> {
+    core: Core,
+    recording: &'a Recording,
+    people: People,
+    pace: Pace,
+    now: Monotonic,
+    /// The recorded time of what is being done.
+    recorded: Monotonic,
+    /// What was recorded by another number.
+    inos: HashMap<u64, u64>,
+    handles: HashMap<u64, u64>,
+    unique: u64,
+    captures: Vec<(CaptureId, Reader)>,
+    refusals: Vec<Option<Refusal>>,
+    are_held: bool,
+    /// Whether writes come as pages of the kernel's cache, unless of a stream.
+    in_pages: bool,
+    buffer: Vec<u8>,
+}
+
+/// What a request of the replay was answered.
+pub(super) enum Answer {
+    Opened(u64),
+    Bytes(Segments),
+    End,
+    Refused(Errno),
+    Done,
+}
+
+impl<'a> Replay<'a> {
+    /// With a reader of each output, and files that are delivered in this way.
+    pub(super) fn new(
+        recording: &'a Recording,
+        pool: &Pool,
+        deliver: Deliver,
+        pace: Pace,
+        outputs: &[Vec<OsString>],
+    ) -> Result<Self, Errno> {
+        let mut rules = Rules::new();
+        // Without a glob it cannot fail.
+        let _ = rules.push(None, deliver);
+        let settings = Settings {
+            rules,
+            linger: Linger::Auto,
+            fail_on: FailOn::Never,
+            window_bytes: DEFAULT_WINDOW_BYTES,
+            patience: Duration::MAX,
+            unseen_bytes: 0,
+            readers_wait: false,
+            consume: false,
+            records: false,
+            owner: CREATOR,
+        };
+        let start = moment(Monotonic::ZERO);
+        let mut replay = Replay {
+            core: Core::new(settings, pool.clone(), ROOT + 1, start),
+            recording,
+            people: People::default(),
+            pace,
+            now: Monotonic::ZERO,
+            recorded: Monotonic::ZERO,
+            inos: HashMap::from([(ROOT, ROOT)]),
+            handles: HashMap::new(),
+            unique: 0,
+            captures: Vec::new(),
+            refusals: vec![None; outputs.len()],
+            are_held: true,
+            // Who waits for the end does not see it.
+            in_pages: deliver != Deliver::Settled,
+            buffer: Vec::new(),
+        };
+        for path in outputs {
+            let (captured, _) = replay.run(|core, env, effects| -> Result<_, Errno> {
+                let id = core.capture(env, path, effects)?;
+                core.hold(id);
+                core.keep_at_most(id, KEPT_BYTES);
+                let handle = core.open_captured(env, 1, (id, true), effects)?;
+                Ok((id, handle))
+            });
+            let (id, handle) = captured?;
+            let late = pace == Pace::Fast && deliver != Deliver::Settled;
+            let reader = Reader::new(handle, late.then_some(deliver));
+            replay.captures.push((id, reader));
+        }
+        Ok(replay)
+    }
+
+    /// Does all of it, until `child` has ended and everything is read. The observer
+    /// is shown each operation before it is done and after.
+    pub(super) fn play(
+        mut self,
+        child: Option<i32>,
+        mut observer: Option<&mut Observer>,
+    ) -> Result<Vec<Outcome>, Errno> {
+        self.read();
+        for entry in &self.recording.entries {
+            let Entry { at, deed } = entry;
+            self.advance(self.pace.scaled(*at));
+            self.recorded = *at;
+            let ino = |ino: &u64| self.inos.get(ino).copied();
+            if let Some(observer) = observer.as_deref_mut() {
+                observer.before(&self.core, entry, self.recording, ino);
+            }
+            self.apply(deed)?;
+            let ino = |ino: &u64| self.inos.get(ino).copied();
+            if let Some(observer) = observer.as_deref_mut() {
+                observer.after(&self.core, entry, ino);
+            }
+            if matches!(deed, Deed::Ended { pid, .. } if Some(*pid) == child) {
+                self.let_go();
+            }
+            self.read();
+        }
+        // Whoever has it open still does no more that is known.
+        for handle in std::mem::take(&mut self.handles).into_values() {
+            self.run(|core, env, effects| core.release(env, handle, effects));
+        }
+        self.let_go();
+        self.finish();
+        Ok(self.outcomes())
+    }
+
+    /// Lets the core do something; the answers to requests come with it.
+    fn run<R>(
+        &mut self,
+        act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R,
+    ) -> (R, Vec<(Unique, Answer)>) {
+        let mut effects = Effects::default();
+        let env = Env {
+            now: moment(self.now),
+            processes: &self.people,
+        };
+        let result = act(&mut self.core, env, &mut effects);
+        let answers = effects.0.into_iter().filter_map(|effect| match effect {
+            Effect::Opened { unique, handle, .. } => Some((unique, Answer::Opened(handle))),
+            Effect::Data { unique, bytes } => Some((unique, Answer::Bytes(bytes))),
+            Effect::Text { unique, .. } => Some((unique, Answer::End)),
+            Effect::Written { unique, .. } => Some((unique, Answer::Done)),
+            Effect::Refused { unique, errno } => Some((unique, Answer::Refused(errno))),
+            _ => None,
+        });
+        let mut others = Vec::new();
+        for (unique, answer) in answers {
+            let reader = self.captures.iter_mut().find(|(_, r)| r.asked(unique));
+            match reader {
+                Some((_, reader)) => reader.take(answer, self.now),
+                None => others.push((unique, answer)),
+            }
+        }
+        self.note_rewritten();
+        (result, others)
+    }
+
+    /// Makes a request; its answer, if it has one already.
+    fn ask(
+        &mut self,
+        act: impl FnOnce(&mut Core, Env<'_>, Caller, &mut Effects),
+    ) -> Option<Answer> {
+        let caller = self.caller();
+        let (_, answers) = self.run(|core, env, effects| act(core, env, caller, effects));
+        let own = answers
+            .into_iter()
+            .find(|(unique, _)| *unique == caller.unique);
+        own.map(|(_, answer)| answer)
+    }
+
+    fn caller(&mut self) -> Caller {
+        self.unique += 1;
+        Caller {
+            unique: Unique(self.unique),
+            thread: 1,
+            internal: false,
+        }
+    }
+
+    fn note_rewritten(&mut self) {
+        for (_, reader) in &mut self.captures {
+            if reader.rewritten.is_none()
+                && let Some(range) = self.core.rewritten_range(reader.handle)
+            {
+                reader.rewritten = Some((range, self.recorded));
+            }
+        }
+    }
+
+    /// Lets time pass until then, with all that is due before.
+    fn advance(&mut self, until: Monotonic) {
+        loop {
+            let alarm = self.core.next_alarm();
+            let turns = self.captures.iter().filter_map(|(_, r)| r.turn());
+            let next = alarm.into_iter().chain(turns).min();
+            let Some(next) = next.filter(|at| *at <= until) else {
+                break;
+            };
+            self.now = self.now.max(next);
+            self.run(|core, env, effects| core.tick(env, effects));
+            self.read();
+        }
+        self.now = self.now.max(until);
+        self.read_what_is_old();
+    }
+
+    /// Every reader whose turn it is reads what there is.
+    fn read(&mut self) {
+        for number in 0..self.captures.len() {
+            while self.captures[number].1.may_ask(self.now) {
+                let wanted = self.captures[number].1.wanted(u64::MAX);
+                self.read_one(number, wanted);
+            }
+            let handle = self.captures[number].1.handle;
+            if self.captures[number].1.looks_back() {
+                let (limit, _) = self.run(|core, env, _| core.readable(env, handle));
+                self.captures[number].1.note_limit(self.now, limit);
+            }
+        }
+    }
+
+    /// Readers who look back read what has been there for long.
+    fn read_what_is_old(&mut self) {
+        for number in 0..self.captures.len() {
+            while let Some(limit) = self.captures[number].1.old_limit(self.now) {
+                let wanted = self.captures[number].1.wanted(limit);
+                self.read_one(number, wanted);
+                if self.captures[number].1.is_waiting() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn read_one(&mut self, number: usize, wanted: Wanted) {
+        let caller = self.caller();
+        let reader = &mut self.captures[number].1;
+        let handle = reader.handle;
+        reader.ask(caller.unique);
+        self.run(|core, env, effects| core.read(env, caller, handle, wanted, effects));
+    }
+
+    fn let_go(&mut self) {
+        if !std::mem::replace(&mut self.are_held, false) {
+            return;
+        }
+        let ids: Vec<CaptureId> = self.captures.iter().map(|(id, _)| *id).collect();
+        for id in ids {
+            self.run(|core, env, effects| core.let_go(env, id, effects));
+        }
+    }
+
+    /// Everything is done; the readers read it to its end.
+    fn finish(&mut self) {
+        for (_, reader) in &mut self.captures {
+            reader.hurry();
+        }
+        for _ in 0..ALARMS_MAX {
+            self.read();
+            if self.captures.iter().all(|(_, reader)| reader.has_ended()) {
+                break;
+            }
+            let Some(alarm) = self.core.next_alarm() else {
+                break;
+            };
+            self.now = self.now.max(alarm);
+            self.run(|core, env, effects| core.tick(env, effects));
+        }
+    }
+
+    fn outcomes(&self) -> Vec<Outcome> {
+        let outcome = |((id, reader), refusal): (&(CaptureId, Reader), &Option<Refusal>)| {
+            let way = self
+                .core
+                .captured_file(*id)
+                .and_then(|ino| self.core.way_of(ino));
+            let end = match refusal {
+                Some(refusal) => End::Refused(refusal.clone()),
+                None => reader.end(),
+            };
+            Outcome {
+                end,
+                way: way.map(|(way, reason)| (way, reason.to_owned())),
+                digest: reader.digest(),
+            }
+        };
+        self.captures
+            .iter()
+            .zip(&self.refusals)
+            .map(outcome)
+            .collect()
+    }
+
+    /// The program is told that it cannot have something.
+    fn refused(&mut self, ino: u64, what: Refused, offset: u64) {
+        for ((id, _), refusal) in self.captures.iter().zip(&mut self.refusals) {
+            if refusal.is_none() && self.core.captured_file(*id) == Some(ino) {
+                let at = self.recorded;
+                *refusal = Some(Refusal { what, offset, at });
+            }
+        }
+    }
+}
+
+fn moment(now: Monotonic) -> Moment {
+    Moment {
+        monotonic: now,
+        wall: Timestamp::default(),
+    }
+}
+
+/// The components of a path.
+pub(super) fn components(path: &Path) -> Vec<OsString> {
+    path.iter().map(OsString::from).collect()
+}
+
+/// The path of components.
+pub(super) fn joined(components: &[OsString]) -> PathBuf {
+    components.iter().collect()
+}

@@ -1,0 +1,276 @@
+//! Recordings made by hand, and what is said of them.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hasher;
+
+use proptest::prelude::*;
+
+use super::outcome::Digest;
+use super::*;
+use crate::core::clock::{Moment, Timestamp};
+use crate::core::effects::{Bytes, Caller, Effects, Unique};
+use crate::core::generation::{Ending, Processes, Writer};
+use crate::core::namespace::{Creator, ROOT};
+use crate::core::rules::{FailOn, Linger, Rules};
+use crate::core::spool::Limits;
+use crate::core::{Changes, Core, Env, Settings};
+
+const OWNER: Creator = Creator {
+    uid: 0,
+    gid: 0,
+    mode: 0o644,
+};
+
+/// A program that runs as long as it is recorded.
+struct Running;
+
+impl Processes for Running {
+    fn ending(&self, _: i32) -> Ending {
+        Ending::Running
+    }
+    fn group_is_empty(&self, _: i32) -> bool {
+        false
+    }
+    fn process_of(&self, thread: i32) -> i32 {
+        thread
+    }
+    fn name(&self, _: i32) -> String {
+        "program".into()
+    }
+}
+
+/// What a program did, so far.
+struct Program {
+    core: Core,
+    now: Duration,
+    path: PathBuf,
+    open: Option<(u64, u64)>,
+}
+
+impl Program {
+    /// It has made a file.
+    fn making(name: &str) -> Self {
+        let settings = Settings {
+            rules: Rules::new(),
+            linger: Linger::Auto,
+            fail_on: FailOn::Never,
+            window_bytes: 0,
+            patience: Duration::ZERO,
+            unseen_bytes: 0,
+            readers_wait: false,
+            consume: false,
+            records: true,
+            owner: OWNER,
+        };
+        let pool = Pool::new(Limits {
+            memory: 16 << 20,
+            max_size: Some(16 << 20),
+            spill_directory: std::env::temp_dir(),
+        });
+        let start = Moment {
+            monotonic: Duration::ZERO,
+            wall: Timestamp::default(),
+        };
+        let mut program = Program {
+            core: Core::new(settings, pool, ROOT + 1, start),
+            now: Duration::ZERO,
+            path: name.into(),
+            open: None,
+        };
+        let path = program.path.clone();
+        program.open = program.run(|core, env, effects| {
+            let writer = Writer {
+                pid: 7,
+                name: "program".into(),
+                group: Some(7),
+                ending: Ending::Running,
+            };
+            let at = (ROOT, path.as_os_str());
+            let flags = libc::O_WRONLY | libc::O_CREAT;
+            let (attributes, handle, _) = core
+                .create(env, at, OWNER, flags, writer, effects)
+                .expect("a file");
+            Some((attributes.ino, handle))
+        });
+        program
+    }
+
+    fn run<R>(&mut self, act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R) -> R {
+        let env = Env {
+            now: Moment {
+                monotonic: self.now,
+                wall: Timestamp::default(),
+            },
+            processes: &Running,
+        };
+        act(&mut self.core, env, &mut Effects::default())
+    }
+
+    fn pass(&mut self, milliseconds: u64) {
+        self.now += Duration::from_millis(milliseconds);
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) {
+        let (ino, _) = self.open.expect("an open file");
+        let caller = Caller {
+            unique: Unique(1),
+            thread: 7,
+            internal: false,
+        };
+        let bytes = Bytes {
+            offset,
+            data,
+            from_cache: false,
+        };
+        self.run(|core, env, effects| core.write(env, caller, ino, bytes, effects));
+    }
+
+    fn truncate(&mut self, length: u64) {
+        let (ino, _) = self.open.expect("an open file");
+        let changes = Changes {
+            size: Some(length),
+            ..Changes::default()
+        };
+        self.run(|core, env, effects| core.change(env, ino, changes, effects))
+            .expect("truncate");
+    }
+
+    fn end(mut self) -> Findings {
+        let (_, handle) = self.open.expect("an open file");
+        self.run(|core, env, effects| core.release(env, handle, effects));
+        Findings {
+            recording: self.core.take_recording().expect("a recording"),
+            pool: self.core.pool().clone(),
+            files: vec![self.path],
+            child: None,
+            directory: "/".into(),
+        }
+    }
+
+    /// What is to be said of auto, settled, follow and stream.
+    fn chances(self) -> [Chance; 4] {
+        let path = self.path.clone();
+        let explanation = self.end().explain(&[path]).expect("room").remove(0);
+        let verdicts = explanation.verdicts;
+        [
+            verdicts.auto,
+            verdicts.settled,
+            verdicts.follow,
+            verdicts.stream,
+        ]
+        .map(|verdict| verdict.chance)
+    }
+}
+
+use Chance::{Captured, Depends, Fails, Told};
+
+#[test]
+fn whatever_is_written_in_its_order_is_captured_in_every_way() {
+    let mut program = Program::making("x.txt");
+    for number in 0..10 {
+        program.write(number * 3, b"abc");
+        program.pass(50);
+    }
+    assert_eq!(program.chances(), [Captured; 4]);
+}
+
+#[test]
+fn what_a_reader_surely_has_by_then_is_told_and_what_it_may_have_depends() {
+    for (milliseconds, auto, follow) in [
+        (5, Captured, Depends),
+        (90, Depends, Told),
+        (500, Told, Told),
+    ] {
+        let mut program = Program::making("x.txt");
+        program.write(0, b"count: 0\n");
+        program.pass(milliseconds);
+        program.write(7, b"9");
+        assert_eq!(program.chances(), [auto, Captured, follow, Fails]);
+    }
+}
+
+#[test]
+fn the_same_bytes_again_do_no_harm_but_to_a_stream() {
+    let mut program = Program::making("x.txt");
+    program.write(0, b"abc");
+    program.pass(500);
+    program.write(1, b"b");
+    program.write(3, b"def");
+    assert_eq!(program.chances(), [Captured, Captured, Captured, Fails]);
+}
+
+/// The kernel writes whole pages back, so that a gap in one looks like zeros.
+#[test]
+fn a_small_gap_that_is_closed_late_is_told_of_where_pages_are_written_back() {
+    let mut program = Program::making("x.txt");
+    program.write(0, b"head");
+    program.write(8, b"tail");
+    program.pass(500);
+    program.write(4, b"body");
+    assert_eq!(program.chances(), [Told, Captured, Told, Captured]);
+}
+
+#[test]
+fn a_file_that_is_cut_below_what_was_read_is_told_of() {
+    let mut program = Program::making("x.txt");
+    program.write(0, b"0123456789");
+    program.pass(500);
+    program.truncate(5);
+    assert_eq!(program.chances(), [Told, Captured, Told, Told]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Write { offset: u64, data: Vec<u8> },
+    Truncate(u64),
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let data = prop::collection::vec(0..2_u8, 1..6);
+    prop_oneof![
+        4 => (0..9000_u64, data.clone()).prop_map(|(offset, data)| Step::Write { offset, data }),
+        4 => (0..12_u64, data).prop_map(|(offset, data)| Step::Write { offset, data }),
+        1 => (0..12_u64).prop_map(Step::Truncate),
+        2 => (0..300_u64).prop_map(Step::Pass),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_said_to_be_captured_is_what_was_left(
+        steps in prop::collection::vec(step(), 1..30),
+    ) {
+        let mut program = Program::making("x.txt");
+        let mut left: Vec<u8> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Write { offset, data } => {
+                    program.write(offset, &data);
+                    let end = offset as usize + data.len();
+                    left.resize(left.len().max(end), 0);
+                    left[offset as usize..end].copy_from_slice(&data);
+                }
+                Step::Truncate(length) => {
+                    program.truncate(length);
+                    left.resize(length as usize, 0);
+                }
+                Step::Pass(milliseconds) => program.pass(milliseconds),
+            }
+        }
+        let mut hash = DefaultHasher::new();
+        hash.write(&left);
+        let digest = Digest { bytes: left.len() as u64, hash: hash.finish() };
+        let found = program.end();
+        let paths = [PathBuf::from("x.txt")];
+        for deliver in [Deliver::Settled, Deliver::Stream, Deliver::Follow, Deliver::Auto] {
+            for pace in [Pace::Slow, Pace::Fast] {
+                let outcome = found.play(&paths, deliver, pace, None).expect("room").remove(0);
+                match outcome.end {
+                    End::Whole => prop_assert_eq!(outcome.digest, digest),
+                    _ => prop_assert_ne!(deliver, Deliver::Settled),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Whether a way of capturing would have got what the program left.
+//!
+//! Knows outcomes of replays and facts, and what they mean for whoever reads.
+//! Timing is not guessed at: what comes out otherwise on a machine of another
+//! speed depends on it, and is said to.
+
+use serde::Serialize;
+
+use super::facts::Facts;
+use super::outcome::{Digest, End, Outcome as Replayed, Refusal, Refused};
+use super::words::duration;
+use crate::core::generation::Way;
+
+/// Whether a way of capturing gets the output.
+///
+/// ```
+/// assert_eq!(fifofs::Chance::Captured.to_string(), "captured");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Chance {
+    /// Every byte, and an end without an error.
+    Captured,
+    /// The same, as far as can be seen from the file's side: the program may still
+    /// mind that it is not writing to a regular file.
+    Probably,
+    /// Captured or not, as the timing has it, or as the program takes it.
+    Depends,
+    /// Not captured by what the program did; but it looked first at what stood there,
+    /// and may do something else where that is no regular file.
+    Unlikely,
+    /// Not captured, but its reader is told: bytes it had were rewritten.
+    Told,
+    /// Not captured: the program fails, or its reader gets an error, nothing or
+    /// something else.
+    Fails,
+}
+
+impl std::fmt::Display for Chance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Chance::Captured => "captured",
+            Chance::Probably => "probably",
+            Chance::Depends => "depends",
+            Chance::Unlikely => "unlikely",
+            Chance::Told => "told",
+            Chance::Fails => "fails",
+        })
+    }
+}
+
+/// What is to be said of one way of capturing.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let study = fifofs::Study::new()?;
+/// std::fs::write(study.path().join("out.txt"), "hello\n")?;
+/// let explained = study.finish()?.explain(&["out.txt"])?.remove(0);
+/// let verdict = explained.verdicts.follow;
+/// println!("follow: {} ({})", verdict.chance, verdict.reason);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Verdict {
+    /// Whether it gets the output.
+    pub chance: Chance,
+    /// Why, in words.
+    pub reason: String,
+}
+
+impl Verdict {
+    pub(super) fn new(chance: Chance, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Verdict { chance, reason }
+    }
+}
+
+/// What is to be said of a way, from how it came out on a slow machine and, if
+/// that was not well, on a fast one. `left` is what the program left.
+pub(super) fn of_way(
+    slow: &Replayed,
+    fast: Option<&Replayed>,
+    left: Option<Digest>,
+    facts: &Facts,
+) -> Verdict {
+    if let End::Whole = slow.end {
+        if left.is_some_and(|left| left != slow.digest) {
+            return Verdict::new(Chance::Fails, "its reader gets something else");
+        }
+        let follows = matches!(slow.way, Some((Way::Follow, _)));
+        if follows && facts.mapped {
+            return Verdict::new(
+                Chance::Depends,
+                "what is written through a mapping may be given out before it is finished",
+            );
+        }
+        return Verdict::new(Chance::Captured, how(slow, facts));
+    }
+    if fast.is_some_and(|fast| matches!(fast.end, End::Whole)) {
+        let reason = format!("on timing: {}", why_not(slow));
+        return Verdict::new(Chance::Depends, reason);
+    }
+    let chance = match slow.end {
+        End::Rewritten { .. } => Chance::Told,
+        _ => Chance::Fails,
+    };
+    Verdict::new(chance, why_not(slow))
+}
+
+fn how(outcome: &Replayed, facts: &Facts) -> String {
+    let Some((way, reason)) = &outcome.way else {
+        return "it is empty".into();
+    };
+    let when = match way {
+        Way::Settled => "given out when it is done",
+        Way::Follow | Way::Stream if !facts.moved_from.is_empty() => {
+            "given out when it is in its place"
+        }
+        Way::Follow | Way::Stream => "given out as it is written",
+    };
+    // A rule gives its own name as the reason.
+    if reason.starts_with("--deliver") {
+        return when.into();
+    }
+    format!("{when} ({reason})")
+}
+
+fn why_not(outcome: &Replayed) -> String {
+    match &outcome.end {
+        End::Rewritten {
+            range: Some(range), ..
+        } if range.end == range.start => {
+            format!(
+                "the file was cut at byte {} when its reader had more",
+                range.start
+            )
+        }
+        End::Rewritten {
+            range: Some(range),
+            at,
+        } => format!(
+            "bytes {} to {} are rewritten, {} after the start, and its reader has them by then",
+            range.start,
+            range.end,
+            duration(at.as_secs_f64())
+        ),
+        End::Rewritten { range: None, .. } => "bytes that its reader has are rewritten".into(),
+        End::Refused(Refusal { what, offset, at }) => {
+            let when = duration(at.as_secs_f64());
+            let does = match what {
+                Refused::Open => "opens it to read it".to_owned(),
+                Refused::Read => format!("reads it back from byte {offset}"),
+                Refused::Write => format!("goes back to byte {offset}"),
+            };
+            format!(
+                "the program {does}, {when} after the start, and what was passed on is not kept"
+            )
+        }
+        End::Failed => {
+            "bytes that the program needs again are not kept: its reader gets an error".into()
+        }
+        End::Missing => "nothing stands there in the end".into(),
+        End::Whole => String::new(),
+    }
+}
+
+/// What is to be said of a FIFO, which nothing was done with: from what a program
+/// cannot do to one.
+pub(super) fn of_fifo(facts: &Facts, exists: bool) -> Verdict {
+    let fails = |reason: &str| Verdict::new(Chance::Fails, reason);
+    if !exists {
+        return fails("nothing stands there in the end");
+    }
+    // What several programs do one after the other, none of them can do otherwise.
+    let several = facts.workers.len() > 1;
+    let is_replaced = facts.removed > 0 || facts.replaced > 0 || !facts.moved_to.is_empty();
+    let obstacles = [
+        (
+            is_replaced,
+            "it is removed or replaced, and its reader waits for ever",
+            true,
+        ),
+        (
+            facts.reopenings > 0,
+            "it is opened again after it was closed, when its reader has gone",
+            several,
+        ),
+        (
+            facts.read_openings > 0,
+            "the program reads it back, and would wait for itself",
+            several,
+        ),
+        (
+            !facts.moved_from.is_empty(),
+            "another file is moved into its place, and its reader waits for ever",
+            false,
+        ),
+        (
+            facts.exclusive,
+            "the program insists on making the file itself (O_EXCL)",
+            false,
+        ),
+        (facts.mapped, "it is mapped into memory", false),
+        (
+            facts.writes_back > 0,
+            "the program goes back in it, which a pipe does not allow",
+            false,
+        ),
+        (facts.read_bytes > 0, "the program reads it back", false),
+    ];
+    let Some((_, obstacle, is_firm)) = obstacles.into_iter().find(|(found, ..)| *found) else {
+        return of_sequence(facts);
+    };
+    if facts.looked_first && !is_firm {
+        // Linkers and copying tools find a FIFO there, and write to it as one.
+        let reason = format!(
+            "{obstacle}; but it looks first at what stands there, and may go about it otherwise"
+        );
+        return Verdict::new(Chance::Unlikely, reason);
+    }
+    fails(obstacle)
+}
+
+/// The same of a file that is written from its beginning to its end.
+fn of_sequence(facts: &Facts) -> Verdict {
+    if facts.gaps > 0 {
+        let reason = "on whether the program writes zeros where it cannot leave gaps";
+        return Verdict::new(Chance::Depends, reason);
+    }
+    if facts.resized.iter().any(|length| *length > 0) || facts.allocated_bytes > 0 {
+        let reason = "on whether the program minds that it cannot set its length";
+        return Verdict::new(Chance::Depends, reason);
+    }
+    let reason = match facts.openings {
+        0 => "nothing is written to it",
+        _ => {
+            "unless the program insists on a regular file: it is written from the first byte to \
+              the last"
+        }
+    };
+    Verdict::new(Chance::Probably, reason)
+}
