@@ -50,6 +50,7 @@ fn completions_and_manual_know_every_command() {
     let commands = [
         "mount",
         "run",
+        "explain",
         "cat",
         "ls",
         "unmount",

@@ -76,6 +76,7 @@ struct Arguments {
 enum Command {
     Mount(mount::Arguments),
     Run(run::Arguments),
+    Explain(run::explain::Arguments),
     Cat(cat::Arguments),
     Ls(ls::Arguments),
     Unmount(unmount::Arguments),
@@ -102,7 +103,7 @@ pub(crate) fn main() -> ExitCode {
     };
     let level = match arguments.command {
         // What becomes of its files, it says itself.
-        Command::Run(_) => "warn,fifofs::core::status=error",
+        Command::Run(_) | Command::Explain(_) => "warn,fifofs::core::status=error",
         _ => "warn",
     };
     let level = env_logger::Env::default().default_filter_or(level);
@@ -114,6 +115,7 @@ pub(crate) fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Mount(arguments) => mount::run(arguments).map(nothing_to_say),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Explain(arguments) => run::explain::run(&arguments),
         Command::Cat(arguments) => cat::run(&arguments).map(nothing_to_say),
         Command::Ls(arguments) => ls::run(&arguments).map(nothing_to_say),
         Command::Unmount(arguments) => unmount::run(&arguments).map(nothing_to_say),

@@ -54,6 +54,20 @@ impl Search<'_> {
         format!("{missing}it left {named}{more}; {advice}")
     }
 
+    /// The same for every output that is not there, or where there is no file at all.
+    pub(super) fn all_missing(&self) -> Vec<String> {
+        let outputs = self.template.outputs();
+        if outputs.is_empty() && self.directory.is_some_and(is_empty) {
+            return vec![self.describe_nothing()];
+        }
+        let is_there = |name: &Path| {
+            let directory = self.directory.unwrap_or(Path::new(""));
+            directory.join(name).is_file()
+        };
+        let missing = outputs.iter().filter(|name| !is_there(name));
+        missing.map(|name| self.describe(name)).collect()
+    }
+
     /// The same where the program was given the directory alone.
     pub(super) fn describe_nothing(&self) -> String {
         format!("left no file in {{dir}}{}", self.advice_on_nothing())

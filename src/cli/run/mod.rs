@@ -4,6 +4,7 @@ mod child;
 mod conclusion;
 mod copy;
 mod destinations;
+pub(super) mod explain;
 mod hangup;
 mod missing;
 mod placeholders;

@@ -35,6 +35,8 @@ pub(super) enum Source {
     },
     /// All files of a mount, as tar.
     Directory(PathBuf),
+    /// The same, until nobody writes to them any more; they are left where they are.
+    Quiet(PathBuf),
 }
 
 /// What a program writes to.
@@ -69,7 +71,7 @@ impl Source {
     pub(super) fn name(&self) -> &Path {
         match self {
             Source::Target { name, .. } => name,
-            Source::Directory(_) => Path::new("{dir}"),
+            Source::Directory(_) | Source::Quiet(_) => Path::new("{dir}"),
         }
     }
 
@@ -100,6 +102,14 @@ impl Source {
                 let job: Job = Box::new(move |sink, delivered| pack(&directory, sink, delivered));
                 Ok((job, None))
             }
+            Source::Quiet(directory) => {
+                let directory = directory.clone();
+                let job: Job = Box::new(move |_, _| match wait_until_closed(&directory) {
+                    Ok(_) => End::Whole,
+                    Err(error) => End::Unread(Error::io("look at", directory, error)),
+                });
+                Ok((job, None))
+            }
         }
     }
 
@@ -112,7 +122,7 @@ impl Source {
                 let process = |process: &Process| describe(&process.name, process.pid);
                 writers.iter().map(process).collect()
             }
-            Source::Directory(directory) => {
+            Source::Directory(directory) | Source::Quiet(directory) => {
                 let files = files_of(directory).unwrap_or_default();
                 let open = files.iter().filter(|file| file.is_open());
                 let running = open.flat_map(|file| file.writers.iter().filter(|w| w.running));
@@ -167,15 +177,23 @@ fn files_of(directory: &Path) -> io::Result<Vec<File>> {
     Ok(status.files)
 }
 
+/// Waits until nobody writes to any file of the mount.
+fn wait_until_closed(directory: &Path) -> io::Result<Vec<File>> {
+    loop {
+        let files = files_of(directory)?;
+        if !files.iter().any(File::is_open) {
+            return Ok(files);
+        }
+        thread::sleep(LOOK_INTERVAL);
+    }
+}
+
 /// Waits until nobody writes to any file of the mount, and packs them.
 fn pack(directory: &Path, sink: &mut Sink, delivered: &AtomicU64) -> End {
     let failed = |error| Error::io("pack", directory, error);
-    let files = loop {
-        match files_of(directory) {
-            Ok(files) if !files.iter().any(File::is_open) => break files,
-            Ok(_) => thread::sleep(LOOK_INTERVAL),
-            Err(error) => return End::Unread(failed(error)),
-        }
+    let files = match wait_until_closed(directory) {
+        Ok(files) => files,
+        Err(error) => return End::Unread(failed(error)),
     };
     let mut output = Output {
         sink,

@@ -96,7 +96,8 @@ fn source(name: &Path, target: Written, must_be_read: bool) -> Source {
     }
 }
 
-fn make_directory_of(path: &Path) -> Result<()> {
+/// Makes the directory that a path is in.
+pub(super) fn make_directory_of(path: &Path) -> Result<()> {
     let Some(directory) = path.parent() else {
         return Ok(());
     };

@@ -1,0 +1,179 @@
+//! `fifofs explain`: the program is run once where all that it does is recorded, and what came of
+//! it is told.
+//!
+//! Knows how a program is run, as `run` does it; what its deeds mean, the library knows, and how to
+//! put that on a page, `report`.
+
+mod report;
+mod shell;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use fifofs::{Chance, Error, Explanation, Findings, Privacy, Result, Study};
+
+use self::report::Report;
+use super::child::{NotStarted, Program, Variables, describe, signal_status, status_of};
+use super::destinations::Destination;
+use super::missing::Search;
+use super::placeholders::{self, Template};
+use super::progress::Counters;
+use super::sink::Sink;
+use super::source::Source;
+use super::supervise::{self, Output};
+use super::{signals, stage};
+use crate::cli::{Ended, status};
+
+/// Where what is only waited for goes.
+const NOWHERE: &str = "/dev/null";
+
+/// Run a program once, and say what it does to its output and how to capture it
+///
+/// The command is written as for `fifofs run`, with {out}, {out:NAME} or {dir} for
+/// what it makes; what it makes is thrown away. The explanation goes to standard
+/// output, what the program itself prints there to standard error.
+///
+/// The exit status is the program's own, as that of `fifofs run`.
+#[derive(Args, Debug)]
+#[command(
+    override_usage = "fifofs explain [OPTIONS] -- CMD [ARG]...",
+    after_help = "Examples:\n  fifofs explain -- zip -r {out:x.zip} photos\n  \
+                  fifofs explain --json -- sort -o {out} big.txt"
+)]
+pub(crate) struct Arguments {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    /// What stands for the output in the words of the command; if it ends with },
+    /// a name can be put before that after a colon
+    #[arg(long, value_name = "STR", default_value = placeholders::DEFAULT)]
+    placeholder: OsString,
+    /// Let processes that the program did not start see the mount, such as a
+    /// database server or a container engine
+    #[arg(long)]
+    shared: bool,
+    /// The program and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    command: Vec<OsString>,
+}
+
+/// Runs a program and explains it. To be called by the main thread, while it is the only one.
+pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
+    let template = Template::parse(&arguments.command, &arguments.placeholder)?;
+    let privacy = match arguments.shared {
+        true => Privacy::Shared,
+        false => stage::be_private()?,
+    };
+    let study = Study::new()?;
+    let directory = study.path().to_owned();
+    let paths: Vec<PathBuf> = template
+        .outputs()
+        .iter()
+        .map(|o| directory.join(o))
+        .collect();
+    for path in &paths {
+        stage::make_directory_of(path)?;
+    }
+    let (tell, told) = supervise::events();
+    signals::watch(tell.clone())?;
+    let variables = Variables {
+        first_output: paths.first().map(|path| &**path),
+        directory: Some(&directory),
+    };
+    let words = template.words(&paths, &directory);
+    let mut program = match Program::start(&words, &variables, true) {
+        Ok(program) => program,
+        Err(NotStarted { status, message }) => {
+            let messages = vec![message];
+            return Ok(Ended { status, messages });
+        }
+    };
+    study.watch(program.child())?;
+    let sink = Sink::open(&Destination::File(NOWHERE.into()))?;
+    let mut outputs = [Output::new(Source::Quiet(directory.clone()), sink)];
+    let counters = Counters::new(outputs.len());
+    let ended_by = supervise::supervise(&mut program, &mut outputs, &counters, (tell, told))?;
+
+    let ended = program.wait()?;
+    let search = Search {
+        template: &template,
+        directory: Some(&directory),
+        is_shared: privacy == Privacy::Shared,
+    };
+    let missing = search.all_missing();
+    let found = study.finish()?;
+    let mut explanations = found.explain(&explained(&template, &found))?;
+    if template.outputs().is_empty() {
+        explanations.iter_mut().for_each(packed);
+    }
+    let report = Report {
+        arguments,
+        template: &template,
+        program: program.name(),
+        how_it_ended: describe(ended),
+        status: ended.code(),
+        explanations,
+        missing,
+        others: others(&template, &found),
+    };
+    let text = match arguments.json {
+        true => report.as_json(),
+        false => report.as_text(),
+    };
+    print(&text)?;
+    let is_missing = !report.missing.is_empty() || report.explanations.is_empty();
+    let status = match ended_by {
+        Some(signal) => signal_status(signal),
+        None if !ended.success() => status_of(ended),
+        None if is_missing => status::NOT_WHOLE,
+        None => 0,
+    };
+    let messages = report.messages();
+    Ok(Ended { status, messages })
+}
+
+/// Files of a directory are packed by `--tar`, once the program has ended.
+fn packed(explanation: &mut Explanation) {
+    let verdicts = &mut explanation.verdicts;
+    for verdict in [
+        &mut verdicts.auto,
+        &mut verdicts.settled,
+        &mut verdicts.follow,
+    ] {
+        verdict.chance = Chance::Captured;
+        verdict.reason = "packed by --tar when the program has ended".into();
+    }
+    verdicts.stream.chance = Chance::Fails;
+    verdicts.stream.reason = "--tar packs what is kept, and streams are not".into();
+}
+
+/// The outputs; where the command names none, all files that there are.
+fn explained(template: &Template, found: &Findings) -> Vec<PathBuf> {
+    match template.outputs() {
+        [] => found.files().to_vec(),
+        outputs => outputs.to_vec(),
+    }
+}
+
+/// What else the program left.
+fn others(template: &Template, found: &Findings) -> Vec<PathBuf> {
+    let is_other = |file: &&PathBuf| !explained(template, found).contains(file);
+    found.files().iter().filter(is_other).cloned().collect()
+}
+
+/// Whoever reads no further has read enough.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write to", Path::new("standard output"), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file can be captured as `fifofs run` does it unless told otherwise.
+fn is_captured(explanation: &Explanation) -> bool {
+    explanation.verdicts.auto.chance == Chance::Captured
+}

@@ -1,0 +1,168 @@
+//! An explanation on a page, or as JSON.
+//!
+//! Knows how to lay out and which command line to give; invents nothing.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use fifofs::{Chance, Explanation, Verdict, Verdicts};
+use serde::Serialize;
+
+use super::{Arguments, is_captured, shell};
+use crate::cli::run::destinations::list;
+use crate::cli::run::placeholders::{self, Template};
+
+/// All that there is to say.
+pub(super) struct Report<'a> {
+    pub(super) arguments: &'a Arguments,
+    pub(super) template: &'a Template,
+    /// What the program is called.
+    pub(super) program: &'a str,
+    pub(super) how_it_ended: String,
+    /// Its exit status, unless it was killed.
+    pub(super) status: Option<i32>,
+    pub(super) explanations: Vec<Explanation>,
+    /// What is to be said of each output that the program did not make.
+    pub(super) missing: Vec<String>,
+    /// Files that are no outputs.
+    pub(super) others: Vec<PathBuf>,
+}
+
+/// The document of `--json`; README.md describes it.
+#[derive(Serialize)]
+struct Document<'a> {
+    version: &'static str,
+    program: &'a str,
+    ended: &'a str,
+    status: Option<i32>,
+    outputs: &'a [Explanation],
+    missing: &'a [String],
+    others: Vec<String>,
+    run: Option<String>,
+}
+
+impl Report<'_> {
+    pub(super) fn as_json(&self) -> String {
+        let document = Document {
+            version: env!("CARGO_PKG_VERSION"),
+            program: self.program,
+            ended: &self.how_it_ended,
+            status: self.status,
+            outputs: &self.explanations,
+            missing: &self.missing,
+            others: self
+                .others
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect(),
+            run: self.command_line(),
+        };
+        // Strings and numbers, for which there is always a form.
+        serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+    }
+
+    pub(super) fn as_text(&self) -> String {
+        let mut text = String::new();
+        for explanation in &self.explanations {
+            self.explain(explanation, &mut text);
+        }
+        if !self.others.is_empty() && !self.explanations.is_empty() {
+            let _ = writeln!(text, "{} also left {}\n", self.program, list(&self.others));
+        }
+        if let Some(line) = self.command_line() {
+            let _ = writeln!(text, "To use:\n  {line}");
+        }
+        text
+    }
+
+    fn explain(&self, explanation: &Explanation, text: &mut String) {
+        let Explanation {
+            path,
+            size,
+            did,
+            verdicts,
+            ..
+        } = explanation;
+        let size = match size {
+            Some(1) => "1 byte".into(),
+            Some(size) => format!("{size} bytes"),
+            None => "not there in the end".into(),
+        };
+        let _ = writeln!(text, "{}: {size}\n", path.display());
+        let _ = writeln!(text, "What {} did to it:", self.program);
+        for sentence in did {
+            let _ = writeln!(text, "  - {sentence}");
+        }
+        let _ = writeln!(text);
+        if explanation.size.is_none() {
+            return;
+        }
+        let _ = writeln!(text, "What captures it into a pipe:");
+        for (way, verdict) in ways(verdicts) {
+            let Verdict { chance, reason, .. } = verdict;
+            let _ = writeln!(text, "  {way:28}  {chance:8}  {reason}");
+        }
+        let _ = writeln!(text);
+    }
+
+    /// What goes to standard error, after the explanation.
+    pub(super) fn messages(&self) -> Vec<String> {
+        if self.status == Some(0) {
+            let message = |missing: &String| format!("{} {missing}", self.program);
+            return self.missing.iter().map(message).collect();
+        }
+        let ended = format!(
+            "{} {}: it may do something else when it succeeds",
+            self.program, self.how_it_ended
+        );
+        vec![ended]
+    }
+
+    /// The words to type, if the outputs can be captured.
+    fn command_line(&self) -> Option<String> {
+        let outputs = self.template.outputs();
+        let is_there = |explanation: &Explanation| explanation.size.is_some();
+        if self.explanations.is_empty() || !self.explanations.iter().all(is_there) {
+            return None;
+        }
+        let mut words: Vec<OsString> = vec!["fifofs".into(), "run".into()];
+        if self.arguments.placeholder != placeholders::DEFAULT {
+            words.extend(["--placeholder".into(), self.arguments.placeholder.clone()]);
+        }
+        if self.arguments.shared {
+            words.push("--shared".into());
+        }
+        if outputs.is_empty() {
+            words.push("--tar".into());
+        } else if !self.explanations.iter().all(is_captured) {
+            let settles = |e: &Explanation| e.verdicts.settled.chance == Chance::Captured;
+            if !self.explanations.iter().all(settles) {
+                return None;
+            }
+            words.extend(["--deliver".into(), "settled".into()]);
+        }
+        if outputs.len() > 1 {
+            for output in outputs {
+                let mut destination = output.clone().into_os_string();
+                destination.push("=");
+                destination.push(output.file_name().unwrap_or(OsStr::new("out")));
+                words.extend(["--to".into(), destination]);
+            }
+        }
+        words.push("--".into());
+        words.extend(self.arguments.command.iter().cloned());
+        Some(shell::line(words.iter().map(|word| &**word)))
+    }
+}
+
+/// The verdicts, each with what to type for its way.
+fn ways(verdicts: &Verdicts) -> [(&'static str, &Verdict); 5] {
+    [
+        ("fifofs run", &verdicts.auto),
+        ("fifofs run --deliver settled", &verdicts.settled),
+        ("fifofs run --deliver follow", &verdicts.follow),
+        ("fifofs run --deliver stream", &verdicts.stream),
+        ("a FIFO", &verdicts.fifo),
+    ]
+}
