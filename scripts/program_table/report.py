@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .case import Case
+from .explained import Explained
 from .verdict import Verdict
 
 BEGIN, END = "<!-- scripts/programs writes from here -->\n", "<!-- to here -->\n"
@@ -18,6 +19,8 @@ class Row:
     messages: dict[str, str] = field(default_factory=dict)
     # Why the case proves nothing, if it does not.
     unfit: str = ""
+    # What `fifofs explain` says of it.
+    explained: Explained = field(default_factory=Explained)
 
 
 def markdown(rows: list[Row], ways: list[str]) -> str:

@@ -1,0 +1,84 @@
+"""Whether `fifofs explain` says beforehand what the ways of capturing then give.
+
+Its verdict on a way and the word in that column of the table must agree: captured and right, or told or failing and
+anything else. What it says to depend on timing, or on a program that may look for a regular file, agrees with both.
+"""
+
+import json
+from dataclasses import dataclass, field
+
+from .case import Case
+from .processes import Processes
+from .verdict import Verdict
+from .ways import Cell
+
+# The columns that it speaks of, and what it calls them.
+WAYS = {"FIFO": "fifo", "run, pipe": "auto", "run, stream": "stream", "run, follow": "follow", "run, settled": "settled"}
+OPEN = ("probably", "depends", "unlikely")
+# On a busy machine a program may take ten times as long as when it was captured, and its reader be told for that. What
+# is wrong for another reason is so each time.
+ATTEMPTS = 3
+
+
+@dataclass
+class Explained:
+    """What it said of one case."""
+
+    # By column: captured, fails, or what it leaves open.
+    said: dict[str, str] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def left_open(self) -> list[str]:
+        return [way for way, word in self.said.items() if word in OPEN]
+
+
+def check(case: Case, cell: Cell, verdicts: dict[str, Verdict]) -> Explained:
+    """Explains a case, and holds that against the verdicts on it."""
+    if not WAYS.keys() & verdicts.keys():
+        return Explained()
+    for _ in range(ATTEMPTS):
+        with cell.processes() as processes:
+            explained = held_against(case, explain(case, cell, processes), verdicts)
+        if not explained.wrong:
+            break
+    return explained
+
+
+def held_against(case: Case, outputs: list[dict] | str, verdicts: dict[str, Verdict]) -> Explained:
+    if isinstance(outputs, str):
+        return Explained(wrong=[f"{case.name}, explain: {outputs}"])
+    explained = Explained()
+    for way in (way for way in WAYS if way in verdicts):
+        found = [output["verdicts"][WAYS[way]] for output in outputs]
+        explained.said[way] = together([one["chance"] for one in found])
+        if not agrees(explained.said[way], verdicts[way]):
+            reasons = "; ".join(f"{output['path']}: {one['chance']}, {one['reason']}" for output, one in zip(outputs, found))
+            explained.wrong.append(f"{case.name}, {way}: {verdicts[way].value}, but explain says {reasons}")
+    return explained
+
+
+def explain(case: Case, cell: Cell, processes: Processes) -> list[dict] | str:
+    """What it says of each output, or what is wrong with that."""
+    report = cell.file("explained", "report.json")
+    with open(report, "wb") as file:
+        command = [cell.fifofs, "explain", "--json", "--", "bash", "-c", case.command]
+        ended = processes.finish(processes.start(command, stdout=file), 60 + 20 * cell.plain_s)
+    if not ended.well:
+        return f"ended with {ended.status}: {ended.message}"
+    outputs = json.loads(report.read_bytes())["outputs"]
+    if sorted(output["path"] for output in outputs) != sorted(cell.names):
+        return f"it speaks of {[output['path'] for output in outputs]} instead of {cell.names}"
+    return outputs
+
+
+def together(chances: list[str]) -> str:
+    """Of several outputs the worst counts."""
+    for word in ("fails", "told", "unlikely", "depends", "probably"):
+        if word in chances:
+            return word
+    return "captured"
+
+
+def agrees(said: str, found: Verdict) -> bool:
+    return said in OPEN or (said == "captured") == (found is Verdict.RIGHT)
