@@ -10,6 +10,8 @@ pub(crate) struct Header {
     pub(crate) opcode: u32,
     pub(crate) unique: u64,
     pub(crate) nodeid: u64,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     pub(crate) pid: u32,
 }
 
@@ -18,14 +20,21 @@ pub(crate) const HEADER_BYTES: usize = 40;
 
 /// Operations, by their numbers in the protocol.
 pub(crate) mod opcode {
+    pub(crate) const LOOKUP: u32 = 1;
     pub(crate) const FORGET: u32 = 2;
+    pub(crate) const GETATTR: u32 = 3;
     pub(crate) const SETATTR: u32 = 4;
+    pub(crate) const UNLINK: u32 = 10;
     pub(crate) const OPEN: u32 = 14;
     pub(crate) const READ: u32 = 15;
     pub(crate) const WRITE: u32 = 16;
     pub(crate) const RELEASE: u32 = 18;
     pub(crate) const FLUSH: u32 = 25;
+    pub(crate) const INIT: u32 = 26;
+    pub(crate) const OPENDIR: u32 = 27;
     pub(crate) const READDIR: u32 = 28;
+    pub(crate) const RELEASEDIR: u32 = 29;
+    pub(crate) const CREATE: u32 = 35;
     pub(crate) const INTERRUPT: u32 = 36;
     pub(crate) const DESTROY: u32 = 38;
     pub(crate) const POLL: u32 = 40;
@@ -47,8 +56,23 @@ pub(crate) const WRITE_CACHE: u32 = 1 << 0;
 pub(crate) const WRITE_KILL_SUIDGID: u32 = 1 << 2;
 /// An OPEN that truncates: the same.
 pub(crate) const OPEN_KILL_SUIDGID: u32 = 1 << 0;
-/// A SETATTR, in its mask of what is valid: the same.
-pub(crate) const FATTR_KILL_SUIDGID: u32 = 1 << 11;
+/// A GETATTR: by a descriptor, not by a path.
+pub(crate) const GETATTR_FH: u32 = 1 << 0;
+
+/// A SETATTR: what it is about.
+pub(crate) mod fattr {
+    pub(crate) const MODE: u32 = 1 << 0;
+    pub(crate) const UID: u32 = 1 << 1;
+    pub(crate) const GID: u32 = 1 << 2;
+    pub(crate) const SIZE: u32 = 1 << 3;
+    pub(crate) const ATIME: u32 = 1 << 4;
+    pub(crate) const MTIME: u32 = 1 << 5;
+    pub(crate) const ATIME_NOW: u32 = 1 << 7;
+    pub(crate) const MTIME_NOW: u32 = 1 << 8;
+    pub(crate) const CTIME: u32 = 1 << 10;
+    /// Set-id bits and capabilities must go.
+    pub(crate) const KILL_SUIDGID: u32 = 1 << 11;
+}
 /// A POLL: whoever polls wants to be woken.
 pub(crate) const POLL_SCHEDULE_NOTIFY: u32 = 1 << 0;
 
@@ -92,6 +116,8 @@ pub(crate) fn parse(message: &[u8]) -> Option<(Header, &[u8])> {
         opcode: fields.u32(4),
         unique: fields.u64(8),
         nodeid: fields.u64(16),
+        uid: fields.u32(24),
+        gid: fields.u32(28),
         pid: fields.u32(32),
     };
     Some((header, &message[HEADER_BYTES..]))
@@ -105,11 +131,15 @@ pub(crate) fn destroy_request() -> [u8; HEADER_BYTES] {
     request
 }
 
+/// How long the header of a reply is.
+pub(crate) const REPLY_HEADER_BYTES: usize = 16;
+
 /// The header of a reply (`error` 0 or a negated errno) or of a notification
 /// (`unique` 0, `error` its code), followed by `body` bytes.
-pub(crate) fn reply_header(unique: u64, error: i32, body: usize) -> [u8; 16] {
-    let mut header = [0; 16];
-    header[..4].copy_from_slice(&(16 + body as u32).to_ne_bytes());
+pub(crate) fn reply_header(unique: u64, error: i32, body: usize) -> [u8; REPLY_HEADER_BYTES] {
+    let mut header = [0; REPLY_HEADER_BYTES];
+    let length = (REPLY_HEADER_BYTES + body) as u32;
+    header[..4].copy_from_slice(&length.to_ne_bytes());
     header[4..8].copy_from_slice(&error.to_ne_bytes());
     header[8..].copy_from_slice(&unique.to_ne_bytes());
     header
@@ -129,6 +159,18 @@ pub(crate) fn open_reply(handle: u64, flags: u32) -> [u8; 16] {
     body[..8].copy_from_slice(&handle.to_ne_bytes());
     body[8..12].copy_from_slice(&flags.to_ne_bytes());
     body
+}
+
+/// How long `struct fuse_dirent` is without the name.
+pub(crate) const DIRENT_BYTES: usize = 24;
+
+/// One name of a listing, not yet padded to 8 bytes.
+pub(crate) fn push_dirent(reply: &mut Vec<u8>, ino: u64, cookie: u64, mode: u32, name: &[u8]) {
+    reply.extend_from_slice(&ino.to_ne_bytes());
+    reply.extend_from_slice(&cookie.to_ne_bytes());
+    reply.extend_from_slice(&(name.len() as u32).to_ne_bytes());
+    reply.extend_from_slice(&((mode & libc::S_IFMT) >> 12).to_ne_bytes());
+    reply.extend_from_slice(name);
 }
 
 #[cfg(test)]

@@ -1,34 +1,23 @@
 //! fuser's callbacks: each converts, calls the core, converts back.
 //!
-//! Only what is answered at once comes here; see `device` for the rest.
+//! Only what is answered at once and not asked often comes here; see `names` and
+//! `device` for the rest.
 
 use std::ffi::OsStr;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags,
-    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    AccessFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags, LockOwner,
+    RenameFlags, ReplyData, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyStatfs, ReplyWrite,
+    ReplyXattr, Request,
 };
 
-use super::convert::{
-    REMEMBERED, answer_empty, answer_entry, answer_xattr, change, creator, file_attr, file_type,
-    remembered,
-};
-use super::device::{MAX_WRITE_BYTES, open_flags};
+use super::convert::{answer_empty, answer_entry, answer_xattr, creator};
 use crate::core::effects::Effects;
 use crate::core::namespace::{NAME_MAX, Rename};
-use crate::core::{Changes, Core, Env};
+use crate::core::{Core, Env};
 use crate::router::Router;
-
-/// How many requests the kernel may have under way in the background: pages
-/// being written back, above all.
-const MAX_BACKGROUND: u16 = 64;
 
 /// The unit in which `statfs` counts.
 const STATFS_BLOCK_BYTES: u32 = 4096;
@@ -38,9 +27,6 @@ const STATFS_FREE_FILES: u64 = 1 << 32;
 /// fuser's view of a mount.
 pub(crate) struct Adapter {
     pub(crate) router: Arc<Router>,
-    pub(crate) flusher_pid: i32,
-    /// Set by the loop on the device before it hands a SETATTR over.
-    pub(crate) kills_set_id: Arc<AtomicBool>,
 }
 
 impl Adapter {
@@ -52,104 +38,9 @@ impl Adapter {
             .run(act)
             .map_err(|errno| Errno::from_i32(errno.raw_os_error()))
     }
-
-    fn is_flusher(&self, request: &Request) -> bool {
-        request.pid() as i32 == self.flusher_pid
-    }
 }
 
 impl Filesystem for Adapter {
-    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let wanted = [
-            InitFlags::FUSE_WRITEBACK_CACHE,
-            InitFlags::FUSE_ATOMIC_O_TRUNC,
-            InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
-            // Without it the kernel asks for a file's capabilities at every
-            // single write(2).
-            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-        ];
-        for flag in wanted {
-            if config.add_capabilities(flag).is_err() {
-                log::warn!("the kernel has no {flag:?}");
-            }
-        }
-        let at_least = |size: u32| {
-            io::Error::other(format!("the kernel takes requests of {size} bytes at most"))
-        };
-        config.set_max_write(MAX_WRITE_BYTES).map_err(at_least)?;
-        // Neither can fail: both are above zero.
-        let _ = config.set_max_background(MAX_BACKGROUND);
-        let _ = config.set_congestion_threshold(MAX_BACKGROUND);
-        Ok(())
-    }
-
-    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let (thread, internal) = (request.pid() as i32, self.is_flusher(request));
-        match self.run(|core, env, _| core.lookup(env, parent.0, name, thread, internal)) {
-            Ok(found) => {
-                let ttl = if found.lasting {
-                    REMEMBERED
-                } else {
-                    Duration::ZERO
-                };
-                reply.entry_with_ttls(
-                    &ttl,
-                    &remembered(&found.attributes),
-                    &file_attr(&found.attributes),
-                    Generation(0),
-                );
-            }
-            Err(errno) => reply.error(errno),
-        }
-    }
-
-    fn getattr(&self, _: &Request, ino: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
-        let attributes = self.run(|core, _, _| match core.has_hung_up(ino.0) {
-            // By a handle: the kernel asks so before each write to its page cache.
-            true if handle.is_some() => Err(rustix::io::Errno::PIPE),
-            _ => core.attributes(ino.0),
-        });
-        match attributes {
-            Ok(attributes) => reply.attr(&remembered(&attributes), &file_attr(&attributes)),
-            Err(errno) => reply.error(errno),
-        }
-    }
-
-    fn setattr(
-        &self,
-        _request: &Request,
-        ino: INodeNo,
-        mode: Option<u32>,
-        uid: Option<u32>,
-        gid: Option<u32>,
-        size: Option<u64>,
-        atime: Option<TimeOrNow>,
-        mtime: Option<TimeOrNow>,
-        ctime: Option<SystemTime>,
-        _handle: Option<FileHandle>,
-        _crtime: Option<SystemTime>,
-        _chgtime: Option<SystemTime>,
-        _bkuptime: Option<SystemTime>,
-        _flags: Option<BsdFileFlags>,
-        reply: ReplyAttr,
-    ) {
-        let changes = Changes {
-            mode,
-            uid,
-            gid,
-            size,
-            atime: atime.map(change),
-            mtime: mtime.map(change),
-            ctime: ctime.map(Into::into),
-            drops_privileges: self.kills_set_id.load(Ordering::Acquire),
-        };
-        match self.run(|core, env, effects| core.change(env, ino.0, changes, effects)) {
-            Ok(attributes) => reply.attr(&remembered(&attributes), &file_attr(&attributes)),
-            Err(errno) => reply.error(errno),
-        }
-    }
-
     fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
         match self.run(|core, _, _| core.read_link(ino.0)) {
             Ok(target) => reply.data(target.as_os_str().as_encoded_bytes()),
@@ -188,11 +79,6 @@ impl Filesystem for Adapter {
         let made = self
             .run(|core, env, effects| core.make_directory(env, (parent.0, name), creator, effects));
         answer_entry(made, reply);
-    }
-
-    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = self.run(|core, env, effects| core.unlink(env, (parent.0, name), effects));
-        answer_empty(done, reply);
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -268,32 +154,6 @@ impl Filesystem for Adapter {
         reply.ok();
     }
 
-    fn readdir(
-        &self,
-        _request: &Request,
-        ino: INodeNo,
-        _handle: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectory,
-    ) {
-        let listed = self.run(|core, _, _| {
-            if core.is_control(ino.0) {
-                return Ok(());
-            }
-            for (entry, cookie, name) in core.names().list(ino.0, offset)? {
-                let mode = core.names().get(entry).map_or(0, |inode| inode.st_mode());
-                if reply.add(INodeNo(entry), cookie, file_type(mode), name) {
-                    break;
-                }
-            }
-            Ok(())
-        });
-        match listed {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
-        }
-    }
-
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         // The disk is asked once the core is free again.
         let (pool, files) = self
@@ -345,36 +205,6 @@ impl Filesystem for Adapter {
     fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
         // The kernel checks permissions itself (`default_permissions`).
         reply.ok();
-    }
-
-    fn create(
-        &self,
-        request: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        _umask: u32,
-        flags: i32,
-        reply: ReplyCreate,
-    ) {
-        let creator = creator(request, mode);
-        let writer = match self.router.writer(request.pid() as i32) {
-            Ok(writer) => writer,
-            Err(errno) => return reply.error(Errno::from_i32(errno.raw_os_error())),
-        };
-        let made = self.run(|core, env, effects| {
-            core.create(env, (parent.0, name), creator, flags, writer, effects)
-        });
-        match made {
-            Ok((attributes, handle, transport)) => reply.created(
-                &remembered(&attributes),
-                &file_attr(&attributes),
-                Generation(0),
-                FileHandle(handle),
-                FopenFlags::from_bits_retain(open_flags(transport)),
-            ),
-            Err(errno) => reply.error(errno),
-        }
     }
 
     fn ioctl(
@@ -448,15 +278,5 @@ impl Filesystem for Adapter {
     ) {
         // Locks are the kernel's: it was not asked to send them here.
         reply.error(Errno::ENOSYS);
-    }
-
-    fn opendir(
-        &self,
-        _request: &Request,
-        _ino: INodeNo,
-        _flags: OpenFlags,
-        reply: fuser::ReplyOpen,
-    ) {
-        reply.opened(FileHandle(0), FopenFlags::empty());
     }
 }

@@ -4,12 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     Errno, FileAttr, FileType, Generation, INodeNo, ReplyEmpty, ReplyEntry, ReplyXattr, Request,
-    TimeOrNow,
 };
 
 use super::device::MAX_WRITE_BYTES;
+use crate::core::Attributes;
 use crate::core::namespace::Creator;
-use crate::core::{Attributes, Change};
 
 /// How long the kernel remembers names and attributes. It tells us of every
 /// change it makes, and we tell it of every change of our own, so this is as
@@ -39,7 +38,15 @@ pub(super) fn creator(request: &Request, mode: u32) -> Creator {
     }
 }
 
-pub(super) fn file_type(mode: u32) -> FileType {
+/// What `st_blksize` says.
+pub(super) fn block_bytes(mode: u32) -> u32 {
+    match mode & libc::S_IFMT {
+        libc::S_IFREG => FILE_BLOCK_BYTES,
+        _ => OTHER_BLOCK_BYTES,
+    }
+}
+
+fn file_type(mode: u32) -> FileType {
     match mode & libc::S_IFMT {
         libc::S_IFDIR => FileType::Directory,
         libc::S_IFLNK => FileType::Symlink,
@@ -51,8 +58,7 @@ pub(super) fn file_type(mode: u32) -> FileType {
     }
 }
 
-pub(super) fn file_attr(attributes: &Attributes) -> FileAttr {
-    let kind = file_type(attributes.mode);
+fn file_attr(attributes: &Attributes) -> FileAttr {
     FileAttr {
         ino: INodeNo(attributes.ino),
         size: attributes.size,
@@ -61,17 +67,13 @@ pub(super) fn file_attr(attributes: &Attributes) -> FileAttr {
         mtime: attributes.mtime.into(),
         ctime: attributes.ctime.into(),
         crtime: SystemTime::UNIX_EPOCH,
-        kind,
+        kind: file_type(attributes.mode),
         perm: (attributes.mode & 0o7777) as u16,
         nlink: attributes.nlink,
         uid: attributes.uid,
         gid: attributes.gid,
         rdev: attributes.rdev,
-        blksize: if kind == FileType::RegularFile {
-            FILE_BLOCK_BYTES
-        } else {
-            OTHER_BLOCK_BYTES
-        },
+        blksize: block_bytes(attributes.mode),
         flags: 0,
     }
 }
@@ -102,12 +104,5 @@ pub(super) fn answer_xattr(result: Result<Vec<u8>, Errno>, size: u32, reply: Rep
         Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
         Ok(value) => reply.data(&value),
         Err(errno) => reply.error(errno),
-    }
-}
-
-pub(super) fn change(time: TimeOrNow) -> Change {
-    match time {
-        TimeOrNow::SpecificTime(time) => Change::To(time.into()),
-        TimeOrNow::Now => Change::Now,
     }
 }

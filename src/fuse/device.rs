@@ -3,8 +3,8 @@
 //! Requests that may have to wait (OPEN, READ, WRITE, POLL, LSEEK) and their
 //! companions are handled here, INTERRUPT above all: fuser would answer that
 //! with ENOSYS, and from then on the kernel would no longer tell of signals.
-//! Everything else goes to fuser through a socket on which, as on the device,
-//! one read is one request. fuser answers each before this loop goes on, so that
+//! So is what is asked often, names and attributes (`names`). Everything else goes
+//! to fuser (`rare`), which answers each request before this loop goes on, so that
 //! the loop needs no second thread to carry the answers back.
 //!
 //! No deadlock: a callback of fuser never waits for anything but the core's
@@ -13,7 +13,6 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -22,6 +21,8 @@ use rustix::io::Errno;
 use super::abi::{self, Body, Header, opcode};
 use super::flusher::Flusher;
 use super::forgetting::Forget;
+use super::rare::Rare;
+use super::{handshake, names};
 use crate::core::effects::{Bytes, Caller, Effect, Kin, Opening, Transport, Unique, Wanted};
 use crate::core::spool::Segments;
 use crate::router::{Outlet, Router};
@@ -31,9 +32,6 @@ pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
 
 /// Room for the largest request: its data, and the headers before it.
 const REQUEST_BYTES: usize = MAX_WRITE_BYTES as usize + 4096;
-
-/// Room for the largest reply of fuser: a listing or an attribute.
-const REPLY_BYTES: usize = (1 << 20) + 4096;
 
 /// The side towards the kernel: answers and notifications.
 pub(crate) struct Kernel {
@@ -167,45 +165,27 @@ pub(crate) fn open_flags(transport: Transport) -> u32 {
     }
 }
 
-/// The most of a listing that is asked of fuser at once: its reply must fit into
-/// the socket, of which an ordinary user gets a few hundred KiB.
-const LISTING_BYTES: u32 = 64 << 10;
-
-/// Asks for less of a listing than the kernel does, which it takes well.
-fn clip_listing(message: &mut [u8]) {
-    const SIZE: std::ops::Range<usize> = abi::HEADER_BYTES + 16..abi::HEADER_BYTES + 20;
-    if Body(message).u32(4) == opcode::READDIR {
-        let size = Body(message).u32(SIZE.start).min(LISTING_BYTES);
-        if let Some(field) = message.get_mut(SIZE) {
-            field.copy_from_slice(&size.to_ne_bytes());
-        }
-    }
-}
-
 /// The loop itself.
 pub(crate) struct Front {
     pub(crate) device: Arc<OwnedFd>,
-    /// Where fuser reads requests and writes replies, from our side.
-    pub(crate) fuser: OwnedFd,
+    pub(crate) router: Arc<Router>,
     pub(crate) flusher_pid: i32,
-    /// Whether the SETATTR that fuser handles now takes set-id bits away: it
-    /// has no way to say so itself.
-    pub(crate) kills_set_id: Arc<AtomicBool>,
 }
 
 impl Front {
-    /// Passes on the handshake, which is fuser's, before there is a router.
-    pub(crate) fn handshake(&self) -> io::Result<()> {
+    /// Answers the kernel's first request, and gives it.
+    pub(crate) fn handshake(&self) -> io::Result<Vec<u8>> {
         let mut request = vec![0; REQUEST_BYTES];
-        let mut reply = vec![0; REPLY_BYTES];
         let length = self.receive(&mut request)?;
-        self.pass_on(&request[..length], &mut reply)
+        request.truncate(length);
+        rustix::io::write(&self.device, &handshake::answer(&request)?)?;
+        Ok(request)
     }
 
-    /// Serves requests until the mount is gone.
-    pub(crate) fn serve(&self, router: &Router) -> io::Result<()> {
+    /// Serves requests until the mount is gone. `init` is what the handshake gave.
+    pub(crate) fn serve(&self, init: Vec<u8>) -> io::Result<()> {
+        let mut rare = Rare::new(Arc::clone(&self.router), init);
         let mut request = vec![0; REQUEST_BYTES];
-        let mut reply = vec![0; REPLY_BYTES];
         loop {
             let length = match self.receive(&mut request) {
                 Ok(length) => length,
@@ -216,22 +196,16 @@ impl Front {
                         Some(libc::ENODEV | libc::ECONNABORTED)
                     ) =>
                 {
-                    // fuser reads a socket, which has no such error.
-                    return self.pass_on(&abi::destroy_request(), &mut reply);
+                    return Ok(());
                 }
                 Err(error) => return Err(error),
             };
-            clip_listing(&mut request[..length]);
             let message = &request[..length];
             let Some((header, body)) = abi::parse(message) else {
                 return Err(io::Error::from(io::ErrorKind::InvalidData));
             };
-            if header.opcode == opcode::SETATTR {
-                let kills = Body(body).u32(0) & abi::FATTR_KILL_SUIDGID != 0;
-                self.kills_set_id.store(kills, Ordering::Release);
-            }
-            if !self.handle(router, header, body) {
-                self.pass_on(message, &mut reply)?;
+            if !self.handle(header, body) {
+                self.answer(rare.answer(message)?);
             }
         }
     }
@@ -247,28 +221,9 @@ impl Front {
         }
     }
 
-    /// Has fuser handle a request, and carries its reply to the kernel.
-    fn pass_on(&self, message: &[u8], reply: &mut [u8]) -> io::Result<()> {
-        rustix::io::write(&self.fuser, message)?;
-        let opcode = Body(message).u32(4);
-        let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.fuser, &mut *reply))?;
-        if length == 0 {
-            return Err(io::Error::other("the request handler ended"));
-        }
-        if opcode == opcode::DESTROY {
-            return Ok(());
-        }
-        match rustix::io::write(&self.device, &reply[..length]) {
-            Ok(_) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
-            Err(errno) => {
-                log::error!("cannot answer the kernel (operation {opcode}): {errno}");
-                Ok(())
-            }
-        }
-    }
-
     /// Handles a request that is ours; says whether it was.
-    fn handle(&self, router: &Router, header: Header, body: &[u8]) -> bool {
+    fn handle(&self, header: Header, body: &[u8]) -> bool {
+        let router = &*self.router;
         let thread = header.pid as i32;
         let caller = Caller {
             unique: Unique(header.unique),
@@ -371,21 +326,31 @@ impl Front {
                 }
             }),
             opcode::INTERRUPT => router.interrupted(Unique(fields.u64(0))),
-            _ => return false,
+            _ => match names::answer(router, caller, header, body) {
+                Some(Ok(body)) => self.answer_with(header.unique, &body),
+                Some(Err(errno)) => self.refuse(header.unique, errno),
+                None => return false,
+            },
         }
         true
     }
 
     fn acknowledge(&self, unique: u64) {
-        self.answer(abi::reply_header(unique, 0, 0));
+        self.answer(&abi::reply_header(unique, 0, 0));
     }
 
     fn refuse(&self, unique: u64, errno: Errno) {
-        self.answer(abi::reply_header(unique, -errno.raw_os_error(), 0));
+        self.answer(&abi::reply_header(unique, -errno.raw_os_error(), 0));
     }
 
-    fn answer(&self, header: [u8; 16]) {
-        if let Err(errno) = rustix::io::write(self.device.as_fd(), &header)
+    fn answer_with(&self, unique: u64, body: &[u8]) {
+        let mut reply = Vec::from(abi::reply_header(unique, 0, body.len()));
+        reply.extend_from_slice(body);
+        self.answer(&reply);
+    }
+
+    fn answer(&self, reply: &[u8]) {
+        if let Err(errno) = rustix::io::write(self.device.as_fd(), reply)
             && !matches!(errno, Errno::NOENT | Errno::NODEV)
         {
             log::error!("cannot answer the kernel: {errno}");

@@ -10,11 +10,14 @@ mod convert;
 mod device;
 mod flusher;
 mod forgetting;
+mod handshake;
 mod helper_process;
 mod mount_watch;
 mod mountinfo;
 pub(crate) mod mountpoint;
+mod names;
 mod private;
+mod rare;
 mod session;
 #[cfg(test)]
 mod testing;

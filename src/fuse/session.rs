@@ -3,11 +3,11 @@
 //!
 //! ```text
 //! watchdog (forked first: it must not inherit the device)
-//!   └ mount ─ flusher ─ router ─ fuser ─ front ─ reactor
+//!   └ mount ─ flusher ─ router ─ front ─ reactor
 //! ```
 //!
-//! Threads: `fifofs-front` (the device), `fifofs-fuser` and fuser's own (the
-//! callbacks), `fifofs-reactor` (the clock), `fifofs-inspect` (who opens), `fifofs-forget` (what the
+//! Threads: `fifofs-front` (the device), `fifofs-fuser` and fuser's own (rare requests,
+//! from the first on), `fifofs-reactor` (the clock), `fifofs-inspect` (who opens), `fifofs-forget` (what the
 //! kernel is to forget), `fifofs-mounts` (whether the mount is still there). The kernel
 //! says that a mount is gone only when nobody uses it any more, so an unmount by
 //! others, which may be a lazy one, is seen in the list of mounts.
@@ -16,15 +16,12 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::adapter::Adapter;
 use super::attach::FUSE_DEVICE;
 use super::device::{Front, Kernel};
 use super::flusher::{Answer, Flusher};
@@ -43,9 +40,6 @@ const TEARDOWN: Duration = Duration::from_secs(1);
 
 /// How often a directory may vanish just when it is mounted on.
 const DIRECTORY_ATTEMPTS: usize = 3;
-
-/// How much the socket to fuser holds: any request or reply whole.
-const SOCKET_BYTES: usize = 4 << 20;
 
 /// A served mount.
 pub(crate) struct Session {
@@ -155,24 +149,12 @@ impl Session {
                 .spawn(body)
                 .map_err(failed)
         };
-        let (ours, theirs) = fuser_sockets().map_err(failed)?;
-        let kills_set_id = Arc::new(AtomicBool::new(false));
         let front = Front {
             device: Arc::clone(&device),
-            fuser: ours,
-            flusher_pid: flusher.pid(),
-            kills_set_id: Arc::clone(&kills_set_id),
-        };
-        let adapter = Adapter {
             router: Arc::clone(&router),
             flusher_pid: flusher.pid(),
-            kills_set_id,
         };
-        threads.push(spawn(
-            "fifofs-fuser",
-            Box::new(|| run_fuser(adapter, theirs)),
-        )?);
-        front.handshake().map_err(failed)?;
+        let init = front.handshake().map_err(failed)?;
         let ears = FlusherEars(Arc::clone(&flusher));
         threads.push(router.start_reactor(ears).map_err(failed)?);
         threads.push(router.start_inspector().map_err(failed)?);
@@ -193,7 +175,8 @@ impl Session {
             _alive: alive,
         };
         let serve = move || {
-            if let Err(error) = front.serve(&end.router) {
+            let _end: EndOfService = end;
+            if let Err(error) = front.serve(init) {
                 log::error!("the mount ends: {error}");
             }
         };
@@ -315,36 +298,4 @@ fn is_disconnected(device: &OwnedFd) -> bool {
 /// that other file systems begin with.
 fn first_ino(device_number: u64) -> u64 {
     (device_number + 1) << 40
-}
-
-/// A socket on which one read is one message, like the device.
-fn fuser_sockets() -> io::Result<(OwnedFd, OwnedFd)> {
-    let sockets = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
-    for socket in [&sockets.0, &sockets.1] {
-        // More than the limit of the system only if it may; the default is
-        // enough for all but the largest listings.
-        let forced = rustix::net::sockopt::set_socket_send_buffer_size_force(socket, SOCKET_BYTES);
-        if forced.is_err() {
-            rustix::net::sockopt::set_socket_send_buffer_size(socket, SOCKET_BYTES)?;
-        }
-    }
-    Ok(sockets)
-}
-
-/// Serves fuser's callbacks until its socket is closed.
-fn run_fuser(adapter: Adapter, socket: OwnedFd) {
-    let mut config = fuser::Config::default();
-    // Who may come is the kernel's to decide.
-    config.acl = fuser::SessionACL::All;
-    let served =
-        fuser::Session::from_fd(adapter, socket, config.acl, config).and_then(fuser::Session::run);
-    if let Err(error) = served {
-        // The end of the socket looks to fuser like a broken request.
-        log::debug!("request handler: {error}");
-    }
 }

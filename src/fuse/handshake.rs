@@ -1,0 +1,125 @@
+//! INIT: what this side of the connection can do and wants, agreed on with the
+//! kernel before anything else.
+//!
+//! Layouts as in `include/uapi/linux/fuse.h`, protocol 7.40.
+
+use std::io;
+
+use super::abi::{self, Body, opcode};
+use super::device::MAX_WRITE_BYTES;
+
+/// The version of the protocol that is spoken here.
+const MAJOR: u32 = 7;
+/// A kernel that knows more takes us for an older daemon.
+const MINOR: u32 = 40;
+/// The first version whose replies are as long as ours.
+const OLDEST_MINOR: u32 = 23;
+
+/// How many requests the kernel may have under way in the background: pages
+/// being written back, above all.
+const MAX_BACKGROUND: u16 = 64;
+
+/// `struct fuse_init_out`.
+const REPLY_BYTES: usize = 64;
+
+/// `FUSE_INIT_EXT`: there are more than 32 flags.
+const MORE_FLAGS: u64 = 1 << 30;
+
+/// What is asked of the kernel: names as in `fuse.h`.
+const WANTED: [(u64, &str); 8] = [
+    (1 << 0, "FUSE_ASYNC_READ"),
+    (1 << 3, "FUSE_ATOMIC_O_TRUNC"),
+    (1 << 5, "FUSE_BIG_WRITES"),
+    (1 << 16, "FUSE_WRITEBACK_CACHE"),
+    (1 << 18, "FUSE_PARALLEL_DIROPS"),
+    (1 << 22, "FUSE_MAX_PAGES"),
+    // Without it the kernel asks for a file's capabilities at every single
+    // write(2).
+    (1 << 28, "FUSE_HANDLE_KILLPRIV_V2"),
+    (1 << 36, "FUSE_DIRECT_IO_ALLOW_MMAP"),
+];
+
+/// The answer to the kernel's INIT, header and all.
+///
+/// # Errors
+///
+/// `Unsupported` if the kernel speaks another protocol, `InvalidData` if this is
+/// no INIT.
+pub(super) fn answer(request: &[u8]) -> io::Result<Vec<u8>> {
+    let Some((header, body)) = abi::parse(request).filter(|(h, _)| h.opcode == opcode::INIT) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let fields = Body(body);
+    let (major, minor, max_readahead) = (fields.u32(0), fields.u32(4), fields.u32(8));
+    if major != MAJOR || minor < OLDEST_MINOR {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("the kernel speaks version {major}.{minor} of FUSE, which fifofs does not"),
+        ));
+    }
+    let mut offered = u64::from(fields.u32(12));
+    if offered & MORE_FLAGS != 0 {
+        offered |= u64::from(fields.u32(16)) << 32;
+    }
+    let mut flags = offered & MORE_FLAGS;
+    for (flag, name) in WANTED {
+        flags |= offered & flag;
+        if offered & flag == 0 {
+            log::warn!("the kernel has no {name}");
+        }
+    }
+    let pages = MAX_WRITE_BYTES.div_ceil(rustix::param::page_size() as u32);
+    let time_granularity_ns = 1;
+    let mut reply = Vec::from(abi::reply_header(header.unique, 0, REPLY_BYTES));
+    for field in [MAJOR, MINOR, max_readahead, flags as u32] {
+        reply.extend_from_slice(&field.to_ne_bytes());
+    }
+    // The second is the number from which on there is said to be congestion.
+    for field in [MAX_BACKGROUND, MAX_BACKGROUND] {
+        reply.extend_from_slice(&field.to_ne_bytes());
+    }
+    for field in [MAX_WRITE_BYTES, time_granularity_ns] {
+        reply.extend_from_slice(&field.to_ne_bytes());
+    }
+    for field in [pages as u16, 0] {
+        reply.extend_from_slice(&field.to_ne_bytes());
+    }
+    reply.extend_from_slice(&((flags >> 32) as u32).to_ne_bytes());
+    reply.resize(abi::REPLY_HEADER_BYTES + REPLY_BYTES, 0);
+    Ok(reply)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn init(major: u32, flags: u32, more: u32) -> Vec<u8> {
+        let mut request = vec![0; abi::HEADER_BYTES];
+        request[4..8].copy_from_slice(&opcode::INIT.to_ne_bytes());
+        for field in [major, 45, 1 << 17, flags, more] {
+            request.extend_from_slice(&field.to_ne_bytes());
+        }
+        request
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_offer_is_not_asked_for() {
+        let flags = |request: &[u8]| {
+            let reply = answer(request).unwrap();
+            assert_eq!(Body(&reply).u32(0) as usize, reply.len());
+            let body = Body(&reply[abi::REPLY_HEADER_BYTES..]);
+            (body.u32(12), body.u32(32))
+        };
+        let (writeback, more) = (1 << 16, 1 << 30);
+        assert_eq!(flags(&init(7, writeback, !0)), (writeback, 0));
+        let both = writeback | more;
+        assert_eq!(flags(&init(7, both, !0)), (both, 1 << 4));
+    }
+
+    #[test]
+    fn another_protocol_and_another_request_are_refused() {
+        let kind = |request: &[u8]| answer(request).unwrap_err().kind();
+        assert_eq!(kind(&init(8, 0, 0)), io::ErrorKind::Unsupported);
+        assert_eq!(kind(&[0; 104]), io::ErrorKind::InvalidData);
+    }
+}
