@@ -13,14 +13,12 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use rustix::io::Errno;
 
 use super::abi::{self, Body, Header, opcode};
 use super::flusher::Flusher;
-use super::forgetting::Forget;
+use super::forgetting::{Forget, Forgetter};
 use super::rare::Rare;
 use super::{handshake, names};
 use crate::core::effects::{Bytes, Caller, Effect, Kin, Opening, Transport, Unique, Wanted};
@@ -37,21 +35,15 @@ const REQUEST_BYTES: usize = MAX_WRITE_BYTES as usize + 4096;
 pub(crate) struct Kernel {
     device: Arc<OwnedFd>,
     flusher: Arc<Flusher>,
-    /// What the kernel is to forget. It may have to wait for something that is
-    /// locked by a request of ours, so a thread of its own tells it.
-    forgets: Sender<Forget>,
+    forgetter: Forgetter,
 }
 
 impl Kernel {
-    pub(crate) fn new(
-        device: Arc<OwnedFd>,
-        flusher: Arc<Flusher>,
-        forgets: Sender<Forget>,
-    ) -> Self {
+    pub(crate) fn new(device: Arc<OwnedFd>, flusher: Arc<Flusher>) -> Self {
         Kernel {
+            forgetter: Forgetter::new(Arc::clone(&device)),
             device,
             flusher,
-            forgets,
         }
     }
 
@@ -133,26 +125,16 @@ impl Outlet for Kernel {
                 self.notify(abi::NOTIFY_INVAL_INODE, &body);
             }
             Effect::ForgetName { parent, name } => {
-                // The thread ends with the mount, and with it the need.
-                let _ = self.forgets.send(Forget::Name { parent, name });
+                self.forgetter.tell(Forget::Name { parent, name });
             }
-            Effect::ForgetPages { ino } => {
-                let _ = self.forgets.send(Forget::Pages { ino });
-            }
+            Effect::ForgetPages { ino } => self.forgetter.tell(Forget::Pages { ino }),
         }
     }
 
     fn settle(&self) {
-        let (told, all_told) = crossbeam_channel::bounded(1);
-        if self.forgets.send(Forget::Nothing { told }).is_ok() {
-            // It waits for others only while they wait for locks of the kernel.
-            let _ = all_told.recv_timeout(SETTLE);
-        }
+        self.forgetter.settle();
     }
 }
-
-/// How long the kernel's forgetting is waited for.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// What the kernel is told of a handle.
 pub(crate) fn open_flags(transport: Transport) -> u32 {
@@ -169,7 +151,7 @@ pub(crate) fn open_flags(transport: Transport) -> u32 {
 pub(crate) struct Front {
     pub(crate) device: Arc<OwnedFd>,
     pub(crate) router: Arc<Router>,
-    pub(crate) flusher_pid: i32,
+    pub(crate) flusher: Arc<Flusher>,
 }
 
 impl Front {
@@ -223,12 +205,12 @@ impl Front {
 
     /// Handles a request that is ours; says whether it was.
     fn handle(&self, header: Header, body: &[u8]) -> bool {
-        let router = &*self.router;
+        let router = &self.router;
         let thread = header.pid as i32;
         let caller = Caller {
             unique: Unique(header.unique),
             thread,
-            internal: thread != 0 && thread == self.flusher_pid,
+            internal: thread != 0 && thread == self.flusher.pid(),
         };
         let ino = header.nodeid;
         let fields = Body(body);

@@ -11,7 +11,8 @@
 //! feels like writing them, which may be half a minute. `sync_file_range` every
 //! [`FLUSH_EVERY`] starts that at once and waits for nothing. It must be done by
 //! another process: a thread of the daemon that waits for the daemon's own mount
-//! cannot be killed (see the watchdog). This process may block in open(2),
+//! cannot be killed (see the watchdog). The watchdog forks it, when it is first
+//! needed. This process may block in open(2),
 //! close(2) (which flushes the whole file) or `sync_file_range` until the daemon
 //! answers; hence the daemon never waits for it, and what the socket does not
 //! take is queued.
@@ -23,7 +24,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,8 +37,8 @@ use rustix::net::{
 use rustix::process::{Resource, Rlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::helper_process::{above_stdio, exit, fork_helper, reap};
-use super::watchdog::decimal;
+use super::helper_process::{above_stdio, exit, reap};
+use super::watchdog::{Companion, Starter, decimal};
 
 /// How long after one round of flushing the next begins.
 const FLUSH_EVERY: Duration = Duration::from_millis(5);
@@ -77,14 +78,16 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Flusher {
     socket: OwnedFd,
-    pid: i32,
+    /// Guards what starts the process, gone once it did. Before `backlog` in the lock
+    /// order; held while the watchdog forks, which waits for nobody.
+    starter: Mutex<Option<Starter>>,
+    /// The process, as long as it is to be waited for.
+    pid: AtomicI32,
     /// Guards the messages that the socket had no room for, in order; they are
     /// sent before the next message, or by [`Flusher::receive`]. A leaf in the
     /// lock order; held only over sends that do not block.
     backlog: Mutex<VecDeque<Message>>,
     gone: AtomicBool,
-    /// Whether it was waited for.
-    stopped: AtomicBool,
 }
 
 impl Drop for Flusher {
@@ -94,13 +97,15 @@ impl Drop for Flusher {
 }
 
 impl Flusher {
-    /// Starts the process for the mount at `directory` (absolute). It touches
-    /// nothing before it is asked to.
+    /// The daemon's socket, and the process for the mount at `directory` (absolute),
+    /// which the watchdog is to start. It touches nothing before it is asked to.
     ///
     /// # Errors
     ///
-    /// If no process or socket can be made.
-    pub(crate) fn start(directory: &Path) -> io::Result<Flusher> {
+    /// If no socket can be made.
+    pub(crate) fn prepare(
+        directory: &Path,
+    ) -> io::Result<(OwnedFd, Companion<impl FnOnce() -> Infallible + use<>>)> {
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -111,26 +116,51 @@ impl Flusher {
         let theirs = above_stdio(theirs)?;
         let kept = theirs.as_raw_fd();
         let mut worker = Worker::new(directory);
+        // `Worker`'s methods but `new` are async-signal-safe, as said there.
         let body = move || -> Infallible {
             // SAFETY: kept open in the helper, for as long as it runs.
             worker.work(unsafe { BorrowedFd::borrow_raw(kept) });
             exit(0)
         };
-        // SAFETY: `Worker`'s methods but `new` are async-signal-safe, as said
-        // there.
-        let pid = unsafe { fork_helper(c"fifofs-flusher", &[theirs.as_fd()], body) }?;
-        Ok(Flusher {
-            socket: ours,
-            pid,
-            backlog: Mutex::default(),
-            gone: AtomicBool::new(false),
-            stopped: AtomicBool::new(false),
-        })
+        let companion = Companion {
+            name: c"fifofs-flusher",
+            keep: theirs,
+            body,
+        };
+        Ok((ours, companion))
     }
 
-    /// Its process id, which is that of the requests it makes.
+    /// A flusher whose process is started when it is first needed.
+    pub(crate) fn new(socket: OwnedFd, starter: Starter) -> Flusher {
+        Flusher {
+            socket,
+            starter: Mutex::new(Some(starter)),
+            pid: AtomicI32::new(0),
+            backlog: Mutex::default(),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// Its process id, which is that of the requests it makes; 0 before it has any
+    /// to make.
     pub(crate) fn pid(&self) -> i32 {
-        self.pid
+        self.pid.load(Ordering::Acquire)
+    }
+
+    /// Has the process started, unless it was.
+    fn start(&self) {
+        let mut starter = self.lock_starter();
+        let Some(starter) = starter.take() else {
+            return;
+        };
+        match starter.start() {
+            Ok(pid) => self.pid.store(pid, Ordering::Release),
+            Err(error) => {
+                log::error!("cannot start the flusher: {error}");
+                // Which is then gone, as `receive` says.
+                let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+            }
+        }
     }
 
     /// From now on, has inode `ino` written back all the time. Adding it again
@@ -141,7 +171,9 @@ impl Flusher {
 
     /// Ends an [`Flusher::add`].
     pub(crate) fn remove(&self, ino: u64) {
-        self.send(REMOVE, ino);
+        if self.pid() != 0 {
+            self.send(REMOVE, ino);
+        }
     }
 
     /// Has all of inode `ino` written back, and answers when that is done.
@@ -149,12 +181,14 @@ impl Flusher {
         self.send(SYNC_ONCE, ino);
     }
 
-    /// Ends the process, which lets go of all its files.
+    /// Ends the process, which lets go of all its files. There is no other after it.
     pub(crate) fn stop(&self) {
+        drop(self.lock_starter().take());
         // One that is gone already has nothing to be told.
         let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
-        if !self.stopped.swap(true, Ordering::Relaxed) {
-            reap(self.pid);
+        match self.pid.swap(0, Ordering::AcqRel) {
+            0 => {}
+            pid => reap(pid),
         }
     }
 
@@ -176,6 +210,7 @@ impl Flusher {
     }
 
     fn send(&self, kind: u8, ino: u64) {
+        self.start();
         let mut message = [kind; MESSAGE_BYTES];
         message[1..].copy_from_slice(&ino.to_le_bytes());
         self.send_backlog(Some(message));
@@ -194,6 +229,11 @@ impl Flusher {
                 Err(_) => backlog.clear(),
             }
         }
+    }
+
+    fn lock_starter(&self) -> std::sync::MutexGuard<'_, Option<Starter>> {
+        // There is one or none, also if a holder panicked.
+        self.starter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_backlog(&self) -> std::sync::MutexGuard<'_, VecDeque<Message>> {

@@ -1,8 +1,11 @@
 //! What the kernel is to forget, and the thread that tells it: it may have to wait
-//! for something that is locked by a request that waits for us.
+//! for something that is locked by a request that waits for us. It is started when
+//! there is something to tell.
 
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
@@ -22,8 +25,56 @@ pub(crate) enum Forget {
     Pages { ino: u64 },
 }
 
+/// How long the kernel's forgetting is waited for.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The way to the thread, which ends with this.
+pub(crate) struct Forgetter {
+    device: Arc<OwnedFd>,
+    thread: OnceLock<Sender<Forget>>,
+}
+
+impl Forgetter {
+    pub(crate) fn new(device: Arc<OwnedFd>) -> Self {
+        Forgetter {
+            device,
+            thread: OnceLock::new(),
+        }
+    }
+
+    /// Has the kernel told, soon.
+    pub(crate) fn tell(&self, forget: Forget) {
+        // The thread ends with the mount, and with it the need.
+        let _ = self.thread.get_or_init(|| self.start()).send(forget);
+    }
+
+    /// Waits until the kernel has been told all, but not for long.
+    pub(crate) fn settle(&self) {
+        let Some(thread) = self.thread.get() else {
+            return;
+        };
+        let (told, all_told) = crossbeam_channel::bounded(1);
+        if thread.send(Forget::Nothing { told }).is_ok() {
+            // It waits for others only while they wait for locks of the kernel.
+            let _ = all_told.recv_timeout(SETTLE);
+        }
+    }
+
+    fn start(&self) -> Sender<Forget> {
+        let (sender, forgets) = crossbeam_channel::unbounded();
+        let device = Arc::clone(&self.device);
+        let started = std::thread::Builder::new()
+            .name("fifofs-forget".into())
+            .spawn(move || tell_to_forget(&device, &forgets));
+        if let Err(error) = started {
+            log::error!("cannot tell the kernel which names are gone, without a thread: {error}");
+        }
+        sender
+    }
+}
+
 /// Tells the kernel, one by one, what to forget.
-pub(crate) fn tell_to_forget(device: &OwnedFd, forgets: &crossbeam_channel::Receiver<Forget>) {
+fn tell_to_forget(device: &OwnedFd, forgets: &crossbeam_channel::Receiver<Forget>) {
     for forget in forgets {
         let mut body = Vec::new();
         let code = match forget {

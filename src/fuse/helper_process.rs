@@ -1,7 +1,7 @@
 //! Forks a helper process that a multi-threaded program can afford to have.
 //!
 //! Knows how to fork cleanly; knows nothing of mounts, pipes or what the helper
-//! does. The invariant: when [`fork_helper`] returns, the helper shares no
+//! does. The invariant: when [`Helper::ready`] returns, the helper shares no
 //! descriptor with the caller but those it was told to keep (and, for a moment,
 //! the pipe that told so), is in a session of its own, and is a child that nobody
 //! notices but who asks for it by [`reap`].
@@ -66,13 +66,41 @@ pub(crate) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
     Ok(fcntl_dupfd_cloexec(&fd, FIRST_FREE_FD)?)
 }
 
-/// Runs `body` in a new process called `name` (at most 15 bytes) and returns
-/// its process id, as seen from the caller's pid namespace.
+/// A process that was forked. Dropping it changes nothing.
+#[derive(Debug)]
+pub(crate) struct Helper {
+    pid: i32,
+    report: OwnedFd,
+}
+
+impl Helper {
+    /// Its process id, as seen from the caller's pid namespace.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Waits until it has made itself nobody's but its own.
+    ///
+    /// # Errors
+    ///
+    /// If it was killed before.
+    pub(crate) fn ready(&self) -> io::Result<()> {
+        match retry_on_intr(|| rustix::io::read(&self.report, &mut [0]))? {
+            1 => Ok(()),
+            _ => Err(io::Error::other(
+                "the helper process was killed at its start",
+            )),
+        }
+    }
+}
+
+/// Runs `body` in a new process called `name` (at most 15 bytes).
 ///
 /// Only the descriptors in `keep` stay open in it; 0, 1 and 2 are `/dev/null`,
 /// the working directory is `/`, the signals a terminal or service manager
 /// sends are ignored and all others have their default action. All of that is
-/// so before this returns.
+/// so when [`Helper::ready`] returns, so that the caller can do something else
+/// meanwhile.
 ///
 /// # Errors
 ///
@@ -87,7 +115,7 @@ pub(crate) unsafe fn fork_helper(
     name: &CStr,
     keep: &[BorrowedFd<'_>],
     body: impl FnOnce() -> Infallible,
-) -> io::Result<i32> {
+) -> io::Result<Helper> {
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     let null = above_stdio(null)?;
     let (report_in, report_out) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -107,7 +135,7 @@ pub(crate) unsafe fn fork_helper(
     let mask = SignalMask::block_all();
     // SAFETY: the child branch below diverges and does only async-signal-safe
     // work, `body` by this function's own contract.
-    let child = unsafe { raw_fork() };
+    let child = unsafe { raw_fork(0) };
     if child == Ok(None) {
         let _guard = ExitOnUnwind;
         let _ = setsid();
@@ -124,9 +152,10 @@ pub(crate) unsafe fn fork_helper(
     mask.restore();
     drop(report_out);
     let child = child?.expect("the child's branch does not come here");
-    let pid = child.as_raw_nonzero().get();
-    read_report(report_in.as_fd()).inspect_err(|_| reap(pid))?;
-    Ok(pid)
+    Ok(Helper {
+        pid: child.as_raw_nonzero().get(),
+        report: report_in,
+    })
 }
 
 /// Takes note of a helper's end, which is about to come; for a moment, as it may
@@ -150,15 +179,21 @@ const REAP_PATIENCE: Timespec = Timespec {
     tv_nsec: 200_000_000,
 };
 
-/// clone(2) as fork, with exit signal 0. `None` in the child.
+/// clone(2) as fork, with exit signal 0, or with `CLONE_PARENT` that of the caller:
+/// then the child is a child of the caller's parent. `None` in the child.
 ///
 /// # Safety
 ///
 /// The child may do only async-signal-safe work.
-pub(crate) unsafe fn raw_fork() -> Result<Option<Pid>, Errno> {
-    // All arguments zero: their order differs between architectures.
+pub(crate) unsafe fn raw_fork(flags: libc::c_int) -> Result<Option<Pid>, Errno> {
+    let flags = flags as usize;
+    // The order of the first two differs between architectures.
+    let [first, second] = match cfg!(target_arch = "s390x") {
+        true => [0, flags],
+        false => [flags, 0],
+    };
     // SAFETY: without CLONE_VM the child has its own copy of memory and stack.
-    let result = unsafe { libc::syscall(libc::SYS_clone, 0usize, 0usize, 0usize, 0usize, 0usize) };
+    let result = unsafe { libc::syscall(libc::SYS_clone, first, second, 0usize, 0usize, 0usize) };
     if result < 0 {
         return Err(last_errno());
     }
@@ -188,15 +223,6 @@ fn last_errno() -> Errno {
 
 fn report(to: BorrowedFd<'_>) {
     let _ = retry_on_intr(|| rustix::io::write(to, &[1]));
-}
-
-fn read_report(from: BorrowedFd<'_>) -> io::Result<()> {
-    match retry_on_intr(|| rustix::io::read(from, &mut [0]))? {
-        1 => Ok(()),
-        _ => Err(io::Error::other(
-            "the helper process was killed at its start",
-        )),
-    }
 }
 
 /// Makes the forked process nobody's but its own. Async-signal-safe.
@@ -307,7 +333,7 @@ mod tests {
         let read = above_stdio(read).unwrap();
         let kept = read.as_raw_fd();
         // SAFETY: a read and an exit.
-        let pid = unsafe {
+        let helper = unsafe {
             fork_helper(c"fifofs-test", &[read.as_fd()], move || {
                 let mut byte = [0];
                 let read = BorrowedFd::borrow_raw(kept);
@@ -316,6 +342,9 @@ mod tests {
             })
         }
         .unwrap();
+        helper.ready().unwrap();
+        let pid = helper.pid();
+        drop(helper);
 
         wait_until_open(pid, &[0, 1, 2, kept]);
         let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();

@@ -9,7 +9,7 @@
 //! * A mount is never touched (stat, open, readdir) unless it is known to be
 //!   dead or foreign: until its daemon has answered the kernel's INIT, and
 //!   whenever that daemon hangs, such a call blocks. Only [`is_dead`] looks, in
-//!   a thread with a deadline. Making a path canonical is safe: it reads links,
+//!   a thread with a deadline, and [`device_number_at`] at what the kernel knows. Making a path canonical is safe: it reads links,
 //!   which the kernel answers for a mount's root without asking the daemon.
 
 use std::fs;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rustix::fs::{Access, AtFlags, CWD};
+use rustix::fs::{Access, AtFlags, CWD, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
@@ -105,9 +105,21 @@ impl MountPoint {
         Ok(point)
     }
 
-    /// Has the directory removed with the mount.
-    pub(crate) fn remove_afterwards(&mut self) {
-        self.made_directory = true;
+    /// A directory that this process made a moment ago, under a name that nobody
+    /// knew before, and which is to be removed with the mount: there is nothing to
+    /// be checked.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there any more.
+    pub(crate) fn fresh(directory: &Path) -> Result<MountPoint> {
+        let directory =
+            fs::canonicalize(directory).map_err(|error| Error::io("mount on", directory, error))?;
+        Ok(MountPoint {
+            directory,
+            made_directory: true,
+            mounted: false,
+        })
     }
 
     /// Where it is, absolute and canonical.
@@ -128,7 +140,11 @@ impl MountPoint {
     /// refuses.
     pub(crate) fn mount(mut self, options: &MountOptions) -> Result<Mounted> {
         let device = attach(&self.directory, options)?;
-        let Some(found) = mount_at(&self.directory)? else {
+        let device_number = match device_number_at(&self.directory) {
+            Some(number) => Some(number),
+            None => mount_at(&self.directory)?.map(|mount| mount.device_number),
+        };
+        let Some(device_number) = device_number else {
             let _ = detach(&self.directory, UnmountFlags::DETACH);
             let source =
                 io::Error::other("mounted, but /proc/thread-self/mountinfo does not show it");
@@ -140,7 +156,7 @@ impl MountPoint {
             device,
             directory: self.directory.clone(),
             made_directory: self.made_directory,
-            device_number: found.device_number,
+            device_number,
         })
     }
 }
@@ -178,13 +194,36 @@ pub(crate) fn unmount(directory: &Path) -> Result<()> {
         };
         return Err(fail(io::Error::other("no fifofs mount is there")).with_remedy(remedy));
     }
-    match detach(&directory, UnmountFlags::empty()) {
+    detach_from(&directory)
+}
+
+/// Takes away the topmost mount at `directory` (canonical), which is known to be
+/// the one that is meant; if it is in use it goes from sight at once.
+///
+/// # Errors
+///
+/// If it is somebody else's.
+pub(crate) fn detach_from(directory: &Path) -> Result<()> {
+    match detach(directory, UnmountFlags::empty()) {
         Ok(()) => Ok(()),
         // Only "busy" is known to be cured by detaching, but fusermount3 tells
         // its reasons in words, so it is tried whatever they were.
-        Err(_) => detach(&directory, UnmountFlags::DETACH)
-            .map_err(|error| fail(error).with_remedy("do it as the user who mounted, or as root")),
+        Err(_) => detach(directory, UnmountFlags::DETACH).map_err(|error| {
+            Error::io("unmount", directory, error)
+                .with_remedy("do it as the user who mounted, or as root")
+        }),
     }
+}
+
+/// The number of the connection of the topmost mount at `directory`, which asks
+/// nothing of whoever serves it (`AT_STATX_DONT_SYNC`). None where the kernel does
+/// not say, or nothing without a block device is mounted on it.
+pub(crate) fn device_number_at(directory: &Path) -> Option<u64> {
+    let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW;
+    let stat = rustix::fs::statx(CWD, directory, flags, StatxFlags::MNT_ID).ok()?;
+    // STATX_ATTR_MOUNT_ROOT of linux/stat.h, since Linux 5.8.
+    let is_root = stat.stx_attributes.bits() & 0x2000 != 0;
+    (is_root && stat.stx_dev_major == 0).then_some(u64::from(stat.stx_dev_minor))
 }
 
 /// Whether the mount at `directory` has lost its daemon: it is still there, and

@@ -2,20 +2,20 @@
 //! go.
 //!
 //! ```text
-//! watchdog (forked first: it must not inherit the device)
-//!   └ mount ─ flusher ─ router ─ front ─ reactor
+//! watchdog (forked first: it must not inherit the device; forks the flusher when asked)
+//!   └ mount ─ router ─ front ─ reactor
 //! ```
 //!
-//! Threads: `fifofs-front` (the device), `fifofs-fuser` and fuser's own (rare requests,
-//! from the first on), `fifofs-reactor` (the clock), `fifofs-inspect` (who opens), `fifofs-forget` (what the
-//! kernel is to forget), `fifofs-mounts` (whether the mount is still there). The kernel
-//! says that a mount is gone only when nobody uses it any more, so an unmount by
+//! Threads: `fifofs-front` (the device), `fifofs-reactor` (the clock), and from when they
+//! are first needed `fifofs-fuser` and fuser's own (rare requests), `fifofs-inspect` (who
+//! opens), `fifofs-forget` (what the kernel is to forget), `fifofs-mounts` (whether the
+//! mount is still there). The kernel says that a mount is gone only when nobody uses it any more, so an unmount by
 //! others, which may be a lazy one, is seen in the list of mounts.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,7 +25,6 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use super::attach::FUSE_DEVICE;
 use super::device::{Front, Kernel};
 use super::flusher::{Answer, Flusher};
-use super::forgetting::tell_to_forget;
 use super::mount_watch;
 use super::mountpoint::{self, MountOptions, MountPoint, Mounted};
 use super::watchdog::Watchdog;
@@ -51,14 +50,22 @@ pub(crate) struct Session {
     /// Disconnected when the front loop has ended.
     served: Receiver<()>,
     /// Disconnected when the mount is gone from the list of mounts, or is not
-    /// served any more.
-    gone: Receiver<()>,
+    /// served any more. There once somebody wants to know.
+    gone: OnceLock<Receiver<()>>,
     /// Ends the watch over that list.
     stop: Arc<OwnedFd>,
     device: Arc<OwnedFd>,
     device_number: u64,
-    threads: Vec<JoinHandle<()>>,
+    /// Guards the threads that end with the mount.
+    threads: Mutex<Vec<JoinHandle<()>>>,
     unmounted: bool,
+}
+
+/// A mount that nobody serves yet, and its helpers.
+struct Attached {
+    watchdog: Watchdog,
+    flusher: Arc<Flusher>,
+    mounted: Mounted,
 }
 
 /// The flusher, as the reactor hears it.
@@ -103,16 +110,12 @@ impl Session {
         Session::serve(Session::attach(directory, options, &pool)?, settings, pool)
     }
 
-    fn attach(
-        directory: &Path,
-        options: &MountOptions,
-        pool: &Pool,
-    ) -> Result<(Watchdog, Mounted)> {
+    fn attach(directory: &Path, options: &MountOptions, pool: &Pool) -> Result<Attached> {
         let failed = |error: io::Error| Error::io("mount", directory, error);
-        let mut point = MountPoint::prepare(directory)?;
-        if options.remove_directory {
-            point.remove_afterwards();
-        }
+        let point = match options.remove_directory {
+            true => MountPoint::fresh(directory)?,
+            false => MountPoint::prepare(directory)?,
+        };
         if pool.spill_directory().starts_with(point.directory()) {
             return Err(Error::usage(format!(
                 "{} is where the mount is to be, so that nothing can be spilled there; name \
@@ -120,26 +123,34 @@ impl Session {
                 point.directory().display()
             )));
         }
-        let mut watchdog =
-            Watchdog::start(point.directory(), point.made_directory()).map_err(failed)?;
+        let (socket, companion) = Flusher::prepare(point.directory()).map_err(failed)?;
+        let watchdog = Watchdog::start(point.directory(), point.made_directory(), companion)
+            .map_err(failed)?;
+        let flusher = Arc::new(Flusher::new(socket, watchdog.starter()));
         let mounted = point.mount(options)?;
         // From here on, dropping the watchdog unmounts.
         watchdog.arm(mounted.device_number).map_err(failed)?;
-        Ok((watchdog, mounted))
+        Ok(Attached {
+            watchdog,
+            flusher,
+            mounted,
+        })
     }
 
     fn serve(
-        (watchdog, mounted): (Watchdog, Mounted),
+        Attached {
+            watchdog,
+            flusher,
+            mounted,
+        }: Attached,
         settings: Settings,
         pool: Pool,
     ) -> Result<Session> {
         let directory = mounted.directory.clone();
         let failed = |error: io::Error| Error::io("mount", &directory, error);
-        let flusher = Arc::new(Flusher::start(&mounted.directory).map_err(failed)?);
         let device = Arc::new(mounted.device);
         let own_device = Arc::clone(&device);
-        let (forget, forgets) = crossbeam_channel::unbounded();
-        let kernel = Kernel::new(Arc::clone(&device), Arc::clone(&flusher), forget);
+        let kernel = Kernel::new(Arc::clone(&device), Arc::clone(&flusher));
         let first_ino = first_ino(mounted.device_number);
         let router = Router::new(settings, pool, first_ino, Arc::new(kernel)).map_err(failed)?;
         let mut threads = Vec::new();
@@ -152,20 +163,13 @@ impl Session {
         let front = Front {
             device: Arc::clone(&device),
             router: Arc::clone(&router),
-            flusher_pid: flusher.pid(),
+            flusher: Arc::clone(&flusher),
         };
         let init = front.handshake().map_err(failed)?;
         let ears = FlusherEars(Arc::clone(&flusher));
         threads.push(router.start_reactor(ears).map_err(failed)?);
-        threads.push(router.start_inspector().map_err(failed)?);
-        // Ends with the router, which holds the other end of its channel.
-        spawn(
-            "fifofs-forget",
-            Box::new(move || tell_to_forget(&device, &forgets)),
-        )?;
         let (alive, served) = crossbeam_channel::bounded(0);
         let serving = Arc::clone(&router);
-        let (present, gone) = crossbeam_channel::bounded(0);
         let flags = rustix::event::EventfdFlags::CLOEXEC;
         let stop = rustix::event::eventfd(0, flags).map_err(|errno| failed(errno.into()))?;
         let stop = Arc::new(stop);
@@ -181,15 +185,6 @@ impl Session {
             }
         };
         spawn("fifofs-front", Box::new(serve))?;
-        let number = mounted.device_number;
-        let watching = Arc::clone(&stop);
-        let watch = move || {
-            let _present: crossbeam_channel::Sender<()> = present;
-            if let Err(error) = mount_watch::wait_until_gone(number, &*watching) {
-                log::error!("cannot watch the list of mounts: {error}");
-            }
-        };
-        threads.push(spawn("fifofs-mounts", Box::new(watch))?);
         Ok(Session {
             directory: mounted.directory,
             made_directory: mounted.made_directory,
@@ -197,11 +192,11 @@ impl Session {
             flusher,
             watchdog: Some(watchdog),
             served,
-            gone,
+            gone: OnceLock::new(),
             stop,
             device: own_device,
-            device_number: number,
-            threads,
+            device_number: mounted.device_number,
+            threads: Mutex::new(threads),
             unmounted: false,
         })
     }
@@ -219,7 +214,25 @@ impl Session {
 
     /// Disconnected when the mount is gone, by whomever it was unmounted.
     pub(crate) fn ended(&self) -> Receiver<()> {
-        self.gone.clone()
+        self.gone.get_or_init(|| self.watch_list()).clone()
+    }
+
+    /// Starts the thread that watches the list of mounts.
+    fn watch_list(&self) -> Receiver<()> {
+        let (present, gone) = crossbeam_channel::bounded(0);
+        let (number, stop) = (self.device_number, Arc::clone(&self.stop));
+        let watch = move || {
+            let _present: crossbeam_channel::Sender<()> = present;
+            if let Err(error) = mount_watch::wait_until_gone(number, &*stop) {
+                log::error!("cannot watch the list of mounts: {error}");
+            }
+        };
+        let thread = std::thread::Builder::new().name("fifofs-mounts".into());
+        match thread.spawn(watch) {
+            Ok(thread) => lock(&self.threads).push(thread),
+            Err(error) => log::error!("cannot watch the list of mounts: {error}"),
+        }
+        gone
     }
 
     /// Unmounts; whoever waits gets an error.
@@ -231,18 +244,12 @@ impl Session {
         // Its open files would keep the mount busy.
         self.flusher.stop();
         ring(&self.stop);
-        // The number may be that of another mount by now, which the connection is
-        // not. If the list cannot be read, the attempt will tell.
-        let is_gone = is_disconnected(&self.device)
-            || matches!(mount_watch::is_mounted(self.device_number), Ok(false));
-        let unmounted = if is_gone {
-            Ok(())
-        } else {
-            mountpoint::unmount(&self.directory)
+        let unmounted = self.detach();
+        let watchdog = match &unmounted {
+            Ok(()) => self.watchdog.take(),
+            Err(_) => None,
         };
-        if unmounted.is_ok()
-            && let Some(watchdog) = self.watchdog.take()
-        {
+        if let Some(watchdog) = &watchdog {
             watchdog.dismiss();
         }
         if self.made_directory {
@@ -250,12 +257,29 @@ impl Session {
             let _ = std::fs::remove_dir(&self.directory);
         }
         if self.served.recv_timeout(TEARDOWN) == Err(RecvTimeoutError::Disconnected) {
-            for thread in self.threads.drain(..) {
+            let threads = std::mem::take(&mut *lock(&self.threads));
+            for thread in threads.into_iter().chain(self.router.take_inspector()) {
                 // A thread that panicked has said so.
                 let _ = thread.join();
             }
         }
+        // Last, as it takes the watchdog a while to go.
+        drop(watchdog);
         unmounted
+    }
+
+    fn detach(&self) -> Result<()> {
+        if mountpoint::device_number_at(&self.directory) == Some(self.device_number) {
+            return mountpoint::detach_from(&self.directory);
+        }
+        // The number may be that of another mount by now, which the connection is
+        // not. If the list cannot be read, the attempt will tell.
+        let is_gone = is_disconnected(&self.device)
+            || matches!(mount_watch::is_mounted(self.device_number), Ok(false));
+        match is_gone {
+            true => Ok(()),
+            false => mountpoint::unmount(&self.directory),
+        }
     }
 }
 
@@ -279,6 +303,11 @@ impl Drop for EndOfService {
         self.router.stop();
         ring(&self.stop);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is guarded here is whole at every moment, also if a holder panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn ring(bell: &OwnedFd) {

@@ -5,6 +5,10 @@
 //! mount that is the daemon's (same directory, same device number), and while
 //! the daemon lives it never touches the mount, for then it could hang with it.
 //!
+//! On its daemon's word it also forks another helper, a [`Companion`]: it is still as
+//! small as the daemon was at its start, of which a late fork would copy all the
+//! memory, page by page.
+//!
 //! ```text
 //!            arm(number)              goodbye
 //! unarmed ───────────────► armed ───────────────► gone, mount left as it is
@@ -35,20 +39,23 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
+use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::UnmountFlags;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown,
+    socketpair,
 };
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::{WaitOptions, setsid, waitpid};
 
 use super::attach::fusermount;
-use super::helper_process::{above_stdio, exit, fork_helper, raw_fork, reap};
+use super::helper_process::{Helper, above_stdio, exit, fork_helper, raw_fork, reap};
 use super::mountinfo::{MountLine, escape};
 use super::mountpoint::means_dead;
+use super::private::may_mount;
 
 /// One look costs some 20 µs, so this costs nothing; and half a second is soon
 /// enough for what only a program that uses its own mount can bring about.
@@ -63,14 +70,60 @@ const BUFFER_BYTES: usize = 64 << 10;
 const MESSAGE_BYTES: usize = 9;
 const ARMED: u8 = b'A';
 const GOODBYE: u8 = b'G';
+/// Asks for the companion; the answer has its process id, or 0.
+const START: u8 = b'S';
+
+/// How long the companion's start may take.
+const START_PATIENCE: Timespec = Timespec {
+    tv_sec: 2,
+    tv_nsec: 0,
+};
+
+/// A helper that the watchdog forks when it is asked to: a child of the daemon, in
+/// a session of its own, that nobody notices but who asks for it by [`reap`].
+pub(crate) struct Companion<F> {
+    /// At most 15 bytes.
+    pub(crate) name: &'static CStr,
+    /// The one descriptor that it keeps, not below 3, and the watchdog until then.
+    pub(crate) keep: OwnedFd,
+    /// What it does: async-signal-safe work only, as in `helper_process`.
+    pub(crate) body: F,
+}
+
+/// Has the watchdog start its companion.
+#[derive(Debug)]
+pub(crate) struct Starter(Arc<OwnedFd>);
+
+impl Starter {
+    /// Starts it; gives its process id. To be called once.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no process, or the watchdog was killed or stopped.
+    pub(crate) fn start(self) -> io::Result<i32> {
+        let socket = &*self.0;
+        let mut message = [START; MESSAGE_BYTES];
+        retry_on_intr(|| send(socket, &message, SendFlags::NOSIGNAL))?;
+        let mut waited_for = [PollFd::new(socket, PollFlags::IN)];
+        retry_on_intr(|| poll(&mut waited_for, Some(&START_PATIENCE)))?;
+        let (length, _) = retry_on_intr(|| recv(socket, &mut message, RecvFlags::DONTWAIT))?;
+        let [START, pid @ ..] = message else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        match i32::try_from(u64::from_le_bytes(pid)) {
+            Ok(pid) if pid > 0 && length == MESSAGE_BYTES => Ok(pid),
+            _ => Err(io::Error::other("the watchdog could not start it")),
+        }
+    }
+}
 
 /// The daemon's end. Dropping it without [`Watchdog::dismiss`] is like the
 /// daemon's death: the mount is detached, soon after.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
-    /// Closed before the process is waited for.
-    socket: Option<OwnedFd>,
-    pid: i32,
+    /// Shut down before the process is waited for.
+    socket: Arc<OwnedFd>,
+    helper: Helper,
 }
 
 impl Watchdog {
@@ -86,7 +139,11 @@ impl Watchdog {
     /// # Errors
     ///
     /// If no process or socket can be made, or `/proc` is not there.
-    pub(crate) fn start(directory: &Path, remove_directory: bool) -> io::Result<Watchdog> {
+    pub(crate) fn start(
+        directory: &Path,
+        remove_directory: bool,
+        companion: Companion<impl FnOnce() -> Infallible>,
+    ) -> io::Result<Watchdog> {
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -98,6 +155,8 @@ impl Watchdog {
         let status = rustix::fs::open("/proc/self/status", flags, Mode::empty())?;
         let status = above_stdio(status)?;
         let kept = [theirs.as_raw_fd(), status.as_raw_fd()];
+        let Companion { name, keep, body } = companion;
+        let (kept_for_companion, mut companion) = (keep.as_raw_fd(), Some(body));
         let mut duty = Duty::new(directory, remove_directory)?;
         let body = move || -> Infallible {
             // SAFETY: both are kept open in the helper, for as long as it runs.
@@ -107,20 +166,40 @@ impl Watchdog {
                     BorrowedFd::borrow_raw(kept[1]),
                 )
             };
-            match duty.watch(socket, status) {
-                Ending::Dismissed => exit(0),
-                Ending::DaemonDied { armed } => duty.perform(armed),
+            loop {
+                match duty.watch(socket, status) {
+                    Ending::Dismissed => exit(0),
+                    Ending::DaemonDied => {
+                        duty.perform();
+                        exit(0)
+                    }
+                    Ending::Asked => {
+                        let pid = companion.take().map_or(0, |body| {
+                            // SAFETY: this process has one thread, and `body` is
+                            // async-signal-safe, as its owner promises.
+                            unsafe { fork_companion(name, [socket, status], body) }
+                        });
+                        // SAFETY: this process has no more use for it, and its end
+                        // is seen only when no copy is left.
+                        unsafe { rustix::io::close(kept_for_companion) };
+                        answer(socket, pid);
+                    }
+                }
             }
-            exit(0)
         };
-        let keep = [theirs.as_fd(), status.as_fd()];
+        let keep = [theirs.as_fd(), status.as_fd(), keep.as_fd()];
         // SAFETY: `Duty`'s methods but `new` are async-signal-safe, as said
         // there.
-        let pid = unsafe { fork_helper(c"fifofs-watchdog", &keep, body) }?;
+        let helper = unsafe { fork_helper(c"fifofs-watchdog", &keep, body) }?;
         Ok(Watchdog {
-            socket: Some(ours),
-            pid,
+            socket: Arc::new(ours),
+            helper,
         })
+    }
+
+    /// What starts its companion.
+    pub(crate) fn starter(&self) -> Starter {
+        Starter(Arc::clone(&self.socket))
     }
 
     /// Says which connection the mount has that was made.
@@ -128,12 +207,14 @@ impl Watchdog {
     /// # Errors
     ///
     /// If the watchdog was killed.
-    pub(crate) fn arm(&mut self, device_number: u64) -> io::Result<()> {
+    pub(crate) fn arm(&self, device_number: u64) -> io::Result<()> {
+        self.helper.ready()?;
         self.send(ARMED, device_number)
     }
 
     /// Sends the watchdog away without its touching the mount: it was unmounted.
-    pub(crate) fn dismiss(self) {
+    /// Dropping it then waits for its end.
+    pub(crate) fn dismiss(&self) {
         // A watchdog that was killed needs no goodbye.
         let _ = self.send(GOODBYE, 0);
     }
@@ -141,23 +222,24 @@ impl Watchdog {
     fn send(&self, kind: u8, number: u64) -> io::Result<()> {
         let mut message = [kind; MESSAGE_BYTES];
         message[1..].copy_from_slice(&number.to_le_bytes());
-        if let Some(socket) = &self.socket {
-            retry_on_intr(|| send(socket, &message, SendFlags::NOSIGNAL))?;
-        }
+        retry_on_intr(|| send(&*self.socket, &message, SendFlags::NOSIGNAL))?;
         Ok(())
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        drop(self.socket.take());
-        reap(self.pid);
+        // Who may start the companion has a copy, which must not keep it waiting.
+        let _ = shutdown(&*self.socket, Shutdown::Both);
+        reap(self.helper.pid());
     }
 }
 
 enum Ending {
     Dismissed,
-    DaemonDied { armed: Option<u64> },
+    DaemonDied,
+    /// Not an end: the companion is to be started.
+    Asked,
 }
 
 /// All that the watchdog will need, allocated before the fork. Every method but
@@ -168,6 +250,8 @@ struct Duty {
     escaped_directory: Vec<u8>,
     remove_directory: bool,
     fusermount: Option<CString>,
+    /// The number of the mount it was armed for.
+    armed: Option<u64>,
     /// Which mount was armed for, where the kernel can tell.
     mount_id: Option<u64>,
     buffer: Vec<u8>,
@@ -175,7 +259,11 @@ struct Duty {
 
 impl Duty {
     fn new(directory: &Path, remove_directory: bool) -> io::Result<Duty> {
-        let fusermount = fusermount().ok();
+        // Who may mount by himself may unmount.
+        let fusermount = match may_mount() {
+            true => None,
+            false => fusermount().ok(),
+        };
         Ok(Duty {
             directory: CString::new(directory.as_os_str().as_bytes())?,
             escaped_directory: escape(directory),
@@ -183,30 +271,31 @@ impl Duty {
             fusermount: fusermount.and_then(|program| {
                 CString::new(program.into_os_string().into_encoded_bytes()).ok()
             }),
+            armed: None,
             mount_id: None,
             buffer: vec![0; BUFFER_BYTES],
         })
     }
 
-    /// Waits until the daemon says goodbye or is dead.
+    /// Waits until the daemon says goodbye, or what else to do, or is dead.
     fn watch(&mut self, socket: BorrowedFd<'_>, status: BorrowedFd<'_>) -> Ending {
-        let mut armed = None;
         loop {
             let mut waited_for = [PollFd::new(&socket, PollFlags::IN)];
             let _ = poll(&mut waited_for, Some(&LOOK_EVERY));
             let mut message = [0; MESSAGE_BYTES];
             match retry_on_intr(|| recv(socket, &mut message, RecvFlags::DONTWAIT)) {
                 Err(Errno::AGAIN) if self.daemon_is_dying(status) => {
-                    return Ending::DaemonDied { armed };
+                    return Ending::DaemonDied;
                 }
                 Err(Errno::AGAIN) => {}
                 Ok((MESSAGE_BYTES, _)) if message[0] == GOODBYE => return Ending::Dismissed,
+                Ok((MESSAGE_BYTES, _)) if message[0] == START => return Ending::Asked,
                 Ok((MESSAGE_BYTES, _)) => {
                     let [_, number @ ..] = message;
-                    armed = Some(u64::from_le_bytes(number));
+                    self.armed = Some(u64::from_le_bytes(number));
                     self.mount_id = unique_mount_id(&self.directory);
                 }
-                _ => return Ending::DaemonDied { armed },
+                _ => return Ending::DaemonDied,
             }
         }
     }
@@ -220,9 +309,9 @@ impl Duty {
         }
     }
 
-    fn perform(&mut self, armed: Option<u64>) {
-        if self.is_ours(armed) {
-            self.detach(armed);
+    fn perform(&mut self) {
+        if self.is_ours() {
+            self.detach();
         }
         if self.remove_directory {
             // Fails where something is in it or mounted on it, as it should.
@@ -231,11 +320,11 @@ impl Duty {
     }
 
     /// Whether the topmost mount on the directory is the daemon's.
-    fn is_ours(&mut self, armed: Option<u64>) -> bool {
+    fn is_ours(&mut self) -> bool {
         let Some((number, is_fifofs)) = self.topmost() else {
             return false;
         };
-        match armed {
+        match self.armed {
             // A number is free for the next mount as soon as the last is gone.
             Some(armed) => {
                 is_fifofs
@@ -292,14 +381,14 @@ impl Duty {
         }
     }
 
-    fn detach(&mut self, armed: Option<u64>) {
+    fn detach(&mut self) {
         // FORCE aborts the connection, which also frees a daemon that waits for
         // itself.
         let flags = UnmountFlags::FORCE | UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
         if rustix::mount::unmount(&*self.directory, flags) != Err(Errno::PERM) {
             return;
         }
-        if let Some(number) = armed {
+        if let Some(number) = self.armed {
             self.abort(number);
         }
         if let Some(program) = &self.fusermount {
@@ -331,6 +420,42 @@ impl Duty {
             let _ = rustix::io::write(file, b"1");
         }
     }
+}
+
+/// Forks the companion. Async-signal-safe. Gives 0 if it cannot be.
+///
+/// # Safety
+///
+/// To be called in a process of one thread; `body` must do only async-signal-safe
+/// work, and what is in `others` must not be of use to it.
+unsafe fn fork_companion(
+    name: &CStr,
+    others: [BorrowedFd<'_>; 2],
+    body: impl FnOnce() -> Infallible,
+) -> i32 {
+    // SAFETY: the child's branch diverges, and does only async-signal-safe work.
+    match unsafe { raw_fork(libc::CLONE_PARENT) } {
+        Ok(None) => {
+            for other in others {
+                // SAFETY: the child's copies, which nothing in it uses.
+                unsafe { rustix::io::close(other.as_raw_fd()) };
+            }
+            let _ = setsid();
+            let _ = rustix::thread::set_name(name);
+            // Never returns.
+            let _ = Some(body).map(|body| body());
+            exit(0)
+        }
+        Ok(Some(pid)) => pid.as_raw_nonzero().get(),
+        Err(_) => 0,
+    }
+}
+
+/// Says which process the companion is. Async-signal-safe.
+fn answer(socket: BorrowedFd<'_>, pid: i32) {
+    let mut message = [START; MESSAGE_BYTES];
+    message[1..].copy_from_slice(&u64::from(pid.unsigned_abs()).to_le_bytes());
+    let _ = retry_on_intr(|| send(socket, &message, SendFlags::NOSIGNAL));
 }
 
 /// A number that no other mount of this boot had or will have: since Linux 6.8.
@@ -381,7 +506,7 @@ fn run_fusermount(program: &CStr, directory: &CStr) {
     let arguments: [_; 7] = std::array::from_fn(|_| arguments.next().unwrap_or(ptr::null()));
     let environment = [ptr::null()];
     // SAFETY: a process of one thread forks, and the child only calls execve.
-    match unsafe { raw_fork() } {
+    match unsafe { raw_fork(0) } {
         Ok(None) => {
             // SAFETY: strings that end in NUL, arrays that end in null, all of
             // them alive.

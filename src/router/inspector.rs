@@ -4,12 +4,16 @@
 //! for it. Whether the caller is such a one is to be read in `/proc`, in places
 //! where the kernel may let us wait for a process that itself waits for an
 //! answer of ours. So a thread of its own does it, and the OPEN is answered when
-//! it is done; meanwhile the threads that answer the kernel go on.
+//! it is done; meanwhile the threads that answer the kernel go on. It is started
+//! with the first such OPEN.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
 
 use super::{Router, lock, process};
 use crate::core::effects::{Caller, Kin, Opening};
@@ -28,11 +32,55 @@ pub(super) struct Inspection {
     flags: i32,
 }
 
+/// The thread, or that there is none.
+pub(super) enum Inspector {
+    /// Nobody has asked for it yet.
+    Idle,
+    Running {
+        inspections: Sender<Inspection>,
+        thread: JoinHandle<()>,
+    },
+    /// The mount is ending; the thread is there until somebody waits for its end.
+    Stopped(Option<JoinHandle<()>>),
+}
+
 impl Router {
-    /// Starts the thread. It ends with [`Router::stop`].
-    pub(crate) fn start_inspector(self: &Arc<Self>) -> std::io::Result<JoinHandle<()>> {
+    /// The way to the thread, which is started if it must be; none when the mount
+    /// is ending.
+    fn inspector(self: &Arc<Self>) -> Option<Sender<Inspection>> {
+        let mut inspector = lock(&self.inspector);
+        if let Inspector::Idle = *inspector {
+            match self.start_inspector() {
+                Ok(running) => *inspector = running,
+                Err(error) => log::error!("cannot find out who opens a file: {error}"),
+            }
+        }
+        match &*inspector {
+            Inspector::Running { inspections, .. } => Some(inspections.clone()),
+            Inspector::Idle | Inspector::Stopped(_) => None,
+        }
+    }
+
+    /// Ends the thread, if there is one, once it has done what it was asked for.
+    pub(super) fn stop_inspector(&self) {
+        let mut inspector = lock(&self.inspector);
+        *inspector = match std::mem::replace(&mut *inspector, Inspector::Idle) {
+            Inspector::Idle => Inspector::Stopped(None),
+            Inspector::Running { thread, .. } => Inspector::Stopped(Some(thread)),
+            stopped @ Inspector::Stopped(_) => stopped,
+        };
+    }
+
+    /// The thread that was stopped, to be waited for.
+    pub(crate) fn take_inspector(&self) -> Option<JoinHandle<()>> {
+        match &mut *lock(&self.inspector) {
+            Inspector::Stopped(thread) => thread.take(),
+            Inspector::Idle | Inspector::Running { .. } => None,
+        }
+    }
+
+    fn start_inspector(self: &Arc<Self>) -> io::Result<Inspector> {
         let (sender, inspections) = crossbeam_channel::unbounded();
-        *lock(&self.inspections) = Some(sender);
         let router = Arc::clone(self);
         let inspect = move || {
             let mut found = Found::default();
@@ -45,17 +93,21 @@ impl Router {
                 }
             }
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("fifofs-inspect".into())
-            .spawn(inspect)
+            .spawn(inspect)?;
+        Ok(Inspector::Running {
+            inspections: sender,
+            thread,
+        })
     }
 
     /// Opens a file for reading, at once or when it is known who asks.
-    pub(crate) fn open_for_reading(&self, caller: Caller, ino: u64, flags: i32) {
+    pub(crate) fn open_for_reading(self: &Arc<Self>, caller: Caller, ino: u64, flags: i32) {
         let can_be_seen = caller.thread != 0 && !caller.internal;
         if can_be_seen
             && self.look(|core| core.depends_on_kin(ino))
-            && let Some(inspections) = lock(&self.inspections).clone()
+            && let Some(inspections) = self.inspector()
         {
             lock(&self.inspected).insert(caller.unique, false);
             let inspection = Inspection { caller, ino, flags };

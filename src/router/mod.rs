@@ -35,7 +35,7 @@ use crate::core::effects::{Effect, Effects, Unique};
 use crate::core::generation::{Ending, Processes, Writer};
 use crate::core::spool::Pool;
 use crate::core::{CaptureId, Core, Env, Settings, seen_writer, unseen_writer};
-use inspector::Inspection;
+use inspector::Inspector;
 use process::{Attention, Exit, ExitWatch};
 
 /// Carries out what the core decided: the side towards the kernel.
@@ -67,8 +67,9 @@ pub(crate) struct Router {
     /// whoever may decide such a thing: two of them must not overtake each
     /// other. First in the lock order.
     flush_order: Mutex<()>,
-    /// OPENs whose answer depends on who asks. Dropped when the mount ends.
-    inspections: Mutex<Option<Sender<Inspection>>>,
+    /// Guards the thread for OPENs whose answer depends on who asks. Never held
+    /// with another lock.
+    inspector: Mutex<Inspector>,
     /// Guards which of them are under way, and whether their callers have had a
     /// signal meanwhile. Never held with another lock.
     inspected: Mutex<HashMap<Unique, bool>>,
@@ -122,7 +123,7 @@ impl Router {
             watches: Mutex::new(HashMap::new()),
             rechecks: Mutex::new(Vec::new()),
             flush_order: Mutex::new(()),
-            inspections: Mutex::new(None),
+            inspector: Mutex::new(Inspector::Idle),
             inspected: Mutex::new(HashMap::new()),
             locals: Mutex::new(HashMap::new()),
             holders: Mutex::new(HashMap::new()),
@@ -299,7 +300,7 @@ impl Router {
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.wake();
-        lock(&self.inspections).take();
+        self.stop_inspector();
         self.run(|_, _, _| {});
     }
 }

@@ -1,5 +1,6 @@
 //! Flushers of plain files, with nothing mounted.
 
+use super::super::watchdog::Watchdog;
 use super::*;
 use std::fs;
 use std::time::Instant;
@@ -14,6 +15,17 @@ fn tree() -> tempfile::TempDir {
 fn add_file(tree: &tempfile::TempDir, ino: u64) {
     let path = tree.path().join(format!(".fifofs/inode/{ino}"));
     fs::write(path, "data").unwrap();
+}
+
+/// A flusher that runs. The watchdog that started it is gone by then.
+fn start(tree: &tempfile::TempDir) -> Flusher {
+    let (socket, companion) = Flusher::prepare(tree.path()).unwrap();
+    let watchdog = Watchdog::start(tree.path(), false, companion).unwrap();
+    let flusher = Flusher::new(socket, watchdog.starter());
+    assert_eq!(flusher.pid(), 0);
+    flusher.start();
+    assert!(flusher.pid() > 0);
+    flusher
 }
 
 fn answer(flusher: &Flusher) -> Answer {
@@ -56,7 +68,7 @@ fn open_files(flusher: &Flusher) -> usize {
 fn files_are_synced_once_and_missing_ones_reported() {
     let tree = tree();
     add_file(&tree, u64::MAX);
-    let flusher = Flusher::start(tree.path()).unwrap();
+    let flusher = start(&tree);
     assert_eq!(flusher.receive(), None);
     flusher.sync_once(u64::MAX);
     flusher.sync_once(7);
@@ -72,7 +84,7 @@ fn files_are_synced_once_and_missing_ones_reported() {
 fn it_wakes_only_while_there_is_something_to_flush() {
     let tree = tree();
     add_file(&tree, 5);
-    let flusher = Flusher::start(tree.path()).unwrap();
+    let flusher = start(&tree);
     let settle = || {
         flusher.sync_once(5);
         assert_eq!(answer(&flusher), Answer::Synced(5));
@@ -109,7 +121,7 @@ fn one_more_than_the_table_holds_is_refused_and_nothing_is_lost_on_the_way() {
     for ino in 1..=slots {
         fs::hard_link(inodes.join("0"), inodes.join(ino.to_string())).unwrap();
     }
-    let flusher = Flusher::start(tree.path()).unwrap();
+    let flusher = start(&tree);
     for ino in 0..=slots {
         flusher.add(ino);
     }
@@ -126,7 +138,7 @@ fn one_more_than_the_table_holds_is_refused_and_nothing_is_lost_on_the_way() {
 fn a_flusher_that_stops_does_not_stop_the_daemon() {
     let tree = tree();
     add_file(&tree, 5);
-    let flusher = Flusher::start(tree.path()).unwrap();
+    let flusher = start(&tree);
     let pid = rustix::process::Pid::from_raw(flusher.pid()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     for _ in 0..10_000 {
@@ -142,7 +154,7 @@ fn a_flusher_that_stops_does_not_stop_the_daemon() {
 #[test]
 fn a_killed_flusher_says_so_once_and_a_dropped_one_ends() {
     let tree = tree();
-    let flusher = Flusher::start(tree.path()).unwrap();
+    let flusher = start(&tree);
     let pid = rustix::process::Pid::from_raw(flusher.pid()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     assert_eq!(answer(&flusher), Answer::Gone);
@@ -150,7 +162,7 @@ fn a_killed_flusher_says_so_once_and_a_dropped_one_ends() {
     assert_eq!(flusher.receive(), None);
     assert!(!has_backlog(&flusher));
 
-    let flusher = Flusher::start(tree.path()).unwrap();
+    let flusher = start(&tree);
     let pid = flusher.pid();
     drop(flusher);
     let deadline = Instant::now() + Duration::from_secs(2);

@@ -32,12 +32,23 @@ fn is_gone(pid: i32) -> bool {
     }
 }
 
+/// One that is never asked for.
+fn no_companion() -> Companion<fn() -> Infallible> {
+    let (_, keep) = rustix::pipe::pipe().unwrap();
+    Companion {
+        name: c"fifofs-nobody",
+        keep: above_stdio(keep).unwrap(),
+        body: || exit(0),
+    }
+}
+
 /// A watchdog, its process id, and the mount it watches: at a new directory
 /// below `base`, of an awkward name.
 fn watched(base: &Path) -> (Watchdog, i32, Mounted) {
     let point = MountPoint::prepare(&base.join("a b\\c")).unwrap();
-    let watchdog = Watchdog::start(point.directory(), point.made_directory()).unwrap();
-    let pid = watchdog.pid;
+    let watchdog =
+        Watchdog::start(point.directory(), point.made_directory(), no_companion()).unwrap();
+    let pid = watchdog.helper.pid();
     let mounted = point.mount(&MountOptions::default()).unwrap();
     (watchdog, pid, mounted)
 }
@@ -45,7 +56,7 @@ fn watched(base: &Path) -> (Watchdog, i32, Mounted) {
 #[test]
 fn a_dropped_watchdog_detaches_and_removes_the_directory() {
     let base = Cleanup::new();
-    let (mut watchdog, pid, mounted) = watched(&base.join(""));
+    let (watchdog, pid, mounted) = watched(&base.join(""));
     watchdog.arm(mounted.device_number).unwrap();
     assert!(is_mounted(&mounted.directory));
     drop(watchdog);
@@ -57,7 +68,7 @@ fn a_dropped_watchdog_detaches_and_removes_the_directory() {
 #[test]
 fn a_goodbye_leaves_the_mount() {
     let base = Cleanup::new();
-    let (mut watchdog, pid, mounted) = watched(&base.join(""));
+    let (watchdog, pid, mounted) = watched(&base.join(""));
     watchdog.arm(mounted.device_number).unwrap();
     watchdog.dismiss();
     wait_until("watchdog gone", || is_gone(pid));
@@ -69,7 +80,7 @@ fn a_goodbye_leaves_the_mount() {
 #[test]
 fn a_mount_that_is_not_the_daemons_is_left() {
     let base = Cleanup::new();
-    let (mut watchdog, pid, mounted) = watched(&base.join(""));
+    let (watchdog, pid, mounted) = watched(&base.join(""));
     watchdog.arm(mounted.device_number + 1_000_000).unwrap();
     drop(watchdog);
     wait_until("watchdog gone", || is_gone(pid));
@@ -80,8 +91,8 @@ fn a_mount_that_is_not_the_daemons_is_left() {
 #[test]
 fn a_watchdog_outlives_the_signals_of_a_terminal() {
     let base = Cleanup::new();
-    let watchdog = Watchdog::start(&base.join(""), false).unwrap();
-    let pid = watchdog.pid;
+    let watchdog = Watchdog::start(&base.join(""), false, no_companion()).unwrap();
+    let pid = watchdog.helper.pid();
     let process = rustix::process::Pid::from_raw(pid).unwrap();
     use rustix::process::Signal;
     for signal in [
@@ -159,7 +170,7 @@ fn a_daemon_killed_while_it_uses_its_own_mount_leaves_nothing() {
 #[test]
 fn without_root_the_helper_detaches() {
     as_nobody(|base| {
-        let (mut watchdog, pid, mounted) = watched(base);
+        let (watchdog, pid, mounted) = watched(base);
         watchdog.arm(mounted.device_number).unwrap();
         drop(watchdog);
         wait_until("detached", || !is_mounted(&mounted.directory));
@@ -177,7 +188,7 @@ fn plays_the_daemon() {
         return;
     };
     let place = std::env::var_os(PLACE).unwrap();
-    let (mut watchdog, pid, mounted) = watched(Path::new(&place));
+    let (watchdog, pid, mounted) = watched(Path::new(&place));
     if role != "unarmed" {
         watchdog.arm(mounted.device_number).unwrap();
     }
