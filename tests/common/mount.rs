@@ -262,20 +262,22 @@ impl Mount {
         Duration::from_nanos(nanoseconds)
     }
 
-    /// The helper that makes the kernel write back what it holds.
-    pub(crate) fn flusher(&self) -> i32 {
+    /// The helper that makes the kernel write back what it holds; there is one once somebody
+    /// waited for that.
+    pub(crate) fn flusher(&self) -> Option<i32> {
         let daemons = self.place.daemons();
         let flusher = daemons.iter().find(|helper| helper.comm == FLUSHER);
-        flusher.expect("the flusher").pid
+        flusher.map(|helper| helper.pid)
     }
 
-    /// SIGKILL for the flusher; it is dead on return.
-    pub(crate) fn kill_flusher(&self) {
-        let flusher = self.flusher();
+    /// SIGKILL for the flusher, if there is one; it is dead on return. Gives its process id.
+    pub(crate) fn kill_flusher(&self) -> Option<i32> {
+        let flusher = self.flusher()?;
         signal(flusher, Signal::KILL);
         self.wait_for("the flusher to die", || {
             process(flusher).is_none_or(|process| process.state == 'Z')
         });
+        Some(flusher)
     }
 
     /// SIGKILL for the daemon alone, and nothing else: what its helpers then do is theirs.
