@@ -269,16 +269,19 @@ impl Session {
     }
 
     fn detach(&self) -> Result<()> {
+        // The number may be that of another mount by now, which the connection is
+        // not.
+        if is_disconnected(&self.device) {
+            return Ok(());
+        }
         if mountpoint::device_number_at(&self.directory) == Some(self.device_number) {
             return mountpoint::detach_from(&self.directory);
         }
-        // The number may be that of another mount by now, which the connection is
-        // not. If the list cannot be read, the attempt will tell.
-        let is_gone = is_disconnected(&self.device)
-            || matches!(mount_watch::is_mounted(self.device_number), Ok(false));
-        match is_gone {
-            true => Ok(()),
-            false => mountpoint::unmount(&self.directory),
+        // Elsewhere, below another, or gone from sight and still in use. If the list
+        // cannot be read, the attempt will tell.
+        match mount_watch::is_mounted(self.device_number) {
+            Ok(false) => Ok(()),
+            _ => mountpoint::unmount(&self.directory),
         }
     }
 }
