@@ -5,22 +5,23 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use crossbeam_channel::Sender;
 use fifofs::{Error, Result};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
-use super::supervise::Event;
 use crate::cli::status;
 
 /// A program that was started.
 pub(super) struct Program {
     child: Child,
     name: String,
+    /// Opened while nobody can have waited for it, and given away once.
+    pidfd: std::result::Result<OwnedFd, Errno>,
     /// Set when it was waited for: from then on its number may be another's.
     status: Option<ExitStatus>,
 }
@@ -72,9 +73,11 @@ impl Program {
         let child = command
             .spawn()
             .map_err(|error| not_started(program, &error))?;
+        let pid = Pid::from_child(&child);
         Ok(Program {
             child,
             name,
+            pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty()),
             status: None,
         })
     }
@@ -107,26 +110,17 @@ impl Program {
     pub(super) fn has_left_our_group(&self) -> bool {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let ours = rustix::process::waitid(WaitId::Pgid(None), look);
-        matches!(ours, Err(rustix::io::Errno::CHILD))
+        matches!(ours, Err(Errno::CHILD))
     }
 
-    /// Has `tell` told when it has exited, before it is waited for.
-    pub(super) fn watch(&self, tell: Sender<Event>) -> Result<()> {
-        let pid = self.pid();
-        std::thread::Builder::new()
-            .name("fifofs-child".into())
-            .spawn(move || {
-                let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-                while let Some(pid) = pid {
-                    let waited = rustix::process::waitid(WaitId::Pid(pid), options);
-                    if !matches!(waited, Err(rustix::io::Errno::INTR)) {
-                        break;
-                    }
-                }
-                let _ = tell.send(Event::Exited);
-            })
-            .map_err(|error| Error::io("wait for", &self.name, error))?;
-        Ok(())
+    /// What is readable when it has exited, whoever waits for it.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no such descriptor.
+    pub(super) fn pidfd(&mut self) -> Result<OwnedFd> {
+        let pidfd = std::mem::replace(&mut self.pidfd, Err(Errno::BADF));
+        pidfd.map_err(|errno| Error::io("wait for", &self.name, errno.into()))
     }
 
     /// Waits for it. Its status, once it was waited for, stays the same.

@@ -17,13 +17,15 @@ use fifofs::{Chance, Error, Explanation, Findings, Privacy, Result, Study};
 use self::report::Report;
 use super::child::{NotStarted, Program, Variables, describe, signal_status, status_of};
 use super::destinations::Destination;
+use super::ears::Ears;
 use super::missing::Search;
 use super::placeholders::{self, Template};
 use super::progress::Counters;
+use super::signals::Signals;
 use super::sink::Sink;
 use super::source::Source;
+use super::stage;
 use super::supervise::{self, Output};
-use super::{signals, stage};
 use crate::cli::{Ended, status};
 
 /// Where what is only waited for goes.
@@ -76,8 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     for path in &paths {
         stage::make_directory_of(path)?;
     }
-    let (tell, told) = supervise::events();
-    signals::watch(tell.clone())?;
+    let ears = Ears::new(Signals::watch()?)?;
     let variables = Variables {
         first_output: paths.first().map(|path| &**path),
         directory: Some(&directory),
@@ -94,7 +95,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let sink = Sink::open(&Destination::File(NOWHERE.into()))?;
     let mut outputs = [Output::new(Source::Quiet(directory.clone()), sink)];
     let counters = Counters::new(outputs.len());
-    let ended_by = supervise::supervise(&mut program, &mut outputs, &counters, (tell, told))?;
+    let ended_by = supervise::supervise(&mut program, &mut outputs, &counters, ears)?;
 
     let ended = program.wait()?;
     let search = Search {

@@ -4,8 +4,8 @@ mod child;
 mod conclusion;
 mod copy;
 mod destinations;
+mod ears;
 pub(super) mod explain;
-mod hangup;
 mod missing;
 mod placeholders;
 mod progress;
@@ -26,8 +26,10 @@ use fifofs::{Error, Privacy, Result};
 use self::child::{NotStarted, Program, Variables};
 use self::conclusion::Conclusion;
 use self::destinations::{Destination, STDOUT};
+use self::ears::Ears;
 use self::placeholders::Template;
 use self::progress::{Counters, Progress, When};
+use self::signals::Signals;
 use self::sink::Sink;
 use self::stage::Stage;
 use self::supervise::Output;
@@ -120,8 +122,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         Via::Fifo => Stage::fifos(&template)?,
     };
 
-    let (tell, told) = supervise::events();
-    signals::watch(tell.clone())?;
+    let ears = Ears::new(Signals::watch()?)?;
     let words = template.words(&stage.paths, stage.directory().unwrap_or(Path::new("")));
     let variables = Variables {
         first_output: stage.paths.first().map(|path| &**path),
@@ -144,7 +145,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let mut outputs: Vec<Output> = sources
         .map(|(source, sink)| Output::new(source, sink))
         .collect();
-    let ended_by = supervise::supervise(&mut program, &mut outputs, &counters, (tell, told))?;
+    let ended_by = supervise::supervise(&mut program, &mut outputs, &counters, ears)?;
     drop(progress);
 
     let status = program.wait()?;

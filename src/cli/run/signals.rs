@@ -5,11 +5,12 @@
 //! program too.
 
 use std::fs;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 
-use crossbeam_channel::Sender;
 use fifofs::{Error, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
@@ -18,30 +19,38 @@ use super::supervise::Event;
 /// Those that are passed on.
 const PASSED_ON: [i32; 6] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
 
-/// Has `tell` told of each signal from now on. Programs that are started get the default
-/// dispositions back: exec resets what has a handler.
-pub(super) fn watch(tell: Sender<Event>) -> Result<()> {
-    let failed = |error| Error::io("handle", "signals", error);
-    let ignored = fs::read_to_string("/proc/self/status").map_or(0, |text| ignored_signals(&text));
-    let wanted = PASSED_ON
-        .into_iter()
-        .filter(|number| ignored & signal_bit(*number) == 0);
-    let mut signals = SignalsInfo::<WithOrigin>::new(wanted).map_err(failed)?;
-    std::thread::Builder::new()
-        .name("fifofs-signals".into())
-        .spawn(move || {
-            for origin in signals.forever() {
-                let event = Event::Signal {
-                    number: origin.signal,
-                    for_the_group: is_for_the_group(&origin),
-                };
-                if tell.send(event).is_err() {
-                    break;
-                }
-            }
+/// The signals that have come.
+pub(super) struct Signals(SignalDelivery<UnixStream, WithOrigin>);
+
+impl Signals {
+    /// Takes note of each signal from now on. Programs that are started get the default
+    /// dispositions back: exec resets what has a handler.
+    pub(super) fn watch() -> Result<Self> {
+        let failed = |error| Error::io("handle", "signals", error);
+        let status = fs::read_to_string("/proc/self/status");
+        let ignored = status.map_or(0, |text| ignored_signals(&text));
+        let wanted = PASSED_ON
+            .into_iter()
+            .filter(|number| ignored & signal_bit(*number) == 0);
+        let (read, write) = UnixStream::pair().map_err(failed)?;
+        let signals = SignalDelivery::with_pipe(read, write, WithOrigin::default(), wanted);
+        Ok(Signals(signals.map_err(failed)?))
+    }
+
+    /// Those that have come since the last call.
+    pub(super) fn pending(&mut self) -> impl Iterator<Item = Event> {
+        self.0.pending().map(|origin| Event::Signal {
+            number: origin.signal,
+            for_the_group: is_for_the_group(&origin),
         })
-        .map_err(failed)?;
-    Ok(())
+    }
+}
+
+impl AsFd for Signals {
+    /// Readable when some have come.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_read().as_fd()
+    }
 }
 
 /// The terminal sends Ctrl-C, Ctrl-\ and its hangup to every process of the foreground group: the

@@ -1,8 +1,8 @@
 //! The time between the start of a program and the end of its outputs.
 //!
 //! Knows who has to be told what when something happens; each thing that can happen is an
-//! [`Event`], from a thread that does nothing but wait for it. The invariant: the main thread waits
-//! for events only, and whatever the program, a destination or a user does is one.
+//! [`Event`]. The invariant: the main thread waits for events only, and whatever the program, a
+//! destination or a user does is one.
 //!
 //! ```text
 //!               its time has come            all is read
@@ -12,20 +12,21 @@
 //!        rewritten, can be written again     either side failed
 //! ```
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
 use fifofs::{Canceller, Error, Result};
 use rustix::process::Signal;
 
 use super::child::Program;
 use super::copy::End;
+use super::ears::Ears;
 use super::progress::Counters;
+use super::signals;
 use super::sink::Sink;
 use super::source::Source;
-use super::{hangup, signals};
 use crate::cli::say;
 
 /// How long those whom the program left behind may hold an output open before they are named.
@@ -43,6 +44,8 @@ pub(super) enum Event {
         sink: Box<Sink>,
         end: End,
     },
+    /// Somebody has come to read a destination, and may go again.
+    Read { output: usize, descriptor: OwnedFd },
     /// Nobody reads a destination any more.
     HungUp { output: usize },
     /// A signal was sent to this process; the terminal sends some to all of its foreground group.
@@ -98,8 +101,7 @@ pub(super) struct Supervisor<'a> {
     program: &'a mut Program,
     outputs: &'a mut [Output],
     counters: &'a Counters,
-    tell: Sender<Event>,
-    told: Receiver<Event>,
+    ears: Ears,
     /// When those who still write are named; set once the program has exited.
     notice: Option<Instant>,
     has_noticed: bool,
@@ -111,25 +113,19 @@ pub(super) struct Supervisor<'a> {
     has_given_up: Arc<AtomicBool>,
 }
 
-/// The channel of events. It may be watched from before there is a program.
-pub(super) fn events() -> (Sender<Event>, Receiver<Event>) {
-    crossbeam_channel::unbounded()
-}
-
 /// Waits until the program has exited and every output has ended. Gives the signal that ended the
 /// wait before that, if one did.
 pub(super) fn supervise(
     program: &mut Program,
     outputs: &mut [Output],
     counters: &Counters,
-    (tell, told): (Sender<Event>, Receiver<Event>),
+    ears: Ears,
 ) -> Result<Option<i32>> {
     let mut supervisor = Supervisor {
         program,
         outputs,
         counters,
-        tell,
-        told,
+        ears,
         notice: None,
         has_noticed: false,
         ended_by: None,
@@ -143,8 +139,9 @@ pub(super) fn supervise(
 
 impl Supervisor<'_> {
     fn begin(&mut self) -> Result<()> {
-        let watched = self.outputs.iter().enumerate().filter_map(watchable);
-        hangup::watch(watched.collect(), self.tell.clone())?;
+        for (output, descriptor) in self.outputs.iter().enumerate().filter_map(watchable) {
+            self.ears.watch_destination(output, descriptor);
+        }
         for number in 0..self.outputs.len() {
             let output = &self.outputs[number];
             if let State::ToRead(sink) = &output.state
@@ -154,12 +151,13 @@ impl Supervisor<'_> {
                 self.copy(number)?;
             }
         }
-        self.program.watch(self.tell.clone())
+        self.ears.watch_program(self.program.pidfd()?);
+        Ok(())
     }
 
     fn run(&mut self) -> Result<()> {
         while !self.is_done() {
-            match self.next_event() {
+            match self.next_event()? {
                 Some(event) => self.handle(event)?,
                 None => self.notice_writers(),
             }
@@ -181,17 +179,14 @@ impl Supervisor<'_> {
     }
 
     /// The next event; none when it is time to name those who still write.
-    fn next_event(&self) -> Option<Event> {
-        // This has a sender of its own: the channel does not end.
-        match self.notice.filter(|_| !self.has_noticed) {
-            None => self.told.recv().ok(),
-            Some(at) => self.told.recv_deadline(at).ok(),
-        }
+    fn next_event(&mut self) -> Result<Option<Event>> {
+        self.ears.next(self.notice.filter(|_| !self.has_noticed))
     }
 
     fn handle(&mut self, event: Event) -> Result<()> {
         match event {
             Event::Copied { output, sink, end } => self.copied(output, *sink, end)?,
+            Event::Read { output, descriptor } => self.ears.watch_destination(output, descriptor),
             Event::HungUp { output } => self.hung_up(output),
             Event::Signal {
                 number,
@@ -243,7 +238,7 @@ impl Supervisor<'_> {
         let (job, canceller) = output.source.read(self.program.child(), again)?;
         output.state = State::Copying(canceller);
         let delivered = Arc::clone(&self.counters.delivered[number]);
-        let tell = self.tell.clone();
+        let voice = self.ears.voice();
         let has_given_up = Arc::clone(&self.has_given_up);
         std::thread::Builder::new()
             .name(format!("fifofs-copy-{number}"))
@@ -252,16 +247,15 @@ impl Supervisor<'_> {
                 let end = match sink.wait_for_reader(|| !has_given_up.load(Ordering::Relaxed)) {
                     Ok(()) => {
                         if let Some(descriptor) = sink.watchable().filter(|_| was_unread) {
-                            // Unless there can be no thread: then writing will tell.
-                            let _ = hangup::watch(vec![(number, descriptor)], tell.clone());
+                            let output = number;
+                            voice.tell(Event::Read { output, descriptor });
                         }
                         job(&mut sink, &delivered)
                     }
                     Err(stopped) => stopped.into(),
                 };
                 let (output, sink) = (number, Box::new(sink));
-                // Whoever does not wait any more needs no answer.
-                let _ = tell.send(Event::Copied { output, sink, end });
+                voice.tell(Event::Copied { output, sink, end });
             })
             .map_err(|error| Error::io("copy", output.source.name(), error))?;
         Ok(())

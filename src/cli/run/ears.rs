@@ -1,0 +1,198 @@
+//! What the main thread waits for: signals, the program's end, destinations whose other end goes
+//! away, and what threads that copy have to say.
+//!
+//! Knows how each makes itself heard; what is done about it is up to `supervise`. The invariant:
+//! one poll(2) waits for all of them, so that none takes a thread.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender};
+use fifofs::{Error, Result};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+
+use super::signals::Signals;
+use super::supervise::Event;
+
+/// Tells the main thread of something, from another one.
+#[derive(Clone)]
+pub(super) struct Voice {
+    events: Sender<Event>,
+    bell: Arc<OwnedFd>,
+}
+
+impl Voice {
+    pub(super) fn tell(&self, event: Event) {
+        // Whoever does not wait any more needs no answer. A full counter has rung already.
+        let _ = self.events.send(event);
+        let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+    }
+}
+
+/// The main thread's side.
+pub(super) struct Ears {
+    signals: Signals,
+    /// Readable when the program has exited; gone once that was told.
+    program: Option<OwnedFd>,
+    /// Destinations whose readers may go, and the numbers of their outputs.
+    watched: Vec<(usize, OwnedFd)>,
+    said: Receiver<Event>,
+    voice: Voice,
+    heard: VecDeque<Event>,
+}
+
+impl Ears {
+    pub(super) fn new(signals: Signals) -> Result<Self> {
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let bell = bell.map_err(|errno| Error::io("wait for", "the program", errno.into()))?;
+        let (events, said) = crossbeam_channel::unbounded();
+        Ok(Ears {
+            signals,
+            program: None,
+            watched: Vec::new(),
+            said,
+            voice: Voice {
+                events,
+                bell: Arc::new(bell),
+            },
+            heard: VecDeque::new(),
+        })
+    }
+
+    pub(super) fn voice(&self) -> Voice {
+        self.voice.clone()
+    }
+
+    /// From now on, tells once when the process of this pidfd has exited.
+    pub(super) fn watch_program(&mut self, pidfd: OwnedFd) {
+        self.program = Some(pidfd);
+    }
+
+    /// From now on, tells once when nobody reads a destination any more.
+    pub(super) fn watch_destination(&mut self, output: usize, descriptor: OwnedFd) {
+        self.watched.push((output, descriptor));
+    }
+
+    /// The next event; none if there is none before `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// If poll(2) fails.
+    pub(super) fn next(&mut self, deadline: Option<Instant>) -> Result<Option<Event>> {
+        loop {
+            if let Some(event) = self.heard.pop_front().or_else(|| self.said.try_recv().ok()) {
+                return Ok(Some(event));
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let timeout = left.map(|left| Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: i64::from(left.subsec_nanos()),
+            });
+            match self.listen(timeout.as_ref()) {
+                Ok(true) | Err(Errno::INTR) => {}
+                Ok(false) => return Ok(None),
+                Err(errno) => return Err(Error::io("wait for", "the program", errno.into())),
+            }
+        }
+    }
+
+    /// Waits for something to happen, and takes note of it; says whether anything did.
+    fn listen(&mut self, timeout: Option<&Timespec>) -> rustix::io::Result<bool> {
+        // Errors and hangups are reported though nothing is asked for.
+        let destinations = self
+            .watched
+            .iter()
+            .map(|(_, fd)| (fd.as_fd(), PollFlags::empty()));
+        let program = self.program.iter().map(|fd| (fd.as_fd(), PollFlags::IN));
+        let always = [self.signals.as_fd(), self.voice.bell.as_fd()].map(|fd| (fd, PollFlags::IN));
+        let mut polled: Vec<PollFd<'_>> = (always.into_iter().chain(program).chain(destinations))
+            .map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags))
+            .collect();
+        let is_any = rustix::event::poll(&mut polled, timeout)? > 0;
+        let mut happened = polled.iter().map(|polled| !polled.revents().is_empty());
+        let mut next = || happened.next().unwrap_or(false);
+        let (signalled, rung) = (next(), next());
+        let exited = self.program.is_some() && next();
+        let closed: Vec<bool> = self.watched.iter().map(|_| next()).collect();
+
+        if rung {
+            let _ = rustix::io::read(&*self.voice.bell, &mut [0; 8]);
+        }
+        if signalled {
+            self.heard.extend(self.signals.pending());
+        }
+        let mut closed = closed.into_iter();
+        self.watched.retain(|(output, _)| {
+            let is_closed = closed.next().unwrap_or(false);
+            if is_closed {
+                self.heard.push_back(Event::HungUp { output: *output });
+            }
+            !is_closed
+        });
+        if exited {
+            self.program = None;
+            self.heard.push_back(Event::Exited);
+        }
+        Ok(is_any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    use rustix::process::{Pid, PidfdFlags};
+
+    use super::*;
+
+    fn ears() -> Ears {
+        Ears::new(Signals::watch().expect("signals")).expect("a bell")
+    }
+
+    fn soon() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_secs(10))
+    }
+
+    #[test]
+    fn a_pipe_is_told_of_when_its_reader_goes_and_not_before() {
+        let mut ears = ears();
+        let (first_reader, first) = rustix::pipe::pipe().expect("a pipe");
+        let (second_reader, second) = rustix::pipe::pipe().expect("a pipe");
+        ears.watch_destination(3, first);
+        ears.watch_destination(5, second);
+        let moment = Some(Instant::now() + Duration::from_millis(20));
+        assert!(ears.next(moment).expect("polled").is_none());
+        for (output, reader) in [(5, second_reader), (3, first_reader)] {
+            drop(reader);
+            match ears.next(soon()).expect("polled") {
+                Some(Event::HungUp { output: got }) => assert_eq!(got, output),
+                _ => panic!("output {output} was not told of"),
+            }
+        }
+        assert!(ears.watched.is_empty(), "each is told of once");
+    }
+
+    #[test]
+    fn the_end_of_the_program_is_told_of_once_and_threads_are_heard() {
+        let mut ears = ears();
+        let mut command = Command::new("cat");
+        let mut child = command.stdin(Stdio::piped()).spawn().expect("started");
+        let pid = Pid::from_child(&child);
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).expect("a pidfd");
+        ears.watch_program(pidfd);
+        let voice = ears.voice();
+        let thread = std::thread::spawn(move || voice.tell(Event::HungUp { output: 7 }));
+        let event = ears.next(soon()).expect("polled");
+        assert!(matches!(event, Some(Event::HungUp { output: 7 })));
+        thread.join().expect("ended");
+        drop(child.stdin.take());
+        let event = ears.next(soon()).expect("polled");
+        assert!(matches!(event, Some(Event::Exited)));
+        assert!(ears.program.is_none());
+        child.wait().expect("waited");
+    }
+}
