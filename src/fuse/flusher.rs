@@ -37,8 +37,9 @@ use rustix::net::{
 use rustix::process::{Resource, Rlimit};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::companion::{Companion, Starter};
 use super::helper_process::{above_stdio, exit, reap};
-use super::watchdog::{Companion, Starter, decimal};
+use super::watchdog::decimal;
 
 /// How long after one round of flushing the next begins.
 const FLUSH_EVERY: Duration = Duration::from_millis(5);

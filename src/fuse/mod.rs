@@ -6,6 +6,7 @@
 mod abi;
 mod adapter;
 mod attach;
+mod companion;
 mod convert;
 mod device;
 mod flusher;

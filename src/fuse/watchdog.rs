@@ -49,9 +49,10 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown,
     socketpair,
 };
-use rustix::process::{WaitOptions, setsid, waitpid};
+use rustix::process::{WaitOptions, waitpid};
 
 use super::attach::fusermount;
+use super::companion::{self, Companion, START, Starter};
 use super::helper_process::{Helper, above_stdio, exit, fork_helper, raw_fork, reap};
 use super::mountinfo::{MountLine, escape};
 use super::mountpoint::means_dead;
@@ -67,55 +68,9 @@ const LOOK_EVERY: Timespec = Timespec {
 /// pages, and than `/proc/PID/status`; longer lines are skipped.
 const BUFFER_BYTES: usize = 64 << 10;
 /// A message: its kind and a number, little-endian.
-const MESSAGE_BYTES: usize = 9;
+pub(super) const MESSAGE_BYTES: usize = 9;
 const ARMED: u8 = b'A';
 const GOODBYE: u8 = b'G';
-/// Asks for the companion; the answer has its process id, or 0.
-const START: u8 = b'S';
-
-/// How long the companion's start may take.
-const START_PATIENCE: Timespec = Timespec {
-    tv_sec: 2,
-    tv_nsec: 0,
-};
-
-/// A helper that the watchdog forks when it is asked to: a child of the daemon, in
-/// a session of its own, that nobody notices but who asks for it by [`reap`].
-pub(crate) struct Companion<F> {
-    /// At most 15 bytes.
-    pub(crate) name: &'static CStr,
-    /// The one descriptor that it keeps, not below 3, and the watchdog until then.
-    pub(crate) keep: OwnedFd,
-    /// What it does: async-signal-safe work only, as in `helper_process`.
-    pub(crate) body: F,
-}
-
-/// Has the watchdog start its companion.
-#[derive(Debug)]
-pub(crate) struct Starter(Arc<OwnedFd>);
-
-impl Starter {
-    /// Starts it; gives its process id. To be called once.
-    ///
-    /// # Errors
-    ///
-    /// If there can be no process, or the watchdog was killed or stopped.
-    pub(crate) fn start(self) -> io::Result<i32> {
-        let socket = &*self.0;
-        let mut message = [START; MESSAGE_BYTES];
-        retry_on_intr(|| send(socket, &message, SendFlags::NOSIGNAL))?;
-        let mut waited_for = [PollFd::new(socket, PollFlags::IN)];
-        retry_on_intr(|| poll(&mut waited_for, Some(&START_PATIENCE)))?;
-        let (length, _) = retry_on_intr(|| recv(socket, &mut message, RecvFlags::DONTWAIT))?;
-        let [START, pid @ ..] = message else {
-            return Err(io::ErrorKind::InvalidData.into());
-        };
-        match i32::try_from(u64::from_le_bytes(pid)) {
-            Ok(pid) if pid > 0 && length == MESSAGE_BYTES => Ok(pid),
-            _ => Err(io::Error::other("the watchdog could not start it")),
-        }
-    }
-}
 
 /// The daemon's end. Dropping it without [`Watchdog::dismiss`] is like the
 /// daemon's death: the mount is detached, soon after.
@@ -177,12 +132,12 @@ impl Watchdog {
                         let pid = companion.take().map_or(0, |body| {
                             // SAFETY: this process has one thread, and `body` is
                             // async-signal-safe, as its owner promises.
-                            unsafe { fork_companion(name, [socket, status], body) }
+                            unsafe { companion::fork(name, [socket, status], body) }
                         });
                         // SAFETY: this process has no more use for it, and its end
                         // is seen only when no copy is left.
                         unsafe { rustix::io::close(kept_for_companion) };
-                        answer(socket, pid);
+                        companion::answer(socket, pid);
                     }
                 }
             }
@@ -199,7 +154,7 @@ impl Watchdog {
 
     /// What starts its companion.
     pub(crate) fn starter(&self) -> Starter {
-        Starter(Arc::clone(&self.socket))
+        Starter::new(Arc::clone(&self.socket))
     }
 
     /// Says which connection the mount has that was made.
@@ -420,42 +375,6 @@ impl Duty {
             let _ = rustix::io::write(file, b"1");
         }
     }
-}
-
-/// Forks the companion. Async-signal-safe. Gives 0 if it cannot be.
-///
-/// # Safety
-///
-/// To be called in a process of one thread; `body` must do only async-signal-safe
-/// work, and what is in `others` must not be of use to it.
-unsafe fn fork_companion(
-    name: &CStr,
-    others: [BorrowedFd<'_>; 2],
-    body: impl FnOnce() -> Infallible,
-) -> i32 {
-    // SAFETY: the child's branch diverges, and does only async-signal-safe work.
-    match unsafe { raw_fork(libc::CLONE_PARENT) } {
-        Ok(None) => {
-            for other in others {
-                // SAFETY: the child's copies, which nothing in it uses.
-                unsafe { rustix::io::close(other.as_raw_fd()) };
-            }
-            let _ = setsid();
-            let _ = rustix::thread::set_name(name);
-            // Never returns.
-            let _ = Some(body).map(|body| body());
-            exit(0)
-        }
-        Ok(Some(pid)) => pid.as_raw_nonzero().get(),
-        Err(_) => 0,
-    }
-}
-
-/// Says which process the companion is. Async-signal-safe.
-fn answer(socket: BorrowedFd<'_>, pid: i32) {
-    let mut message = [START; MESSAGE_BYTES];
-    message[1..].copy_from_slice(&u64::from(pid.unsigned_abs()).to_le_bytes());
-    let _ = retry_on_intr(|| send(socket, &message, SendFlags::NOSIGNAL));
 }
 
 /// A number that no other mount of this boot had or will have: since Linux 6.8.

@@ -1,0 +1,110 @@
+//! A helper that the watchdog forks when the daemon first needs it.
+//!
+//! Knows how it is asked for and how it is forked; does not know what it does. The
+//! invariant: it shares no descriptor with the watchdog but the one that it keeps, and is
+//! a child of the daemon, which is the one to wait for its end.
+//!
+//! By then the daemon may be large, and a fork would copy all of its memory, page by
+//! page; the watchdog is still as small as the daemon was at its start.
+
+use std::convert::Infallible;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::process::setsid;
+
+use super::helper_process::{exit, raw_fork};
+use super::watchdog::MESSAGE_BYTES;
+
+/// Asks for the companion; the answer has its process id, or 0.
+pub(super) const START: u8 = b'S';
+
+/// How long the companion's start may take.
+const START_PATIENCE: Timespec = Timespec {
+    tv_sec: 2,
+    tv_nsec: 0,
+};
+
+/// A helper that the watchdog forks when it is asked to: a child of the daemon, in
+/// a session of its own, that nobody notices but who asks for it by [`super::helper_process::reap`].
+pub(crate) struct Companion<F> {
+    /// At most 15 bytes.
+    pub(crate) name: &'static CStr,
+    /// The one descriptor that it keeps, not below 3, and the watchdog until then.
+    pub(crate) keep: OwnedFd,
+    /// What it does: async-signal-safe work only, as in `helper_process`.
+    pub(crate) body: F,
+}
+
+/// Has the watchdog start its companion.
+#[derive(Debug)]
+pub(crate) struct Starter(Arc<OwnedFd>);
+
+impl Starter {
+    /// Of the daemon's end of the watchdog's socket.
+    pub(super) fn new(watchdog: Arc<OwnedFd>) -> Self {
+        Starter(watchdog)
+    }
+
+    /// Starts it; gives its process id. To be called once.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no process, or the watchdog was killed or stopped.
+    pub(crate) fn start(self) -> io::Result<i32> {
+        let socket = &*self.0;
+        let mut message = [START; MESSAGE_BYTES];
+        retry_on_intr(|| send(socket, &message, SendFlags::NOSIGNAL))?;
+        let mut waited_for = [PollFd::new(socket, PollFlags::IN)];
+        retry_on_intr(|| poll(&mut waited_for, Some(&START_PATIENCE)))?;
+        let (length, _) = retry_on_intr(|| recv(socket, &mut message, RecvFlags::DONTWAIT))?;
+        let [START, pid @ ..] = message else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        match i32::try_from(u64::from_le_bytes(pid)) {
+            Ok(pid) if pid > 0 && length == MESSAGE_BYTES => Ok(pid),
+            _ => Err(io::Error::other("the watchdog could not start it")),
+        }
+    }
+}
+
+/// Forks the companion. Async-signal-safe. Gives 0 if it cannot be.
+///
+/// # Safety
+///
+/// To be called in a process of one thread; `body` must do only async-signal-safe
+/// work, and what is in `others` must not be of use to it.
+pub(super) unsafe fn fork(
+    name: &CStr,
+    others: [BorrowedFd<'_>; 2],
+    body: impl FnOnce() -> Infallible,
+) -> i32 {
+    // SAFETY: the child's branch diverges, and does only async-signal-safe work.
+    match unsafe { raw_fork(libc::CLONE_PARENT) } {
+        Ok(None) => {
+            for other in others {
+                // SAFETY: the child's copies, which nothing in it uses.
+                unsafe { rustix::io::close(other.as_raw_fd()) };
+            }
+            let _ = setsid();
+            let _ = rustix::thread::set_name(name);
+            // Never returns.
+            let _ = Some(body).map(|body| body());
+            exit(0)
+        }
+        Ok(Some(pid)) => pid.as_raw_nonzero().get(),
+        Err(_) => 0,
+    }
+}
+
+/// Says which process the companion is. Async-signal-safe.
+pub(super) fn answer(socket: BorrowedFd<'_>, pid: i32) {
+    let mut message = [START; MESSAGE_BYTES];
+    message[1..].copy_from_slice(&u64::from(pid.unsigned_abs()).to_le_bytes());
+    let _ = retry_on_intr(|| send(socket, &message, SendFlags::NOSIGNAL));
+}
