@@ -127,6 +127,7 @@ impl Session {
         let watchdog = Watchdog::start(point.directory(), point.made_directory(), companion)
             .map_err(failed)?;
         let flusher = Arc::new(Flusher::new(socket, watchdog.starter()));
+        watchdog.ready().map_err(failed)?;
         let mounted = point.mount(options)?;
         // From here on, dropping the watchdog unmounts.
         watchdog.arm(mounted.device_number).map_err(failed)?;
@@ -165,7 +166,16 @@ impl Session {
             router: Arc::clone(&router),
             flusher: Arc::clone(&flusher),
         };
-        let init = front.handshake().map_err(failed)?;
+        let init = front.handshake().map_err(|error| {
+            if is_disconnected(&device) {
+                // Unmounted already; what is there now is another's.
+                watchdog.dismiss();
+                if mounted.made_directory {
+                    let _ = std::fs::remove_dir(&mounted.directory);
+                }
+            }
+            failed(error)
+        })?;
         let ears = FlusherEars(Arc::clone(&flusher));
         threads.push(router.start_reactor(ears).map_err(failed)?);
         let (alive, served) = crossbeam_channel::bounded(0);

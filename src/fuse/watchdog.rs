@@ -157,13 +157,22 @@ impl Watchdog {
         Starter::new(Arc::clone(&self.socket))
     }
 
+    /// Waits until it watches. To be called before mounting, so that little time is
+    /// between that and [`Watchdog::arm`].
+    ///
+    /// # Errors
+    ///
+    /// If it was killed.
+    pub(crate) fn ready(&self) -> io::Result<()> {
+        self.helper.ready()
+    }
+
     /// Says which connection the mount has that was made.
     ///
     /// # Errors
     ///
     /// If the watchdog was killed.
     pub(crate) fn arm(&self, device_number: u64) -> io::Result<()> {
-        self.helper.ready()?;
         self.send(ARMED, device_number)
     }
 

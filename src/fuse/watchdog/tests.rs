@@ -49,6 +49,7 @@ fn watched(base: &Path) -> (Watchdog, i32, Mounted) {
     let watchdog =
         Watchdog::start(point.directory(), point.made_directory(), no_companion()).unwrap();
     let pid = watchdog.helper.pid();
+    watchdog.ready().unwrap();
     let mounted = point.mount(&MountOptions::default()).unwrap();
     (watchdog, pid, mounted)
 }
