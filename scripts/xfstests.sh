@@ -14,7 +14,8 @@ LIST
 # xfstests CHECKOUT FILESYSTEM, which is fifofs or tmpfs.
 xfstests() {
     local test=$work/test scratch=$work/scratch
-    mkdir -p "$test" "$scratch" "$work/sbin" "$work/bin" "$work/users"
+    mkdir -p "$test" "$scratch" "$work/sbin" "$work/bin" "$work/users" "$work/temporary"
+    chmod 1777 "$work/temporary"
     xfstests_left_out | sed 's/^#.*//' | tr -s ' ' '\n' >"$work/left-out"
     xfstests_programs "$2"
     cat >"$work/xfstests.config" <<CONFIG
@@ -37,7 +38,7 @@ CONFIG
     # In namespaces of its own. Of processes: it ends some by their names. Of mounts: for the users and the helper in
     # /sbin, and so that it cannot set what is the whole machine's. Nor may it load modules or reboot.
     # shellcheck disable=SC2016
-    HOST_OPTIONS=$work/xfstests.config timeout 14400 \
+    HOST_OPTIONS=$work/xfstests.config TMPDIR=$work/temporary timeout 14400 \
         unshare --pid --fork --kill-child --mount-proc --mount --propagation private bash -c '
         set -e
         sbin=$(realpath /sbin)
@@ -81,7 +82,7 @@ elif [ $1 = tmpfs ]; then
     mount -i -t tmpfs fifofs "\$2"
 else
     $(printf %q "$fifofs") mount -d --allow-other --spill $(printf %q "$work/spill") "\$2"
-fi && mount -i -o "remount,\$options" "\$2"
+fi && mount -i -o "remount,suid,dev,\$options" "\$2"
 HELPER
     cat >"$work/bin/umount" <<UMOUNT
 #!/bin/bash
