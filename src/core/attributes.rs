@@ -121,7 +121,7 @@ impl Core {
         }
         let inode = self.names.get_mut(ino)?;
         if changes.drops_privileges {
-            inode.drop_privileges();
+            inode.drop_privileges(false);
         }
         let time = |change: Change| match change {
             Change::To(time) => time,
@@ -142,8 +142,33 @@ impl Core {
     /// Somebody without the right to do so changed a file that runs with
     /// another's rights: from now on it does not.
     pub(crate) fn drop_privileges(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+        self.drop_privileges_if(env, ino, false, effects);
+    }
+
+    /// The same after `fallocate` and `copy_file_range`, of which the kernel
+    /// does not say whether the one who called them has the right: root has.
+    pub(crate) fn changed_by(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        (uid, gid): (u32, u32),
+        effects: &mut Effects,
+    ) {
+        if uid != 0 {
+            let outsider = self.names.get(ino).is_ok_and(|inode| inode.gid != gid);
+            self.drop_privileges_if(env, ino, outsider, effects);
+        }
+    }
+
+    fn drop_privileges_if(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        outsider: bool,
+        effects: &mut Effects,
+    ) {
         if let Ok(inode) = self.names.get_mut(ino)
-            && inode.drop_privileges()
+            && inode.drop_privileges(outsider)
         {
             inode.ctime = env.now.wall;
             effects.push(Effect::ForgetAttributes { ino });

@@ -116,20 +116,33 @@ impl Core {
             });
         }
         let Some(node) = self.control.nodes.get(&parent) else {
-            let found = self.names.find(parent, name);
-            if let (Err(Errno::NOENT), false) = (found, internal) {
-                self.record(env, || Deed::Look {
-                    at: (parent, name.to_owned()),
-                });
-            }
-            let ino = found?;
+            let ino = match name.as_bytes() {
+                // Only asked for to open a file handle of what the kernel no
+                // longer remembers.
+                b"." => parent,
+                b".." => self.names.parent(parent)?,
+                _ => {
+                    let found = self.names.find(parent, name);
+                    if let (Err(Errno::NOENT), false) = (found, internal) {
+                        self.record(env, || Deed::Look {
+                            at: (parent, name.to_owned()),
+                        });
+                    }
+                    let ino = found?;
+                    self.names.used_name(ino, parent, name);
+                    ino
+                }
+            };
             self.names.looked_up(ino);
-            self.names.used_name(ino, parent, name);
             return Ok(Found {
                 attributes: self.attributes(ino)?,
                 lasting: true,
             });
         };
+        if matches!(name.as_bytes(), b"." | b"..") {
+            // There are no lasting handles of what is made for one reader.
+            return Err(Errno::NOENT);
+        }
         let place = match &node.place {
             Place::Top => match name.as_bytes() {
                 b"status" => Place::Status,

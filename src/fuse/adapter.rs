@@ -223,7 +223,7 @@ impl Filesystem for Adapter {
 
     fn fallocate(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _handle: FileHandle,
         offset: u64,
@@ -231,14 +231,18 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let done =
-            self.run(|core, env, effects| core.allocate(env, ino.0, offset, length, mode, effects));
+        let who = (request.uid(), request.gid());
+        let done = self.run(|core, env, effects| {
+            core.allocate(env, ino.0, offset, length, mode, effects)?;
+            core.changed_by(env, ino.0, who, effects);
+            Ok(())
+        });
         answer_empty(done, reply);
     }
 
     fn copy_file_range(
         &self,
-        _request: &Request,
+        request: &Request,
         from: INodeNo,
         from_handle: FileHandle,
         from_offset: u64,
@@ -249,14 +253,17 @@ impl Filesystem for Adapter {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
+        let who = (request.uid(), request.gid());
         let copied = self.run(|core, env, effects| {
-            core.copy_range(
+            let copied = core.copy_range(
                 env,
                 (from.0, from_handle.0, from_offset),
                 (to.0, to_offset),
                 length,
                 effects,
-            )
+            )?;
+            core.changed_by(env, to.0, who, effects);
+            Ok(copied)
         });
         match copied {
             Ok(length) => reply.written(length),

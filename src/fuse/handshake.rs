@@ -26,9 +26,12 @@ const REPLY_BYTES: usize = 64;
 const MORE_FLAGS: u64 = 1 << 30;
 
 /// What is asked of the kernel: names as in `fuse.h`.
-const WANTED: [(u64, &str); 8] = [
+const WANTED: [(u64, &str); 9] = [
     (1 << 0, "FUSE_ASYNC_READ"),
     (1 << 3, "FUSE_ATOMIC_O_TRUNC"),
+    // File handles (`name_to_handle_at`) stay good when the kernel has forgotten
+    // the file.
+    (1 << 4, "FUSE_EXPORT_SUPPORT"),
     (1 << 5, "FUSE_BIG_WRITES"),
     (1 << 16, "FUSE_WRITEBACK_CACHE"),
     (1 << 18, "FUSE_PARALLEL_DIROPS"),

@@ -82,6 +82,6 @@ pub(crate) fn needs(programs: &[(&str, &str)]) {
 pub(crate) fn needs_root() {
     assert!(
         rustix::process::geteuid().is_root(),
-        "this test becomes other users: run it as root"
+        "this test does what only root may do: run it as root"
     );
 }

@@ -123,10 +123,11 @@ impl Inode {
     }
 
     /// Takes the set-id bits and the capabilities of a file away; says whether
-    /// it had any. Set-group-id without group execution means something else.
-    pub(crate) fn drop_privileges(&mut self) -> bool {
+    /// it had any. Set-group-id without group execution means something else,
+    /// and goes only if an outsider of the group changed the file.
+    pub(crate) fn drop_privileges(&mut self, outsider: bool) -> bool {
         let mut bits = libc::S_ISUID;
-        if self.mode & libc::S_IXGRP != 0 {
+        if outsider || self.mode & libc::S_IXGRP != 0 {
             bits |= libc::S_ISGID;
         }
         let had = self.mode & bits != 0;
