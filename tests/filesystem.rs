@@ -361,6 +361,36 @@ say(server.accept()[0].recv(100))
     mount.unmount();
 }
 
+/// Each renamed file once came up again behind those not yet listed, for ever.
+#[test]
+fn a_directory_is_listed_to_its_end_while_its_files_are_renamed() {
+    let mount = Mount::start(&[]);
+    mount
+        .python(
+            r#"
+names = {str(n) for n in range(3000)}
+for name in names: open(D + "/" + name, "w").close()
+def rename(name):
+    os.rename(D + "/" + name, D + "/other")
+    os.rename(D + "/other", D + "/" + name)
+seen = []
+directory = os.open(D, os.O_RDONLY)
+with os.scandir(directory) as entries:
+    for entry in entries:
+        assert len(seen) <= 6000, "more than there are"
+        if entry.name in names: rename(entry.name)
+        seen.append(entry.name)
+say(names <= set(seen), len(names) == len(os.listdir(directory)))
+open(D + "/new", "w").close()
+say("new" in os.listdir(directory))
+"#,
+        )
+        .finish(SOON)
+        .succeeded()
+        .printed("True True\nTrue\n");
+    mount.unmount();
+}
+
 #[test]
 fn a_thousand_files_are_listed_once_each_while_they_are_deleted() {
     let mount = Mount::start(&[]);

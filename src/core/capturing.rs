@@ -263,7 +263,7 @@ impl Core {
         while let Some((parent, name, is_emptied)) = trees.pop() {
             if !is_emptied
                 && let Ok(ino) = self.names.find(parent, &name)
-                && let Ok(entries) = self.names.list(ino, super::namespace::DOTS)
+                && let Ok(entries) = self.names.list(ino, super::namespace::DOTS, u64::MAX)
             {
                 let below: Vec<OsString> = entries.map(|(_, _, name)| name.to_owned()).collect();
                 trees.push((parent, name, true));

@@ -279,6 +279,11 @@ impl Core {
         &self.names
     }
 
+    /// The same, to list directories.
+    pub(crate) fn names_mut(&mut self) -> &mut Namespace {
+        &mut self.names
+    }
+
     /// The store of bytes, for what it has to say about space.
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool

@@ -16,10 +16,12 @@ use rustix::io::Errno;
 use super::clock::Timestamp;
 
 mod inode;
+mod listing;
 mod rename;
 
 use inode::Directory;
 pub(crate) use inode::{Creator, Inode, Kind};
+use listing::Listings;
 pub(crate) use rename::Rename;
 
 /// The number of the root directory, fixed by the FUSE protocol.
@@ -37,6 +39,7 @@ pub(crate) struct Namespace {
     inodes: HashMap<u64, Inode>,
     symlinks: usize,
     next_ino: u64,
+    listings: Listings,
 }
 
 impl Namespace {
@@ -49,6 +52,7 @@ impl Namespace {
             inodes: HashMap::new(),
             symlinks: 0,
             next_ino: ROOT,
+            listings: Listings::default(),
         };
         let root = namespace.add(Kind::Directory(Directory::new(ROOT)), owner, 0, now);
         namespace.pin(root);
@@ -356,32 +360,6 @@ impl Namespace {
         self.detach(parent, name, ino, now);
         self.directory_mut(parent)?.subdirectories -= 1;
         Ok(ino)
-    }
-
-    /// The entries of a directory whose cookies are above `after`, `.` and `..`
-    /// first: inode, cookie, name.
-    pub(crate) fn list(
-        &self,
-        ino: u64,
-        after: u64,
-    ) -> Result<impl Iterator<Item = (u64, u64, &OsStr)>, Errno> {
-        let directory = self.directory(ino)?;
-        let dots = [
-            (ino, 1, OsStr::new(".")),
-            (directory.parent, DOTS, OsStr::new("..")),
-        ];
-        let entries =
-            directory
-                .order
-                .range(after.saturating_add(1)..)
-                .filter_map(|(cookie, name)| {
-                    let entry = directory.entries.get(name)?;
-                    Some((entry.ino, *cookie, name.as_os_str()))
-                });
-        Ok(dots
-            .into_iter()
-            .filter(move |(_, cookie, _)| *cookie > after)
-            .chain(entries))
     }
 
     /// The kernel was given a reference.

@@ -58,10 +58,18 @@ pub(super) fn answer(
             core.unlink(env, (ino, name(body, 0)), effects)?;
             Ok(Vec::new())
         }),
-        // There is nothing to keep of a directory that is being listed.
-        opcode::OPENDIR => Ok(abi::open_reply(0, 0).into()),
-        opcode::READDIR => router.look(|core| list(core, ino, fields)),
-        opcode::RELEASEDIR => Ok(Vec::new()),
+        opcode::OPENDIR => router.run(|core, _, _| {
+            let handle = match core.is_control(ino) {
+                true => 0,
+                false => core.names_mut().open_directory(ino)?,
+            };
+            Ok(abi::open_reply(handle, 0).into())
+        }),
+        opcode::READDIR => router.run(|core, _, _| list(core, ino, fields)),
+        opcode::RELEASEDIR => router.run(|core, _, _| {
+            core.names_mut().close_directory(fields.u64(0));
+            Ok(Vec::new())
+        }),
         _ => return None,
     })
 }
@@ -92,13 +100,14 @@ fn create(router: &Router, caller: Caller, header: Header, body: &[u8]) -> Resul
 }
 
 /// As much of a listing as was asked for.
-fn list(core: &Core, ino: u64, fields: Body<'_>) -> Result<Vec<u8>, Errno> {
-    let (offset, most) = (fields.u64(8), fields.u32(16) as usize);
+fn list(core: &mut Core, ino: u64, fields: Body<'_>) -> Result<Vec<u8>, Errno> {
+    let (handle, offset, most) = (fields.u64(0), fields.u64(8), fields.u32(16) as usize);
     let mut reply = Vec::new();
     if core.is_control(ino) {
         return Ok(reply);
     }
-    for (entry, cookie, name) in core.names().list(ino, offset)? {
+    let end = core.names_mut().listing_end(ino, handle, offset)?;
+    for (entry, cookie, name) in core.names().list(ino, offset, end)? {
         let name = name.as_bytes();
         let length = (abi::DIRENT_BYTES + name.len()).next_multiple_of(8);
         if reply.len() + length > most {

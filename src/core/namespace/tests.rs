@@ -29,11 +29,20 @@ fn a_listing_under_way_survives_names_that_come_and_go() {
     for text in ["a", "b", "c", "d"] {
         file(&mut tree, ROOT, text);
     }
-    let seen: Vec<_> = tree.list(ROOT, 0).unwrap().take(4).map(|e| e.1).collect();
+    let seen: Vec<_> = tree
+        .list(ROOT, 0, u64::MAX)
+        .unwrap()
+        .take(4)
+        .map(|e| e.1)
+        .collect();
     let last = *seen.last().unwrap();
     tree.unlink(ROOT, name("a"), NOW).unwrap();
     file(&mut tree, ROOT, "a");
-    let rest: Vec<_> = tree.list(ROOT, last).unwrap().map(|e| e.2).collect();
+    let rest: Vec<_> = tree
+        .list(ROOT, last, u64::MAX)
+        .unwrap()
+        .map(|e| e.2)
+        .collect();
     assert_eq!(rest, ["c", "d", "a"]);
 }
 
