@@ -1,4 +1,4 @@
-# Sourced by scripts/posix: the quick tests of xfstests, on fifofs or, to compare, on tmpfs. TESTS names others to run.
+# Sourced by scripts/posix: the quick tests of xfstests, on fifofs or, to compare, on tmpfs.
 # shellcheck shell=bash
 
 # What is not run, and why.
@@ -8,6 +8,19 @@ xfstests_left_out() {
 generic/460 generic/597 generic/598
 # Read the output of a program that they have started and that never ends: in a mount such a reader waits.
 generic/131 generic/571 generic/786 generic/787
+# Look for the lock of a process that has ended: /proc/locks has none of those in a process namespace.
+generic/504
+# Mount while they unmount, or one file system twice: not with what takes the place of both here (xfstests_programs).
+generic/604 generic/732
+LIST
+}
+
+# What fails, and why: any other failure is one.
+xfstests_known() {
+    cat <<'LIST'
+generic/003 reading does not update the time of access (README, "Known limits")
+generic/394 raises its limit of file sizes, for which root in a container has seldom the right (CAP_SYS_RESOURCE)
+generic/564 raises its limit of file sizes, as generic/394
 LIST
 }
 
@@ -53,14 +66,20 @@ CONFIG
         PATH=$2/bin:$PATH
         cd "$1"
         exec setpriv --bounding-set -sys_module,-sys_boot,-sys_time ./check -fuse -E "$2/left-out" ${TESTS:--g quick}
-    ' - "$1" "$work" 2>&1 | tee "$work/output" || {
-        # What check wrote beside its results goes with the directory.
-        local name
-        for name in $(sed -n 's/^Failures: //p' "$work/output"); do
+    ' - "$1" "$work" 2>&1 | tee "$work/output" && return
+    local failed reason status=0
+    failed=$(sed -n 's/^Failures: //p' "$work/output")
+    [ -n "$failed" ] || return 1 # it did not even come to its end
+    for name in $failed; do
+        if reason=$(xfstests_known | sed -n "s:^$name ::p" | grep .); then
+            echo "$name is known to fail: $reason"
+        else
+            # What check wrote beside its results goes with the directory.
             diff -u "$1/tests/$name.out" "$work/results/$name.out.bad" | head -n 30 || true
-        done
-        return 1
-    }
+            status=1
+        fi
+    done
+    return $status
 }
 
 # xfstests_programs FILESYSTEM: the programs by which it mounts, and looks at mounts. It tells its two file systems apart
@@ -71,7 +90,7 @@ xfstests_programs() {
     mkdir -p "$work/hidden/test" "$work/hidden/scratch"
     cat >"$work/sbin/mount.fuse.fifofs" <<HELPER
 #!/bin/bash
-# DEVICE DIR [OPTION]... -o OPTIONS
+# DEVICE DIR [OPTION]... -o OPTIONS. Set-id bits and devices are tested, too: a mount of fifofs has them off at first.
 hidden=$work/hidden/\${1#fifofs-}
 options=\$(while getopts :o: option "\${@:3}"; do [ "\$option" != o ] || echo "\$OPTARG"; done)
 if [[ ,\$options, = *,remount,* ]]; then
