@@ -330,7 +330,7 @@ for change in allocate(0), allocate(PUNCH_HOLE | KEEP_SIZE), allocate(ZERO_RANGE
         )
         .finish(SOON)
         .succeeded()
-        .printed(&"0o777 0o666 0o2666 0o6777\n".repeat(4));
+        .printed("0o777 0o666 0o2666 0o6777\n".repeat(4));
     mount.unmount();
 }
 
