@@ -82,9 +82,9 @@ CONFIG
     return $status
 }
 
-# xfstests_programs FILESYSTEM: the programs by which it mounts, and looks at mounts. It tells its two file systems apart
-# by their devices and by the type "fuse", while all mounts of fifofs have the same name. What it unmounts is moved out
-# of sight, and back when it is mounted again, since it looks for what it wrote before.
+# xfstests_programs FILESYSTEM: the programs by which it mounts, and looks at mounts. It tells its two file systems
+# apart by their devices and by the type "fuse", while all mounts of fifofs have the same name. What it unmounts is moved
+# out of sight, and back when it is mounted again, since it looks for what it wrote before.
 xfstests_programs() {
     local program
     mkdir -p "$work/hidden/test" "$work/hidden/scratch"
