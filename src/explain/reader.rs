@@ -4,7 +4,8 @@
 //! Knows when its turn comes and what it got. There are three kinds:
 //!
 //! - at once: it always has a request waiting, and gets bytes as they come;
-//! - late, of a stream: each request comes a while after the last was answered;
+//! - late, of a stream: each request comes a while after the last was answered, and
+//!   the first a while after there was something;
 //! - late, of what the kernel writes back: it has what has been there for a while,
 //!   which is what a reader has surely got by then.
 
@@ -28,6 +29,9 @@ const READ_BYTES: u64 = 1 << 20;
 /// How long a reader of a stream may need to come again.
 const STREAM_LAG: Duration = Duration::from_millis(5);
 
+/// How long it may need to come for the first time.
+const STREAM_START: Duration = Duration::from_millis(2);
+
 /// How long bytes may need from a program to a reader: 5 ms until they are written
 /// back, and the rest for a machine that is busy.
 const CACHE_LAG: Duration = Duration::from_millis(30);
@@ -47,7 +51,7 @@ pub(super) struct Reader {
     pub(super) rewritten: Option<(Range<u64>, Monotonic)>,
     turn: Turn,
     pending: Option<Unique>,
-    /// For who rests: until when.
+    /// For who rests: until when; at first until there is something.
     rests_until: Monotonic,
     /// For who looks back: up to where it could have read, and since when.
     limits: VecDeque<(Monotonic, u64)>,
@@ -68,7 +72,7 @@ impl Reader {
                 Some(_) => Turn::LookingBack,
             },
             pending: None,
-            rests_until: Monotonic::ZERO,
+            rests_until: Monotonic::MAX,
             limits: VecDeque::from([(Monotonic::ZERO, 0)]),
             position: 0,
             hash: DefaultHasher::new(),
@@ -140,8 +144,16 @@ impl Reader {
         }
     }
 
+    /// Whether it rests until there is something.
+    pub(super) fn is_to_come(&self) -> bool {
+        self.turn == Turn::AfterRest && self.rests_until == Monotonic::MAX && !self.has_ended()
+    }
+
     /// It could read up to here from now on.
     pub(super) fn note_limit(&mut self, now: Monotonic, limit: u64) {
+        if limit > 0 && self.is_to_come() {
+            self.rests_until = now + STREAM_START;
+        }
         if self.limits.back().is_none_or(|(_, last)| *last != limit) {
             self.limits.push_back((now, limit));
         }

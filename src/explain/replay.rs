@@ -292,7 +292,8 @@ impl<'a> Replay<'a> {
                 self.read_one(number, wanted);
             }
             let handle = self.captures[number].1.handle;
-            if self.captures[number].1.looks_back() {
+            let reader = &self.captures[number].1;
+            if reader.looks_back() || reader.is_to_come() {
                 let (limit, _) = self.run(|core, env, _| core.readable(env, handle));
                 self.captures[number].1.note_limit(self.now, limit);
             }
