@@ -37,8 +37,8 @@ use rustix::net::{
 use rustix::process::{Resource, Rlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::companion::{Companion, Starter};
 use super::helper_process::{above_stdio, exit, reap};
+use super::late_helper::{LateHelper, Starter};
 use super::watchdog::decimal;
 
 /// How long after one round of flushing the next begins.
@@ -106,7 +106,7 @@ impl Flusher {
     /// If no socket can be made.
     pub(crate) fn prepare(
         directory: &Path,
-    ) -> io::Result<(OwnedFd, Companion<impl FnOnce() -> Infallible + use<>>)> {
+    ) -> io::Result<(OwnedFd, LateHelper<impl FnOnce() -> Infallible + use<>>)> {
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -123,12 +123,12 @@ impl Flusher {
             worker.work(unsafe { BorrowedFd::borrow_raw(kept) });
             exit(0)
         };
-        let companion = Companion {
+        let late_helper = LateHelper {
             name: c"fifofs-flusher",
             keep: theirs,
             body,
         };
-        Ok((ours, companion))
+        Ok((ours, late_helper))
     }
 
     /// A flusher whose process is started when it is first needed.

@@ -6,13 +6,13 @@
 mod abi;
 mod adapter;
 mod attach;
-mod companion;
 mod convert;
 mod device;
 mod flusher;
 mod forgetting;
 mod handshake;
 mod helper_process;
+mod late_helper;
 mod mount_watch;
 mod mountinfo;
 pub(crate) mod mountpoint;

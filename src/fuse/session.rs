@@ -123,8 +123,8 @@ impl Session {
                 point.directory().display()
             )));
         }
-        let (socket, companion) = Flusher::prepare(point.directory()).map_err(failed)?;
-        let watchdog = Watchdog::start(point.directory(), point.made_directory(), companion)
+        let (socket, late_helper) = Flusher::prepare(point.directory()).map_err(failed)?;
+        let watchdog = Watchdog::start(point.directory(), point.made_directory(), late_helper)
             .map_err(failed)?;
         let flusher = Arc::new(Flusher::new(socket, watchdog.starter()));
         watchdog.ready().map_err(failed)?;

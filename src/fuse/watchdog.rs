@@ -5,7 +5,7 @@
 //! mount that is the daemon's (same directory, same device number), and while
 //! the daemon lives it never touches the mount, for then it could hang with it.
 //!
-//! On its daemon's word it also forks another helper, a [`Companion`]: it is still as
+//! On its daemon's word it also forks another helper, a [`LateHelper`]: it is still as
 //! small as the daemon was at its start, of which a late fork would copy all the
 //! memory, page by page.
 //!
@@ -52,8 +52,8 @@ use rustix::net::{
 use rustix::process::{WaitOptions, waitpid};
 
 use super::attach::fusermount;
-use super::companion::{self, Companion, START, Starter};
 use super::helper_process::{Helper, above_stdio, exit, fork_helper, raw_fork, reap};
+use super::late_helper::{self, LateHelper, START, Starter};
 use super::mountinfo::{MountLine, escape};
 use super::mountpoint::means_dead;
 use super::private::may_mount;
@@ -97,7 +97,7 @@ impl Watchdog {
     pub(crate) fn start(
         directory: &Path,
         remove_directory: bool,
-        companion: Companion<impl FnOnce() -> Infallible>,
+        late_helper: LateHelper<impl FnOnce() -> Infallible>,
     ) -> io::Result<Watchdog> {
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
@@ -110,8 +110,8 @@ impl Watchdog {
         let status = rustix::fs::open("/proc/self/status", flags, Mode::empty())?;
         let status = above_stdio(status)?;
         let kept = [theirs.as_raw_fd(), status.as_raw_fd()];
-        let Companion { name, keep, body } = companion;
-        let (kept_for_companion, mut companion) = (keep.as_raw_fd(), Some(body));
+        let LateHelper { name, keep, body } = late_helper;
+        let (kept_for_late_helper, mut late_helper) = (keep.as_raw_fd(), Some(body));
         let mut duty = Duty::new(directory, remove_directory)?;
         let body = move || -> Infallible {
             // SAFETY: both are kept open in the helper, for as long as it runs.
@@ -129,15 +129,15 @@ impl Watchdog {
                         exit(0)
                     }
                     Ending::Asked => {
-                        let pid = companion.take().map_or(0, |body| {
+                        let pid = late_helper.take().map_or(0, |body| {
                             // SAFETY: this process has one thread, and `body` is
                             // async-signal-safe, as its owner promises.
-                            unsafe { companion::fork(name, [socket, status], body) }
+                            unsafe { late_helper::fork(name, [socket, status], body) }
                         });
                         // SAFETY: this process has no more use for it, and its end
                         // is seen only when no copy is left.
-                        unsafe { rustix::io::close(kept_for_companion) };
-                        companion::answer(socket, pid);
+                        unsafe { rustix::io::close(kept_for_late_helper) };
+                        late_helper::answer(socket, pid);
                     }
                 }
             }
@@ -152,7 +152,7 @@ impl Watchdog {
         })
     }
 
-    /// What starts its companion.
+    /// What starts its late helper.
     pub(crate) fn starter(&self) -> Starter {
         Starter::new(Arc::clone(&self.socket))
     }
@@ -193,7 +193,7 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // Who may start the companion has a copy, which must not keep it waiting.
+        // Who may start the late helper has a copy, which must not keep it waiting.
         let _ = shutdown(&*self.socket, Shutdown::Both);
         reap(self.helper.pid());
     }
@@ -202,7 +202,7 @@ impl Drop for Watchdog {
 enum Ending {
     Dismissed,
     DaemonDied,
-    /// Not an end: the companion is to be started.
+    /// Not an end: the late helper is to be started.
     Asked,
 }
 

@@ -19,8 +19,8 @@ fn add_file(tree: &tempfile::TempDir, ino: u64) {
 
 /// A flusher that runs. The watchdog that started it is gone by then.
 fn start(tree: &tempfile::TempDir) -> Flusher {
-    let (socket, companion) = Flusher::prepare(tree.path()).unwrap();
-    let watchdog = Watchdog::start(tree.path(), false, companion).unwrap();
+    let (socket, late_helper) = Flusher::prepare(tree.path()).unwrap();
+    let watchdog = Watchdog::start(tree.path(), false, late_helper).unwrap();
     let flusher = Flusher::new(socket, watchdog.starter());
     assert_eq!(flusher.pid(), 0);
     flusher.start();

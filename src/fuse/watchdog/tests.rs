@@ -33,9 +33,9 @@ fn is_gone(pid: i32) -> bool {
 }
 
 /// One that is never asked for.
-fn no_companion() -> Companion<fn() -> Infallible> {
+fn no_late_helper() -> LateHelper<fn() -> Infallible> {
     let (_, keep) = rustix::pipe::pipe().unwrap();
-    Companion {
+    LateHelper {
         name: c"fifofs-nobody",
         keep: above_stdio(keep).unwrap(),
         body: || exit(0),
@@ -47,7 +47,7 @@ fn no_companion() -> Companion<fn() -> Infallible> {
 fn watched(base: &Path) -> (Watchdog, i32, Mounted) {
     let point = MountPoint::prepare(&base.join("a b\\c")).unwrap();
     let watchdog =
-        Watchdog::start(point.directory(), point.made_directory(), no_companion()).unwrap();
+        Watchdog::start(point.directory(), point.made_directory(), no_late_helper()).unwrap();
     let pid = watchdog.helper.pid();
     watchdog.ready().unwrap();
     let mounted = point.mount(&MountOptions::default()).unwrap();
@@ -92,7 +92,7 @@ fn a_mount_that_is_not_the_daemons_is_left() {
 #[test]
 fn a_watchdog_outlives_the_signals_of_a_terminal() {
     let base = Cleanup::new();
-    let watchdog = Watchdog::start(&base.join(""), false, no_companion()).unwrap();
+    let watchdog = Watchdog::start(&base.join(""), false, no_late_helper()).unwrap();
     let pid = watchdog.helper.pid();
     let process = rustix::process::Pid::from_raw(pid).unwrap();
     use rustix::process::Signal;

@@ -21,10 +21,10 @@ use rustix::process::setsid;
 use super::helper_process::{exit, raw_fork};
 use super::watchdog::MESSAGE_BYTES;
 
-/// Asks for the companion; the answer has its process id, or 0.
+/// Asks for the late helper; the answer has its process id, or 0.
 pub(super) const START: u8 = b'S';
 
-/// How long the companion's start may take.
+/// How long the late helper's start may take.
 const START_PATIENCE: Timespec = Timespec {
     tv_sec: 2,
     tv_nsec: 0,
@@ -32,7 +32,7 @@ const START_PATIENCE: Timespec = Timespec {
 
 /// A helper that the watchdog forks when it is asked to: a child of the daemon, in
 /// a session of its own, that nobody notices but who asks for it by [`super::helper_process::reap`].
-pub(crate) struct Companion<F> {
+pub(crate) struct LateHelper<F> {
     /// At most 15 bytes.
     pub(crate) name: &'static CStr,
     /// The one descriptor that it keeps, not below 3, and the watchdog until then.
@@ -41,7 +41,7 @@ pub(crate) struct Companion<F> {
     pub(crate) body: F,
 }
 
-/// Has the watchdog start its companion.
+/// Has the watchdog start its late helper.
 #[derive(Debug)]
 pub(crate) struct Starter(Arc<OwnedFd>);
 
@@ -73,7 +73,7 @@ impl Starter {
     }
 }
 
-/// Forks the companion. Async-signal-safe. Gives 0 if it cannot be.
+/// Forks the late helper. Async-signal-safe. Gives 0 if it cannot be.
 ///
 /// # Safety
 ///
@@ -102,7 +102,7 @@ pub(super) unsafe fn fork(
     }
 }
 
-/// Says which process the companion is. Async-signal-safe.
+/// Says which process the late helper is. Async-signal-safe.
 pub(super) fn answer(socket: BorrowedFd<'_>, pid: i32) {
     let mut message = [START; MESSAGE_BYTES];
     message[1..].copy_from_slice(&u64::from(pid.unsigned_abs()).to_le_bytes());
