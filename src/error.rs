@@ -151,7 +151,8 @@ impl fmt::Display for Error {
             Error::Failed { path } => write!(
                 f,
                 "{}: all there is was read, but it is not whole: a process that wrote it was \
-                 killed or failed, or there was no space left",
+                 killed or failed, there was no space left, or what was passed on of a stream was \
+                 wanted again",
                 path.display()
             ),
             Error::Missing { path } => write!(

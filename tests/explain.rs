@@ -232,7 +232,7 @@ fn several_outputs_each_have_their_section_and_go_to_files_of_their_names() {
     let text = explained.run(script).succeeded().text();
     says(&text, &["a.txt: 6 bytes", "sub/b.txt: 8 bytes"]);
     let line = text.lines().last().expect("a line");
-    says(line, &["--to a.txt=a.txt --to sub/b.txt=b.txt --"]);
+    says(line, &["--to=a.txt=./a.txt --to=sub/b.txt=./b.txt --"]);
     explained.run(line).succeeded();
     assert_same(&explained.read("a.txt"), b"1\n2\n3\n");
     assert_same(&explained.read("b.txt"), b"1\n2\n3\n4\n");

@@ -91,7 +91,8 @@ fn explain(path: &Path, error: io::Error) -> Error {
         Some(libc::EIO) => {
             let reason = io::Error::other(
                 "all there is was read, but it is not whole: a process that wrote it was killed \
-                 or failed, or there was no space left",
+                 or failed, there was no space left, or what was passed on of a stream was wanted \
+                 again",
             );
             Error::io("read", path, reason).with_remedy("`fifofs ls` says more")
         }

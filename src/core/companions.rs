@@ -5,7 +5,7 @@
 //! (`cp a f; sed -i … f`, `ar`, whoever takes a lock on it). So when the file has
 //! been closed for as long as a reopening is waited for, companions get it as it
 //! is, and for everybody else it is done only when they have had time to write it
-//! anew.
+//! anew: while they have it open and a second more, but no longer than five.
 
 use rustix::io::Errno;
 
@@ -32,9 +32,11 @@ impl Core {
         is_companion.then_some(generation.number)
     }
 
-    /// Whether a waiting reader is a companion of those who write this file.
+    /// Whether a waiting reader is a companion of those who write this file. One
+    /// whose path leads nowhere just now waits like everybody.
     pub(super) fn is_companion(&self, id: ReaderId, ino: u64) -> bool {
-        let group = self.readers.get(&id).and_then(|reader| reader.group);
+        let reader = self.readers.get(&id).filter(|reader| !reader.absent);
+        let group = reader.and_then(|reader| reader.group);
         self.accompanied(ino, group).is_some()
     }
 

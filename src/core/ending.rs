@@ -50,7 +50,7 @@ impl Core {
             let rested = generation.rests;
             let again = generation.settle(linger, fail_on, now, env.processes, companions);
             let over = !generation.is_active();
-            let comes_to_rest = !over && generation.rests && !rested;
+            let comes_to_rest = !over && generation.rests.is_some() && rested.is_none();
             if let Some(at) = again {
                 self.wake_at(at, Alarm::File(ino));
             }

@@ -124,6 +124,9 @@ pub(crate) const REST: Duration = Duration::from_millis(200);
 /// How long after its last close, by a writer or a companion, a reopening is waited
 /// for.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
+/// How long after it has come to rest its companions hold up others at most: one
+/// may go on reading for ever.
+const COMPANY: Duration = Duration::from_secs(5);
 /// With a fixed linger, how much longer one who still runs is given, since it
 /// may be dying.
 const DYING: Duration = Duration::from_millis(20);
@@ -176,8 +179,8 @@ pub(crate) struct Generation {
     pub(crate) had_reader: bool,
     /// Whether a reader was told that this is the end.
     pub(crate) told_done: bool,
-    /// Whether it has been closed for so long that its companions may have it.
-    pub(crate) rests: bool,
+    /// Since when it has been closed for so long that its companions may have it.
+    pub(crate) rests: Option<Monotonic>,
     /// The processes of companions that have it open as it is, once for each time.
     pub(crate) visitors: Vec<Visitor>,
     /// When a companion last closed it.
@@ -205,7 +208,7 @@ impl Generation {
             delivered: 0,
             had_reader: false,
             told_done: false,
-            rests: false,
+            rests: None,
             visitors: Vec::new(),
             visited: None,
             released: false,
@@ -266,7 +269,7 @@ impl Generation {
         self.handles += 1;
         self.openings += 1;
         self.phase = Phase::Writing;
-        self.rests = false;
+        self.rests = None;
     }
 
     /// One less.
@@ -309,19 +312,23 @@ impl Generation {
             Linger::Auto => LINGER,
         };
         let rested = since.saturating_add(limit);
-        let deserted = exited && linger == Linger::Auto && self.groups_are_empty(processes);
-        self.rests = now >= rested || deserted;
-        if self.rests && (companions > 0 || !self.visitors.is_empty()) {
-            return None;
-        }
-        // Nobody may be there yet, since programs take a while to start.
-        let lingers = (linger == Linger::Auto).then_some(since).max(self.visited);
-        let until = lingers.map_or(rested, |last| rested.max(last + LINGER));
-        if now >= until || deserted {
+        if exited && linger == Linger::Auto && self.groups_are_empty(processes) {
             self.end(fail_on);
             return None;
         }
-        let next = if self.rests { until } else { rested };
+        if now >= rested {
+            self.rests.get_or_insert(now);
+        }
+        // Nobody may be there yet, since programs take a while to start.
+        let lingers = (linger == Linger::Auto).then_some(since);
+        let next = match self.left_to_companions(lingers, companions) {
+            _ if now < rested => rested,
+            Some(until) if now < until => until,
+            _ => {
+                self.end(fail_on);
+                return None;
+            }
+        };
         match exited && linger == Linger::Auto {
             true => Some((now + GROUP_CHECK.max(now.saturating_sub(since) / 8)).min(next)),
             false => Some(next),
@@ -340,18 +347,34 @@ impl Generation {
         // Nobody will say when one who cannot be seen has exited.
         let unseen = self.writers.iter().any(|w| w.pid == 0);
         let rested = if unseen { since + LINGER } else { since };
-        self.rests = !self.writers.iter().any(runs) && now >= rested;
-        if self.rests && (companions > 0 || !self.visitors.is_empty()) {
+        if self.writers.iter().any(runs) {
             return None;
         }
-        let until = self
-            .visited
-            .map_or(rested, |last| rested.max(last + LINGER));
-        if self.rests && now >= until {
+        if now < rested {
+            return Some(rested);
+        }
+        self.rests.get_or_insert(now);
+        let until = self.left_to_companions(None, companions);
+        if until.is_none_or(|until| now >= until) {
             self.end(fail_on);
             return None;
         }
-        (now < until).then_some(until)
+        until
+    }
+
+    /// Until when one that rests may be written anew, if `lingers` is when it was
+    /// closed and so many companions wait.
+    fn left_to_companions(
+        &self,
+        lingers: Option<Monotonic>,
+        companions: usize,
+    ) -> Option<Monotonic> {
+        let most = self.rests? + COMPANY;
+        if companions > 0 || !self.visitors.is_empty() {
+            return Some(most);
+        }
+        let last = lingers.max(self.visited)?;
+        Some(most.min(last + LINGER))
     }
 
     fn end(&mut self, fail_on: FailOn) {
@@ -403,7 +426,10 @@ impl Generation {
         };
         let until = match self.phase {
             // What a short step of a script left is for the next one to change.
-            Phase::Closed { .. } if lingers => first + LINGER,
+            Phase::Closed { .. } if lingers => {
+                let left = self.left_to_companions(Some(first), 0);
+                left.map_or(first + LINGER, |left| left.max(first + LINGER))
+            }
             _ if lingers => self.reopened.map_or(first, |at| at.min(first + LINGER)) + HOLD,
             _ => first + HOLD,
         };

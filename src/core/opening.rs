@@ -49,7 +49,9 @@ impl Core {
             && self.settings.readers_wait
             && self.captures.hold_of_file(&self.names, ino) != Hold::Held
             && !self.never_waits(ino, kin);
-        let group = kin.group.filter(|_| self.may_accompany(ino, caller));
+        let group = kin
+            .group
+            .filter(|_| self.may_accompany(ino, caller) && !self.writes(ino, kin));
         if !waits {
             // If it was sent back, it has arrived.
             self.sent_back.remove(&caller.thread);
@@ -108,6 +110,13 @@ impl Core {
             && !self.settings.consume
             && !caller.internal
             && self.captures.hold_of_file(&self.names, ino) == Hold::Free
+    }
+
+    /// Whether the caller itself wrote this file. It is waited for as a writer.
+    fn writes(&self, ino: u64, kin: &Kin) -> bool {
+        let generation = self.files.get(&ino).and_then(|f| f.generation.as_ref());
+        let writers = generation.map_or(&[][..], |generation| &generation.writers);
+        writers.iter().any(|w| Some(&w.pid) == kin.lineage.first())
     }
 
     /// Whether the caller, or a process above it, writes this file: such a one

@@ -306,6 +306,7 @@ impl Core {
             return;
         };
         let (before, position) = (reader.source, reader.position);
+        let accompanies = reader.group.is_some();
         let found = self.awaited(reader.awaits, path);
         let follows_file = matches!(reader.awaits, Awaits::File(_));
         // One name of several is gone: it was another that was opened, or may as
@@ -331,6 +332,10 @@ impl Core {
             }
             None if follows_file || position > 0 => self.set_absent(id, true),
             None => self.set_source(id, None, effects),
+        }
+        if let (Some(ino), true) = (before, accompanies) {
+            // It may have been what others waited for.
+            self.evaluate(env, ino, effects);
         }
         self.progress(env, id, effects);
     }

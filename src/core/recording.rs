@@ -317,6 +317,16 @@ impl Core {
         Some((generation.way?, generation.reason.as_str()))
     }
 
+    /// Whether the end of a process has been recorded.
+    pub(crate) fn has_seen_end(&self, of: i32) -> bool {
+        let entries = self
+            .recording
+            .iter()
+            .flat_map(|recording| &recording.entries);
+        let is_end = |entry: &Entry| matches!(entry.deed, Deed::Ended { pid, .. } if pid == of);
+        entries.rev().any(is_end)
+    }
+
     /// Whether any file is open for writing.
     pub(crate) fn is_written(&self) -> bool {
         let is_open = |file: &super::File| file.generation.as_ref().is_some_and(|g| g.handles > 0);

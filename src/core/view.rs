@@ -127,7 +127,7 @@ impl Core {
                             .is_some_and(|g| g.phase == Phase::Failed),
                         way: file.generation.as_ref().and_then(|g| g.way),
                     },
-                    Some(generation) if generation.rests && accompanies => View {
+                    Some(generation) if generation.rests.is_some() && accompanies => View {
                         base,
                         limit: length,
                         end: true,

@@ -33,6 +33,7 @@ use serde::Serialize;
 pub use facts::{Facts, Opened, Rewritten, Worker};
 pub use verdict::{Chance, Verdict};
 
+use crate::core::Core;
 use crate::core::recording::Recording;
 use crate::core::rules::Deliver;
 use crate::core::spool::Pool;
@@ -84,6 +85,8 @@ pub struct Study {
 #[derive(Debug, Clone, Copy, Default)]
 struct Watched {
     child: Option<i32>,
+    /// Whether its end will be told of.
+    will_end: bool,
     start: Duration,
 }
 
@@ -136,13 +139,15 @@ impl Study {
         let router = self.mount.router();
         let pid = child.id().cast_signed();
         let start = router.run(|_, env, _| env.now.monotonic);
+        // If it has exited and was waited for, its number is nobody's or another's.
+        let will_end = matches!(child.try_wait(), Ok(None));
         let watched = Watched {
             child: Some(pid),
+            will_end,
             start,
         };
         *self.watched.lock().unwrap_or_else(|e| e.into_inner()) = watched;
-        // If it has exited and was waited for, its number is nobody's or another's.
-        if matches!(child.try_wait(), Ok(None)) {
+        if will_end {
             router.watch(pid).map_err(|errno| {
                 Error::io("watch the process that writes", self.path(), errno.into())
                     .with_remedy("allow this process more open files (`ulimit -n`)")
@@ -166,8 +171,8 @@ impl Study {
     /// ```
     pub fn finish(self) -> Result<Findings> {
         let directory = self.path().to_owned();
-        self.settle();
         let watched = *self.watched.lock().unwrap_or_else(|e| e.into_inner());
+        self.settle(watched.child.filter(|_| watched.will_end));
         let (recording, pool, files) = self.mount.router().run(|core, _, _| {
             let names = core.names();
             let path = |ino| names.path(ino).map(|path| replay::joined(&path));
@@ -197,11 +202,15 @@ impl Study {
 }
 
 impl Study {
-    /// The kernel tells of the last close a moment after it.
-    fn settle(&self) {
+    /// The kernel tells of the last close, and of the program's end, a moment after.
+    fn settle(&self, child: Option<i32>) {
         let deadline = Instant::now() + SETTLING_TIME;
-        let is_written = || self.mount.router().look(|core| core.is_written());
-        while is_written() && Instant::now() < deadline {
+        let is_over = || {
+            let ended = |core: &Core| child.is_none_or(|pid| core.has_seen_end(pid));
+            let router = self.mount.router();
+            router.look(|core| !core.is_written() && ended(core))
+        };
+        while !is_over() && Instant::now() < deadline {
             std::thread::sleep(LOOK_INTERVAL);
         }
     }

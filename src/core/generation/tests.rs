@@ -95,7 +95,7 @@ fn one_that_has_exited_leaves_the_others_of_its_group_a_second_for_the_next_step
         let now = SECOND + Duration::from_millis(after);
         generation.settle(Linger::Auto, FailOn::Signal, now, &world, 0);
         assert_eq!(
-            (generation.rests, generation.is_active()),
+            (generation.rests.is_some(), generation.is_active()),
             (rests, is_active)
         );
     }

@@ -1,10 +1,13 @@
 //! Later steps of the script that a writer belongs to.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::super::effects::Kin;
 use super::super::generation::Ending;
+use super::super::namespace::{ROOT, Rename};
 use super::super::rules::Deliver;
 use super::{Answer, LINGER, WRITER, World};
 
@@ -124,4 +127,59 @@ fn a_file_made_for_its_lock_is_not_done_until_it_is_closed() {
     world.release(handle);
     world.pass(LINGER);
     assert_eq!(world.answer(end), Some(&Answer::Bytes(vec![])));
+}
+
+#[test]
+fn one_that_has_the_file_open_for_ever_holds_nobody_up_for_ever() {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let outside = world.open(ino);
+    let step = world.open_as_companion(ino);
+    world.release(handle);
+    world.pass(LINGER);
+    world.handle(step);
+    world.pass(LATER);
+    assert_eq!(world.answer(outside), None);
+    world.pass(2 * LATER);
+    world.handle(outside);
+}
+
+#[test]
+fn one_whose_path_leads_elsewhere_is_not_waited_for() {
+    for then in [None, Some("f")] {
+        let mut world = World::new(Deliver::Settled, |_| {});
+        let (ino, handle) = world.create("f", libc::O_WRONLY);
+        let step = world.open_as_companion(ino);
+        world.release(handle);
+        let (from, to) = ((ROOT, OsStr::new("f")), (ROOT, OsStr::new("g")));
+        world
+            .run(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
+            .unwrap();
+        if let Some(name) = then {
+            world.pass(LINGER);
+            world.create(name, libc::O_WRONLY);
+        }
+        world.end(WRITER, Ending::Status(0));
+        world.pass(LINGER);
+        assert!(!world.core.files[&ino].is_active());
+        let gone = Some(&Answer::Error(Errno::NOENT));
+        assert_eq!(world.answer(step), gone.filter(|_| then.is_none()));
+    }
+}
+
+#[test]
+fn the_writer_itself_is_none() {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let outside = world.open(ino);
+    world.release(handle);
+    let kin = Kin {
+        group: Some(WRITER),
+        lineage: vec![WRITER],
+        holds: false,
+    };
+    let own = world.open_as(ino, &kin);
+    world.handle(own);
+    world.pass(LINGER);
+    world.handle(outside);
 }

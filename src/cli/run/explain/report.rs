@@ -4,7 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fifofs::{Chance, Explanation, Verdict, Verdicts};
 use serde::Serialize;
@@ -143,17 +143,32 @@ impl Report<'_> {
             words.extend(["--deliver".into(), "settled".into()]);
         }
         if outputs.len() > 1 {
+            let mut taken = Vec::new();
             for output in outputs {
-                let mut destination = output.clone().into_os_string();
-                destination.push("=");
-                destination.push(output.file_name().unwrap_or(OsStr::new("out")));
-                words.extend(["--to".into(), destination]);
+                let destination = free_name(output, &taken);
+                let mut word = OsString::from("--to=");
+                word.push(output);
+                word.push("=");
+                word.push(&destination);
+                words.push(word);
+                taken.push(destination);
             }
         }
         words.push("--".into());
         words.extend(self.arguments.command.iter().cloned());
         Some(shell::line(words.iter().map(|word| &**word)))
     }
+}
+
+/// A file to put an output into: one that is not there yet and that no other output
+/// goes to, and that cannot be taken for `-` or a descriptor.
+fn free_name(output: &Path, taken: &[OsString]) -> OsString {
+    let mut name = OsString::from("./");
+    name.push(output.file_name().unwrap_or(OsStr::new("out")));
+    while taken.contains(&name) || Path::new(&name).symlink_metadata().is_ok() {
+        name.push(".new");
+    }
+    name
 }
 
 /// The verdicts, each with what to type for its way.
