@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 use super::generation::Writer;
-use super::spool::Segments;
+use super::spool::{Load, Segments};
 
 /// The number the kernel gave a request; it is answered by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,12 +57,12 @@ pub(crate) struct Wanted {
 }
 
 /// What is to be written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Bytes<'a> {
     /// Where, from the beginning of the file.
     pub(crate) offset: u64,
     /// What.
-    pub(crate) data: &'a [u8],
+    pub(crate) data: Load<'a>,
     /// Whether the kernel writes back its cache; else a program waits for the
     /// answer.
     pub(crate) from_cache: bool,

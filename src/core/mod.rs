@@ -93,6 +93,8 @@ pub(crate) struct Settings {
     pub(crate) readers_wait: bool,
     /// Whether a file is removed once a reader has read it to its end.
     pub(crate) consume: bool,
+    /// Whether [`Core::end_gathering`] is called shortly after the last of several writes.
+    pub(crate) gathers: bool,
     /// Whether every operation is recorded.
     pub(crate) records: bool,
     /// Who owns the root and the control directory.
@@ -237,6 +239,10 @@ pub(crate) struct Core {
     recording: Option<Recording>,
     /// Whether dirty pages are written back only when the kernel likes.
     flusher_gone: bool,
+    /// Whether readers may wait for the next write though there is something for them.
+    may_gather: bool,
+    /// Those who do.
+    gathering: Vec<ReaderId>,
 }
 
 /// A thread that is to look its path up again, to find this file.
@@ -271,6 +277,8 @@ impl Core {
             removed: Vec::new(),
             recording,
             flusher_gone: false,
+            may_gather: false,
+            gathering: Vec::new(),
         }
     }
 

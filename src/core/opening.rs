@@ -163,6 +163,7 @@ impl Core {
             open: Some(caller.unique),
             reads: Vec::new(),
             position: 0,
+            given: None,
             prior: None,
             rewritten: None,
             finished: false,

@@ -85,6 +85,8 @@ pub(crate) struct Reader {
     pub(crate) reads: Vec<PendingRead>,
     /// One past the highest byte it was given.
     pub(crate) position: u64,
+    /// When it was last given something.
+    pub(crate) given: Option<Monotonic>,
     /// What it was given, if that was of another inode than `source`.
     pub(crate) prior: Option<Spool>,
     /// The bytes it was given that are no longer so.

@@ -20,11 +20,20 @@ use super::{Alarm, Core, Env, Handle, Waiting};
 /// ones make a fast writer slow.
 const GATHER: Duration = Duration::from_millis(3);
 
+/// A reader of a stream that was given something so recently gathers what the next writes bring:
+/// waking it for each of many small ones costs more than they do.
+const RECENT: Duration = Duration::from_millis(1);
+
+/// It gathers no more than this, nor half of the window.
+const GATHERED_BYTES: u64 = 256 << 10;
+
 /// What becomes of a READ.
 pub(super) enum ReadAnswer {
     Wait,
     /// There is something, but not all that was asked for.
     WaitForMore,
+    /// There is something, and more will come at once, or whoever calls says that it does not.
+    Gather,
     Bytes(Segments),
     End,
     Refuse(Errno),
@@ -252,8 +261,15 @@ impl Core {
                     waiting.push(read);
                     continue;
                 }
+                ReadAnswer::Gather => {
+                    if !self.gathering.contains(&id) {
+                        self.gathering.push(id);
+                    }
+                    waiting.push(read);
+                    continue;
+                }
                 ReadAnswer::Bytes(bytes) => {
-                    self.note_delivered(id, read.offset + bytes.len() as u64);
+                    self.note_delivered(env, id, read.offset + bytes.len() as u64);
                     effects.push(Effect::Data {
                         unique: read.unique,
                         bytes,
@@ -268,6 +284,7 @@ impl Core {
                 }
                 ReadAnswer::Refuse(errno) => effects.refuse(read.unique, errno),
             }
+            self.gathering.retain(|other| *other != id);
             self.waiting.remove(&read.unique);
             answered = true;
         }
@@ -276,6 +293,18 @@ impl Core {
             if answered && let Some(ino) = reader.source {
                 self.release_writes(env, ino, effects);
             }
+        }
+    }
+
+    /// Whether some readers gather what is written to a stream.
+    pub(crate) fn gathers(&self) -> bool {
+        !self.gathering.is_empty()
+    }
+
+    /// No more is coming for now: they get what there is.
+    pub(crate) fn end_gathering(&mut self, env: Env<'_>, effects: &mut Effects) {
+        for id in std::mem::take(&mut self.gathering) {
+            self.progress(env, id, effects);
         }
     }
 
@@ -336,6 +365,17 @@ impl Core {
             if !enough {
                 return ReadAnswer::WaitForMore;
             }
+            let is_recent = |at| env.now.monotonic.saturating_sub(at) < RECENT;
+            let gathers = self.may_gather
+                && view.way == Some(Way::Stream)
+                && length < u64::from(read.length)
+                && available < GATHERED_BYTES.min(self.settings.window_bytes / 2)
+                && !view.end
+                && !nonblocking
+                && reader.given.is_some_and(is_recent);
+            if gathers {
+                return ReadAnswer::Gather;
+            }
             return ReadAnswer::Bytes(file.spool.read(read.offset, length as usize));
         }
         if !view.end {
@@ -352,10 +392,11 @@ impl Core {
         }
     }
 
-    fn note_delivered(&mut self, id: ReaderId, position: u64) {
+    fn note_delivered(&mut self, env: Env<'_>, id: ReaderId, position: u64) {
         let Some(reader) = self.readers.get_mut(&id) else {
             return;
         };
+        reader.given = Some(env.now.monotonic);
         reader.position = reader.position.max(position);
         if let Some(ino) = reader.source
             && let Some(generation) = self.generation_mut(ino)

@@ -9,6 +9,7 @@ use super::effects::Effects;
 use super::events::Event;
 use super::generation::Way;
 use super::recording::Deed;
+use super::spool::Load;
 use super::{Core, Env, File, Handle};
 
 /// How much one `copy_file_range` moves: the kernel asks again for the rest.
@@ -168,7 +169,7 @@ impl Core {
             if buffer.is_empty() {
                 break;
             }
-            match self.take(env, to_ino, to_offset, &buffer, effects) {
+            match self.take(env, to_ino, to_offset, &mut Load::from(&buffer), effects) {
                 Ok(()) => self.record_write(env, to_ino, to_offset, &buffer, false),
                 Err(_) if copied > 0 => break,
                 Err(errno) => return Err(errno),

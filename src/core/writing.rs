@@ -12,6 +12,7 @@ use super::events::Event;
 use super::generation::{Ending, Generation, Processes, Way, Writer};
 use super::recording::Deed;
 use super::rules::Deliver;
+use super::spool::Load;
 use super::{Alarm, Core, Env, File, Handle, HeldWrite, Waiting, format};
 
 impl Core {
@@ -177,12 +178,18 @@ impl Core {
     ) {
         let Bytes {
             offset,
-            data,
+            mut data,
             from_cache,
         } = bytes;
         let unique = caller.unique;
         let length = data.len() as u32;
-        if let Err(errno) = self.take(env, ino, offset, data, effects) {
+        // Afterwards they are the file's.
+        let recorded = self.recording.as_ref().map(|_| data.to_vec());
+        let before = effects.0.len();
+        self.may_gather = self.settings.gathers && !from_cache;
+        let taken = self.take(env, ino, offset, &mut data, effects);
+        self.may_gather = false;
+        if let Err(errno) = taken {
             // Of what the kernel's cache held the program was told long ago that it was
             // written. And many a program does not look, or goes on all the same,
             // when it is told that what it wants to mend cannot be mended.
@@ -193,11 +200,11 @@ impl Core {
             }
             return effects.refuse(unique, errno);
         }
-        self.record_write(env, ino, offset, data, from_cache);
+        self.record_write(env, ino, offset, &recorded.unwrap_or_default(), from_cache);
         if !from_cache {
             self.stamp_write(env, ino);
         }
-        match self.must_hold(ino, offset + data.len() as u64, from_cache) {
+        match self.must_hold(ino, offset + u64::from(length), from_cache) {
             Some(patience) => {
                 let until = env.now.monotonic.saturating_add(patience);
                 if let Some(file) = self.files.get_mut(&ino) {
@@ -211,7 +218,8 @@ impl Core {
                     .insert(unique, (Waiting::Write(ino), caller.thread));
                 self.wake_at(until, Alarm::File(ino));
             }
-            None => effects.push(Effect::Written { unique, length }),
+            // Before its readers are answered, so that the program goes on meanwhile.
+            None => effects.0.insert(before, Effect::Written { unique, length }),
         }
     }
 
@@ -221,17 +229,18 @@ impl Core {
         env: Env<'_>,
         ino: u64,
         offset: u64,
-        data: &[u8],
+        data: &mut Load<'_>,
         effects: &mut Effects,
     ) -> Result<(), Errno> {
         if data.is_empty() {
             return Ok(());
         }
-        let end = offset.checked_add(data.len() as u64).ok_or(Errno::FBIG)?;
+        let length = data.len() as u64;
+        let end = offset.checked_add(length).ok_or(Errno::FBIG)?;
         if end > i64::MAX as u64 {
             return Err(Errno::FBIG);
         }
-        self.note_first_write(env, ino, offset, data, effects)?;
+        self.note_first_write(env, ino, offset, data.beginning(), effects)?;
         let file = self.file_mut(ino)?;
         if file.is_broken() {
             return Err(Errno::PIPE);
@@ -240,10 +249,11 @@ impl Core {
             return Err(Errno::SPIPE);
         }
         let changed = file.delivered_difference(offset, data)?;
-        file.spool.write(offset, data)?;
-        if file.format.is_some_and(|format| format.trailing_zeros)
-            && let Some(last) = data.iter().rposition(|byte| *byte != 0)
-        {
+        // Where its bytes end that are not zero, if that matters.
+        let ends_in_zeros = file.format.is_some_and(|format| format.trailing_zeros);
+        let last = ends_in_zeros.then(|| data.last_nonzero()).flatten();
+        file.spool.take(offset, data)?;
+        if let Some(last) = last {
             file.zeros_from = file.zeros_from.max(offset + last as u64 + 1);
         }
         if let Some(range) = changed {
@@ -251,7 +261,7 @@ impl Core {
         }
         self.publish(env, ino, effects, || Event::Wrote {
             offset,
-            bytes: data.len() as u64,
+            bytes: length,
         });
         self.progress_all(env, ino, effects);
         Ok(())
@@ -311,15 +321,30 @@ impl Core {
 
 impl File {
     /// Which of the bytes about to be written differ from what readers have.
-    fn delivered_difference(&self, offset: u64, data: &[u8]) -> Result<Option<Range<u64>>, Errno> {
+    fn delivered_difference(
+        &self,
+        offset: u64,
+        data: &Load<'_>,
+    ) -> Result<Option<Range<u64>>, Errno> {
         let delivered = self.generation.as_ref().map_or(0, |g| g.delivered);
         if offset >= delivered {
             return Ok(None);
         }
-        let length = data.len().min((delivered - offset) as usize);
-        self.spool
-            .first_difference(offset, &data[..length])
-            .map_err(|_| Errno::IO)
+        let mut differs: Option<Range<u64>> = None;
+        let mut failed = false;
+        data.each(|at, bytes| {
+            let at = offset + at as u64;
+            let length = bytes.len().min(delivered.saturating_sub(at) as usize);
+            match self.spool.first_difference(at, &bytes[..length]) {
+                Ok(None) => {}
+                Ok(Some(found)) => {
+                    let start = differs.as_ref().map_or(found.start, |before| before.start);
+                    differs = Some(start..found.end);
+                }
+                Err(_) => failed = true,
+            }
+        });
+        if failed { Err(Errno::IO) } else { Ok(differs) }
     }
 }
 

@@ -59,6 +59,7 @@ impl Program {
             unseen_bytes: 0,
             readers_wait: false,
             consume: false,
+            gathers: false,
             records: true,
             owner: OWNER,
         };
@@ -119,7 +120,7 @@ impl Program {
         };
         let bytes = Bytes {
             offset,
-            data,
+            data: data.into(),
             from_cache: false,
         };
         self.run(|core, env, effects| core.write(env, caller, ino, bytes, effects));

@@ -18,6 +18,9 @@ pub(crate) struct Header {
 /// How long a request's header is.
 pub(crate) const HEADER_BYTES: usize = 40;
 
+/// How long what stands between a WRITE's header and its bytes is: `struct fuse_write_in`.
+pub(crate) const WRITE_BYTES: usize = 40;
+
 /// Operations, by their numbers in the protocol.
 pub(crate) mod opcode {
     pub(crate) const LOOKUP: u32 = 1;

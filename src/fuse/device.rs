@@ -13,17 +13,19 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use super::abi::{self, Body, Header, opcode};
 use super::flusher::Flusher;
 use super::forgetting::{Forget, Forgetter};
+use super::intake::{Intake, Request};
 use super::rare::Rare;
 use super::{handshake, names};
 use crate::core::effects::{Bytes, Caller, Effect, Kin, Opening, Transport, Unique, Wanted};
-use crate::core::spool::Segments;
-use crate::router::{Outlet, Router};
+use crate::core::spool::{Load, Segments};
+use crate::router::{Outlet, Router, Spin, Step};
 
 /// The most data one request carries. The kernel allows at most 256 pages.
 pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
@@ -147,6 +149,44 @@ pub(crate) fn open_flags(transport: Transport) -> u32 {
     }
 }
 
+/// Whether readers wait for more of a stream than there is, though they might have that: they are
+/// woken once for several writes.
+#[derive(Default)]
+struct Gathering {
+    since: Option<Instant>,
+}
+
+impl Gathering {
+    fn note(&mut self, gathers: bool) {
+        if gathers {
+            self.since.get_or_insert_with(Instant::now);
+        } else {
+            self.since = None;
+        }
+    }
+
+    fn end(&mut self, router: &Router) {
+        if self.since.take().is_some() {
+            router.run(|core, env, effects| core.end_gathering(env, effects));
+        }
+    }
+
+    fn end_if_long(&mut self, router: &Router) {
+        if self.since.is_some_and(|since| since.elapsed() >= LONGEST) {
+            self.end(router);
+        }
+    }
+}
+
+/// For how long the next request is looked for before the thread sleeps.
+const SPIN: Duration = Duration::from_micros(50);
+
+/// A writer that has not gone on for so long is not about to.
+const PAUSE: Duration = Duration::from_micros(20);
+
+/// The longest that a reader gathers while there are other requests.
+const LONGEST: Duration = Duration::from_micros(50);
+
 /// The loop itself.
 pub(crate) struct Front {
     pub(crate) device: Arc<OwnedFd>,
@@ -158,7 +198,8 @@ impl Front {
     /// Answers the kernel's first request, and gives it.
     pub(crate) fn handshake(&self) -> io::Result<Vec<u8>> {
         let mut request = vec![0; REQUEST_BYTES];
-        let length = self.receive(&mut request)?;
+        let read = || rustix::io::read(&self.device, &mut request[..]);
+        let length = rustix::io::retry_on_intr(read)?;
         request.truncate(length);
         rustix::io::write(&self.device, &handshake::answer(&request)?)?;
         Ok(request)
@@ -167,51 +208,82 @@ impl Front {
     /// Serves requests until the mount is gone. `init` is what the handshake gave.
     pub(crate) fn serve(&self, init: Vec<u8>) -> io::Result<()> {
         let mut rare = Rare::new(Arc::clone(&self.router), init);
-        let mut request = vec![0; REQUEST_BYTES];
+        let mut intake = Intake::new(Arc::clone(&self.device))?;
+        let mut gathering = Gathering::default();
+        let mut spin = Spin::new(SPIN);
         loop {
-            let length = match self.receive(&mut request) {
-                Ok(length) => length,
-                // Unmounted, or aborted.
-                Err(error)
-                    if matches!(
-                        error.raw_os_error(),
-                        Some(libc::ENODEV | libc::ECONNABORTED)
-                    ) =>
-                {
-                    return Ok(());
+            let received = spin.wait(|step| {
+                match step {
+                    Step::Look(waited) if waited < PAUSE => {}
+                    Step::Look(_) => gathering.end(&self.router),
+                    Step::Sleep => {
+                        gathering.end(&self.router);
+                        intake.sleep();
+                    }
                 }
-                Err(error) => return Err(error),
-            };
-            let message = &request[..length];
-            let Some((header, body)) = abi::parse(message) else {
-                return Err(io::Error::from(io::ErrorKind::InvalidData));
-            };
-            if !self.handle(header, body) {
-                self.answer(rare.answer(message)?);
-            }
-        }
-    }
-
-    fn receive(&self, request: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match rustix::io::read(&self.device, &mut *request) {
-                Ok(length) => return Ok(length),
-                // ENOENT: the request was withdrawn while it was being read.
-                Err(Errno::INTR | Errno::NOENT | Errno::AGAIN) => {}
+                intake.receive()
+            });
+            match received {
+                Ok(()) => {}
+                // Unmounted, or aborted.
+                Err(Errno::NODEV | Errno::CONNABORTED) => return Ok(()),
                 Err(errno) => return Err(errno.into()),
             }
+            let Some(request) = intake.request() else {
+                return Err(io::Error::from(io::ErrorKind::InvalidData));
+            };
+            let Request {
+                header,
+                message,
+                data,
+            } = request;
+            let body = &message[abi::HEADER_BYTES..];
+            if header.opcode == opcode::WRITE {
+                gathering.note(self.write(header, Body(body), data));
+            } else if !self.handle(header, body) {
+                self.answer(rare.answer(message)?);
+            }
+            gathering.end_if_long(&self.router);
         }
     }
 
-    /// Handles a request that is ours; says whether it was.
-    fn handle(&self, header: Header, body: &[u8]) -> bool {
-        let router = &self.router;
+    fn caller(&self, header: Header) -> Caller {
         let thread = header.pid as i32;
-        let caller = Caller {
+        Caller {
             unique: Unique(header.unique),
             thread,
             internal: thread != 0 && thread == self.flusher.pid(),
-        };
+        }
+    }
+
+    /// Handles a WRITE; says whether somebody gathers what was written.
+    fn write(&self, header: Header, fields: Body<'_>, data: Load<'_>) -> bool {
+        let (handle, offset) = (fields.u64(0), fields.u64(8));
+        let flags = fields.u32(20);
+        let from_cache = flags & abi::WRITE_CACHE != 0;
+        let caller = self.caller(header);
+        if !from_cache {
+            self.router.seen_writing(handle, caller.thread);
+        }
+        self.router.run(|core, env, effects| {
+            if flags & abi::WRITE_KILL_SUIDGID != 0 {
+                core.drop_privileges(env, header.nodeid, effects);
+            }
+            let bytes = Bytes {
+                offset,
+                data,
+                from_cache,
+            };
+            core.write(env, caller, header.nodeid, bytes, effects);
+            core.gathers()
+        })
+    }
+
+    /// Handles a request that is ours and carries no data; says whether it was.
+    fn handle(&self, header: Header, body: &[u8]) -> bool {
+        let router = &self.router;
+        let caller = self.caller(header);
+        let thread = caller.thread;
         let ino = header.nodeid;
         let fields = Body(body);
         match header.opcode {
@@ -251,27 +323,6 @@ impl Front {
                 router.run(|core, env, effects| match fills_pages {
                     true => core.fill_pages(env, caller, handle, wanted, effects),
                     false => core.read(env, caller, handle, wanted, effects),
-                });
-            }
-            opcode::WRITE => {
-                let (handle, offset, length) = (fields.u64(0), fields.u64(8), fields.u32(16));
-                let flags = fields.u32(20);
-                let from_cache = flags & abi::WRITE_CACHE != 0;
-                let data = body.get(40..).unwrap_or_default();
-                let data = &data[..data.len().min(length as usize)];
-                if !from_cache {
-                    router.seen_writing(handle, thread);
-                }
-                router.run(|core, env, effects| {
-                    if flags & abi::WRITE_KILL_SUIDGID != 0 {
-                        core.drop_privileges(env, ino, effects);
-                    }
-                    let bytes = Bytes {
-                        offset,
-                        data,
-                        from_cache,
-                    };
-                    core.write(env, caller, ino, bytes, effects);
                 });
             }
             opcode::FLUSH => {

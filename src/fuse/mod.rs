@@ -12,6 +12,7 @@ mod flusher;
 mod forgetting;
 mod handshake;
 mod helper_process;
+mod intake;
 mod late_helper;
 mod mount_watch;
 mod mountinfo;

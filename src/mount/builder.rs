@@ -270,6 +270,7 @@ impl MountBuilder {
             unseen_bytes: limits::unseen_bytes(),
             readers_wait: self.readers_wait,
             consume: self.consume,
+            gathers: true,
             records: self.records,
             owner: Creator {
                 uid: rustix::process::getuid().as_raw(),

@@ -8,18 +8,22 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rustix::io::Errno;
 
-use super::{Router, lock};
+use super::{Router, Spin, Step, lock};
 use crate::core::effects::{Caller, Effect, Unique, Wanted};
 use crate::core::spool::Segments;
 use crate::core::{CaptureId, Core};
 
 /// Tells the numbers of requests of this process from those of the kernel.
 const LOCAL: u64 = 1 << 63;
+
+/// For how long an answer is looked for before the thread sleeps: while a fast writer's bytes are
+/// gathered, and so that the processor it writes on has not stopped when it goes on.
+const SPIN: Duration = Duration::from_micros(200);
 
 /// What a request of this process gets.
 pub(super) enum Answer {
@@ -54,6 +58,7 @@ pub(crate) struct LocalReader {
     number: u64,
     handle: u64,
     answers: Receiver<Answer>,
+    spin: Spin,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -92,6 +97,7 @@ impl Router {
             number,
             handle,
             answers,
+            spin: Spin::new(SPIN),
             cancelled: Arc::default(),
         }
     }
@@ -146,19 +152,22 @@ impl LocalReader {
         if self.cancelled.load(Ordering::Acquire) {
             self.canceller().cancel();
         }
-        let answer = match deadline {
-            None => self.answers.recv().ok(),
-            Some(deadline) => match self.answers.recv_deadline(deadline) {
-                Ok(answer) => Some(answer),
-                Err(RecvTimeoutError::Disconnected) => None,
-                Err(RecvTimeoutError::Timeout) => {
-                    give_up(&self.router, self.number);
-                    match self.answers.recv().ok() {
-                        Some(Answer::Refused(Errno::INTR)) => return Err(Failure::TimedOut),
-                        answer => answer,
-                    }
+        let answers = &self.answers;
+        let received = self.spin.wait(|step| match (step, deadline) {
+            (Step::Look(_), _) => answers.try_recv().ok().map(Ok),
+            (Step::Sleep, None) => Some(answers.recv().map_err(|_| RecvTimeoutError::Disconnected)),
+            (Step::Sleep, Some(deadline)) => Some(answers.recv_deadline(deadline)),
+        });
+        let answer = match received {
+            Ok(answer) => Some(answer),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                give_up(&self.router, self.number);
+                match self.answers.recv().ok() {
+                    Some(Answer::Refused(Errno::INTR)) => return Err(Failure::TimedOut),
+                    answer => answer,
                 }
-            },
+            }
         };
         match answer {
             Some(Answer::Bytes(bytes)) => Ok(Given::Bytes(bytes)),

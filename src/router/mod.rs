@@ -16,9 +16,11 @@ mod inspector;
 mod local;
 mod process;
 mod reactor;
+mod spin;
 
 pub(crate) use local::{Failure, Given, LocalCanceller, LocalReader};
 pub(crate) use reactor::{Flushed, Flushes};
+pub(crate) use spin::{Spin, Step};
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -160,11 +162,9 @@ impl Router {
         core.forget_removed(&mut effects);
         let alarm = core.next_alarm();
         drop(core);
-        let (flushes, effects): (Vec<Effect>, Vec<Effect>) = effects
-            .0
-            .into_iter()
-            .partition(|e| matches!(e, Effect::Flush { .. } | Effect::FlushOnce { .. }));
-        for flush in flushes {
+        let is_flush =
+            |e: &mut Effect| matches!(e, Effect::Flush { .. } | Effect::FlushOnce { .. });
+        for flush in effects.0.extract_if(.., is_flush) {
             self.outlet.apply(flush);
         }
         drop(in_order);
@@ -173,7 +173,7 @@ impl Router {
         {
             self.wake();
         }
-        for effect in effects {
+        for effect in effects.0 {
             self.carry_out(effect);
         }
         result

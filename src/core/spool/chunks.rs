@@ -10,8 +10,10 @@
 //! # Why a read that was handed out never changes
 //!
 //! A segment holds its buffer or place by `Arc`, as do snapshots.
-//! - A buffer is changed only through `Arc::get_mut`, so only while nobody else holds it; a write
-//!   to a shared one copies it first. Truncating and punching at its end only shorten the slot.
+//! - What a buffer has is changed only through `Arc::get_mut`, so only while nobody else holds it; a
+//!   write to a shared one copies it first. Truncating and punching at its end only shorten the slot.
+//!   Behind what it has, it may be appended to while others hold it ([`super::buffer`]), but not where
+//!   the slot is shorter than the buffer: there they may have what was cut off.
 //! - A place is written where no slot's length reaches, and again only through `Arc::get_mut`.
 //!   Overwriting bytes on disk means a buffer in memory or a fresh place instead, and a place is
 //!   not used for anything else before its last `Arc` is gone. So truncating, growing again,
@@ -36,7 +38,9 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::pool::{Buffer, CHUNK_BYTES, Pool, put};
+use super::buffer::{Buffer, Memory};
+use super::load::Load;
+use super::pool::{CHUNK_BYTES, Pool};
 use super::segments::{Segment, Segments};
 use super::slot::{Slot, Store};
 use super::spill::Spill;
@@ -57,13 +61,23 @@ pub(super) struct Chunks {
 struct Piece<'a> {
     index: u64,
     start: usize,
-    bytes: &'a [u8],
+    source: Source<'a>,
+}
+
+/// Where its bytes are.
+enum Source<'a> {
+    /// Anywhere.
+    Bytes(&'a [u8]),
+    /// At the beginning of a chunk of memory that may be exchanged for another.
+    Memory(&'a mut Memory, usize),
 }
 
 /// How a piece gets into its slot, all that can fail having been done.
 enum Plan {
-    /// Into the buffer that is there.
+    /// Into the buffer that is there, of which nobody else knows.
     InPlace,
+    /// To the end of the buffer that is there, of which others have what is before.
+    Append,
     /// Into this buffer, which has what is to be kept of the old content and replaces it.
     Fill(Buffer),
     /// It is on disk already, as the end of the place that is there.
@@ -98,11 +112,7 @@ impl Chunks {
             let (from, to) = (at.max(chunk), end.min(chunk + slot.length as u64));
             if from < to {
                 segments.push(Segment::Zeros((from - at) as usize));
-                segments.push(slot.share(
-                    (from - chunk) as usize,
-                    (to - from) as usize,
-                    &self.pool,
-                ));
+                segments.push(slot.share((from - chunk) as usize, (to - from) as usize));
                 at = to;
             }
         }
@@ -138,7 +148,8 @@ impl Chunks {
         let kept = self.slots.get(&last).map_or(0, |slot| slot.length);
         if kept > last_end + 1 {
             let zeros = vec![0; last_end + 1 - last_start];
-            self.store(last * CHUNK_BYTES as u64 + last_start as u64, &zeros)?;
+            let at = last * CHUNK_BYTES as u64 + last_start as u64;
+            self.store(at, &mut Load::from(&zeros))?;
         } else {
             self.shorten(last, last_start);
         }
@@ -187,43 +198,53 @@ impl Chunks {
     ///
     /// # Errors
     /// Of the spill file, ENOSPC among them.
-    pub(super) fn store(&mut self, offset: u64, data: &[u8]) -> Result<(), Errno> {
+    pub(super) fn store(&mut self, offset: u64, load: &mut Load<'_>) -> Result<(), Errno> {
         let (first, start) = split(offset);
-        let (head, tail) = data.split_at(data.len().min(CHUNK_BYTES - start));
-        let tail = (first + 1..).zip(tail.chunks(CHUNK_BYTES));
-        let pieces = || {
-            let tail = tail.clone().map(|(index, bytes)| Piece {
+        let touched = first..=split(offset + load.len() as u64 - 1).0;
+        let (copied, whole, in_whole) = load.split(start);
+        let (head, tail) = copied.split_at(copied.len().min(CHUNK_BYTES - start));
+        let copied = std::iter::once((start, head))
+            .chain(tail.chunks(CHUNK_BYTES).map(|bytes| (0, bytes)))
+            .filter(|(_, bytes)| !bytes.is_empty())
+            .map(|(start, bytes)| (start, Source::Bytes(bytes)));
+        let whole = whole.iter_mut().enumerate().map(|(nth, memory)| {
+            let length = (in_whole - nth * CHUNK_BYTES).min(CHUNK_BYTES);
+            (0, Source::Memory(memory, length))
+        });
+        let pieces: Vec<Piece<'_>> = (first..)
+            .zip(copied.chain(whole))
+            .map(|(index, (start, source))| Piece {
                 index,
-                start: 0,
-                bytes,
-            });
-            std::iter::once(Piece {
-                index: first,
                 start,
-                bytes: head,
+                source,
             })
-            .chain(tail)
-        };
-        let touched = first..=split(offset + data.len() as u64 - 1).0;
-        let plans = pieces()
-            .map(|piece| self.plan(&piece, &touched))
+            .collect();
+        let plans = pieces
+            .iter()
+            .map(|piece| self.plan(piece, &touched))
             .collect::<Result<Vec<_>, _>>()?;
-        pieces()
-            .zip(plans)
-            .for_each(|(piece, plan)| self.apply(&piece, plan));
+        for (piece, plan) in pieces.into_iter().zip(plans) {
+            self.apply(piece, plan);
+        }
         Ok(())
     }
 
     /// Secures what a piece needs.
     fn plan(&mut self, piece: &Piece<'_>, touched: &RangeInclusive<u64>) -> Result<Plan, Errno> {
-        let end = piece.start + piece.bytes.len();
+        let end = piece.start + piece.bytes().len();
         if let Some(Slot {
             store: Store::Memory(buffer),
-            ..
+            length,
         }) = self.slots.get_mut(&piece.index)
-            && Arc::get_mut(buffer).is_some_and(|buffer| end <= buffer.capacity())
+            && end <= buffer.capacity()
         {
-            return Ok(Plan::InPlace);
+            if Arc::get_mut(buffer).is_some() {
+                return Ok(Plan::InPlace);
+            }
+            // Where a truncated file grows again, others may have what was there before.
+            if piece.start >= *length && *length == buffer.bytes().len() {
+                return Ok(Plan::Append);
+            }
         }
         // A file that filled the chunk before will fill this one: growing a buffer for it step by
         // step would copy each byte once more.
@@ -303,7 +324,7 @@ impl Chunks {
             if piece.start > *length {
                 place.append(*length, &vec![0; piece.start - *length])?;
             }
-            place.append(piece.start, piece.bytes)?;
+            place.append(piece.start, piece.bytes())?;
             return Ok(Plan::Appended);
         }
         let mut bytes = Vec::new();
@@ -312,11 +333,14 @@ impl Chunks {
             .get(&piece.index)
             .filter(|slot| !piece.covers(slot))
         {
-            slot.share(0, slot.length, &self.pool)
+            slot.share(0, slot.length)
                 .copy_to(&mut bytes)
                 .map_err(errno)?;
         }
-        put(&mut bytes, piece.start, piece.bytes);
+        if bytes.len() < piece.start + piece.bytes().len() {
+            bytes.resize(piece.start + piece.bytes().len(), 0);
+        }
+        bytes[piece.start..][..piece.bytes().len()].copy_from_slice(piece.bytes());
         let place = Arc::new(self.spill()?.store(&bytes)?);
         Ok(Plan::Replaced(Slot {
             length: bytes.len(),
@@ -325,7 +349,7 @@ impl Chunks {
     }
 
     /// Puts a piece into its slot.
-    fn apply(&mut self, piece: &Piece<'_>, plan: Plan) {
+    fn apply(&mut self, mut piece: Piece<'_>, plan: Plan) {
         match (plan, self.slots.get_mut(&piece.index)) {
             (
                 Plan::InPlace,
@@ -337,13 +361,26 @@ impl Chunks {
                 // As `plan` found, and nobody can have come to share it since.
                 let buffer = Arc::get_mut(buffer).expect("a buffer that was not shared");
                 buffer.truncate(*length);
-                buffer.put(piece.start, piece.bytes);
+                buffer.put(piece.start, piece.bytes());
                 *length = buffer.bytes().len();
             }
-            (Plan::Appended, Some(slot)) => slot.length = piece.start + piece.bytes.len(),
-            (Plan::InPlace | Plan::Appended, _) => unreachable!("planned for a slot that is there"),
+            (
+                Plan::Append,
+                Some(Slot {
+                    length,
+                    store: Store::Memory(buffer),
+                }),
+            ) => {
+                let appended = buffer.append(piece.start, piece.bytes());
+                assert!(appended, "others who share a buffer do not change it");
+                *length = buffer.bytes().len();
+            }
+            (Plan::Appended, Some(slot)) => slot.length = piece.start + piece.bytes().len(),
+            (Plan::InPlace | Plan::Append | Plan::Appended, _) => {
+                unreachable!("planned for a slot that is there")
+            }
             (Plan::Fill(mut buffer), _) => {
-                buffer.put(piece.start, piece.bytes);
+                piece.fill(&mut buffer);
                 let length = buffer.bytes().len();
                 let store = Store::Memory(Arc::new(buffer));
                 self.slots.insert(piece.index, Slot { length, store });
@@ -366,9 +403,28 @@ impl Chunks {
 }
 
 impl Piece<'_> {
+    fn bytes(&self) -> &[u8] {
+        match &self.source {
+            Source::Bytes(bytes) => bytes,
+            Source::Memory(memory, length) => memory.bytes(*length),
+        }
+    }
+
     /// Whether nothing of the slot's content outlasts this piece.
     fn covers(&self, slot: &Slot) -> bool {
-        self.start == 0 && self.bytes.len() >= slot.length
+        self.start == 0 && self.bytes().len() >= slot.length
+    }
+
+    /// Gets its bytes into a buffer, which may have others already.
+    fn fill(&mut self, buffer: &mut Buffer) {
+        match &mut self.source {
+            Source::Memory(memory, length)
+                if buffer.bytes().is_empty() && buffer.capacity() == CHUNK_BYTES =>
+            {
+                buffer.exchange(memory, *length);
+            }
+            _ => buffer.put(self.start, self.bytes()),
+        }
     }
 }
 

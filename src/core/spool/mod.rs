@@ -9,9 +9,11 @@
 //! allocated, and so what the pool charges. The invariant: a page is charged for if and only if it
 //! is in `data` or `reserved`, never in both, and an operation that fails changes nothing.
 
+mod buffer;
 mod chunks;
 mod cursor;
 mod extents;
+mod load;
 mod pool;
 mod segments;
 mod slot;
@@ -24,10 +26,12 @@ use std::ops::Range;
 
 use rustix::io::Errno;
 
+pub(crate) use buffer::Memory;
 use chunks::Chunks;
 pub(crate) use cursor::Cursor;
 use extents::Extents;
-pub(crate) use pool::{Limits, Pool};
+pub(crate) use load::Load;
+pub(crate) use pool::{CHUNK_BYTES, Limits, Pool};
 pub(crate) use segments::Segments;
 
 /// What holes and space are counted in, as a filesystem's blocks.
@@ -92,7 +96,19 @@ impl Spool {
     /// # Errors
     /// EFBIG past the longest offset, ESPIPE below [`Spool::base`], ENOSPC past the maximum size
     /// or if the disk is full, and what else the spill file gives. Then nothing has changed.
-    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn write<'a>(
+        &mut self,
+        offset: u64,
+        data: impl Into<Load<'a>>,
+    ) -> Result<(), Errno> {
+        self.take(offset, &mut data.into())
+    }
+
+    /// The same, of which the memory may be exchanged for other memory.
+    ///
+    /// # Errors
+    /// Those of [`Spool::write`].
+    pub(crate) fn take(&mut self, offset: u64, data: &mut Load<'_>) -> Result<(), Errno> {
         let end = end_of(offset, data.len() as u64)?;
         if data.is_empty() {
             return Ok(());

@@ -15,12 +15,13 @@
 //! mutex around the idle ones. It is a leaf of the lock order: it is held for a push or a pop, and
 //! nothing is locked, written or waited for meanwhile.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
+
+use super::buffer::{Buffer, Memory};
 
 /// Bytes in a chunk: the unit of recycling, copying on write and spilling. A request carries at
 /// most 1 MiB, so it touches four or five chunks and the work per chunk does not show; and the
@@ -59,8 +60,8 @@ struct Shared {
     /// The measured maximum size, if `limits` names none. Written seldom, and any value that was
     /// measured will do, so it needs no lock. 0: not measured yet.
     measured: AtomicU64,
-    /// Full-size buffers to be used again. Leaf lock.
-    idle: Mutex<Vec<Vec<u8>>>,
+    /// Chunks of memory to be used again. Leaf lock.
+    idle: Mutex<Vec<Memory>>,
 }
 
 impl Pool {
@@ -169,6 +170,7 @@ impl Pool {
     }
 
     /// As [`Pool::try_take`], whatever the limit: for small things that must not fail.
+    #[cfg(test)]
     pub(super) fn take(&self, bytes: usize) -> Buffer {
         let capacity = capacity_for(bytes);
         self.0.used.fetch_add(capacity as u64, Ordering::Relaxed);
@@ -182,14 +184,23 @@ impl Pool {
         } else {
             None
         };
-        let bytes = recycled.unwrap_or_else(|| {
+        let memory = recycled.unwrap_or_else(|| {
             self.trim_idle();
-            Vec::with_capacity(capacity)
+            Memory::new(capacity)
         });
-        Buffer {
-            bytes,
-            capacity,
-            pool: self.clone(),
+        Buffer::new(memory, self.clone())
+    }
+
+    /// Takes back what a buffer was made of, which counts no more.
+    pub(super) fn give_back(&self, memory: Memory) {
+        self.0
+            .used
+            .fetch_sub(memory.len() as u64, Ordering::Relaxed);
+        if memory.len() == CHUNK_BYTES {
+            let mut idle = self.idle();
+            if self.idle_fits(idle.len() + 1) {
+                idle.push(memory);
+            }
         }
     }
 
@@ -211,7 +222,7 @@ impl Pool {
             && self.memory_used().saturating_add(bytes) <= memory
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Memory>> {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -231,80 +242,9 @@ fn capacity_for(bytes: usize) -> usize {
         .clamp(BUFFER_BYTES_MIN, CHUNK_BYTES)
 }
 
-/// Bytes of one chunk in memory. Never grows past its capacity, by which it is counted.
-#[derive(Debug)]
-pub(super) struct Buffer {
-    bytes: Vec<u8>,
-    capacity: usize,
-    pool: Pool,
-}
-
-impl Buffer {
-    /// The most bytes it takes.
-    pub(super) fn capacity(&self) -> usize {
-        self.capacity
-    }
-
-    /// The bytes in it.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Forgets the bytes from `length` on.
-    pub(super) fn truncate(&mut self, length: usize) {
-        self.bytes.truncate(length);
-    }
-
-    /// Puts `data` at `start`, with zeros before it where there was nothing. The caller has seen
-    /// to it that this is within the capacity. Bytes that are appended are written once, with no
-    /// zeroing first.
-    pub(super) fn put(&mut self, start: usize, data: &[u8]) {
-        debug_assert!(start + data.len() <= self.capacity);
-        put(&mut self.bytes, start, data);
-    }
-
-    /// Lengthens it to `length`, for `fill` to set the new bytes; undone if that fails.
-    pub(super) fn extend_with(
-        &mut self,
-        length: usize,
-        fill: impl FnOnce(&mut [u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let old = self.bytes.len();
-        self.bytes.resize(length, 0);
-        fill(&mut self.bytes[old..]).inspect_err(|_| self.bytes.truncate(old))
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        self.pool
-            .0
-            .used
-            .fetch_sub(self.capacity as u64, Ordering::Relaxed);
-        if self.capacity == CHUNK_BYTES {
-            let mut bytes = std::mem::take(&mut self.bytes);
-            bytes.clear();
-            let mut idle = self.pool.idle();
-            if self.pool.idle_fits(idle.len() + 1) {
-                idle.push(bytes);
-            }
-        }
-    }
-}
-
-/// Puts `data` at `start` of `bytes`, with zeros before it where there was nothing.
-pub(super) fn put(bytes: &mut Vec<u8>, start: usize, data: &[u8]) {
-    if bytes.len() < start {
-        bytes.resize(start, 0);
-    }
-    let (over, beyond) = data.split_at(data.len().min(bytes.len() - start));
-    bytes[start..start + over.len()].copy_from_slice(over);
-    bytes.extend_from_slice(beyond);
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK_BYTES, Limits, Pool, put};
+    use super::{CHUNK_BYTES, Limits, Pool};
 
     fn pool(memory: usize) -> Pool {
         let spill_directory = std::env::temp_dir();
@@ -337,14 +277,5 @@ mod tests {
         let small: Vec<_> = (0..7).map(|_| pool.try_take(CHUNK_BYTES / 2)).collect();
         assert!(small.iter().all(Option::is_some));
         assert_eq!(pool.idle().len(), 0);
-    }
-
-    #[test]
-    fn put_fills_the_gap_before_it_with_zeros() {
-        let mut bytes = b"ab".to_vec();
-        put(&mut bytes, 4, b"ef");
-        put(&mut bytes, 1, b"B");
-        put(&mut bytes, 5, b"FG");
-        assert_eq!(bytes, b"aB\0\0eFG");
     }
 }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use super::pool::Buffer;
+use super::buffer::Buffer;
 use super::spill::Place;
 
 /// What zeros are handed out from; long runs repeat it.

@@ -7,13 +7,9 @@
 use std::io;
 use std::sync::Arc;
 
-use super::pool::{Buffer, CHUNK_BYTES, Pool};
+use super::buffer::Buffer;
 use super::segments::{DiskSlice, MemorySlice, Segment};
 use super::spill::Place;
-
-/// Reads of at most this much from a chunk that is not full are copied rather than shared. The
-/// next append goes to that very chunk, and were it shared it would have to copy all of it.
-const COPY_BYTES_MAX: usize = 16 << 10;
 
 /// One chunk's content. The store may hold more than `length` bytes, none of which count.
 #[derive(Clone, Debug)]
@@ -31,13 +27,8 @@ pub(super) enum Store {
 
 impl Slot {
     /// The bytes from `start` as a segment of a read.
-    pub(super) fn share(&self, start: usize, length: usize, pool: &Pool) -> Segment {
+    pub(super) fn share(&self, start: usize, length: usize) -> Segment {
         match &self.store {
-            Store::Memory(buffer) if self.length < CHUNK_BYTES && length <= COPY_BYTES_MAX => {
-                let mut copy = pool.take(length);
-                copy.put(0, &buffer.bytes()[start..start + length]);
-                Segment::Memory(MemorySlice::new(Arc::new(copy), 0, length))
-            }
             Store::Memory(buffer) => {
                 Segment::Memory(MemorySlice::new(buffer.clone(), start, length))
             }

@@ -84,6 +84,7 @@ impl World {
             unseen_bytes: 0,
             readers_wait: true,
             consume: false,
+            gathers: false,
             records: false,
             owner: OWNER,
         };
@@ -222,7 +223,7 @@ impl World {
         self.run(|core, env, effects| {
             let bytes = Bytes {
                 offset,
-                data,
+                data: data.into(),
                 from_cache,
             };
             core.write(env, caller, ino, bytes, effects);

@@ -12,6 +12,7 @@ use super::{Answer, CREATOR, Replay};
 use crate::core::effects::{Bytes, Effects, Kin, Opening, Wanted};
 use crate::core::generation::{Way, Writer};
 use crate::core::recording::{At, Deed};
+use crate::core::spool::Load;
 use crate::core::{Attributes, Changes, Core, Env};
 use crate::explain::outcome::Refused;
 
@@ -234,7 +235,7 @@ impl Replay<'_> {
         let answer = self.ask(|core, env, caller, effects| {
             let bytes = Bytes {
                 offset: from,
-                data: &data,
+                data: Load::from(&data),
                 from_cache: mapped || !is_stream,
             };
             core.write(env, caller, ino, bytes, effects);

@@ -1,0 +1,163 @@
+//! Bytes on their way into a file.
+//!
+//! Knows where they lie; does not know where they go. A request that carries much is read into
+//! memory of whole chunks, and where those fall on the file's own chunks they become them, without
+//! another copy ([`super::chunks`]).
+
+use std::borrow::Cow;
+
+use super::buffer::Memory;
+use super::pool::CHUNK_BYTES;
+
+/// Bytes to be written.
+#[derive(Debug)]
+pub(crate) struct Load<'a> {
+    /// Up to the end, or to where `chunks` begin.
+    first: Cow<'a, [u8]>,
+    /// The rest; what is in excess of the last one's bytes does not count.
+    chunks: &'a mut [Memory],
+    /// How many bytes of `chunks` count.
+    in_chunks: usize,
+}
+
+impl<'a> Load<'a> {
+    /// `first` and, after it, `in_chunks` bytes that lie in `chunks`, each of which is a chunk
+    /// long. They may be exchanged for others.
+    pub(crate) fn new(first: &'a [u8], chunks: &'a mut [Memory], in_chunks: usize) -> Load<'a> {
+        debug_assert!(chunks.iter().all(|chunk| chunk.len() == CHUNK_BYTES));
+        debug_assert_eq!(chunks.len(), in_chunks.div_ceil(CHUNK_BYTES));
+        Load {
+            first: Cow::Borrowed(first),
+            chunks,
+            in_chunks,
+        }
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.first.len() + self.in_chunks
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes at the beginning that lie together; not empty if there are any.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        if !self.first.is_empty() {
+            return &self.first;
+        }
+        match self.chunks.first() {
+            Some(chunk) => chunk.bytes(self.in_chunks.min(CHUNK_BYTES)),
+            None => &[],
+        }
+    }
+
+    /// Calls `look` with the bytes, piece by piece, and where each begins among them.
+    pub(crate) fn each(&self, mut look: impl FnMut(usize, &[u8])) {
+        look(0, &self.first);
+        let before = self.first.len();
+        for (index, chunk) in self.chunks.iter().enumerate() {
+            let at = index * CHUNK_BYTES;
+            let length = (self.in_chunks - at).min(CHUNK_BYTES);
+            look(before + at, chunk.bytes(length));
+        }
+    }
+
+    /// A copy of them.
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(self.len());
+        self.each(|_, bytes| all.extend_from_slice(bytes));
+        all
+    }
+
+    /// Where the last byte is that is not zero.
+    pub(crate) fn last_nonzero(&self) -> Option<usize> {
+        let mut last = None;
+        self.each(|at, bytes| {
+            if let Some(found) = bytes.iter().rposition(|byte| *byte != 0) {
+                last = Some(at + found);
+            }
+        });
+        last
+    }
+
+    /// The bytes in two parts, for a file whose chunks they meet from `start` of one on: those that
+    /// must be copied, and whole chunks with the number of bytes in them.
+    pub(super) fn split(&mut self, start: usize) -> (&[u8], &mut [Memory], usize) {
+        if !(start + self.first.len()).is_multiple_of(CHUNK_BYTES) {
+            // They are not where they were expected to go.
+            self.first = Cow::Owned(self.to_vec());
+            self.chunks = &mut [];
+            self.in_chunks = 0;
+        }
+        (&self.first, self.chunks, self.in_chunks)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Load<'a> {
+    fn from(bytes: &'a [u8]) -> Load<'a> {
+        Load {
+            first: Cow::Borrowed(bytes),
+            chunks: &mut [],
+            in_chunks: 0,
+        }
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Load<'a> {
+    fn from(bytes: &'a [u8; N]) -> Load<'a> {
+        bytes[..].into()
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Load<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Load<'a> {
+        bytes[..].into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(fill: u8) -> Memory {
+        let mut memory = Memory::new(CHUNK_BYTES);
+        memory.bytes_mut().fill(fill);
+        memory
+    }
+
+    #[test]
+    fn bytes_are_the_same_wherever_they_were_expected_to_go() {
+        let mut chunks = [memory(1), memory(2)];
+        let mut load = Load::new(b"first", &mut chunks, CHUNK_BYTES + 3);
+        let mut expected = b"first".to_vec();
+        expected.resize(5 + CHUNK_BYTES, 1);
+        expected.extend([2, 2, 2]);
+        assert_eq!(
+            (load.to_vec(), load.len()),
+            (expected.clone(), expected.len())
+        );
+        {
+            let (first, chunks, length) = load.split(CHUNK_BYTES - 5);
+            assert_eq!(
+                (first, chunks.len(), length),
+                (&b"first"[..], 2, CHUNK_BYTES + 3)
+            );
+        }
+        let (first, chunks, length) = load.split(0);
+        assert_eq!((first, chunks.len(), length), (&expected[..], 0, 0));
+        assert_eq!(load.to_vec(), expected);
+        assert_eq!(load.last_nonzero(), Some(expected.len() - 1));
+    }
+
+    #[test]
+    fn the_beginning_is_in_a_chunk_if_nothing_is_before_it() {
+        let mut chunks = [memory(7)];
+        let load = Load::new(b"", &mut chunks, 2);
+        assert_eq!(load.beginning(), [7, 7]);
+        assert_eq!(Load::from(b"ab").beginning(), b"ab");
+        assert!(Load::from(b"").beginning().is_empty());
+    }
+}

@@ -1,0 +1,139 @@
+//! Requests, as they are read from the device.
+//!
+//! Knows where their bytes are put; does not know what they ask.
+//!
+//! What a WRITE carries is read into memory of whole chunks, and where the next one is expected to
+//! go on, that memory is cut like the file: so its bytes become the file's without another copy. An
+//! expectation that fails costs one copy.
+
+use std::io::{self, IoSliceMut};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::abi::{self, Body, HEADER_BYTES, Header, WRITE_BYTES, opcode};
+use super::device::MAX_WRITE_BYTES;
+use crate::core::spool::{CHUNK_BYTES, Load, Memory};
+
+/// A WRITE without its bytes, which is more than most other requests are.
+const HEAD_BYTES: usize = HEADER_BYTES + WRITE_BYTES;
+
+/// As many as carry the most data of a request, wherever in the first chunk it begins.
+const CHUNKS: usize = MAX_WRITE_BYTES as usize / CHUNK_BYTES + 1;
+
+/// Where requests are read to.
+pub(super) struct Intake {
+    device: Arc<OwnedFd>,
+    head: [u8; HEAD_BYTES],
+    chunks: [Memory; CHUNKS],
+    /// Requests other than WRITE, whole.
+    message: Vec<u8>,
+    /// How many bytes the present request has.
+    length: usize,
+    /// Where in its chunk the next WRITE is expected to begin.
+    begins: usize,
+}
+
+/// A request.
+pub(super) struct Request<'a> {
+    pub(super) header: Header,
+    /// The header and what follows it, but not what a WRITE carries.
+    pub(super) message: &'a [u8],
+    /// What a WRITE carries.
+    pub(super) data: Load<'a>,
+}
+
+impl Intake {
+    /// Makes reading the device give EAGAIN where it would wait.
+    pub(super) fn new(device: Arc<OwnedFd>) -> io::Result<Intake> {
+        let flags = rustix::fs::fcntl_getfl(&device)?;
+        rustix::fs::fcntl_setfl(&device, flags | OFlags::NONBLOCK)?;
+        Ok(Intake {
+            device,
+            head: [0; HEAD_BYTES],
+            chunks: std::array::from_fn(|_| Memory::chunk()),
+            message: Vec::new(),
+            length: 0,
+            begins: 0,
+        })
+    }
+
+    /// Reads a request if there is one.
+    ///
+    /// # Errors
+    /// ENODEV and ECONNABORTED if the mount is gone.
+    pub(super) fn receive(&mut self) -> Option<Result<(), Errno>> {
+        let [first, rest @ ..] = &mut self.chunks;
+        let mut parts = [const { None }; CHUNKS + 1];
+        parts[0] = Some(&mut self.head[..]);
+        parts[1] = Some(&mut first.bytes_mut()[self.begins..]);
+        for (part, chunk) in parts[2..].iter_mut().zip(rest) {
+            *part = Some(chunk.bytes_mut());
+        }
+        let mut parts = parts.map(|part| IoSliceMut::new(part.unwrap_or_default()));
+        match rustix::io::readv(&self.device, &mut parts) {
+            Ok(length) => {
+                self.length = length;
+                Some(Ok(()))
+            }
+            // ENOENT: the request was withdrawn while it was being read.
+            Err(Errno::AGAIN | Errno::INTR | Errno::NOENT) => None,
+            Err(errno) => Some(Err(errno)),
+        }
+    }
+
+    /// Waits until there may be a request, or the mount is gone.
+    pub(super) fn sleep(&self) {
+        let mut polled = [PollFd::new(&self.device, PollFlags::IN)];
+        // However it ends, reading tells why.
+        let _ = rustix::event::poll(&mut polled, None);
+    }
+
+    /// The request that was read; nothing if it is too short to be one.
+    pub(super) fn request(&mut self) -> Option<Request<'_>> {
+        let head = &self.head[..self.length.min(HEAD_BYTES)];
+        let (header, body) = abi::parse(head)?;
+        let beyond = self.length - head.len();
+        let (begins, chunks) = (self.begins, &mut self.chunks);
+        if header.opcode == opcode::WRITE {
+            self.begins = expected(Body(body));
+            // A write to the beginning of a chunk may become all of it.
+            let split = usize::from(begins > 0);
+            let (first, whole) = chunks.split_at_mut(split);
+            let first = match first {
+                [first] => &first.bytes_mut()[begins..][..beyond.min(CHUNK_BYTES - begins)],
+                _ => &[],
+            };
+            let in_whole = beyond - first.len();
+            let count = in_whole.div_ceil(CHUNK_BYTES);
+            return Some(Request {
+                header,
+                message: head,
+                data: Load::new(first, &mut whole[..count], in_whole),
+            });
+        }
+        let mut message = head;
+        if beyond > 0 {
+            self.message.clear();
+            self.message.extend_from_slice(head);
+            let lies = chunks.iter_mut().map(|chunk| &*chunk.bytes_mut());
+            let skipped = lies.flatten().skip(begins);
+            self.message.extend(skipped.take(beyond));
+            message = &self.message;
+        }
+        Some(Request {
+            header,
+            message,
+            data: Load::from(&[]),
+        })
+    }
+}
+
+/// Where in its chunk the next WRITE begins if it goes on where this one ends.
+fn expected(write: Body<'_>) -> usize {
+    let end = write.u64(8).wrapping_add(u64::from(write.u32(16)));
+    (end % CHUNK_BYTES as u64) as usize
+}
