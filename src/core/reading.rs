@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::capturing::Hold;
 use super::effects::{Caller, Effect, Effects, Wanted};
 use super::generation::{Generation, Phase, Way};
-use super::reader::{Awaits, PendingRead, ReaderId};
+use super::reader::{Awaits, PendingRead, Reader, ReaderId};
 use super::spool::Segments;
 use super::{Alarm, Core, Env, Handle, Waiting};
 
@@ -37,6 +37,13 @@ pub(super) enum ReadAnswer {
     Bytes(Segments),
     End,
     Refuse(Errno),
+}
+
+impl Reader {
+    fn was_given_lately(&self, env: Env<'_>) -> bool {
+        let since = |at| env.now.monotonic.saturating_sub(at);
+        self.given.is_some_and(|at| since(at) < RECENT)
+    }
 }
 
 impl Core {
@@ -296,6 +303,17 @@ impl Core {
         }
     }
 
+    /// Whether a file was written, and read, a moment ago.
+    pub(super) fn is_busy(&self, env: Env<'_>, ino: u64) -> bool {
+        let readers = self.files.get(&ino).map(|file| &file.readers);
+        let mut readers = readers.into_iter().flatten();
+        readers.any(|id| {
+            self.readers
+                .get(id)
+                .is_some_and(|r| r.was_given_lately(env))
+        })
+    }
+
     /// Whether some readers gather what is written to a stream.
     pub(crate) fn gathers(&self) -> bool {
         !self.gathering.is_empty()
@@ -365,14 +383,13 @@ impl Core {
             if !enough {
                 return ReadAnswer::WaitForMore;
             }
-            let is_recent = |at| env.now.monotonic.saturating_sub(at) < RECENT;
             let gathers = self.may_gather
                 && view.way == Some(Way::Stream)
                 && length < u64::from(read.length)
                 && available < GATHERED_BYTES.min(self.settings.window_bytes / 2)
                 && !view.end
                 && !nonblocking
-                && reader.given.is_some_and(is_recent);
+                && reader.was_given_lately(env);
             if gathers {
                 return ReadAnswer::Gather;
             }

@@ -186,6 +186,7 @@ impl Core {
         // Afterwards they are the file's.
         let recorded = self.recording.as_ref().map(|_| data.to_vec());
         let before = effects.0.len();
+        let is_busy = self.is_busy(env, ino);
         self.may_gather = self.settings.gathers && !from_cache;
         let taken = self.take(env, ino, offset, &mut data, effects);
         self.may_gather = false;
@@ -218,8 +219,11 @@ impl Core {
                     .insert(unique, (Waiting::Write(ino), caller.thread));
                 self.wake_at(until, Alarm::File(ino));
             }
-            // Before its readers are answered, so that the program goes on meanwhile.
-            None => effects.0.insert(before, Effect::Written { unique, length }),
+            // While much is written, the program is to go on before its readers do.
+            None if is_busy => {
+                effects.0.insert(before, Effect::Written { unique, length });
+            }
+            None => effects.push(Effect::Written { unique, length }),
         }
     }
 

@@ -32,6 +32,7 @@ pub(crate) mod opcode {
     pub(crate) const READ: u32 = 15;
     pub(crate) const WRITE: u32 = 16;
     pub(crate) const RELEASE: u32 = 18;
+    pub(crate) const GETXATTR: u32 = 22;
     pub(crate) const FLUSH: u32 = 25;
     pub(crate) const INIT: u32 = 26;
     pub(crate) const OPENDIR: u32 = 27;
@@ -148,8 +149,8 @@ pub(crate) fn reply_header(unique: u64, error: i32, body: usize) -> [u8; REPLY_H
     header
 }
 
-/// A body of one 32-bit field and 32 bits of padding: the reply to WRITE and to
-/// POLL.
+/// A body of one 32-bit field and 32 bits of padding: the reply to WRITE, to POLL, and
+/// to GETXATTR where only the length is asked for.
 pub(crate) fn padded(field: u32) -> [u8; 8] {
     let mut body = [0; 8];
     body[..4].copy_from_slice(&field.to_ne_bytes());

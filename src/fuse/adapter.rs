@@ -187,11 +187,6 @@ impl Filesystem for Adapter {
         answer_empty(done, reply);
     }
 
-    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let value = self.run(|core, _, _| core.xattr(ino.0, name));
-        answer_xattr(value, size, reply);
-    }
-
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let names = self.run(|core, _, _| Ok(core.xattr_names(ino.0)));
         answer_xattr(names, size, reply);

@@ -6,8 +6,8 @@
 //! go on, that memory is cut like the file: so its bytes become the file's without another copy. An
 //! expectation that fails costs one copy.
 
-use std::io::{self, IoSliceMut};
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags};
@@ -66,23 +66,37 @@ impl Intake {
     /// # Errors
     /// ENODEV and ECONNABORTED if the mount is gone.
     pub(super) fn receive(&mut self) -> Option<Result<(), Errno>> {
-        let [first, rest @ ..] = &mut self.chunks;
-        let mut parts = [const { None }; CHUNKS + 1];
-        parts[0] = Some(&mut self.head[..]);
-        parts[1] = Some(&mut first.bytes_mut()[self.begins..]);
-        for (part, chunk) in parts[2..].iter_mut().zip(rest) {
-            *part = Some(chunk.bytes_mut());
+        let mut parts = [libc::iovec {
+            iov_base: self.head.as_mut_ptr().cast(),
+            iov_len: HEAD_BYTES,
+        }; CHUNKS + 1];
+        for (index, chunk) in self.chunks.iter_mut().enumerate() {
+            let (room, length) = chunk.room(if index == 0 { self.begins } else { 0 });
+            parts[index + 1] = libc::iovec {
+                iov_base: room.cast(),
+                iov_len: length,
+            };
         }
-        let mut parts = parts.map(|part| IoSliceMut::new(part.unwrap_or_default()));
-        match rustix::io::readv(&self.device, &mut parts) {
-            Ok(length) => {
-                self.length = length;
-                Some(Ok(()))
-            }
-            // ENOENT: the request was withdrawn while it was being read.
-            Err(Errno::AGAIN | Errno::INTR | Errno::NOENT) => None,
-            Err(errno) => Some(Err(errno)),
+        let count = parts.len() as libc::c_int;
+        // SAFETY: the parts are ours, apart, and as long as they say.
+        let length = unsafe { libc::readv(self.device.as_raw_fd(), parts.as_ptr(), count) };
+        let Ok(length) = usize::try_from(length) else {
+            return match Errno::from_io_error(&io::Error::last_os_error()) {
+                // ENOENT: the request was withdrawn while it was being read.
+                Some(Errno::AGAIN | Errno::INTR | Errno::NOENT) => None,
+                errno => Some(Err(errno.unwrap_or(Errno::IO))),
+            };
+        };
+        self.length = length;
+        let mut left = length.saturating_sub(HEAD_BYTES);
+        for (index, chunk) in self.chunks.iter_mut().enumerate() {
+            let start = if index == 0 { self.begins } else { 0 };
+            let end = CHUNK_BYTES.min(start + left);
+            // SAFETY: the kernel has filled the parts one after the other.
+            unsafe { chunk.was_set(start..end) };
+            left -= end - start;
         }
+        Some(Ok(()))
     }
 
     /// Waits until there may be a request, or the mount is gone.
@@ -104,7 +118,7 @@ impl Intake {
             let split = usize::from(begins > 0);
             let (first, whole) = chunks.split_at_mut(split);
             let first = match first {
-                [first] => &first.bytes_mut()[begins..][..beyond.min(CHUNK_BYTES - begins)],
+                [first] => first.bytes(begins..CHUNK_BYTES.min(begins + beyond)),
                 _ => &[],
             };
             let in_whole = beyond - first.len();
@@ -119,9 +133,15 @@ impl Intake {
         if beyond > 0 {
             self.message.clear();
             self.message.extend_from_slice(head);
-            let lies = chunks.iter_mut().map(|chunk| &*chunk.bytes_mut());
-            let skipped = lies.flatten().skip(begins);
-            self.message.extend(skipped.take(beyond));
+            let first = CHUNK_BYTES.min(begins + beyond);
+            self.message
+                .extend_from_slice(chunks[0].bytes(begins..first));
+            let mut left = beyond - (first - begins);
+            for chunk in &chunks[1..] {
+                let length = left.min(CHUNK_BYTES);
+                self.message.extend_from_slice(chunk.bytes(0..length));
+                left -= length;
+            }
             message = &self.message;
         }
         Some(Request {

@@ -53,6 +53,15 @@ pub(super) fn answer(
                 Ok(attr(&attributes))
             })
         }
+        // Asked for each file that is written to: whether it has capabilities to lose.
+        opcode::GETXATTR => {
+            let room = fields.u32(0) as usize;
+            match router.look(|core| core.xattr(ino, name(body, 8))) {
+                Ok(value) if room == 0 => Ok(abi::padded(value.len() as u32).into()),
+                Ok(value) if value.len() > room => Err(Errno::RANGE),
+                result => result,
+            }
+        }
         opcode::CREATE => create(router, caller, header, body),
         opcode::UNLINK => router.run(|core, env, effects| {
             core.unlink(env, (ino, name(body, 0)), effects)?;

@@ -62,6 +62,9 @@ pub(crate) struct Router {
     core: Mutex<Core>,
     /// Guards the processes that wrote and whose end is awaited. Last.
     watches: Mutex<HashMap<i32, ExitWatch>>,
+    /// Guards which of them threads were seen to belong to, by their ids: to be looked at
+    /// again, as another may have the id by now. Never held with another lock.
+    threads: Mutex<HashMap<i32, i32>>,
     /// Guards the requests whose callers had a signal that ends nothing: the
     /// kernel does not tell of their next ones. Never held with another lock.
     rechecks: Mutex<Vec<Unique>>,
@@ -123,6 +126,7 @@ impl Router {
         Ok(Arc::new(Router {
             core: Mutex::new(Core::new(settings, pool, first_ino, now)),
             watches: Mutex::new(HashMap::new()),
+            threads: Mutex::new(HashMap::new()),
             rechecks: Mutex::new(Vec::new()),
             flush_order: Mutex::new(()),
             inspector: Mutex::new(Inspector::Idle),
@@ -199,29 +203,43 @@ impl Router {
         if thread == 0 {
             return Ok(unseen_writer());
         }
-        let known = lock(&self.watches)
-            .get(&thread)
-            .is_some_and(|watch| watch.state() == Exit::Running);
-        match known || self.watch(thread)? {
-            true => {
-                let pid = process::thread_group(thread).unwrap_or(thread);
-                Ok(seen_writer(pid, process::process_group(pid), self))
-            }
-            false => Ok(unseen_writer()),
-        }
+        let pid = match self.known_process(thread) {
+            Some(pid) => Some(pid),
+            None => self.watch(thread)?,
+        };
+        Ok(match pid {
+            Some(pid) => seen_writer(pid, process::process_group(pid), self),
+            None => unseen_writer(),
+        })
     }
 
-    /// Watches the process of a thread; says whether there is one.
-    pub(crate) fn watch(&self, thread: i32) -> Result<bool, Errno> {
+    /// The process of a thread, if it is watched and runs.
+    fn known_process(&self, thread: i32) -> Option<i32> {
+        let is_running = |pid: i32| {
+            let state = lock(&self.watches).get(&pid).map(ExitWatch::state);
+            state == Some(Exit::Running)
+        };
+        if is_running(thread) {
+            return Some(thread);
+        }
+        let pid = lock(&self.threads).get(&thread).copied()?;
+        (process::is_thread_of(thread, pid) && is_running(pid)).then_some(pid)
+    }
+
+    /// Watches the process of a thread, if there is one, and says which it is.
+    pub(crate) fn watch(&self, thread: i32) -> Result<Option<i32>, Errno> {
         let watch = match ExitWatch::open(thread) {
             Ok(watch) => watch,
-            Err(Errno::SRCH) => return Ok(false),
+            Err(Errno::SRCH) => return Ok(None),
             Err(errno) => {
                 log::error!("cannot watch process {thread}, which writes: {errno}");
                 return Err(errno);
             }
         };
         let pid = watch.pid();
+        if pid != thread {
+            lock(&self.threads).insert(thread, pid);
+        }
         // The id was another's, who was reaped before the reactor looked: the core
         // must hear how that one ended while it can still be asked.
         let was_anothers = |known: &ExitWatch| known.state() != Exit::Running;
@@ -232,13 +250,13 @@ impl Router {
         if let Some(known) = watches.get(&pid)
             && known.state() == Exit::Running
         {
-            return Ok(true);
+            return Ok(Some(pid));
         }
         let data = epoll::EventData::new_u64(pid as u64);
         let events = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
         epoll::add(&self.epoll, watch.as_fd(), data, events)?;
         watches.insert(pid, watch);
-        Ok(true)
+        Ok(Some(pid))
     }
 
     /// A process has closed, or written to, a file that it may not have opened
@@ -250,7 +268,11 @@ impl Router {
         let Some((ino, known)) = self.look(|core| core.knows_writer(handle, thread)) else {
             return;
         };
-        if known {
+        let is_known = |pid| {
+            let looked = self.look(|core| core.knows_writer(handle, pid));
+            looked.is_some_and(|(_, known)| known)
+        };
+        if known || self.known_process(thread).is_some_and(is_known) {
             return;
         }
         match self.writer(thread) {

@@ -36,8 +36,22 @@ use rustix::process::{Pid, test_kill_process_group};
 /// walk that races with reused ids must end.
 const MAX_ANCESTORS: usize = 64;
 
+/// Whether `tid` is a thread of process `pid`. Costs a system call; [`thread_group`] costs several.
+pub(crate) fn is_thread_of(tid: i32, pid: i32) -> bool {
+    if tid <= 0 || pid <= 0 {
+        return false;
+    }
+    // SAFETY: takes no pointers, and signal 0 is not sent.
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, 0) };
+    // EPERM: there is one, to which we may send nothing.
+    sent == 0 || Errno::from_io_error(&std::io::Error::last_os_error()) == Some(Errno::PERM)
+}
+
 /// The process that thread `tid` belongs to.
 pub(crate) fn thread_group(tid: i32) -> Option<i32> {
+    if is_thread_of(tid, tid) {
+        return Some(tid);
+    }
     let mut buffer = [0; BUFFER_BYTES];
     let status = read(format_args!("/proc/{tid}/status"), &mut buffer)?;
     number(field(status, b"Tgid:")?)
@@ -70,14 +84,12 @@ pub(crate) fn ancestors(pid: i32) -> impl Iterator<Item = i32> {
 /// The process group of `pid`; `None` too where it is outside of our pid
 /// namespace.
 pub(crate) fn process_group(pid: i32) -> Option<i32> {
-    let mut buffer = [0; BUFFER_BYTES];
-    let status = read(format_args!("/proc/{pid}/status"), &mut buffer)?;
-    // Not getpgid(2) of rustix, which promises that there is no group 0: that is
-    // what the kernel calls a group that is outside. The first of the ids is the
-    // one of the namespace that /proc was mounted for.
-    let groups = field(status, b"NSpgid:")?;
-    let group = groups.split(u8::is_ascii_whitespace).next()?;
-    number(group).filter(|group| *group > 0)
+    let pid = positive(pid)?.as_raw_nonzero().get();
+    // Not by rustix, which promises that there is no group 0: that is what the kernel
+    // calls a group that is outside.
+    // SAFETY: takes no pointers.
+    let group = unsafe { libc::getpgid(pid) };
+    (group > 0).then_some(group)
 }
 
 /// All processes that can be seen.
@@ -282,6 +294,8 @@ mod tests {
         assert_ne!(thread, own());
         assert_eq!(thread_group(thread), Some(own()));
         assert_eq!(thread_group(own()), Some(own()));
+        assert!(is_thread_of(thread, own()) && is_thread_of(own(), own()));
+        assert!(!is_thread_of(own(), thread) && !is_thread_of(thread, thread));
     }
 
     #[test]
@@ -307,6 +321,7 @@ mod tests {
     fn of_a_process_that_is_gone_nothing_is_said() {
         for gone in [NOBODY, 0, -1, i32::MIN] {
             assert_eq!(thread_group(gone), None);
+            assert!(!is_thread_of(gone, own()) && !is_thread_of(gone, gone));
             assert_eq!(name(gone), "?");
             assert_eq!(parent(gone), None);
             assert_eq!(process_group(gone), None);

@@ -143,6 +143,7 @@ impl Router {
         let is_gone = !watches.contains_key(&pid);
         drop(watches);
         if is_gone {
+            lock(&self.threads).retain(|_, process| *process != pid);
             self.let_go(pid);
         }
     }

@@ -12,21 +12,32 @@
 
 use std::cell::UnsafeCell;
 use std::io;
+use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::pool::{CHUNK_BYTES, Pool};
 
-/// Bytes that nothing is said about.
+/// Room for bytes, of which some have been set.
 #[derive(Debug)]
-pub(crate) struct Memory(Box<[UnsafeCell<u8>]>);
+pub(crate) struct Memory {
+    /// Not zeroed: to touch pages that are about to be written costs as much as to write them.
+    cells: Box<[Cell]>,
+    /// Which bytes were set.
+    set: Range<usize>,
+}
+
+type Cell = UnsafeCell<MaybeUninit<u8>>;
 
 impl Memory {
     /// `length` bytes.
     pub(super) fn new(length: usize) -> Memory {
-        // Zeros that come from the system cost nothing before they are touched.
-        let bytes = Box::into_raw(vec![0_u8; length].into_boxed_slice());
-        // SAFETY: `UnsafeCell<u8>` has the layout of `u8`, and the box came from `into_raw`.
-        Memory(unsafe { Box::from_raw(bytes as *mut [UnsafeCell<u8>]) })
+        let cells = Box::new_uninit_slice(length);
+        Memory {
+            // SAFETY: a cell is allowed to be uninitialized.
+            cells: unsafe { cells.assume_init() },
+            set: 0..0,
+        }
     }
 
     /// As many as a chunk has.
@@ -36,29 +47,42 @@ impl Memory {
 
     /// How many bytes they are.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.cells.len()
     }
 
-    /// All of them.
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        let bytes: *mut [UnsafeCell<u8>] = &mut *self.0;
-        // SAFETY: the layout is the same, and nobody else has a reference while `self` is borrowed.
-        unsafe { &mut *(bytes as *mut [u8]) }
+    /// Where the bytes from `start` on go, for somebody else to write there, and how many there
+    /// are.
+    pub(crate) fn room(&mut self, start: usize) -> (*mut u8, usize) {
+        self.set = 0..0;
+        let room = &mut self.cells[start..];
+        (room.as_mut_ptr().cast(), room.len())
     }
 
-    /// The first `length` of them.
-    pub(super) fn bytes(&self, length: usize) -> &[u8] {
-        let bytes = &self.0[..length];
-        // SAFETY: the layout is the same. Only a `Buffer` writes through `&`, to memory of its own
-        // to which it lends no reference.
-        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<u8>(), bytes.len()) }
+    /// The bytes that were put into the room.
+    ///
+    /// # Safety
+    /// All of them have been written.
+    pub(crate) unsafe fn was_set(&mut self, range: Range<usize>) {
+        self.set = range;
+    }
+
+    /// Some of the bytes that were set.
+    ///
+    /// # Panics
+    /// If one of them was not.
+    pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
+        assert!(self.set.start <= range.start && range.end <= self.set.end || range.is_empty());
+        let cells = &self.cells[range];
+        // SAFETY: they were set, and a cell has the layout of its byte. Only a `Buffer` writes
+        // through `&`, to memory of its own to which it lends no reference.
+        unsafe { std::slice::from_raw_parts(cells.as_ptr().cast(), cells.len()) }
     }
 }
 
 /// Bytes of one chunk in memory, counted by the pool by its capacity.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    memory: Memory,
+    cells: Box<[Cell]>,
     /// How many bytes from the first on count. Never below what was handed out.
     filled: AtomicUsize,
     /// Up to where somebody is filling it, or `filled`.
@@ -74,7 +98,7 @@ impl Buffer {
     /// Nothing yet, in this memory.
     pub(super) fn new(memory: Memory, pool: Pool) -> Buffer {
         Buffer {
-            memory,
+            cells: memory.cells,
             filled: AtomicUsize::new(0),
             claimed: AtomicUsize::new(0),
             pool,
@@ -83,14 +107,16 @@ impl Buffer {
 
     /// The most bytes it takes.
     pub(super) fn capacity(&self) -> usize {
-        self.memory.len()
+        self.cells.len()
     }
 
     /// The bytes in it.
     pub(super) fn bytes(&self) -> &[u8] {
         let filled = self.filled.load(Ordering::Acquire);
-        // Nobody writes below `filled` as long as `self` is borrowed.
-        self.memory.bytes(filled)
+        let cells = &self.cells[..filled];
+        // SAFETY: they were set before `filled` said so, and nobody writes them as long as `self`
+        // is borrowed. A cell has the layout of its byte.
+        unsafe { std::slice::from_raw_parts(cells.as_ptr().cast(), filled) }
     }
 
     /// Appends at `start`, where it must end or be followed by zeros, also while others hold it;
@@ -107,15 +133,26 @@ impl Buffer {
         if claim.is_err() {
             return false;
         }
-        let at = |index: usize| self.memory.0[index..].as_ptr().cast_mut().cast::<u8>();
-        // SAFETY: all of it lies within the memory and beyond what anybody reads, and the claim is
-        // ours alone. Writing behind a shared reference is what `UnsafeCell` is for.
-        unsafe {
-            at(filled).write_bytes(0, start - filled);
-            at(start).copy_from_nonoverlapping(data.as_ptr(), data.len());
-        }
+        // SAFETY: it lies beyond what anybody reads, and the claim is ours alone.
+        unsafe { self.set(filled, start, data) };
         self.filled.store(end, Ordering::Release);
         true
+    }
+
+    /// Zeros from `filled` to `start`, and `data` from there.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes those bytes.
+    unsafe fn set(&self, filled: usize, start: usize, data: &[u8]) {
+        let zeros = &self.cells[filled.min(start)..start];
+        let cells = &self.cells[start..start + data.len()];
+        // SAFETY: as the caller has promised; writing behind a shared reference is what cells are
+        // for.
+        unsafe {
+            let at = |cells: &[Cell]| cells.as_ptr().cast_mut().cast::<u8>();
+            at(zeros).write_bytes(0, zeros.len());
+            at(cells).copy_from_nonoverlapping(data.as_ptr(), data.len());
+        }
     }
 
     /// Forgets the bytes from `length` on.
@@ -127,13 +164,10 @@ impl Buffer {
     /// Puts `data` at `start`, with zeros before it where there was nothing. The caller has seen
     /// to it that this is within the capacity.
     pub(super) fn put(&mut self, start: usize, data: &[u8]) {
-        let (filled, end) = (*self.filled.get_mut(), start + data.len());
-        let bytes = self.memory.bytes_mut();
-        if filled < start {
-            bytes[filled..start].fill(0);
-        }
-        bytes[start..end].copy_from_slice(data);
-        self.fill_to(filled.max(end));
+        let filled = *self.filled.get_mut();
+        // SAFETY: nobody else has a reference to `self`.
+        unsafe { self.set(filled, start, data) };
+        self.fill_to(filled.max(start + data.len()));
     }
 
     /// Appends `length` bytes that `fill` sets; undone if that fails.
@@ -142,21 +176,24 @@ impl Buffer {
         length: usize,
         fill: impl FnOnce(&mut [u8]) -> io::Result<()>,
     ) -> io::Result<()> {
+        let mut bytes = vec![0; length];
+        fill(&mut bytes)?;
         let filled = *self.filled.get_mut();
-        fill(&mut self.memory.bytes_mut()[filled..filled + length])?;
-        self.fill_to(filled + length);
+        self.put(filled, &bytes);
         Ok(())
     }
 
-    /// Takes memory of the same size, `length` bytes of which count, and gives its own for it.
+    /// Takes memory of the same size, the first `length` bytes of which were set, and gives its own
+    /// for it.
     pub(super) fn exchange(&mut self, memory: &mut Memory, length: usize) {
-        debug_assert_eq!(memory.len(), self.capacity());
-        std::mem::swap(&mut self.memory, memory);
+        assert!(memory.len() == self.capacity() && memory.bytes(0..length).len() == length);
+        std::mem::swap(&mut self.cells, &mut memory.cells);
+        memory.set = 0..0;
         self.fill_to(length);
     }
 
     fn fill_to(&mut self, length: usize) {
-        debug_assert!(length <= self.memory.len());
+        debug_assert!(length <= self.cells.len());
         *self.filled.get_mut() = length;
         *self.claimed.get_mut() = length;
     }
@@ -164,9 +201,25 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let memory = std::mem::replace(&mut self.memory, Memory(Box::default()));
-        self.pool.give_back(memory);
+        self.pool.give_back(Memory {
+            cells: std::mem::take(&mut self.cells),
+            set: 0..0,
+        });
     }
+}
+
+/// Memory of so many bytes, some of which are these, for tests.
+#[cfg(test)]
+pub(super) fn memory_with(length: usize, start: usize, bytes: &[u8]) -> Memory {
+    let mut memory = Memory::new(length);
+    let (room, left) = memory.room(start);
+    assert!(bytes.len() <= left);
+    // SAFETY: there is room for them.
+    unsafe {
+        room.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        memory.was_set(start..start + bytes.len());
+    }
+    memory
 }
 
 #[cfg(test)]
@@ -230,9 +283,8 @@ mod tests {
     #[test]
     fn memory_is_exchanged_not_copied() {
         let mut buffer = buffer(512);
-        let mut memory = Memory::new(512);
-        memory.bytes_mut()[..3].copy_from_slice(b"new");
-        let address = memory.bytes_mut().as_ptr();
+        let mut memory = memory_with(512, 0, b"new");
+        let address = memory.bytes(0..3).as_ptr();
         buffer.exchange(&mut memory, 3);
         assert_eq!(
             (buffer.bytes(), buffer.bytes().as_ptr()),

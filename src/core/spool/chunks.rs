@@ -406,7 +406,7 @@ impl Piece<'_> {
     fn bytes(&self) -> &[u8] {
         match &self.source {
             Source::Bytes(bytes) => bytes,
-            Source::Memory(memory, length) => memory.bytes(*length),
+            Source::Memory(memory, length) => memory.bytes(0..*length),
         }
     }
 

@@ -49,7 +49,7 @@ impl<'a> Load<'a> {
             return &self.first;
         }
         match self.chunks.first() {
-            Some(chunk) => chunk.bytes(self.in_chunks.min(CHUNK_BYTES)),
+            Some(chunk) => chunk.bytes(0..self.in_chunks.min(CHUNK_BYTES)),
             None => &[],
         }
     }
@@ -61,7 +61,7 @@ impl<'a> Load<'a> {
         for (index, chunk) in self.chunks.iter().enumerate() {
             let at = index * CHUNK_BYTES;
             let length = (self.in_chunks - at).min(CHUNK_BYTES);
-            look(before + at, chunk.bytes(length));
+            look(before + at, chunk.bytes(0..length));
         }
     }
 
@@ -120,12 +120,11 @@ impl<'a> From<&'a Vec<u8>> for Load<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::buffer::memory_with;
     use super::*;
 
     fn memory(fill: u8) -> Memory {
-        let mut memory = Memory::new(CHUNK_BYTES);
-        memory.bytes_mut().fill(fill);
-        memory
+        memory_with(CHUNK_BYTES, 0, &vec![fill; CHUNK_BYTES])
     }
 
     #[test]
