@@ -20,7 +20,7 @@ impl Core {
                         }
                     }
                 }
-                self.update_flushing(ino, effects);
+                self.update_flushing(env, ino, effects);
                 self.evaluate(env, ino, effects);
                 self.unpin(ino);
             }
@@ -112,7 +112,7 @@ impl Core {
             self.publish(env, ino, effects, || Event::Done { bytes });
         }
         self.note_left(ino);
-        self.update_flushing(ino, effects);
+        self.update_flushing(env, ino, effects);
         self.latch_readers(ino);
         self.progress_all(env, ino, effects);
     }

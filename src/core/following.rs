@@ -1,11 +1,17 @@
 //! Readers and the files they read: how the two are brought together and parted.
 
+use std::time::Duration;
+
 use rustix::io::Errno;
 
 use super::effects::{Effect, Effects};
 use super::generation::Way;
 use super::reader::{Reader, ReaderId};
-use super::{Core, Env, Waiting};
+use super::{Alarm, Core, Env, Flushing, Waiting};
+
+/// How long after somebody came to wait for a file that is being written the flusher takes it in
+/// hand: many a small one is done by then.
+const FLUSH_AFTER: Duration = Duration::from_millis(2);
 
 impl Core {
     /// A reader comes into being: its OPEN is answered or waits from here on.
@@ -25,13 +31,19 @@ impl Core {
         let path = reader.path.clone();
         self.readers.insert(id, reader);
         self.follow(id, path);
-        self.set_source(id, source, effects);
+        self.set_source(env, id, source, effects);
         self.progress(env, id, effects);
         id
     }
 
     /// A reader reads another inode from now on.
-    pub(super) fn set_source(&mut self, id: ReaderId, source: Option<u64>, effects: &mut Effects) {
+    pub(super) fn set_source(
+        &mut self,
+        env: Env<'_>,
+        id: ReaderId,
+        source: Option<u64>,
+        effects: &mut Effects,
+    ) {
         let Some(reader) = self.readers.get_mut(&id) else {
             return;
         };
@@ -47,13 +59,13 @@ impl Core {
                     generation.had_reader = true;
                 }
             }
-            self.update_flushing(ino, effects);
+            self.update_flushing(env, ino, effects);
         }
         if let Some(ino) = before {
             if let Some(file) = self.files.get_mut(&ino) {
                 file.readers.retain(|other| *other != id);
             }
-            self.update_flushing(ino, effects);
+            self.update_flushing(env, ino, effects);
             self.unpin(ino);
         }
     }
@@ -67,7 +79,7 @@ impl Core {
             self.names.pin(ino);
         }
         let accompanied = source.filter(|ino| self.is_companion(id, *ino));
-        self.set_source(id, None, effects);
+        self.set_source(env, id, None, effects);
         self.stop_following(id);
         let Some(reader) = self.readers.remove(&id) else {
             return;
@@ -117,7 +129,7 @@ impl Core {
 
     /// Keeps the flusher at work where somebody waits for what the kernel may
     /// still hold.
-    pub(super) fn update_flushing(&mut self, ino: u64, effects: &mut Effects) {
+    pub(super) fn update_flushing(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
         let Some(file) = self.files.get(&ino) else {
             return;
         };
@@ -133,11 +145,32 @@ impl Core {
                 .iter()
                 .filter_map(|id| self.readers.get(id))
                 .any(|reader| !reader.finished);
-        if wanted != file.flushing {
-            effects.push(Effect::Flush { ino, on: wanted });
-            if let Some(file) = self.files.get_mut(&ino) {
-                file.flushing = wanted;
+        let Some(file) = self.files.get_mut(&ino) else {
+            return;
+        };
+        match (wanted, file.flushing) {
+            (true, Flushing::No) => {
+                let at = env.now.monotonic + FLUSH_AFTER;
+                file.flushing = Flushing::From(at);
+                self.wake_at(at, Alarm::Flush(ino));
             }
+            (false, Flushing::From(_)) => file.flushing = Flushing::No,
+            (false, Flushing::Now) => {
+                file.flushing = Flushing::No;
+                effects.push(Effect::Flush { ino, on: false });
+            }
+            (true, Flushing::From(_) | Flushing::Now) | (false, Flushing::No) => {}
+        }
+    }
+
+    /// Has the flusher begin, if it is still to, and it is time.
+    pub(super) fn begin_flushing(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+        if let Some(file) = self.files.get_mut(&ino)
+            && let Flushing::From(at) = file.flushing
+            && at <= env.now.monotonic
+        {
+            file.flushing = Flushing::Now;
+            effects.push(Effect::Flush { ino, on: true });
         }
     }
 }

@@ -144,8 +144,7 @@ struct File {
     format: Option<&'static Format>,
     /// For formats that end in zeros: one past the last byte that is not.
     zeros_from: u64,
-    /// Whether the flusher has it in hand.
-    flushing: bool,
+    flushing: Flushing,
     /// LSEEKs that wait for the last flush.
     seeks: Vec<HeldSeek>,
     /// Flushes that are not answered yet.
@@ -166,7 +165,7 @@ impl File {
             cached_writers: 0,
             format: None,
             zeros_from: 0,
-            flushing: false,
+            flushing: Flushing::No,
             seeks: Vec::new(),
             flushes: 0,
             warning: None,
@@ -178,6 +177,15 @@ impl File {
     fn is_active(&self) -> bool {
         self.generation.as_ref().is_some_and(Generation::is_active)
     }
+}
+
+/// Whether the flusher has a file in hand.
+#[derive(Clone, Copy, Debug)]
+enum Flushing {
+    No,
+    /// Not before this moment.
+    From(Monotonic),
+    Now,
 }
 
 /// What an open file is to us.
@@ -199,6 +207,7 @@ enum Handle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Alarm {
     File(u64),
+    Flush(u64),
     Reader(ReaderId),
 }
 
@@ -337,6 +346,7 @@ impl Core {
             self.alarms.pop_first();
             match whom {
                 Alarm::File(ino) => self.evaluate(env, ino, effects),
+                Alarm::Flush(ino) => self.begin_flushing(env, ino, effects),
                 Alarm::Reader(id) => self.progress(env, id, effects),
             }
         }

@@ -434,7 +434,7 @@ impl Core {
         if let Some(generation) = self.generation_mut(ino) {
             generation.told_done |= !generation.is_active();
         }
-        self.update_flushing(ino, effects);
+        self.update_flushing(env, ino, effects);
         if self.settings.consume {
             self.consume(env, ino, effects);
         }

@@ -83,7 +83,7 @@ impl Core {
             self.path_changed(env, ino, effects);
         }
         self.progress_all(env, ino, effects);
-        self.update_flushing(ino, effects);
+        self.update_flushing(env, ino, effects);
         self.names.pin(ino);
         Ok((self.add_handle(Handle::Writer { ino, cached }), transport))
     }

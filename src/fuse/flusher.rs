@@ -43,8 +43,6 @@ use super::watchdog::decimal;
 
 /// How long after one round of flushing the next begins.
 const FLUSH_EVERY: Duration = Duration::from_millis(5);
-/// How long after a file was added it is opened and flushed first. Many a small one is gone by then.
-const FIRST_AFTER: Duration = Duration::from_millis(2);
 /// How many files can be flushed at a time. One more is answered by
 /// [`Answer::Failed`], and the daemon does without, or with
 /// [`Flusher::sync_once`].
@@ -252,8 +250,7 @@ fn inode(message: &Message) -> u64 {
 
 struct Slot {
     ino: u64,
-    /// From the first flush on.
-    file: Option<OwnedFd>,
+    file: OwnedFd,
 }
 
 /// The process's side, allocated before the fork. Every method but `new` runs
@@ -265,8 +262,6 @@ struct Worker {
     /// `DIR/.fifofs/inode/`, with room for a number and a NUL.
     path: Vec<u8>,
     path_prefix: usize,
-    /// Whether there are files that wait for their first flush.
-    has_added: bool,
 }
 
 impl Worker {
@@ -278,7 +273,6 @@ impl Worker {
             table: Vec::with_capacity(TABLE_SLOTS),
             path_prefix: path.len(),
             path,
-            has_added: false,
         }
     }
 
@@ -291,9 +285,9 @@ impl Worker {
             ..limit
         };
         let _ = rustix::process::setrlimit(Resource::Nofile, raised);
-        let mut next_flush = Duration::MAX;
+        let mut next_flush = monotonic();
         loop {
-            let left = next_flush.saturating_sub(monotonic()).min(FLUSH_EVERY);
+            let left = next_flush.saturating_sub(monotonic());
             let timeout = Timespec {
                 tv_sec: 0,
                 tv_nsec: left.subsec_nanos().into(),
@@ -308,38 +302,13 @@ impl Worker {
                     _ => return,
                 }
             }
-            if self.table.is_empty() {
-                next_flush = Duration::MAX;
-            }
-            if std::mem::take(&mut self.has_added) {
-                next_flush = next_flush.min(monotonic() + FIRST_AFTER);
-            }
             if !self.table.is_empty() && monotonic() >= next_flush {
-                self.flush(socket);
+                for slot in &self.table {
+                    // What the kernel could not write is its writer's to know.
+                    let _ = sync_range(slot.file.as_fd(), libc::SYNC_FILE_RANGE_WRITE);
+                }
                 next_flush = monotonic() + FLUSH_EVERY;
             }
-        }
-    }
-
-    /// Has the kernel begin to write back what it holds of each file.
-    fn flush(&mut self, socket: BorrowedFd<'_>) {
-        let mut index = 0;
-        while let Some(&Slot { ino, ref file }) = self.table.get(index) {
-            if file.is_none() {
-                match self.open(ino) {
-                    Ok(file) => self.table[index].file = Some(file),
-                    Err(_) => {
-                        self.table.swap_remove(index);
-                        answer(socket, FAILED, ino);
-                        continue;
-                    }
-                }
-            }
-            if let Some(file) = &self.table[index].file {
-                // What the kernel could not write is its writer's to know.
-                let _ = sync_range(file.as_fd(), libc::SYNC_FILE_RANGE_WRITE);
-            }
-            index += 1;
         }
     }
 
@@ -349,11 +318,9 @@ impl Worker {
         let result = match (message[0], position) {
             (ADD, Some(_)) => Ok(()),
             (ADD, None) if self.table.len() >= TABLE_SLOTS => Err(Errno::NFILE),
-            (ADD, None) => {
-                self.table.push(Slot { ino, file: None });
-                self.has_added = true;
-                Ok(())
-            }
+            (ADD, None) => self
+                .open(ino)
+                .map(|file| self.table.push(Slot { ino, file })),
             (REMOVE, Some(position)) => {
                 drop(self.table.swap_remove(position));
                 Ok(())
@@ -368,11 +335,16 @@ impl Worker {
             }),
             _ => Ok(()),
         };
-        match result {
-            Err(_) => answer(socket, FAILED, ino),
-            Ok(()) if message[0] == SYNC_ONCE => answer(socket, SYNCED, ino),
-            Ok(()) => {}
-        }
+        let answer = match result {
+            Err(_) => FAILED,
+            Ok(()) if message[0] == SYNC_ONCE => SYNCED,
+            Ok(()) => return,
+        };
+        let mut reply = *message;
+        reply[0] = answer;
+        // May block until the daemon reads its answers; a closed socket shows
+        // in the next receive.
+        let _ = retry_on_intr(|| send(socket, &reply, SendFlags::NOSIGNAL));
     }
 
     /// Blocks until the daemon answers the open.
@@ -385,13 +357,6 @@ impl Worker {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty())
     }
-}
-
-/// May block until the daemon reads its answers; a closed socket shows in the next receive.
-fn answer(socket: BorrowedFd<'_>, kind: u8, ino: u64) {
-    let mut reply = [kind; MESSAGE_BYTES];
-    reply[1..].copy_from_slice(&ino.to_le_bytes());
-    let _ = retry_on_intr(|| send(socket, &reply, SendFlags::NOSIGNAL));
 }
 
 fn sync_range(file: BorrowedFd<'_>, flags: libc::c_uint) -> Result<(), Errno> {
