@@ -157,3 +157,104 @@ fn expected(write: Body<'_>) -> usize {
     let end = write.u64(8).wrapping_add(u64::from(write.u32(16)));
     (end % CHUNK_BYTES as u64) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    /// An intake of what is written to a socket on which, as on the device, one read is one
+    /// request.
+    fn intake() -> (Intake, OwnedFd) {
+        let kind = SocketType::SEQPACKET;
+        let sockets = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+        for socket in [&sockets.0, &sockets.1] {
+            rustix::net::sockopt::set_socket_send_buffer_size(socket, 4 << 20).unwrap();
+        }
+        (Intake::new(Arc::new(sockets.0)).unwrap(), sockets.1)
+    }
+
+    fn request(opcode: u32, body: &[u8]) -> Vec<u8> {
+        let mut request = vec![0; HEADER_BYTES];
+        request[4..8].copy_from_slice(&opcode.to_ne_bytes());
+        request.extend_from_slice(body);
+        request
+    }
+
+    fn write(offset: u64, data: &[u8]) -> Vec<u8> {
+        let mut body = vec![0; WRITE_BYTES];
+        body[8..16].copy_from_slice(&offset.to_ne_bytes());
+        body[16..20].copy_from_slice(&(data.len() as u32).to_ne_bytes());
+        body.extend_from_slice(data);
+        request(opcode::WRITE, &body)
+    }
+
+    /// Sends a request and has it received.
+    fn exchange(intake: &mut Intake, device: &OwnedFd, request: &[u8]) {
+        assert_eq!(rustix::io::write(device, request), Ok(request.len()));
+        assert_eq!(intake.receive(), Some(Ok(())));
+    }
+
+    #[test]
+    fn a_write_is_read_whole_wherever_it_was_expected() {
+        let (mut intake, device) = intake();
+        assert!(intake.receive().is_none(), "there is no request yet");
+        // The socket takes no more at once; the device gives up to 1 MiB.
+        let data: Vec<u8> = (0..100_000_u32)
+            .flat_map(|n| (n as u16).to_ne_bytes())
+            .collect();
+        let chunk = CHUNK_BYTES as u64;
+        for (offset, length) in [
+            (0, 1),
+            (1, 200_000),
+            (200_001, 200_000),
+            (7, 200_000),
+            (chunk - 1, 1),
+            (chunk, 200_000),
+            (3 * chunk + 4096, 0),
+        ] {
+            exchange(&mut intake, &device, &write(offset, &data[..length]));
+            let request = intake.request().unwrap();
+            assert_eq!(request.header.opcode, opcode::WRITE);
+            assert_eq!(request.message.len(), HEAD_BYTES);
+            assert!(
+                request.data.to_vec() == data[..length],
+                "{length} bytes at {offset}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_requests_are_read_whole_too() {
+        let (mut intake, device) = intake();
+        // So that what does not fit into the head lies on both sides of a chunk's border.
+        exchange(&mut intake, &device, &write(0, &[1; CHUNK_BYTES / 2]));
+        exchange(
+            &mut intake,
+            &device,
+            &write(CHUNK_BYTES as u64 / 2, &[1; CHUNK_BYTES / 2 - 5]),
+        );
+        for length in [0, 8, WRITE_BYTES, WRITE_BYTES + 1, 70_000] {
+            let _ = intake.request();
+            let body: Vec<u8> = (0..length).map(|n| n as u8).collect();
+            exchange(&mut intake, &device, &request(opcode::SETATTR, &body));
+            let request = intake.request().unwrap();
+            assert_eq!(request.message[HEADER_BYTES..], body);
+            assert!(request.data.is_empty());
+        }
+        exchange(&mut intake, &device, &[0; HEADER_BYTES - 1]);
+        assert!(intake.request().is_none(), "it is too short");
+    }
+
+    #[test]
+    fn a_device_that_is_gone_says_so() {
+        let (mut intake, device) = intake();
+        drop(device);
+        // The end of a socket is a message of no bytes, that of the device an error.
+        assert_eq!(intake.receive(), Some(Ok(())));
+        assert!(intake.request().is_none());
+        let closed = std::fs::File::open("/").unwrap().into();
+        let mut intake = Intake::new(Arc::new(closed)).unwrap();
+        assert_eq!(intake.receive(), Some(Err(Errno::ISDIR)));
+    }
+}

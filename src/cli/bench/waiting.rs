@@ -113,6 +113,8 @@ fn idle(effort: Effort, in_read: bool) -> Measured {
     } else {
         never.reader()
     };
+    // What is started for the first one serves all.
+    let first = Running::hand(&["wait", template, "1"])?.waiting()?;
     let before = rest(&world)?;
     let waiters = Running::hand(&["wait", template, &MANY.to_string()])?.waiting()?;
     let during = rest(&world)?;
@@ -124,7 +126,7 @@ fn idle(effort: Effort, in_read: bool) -> Measured {
     thread::sleep(watched);
     let after = world.usage()?;
     let death = waiters.terminate()?;
-    drop(holder);
+    drop((first, holder));
 
     let kib = during.resident_bytes.saturating_sub(before.resident_bytes) as f64 / 1024.0;
     let threads = during.threads.saturating_sub(before.threads) as f64;

@@ -8,9 +8,10 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
+use super::buffer::memory_with;
 use super::pool::CHUNK_BYTES;
 use super::segments::Segment;
-use super::{Limits, PAGE_BYTES, Pool, Segments, Spool};
+use super::{Limits, Load, PAGE_BYTES, Pool, Segments, Spool};
 
 const CHUNK: usize = CHUNK_BYTES;
 const PAGE: usize = PAGE_BYTES as usize;
@@ -192,4 +193,42 @@ fn gaps_filled_move_the_frontier_and_stay_holes() {
         (spool.frontier(), spool.seek_hole(0)),
         (spool.len(), Some(0))
     );
+}
+
+#[test]
+fn a_chunk_that_comes_whole_is_not_copied() {
+    let (pool, _directory) = pool(8 * CHUNK);
+    let mut spool = Spool::new(&pool);
+    let mut chunks = [
+        memory_with(CHUNK, 0, &pattern(CHUNK, 1)),
+        memory_with(CHUNK, 0, b"rest"),
+    ];
+    let address = chunks[0].bytes(0..CHUNK).as_ptr();
+    let mut load = Load::new(&[], &mut chunks, CHUNK + 4);
+    spool.take(CHUNK as u64, &mut load).expect("room");
+    let read = spool.read(CHUNK as u64, CHUNK);
+    let [Segment::Memory(slice)] = read.parts() else {
+        panic!("not in one piece: {read:?}")
+    };
+    assert_eq!(slice.bytes().as_ptr(), address);
+    assert_eq!(contents(&spool.read(2 * CHUNK as u64, 4)), b"rest");
+    assert_eq!(pool.memory_used(), 2 * CHUNK as u64);
+}
+
+#[test]
+fn what_a_reader_holds_is_appended_to_without_a_copy() {
+    let (pool, _directory) = pool(8 * CHUNK);
+    let mut spool = Spool::new(&pool);
+    spool.write(0, &vec![1; CHUNK / 2 + 1]).expect("room");
+    let held = spool.read(0, CHUNK);
+    let used = pool.memory_used();
+    spool.write(CHUNK as u64 / 2 + 1, b"more").expect("room");
+    assert_eq!(pool.memory_used(), used);
+    assert_eq!(contents(&held), vec![1; CHUNK / 2 + 1]);
+    // But where it was cut, the reader has what was there.
+    spool.truncate(10).expect("shorter");
+    spool.write(10, b"new").expect("room");
+    assert!(pool.memory_used() > used);
+    assert_eq!(contents(&held), vec![1; CHUNK / 2 + 1]);
+    assert_eq!(contents(&spool.read(8, 10)), [1, 1, b'n', b'e', b'w']);
 }

@@ -7,7 +7,8 @@ use rustix::io::Errno;
 
 use super::model::{END_MAX, Model};
 use super::{CHUNK, PAGE, contents, descriptors_in, pattern};
-use crate::core::spool::{Limits, Pool, Segments, Spool};
+use crate::core::spool::buffer::memory_with;
+use crate::core::spool::{Limits, Load, Pool, Segments, Spool};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -15,6 +16,8 @@ enum Step {
         offset: usize,
         length: usize,
         seed: u8,
+        /// Where in its chunk the bytes were expected to go, if not where they do.
+        expected: Option<usize>,
     },
     Truncate {
         length: usize,
@@ -75,8 +78,8 @@ fn step() -> impl Strategy<Value = Step> {
     let range =
         || (offset(), length()).prop_map(|(offset, length)| (offset, length.min(END_MAX - offset)));
     prop_oneof![
-        8 => (range(), any::<u8>())
-            .prop_map(|((offset, length), seed)| Step::Write { offset, length, seed }),
+        8 => (range(), any::<u8>(), prop_oneof![3 => Just(None), 1 => (0..CHUNK).prop_map(Some)])
+            .prop_map(|((offset, length), seed, expected)| Step::Write { offset, length, seed, expected }),
         2 => offset().prop_map(|length| Step::Truncate { length }),
         1 => (range(), any::<bool>())
             .prop_map(|((offset, length), keep_size)| Step::Allocate { offset, length, keep_size }),
@@ -90,6 +93,31 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(length, go_on_with_it)| Step::Snapshot { length, go_on_with_it }),
         1 => Just(Step::Discard),
     ]
+}
+
+/// Writes as the kernel's requests are read: the bytes lie in memory cut like the file, if they were
+/// expected to go where they do.
+fn take(
+    spool: &mut Spool,
+    offset: usize,
+    data: &[u8],
+    expected: Option<usize>,
+) -> Result<(), Errno> {
+    let begins = expected.unwrap_or(offset % CHUNK);
+    let first = if begins == 0 {
+        0
+    } else {
+        data.len().min(CHUNK - begins)
+    };
+    let (first, rest) = data.split_at(first);
+    let mut chunks: Vec<_> = rest
+        .chunks(CHUNK)
+        .map(|part| memory_with(CHUNK, 0, part))
+        .collect();
+    spool.take(
+        offset as u64,
+        &mut Load::new(first, &mut chunks, rest.len()),
+    )
 }
 
 /// Runs the steps on a spool and its model, comparing after each.
@@ -115,6 +143,7 @@ fn run(memory: usize, max_size: usize, steps: Vec<Step>) {
                 offset,
                 length,
                 seed,
+                expected: expected_at,
             } => {
                 let data = pattern(length, seed);
                 wanted.write(offset, &data);
@@ -123,7 +152,7 @@ fn run(memory: usize, max_size: usize, steps: Vec<Step>) {
                     () if !fits(&wanted) => Err(Errno::NOSPC),
                     () => Ok(()),
                 };
-                assert_eq!(spool.write(offset as u64, &data), expected);
+                assert_eq!(take(&mut spool, offset, &data, expected_at), expected);
                 if expected.is_ok() {
                     model = wanted;
                 }
@@ -277,7 +306,7 @@ proptest! {
         order in Just((0usize..40).collect::<Vec<_>>()).prop_shuffle(),
         piece in 1usize..END_MAX / 40,
     ) {
-        let steps = order.iter().map(|&at| Step::Write { offset: at * piece, length: piece, seed: at as u8 });
+        let steps = order.iter().map(|&at| Step::Write { offset: at * piece, length: piece, seed: at as u8, expected: None });
         run(memory, 1000 * CHUNK, steps.collect());
     }
 }

@@ -1,0 +1,79 @@
+//! Of many small writes to a stream its readers are told together.
+
+use super::*;
+
+const RECENT: Duration = Duration::from_millis(1);
+
+/// A stream and a reader of it that was given something just now.
+fn busy() -> (World, u64, u64) {
+    let mut world = World::new(Deliver::Stream, |settings| {
+        settings.gathers = true;
+        settings.window_bytes = 1 << 20;
+    });
+    let (ino, _) = world.create("s", libc::O_WRONLY);
+    let opened = world.open(ino);
+    let reader = world.handle(opened);
+    let read = world.read(reader, 0, 1 << 20);
+    world.write(ino, 0, b"first");
+    assert_eq!(world.answer(read), Some(&Answer::Bytes(b"first".to_vec())));
+    (world, ino, reader)
+}
+
+#[test]
+fn a_busy_reader_gets_several_writes_at_once() {
+    let (mut world, ino, reader) = busy();
+    let read = world.read(reader, 5, 1 << 20);
+    let write = world.write(ino, 5, b", second");
+    assert_eq!(world.answer(write), Some(&Answer::Written(8)));
+    world.write(ino, 13, b", third");
+    assert!(world.answer(read).is_none() && world.core.gathers());
+    world.run(|core, env, effects| core.end_gathering(env, effects));
+    let both = Answer::Bytes(b", second, third".to_vec());
+    assert_eq!(world.answer(read), Some(&both));
+    assert!(!world.core.gathers());
+}
+
+#[test]
+fn it_waits_neither_for_much_nor_for_what_is_there_already_nor_for_the_end() {
+    let (mut world, ino, reader) = busy();
+    world.write(ino, 5, b"there");
+    let read = world.read(reader, 5, 1 << 20);
+    assert_eq!(world.answer(read), Some(&Answer::Bytes(b"there".to_vec())));
+
+    let read = world.read(reader, 10, 1 << 20);
+    world.write(ino, 10, &vec![0; 300 << 10]);
+    assert!(world.answer(read).is_some(), "it is much");
+
+    let at = 10 + (300 << 10);
+    let read = world.read(reader, at, 3);
+    world.write(ino, at, b"all");
+    assert!(world.answer(read).is_some(), "it is all that was asked for");
+
+    let read = world.read(reader, at + 3, 1 << 20);
+    let last = world.write(ino, at + 3, b"end");
+    assert!(world.answer(last).is_some() && world.answer(read).is_none());
+    world.pass(RECENT);
+    world.write(ino, at + 6, b".");
+    let end = Answer::Bytes(b"end.".to_vec());
+    assert_eq!(world.answer(read), Some(&end), "the next write comes late");
+}
+
+#[test]
+fn lines_now_and_then_are_given_as_they_come() {
+    let (mut world, ino, reader) = busy();
+    for line in 0..3 {
+        world.pass(RECENT);
+        let read = world.read(reader, 5 + line, 1 << 20);
+        world.write(ino, 5 + line, b"x");
+        assert_eq!(world.answer(read), Some(&Answer::Bytes(b"x".to_vec())));
+    }
+}
+
+#[test]
+fn a_writer_that_waits_for_the_reader_does_not_wait_for_its_gathering() {
+    let (mut world, ino, reader) = busy();
+    world.core.settings.window_bytes = 16;
+    let read = world.read(reader, 5, 1 << 20);
+    world.write(ino, 5, &[0; 8]);
+    assert!(world.answer(read).is_some(), "half of the window");
+}
