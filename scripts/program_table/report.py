@@ -1,13 +1,10 @@
-"""The table as Markdown, and its place in the README."""
+"""The table as Markdown."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from .case import Case
 from .explained import Explained
 from .verdict import Verdict
-
-BEGIN, END = "<!-- scripts/programs writes from here -->\n", "<!-- to here -->\n"
 
 
 @dataclass
@@ -40,9 +37,3 @@ def markdown(rows: list[Row], ways: list[str]) -> str:
 def line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |\n"
 
-
-def write_into(readme: Path, table: str) -> None:
-    """Puts the table between its marks."""
-    before, rest = readme.read_text().split(BEGIN)
-    _, after = rest.split(END)
-    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")

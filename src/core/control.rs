@@ -28,7 +28,7 @@ use super::{Core, Env, Handle};
 pub(crate) const NAME: &str = ".fifofs";
 
 /// One place in the control directory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Place {
     Top,
     Status,
@@ -47,6 +47,17 @@ enum Place {
     },
 }
 
+impl Place {
+    fn is_directory(&self) -> bool {
+        matches!(self, Place::Top | Place::Inodes | Place::Directory { .. })
+    }
+
+    /// Whether what its name means never changes: `wait` and `next` themselves.
+    fn is_lasting(&self) -> bool {
+        matches!(self, Place::Directory { path, .. } if path.is_empty())
+    }
+}
+
 #[derive(Debug)]
 struct Node {
     place: Place,
@@ -57,6 +68,9 @@ struct Node {
 #[derive(Debug)]
 pub(crate) struct Control {
     nodes: HashMap<u64, Node>,
+    /// The directories among them: found by another number at each look, one through which many go
+    /// at once would have each of them start again.
+    directories: HashMap<Place, u64>,
     top: u64,
 }
 
@@ -70,6 +84,7 @@ impl Control {
         };
         Control {
             nodes: HashMap::from([(top, node)]),
+            directories: HashMap::new(),
             top,
         }
     }
@@ -81,11 +96,28 @@ impl Control {
         };
         if ino != self.top {
             node.lookups = node.lookups.saturating_sub(lookups);
-            if node.lookups == 0 {
-                self.nodes.remove(&ino);
+            if node.lookups == 0
+                && let Some(node) = self.nodes.remove(&ino)
+            {
+                self.directories.remove(&node.place);
             }
         }
         true
+    }
+
+    /// The number of a place that was looked up: the one that it has already, or this.
+    fn number_of(&mut self, place: Place, fresh: u64) -> u64 {
+        if let Some(&ino) = self.directories.get(&place)
+            && let Some(node) = self.nodes.get_mut(&ino)
+        {
+            node.lookups += 1;
+            return ino;
+        }
+        if place.is_directory() {
+            self.directories.insert(place.clone(), fresh);
+        }
+        self.nodes.insert(fresh, Node { place, lookups: 1 });
+        fresh
     }
 }
 
@@ -187,11 +219,12 @@ impl Core {
             }
             _ => return Err(Errno::NOTDIR),
         };
-        let ino = self.names.reserve_number();
-        self.control.nodes.insert(ino, Node { place, lookups: 1 });
+        let lasting = place.is_lasting();
+        let fresh = self.names.reserve_number();
+        let ino = self.control.number_of(place, fresh);
         Ok(Found {
             attributes: self.attributes(ino)?,
-            lasting: false,
+            lasting,
         })
     }
 
