@@ -250,7 +250,7 @@ pub(crate) struct Core {
     flusher_gone: bool,
     /// Whether readers may wait for the next write though there is something for them.
     may_gather: bool,
-    /// Those who do.
+    /// Those who do, and some who did.
     gathering: Vec<ReaderId>,
 }
 

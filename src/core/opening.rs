@@ -164,6 +164,7 @@ impl Core {
             reads: Vec::new(),
             position: 0,
             given: None,
+            gathers: false,
             prior: None,
             rewritten: None,
             finished: false,

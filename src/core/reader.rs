@@ -87,6 +87,8 @@ pub(crate) struct Reader {
     pub(crate) position: u64,
     /// When it was last given something.
     pub(crate) given: Option<Monotonic>,
+    /// Whether a READ of it waits though there is something for it: more is about to come.
+    pub(crate) gathers: bool,
     /// What it was given, if that was of another inode than `source`.
     pub(crate) prior: Option<Spool>,
     /// The bytes it was given that are no longer so.

@@ -18,7 +18,7 @@ use super::{Alarm, Core, Env, Handle, Waiting};
 /// How long a read that could be answered in part waits for the rest: each
 /// answer has the kernel write back the pages it covers, so that many small
 /// ones make a fast writer slow.
-const GATHER: Duration = Duration::from_millis(3);
+const FILL: Duration = Duration::from_millis(3);
 
 /// A reader of a stream that was given something so recently gathers what the next writes bring:
 /// waking it for each of many small ones costs more than they do.
@@ -234,27 +234,40 @@ impl Core {
         let Some(file) = self.files.get(&ino).filter(|f| !f.readers.is_empty()) else {
             return;
         };
+        let mut answered = false;
         for id in file.readers.clone() {
-            self.progress(env, id, effects);
+            answered |= self.answer_reads(env, id, effects);
+        }
+        if answered {
+            self.release_writes(env, ino, effects);
         }
     }
 
     /// Answers what of a reader's requests can be answered now.
     pub(super) fn progress(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
+        if self.answer_reads(env, id, effects)
+            && let Some(ino) = self.readers.get(&id).and_then(|reader| reader.source)
+        {
+            self.release_writes(env, ino, effects);
+        }
+    }
+
+    /// The same, but for writes that may go on then; says whether a READ was answered.
+    fn answer_reads(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) -> bool {
         let Some(reader) = self.readers.get_mut(&id) else {
-            return;
+            return false;
         };
         if let Some(kernel_handle) = reader.poll.take() {
             effects.push(Effect::PollAgain { kernel_handle });
         }
         if reader.open.is_some() && !self.progress_open(env, id, effects) {
-            return;
+            return false;
         }
         let reads = match self.readers.get_mut(&id) {
             Some(reader) if !reader.reads.is_empty() => std::mem::take(&mut reader.reads),
-            _ => return,
+            _ => return false,
         };
-        let mut answered = false;
+        let (mut answered, mut gathers) = (false, false);
         let mut waiting = Vec::new();
         for mut read in reads {
             match self.answer_read(env, id, read, effects) {
@@ -264,14 +277,12 @@ impl Core {
                 }
                 ReadAnswer::WaitForMore => {
                     let since = *read.since.get_or_insert(env.now.monotonic);
-                    self.wake_at(since + GATHER, Alarm::Reader(id));
+                    self.wake_at(since + FILL, Alarm::Reader(id));
                     waiting.push(read);
                     continue;
                 }
                 ReadAnswer::Gather => {
-                    if !self.gathering.contains(&id) {
-                        self.gathering.push(id);
-                    }
+                    gathers = true;
                     waiting.push(read);
                     continue;
                 }
@@ -291,19 +302,20 @@ impl Core {
                 }
                 ReadAnswer::Refuse(errno) => effects.refuse(read.unique, errno),
             }
-            self.gathering.retain(|other| *other != id);
             self.waiting.remove(&read.unique);
             answered = true;
         }
         if let Some(reader) = self.readers.get_mut(&id) {
             reader.reads = waiting;
-            if answered && let Some(ino) = reader.source {
-                self.release_writes(env, ino, effects);
+            if gathers && !reader.gathers {
+                self.gathering.push(id);
             }
+            reader.gathers = gathers;
         }
+        answered
     }
 
-    /// Whether a file was written, and read, a moment ago.
+    /// Whether readers of a file were given something a moment ago.
     pub(super) fn is_busy(&self, env: Env<'_>, ino: u64) -> bool {
         let readers = self.files.get(&ino).map(|file| &file.readers);
         let mut readers = readers.into_iter().flatten();
@@ -322,7 +334,10 @@ impl Core {
     /// No more is coming for now: they get what there is.
     pub(crate) fn end_gathering(&mut self, env: Env<'_>, effects: &mut Effects) {
         for id in std::mem::take(&mut self.gathering) {
-            self.progress(env, id, effects);
+            if let Some(reader) = self.readers.get_mut(&id).filter(|reader| reader.gathers) {
+                reader.gathers = false;
+                self.progress(env, id, effects);
+            }
         }
     }
 
@@ -372,7 +387,7 @@ impl Core {
             let length = available.min(u64::from(read.length));
             let waited = read
                 .since
-                .is_some_and(|since| env.now.monotonic >= since + GATHER);
+                .is_some_and(|since| env.now.monotonic >= since + FILL);
             let enough = length == u64::from(read.length)
                 || view.end
                 || nonblocking

@@ -244,6 +244,7 @@ impl Core {
         if end > i64::MAX as u64 {
             return Err(Errno::FBIG);
         }
+        data.align(offset);
         self.note_first_write(env, ino, offset, data.beginning(), effects)?;
         let file = self.file_mut(ino)?;
         if file.is_broken() {

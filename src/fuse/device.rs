@@ -30,8 +30,9 @@ use crate::router::{Outlet, Router, Spin, Step};
 /// The most data one request carries. The kernel allows at most 256 pages.
 pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
 
-/// Room for the largest request: its data, and the headers before it.
-const REQUEST_BYTES: usize = MAX_WRITE_BYTES as usize + 4096;
+/// The least room that the kernel wants for a request before it knows how much data one may carry
+/// (`FUSE_MIN_READ_BUFFER` of `include/uapi/linux/fuse.h`).
+const FIRST_REQUEST_BYTES: usize = 8192;
 
 /// The side towards the kernel: answers and notifications.
 pub(crate) struct Kernel {
@@ -150,13 +151,13 @@ pub(crate) fn open_flags(transport: Transport) -> u32 {
 }
 
 /// Whether readers wait for more of a stream than there is, though they might have that: they are
-/// woken once for several writes.
-#[derive(Default)]
-struct Gathering {
+/// woken once for several writes. They have it in any case when the loop ends.
+struct Gathering<'a> {
+    router: &'a Router,
     since: Option<Instant>,
 }
 
-impl Gathering {
+impl Gathering<'_> {
     fn note(&mut self, gathers: bool) {
         if gathers {
             self.since.get_or_insert_with(Instant::now);
@@ -165,21 +166,28 @@ impl Gathering {
         }
     }
 
-    fn end(&mut self, router: &Router) {
+    fn end(&mut self) {
         if self.since.take().is_some() {
-            router.run(|core, env, effects| core.end_gathering(env, effects));
+            self.router
+                .run(|core, env, effects| core.end_gathering(env, effects));
         }
     }
 
-    fn end_if_long(&mut self, router: &Router) {
+    fn end_if_long(&mut self) {
         if self.since.is_some_and(|since| since.elapsed() >= LONGEST) {
-            self.end(router);
+            self.end();
         }
     }
 }
 
+impl Drop for Gathering<'_> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// For how long the next request is looked for before the thread sleeps.
-const SPIN: Duration = Duration::from_micros(50);
+const SPIN: Duration = Duration::from_micros(100);
 
 /// A writer that has not gone on for so long is not about to.
 const PAUSE: Duration = Duration::from_micros(20);
@@ -197,7 +205,7 @@ pub(crate) struct Front {
 impl Front {
     /// Answers the kernel's first request, and gives it.
     pub(crate) fn handshake(&self) -> io::Result<Vec<u8>> {
-        let mut request = vec![0; REQUEST_BYTES];
+        let mut request = vec![0; FIRST_REQUEST_BYTES];
         let read = || rustix::io::read(&self.device, &mut request[..]);
         let length = rustix::io::retry_on_intr(read)?;
         request.truncate(length);
@@ -209,15 +217,18 @@ impl Front {
     pub(crate) fn serve(&self, init: Vec<u8>) -> io::Result<()> {
         let mut rare = Rare::new(Arc::clone(&self.router), init);
         let mut intake = Intake::new(Arc::clone(&self.device))?;
-        let mut gathering = Gathering::default();
+        let mut gathering = Gathering {
+            router: &self.router,
+            since: None,
+        };
         let mut spin = Spin::new(SPIN);
         loop {
             let received = spin.wait(|step| {
                 match step {
                     Step::Look(waited) if waited < PAUSE => {}
-                    Step::Look(_) => gathering.end(&self.router),
+                    Step::Look(_) => gathering.end(),
                     Step::Sleep => {
-                        gathering.end(&self.router);
+                        gathering.end();
                         intake.sleep();
                     }
                 }
@@ -241,9 +252,11 @@ impl Front {
             if header.opcode == opcode::WRITE {
                 gathering.note(self.write(header, Body(body), data));
             } else if !self.handle(header, body) {
+                // That may take a while.
+                gathering.end();
                 self.answer(rare.answer(message)?);
             }
-            gathering.end_if_long(&self.router);
+            gathering.end_if_long();
         }
     }
 

@@ -33,8 +33,10 @@ pub(super) struct Intake {
     message: Vec<u8>,
     /// How many bytes the present request has.
     length: usize,
-    /// Where in its chunk the next WRITE is expected to begin.
+    /// From where in the first chunk on it lies.
     begins: usize,
+    /// Where in its chunk the next WRITE is expected to begin.
+    expected: usize,
 }
 
 /// A request.
@@ -58,6 +60,7 @@ impl Intake {
             message: Vec::new(),
             length: 0,
             begins: 0,
+            expected: 0,
         })
     }
 
@@ -70,9 +73,14 @@ impl Intake {
             iov_base: self.head.as_mut_ptr().cast(),
             iov_len: HEAD_BYTES,
         }; CHUNKS + 1];
-        for (index, chunk) in self.chunks.iter_mut().enumerate() {
-            let (room, length) = chunk.room(if index == 0 { self.begins } else { 0 });
-            parts[index + 1] = libc::iovec {
+        self.begins = self.expected;
+        for ((part, chunk), start) in parts[1..]
+            .iter_mut()
+            .zip(&mut self.chunks)
+            .zip(starts(self.begins))
+        {
+            let (room, length) = chunk.room(start);
+            *part = libc::iovec {
                 iov_base: room.cast(),
                 iov_len: length,
             };
@@ -89,8 +97,7 @@ impl Intake {
         };
         self.length = length;
         let mut left = length.saturating_sub(HEAD_BYTES);
-        for (index, chunk) in self.chunks.iter_mut().enumerate() {
-            let start = if index == 0 { self.begins } else { 0 };
+        for (chunk, start) in self.chunks.iter_mut().zip(starts(self.begins)) {
             let end = CHUNK_BYTES.min(start + left);
             // SAFETY: the kernel has filled the parts one after the other.
             unsafe { chunk.was_set(start..end) };
@@ -111,37 +118,29 @@ impl Intake {
         let head = &self.head[..self.length.min(HEAD_BYTES)];
         let (header, body) = abi::parse(head)?;
         let beyond = self.length - head.len();
-        let (begins, chunks) = (self.begins, &mut self.chunks);
+        // What goes to the beginning of a chunk may become all of it.
+        let split = usize::from(self.begins > 0);
+        let (first, whole) = self.chunks.split_at_mut(split);
+        let first = match first {
+            [first] => first.bytes(self.begins..CHUNK_BYTES.min(self.begins + beyond)),
+            _ => &[],
+        };
+        let in_whole = beyond - first.len();
+        let count = in_whole.div_ceil(CHUNK_BYTES);
+        let data = Load::new(first, &mut whole[..count], in_whole);
         if header.opcode == opcode::WRITE {
-            self.begins = expected(Body(body));
-            // A write to the beginning of a chunk may become all of it.
-            let split = usize::from(begins > 0);
-            let (first, whole) = chunks.split_at_mut(split);
-            let first = match first {
-                [first] => first.bytes(begins..CHUNK_BYTES.min(begins + beyond)),
-                _ => &[],
-            };
-            let in_whole = beyond - first.len();
-            let count = in_whole.div_ceil(CHUNK_BYTES);
+            self.expected = expected(Body(body));
             return Some(Request {
                 header,
                 message: head,
-                data: Load::new(first, &mut whole[..count], in_whole),
+                data,
             });
         }
         let mut message = head;
         if beyond > 0 {
             self.message.clear();
             self.message.extend_from_slice(head);
-            let first = CHUNK_BYTES.min(begins + beyond);
-            self.message
-                .extend_from_slice(chunks[0].bytes(begins..first));
-            let mut left = beyond - (first - begins);
-            for chunk in &chunks[1..] {
-                let length = left.min(CHUNK_BYTES);
-                self.message.extend_from_slice(chunk.bytes(0..length));
-                left -= length;
-            }
+            data.each(|_, bytes| self.message.extend_from_slice(bytes));
             message = &self.message;
         }
         Some(Request {
@@ -150,6 +149,11 @@ impl Intake {
             data: Load::from(&[]),
         })
     }
+}
+
+/// From where on each chunk is filled.
+fn starts(begins: usize) -> impl Iterator<Item = usize> {
+    std::iter::once(begins).chain(std::iter::repeat(0))
 }
 
 /// Where in its chunk the next WRITE begins if it goes on where this one ends.

@@ -53,6 +53,9 @@ pub(crate) trait Outlet: Send + Sync {
 const WOKEN: u64 = u64::MAX;
 const FLUSHER: u64 = u64::MAX - 1;
 
+/// How many threads are remembered with their processes.
+const REMEMBERED_THREADS: usize = 4096;
+
 /// The deadline of a reactor that sleeps until it is woken.
 const NEVER: u64 = u64::MAX;
 
@@ -238,7 +241,11 @@ impl Router {
         };
         let pid = watch.pid();
         if pid != thread {
-            lock(&self.threads).insert(thread, pid);
+            let mut threads = lock(&self.threads);
+            if threads.len() >= REMEMBERED_THREADS {
+                threads.clear();
+            }
+            threads.insert(thread, pid);
         }
         // The id was another's, who was reaped before the reactor looked: the core
         // must hear how that one ended while it can still be asked.

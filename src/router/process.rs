@@ -36,15 +36,14 @@ use rustix::process::{Pid, test_kill_process_group};
 /// walk that races with reused ids must end.
 const MAX_ANCESTORS: usize = 64;
 
-/// Whether `tid` is a thread of process `pid`. Costs a system call; [`thread_group`] costs several.
+/// Whether `tid` is seen to be a thread of process `pid`; false too of one to which we may send no
+/// signals. Costs a system call; [`thread_group`] costs several.
 pub(crate) fn is_thread_of(tid: i32, pid: i32) -> bool {
     if tid <= 0 || pid <= 0 {
         return false;
     }
     // SAFETY: takes no pointers, and signal 0 is not sent.
-    let sent = unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, 0) };
-    // EPERM: there is one, to which we may send nothing.
-    sent == 0 || Errno::from_io_error(&std::io::Error::last_os_error()) == Some(Errno::PERM)
+    unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, 0) == 0 }
 }
 
 /// The process that thread `tid` belongs to.

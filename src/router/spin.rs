@@ -2,15 +2,19 @@
 //!
 //! To be woken costs a thread some microseconds, and on a virtual machine, whose processor has
 //! stopped meanwhile, some dozens: as much as a small request takes in all. What comes soon is
-//! cheaper looked for. Invariant: where nothing comes soon, nobody looks for it after a few times
-//! in vain; so what comes now and then (the lines of a log) costs next to nothing.
+//! cheaper looked for. Invariant: after a few times in vain nobody looks, until something came so soon
+//! that looking would have found it; so what comes now and then (the lines of a log) costs next to
+//! nothing.
 //!
 //! Between two looks others may run, so that nobody is kept from the processor by one who looks.
 
 use std::time::{Duration, Instant};
 
-/// After so many times in vain, only what was slept for shows that looking would pay.
+/// After so many times in a row in vain it is slept for at once.
 const MISSES: u32 = 4;
+
+/// About what it takes to be woken.
+const WAKING: Duration = Duration::from_micros(50);
 
 /// What is to be done next.
 #[derive(Clone, Copy, Debug)]
@@ -44,30 +48,31 @@ impl Spin {
         if let Some(found) = act(Step::Look(Duration::ZERO)) {
             return found;
         }
-        while self.misses < MISSES {
-            rustix::thread::sched_yield();
-            let waited = start.elapsed();
-            if let Some(found) = act(Step::Look(waited)) {
-                self.misses = 0;
-                return found;
-            }
-            if waited >= self.longest {
-                break;
+        let looks = self.misses < MISSES;
+        if looks {
+            while start.elapsed() < self.longest {
+                rustix::thread::sched_yield();
+                let waited = start.elapsed();
+                if let Some(found) = act(Step::Look(waited)) {
+                    // Others may have had the processor for longer than it was to be looked for.
+                    self.note(waited < self.longest);
+                    return found;
+                }
             }
         }
         loop {
             let Some(found) = act(Step::Sleep) else {
                 continue;
             };
-            // Being woken has taken some of that time.
-            let was_near = start.elapsed() < 2 * self.longest;
-            self.misses = if was_near {
-                0
-            } else {
-                MISSES.min(self.misses + 1)
-            };
+            // What was looked for in vain would have to be looked for longer.
+            self.note(!looks && start.elapsed() < self.longest + WAKING);
             return found;
         }
+    }
+
+    /// Takes note of whether looking paid, or would have.
+    fn note(&mut self, pays: bool) {
+        self.misses = if pays { 0 } else { MISSES.min(self.misses + 1) };
     }
 }
 

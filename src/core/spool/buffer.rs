@@ -11,23 +11,24 @@
 //! then writes, then moves `filled` after it.
 
 use std::cell::UnsafeCell;
-use std::io;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::pool::{CHUNK_BYTES, Pool};
 
+type Cell = UnsafeCell<MaybeUninit<u8>>;
+
 /// Room for bytes, of which some have been set.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// Not zeroed: to touch pages that are about to be written costs as much as to write them.
+    /// Not zeroed: to touch pages that are about to be written costs as much as to write them. Nor
+    /// do they begin with a page: that was slower (a processor takes bytes that lie 4 KiB apart for
+    /// the same at first).
     cells: Box<[Cell]>,
     /// Which bytes were set.
     set: Range<usize>,
 }
-
-type Cell = UnsafeCell<MaybeUninit<u8>>;
 
 impl Memory {
     /// `length` bytes.
@@ -54,8 +55,9 @@ impl Memory {
     /// are.
     pub(crate) fn room(&mut self, start: usize) -> (*mut u8, usize) {
         self.set = 0..0;
-        let room = &mut self.cells[start..];
-        (room.as_mut_ptr().cast(), room.len())
+        // Writing behind a shared reference is what cells are for.
+        let room = &self.cells[start..];
+        (room.as_ptr().cast_mut().cast(), room.len())
     }
 
     /// The bytes that were put into the room.
@@ -119,12 +121,12 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts(cells.as_ptr().cast(), filled) }
     }
 
-    /// Appends at `start`, where it must end or be followed by zeros, also while others hold it;
-    /// says whether that could be done.
+    /// Puts `data`, which is not empty, at `start`, with zeros before it where there was nothing, also
+    /// while others hold it; says whether that could be done.
     pub(super) fn append(&self, start: usize, data: &[u8]) -> bool {
         let filled = self.filled.load(Ordering::Acquire);
         let end = start + data.len();
-        if start < filled || end > self.capacity() {
+        if start < filled || end > self.capacity() || data.is_empty() {
             return false;
         }
         let claim =
@@ -168,19 +170,6 @@ impl Buffer {
         // SAFETY: nobody else has a reference to `self`.
         unsafe { self.set(filled, start, data) };
         self.fill_to(filled.max(start + data.len()));
-    }
-
-    /// Appends `length` bytes that `fill` sets; undone if that fails.
-    pub(super) fn extend_with(
-        &mut self,
-        length: usize,
-        fill: impl FnOnce(&mut [u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let mut bytes = vec![0; length];
-        fill(&mut bytes)?;
-        let filled = *self.filled.get_mut();
-        self.put(filled, &bytes);
-        Ok(())
     }
 
     /// Takes memory of the same size, the first `length` bytes of which were set, and gives its own

@@ -201,7 +201,7 @@ impl Chunks {
     pub(super) fn store(&mut self, offset: u64, load: &mut Load<'_>) -> Result<(), Errno> {
         let (first, start) = split(offset);
         let touched = first..=split(offset + load.len() as u64 - 1).0;
-        let (copied, whole, in_whole) = load.split(start);
+        let (copied, whole, in_whole) = load.split(offset);
         let (head, tail) = copied.split_at(copied.len().min(CHUNK_BYTES - start));
         let copied = std::iter::once((start, head))
             .chain(tail.chunks(CHUNK_BYTES).map(|bytes| (0, bytes)))

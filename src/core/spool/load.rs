@@ -43,7 +43,8 @@ impl<'a> Load<'a> {
         self.len() == 0
     }
 
-    /// The bytes at the beginning that lie together; not empty if there are any.
+    /// The bytes at the beginning that lie together: of those that go to the beginning of a file and
+    /// are aligned to it, a whole chunk, or all.
     pub(crate) fn beginning(&self) -> &[u8] {
         if !self.first.is_empty() {
             return &self.first;
@@ -83,15 +84,22 @@ impl<'a> Load<'a> {
         last
     }
 
-    /// The bytes in two parts, for a file whose chunks they meet from `start` of one on: those that
-    /// must be copied, and whole chunks with the number of bytes in them.
-    pub(super) fn split(&mut self, start: usize) -> (&[u8], &mut [Memory], usize) {
-        if !(start + self.first.len()).is_multiple_of(CHUNK_BYTES) {
-            // They are not where they were expected to go.
+    /// Makes sure that the bytes are cut like the chunks of a file that they go to at `offset`. They
+    /// are, but for a few if many, unless they were expected to go elsewhere.
+    pub(crate) fn align(&mut self, offset: u64) {
+        let start = (offset % CHUNK_BYTES as u64) as usize;
+        let is_cut = self.in_chunks > 0;
+        if is_cut && !(start + self.first.len()).is_multiple_of(CHUNK_BYTES) {
             self.first = Cow::Owned(self.to_vec());
             self.chunks = &mut [];
             self.in_chunks = 0;
         }
+    }
+
+    /// The bytes in two parts, for a file that they go to at `offset`: those that must be copied, and
+    /// whole chunks with the number of bytes in them.
+    pub(super) fn split(&mut self, offset: u64) -> (&[u8], &mut [Memory], usize) {
+        self.align(offset);
         (&self.first, self.chunks, self.in_chunks)
     }
 }
@@ -139,7 +147,7 @@ mod tests {
             (expected.clone(), expected.len())
         );
         {
-            let (first, chunks, length) = load.split(CHUNK_BYTES - 5);
+            let (first, chunks, length) = load.split(CHUNK_BYTES as u64 - 5);
             assert_eq!(
                 (first, chunks.len(), length),
                 (&b"first"[..], 2, CHUNK_BYTES + 3)
@@ -149,6 +157,14 @@ mod tests {
         assert_eq!((first, chunks.len(), length), (&expected[..], 0, 0));
         assert_eq!(load.to_vec(), expected);
         assert_eq!(load.last_nonzero(), Some(expected.len() - 1));
+    }
+
+    #[test]
+    fn the_beginning_of_a_file_is_no_fragment_wherever_it_was_expected() {
+        let mut chunks = [memory(2)];
+        let mut load = Load::new(b"PK", &mut chunks, 3);
+        load.align(0);
+        assert_eq!(load.beginning(), [b'P', b'K', 2, 2, 2]);
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl Spool {
     }
 
     /// The bytes from `offset` on, `length` of them or what there is; gaps and holes are zeros.
-    /// Loads nothing and, but for a few bytes, copies nothing.
+    /// Loads nothing and copies nothing.
     pub(crate) fn read(&self, offset: u64, length: usize) -> Segments {
         let end = offset.saturating_add(length as u64).min(self.length);
         self.chunks.read(offset..end)

@@ -169,7 +169,7 @@ impl Pool {
         add_within(&self.0.used, capacity as u64, memory).then(|| self.counted(capacity))
     }
 
-    /// As [`Pool::try_take`], whatever the limit: for small things that must not fail.
+    /// As [`Pool::try_take`], whatever the limit.
     #[cfg(test)]
     pub(super) fn take(&self, bytes: usize) -> Buffer {
         let capacity = capacity_for(bytes);

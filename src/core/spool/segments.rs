@@ -2,8 +2,8 @@
 //!
 //! Knows where bytes are, not which file or offset they came from.
 //!
-//! Invariant: the bytes of a segment never change. It holds its chunk by `Arc`, and the spool
-//! changes a chunk in place only while nobody else holds it (see the header of [`super::chunks`]).
+//! Invariant: the bytes of a segment never change. It holds its chunk by `Arc`, and what a chunk has
+//! the spool changes in place only while nobody else holds it (see the header of [`super::chunks`]).
 
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
@@ -101,8 +101,8 @@ impl Segment {
     }
 }
 
-/// The bytes of one read, in order. Holding it keeps its chunks (and a spill file) alive, and makes
-/// writes to them copy; so use it and drop it.
+/// The bytes of one read, in order. Holding it keeps its chunks (and a spill file) alive, be it of a
+/// few bytes, and makes writes over them copy; so use it and drop it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Segments {
     parts: Vec<Segment>,

@@ -2,7 +2,7 @@
 //!
 //! Knows how its bytes get to a reader and into a buffer; does not know which chunk of which file
 //! it is, nor when it changes ([`super::chunks`] does). The invariant: what it hands out holds the
-//! store by `Arc`, or is a copy.
+//! store by `Arc`.
 
 use std::io;
 use std::sync::Arc;
@@ -40,7 +40,11 @@ impl Slot {
     pub(super) fn load(&self, into: &mut Buffer) -> io::Result<()> {
         match &self.store {
             Store::Memory(buffer) => into.put(0, &buffer.bytes()[..self.length]),
-            Store::Disk(place) => into.extend_with(self.length, |bytes| place.read(0, bytes))?,
+            Store::Disk(place) => {
+                let mut bytes = vec![0; self.length];
+                place.read(0, &mut bytes)?;
+                into.put(0, &bytes);
+            }
         }
         Ok(())
     }

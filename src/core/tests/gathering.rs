@@ -77,3 +77,34 @@ fn a_writer_that_waits_for_the_reader_does_not_wait_for_its_gathering() {
     world.write(ino, 5, &[0; 8]);
     assert!(world.answer(read).is_some(), "half of the window");
 }
+
+#[test]
+fn of_two_reads_at_once_the_answer_to_one_does_not_strand_the_other() {
+    let (mut world, ino, reader) = busy();
+    let long = world.read(reader, 8, 1 << 20);
+    let short = world.read(reader, 5, 3);
+    world.write(ino, 5, b"more");
+    assert!(world.answer(short).is_some() && world.answer(long).is_none());
+    assert!(world.core.gathers());
+    world.run(|core, env, effects| core.end_gathering(env, effects));
+    assert_eq!(world.answer(long), Some(&Answer::Bytes(b"e".to_vec())));
+}
+
+#[test]
+fn what_is_gathered_when_the_file_is_done_comes_with_it() {
+    let mut world = World::new(Deliver::Stream, |settings| {
+        settings.gathers = true;
+        settings.window_bytes = 1 << 20;
+    });
+    let (ino, written) = world.create("s", libc::O_WRONLY);
+    let opened = world.open(ino);
+    let reader = world.handle(opened);
+    world.read(reader, 0, 1 << 20);
+    world.write(ino, 0, b"first");
+    let read = world.read(reader, 5, 1 << 20);
+    world.write(ino, 5, b"last");
+    assert!(world.answer(read).is_none());
+    world.release(written);
+    world.pass(LINGER);
+    assert_eq!(world.answer(read), Some(&Answer::Bytes(b"last".to_vec())));
+}
