@@ -13,13 +13,14 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::abi::{self, Body, Header, opcode};
 use super::flusher::Flusher;
 use super::forgetting::{Forget, Forgetter};
+use super::gathering::Gathering;
 use super::intake::{Intake, Request};
 use super::rare::Rare;
 use super::{handshake, names};
@@ -150,50 +151,8 @@ pub(crate) fn open_flags(transport: Transport) -> u32 {
     }
 }
 
-/// Whether readers wait for more of a stream than there is, though they might have that: they are
-/// woken once for several writes. They have it in any case when the loop ends.
-struct Gathering<'a> {
-    router: &'a Router,
-    since: Option<Instant>,
-}
-
-impl Gathering<'_> {
-    fn note(&mut self, gathers: bool) {
-        if gathers {
-            self.since.get_or_insert_with(Instant::now);
-        } else {
-            self.since = None;
-        }
-    }
-
-    fn end(&mut self) {
-        if self.since.take().is_some() {
-            self.router
-                .run(|core, env, effects| core.end_gathering(env, effects));
-        }
-    }
-
-    fn end_if_long(&mut self) {
-        if self.since.is_some_and(|since| since.elapsed() >= LONGEST) {
-            self.end();
-        }
-    }
-}
-
-impl Drop for Gathering<'_> {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
 /// For how long the next request is looked for before the thread sleeps.
 const SPIN: Duration = Duration::from_micros(100);
-
-/// A writer that has not gone on for so long is not about to.
-const PAUSE: Duration = Duration::from_micros(20);
-
-/// The longest that a reader gathers while there are other requests.
-const LONGEST: Duration = Duration::from_micros(50);
 
 /// The loop itself.
 pub(crate) struct Front {
@@ -217,16 +176,12 @@ impl Front {
     pub(crate) fn serve(&self, init: Vec<u8>) -> io::Result<()> {
         let mut rare = Rare::new(Arc::clone(&self.router), init);
         let mut intake = Intake::new(Arc::clone(&self.device))?;
-        let mut gathering = Gathering {
-            router: &self.router,
-            since: None,
-        };
+        let mut gathering = Gathering::new(&self.router);
         let mut spin = Spin::new(SPIN);
         loop {
             let received = spin.wait(|step| {
                 match step {
-                    Step::Look(waited) if waited < PAUSE => {}
-                    Step::Look(_) => gathering.end(),
+                    Step::Look(waited) => gathering.pause(waited),
                     Step::Sleep => {
                         gathering.end();
                         intake.sleep();
@@ -256,7 +211,7 @@ impl Front {
                 gathering.end();
                 self.answer(rare.answer(message)?);
             }
-            gathering.end_if_long();
+            gathering.go_on();
         }
     }
 

@@ -10,6 +10,7 @@ mod convert;
 mod device;
 mod flusher;
 mod forgetting;
+mod gathering;
 mod handshake;
 mod helper_process;
 mod intake;

@@ -4,18 +4,23 @@ use super::*;
 
 const RECENT: Duration = Duration::from_millis(1);
 
-/// A stream and a reader of it that was given something just now.
-fn busy() -> (World, u64, u64) {
+/// A stream, its writer's handle, and that of a reader that was given something just now.
+fn busy_with_writer() -> (World, u64, u64, u64) {
     let mut world = World::new(Deliver::Stream, |settings| {
         settings.gathers = true;
         settings.window_bytes = 1 << 20;
     });
-    let (ino, _) = world.create("s", libc::O_WRONLY);
+    let (ino, writer) = world.create("s", libc::O_WRONLY);
     let opened = world.open(ino);
     let reader = world.handle(opened);
     let read = world.read(reader, 0, 1 << 20);
     world.write(ino, 0, b"first");
     assert_eq!(world.answer(read), Some(&Answer::Bytes(b"first".to_vec())));
+    (world, ino, writer, reader)
+}
+
+fn busy() -> (World, u64, u64) {
+    let (world, ino, _, reader) = busy_with_writer();
     (world, ino, reader)
 }
 
@@ -92,19 +97,11 @@ fn of_two_reads_at_once_the_answer_to_one_does_not_strand_the_other() {
 
 #[test]
 fn what_is_gathered_when_the_file_is_done_comes_with_it() {
-    let mut world = World::new(Deliver::Stream, |settings| {
-        settings.gathers = true;
-        settings.window_bytes = 1 << 20;
-    });
-    let (ino, written) = world.create("s", libc::O_WRONLY);
-    let opened = world.open(ino);
-    let reader = world.handle(opened);
-    world.read(reader, 0, 1 << 20);
-    world.write(ino, 0, b"first");
+    let (mut world, ino, writer, reader) = busy_with_writer();
     let read = world.read(reader, 5, 1 << 20);
     world.write(ino, 5, b"last");
     assert!(world.answer(read).is_none());
-    world.release(written);
+    world.release(writer);
     world.pass(LINGER);
     assert_eq!(world.answer(read), Some(&Answer::Bytes(b"last".to_vec())));
 }
