@@ -12,9 +12,9 @@ use crate::{Effort, Outcome};
 /// How long they are watched.
 const WATCHED: Duration = Duration::from_secs(3);
 
-/// How many of them one process may be: a process has at most 65,530 mappings (vm.max_map_count), a thread two.
-const THREADS: u64 = 10_000;
-const OPEN: u64 = 50_000;
+/// How many of them one process may be: it has at most 65,530 mappings (vm.max_map_count), of which a thread takes two;
+/// and in many a container no more than some ten thousand descriptors.
+const AT_ONCE: u64 = 10_000;
 
 /// How many lines are sent beside them.
 const LINES: usize = 50;
@@ -30,7 +30,7 @@ pub(crate) fn in_open(effort: Effort) -> Outcome<()> {
                 .within(LIMIT)
                 .waiting()
         },
-        THREADS,
+        AT_ONCE,
     )
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn in_poll(effort: Effort) -> Outcome<()> {
                 .within(LIMIT)
                 .waiting()
         },
-        OPEN,
+        AT_ONCE,
     )
 }
 

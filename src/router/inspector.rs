@@ -11,18 +11,15 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
 use super::{Router, lock, process};
 use crate::core::effects::{Caller, Kin, Opening};
 
-/// How long it may take to look at the descriptors of a process before that is not
-/// done again at once. Few have so many.
-const LONG: Duration = Duration::from_millis(2);
-
-/// For how many times as long as it took, what was found is believed.
+/// For how many times as long as it took to look at the descriptors of a process what
+/// was found is believed.
 const BELIEVED: u32 = 10;
 
 /// An OPEN for reading that is put off.
@@ -161,7 +158,7 @@ impl Found {
         }
         let holds = process::holds_open_for_writing(pid, ino);
         let taken = start.elapsed();
-        if !holds && taken > LONG {
+        if !holds {
             let until = start + taken + taken * BELIEVED;
             self.without.insert((pid, ino), until);
         }
