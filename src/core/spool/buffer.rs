@@ -12,20 +12,57 @@
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::pool::{CHUNK_BYTES, Pool};
 
 type Cell = UnsafeCell<MaybeUninit<u8>>;
 
+/// A line of a processor's cache. The kernel copies into memory that begins with one several times
+/// as fast (measured where `rep movsb` does it, on an AMD EPYC).
+#[repr(C, align(64))]
+struct Line([Cell; LINE_BYTES]);
+
+const LINE_BYTES: usize = 64;
+
+/// Not zeroed: to touch pages that are about to be written costs as much as to write them.
+#[derive(Default)]
+struct Cells {
+    lines: Box<[Line]>,
+}
+
+impl Cells {
+    /// `length`, rounded up to lines.
+    fn new(length: usize) -> Cells {
+        let lines = Box::new_uninit_slice(length.div_ceil(LINE_BYTES));
+        Cells {
+            // SAFETY: a line is of cells, which are allowed to be uninitialized.
+            lines: unsafe { lines.assume_init() },
+        }
+    }
+}
+
+impl Deref for Cells {
+    type Target = [Cell];
+
+    fn deref(&self) -> &[Cell] {
+        let length = self.lines.len() * LINE_BYTES;
+        // SAFETY: lines are as many cells one after the other, with nothing between them.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), length) }
+    }
+}
+
+impl std::fmt::Debug for Cells {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}
+
 /// Room for bytes, of which some have been set.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// Not zeroed: to touch pages that are about to be written costs as much as to write them. Nor
-    /// do they begin with a page: that was slower (a processor takes bytes that lie 4 KiB apart for
-    /// the same at first).
-    cells: Box<[Cell]>,
+    cells: Cells,
     /// Which bytes were set.
     set: Range<usize>,
 }
@@ -33,10 +70,8 @@ pub(crate) struct Memory {
 impl Memory {
     /// `length` bytes.
     pub(super) fn new(length: usize) -> Memory {
-        let cells = Box::new_uninit_slice(length);
         Memory {
-            // SAFETY: a cell is allowed to be uninitialized.
-            cells: unsafe { cells.assume_init() },
+            cells: Cells::new(length),
             set: 0..0,
         }
     }
@@ -84,7 +119,7 @@ impl Memory {
 /// Bytes of one chunk in memory, counted by the pool by its capacity.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    cells: Box<[Cell]>,
+    cells: Cells,
     /// How many bytes from the first on count. Never below what was handed out.
     filled: AtomicUsize,
     /// Up to where somebody is filling it, or `filled`.
