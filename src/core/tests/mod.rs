@@ -2,6 +2,7 @@
 //! tests make up.
 
 mod companions;
+mod control;
 mod gathering;
 mod never_stale;
 mod specification;
