@@ -306,7 +306,7 @@ fn dropping_the_reader_early_kills_the_writer_by_sigpipe() {
 fn who_waits_for_the_other_side_goes_on_when_the_pipe_is_dropped() {
     for (script, signal) in [
         (
-            r#"exec <&-; exec 3> "$1"; printf some >&3"#,
+            r#"exec <&-; exec 3> "$1"; while :; do printf some >&3; done"#,
             Some(libc::SIGPIPE),
         ),
         (r#"exec <&-; exec 3< "$1"; cat <&3"#, None),
