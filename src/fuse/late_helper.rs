@@ -79,9 +79,9 @@ impl Starter {
 ///
 /// To be called in a process of one thread; `body` must do only async-signal-safe
 /// work, and what is in `others` must not be of use to it.
-pub(super) unsafe fn fork(
+pub(super) unsafe fn fork<'fd>(
     name: &CStr,
-    others: [BorrowedFd<'_>; 2],
+    others: impl Iterator<Item = BorrowedFd<'fd>>,
     body: impl FnOnce() -> Infallible,
 ) -> i32 {
     // SAFETY: the child's branch diverges, and does only async-signal-safe work.

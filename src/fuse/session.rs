@@ -188,8 +188,10 @@ impl Session {
             stop: Arc::clone(&stop),
             _alive: alive,
         };
+        let witness = watchdog.witness();
         let serve = move || {
             let _end: EndOfService = end;
+            witness.is_this_thread();
             if let Err(error) = front.serve(init) {
                 log::error!("the mount ends: {error}");
             }

@@ -26,11 +26,16 @@
 //! when it dies, the socket is closed. But not always: a thread of the daemon
 //! that uses the daemon's own mount and whose request was already read waits for
 //! the answer even when killed, and while it waits no descriptor of the process
-//! is closed, no pidfd (with PIDFD_THREAD or without) becomes readable, and the
-//! process stays for ever (Linux 6.18). What does show it is a SIGKILL that stays pending, or a main
-//! thread that is a zombie, in `/proc/PID/status`. So that file is read every
-//! [`LOOK_EVERY`] too, by a descriptor opened beforehand, which cannot come to
-//! mean another process. Aborting the connection then frees the daemon.
+//! is closed, no pidfd of the process becomes readable, and the process stays for
+//! ever (Linux 6.18). What does show it is a SIGKILL that stays pending, or a main
+//! thread that is a zombie, in `/proc/PID/status`, read by a descriptor opened
+//! beforehand, which cannot come to mean another process. Aborting the connection then
+//! frees the daemon.
+//!
+//! When to read it is told by a [`Witness`], a thread of the daemon that never uses the
+//! mount, and so ends as soon as the daemon is killed: a pidfd of that thread becomes
+//! readable then (PIDFD_THREAD, since Linux 6.9). Before the witness is known, once it
+//! has ended, and on older kernels, the file is read every [`LOOK_EVERY`] instead.
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -49,7 +54,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown,
     socketpair,
 };
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, getppid, pidfd_open, waitpid};
 
 use super::attach::fusermount;
 use super::helper_process::{Helper, above_stdio, exit, fork_helper, raw_fork, reap};
@@ -70,6 +75,8 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// A message: its kind and a number, little-endian.
 pub(super) const MESSAGE_BYTES: usize = 9;
 const ARMED: u8 = b'A';
+/// The number is the thread id of the witness.
+const WITNESS: u8 = b'W';
 const GOODBYE: u8 = b'G';
 
 /// The daemon's end. Dropping it without [`Watchdog::dismiss`] is like the
@@ -129,10 +136,12 @@ impl Watchdog {
                         exit(0)
                     }
                     Ending::Asked => {
+                        let witness = duty.witness.as_ref().map(AsFd::as_fd);
+                        let others = [socket, status].into_iter().chain(witness);
                         let pid = late_helper.take().map_or(0, |body| {
                             // SAFETY: this process has one thread, and `body` is
                             // async-signal-safe, as its owner promises.
-                            unsafe { late_helper::fork(name, [socket, status], body) }
+                            unsafe { late_helper::fork(name, others, body) }
                         });
                         // SAFETY: this process has no more use for it, and its end
                         // is seen only when no copy is left.
@@ -173,21 +182,19 @@ impl Watchdog {
     ///
     /// If the watchdog was killed.
     pub(crate) fn arm(&self, device_number: u64) -> io::Result<()> {
-        self.send(ARMED, device_number)
+        send_message(&self.socket, ARMED, device_number)
+    }
+
+    /// What makes one thread of the daemon its witness.
+    pub(crate) fn witness(&self) -> Witness {
+        Witness(Arc::clone(&self.socket))
     }
 
     /// Sends the watchdog away without its touching the mount: it was unmounted.
     /// Dropping it then waits for its end.
     pub(crate) fn dismiss(&self) {
         // A watchdog that was killed needs no goodbye.
-        let _ = self.send(GOODBYE, 0);
-    }
-
-    fn send(&self, kind: u8, number: u64) -> io::Result<()> {
-        let mut message = [kind; MESSAGE_BYTES];
-        message[1..].copy_from_slice(&number.to_le_bytes());
-        retry_on_intr(|| send(&*self.socket, &message, SendFlags::NOSIGNAL))?;
-        Ok(())
+        let _ = send_message(&self.socket, GOODBYE, 0);
     }
 }
 
@@ -197,6 +204,28 @@ impl Drop for Watchdog {
         let _ = shutdown(&*self.socket, Shutdown::Both);
         reap(self.helper.pid());
     }
+}
+
+/// For the thread whose end tells the watchdog to look: one that ends only with the
+/// mount or the daemon, and never uses the mount.
+#[derive(Debug)]
+pub(crate) struct Witness(Arc<OwnedFd>);
+
+impl Witness {
+    /// It is the calling thread. From now on the watchdog sleeps for as long as that
+    /// lives, where the kernel can tell it.
+    pub(crate) fn is_this_thread(&self) {
+        let thread = rustix::thread::gettid().as_raw_nonzero().get();
+        // A watchdog that was killed needs no witness.
+        let _ = send_message(&self.0, WITNESS, u64::from(thread.unsigned_abs()));
+    }
+}
+
+fn send_message(socket: &OwnedFd, kind: u8, number: u64) -> io::Result<()> {
+    let mut message = [kind; MESSAGE_BYTES];
+    message[1..].copy_from_slice(&number.to_le_bytes());
+    retry_on_intr(|| send(socket, &message, SendFlags::NOSIGNAL))?;
+    Ok(())
 }
 
 enum Ending {
@@ -218,6 +247,8 @@ struct Duty {
     armed: Option<u64>,
     /// Which mount was armed for, where the kernel can tell.
     mount_id: Option<u64>,
+    /// Readable once the witness has ended.
+    witness: Option<OwnedFd>,
     buffer: Vec<u8>,
 }
 
@@ -237,6 +268,7 @@ impl Duty {
             }),
             armed: None,
             mount_id: None,
+            witness: None,
             buffer: vec![0; BUFFER_BYTES],
         })
     }
@@ -244,8 +276,7 @@ impl Duty {
     /// Waits until the daemon says goodbye, or what else to do, or is dead.
     fn watch(&mut self, socket: BorrowedFd<'_>, status: BorrowedFd<'_>) -> Ending {
         loop {
-            let mut waited_for = [PollFd::new(&socket, PollFlags::IN)];
-            let _ = poll(&mut waited_for, Some(&LOOK_EVERY));
+            self.sleep(socket);
             let mut message = [0; MESSAGE_BYTES];
             match retry_on_intr(|| recv(socket, &mut message, RecvFlags::DONTWAIT)) {
                 Err(Errno::AGAIN) if self.daemon_is_dying(status) => {
@@ -255,12 +286,36 @@ impl Duty {
                 Ok((MESSAGE_BYTES, _)) if message[0] == GOODBYE => return Ending::Dismissed,
                 Ok((MESSAGE_BYTES, _)) if message[0] == START => return Ending::Asked,
                 Ok((MESSAGE_BYTES, _)) => {
-                    let [_, number @ ..] = message;
-                    self.armed = Some(u64::from_le_bytes(number));
-                    self.mount_id = unique_mount_id(&self.directory);
+                    let [kind, number @ ..] = message;
+                    let number = u64::from_le_bytes(number);
+                    if kind == WITNESS {
+                        self.witness = pidfd_of_thread(number);
+                    } else {
+                        self.armed = Some(number);
+                        self.mount_id = unique_mount_id(&self.directory);
+                    }
                 }
                 _ => return Ending::DaemonDied,
             }
+        }
+    }
+
+    /// Until there is a message, or it is time for a look at the daemon.
+    fn sleep(&mut self, socket: BorrowedFd<'_>) {
+        let Some(witness) = &self.witness else {
+            let _ = poll(
+                &mut [PollFd::new(&socket, PollFlags::IN)],
+                Some(&LOOK_EVERY),
+            );
+            return;
+        };
+        let mut waited_for = [
+            PollFd::new(&socket, PollFlags::IN),
+            PollFd::new(witness, PollFlags::IN),
+        ];
+        let _ = poll(&mut waited_for, None);
+        if !waited_for[1].revents().is_empty() {
+            self.witness = None;
         }
     }
 
@@ -384,6 +439,14 @@ impl Duty {
             let _ = rustix::io::write(file, b"1");
         }
     }
+}
+
+/// Readable when that thread of the parent has ended. `None` where the kernel cannot
+/// say so, or in a pid namespace where the number means another. Async-signal-safe.
+fn pidfd_of_thread(thread: u64) -> Option<OwnedFd> {
+    getppid()?;
+    let thread = Pid::from_raw(i32::try_from(thread).ok()?)?;
+    pidfd_open(thread, PidfdFlags::from_bits_retain(libc::PIDFD_THREAD)).ok()
 }
 
 /// A number that no other mount of this boot had or will have: since Linux 6.8.

@@ -167,6 +167,55 @@ fn a_daemon_killed_while_it_uses_its_own_mount_leaves_nothing() {
     kill_and_see_it_all_go("in its own mount");
 }
 
+/// The same, when the watchdog does not look by the clock, as its daemon has a witness.
+#[test]
+fn a_daemon_with_a_witness_killed_while_it_uses_its_own_mount_leaves_nothing() {
+    kill_and_see_it_all_go("in its own mount, with a witness");
+}
+
+#[test]
+fn a_watchdog_with_a_witness_sleeps() {
+    let base = Cleanup::new();
+    let watchdog = Watchdog::start(&base.join(""), false, no_late_helper()).unwrap();
+    watchdog.ready().unwrap();
+    let pid = watchdog.helper.pid();
+    let switches = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let (_, rest) = status.split_once("\nvoluntary_ctxt_switches:\t").unwrap();
+        rest.lines().next().unwrap().parse::<u64>().unwrap()
+    };
+    let before = switches();
+    wait_until("it looks by the clock", || switches() > before);
+
+    let own = rustix::thread::gettid().as_raw_nonzero().get();
+    if pidfd_of_thread(u64::from(own.unsigned_abs())).is_none() {
+        eprintln!("not tested further: before Linux 6.9 there is no PIDFD_THREAD");
+        return;
+    }
+    let (end, ended) = crossbeam_channel::bounded::<()>(0);
+    let witness = watchdog.witness();
+    let thread = std::thread::spawn(move || {
+        witness.is_this_thread();
+        let _ = ended.recv();
+    });
+    let fds = || {
+        std::fs::read_dir(format!("/proc/{pid}/fd"))
+            .unwrap()
+            .count()
+    };
+    let without = fds();
+    wait_until("it knows its witness", || fds() > without);
+    let before = switches();
+    std::thread::sleep(Duration::from_millis(1200));
+    // One for the message itself.
+    assert!(switches() <= before + 1, "{} {before}", switches());
+
+    drop(end);
+    thread.join().unwrap();
+    let before = switches();
+    wait_until("it looks by the clock again", || switches() > before + 1);
+}
+
 /// Without root there is no umount2 and no FORCE: `fusermount3` does it.
 #[test]
 fn without_root_the_helper_detaches() {
@@ -193,12 +242,16 @@ fn plays_the_daemon() {
     if role != "unarmed" {
         watchdog.arm(mounted.device_number).unwrap();
     }
+    let uses_own_mount = role.contains("own mount");
     let ready = move || {
+        if role.contains("witness") {
+            watchdog.witness().is_this_thread();
+        }
         println!("\nwatchdog={pid}");
         std::thread::sleep(Duration::from_secs(30));
         drop(watchdog);
     };
-    if !role.contains("own mount") {
+    if !uses_own_mount {
         return ready();
     }
     let user = std::thread::spawn(move || rustix::fs::statfs(&mounted.directory).is_ok());
