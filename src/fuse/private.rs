@@ -16,8 +16,8 @@ use rustix::thread::{CapabilitySet, UnshareFlags, capabilities};
 use super::attach::fusermount;
 use crate::error::{Error, Result};
 
-/// What the kernel says of this process.
-const STATUS: &str = "/proc/self/status";
+/// Has a directory for each thread of this process.
+const THREADS: &str = "/proc/self/task";
 
 /// What [`enter_private_namespace`] did.
 ///
@@ -64,10 +64,10 @@ pub enum Privacy {
 /// # Ok::<(), fifofs::Error>(())
 /// ```
 pub fn enter_private_namespace() -> Result<Privacy> {
-    let threads = threads().map_err(|error| {
-        Error::io("count the threads in", STATUS, error).with_remedy("mount proc on /proc")
+    let threads = fs::read_dir(THREADS).map_err(|error| {
+        Error::io("count the threads in", THREADS, error).with_remedy("mount proc on /proc")
     })?;
-    if threads != Some(1) {
+    if threads.count() != 1 {
         return Err(Error::usage(
             "a private mount namespace can be entered only while there is one thread; \
              do it first of all",
@@ -96,15 +96,6 @@ pub fn enter_private_namespace() -> Result<Privacy> {
 /// Whether mount(2) is allowed here.
 pub(super) fn may_mount() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
-}
-
-/// How many threads there are, if that is said.
-fn threads() -> io::Result<Option<u32>> {
-    let status = fs::read_to_string(STATUS)?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Threads:"));
-    Ok(line.and_then(|number| number.trim().parse().ok()))
 }
 
 fn enter_user_namespace() -> Result<()> {

@@ -127,8 +127,8 @@ impl Session {
         let watchdog = Watchdog::start(point.directory(), point.made_directory(), late_helper)
             .map_err(failed)?;
         let flusher = Arc::new(Flusher::new(socket, watchdog.starter()));
-        watchdog.ready().map_err(failed)?;
         let mounted = point.mount(options)?;
+        watchdog.ready().map_err(failed)?;
         // From here on, dropping the watchdog unmounts.
         watchdog.arm(mounted.device_number).map_err(failed)?;
         Ok(Attached {

@@ -71,7 +71,7 @@ const LOOK_EVERY: Timespec = Timespec {
 };
 /// Longer than any line of mountinfo can be but by overlay options of many
 /// pages, and than `/proc/PID/status`; longer lines are skipped.
-const BUFFER_BYTES: usize = 64 << 10;
+const BUFFER_BYTES: usize = 16 << 10;
 /// A message: its kind and a number, little-endian.
 pub(super) const MESSAGE_BYTES: usize = 9;
 const ARMED: u8 = b'A';
@@ -166,8 +166,7 @@ impl Watchdog {
         Starter::new(Arc::clone(&self.socket))
     }
 
-    /// Waits until it watches. To be called before mounting, so that little time is
-    /// between that and [`Watchdog::arm`].
+    /// Waits until it watches. The mount can be made meanwhile.
     ///
     /// # Errors
     ///

@@ -27,6 +27,11 @@ impl Search<'_> {
     /// What is to be said of an output that a program which succeeded did not make, but for who
     /// did not: `did not make 'out': it left 'out.zip'; use {out:out.zip}`.
     pub(super) fn describe(&self, name: &Path) -> String {
+        let missing = format!("did not make '{}': ", name.display());
+        let nothing = || format!("{missing}it left no file at all{}", self.advice_on_nothing());
+        if self.directory.is_none_or(is_empty) {
+            return nothing();
+        }
         if let Some(kind) = self.kind_of_what_is_there(name) {
             return format!(
                 "made '{}' {kind}, which has no content to deliver",
@@ -34,9 +39,8 @@ impl Search<'_> {
             );
         }
         let found = self.other_files();
-        let missing = format!("did not make '{}': ", name.display());
         let Some(first) = found.first() else {
-            return missing + "it left no file at all" + self.advice_on_nothing();
+            return nothing();
         };
         let more = found.len().saturating_sub(NAMED_AT_MOST);
         let named = list(&found[..found.len() - more]);
