@@ -135,6 +135,16 @@ impl Outlet for Kernel {
         }
     }
 
+    fn apply_patiently(&self, effect: Effect) {
+        match effect {
+            Effect::ForgetName { parent, name } => {
+                self.forgetter.tell_now(Forget::Name { parent, name });
+            }
+            Effect::ForgetPages { ino } => self.forgetter.tell_now(Forget::Pages { ino }),
+            effect => self.apply(effect),
+        }
+    }
+
     fn settle(&self) {
         self.forgetter.settle();
     }

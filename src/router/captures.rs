@@ -32,9 +32,9 @@ impl Router {
     }
 
     /// Ends a capture and removes what stands there, and a directory in the root
-    /// with all that is in it.
+    /// with all that is in it. Not for threads that answer the kernel.
     pub(crate) fn end_capture(&self, id: CaptureId, directory: Option<OsString>) {
-        self.run(|core, env, effects| {
+        self.run_patiently(|core, env, effects| {
             core.end_capture(env, id, effects);
             if let Some(name) = directory {
                 core.remove_tree(env, (ROOT, &name), effects);

@@ -102,21 +102,22 @@ impl Router {
         }
     }
 
-    /// Carries out an effect: here if it answers a request of this process.
-    pub(super) fn carry_out(&self, effect: Effect) {
+    /// Carries out an effect that answers a request of this process; gives back any other.
+    pub(super) fn answer_here(&self, effect: Effect) -> Option<Effect> {
         let (unique, answer) = match effect {
             Effect::Data { unique, bytes } if is_local(unique) => (unique, Answer::Bytes(bytes)),
             Effect::Text { unique, bytes } if is_local(unique) => (unique, Answer::Text(bytes)),
             Effect::Refused { unique, errno } if is_local(unique) => {
                 (unique, Answer::Refused(errno))
             }
-            effect => return self.outlet.apply(effect),
+            effect => return Some(effect),
         };
         let sender: Option<Sender<Answer>> = lock(&self.locals).get(&unique.0).cloned();
         if let Some(sender) = sender {
             // Never full: one request has one answer. A reader that is gone needs none.
             let _ = sender.try_send(answer);
         }
+        None
     }
 }
 

@@ -45,6 +45,11 @@ pub(crate) trait Outlet: Send + Sync {
     /// Does one thing. Must not call back into the router.
     fn apply(&self, effect: Effect);
 
+    /// The same by a thread that answers nobody, and so may wait for the kernel.
+    fn apply_patiently(&self, effect: Effect) {
+        self.apply(effect);
+    }
+
     /// Waits until the kernel has forgotten what it was told to, but not for long.
     fn settle(&self) {}
 }
@@ -154,6 +159,19 @@ impl Router {
 
     /// Lets the core do something, then does what it decided.
     pub(crate) fn run<R>(&self, act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R) -> R {
+        self.run_by(act, |effect| self.outlet.apply(effect))
+    }
+
+    /// The same, by a thread that answers nobody.
+    fn run_patiently<R>(&self, act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R) -> R {
+        self.run_by(act, |effect| self.outlet.apply_patiently(effect))
+    }
+
+    fn run_by<R>(
+        &self,
+        act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R,
+        apply: impl Fn(Effect),
+    ) -> R {
         let mut effects = Effects::default();
         let in_order = lock(&self.flush_order);
         let mut core = lock(&self.core);
@@ -181,7 +199,9 @@ impl Router {
             self.wake();
         }
         for effect in effects.0 {
-            self.carry_out(effect);
+            if let Some(effect) = self.answer_here(effect) {
+                apply(effect);
+            }
         }
         result
     }

@@ -26,6 +26,7 @@ pub(crate) use exit::{Exit, ExitWatch};
 use std::fmt::Arguments;
 use std::io::Write;
 use std::iter;
+use std::sync::OnceLock;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{Dir, Mode, OFlags};
@@ -48,8 +49,9 @@ pub(crate) fn is_thread_of(tid: i32, pid: i32) -> bool {
 
 /// The process that thread `tid` belongs to.
 pub(crate) fn thread_group(tid: i32) -> Option<i32> {
-    if is_thread_of(tid, tid) {
-        return Some(tid);
+    let own = own();
+    if let Some(likely) = [tid, own].into_iter().find(|pid| is_thread_of(tid, *pid)) {
+        return Some(likely);
     }
     let mut buffer = [0; BUFFER_BYTES];
     let status = read(format_args!("/proc/{tid}/status"), &mut buffer)?;
@@ -59,6 +61,19 @@ pub(crate) fn thread_group(tid: i32) -> Option<i32> {
 /// The name of a process or thread, at most 15 bytes (`TASK_COMM_LEN`), for
 /// messages; `?` if it is gone.
 pub(crate) fn name(pid: i32) -> String {
+    static OWN: OnceLock<String> = OnceLock::new();
+    match pid == own() {
+        true => OWN.get_or_init(|| name_now(pid)).clone(),
+        false => name_now(pid),
+    }
+}
+
+/// The id of this process.
+fn own() -> i32 {
+    std::process::id().cast_signed()
+}
+
+fn name_now(pid: i32) -> String {
     let mut buffer = [0; 64];
     match read(format_args!("/proc/{pid}/comm"), &mut buffer) {
         Some(comm) => String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(comm)).into(),
@@ -281,10 +296,6 @@ mod tests {
             let _ = stopped.recv();
         });
         (receive.recv().unwrap(), stop)
-    }
-
-    fn own() -> i32 {
-        std::process::id().cast_signed()
     }
 
     #[test]

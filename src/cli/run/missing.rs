@@ -28,7 +28,12 @@ impl Search<'_> {
     /// did not: `did not make 'out': it left 'out.zip'; use {out:out.zip}`.
     pub(super) fn describe(&self, name: &Path) -> String {
         let missing = format!("did not make '{}': ", name.display());
-        let nothing = || format!("{missing}it left no file at all{}", self.advice_on_nothing());
+        let nothing = || {
+            format!(
+                "{missing}it left no file at all{}",
+                self.advice_on_nothing()
+            )
+        };
         if self.directory.is_none_or(is_empty) {
             return nothing();
         }
