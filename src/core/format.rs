@@ -62,7 +62,7 @@ const TEMPORARY: &[&[u8]] = &[
 const ENOUGH_TO_BE_TEXT: usize = 16;
 
 /// How many bytes are looked at. Behind the first volume descriptor of an ISO
-/// image (32,769) stands no sign of anything; 64 KiB of text cost 30 µs.
+/// image (32,769) stands no sign of anything; 64 KiB of text cost 6 µs.
 const MAX_LOOKED_AT: usize = 64 << 10;
 
 /// The format of a file named `file_name` (no directories), by its last
@@ -185,10 +185,9 @@ fn is_text(bytes: &[u8]) -> bool {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
         Err(_) => 0,
     };
-    valid > 0
-        && !bytes
-            .iter()
-            .any(|byte| byte.is_ascii_control() && !matches!(byte, 0x07..=0x0d | 0x1b))
+    let is_control = |byte: u8| byte.is_ascii_control() && !matches!(byte, 0x07..=0x0d | 0x1b);
+    // Without stopping at the first: so several are looked at at once.
+    valid > 0 && !bytes.iter().fold(false, |any, byte| any | is_control(*byte))
 }
 
 /// The row that an extension, in whatever case, stands in.

@@ -289,9 +289,9 @@ impl Core {
         generation.first_byte.get_or_insert(env.now.monotonic);
         let name = self.names.path(ino).and_then(|mut path| path.pop());
         let by_name = name.as_deref().and_then(format::by_extension);
-        let by_content = format::by_content(data).filter(|_| offset == 0);
-        file.format = by_name.or(by_content);
+        let by_content = || format::by_content(data).filter(|_| offset == 0);
         if generation.way.is_some() {
+            file.format = by_name.or_else(by_content);
             let (way, reason) = (generation.way, generation.reason.clone());
             self.publish(env, ino, effects, || Event::Chosen {
                 way: way.map_or("", Way::as_str),
@@ -299,6 +299,8 @@ impl Core {
             });
             return Ok(());
         }
+        let by_content = by_content();
+        file.format = by_name.or(by_content);
         let (way, reason) = if offset > 0 {
             (
                 Way::Settled,
