@@ -187,7 +187,10 @@ fn is_text(bytes: &[u8]) -> bool {
     };
     let is_control = |byte: u8| byte.is_ascii_control() && !matches!(byte, 0x07..=0x0d | 0x1b);
     // Without stopping at the first: so several are looked at at once.
-    valid > 0 && !bytes.iter().fold(false, |any, byte| any | is_control(*byte))
+    valid > 0
+        && !bytes
+            .iter()
+            .fold(false, |any, byte| any | is_control(*byte))
 }
 
 /// The row that an extension, in whatever case, stands in.

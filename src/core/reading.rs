@@ -15,10 +15,13 @@ use super::reader::{Awaits, PendingRead, Reader, ReaderId};
 use super::spool::Segments;
 use super::{Alarm, Core, Env, Handle, Waiting};
 
-/// How long a read that could be answered in part waits for the rest: each
-/// answer has the kernel write back the pages it covers, so that many small
-/// ones make a fast writer slow.
+/// How long a read that could be answered in part waits for the rest, if its reader
+/// was given something within [`BUSY`]: each answer has the kernel write back the
+/// pages that the next read covers, so that many small ones make a fast writer slow.
 const FILL: Duration = Duration::from_millis(3);
+
+/// Longer than from one flush to the next.
+const BUSY: Duration = Duration::from_millis(7);
 
 /// A reader of a stream that was given something so recently gathers what the next writes bring:
 /// waking it for each of many small ones costs more than they do.
@@ -40,9 +43,10 @@ pub(super) enum ReadAnswer {
 }
 
 impl Reader {
-    fn was_given_lately(&self, env: Env<'_>) -> bool {
+    /// Whether it was given something within that time.
+    fn was_given_within(&self, time: Duration, env: Env<'_>) -> bool {
         let since = |at| env.now.monotonic.saturating_sub(at);
-        self.given.is_some_and(|at| since(at) < RECENT)
+        self.given.is_some_and(|at| since(at) < time)
     }
 }
 
@@ -322,7 +326,7 @@ impl Core {
         readers.any(|id| {
             self.readers
                 .get(id)
-                .is_some_and(|r| r.was_given_lately(env))
+                .is_some_and(|r| r.was_given_within(RECENT, env))
         })
     }
 
@@ -392,6 +396,7 @@ impl Core {
                 || view.end
                 || nonblocking
                 || waited
+                || !reader.was_given_within(BUSY, env)
                 // Its reads have nobody write anything back.
                 || capture.is_some()
                 || view.way == Some(Way::Stream);
@@ -404,7 +409,7 @@ impl Core {
                 && available < GATHERED_BYTES.min(self.settings.window_bytes / 2)
                 && !view.end
                 && !nonblocking
-                && reader.was_given_lately(env);
+                && reader.was_given_within(RECENT, env);
             if gathers {
                 return ReadAnswer::Gather;
             }

@@ -8,47 +8,34 @@
 //! when the daemon's end of its socket is closed.
 //!
 //! With the write-back cache a program's writes stay in the kernel until it
-//! feels like writing them, which may be half a minute. `sync_file_range` every
-//! [`FLUSH_EVERY`] starts that at once and waits for nothing. It must be done by
-//! another process: a thread of the daemon that waits for the daemon's own mount
+//! feels like writing them, which may be half a minute. `sync_file_range`
+//! starts that at once and waits for nothing; [`worker`] says when it is called. It
+//! must be done by another process: a thread of the daemon that waits for the daemon's own mount
 //! cannot be killed (see the watchdog). The watchdog forks it, when it is first
 //! needed. This process may block in open(2),
 //! close(2) (which flushes the whole file) or `sync_file_range` until the daemon
 //! answers; hence the daemon never waits for it, and what the socket does not
 //! take is queued.
 
+mod worker;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
-use rustix::process::{Resource, Rlimit};
-use rustix::time::{ClockId, clock_gettime};
 
+use self::worker::Worker;
 use super::helper_process::{above_stdio, exit, reap};
 use super::late_helper::{LateHelper, Starter};
-use super::watchdog::decimal;
 
-/// How long after one round of flushing the next begins.
-const FLUSH_EVERY: Duration = Duration::from_millis(5);
-/// How many files can be flushed at a time. One more is answered by
-/// [`Answer::Failed`], and the daemon does without, or with
-/// [`Flusher::sync_once`].
-const TABLE_SLOTS: usize = 4096;
-/// Messages taken in before the next look at the clock.
-const MESSAGES_A_TURN: usize = 64;
 /// A message or answer: what, and which inode, little-endian.
 const MESSAGE_BYTES: usize = 9;
 
@@ -117,7 +104,7 @@ impl Flusher {
         let theirs = above_stdio(theirs)?;
         let kept = theirs.as_raw_fd();
         let mut worker = Worker::new(directory);
-        // `Worker`'s methods but `new` are async-signal-safe, as said there.
+        // `Worker::work` is async-signal-safe, as said there.
         let body = move || -> Infallible {
             // SAFETY: kept open in the helper, for as long as it runs.
             worker.work(unsafe { BorrowedFd::borrow_raw(kept) });
@@ -246,130 +233,6 @@ impl Flusher {
 fn inode(message: &Message) -> u64 {
     let [_, ino @ ..] = message;
     u64::from_le_bytes(*ino)
-}
-
-struct Slot {
-    ino: u64,
-    file: OwnedFd,
-}
-
-/// The process's side, allocated before the fork. Every method but `new` runs
-/// after it and is async-signal-safe: system calls, and vectors that never grow
-/// beyond what they were made for.
-struct Worker {
-    /// Never more than [`TABLE_SLOTS`], so that it never grows.
-    table: Vec<Slot>,
-    /// `DIR/.fifofs/inode/`, with room for a number and a NUL.
-    path: Vec<u8>,
-    path_prefix: usize,
-}
-
-impl Worker {
-    fn new(directory: &Path) -> Worker {
-        let mut path = directory.as_os_str().as_bytes().to_vec();
-        path.extend_from_slice(b"/.fifofs/inode/");
-        path.reserve_exact(21);
-        Worker {
-            table: Vec::with_capacity(TABLE_SLOTS),
-            path_prefix: path.len(),
-            path,
-        }
-    }
-
-    /// Serves until the other end is closed.
-    fn work(&mut self, socket: BorrowedFd<'_>) {
-        // The usual limit of 1,024 is less than the table's size.
-        let limit = rustix::process::getrlimit(Resource::Nofile);
-        let raised = Rlimit {
-            current: limit.maximum,
-            ..limit
-        };
-        let _ = rustix::process::setrlimit(Resource::Nofile, raised);
-        let mut next_flush = monotonic();
-        loop {
-            let left = next_flush.saturating_sub(monotonic());
-            let timeout = Timespec {
-                tv_sec: 0,
-                tv_nsec: left.subsec_nanos().into(),
-            };
-            let timeout = (!self.table.is_empty()).then_some(&timeout);
-            let _ = poll(&mut [PollFd::new(&socket, PollFlags::IN)], timeout);
-            for _ in 0..MESSAGES_A_TURN {
-                let mut message = [0; MESSAGE_BYTES];
-                match retry_on_intr(|| recv(socket, &mut message, RecvFlags::DONTWAIT)) {
-                    Ok((MESSAGE_BYTES, _)) => self.obey(&message, socket),
-                    Err(Errno::AGAIN) => break,
-                    _ => return,
-                }
-            }
-            if !self.table.is_empty() && monotonic() >= next_flush {
-                for slot in &self.table {
-                    // What the kernel could not write is its writer's to know.
-                    let _ = sync_range(slot.file.as_fd(), libc::SYNC_FILE_RANGE_WRITE);
-                }
-                next_flush = monotonic() + FLUSH_EVERY;
-            }
-        }
-    }
-
-    fn obey(&mut self, message: &Message, socket: BorrowedFd<'_>) {
-        let ino = inode(message);
-        let position = self.table.iter().position(|slot| slot.ino == ino);
-        let result = match (message[0], position) {
-            (ADD, Some(_)) => Ok(()),
-            (ADD, None) if self.table.len() >= TABLE_SLOTS => Err(Errno::NFILE),
-            (ADD, None) => self
-                .open(ino)
-                .map(|file| self.table.push(Slot { ino, file })),
-            (REMOVE, Some(position)) => {
-                drop(self.table.swap_remove(position));
-                Ok(())
-            }
-            (SYNC_ONCE, _) => self.open(ino).and_then(|file| {
-                let all = libc::SYNC_FILE_RANGE_WAIT_BEFORE
-                    | libc::SYNC_FILE_RANGE_WRITE
-                    | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-                let synced = sync_range(file.as_fd(), all);
-                drop(file); // before the answer: then the open is over, too
-                synced
-            }),
-            _ => Ok(()),
-        };
-        let answer = match result {
-            Err(_) => FAILED,
-            Ok(()) if message[0] == SYNC_ONCE => SYNCED,
-            Ok(()) => return,
-        };
-        let mut reply = *message;
-        reply[0] = answer;
-        // May block until the daemon reads its answers; a closed socket shows
-        // in the next receive.
-        let _ = retry_on_intr(|| send(socket, &reply, SendFlags::NOSIGNAL));
-    }
-
-    /// Blocks until the daemon answers the open.
-    fn open(&mut self, ino: u64) -> Result<OwnedFd, Errno> {
-        let mut digits = [0; 20];
-        self.path.truncate(self.path_prefix);
-        self.path.extend_from_slice(decimal(ino, &mut digits));
-        self.path.push(0);
-        let path = CStr::from_bytes_with_nul(&self.path).map_err(|_| Errno::INVAL)?;
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        rustix::fs::open(path, flags, Mode::empty())
-    }
-}
-
-fn sync_range(file: BorrowedFd<'_>, flags: libc::c_uint) -> Result<(), Errno> {
-    // SAFETY: takes no pointers; the descriptor is borrowed.
-    match unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, flags) } {
-        0 => Ok(()),
-        _ => Err(Errno::IO),
-    }
-}
-
-fn monotonic() -> Duration {
-    let now = clock_gettime(ClockId::Monotonic);
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 #[cfg(test)]

@@ -33,17 +33,26 @@ fn a_reader_that_follows_gets_bytes_as_they_come_and_then_the_end() {
 }
 
 #[test]
-fn a_read_that_can_be_answered_in_part_waits_a_little_for_the_rest() {
+fn a_busy_readers_read_that_can_be_answered_in_part_waits_a_little_for_the_rest() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, _) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
     let reader = world.handle(open);
     let read = world.read(reader, 0, 100);
     world.write(ino, 0, b"a");
-    assert_eq!(world.answer(read), None);
+    assert_eq!(world.answer(read), Some(&bytes("a")));
+
+    let read = world.read(reader, 1, 100);
     world.write(ino, 1, b"b");
+    assert_eq!(world.answer(read), None);
+    world.write(ino, 2, b"c");
     world.pass(Duration::from_millis(3));
-    assert_eq!(world.answer(read), Some(&bytes("ab")));
+    assert_eq!(world.answer(read), Some(&bytes("bc")));
+
+    let read = world.read(reader, 3, 100);
+    world.pass(Duration::from_millis(7));
+    world.write(ino, 3, b"d");
+    assert_eq!(world.answer(read), Some(&bytes("d")));
 }
 
 #[test]
@@ -204,8 +213,9 @@ fn nothing_is_left_when_everything_is_closed_and_forgotten() {
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
     let reader = world.handle(open);
-    let read = world.read(reader, 0, 10);
     world.write(ino, 0, b"x");
+    world.read(reader, 0, 10);
+    let read = world.read(reader, 1, 10);
     world.release(reader);
     assert_eq!(world.answer(read), Some(&Answer::Error(Errno::INTR)));
     world.release(handle);

@@ -1,0 +1,261 @@
+//! The flusher's side: when which file is to be flushed.
+//!
+//! Everything but [`Worker::new`] runs in a process that was forked from one of several threads,
+//! and is async-signal-safe: system calls, and vectors that never grow beyond what they were made
+//! for.
+//!
+//! ```text
+//!               flushed, and a watch was set
+//!          ┌──────────────────────────────────┐
+//!   added, │                                  ▼
+//! ─────► changed ◄───────────────────────  watched ─── LOOK_EVERY: flushed, for what
+//!                 the watch told of a write            maps it is not told of
+//! ```
+//!
+//! What is changed is flushed at once, but [`FLUSH_EVERY`] after the last time at the earliest. A
+//! watch (inotify(7)) tells of one write and is gone, so that a busy writer pays for it once in that
+//! time. Where there can be no watch, a file stays changed: then it is flushed by the clock.
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::process::{Resource, Rlimit};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::super::watchdog::decimal;
+use super::{ADD, FAILED, MESSAGE_BYTES, Message, REMOVE, SYNC_ONCE, SYNCED, inode};
+
+/// How long after one round of flushing the next begins at the earliest.
+const FLUSH_EVERY: Duration = Duration::from_millis(5);
+/// How long after one round of flushing all files are flushed, in case they are mapped.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How many files can be flushed at a time. One more is answered by
+/// [`super::Answer::Failed`], and the daemon does without, or with
+/// [`super::Flusher::sync_once`].
+pub(super) const TABLE_SLOTS: usize = 4096;
+/// Messages taken in before the next look at the clock.
+const MESSAGES_A_TURN: usize = 64;
+/// Room for a good hundred of what a watch tells.
+const EVENT_BYTES: usize = 2048;
+
+struct Slot {
+    ino: u64,
+    file: OwnedFd,
+    /// The watch that will tell of the next write; none if there was one since the last flush.
+    watch: Option<i32>,
+}
+
+/// The process's side, allocated before the fork.
+pub(super) struct Worker {
+    /// Never more than [`TABLE_SLOTS`], so that it never grows.
+    table: Vec<Slot>,
+    /// `DIR/.fifofs/inode/`, with room for a number and a NUL.
+    path: Vec<u8>,
+    path_prefix: usize,
+    /// Where watches tell; none if there can be none.
+    watches: Option<OwnedFd>,
+    /// Those that told something.
+    told: Vec<i32>,
+}
+
+impl Worker {
+    pub(super) fn new(directory: &Path) -> Worker {
+        let mut path = directory.as_os_str().as_bytes().to_vec();
+        path.extend_from_slice(b"/.fifofs/inode/");
+        path.reserve_exact(21);
+        Worker {
+            table: Vec::with_capacity(TABLE_SLOTS),
+            path_prefix: path.len(),
+            path,
+            watches: None,
+            told: Vec::with_capacity(TABLE_SLOTS),
+        }
+    }
+
+    /// Serves until the other end is closed.
+    pub(super) fn work(&mut self, socket: BorrowedFd<'_>) {
+        // The usual limit of 1,024 is less than the table's size.
+        let limit = rustix::process::getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        let _ = rustix::process::setrlimit(Resource::Nofile, raised);
+        self.watches = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
+        let mut last_round = Duration::ZERO;
+        loop {
+            let is_changed = self.is_any_changed();
+            let pause = if is_changed { FLUSH_EVERY } else { LOOK_EVERY };
+            let left = (last_round + pause).saturating_sub(monotonic());
+            self.sleep(socket, (!self.table.is_empty()).then_some(left), is_changed);
+            for _ in 0..MESSAGES_A_TURN {
+                let mut message = [0; MESSAGE_BYTES];
+                match retry_on_intr(|| recv(socket, &mut message, RecvFlags::DONTWAIT)) {
+                    Ok((MESSAGE_BYTES, _)) => self.obey(&message, socket),
+                    Err(Errno::AGAIN) => break,
+                    _ => return,
+                }
+            }
+            if !is_changed {
+                self.hear();
+            }
+            let since = monotonic().saturating_sub(last_round);
+            let is_due = since >= FLUSH_EVERY && self.is_any_changed();
+            if is_due || since >= LOOK_EVERY {
+                self.flush(since >= LOOK_EVERY);
+                last_round = monotonic();
+            }
+        }
+    }
+
+    fn is_any_changed(&self) -> bool {
+        self.table.iter().any(|slot| slot.watch.is_none())
+    }
+
+    /// Until there is a message, or `left` has passed, or a watch tells something, unless there is
+    /// something to flush anyway.
+    fn sleep(&self, socket: BorrowedFd<'_>, left: Option<Duration>, is_changed: bool) {
+        let timeout = left.map(|left| Timespec {
+            tv_sec: 0,
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        let watches = self.watches.as_ref().filter(|_| !is_changed);
+        let watches = watches.map_or(socket, AsFd::as_fd);
+        let mut waited_for = [
+            PollFd::new(&socket, PollFlags::IN),
+            PollFd::new(&watches, PollFlags::IN),
+        ];
+        let _ = poll(&mut waited_for, timeout.as_ref());
+    }
+
+    /// Takes note of what watches told.
+    fn hear(&mut self) {
+        let Some(watches) = &self.watches else {
+            return;
+        };
+        let mut buffer = [MaybeUninit::uninit(); EVENT_BYTES];
+        let mut events = inotify::Reader::new(watches, &mut buffer);
+        let mut is_all = false;
+        while let Ok(event) = events.next() {
+            is_all |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+            if self.told.len() == self.told.capacity() {
+                is_all = true;
+            } else {
+                self.told.push(event.wd());
+            }
+        }
+        self.told.sort_unstable();
+        for slot in &mut self.table {
+            let has_told = |watch: i32| is_all || self.told.binary_search(&watch).is_ok();
+            slot.watch = slot.watch.filter(|watch| !has_told(*watch));
+        }
+        self.told.clear();
+    }
+
+    /// Flushes what has changed, or everything.
+    fn flush(&mut self, everything: bool) {
+        for slot in &mut self.table {
+            let is_changed = slot.watch.is_none();
+            if is_changed {
+                // First, so that no write is missed.
+                let watches = self.watches.as_ref();
+                slot.watch = watches.and_then(|watches| watch(watches, &slot.file));
+            }
+            if is_changed || everything {
+                // What the kernel could not write is its writer's to know.
+                let _ = sync_range(slot.file.as_fd(), libc::SYNC_FILE_RANGE_WRITE);
+            }
+        }
+    }
+
+    fn obey(&mut self, message: &Message, socket: BorrowedFd<'_>) {
+        let ino = inode(message);
+        let position = self.table.iter().position(|slot| slot.ino == ino);
+        let result = match (message[0], position) {
+            (ADD, Some(_)) => Ok(()),
+            (ADD, None) if self.table.len() >= TABLE_SLOTS => Err(Errno::NFILE),
+            (ADD, None) => self.open(ino).map(|file| {
+                let watch = None;
+                self.table.push(Slot { ino, file, watch });
+            }),
+            (REMOVE, Some(position)) => {
+                self.remove(position);
+                Ok(())
+            }
+            (SYNC_ONCE, _) => self.open(ino).and_then(|file| {
+                let all = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+                    | libc::SYNC_FILE_RANGE_WRITE
+                    | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+                let synced = sync_range(file.as_fd(), all);
+                drop(file); // before the answer: then the open is over, too
+                synced
+            }),
+            _ => Ok(()),
+        };
+        let answer = match result {
+            Err(_) => FAILED,
+            Ok(()) if message[0] == SYNC_ONCE => SYNCED,
+            Ok(()) => return,
+        };
+        let mut reply = *message;
+        reply[0] = answer;
+        // May block until the daemon reads its answers; a closed socket shows
+        // in the next receive.
+        let _ = retry_on_intr(|| send(socket, &reply, SendFlags::NOSIGNAL));
+    }
+
+    fn remove(&mut self, position: usize) {
+        let slot = self.table.swap_remove(position);
+        if let (Some(watches), Some(watch)) = (&self.watches, slot.watch) {
+            // It may have told something, and so be gone already.
+            let _ = inotify::remove_watch(watches, watch);
+        }
+    }
+
+    /// Blocks until the daemon answers the open.
+    fn open(&mut self, ino: u64) -> Result<OwnedFd, Errno> {
+        let mut digits = [0; 20];
+        self.path.truncate(self.path_prefix);
+        self.path.extend_from_slice(decimal(ino, &mut digits));
+        self.path.push(0);
+        let path = CStr::from_bytes_with_nul(&self.path).map_err(|_| Errno::INVAL)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty())
+    }
+}
+
+/// A watch that tells of the next write to a file, by whatever name, which no daemon is asked for.
+fn watch(watches: &OwnedFd, file: &OwnedFd) -> Option<i32> {
+    const PREFIX: &[u8] = b"/proc/self/fd/";
+    let mut path = [0; PREFIX.len() + 21];
+    let mut digits = [0; 20];
+    let number = decimal(file.as_raw_fd().unsigned_abs().into(), &mut digits);
+    let (prefix, rest) = path.split_at_mut(PREFIX.len());
+    prefix.copy_from_slice(PREFIX);
+    rest.get_mut(..number.len())?.copy_from_slice(number);
+    let path = CStr::from_bytes_until_nul(&path).ok()?;
+    let next_write = WatchFlags::MODIFY | WatchFlags::ONESHOT;
+    inotify::add_watch(watches, path, next_write).ok()
+}
+
+fn sync_range(file: BorrowedFd<'_>, flags: libc::c_uint) -> Result<(), Errno> {
+    // SAFETY: takes no pointers; the descriptor is borrowed.
+    match unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, flags) } {
+        0 => Ok(()),
+        _ => Err(Errno::IO),
+    }
+}
+
+fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
