@@ -11,7 +11,7 @@ use super::paths::{MIB, complete};
 use super::processes::{MOST_BYTES, Running, hand};
 use super::report::{Goal, Row};
 use super::world::Site;
-use super::{Measured, Outcome, Plan, Trouble, executable, needs, rate};
+use super::{Effort, Measured, Outcome, Plan, Trouble, executable, needs, rate};
 
 const TOTAL: u64 = 384 * MIB;
 
@@ -21,10 +21,10 @@ const STARTS: u64 = 16;
 pub(crate) fn plans() -> Vec<Plan> {
     vec![
         Plan::new("stream, fifofs run to a pipe, 1 MiB writes", |effort| {
-            to_a_pipe(effort.runs, TOTAL / effort.less)
+            to_a_pipe(effort)
         }),
         Plan::new("fifofs run -- true {out}, whole process", |effort| {
-            start(effort.runs, (STARTS / effort.less).max(2))
+            start(effort)
         }),
     ]
 }
@@ -44,7 +44,8 @@ fn read(mut running: Running, total: u64) -> Outcome<f64> {
     Ok(rate(total, seen.last.saturating_sub(seen.first)))
 }
 
-fn to_a_pipe(runs: usize, total: u64) -> Measured {
+fn to_a_pipe(effort: Effort) -> Measured {
+    let total = TOTAL / effort.less;
     needs("cat")?;
     mounts()?;
     let site = Site::new()?;
@@ -77,7 +78,7 @@ fn to_a_pipe(runs: usize, total: u64) -> Measured {
         read(Running::piped(command)?, total)
     };
     let mut turns = Vec::new();
-    for _ in 0..runs {
+    for _ in effort.turns() {
         let theirs = fifo()?;
         turns.push((run()?, theirs));
     }
@@ -90,7 +91,8 @@ fn to_a_pipe(runs: usize, total: u64) -> Measured {
     )])
 }
 
-fn start(runs: usize, starts: u64) -> Measured {
+fn start(effort: Effort) -> Measured {
+    let starts = (STARTS / effort.less).max(2);
     needs("bash")?;
     needs("cat")?;
     mounts()?;
@@ -112,7 +114,7 @@ fn start(runs: usize, starts: u64) -> Measured {
     };
     let not_made = i32::from(crate::cli::status::NOT_WHOLE);
     let mut turns = Vec::new();
-    for _ in 0..runs {
+    for _ in effort.turns() {
         let (mut ours, mut theirs) = (0.0, 0.0);
         for _ in 0..starts {
             theirs += once("bash".as_ref(), &["-c", "true > >(cat)"], 0)?;

@@ -180,7 +180,7 @@ fn against_a_fifo(way: Deliver, block: u64, total: u64, goal: f64) -> Plan {
         same(&captured(&mount, 0, load)?.contents(), &theirs)?;
         let load = Load::timed(block, total / effort.less);
         let mut turns = Vec::new();
-        for turn in 1..=effort.runs {
+        for turn in effort.turns() {
             let theirs = piped(&site.fifo("")?, &mut buffer, load)?.rate(load)?;
             turns.push((captured(&mount, turn, load)?.rate(load)?, theirs));
         }
@@ -199,7 +199,7 @@ fn against_a_file(block: u64, total: u64, goal: f64) -> Plan {
         let mut buffer = vec![0; MOST_BYTES];
         let load = Load::timed(block, total / effort.less);
         let mut turns = Vec::new();
-        for turn in 0..effort.runs {
+        for turn in effort.turns() {
             let path = memory.at("file");
             Running::program(load.writer(&path)?)?.finish()?;
             let seen = File::open(&path)

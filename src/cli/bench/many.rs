@@ -43,7 +43,7 @@ fn files(effort: Effort, read: bool) -> Measured {
     let world = world()?;
     let count = FILES / if effort.less > 1 { 10 } else { 1 };
     let mut turns = Vec::new();
-    for _ in 0..effort.runs {
+    for _ in effort.turns() {
         let one = scatter(&world, 1, count as u64 * EACH, read)?;
         turns.push((scatter(&world, count, count as u64 * EACH, read)?, one));
     }
@@ -83,7 +83,7 @@ fn captures(effort: Effort) -> Measured {
     // Once before it counts, also to know whether there can be a mount.
     captured(&site, AT_ONCE).map_err(Trouble::Lacks)?;
     let mut turns = Vec::new();
-    for _ in 0..effort.runs {
+    for _ in effort.turns() {
         let theirs = at_once(count, |_| piped(&base))?;
         let ours = captured(&site, count)?;
         // So many a second.

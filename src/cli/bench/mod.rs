@@ -32,7 +32,7 @@ mod world;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use fifofs::{Error, Result};
@@ -44,9 +44,9 @@ use report::Row;
 
 /// Measure FIFOs, temporary files and fifofs side by side on this machine
 ///
-/// Takes about a minute. Each figure is the median of several turns in which
+/// Takes a good minute. Each figure is the median of several turns in which
 /// both sides were measured one after the other, with the least and the
-/// greatest beside it. The exit status says nothing of whether goals were met;
+/// greatest beside it: three at least, and more where they are short. The exit status says nothing of whether goals were met;
 /// it is 0 unless something went wrong (wrong bytes, a program that hangs).
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     /// Two turns of a sixteenth of the size: whether it works, not how fast
     #[arg(long)]
     quick: bool,
-    /// How many turns count
+    /// How many turns count, instead of as many as there is time for
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: Option<u32>,
     /// Only rows whose name contains one of these
@@ -90,10 +90,32 @@ type Measured = std::result::Result<Vec<Row>, Trouble>;
 /// How thorough to be.
 #[derive(Clone, Copy)]
 struct Effort {
-    /// Turns that count.
-    runs: usize,
+    turns: Turns,
     /// Sizes and counts are divided by this.
     less: u64,
+}
+
+/// How many turns count.
+#[derive(Clone, Copy)]
+enum Turns {
+    Exactly(usize),
+    /// As many as can be begun within [`TIME`], but [`FEWEST`] at least and [`MOST`] at most.
+    Timed,
+}
+
+const TIME: Duration = Duration::from_millis(800);
+const FEWEST: usize = 3;
+const MOST: usize = 15;
+
+impl Effort {
+    /// The numbers of the turns that count.
+    fn turns(self) -> impl Iterator<Item = usize> {
+        let start = Instant::now();
+        (1..).take_while(move |turn| match self.turns {
+            Turns::Exactly(turns) => *turn <= turns,
+            Turns::Timed => *turn <= FEWEST || *turn <= MOST && start.elapsed() < TIME,
+        })
+    }
 }
 
 /// One or more rows that are measured together.
@@ -138,14 +160,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         )));
     }
     cleanup::watch().map_err(Error::usage)?;
-    let effort = match arguments.quick {
-        true => Effort { runs: 2, less: 16 },
-        false => Effort { runs: 5, less: 1 },
+    let (turns, less) = match arguments.quick {
+        true => (Turns::Exactly(2), 16),
+        false => (Turns::Timed, 1),
     };
-    let effort = Effort {
-        runs: arguments.runs.map_or(effort.runs, |runs| runs as usize),
-        ..effort
-    };
+    let turns = arguments
+        .runs
+        .map_or(turns, |runs| Turns::Exactly(runs as usize));
+    let effort = Effort { turns, less };
     Ok(measure(&plans, effort, arguments.json))
 }
 

@@ -18,13 +18,13 @@ pub(crate) const LARGE_FIFO: &str = "FIFO of 1 MiB";
 
 pub(crate) fn plans() -> Vec<Plan> {
     vec![
-        dd_to_a_reader("follow", 4 * KIB, 128 * MIB, Goal::AtLeast(0.3)),
+        dd_to_a_reader("follow", 4 * KIB, 96 * MIB, Goal::AtLeast(0.3)),
         dd_to_a_reader("follow", 64 * KIB, 192 * MIB, Goal::AtLeast(1.0)),
         dd_to_a_reader("follow", MIB, 192 * MIB, Goal::AtLeast(1.0)),
         // Small writes to a stream go one by one, so that less of them takes as long.
         dd_to_a_reader("stream", 4 * KIB, 16 * MIB, Goal::None),
         dd_to_a_reader("stream", 64 * KIB, 192 * MIB, Goal::AtLeast(0.6)),
-        dd_to_a_reader("stream", MIB, 320 * MIB, Goal::AtLeast(0.6)),
+        dd_to_a_reader("stream", MIB, 192 * MIB, Goal::AtLeast(0.6)),
     ]
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn compare(
     let ours = contents(check(&file), file)?;
     same(&ours, &theirs)?;
     let (mut plain, mut large) = (Vec::new(), Vec::new());
-    for _ in 0..effort.runs {
+    for _ in effort.turns() {
         let through_a_fifo = |pipe_bytes| {
             let fifo = world.site.fifo(suffix)?;
             pass(write(&fifo), fifo, pipe_bytes)

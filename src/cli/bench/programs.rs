@@ -96,7 +96,7 @@ const PROGRAMS: &[Program] = &[
         suffix: ".txt",
         command: |directory, less| {
             let source = directory.join("text");
-            text(&source, 128 * MIB / less)?;
+            text(&source, 96 * MIB / less)?;
             let script = format!("exec cat '{}' > \"$0\"", source.display());
             Ok(words(&["sh", "-c", &script]))
         },

@@ -35,7 +35,7 @@ fn plan(block: u64) -> Plan {
             Ok(rate)
         };
         let mut turns = Vec::new();
-        for _ in 0..effort.runs {
+        for _ in effort.turns() {
             let theirs = write(&memory.at("file"))?;
             let ours = write(&world.file(".settled").path)?;
             turns.push((ours, theirs));

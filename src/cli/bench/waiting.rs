@@ -36,7 +36,7 @@ pub(crate) fn idle_plans() -> Vec<Plan> {
 
 /// The microseconds that lines took from their write to a reader that waits.
 fn lines(place: Place, effort: Effort) -> Outcome<Vec<f64>> {
-    let count = (100 / effort.less).max(20).to_string();
+    let count = (50 / effort.less).max(20).to_string();
     let reader = Running::hand(&["read-lines", place.reader()])?.waiting()?;
     Running::hand(&["write-lines", place.writer(), &count])?.finish()?;
     let said = reader.finish()?;
@@ -64,7 +64,7 @@ fn stream_latency(effort: Effort) -> Measured {
     let world = world()?;
     let mut turns = Vec::new();
     let mut worst = (0.0_f64, 0.0_f64);
-    for _ in 0..effort.runs {
+    for _ in effort.turns() {
         let theirs = lines(world.site.fifo("")?, effort)?;
         let ours = lines(world.file(".stream"), effort)?;
         turns.push((median(&ours), median(&theirs)));
@@ -79,7 +79,7 @@ fn follow_latency(effort: Effort) -> Measured {
     let world = world()?;
     let mut turns = Vec::new();
     let mut slowest = Vec::new();
-    for _ in 0..effort.runs {
+    for _ in effort.turns() {
         let milliseconds: Vec<f64> = lines(world.file(".follow"), effort)?
             .into_iter()
             .map(|microseconds| microseconds / 1e3)
