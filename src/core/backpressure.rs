@@ -65,22 +65,31 @@ impl Core {
         (end <= frontier && is_ahead).then_some(pace.patience)
     }
 
-    /// The position of the reader that has least.
+    /// The position of the reader that has least; or of one that has nothing of what is
+    /// kept, as nobody has less of that.
     fn slowest(&self, file: &File) -> u64 {
-        file.readers
-            .iter()
-            .filter_map(|id| self.readers.get(id))
-            .filter(|reader| !reader.finished && reader.rewritten.is_none())
-            // What it was given of another file is still to be compared with this one.
-            .map(|reader| {
-                if reader.prior.is_some() {
-                    0
-                } else {
-                    reader.position
-                }
-            })
-            .min()
-            .unwrap_or(file.spool.base())
+        let base = file.spool.base();
+        let mut slowest = None;
+        // Readers in lockstep are given bytes in this order, so that the last of them, by
+        // which it is decided, is found first.
+        for id in file.readers.iter().rev() {
+            let Some(reader) = self.readers.get(id) else {
+                continue;
+            };
+            if reader.finished || reader.rewritten.is_some() {
+                continue;
+            }
+            let position = match reader.prior {
+                None => reader.position,
+                // What it was given of another file is still to be compared with this one.
+                Some(_) => 0,
+            };
+            slowest = Some(slowest.map_or(position, |slowest: u64| slowest.min(position)));
+            if position <= base {
+                break;
+            }
+        }
+        slowest.unwrap_or(base)
     }
 
     /// Drops what every reader has and nobody is to have again, and lets the writes
