@@ -171,15 +171,27 @@ pub(crate) enum Effect {
 }
 
 /// An ordered list of things to be done.
-#[derive(Debug, Default)]
-pub(crate) struct Effects(pub(crate) Vec<Effect>);
+#[derive(Default)]
+pub(crate) struct Effects<'a> {
+    pub(crate) list: Vec<Effect>,
+    /// Does a thing at once.
+    pub(crate) at_once: Option<&'a dyn Fn(Effect)>,
+}
 
-impl Effects {
+impl Effects<'_> {
     pub(crate) fn push(&mut self, effect: Effect) {
-        self.0.push(effect);
+        self.list.push(effect);
+    }
+
+    /// Has something done before what else is decided, if the caller can; else in its turn.
+    pub(crate) fn do_at_once(&mut self, effect: Effect) {
+        match self.at_once {
+            Some(at_once) => at_once(effect),
+            None => self.push(effect),
+        }
     }
 
     pub(crate) fn refuse(&mut self, unique: Unique, errno: Errno) {
-        self.0.push(Effect::Refused { unique, errno });
+        self.list.push(Effect::Refused { unique, errno });
     }
 }

@@ -105,6 +105,13 @@ impl Pool {
             .saturating_sub(self.0.charged.load(Ordering::Relaxed))
     }
 
+    /// Whether `bytes` more are sure to be held in memory, if nobody else takes any.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        let chunks = bytes.saturating_add(2 * CHUNK_BYTES as u64);
+        self.available() >= bytes
+            && self.memory_used().saturating_add(chunks) <= self.0.limits.memory
+    }
+
     /// Works the maximum size out anew from what is free on disk now. A directory that cannot be
     /// asked cannot be spilled to either, so it counts as full.
     fn measure(&self) -> u64 {

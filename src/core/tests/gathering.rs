@@ -105,3 +105,40 @@ fn what_is_gathered_when_the_file_is_done_comes_with_it() {
     world.pass(LINGER);
     assert_eq!(world.answer(read), Some(&Answer::Bytes(b"last".to_vec())));
 }
+
+#[test]
+fn a_busy_writer_is_answered_at_once_but_not_where_it_is_to_wait() {
+    let (mut world, ino, reader) = busy();
+    let answered_at_once = |world: &mut World, offset, bytes: &[u8]| {
+        let caller = world.caller(WRITER);
+        world.run(|core, env, effects| {
+            let done = std::cell::RefCell::new(Vec::new());
+            let at_once = |effect| done.borrow_mut().push(effect);
+            let mut own = Effects {
+                list: Vec::new(),
+                at_once: Some(&at_once),
+            };
+            let bytes = Bytes {
+                offset,
+                data: bytes.into(),
+                from_cache: false,
+            };
+            core.write(env, caller, ino, bytes, &mut own);
+            effects.list.append(&mut own.list);
+            let answers = |effect: &Effect| {
+                matches!(effect, Effect::Written { unique, .. } if *unique == caller.unique)
+            };
+            let later = effects.list.iter().filter(|effect| answers(effect)).count();
+            (done.borrow().iter().filter(|effect| answers(effect)).count(), later)
+        })
+    };
+    assert_eq!(answered_at_once(&mut world, 5, b"second"), (1, 0));
+    // Not what is no more of the stream, nor more than the window takes.
+    assert_eq!(answered_at_once(&mut world, 20, b"beyond a gap"), (0, 1));
+    let read = world.read(reader, 5, 1 << 20);
+    assert!(world.answer(read).is_some());
+    assert_eq!(
+        answered_at_once(&mut world, 11, &vec![1; (1 << 20) + 1]),
+        (0, 0)
+    );
+}
