@@ -56,6 +56,8 @@ struct Captured {
     keep_bytes: Option<u64>,
     /// Whether nobody will read it any more, whatever comes to stand there.
     hung_up: bool,
+    /// Who reads it.
+    readers: Vec<ReaderId>,
 }
 
 /// All captured paths of a mount.
@@ -158,6 +160,7 @@ impl Core {
             holders: 0,
             keep_bytes: None,
             hung_up: false,
+            readers: Vec::new(),
         };
         self.captures.by_id.insert(id, captured);
         Ok(id)
@@ -182,12 +185,13 @@ impl Core {
             return;
         }
         captured.hold = Hold::Released;
+        let readers = captured.readers.clone();
         let file = self.captured_file(id);
         if let Some(ino) = file {
             self.evaluate(env, ino, effects);
             self.note_left(ino);
         }
-        for reader in self.readers_of(id) {
+        for reader in readers {
             self.progress(env, reader, effects);
         }
     }
@@ -224,30 +228,29 @@ impl Core {
         self.captures.hold(id) == Hold::Released && file.is_some_and(File::is_active)
     }
 
-    fn readers_of(&self, id: CaptureId) -> Vec<ReaderId> {
-        let of_this = |(reader, state): (&ReaderId, &super::Reader)| {
-            (state.capture == Some(id)).then_some(*reader)
-        };
-        self.readers.iter().filter_map(of_this).collect()
-    }
-
     /// Ends the capture of a path and removes what stands there. Those who read
     /// it go on with what they have.
     pub(crate) fn end_capture(&mut self, env: Env<'_>, id: CaptureId, effects: &mut Effects) {
-        let readers = self.readers_of(id);
-        for reader in &readers {
-            self.stop_following(*reader);
-        }
         let Some(captured) = self.captures.by_id.remove(&id) else {
             return;
         };
+        for reader in &captured.readers {
+            self.stop_following(*reader);
+        }
         self.captures.by_name.remove(&captured.at);
         self.captures.hung_up -= usize::from(captured.hung_up);
         let (parent, name) = captured.at;
         self.remove_tree(env, (parent, &name), effects);
         self.unpin(parent);
-        for reader in readers {
+        for reader in captured.readers {
             self.progress(env, reader, effects);
+        }
+    }
+
+    /// One of those who read it is gone.
+    pub(super) fn remove_capture_reader(&mut self, id: CaptureId, reader: ReaderId) {
+        if let Some(captured) = self.captures.by_id.get_mut(&id) {
+            captured.readers.retain(|other| *other != reader);
         }
     }
 
@@ -306,6 +309,9 @@ impl Core {
         reader.open = None;
         reader.capture = Some(id);
         let reader = self.attach_reader(env, reader, source, effects);
+        if let Some(captured) = self.captures.by_id.get_mut(&id) {
+            captured.readers.push(reader);
+        }
         Ok(self.add_handle(Handle::Reader(reader)))
     }
 

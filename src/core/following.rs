@@ -84,6 +84,9 @@ impl Core {
         let Some(reader) = self.readers.remove(&id) else {
             return;
         };
+        if let Some(capture) = reader.capture {
+            self.remove_capture_reader(capture, id);
+        }
         for read in &reader.reads {
             self.waiting.remove(&read.unique);
             effects.refuse(read.unique, Errno::INTR);
