@@ -138,19 +138,18 @@
 //!
 //! # Threads and processes
 //!
-//! A [`Mount`] is served by seven threads of the process that made it:
-//! `fifofs-front` reads requests from the kernel, `fifofs-fuser` and `fuser-0`
-//! run the callbacks of the fuser crate, `fifofs-reactor` is described above,
-//! `fifofs-inspect` finds out who opens a file that is being written,
-//! `fifofs-forget` tells the kernel of names that went without its doing, and
-//! `fifofs-mounts` notices when somebody else unmounts. The number does not grow
-//! with files, writers or readers.
+//! A [`Mount`] is served by two threads of the process that made it: `fifofs-front`
+//! reads requests from the kernel, and `fifofs-reactor` is described above. Five more
+//! are started when they are first needed: `fifofs-fuser` and `fuser-0` run the
+//! callbacks of the fuser crate, `fifofs-inspect` finds out who opens a file that is
+//! being written, `fifofs-forget` tells the kernel of names that went without its
+//! doing, and `fifofs-mounts` notices when somebody else unmounts. The number does not
+//! grow with files, writers or readers.
 //!
-//! Two small processes are forked at the start. `fifofs-watchdog` takes the
-//! mount away if this process dies without doing so. `fifofs-flusher` has the
-//! kernel pass on early what programs wrote to files that somebody waits for.
-//! Neither is a child that has to be reaped, and neither keeps a descriptor of
-//! this process open.
+//! A small process is forked at the start: `fifofs-watchdog` takes the mount away if
+//! this process dies without doing so. Another when somebody first waits for what is
+//! written: `fifofs-flusher` has the kernel pass it on early. Neither is seen by a
+//! wait for any child, and neither keeps a descriptor of this process open.
 //!
 //! What is read from one place only can be sent to another thread; the rest can
 //! also be shared:
