@@ -321,3 +321,39 @@ fn a_file_of_which_bytes_were_lost_cannot_be_read_until_it_is_written_anew() {
         .printed("refused\nagain\n");
     mount.unmount();
 }
+
+/// The flusher flushed what is mapped, of which nobody tells it, only while nothing else was written.
+#[test]
+fn what_is_written_to_a_mapping_is_delivered_while_other_files_are_written() {
+    let mount = Mount::start(&["--deliver", "follow"]);
+    let (reader, other) = (mount.waiting_reader("mapped"), mount.waiting_reader("log"));
+    let busy = mount.python(
+        r#"
+fd = os.open(D + "/log", os.O_WRONLY | os.O_CREAT, 0o644)
+while not os.path.exists(F + "/end"):
+    os.write(fd, b"line\n")
+    time.sleep(0.005)
+"#,
+    );
+    let mapper = mount.python(
+        r#"
+fd = os.open(D + "/mapped", os.O_RDWR | os.O_CREAT, 0o644)
+os.write(fd, b"A" * 4096)
+os.ftruncate(fd, 8192)
+view = mmap.mmap(fd, 8192)
+wait_flag("read")
+view[4096:] = b"B" * 4096
+wait_flag("end")
+"#,
+    );
+    reader.wait_output(&[b'A'; 4096]);
+    // It has been watched for a while, rather than flushed all the time.
+    std::thread::sleep(Duration::from_millis(500));
+    mount.raise("read");
+    reader.wait_output(&[[b'A'; 4096], [b'B'; 4096]].concat());
+    mount.raise("end");
+    for process in [busy, mapper, reader, other] {
+        process.finish(SOON).succeeded();
+    }
+    mount.unmount();
+}

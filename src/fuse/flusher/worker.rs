@@ -4,17 +4,12 @@
 //! and is async-signal-safe: system calls, and vectors that never grow beyond what they were made
 //! for.
 //!
-//! ```text
-//!               flushed, and a watch was set
-//!          ┌──────────────────────────────────┐
-//!   added, │                                  ▼
-//! ─────► changed ◄───────────────────────  watched ─── LOOK_EVERY: flushed, for what
-//!                 the watch told of a write            maps it is not told of
-//! ```
-//!
-//! What is changed is flushed at once, but [`FLUSH_EVERY`] after the last time at the earliest. A
-//! watch (inotify(7)) tells of one write and is gone, so that a busy writer pays for it once in that
-//! time. Where there can be no watch, a file stays changed: then it is flushed by the clock.
+//! A file is flushed as soon as it was written, of which a watch tells (inotify(7)), but
+//! [`FLUSH_EVERY`] after the last flush at the earliest. A watch tells of one write and is gone, so
+//! that a busy writer pays for it once in that time. For a while after that the file is flushed
+//! every [`RETRY_EVERY`], since the kernel does nothing while it has much to write back. All files
+//! are flushed every [`LOOK_EVERY`], since there are writes that no watch tells of: those to a
+//! mapping. Where there can be no watch, a file counts as written.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -36,7 +31,11 @@ use super::{ADD, FAILED, MESSAGE_BYTES, Message, REMOVE, SYNC_ONCE, SYNCED, inod
 
 /// How long after one round of flushing the next begins at the earliest.
 const FLUSH_EVERY: Duration = Duration::from_millis(5);
-/// How long after one round of flushing all files are flushed, in case they are mapped.
+/// How long after one round of flushing what is busy is flushed again.
+const RETRY_EVERY: Duration = Duration::from_millis(20);
+/// How long a file is busy after it was written.
+const BUSY: Duration = Duration::from_millis(100);
+/// How long after all files were flushed they are flushed again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How many files can be flushed at a time. One more is answered by
 /// [`super::Answer::Failed`], and the daemon does without, or with
@@ -52,6 +51,22 @@ struct Slot {
     file: OwnedFd,
     /// The watch that will tell of the next write; none if there was one since the last flush.
     watch: Option<i32>,
+    busy_until: Duration,
+}
+
+impl Slot {
+    fn was_written(&self) -> bool {
+        self.watch.is_none()
+    }
+
+    fn flush(&mut self, watches: Option<&OwnedFd>) {
+        if self.was_written() {
+            // First, so that no write is missed.
+            self.watch = watches.and_then(|watches| watch(watches, &self.file));
+        }
+        // What the kernel could not write is its writer's to know.
+        let _ = sync_range(self.file.as_fd(), libc::SYNC_FILE_RANGE_WRITE);
+    }
 }
 
 /// The process's side, allocated before the fork.
@@ -91,12 +106,9 @@ impl Worker {
         };
         let _ = rustix::process::setrlimit(Resource::Nofile, raised);
         self.watches = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
-        let mut last_round = Duration::ZERO;
+        let (mut last_round, mut last_look) = (Duration::ZERO, Duration::ZERO);
         loop {
-            let is_changed = self.is_any_changed();
-            let pause = if is_changed { FLUSH_EVERY } else { LOOK_EVERY };
-            let left = (last_round + pause).saturating_sub(monotonic());
-            self.sleep(socket, (!self.table.is_empty()).then_some(left), is_changed);
+            self.sleep(socket, last_round, last_look);
             for _ in 0..MESSAGES_A_TURN {
                 let mut message = [0; MESSAGE_BYTES];
                 match retry_on_intr(|| recv(socket, &mut message, RecvFlags::DONTWAIT)) {
@@ -105,40 +117,58 @@ impl Worker {
                     _ => return,
                 }
             }
-            if !is_changed {
-                self.hear();
+            let now = monotonic();
+            if now < last_round + FLUSH_EVERY {
+                continue;
             }
-            let since = monotonic().saturating_sub(last_round);
-            let is_due = since >= FLUSH_EVERY && self.is_any_changed();
-            if is_due || since >= LOOK_EVERY {
-                self.flush(since >= LOOK_EVERY);
+            self.hear(now);
+            let is_look = now >= last_look + LOOK_EVERY;
+            let is_retry = now >= last_round + RETRY_EVERY;
+            let mut has_flushed = false;
+            for slot in &mut self.table {
+                if slot.was_written() || is_retry && now < slot.busy_until || is_look {
+                    slot.flush(self.watches.as_ref());
+                    has_flushed = true;
+                }
+            }
+            if has_flushed {
                 last_round = monotonic();
+            }
+            if is_look {
+                last_look = now;
             }
         }
     }
 
-    fn is_any_changed(&self) -> bool {
-        self.table.iter().any(|slot| slot.watch.is_none())
-    }
-
-    /// Until there is a message, or `left` has passed, or a watch tells something, unless there is
-    /// something to flush anyway.
-    fn sleep(&self, socket: BorrowedFd<'_>, left: Option<Duration>, is_changed: bool) {
-        let timeout = left.map(|left| Timespec {
+    /// Until there is a message, or a watch tells something that can be flushed, or what else there
+    /// is to flush can be.
+    fn sleep(&self, socket: BorrowedFd<'_>, last_round: Duration, last_look: Duration) {
+        let now = monotonic();
+        let next_round = last_round + FLUSH_EVERY;
+        let is_next_round = now < next_round || self.table.iter().any(Slot::was_written);
+        let next = if is_next_round {
+            next_round
+        } else if self.table.iter().any(|slot| now < slot.busy_until) {
+            (last_round + RETRY_EVERY).min(last_look + LOOK_EVERY)
+        } else {
+            last_look + LOOK_EVERY
+        };
+        let timeout = Timespec {
             tv_sec: 0,
-            tv_nsec: left.subsec_nanos().into(),
-        });
-        let watches = self.watches.as_ref().filter(|_| !is_changed);
+            tv_nsec: next.saturating_sub(now).subsec_nanos().into(),
+        };
+        let watches = self.watches.as_ref().filter(|_| !is_next_round);
         let watches = watches.map_or(socket, AsFd::as_fd);
         let mut waited_for = [
             PollFd::new(&socket, PollFlags::IN),
             PollFd::new(&watches, PollFlags::IN),
         ];
-        let _ = poll(&mut waited_for, timeout.as_ref());
+        let timeout = (!self.table.is_empty()).then_some(&timeout);
+        let _ = poll(&mut waited_for, timeout);
     }
 
     /// Takes note of what watches told.
-    fn hear(&mut self) {
+    fn hear(&mut self, now: Duration) {
         let Some(watches) = &self.watches else {
             return;
         };
@@ -153,28 +183,19 @@ impl Worker {
                 self.told.push(event.wd());
             }
         }
+        if self.told.is_empty() {
+            return;
+        }
         self.told.sort_unstable();
         for slot in &mut self.table {
-            let has_told = |watch: i32| is_all || self.told.binary_search(&watch).is_ok();
-            slot.watch = slot.watch.filter(|watch| !has_told(*watch));
+            if let Some(watch) = slot.watch
+                && (is_all || self.told.binary_search(&watch).is_ok())
+            {
+                slot.watch = None;
+                slot.busy_until = now + BUSY;
+            }
         }
         self.told.clear();
-    }
-
-    /// Flushes what has changed, or everything.
-    fn flush(&mut self, everything: bool) {
-        for slot in &mut self.table {
-            let is_changed = slot.watch.is_none();
-            if is_changed {
-                // First, so that no write is missed.
-                let watches = self.watches.as_ref();
-                slot.watch = watches.and_then(|watches| watch(watches, &slot.file));
-            }
-            if is_changed || everything {
-                // What the kernel could not write is its writer's to know.
-                let _ = sync_range(slot.file.as_fd(), libc::SYNC_FILE_RANGE_WRITE);
-            }
-        }
     }
 
     fn obey(&mut self, message: &Message, socket: BorrowedFd<'_>) {
@@ -184,8 +205,12 @@ impl Worker {
             (ADD, Some(_)) => Ok(()),
             (ADD, None) if self.table.len() >= TABLE_SLOTS => Err(Errno::NFILE),
             (ADD, None) => self.open(ino).map(|file| {
-                let watch = None;
-                self.table.push(Slot { ino, file, watch });
+                self.table.push(Slot {
+                    ino,
+                    file,
+                    watch: None,
+                    busy_until: monotonic() + BUSY,
+                });
             }),
             (REMOVE, Some(position)) => {
                 self.remove(position);
@@ -233,7 +258,7 @@ impl Worker {
     }
 }
 
-/// A watch that tells of the next write to a file, by whatever name, which no daemon is asked for.
+/// A watch that tells of the next write to a file, by whatever name.
 fn watch(watches: &OwnedFd, file: &OwnedFd) -> Option<i32> {
     const PREFIX: &[u8] = b"/proc/self/fd/";
     let mut path = [0; PREFIX.len() + 21];
