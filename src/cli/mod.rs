@@ -72,9 +72,7 @@ struct Arguments {
     command: Command,
 }
 
-// Options are made for the one command that is used.
 #[derive(Subcommand)]
-#[command(defer = true)]
 enum Command {
     Mount(mount::Arguments),
     Run(run::Arguments),

@@ -30,15 +30,21 @@ const SETTLE: Duration = Duration::from_secs(1);
 pub(crate) struct Forgetter {
     device: Arc<OwnedFd>,
     thread: OnceLock<Sender<Forget>>,
-    untold: Arc<Untold>,
+    progress: Arc<Progress>,
 }
 
-/// How much the thread has yet to tell.
+/// How far the thread has come.
 #[derive(Default)]
-struct Untold {
-    count: Mutex<usize>,
-    /// Notified when it is none.
-    none: Condvar,
+struct Progress {
+    counts: Mutex<Counts>,
+    /// Notified when it has told one more.
+    told: Condvar,
+}
+
+#[derive(Default)]
+struct Counts {
+    asked: u64,
+    told: u64,
 }
 
 impl Forgetter {
@@ -46,17 +52,17 @@ impl Forgetter {
         Forgetter {
             device,
             thread: OnceLock::new(),
-            untold: Arc::default(),
+            progress: Arc::default(),
         }
     }
 
     /// Has the kernel told, soon.
     pub(crate) fn tell(&self, forget: Forget) {
-        *self.untold.lock() += 1;
+        self.progress.lock().asked += 1;
         let thread = self.thread.get_or_init(|| self.start());
         if thread.send(forget).is_err() {
             // There is no thread.
-            self.untold.one_less();
+            self.progress.one_more();
         }
     }
 
@@ -65,25 +71,25 @@ impl Forgetter {
         tell(&self.device, forget);
     }
 
-    /// Waits until the kernel has been told all, but not for long.
+    /// Waits until the kernel has been told all that it was to be until now, but not
+    /// for long.
     pub(crate) fn settle(&self) {
         // The thread waits for others only while they wait for locks of the kernel.
-        let untold = self.untold.lock();
-        let _ = self
-            .untold
-            .none
-            .wait_timeout_while(untold, SETTLE, |count| *count > 0);
+        let counts = self.progress.lock();
+        let asked = counts.asked;
+        let told = &self.progress.told;
+        let _ = told.wait_timeout_while(counts, SETTLE, |counts| counts.told < asked);
     }
 
     fn start(&self) -> Sender<Forget> {
         let (sender, forgets) = crossbeam_channel::unbounded();
-        let (device, untold) = (Arc::clone(&self.device), Arc::clone(&self.untold));
+        let (device, progress) = (Arc::clone(&self.device), Arc::clone(&self.progress));
         let started = std::thread::Builder::new()
             .name("fifofs-forget".into())
             .spawn(move || {
                 for forget in forgets {
                     tell(&device, forget);
-                    untold.one_less();
+                    progress.one_more();
                 }
             });
         if let Err(error) = started {
@@ -93,17 +99,15 @@ impl Forgetter {
     }
 }
 
-impl Untold {
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+impl Progress {
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        // Two numbers are whole at every moment, also if a holder panicked.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn one_less(&self) {
-        let mut count = self.lock();
-        *count -= 1;
-        if *count == 0 {
-            self.none.notify_all();
-        }
+    fn one_more(&self) {
+        self.lock().told += 1;
+        self.told.notify_all();
     }
 }
 

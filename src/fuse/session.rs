@@ -128,9 +128,17 @@ impl Session {
             .map_err(failed)?;
         let flusher = Arc::new(Flusher::new(socket, watchdog.starter()));
         let mounted = point.mount(options)?;
-        watchdog.ready().map_err(failed)?;
         // From here on, dropping the watchdog unmounts.
-        watchdog.arm(mounted.device_number).map_err(failed)?;
+        let armed = watchdog
+            .ready()
+            .and_then(|()| watchdog.arm(mounted.device_number));
+        if let Err(error) = armed {
+            // It was killed.
+            if let Err(error) = mountpoint::detach_from(&mounted.directory) {
+                log::error!("{error}");
+            }
+            return Err(failed(error));
+        }
         Ok(Attached {
             watchdog,
             flusher,

@@ -35,7 +35,8 @@
 //! When to read it is told by a [`Witness`], a thread of the daemon that never uses the
 //! mount, and so ends as soon as the daemon is killed: a pidfd of that thread becomes
 //! readable then (PIDFD_THREAD, since Linux 6.9). Before the witness is known, once it
-//! has ended, and on older kernels, the file is read every [`LOOK_EVERY`] instead.
+//! has ended, and on older kernels, the file is read every [`LOOK_EVERY`] instead; else
+//! every [`LOOK_SELDOM`], should the witness itself be kept from ending.
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -72,6 +73,12 @@ const LOOK_EVERY: Timespec = Timespec {
 /// Longer than any line of mountinfo can be but by overlay options of many
 /// pages, and than `/proc/PID/status`; longer lines are skipped.
 const BUFFER_BYTES: usize = 16 << 10;
+/// The same where a witness tells of what is known to keep a daemon from dying: for
+/// what is not. A core dump, or a disk that hangs, may keep the witness itself.
+const LOOK_SELDOM: Timespec = Timespec {
+    tv_sec: 10,
+    tv_nsec: 0,
+};
 /// A message: its kind and a number, little-endian.
 pub(super) const MESSAGE_BYTES: usize = 9;
 const ARMED: u8 = b'A';
@@ -95,8 +102,8 @@ impl Watchdog {
     ///
     /// To be called before the device is opened, by a thread in the mount
     /// namespace that will hold the mount, and in the process that will serve
-    /// it: if that ends, or its main thread alone, the mount goes, whatever
-    /// children of it still hold the device.
+    /// it: if that ends, the mount goes, whatever children of it still hold the
+    /// device; soon after, too, if its main thread alone ends.
     ///
     /// # Errors
     ///
@@ -312,7 +319,7 @@ impl Duty {
             PollFd::new(&socket, PollFlags::IN),
             PollFd::new(witness, PollFlags::IN),
         ];
-        let _ = poll(&mut waited_for, None);
+        let _ = poll(&mut waited_for, Some(&LOOK_SELDOM));
         if !waited_for[1].revents().is_empty() {
             self.witness = None;
         }

@@ -3,7 +3,8 @@
 //!
 //! Whoever has an operation calls [`Router::run`]: it takes the lock, lets the
 //! core decide, drops the lock and only then carries out what was decided, in
-//! order. Nothing is answered, sent or waited for with the lock held.
+//! order. Nothing is sent or waited for with the lock held, and nothing answered but a busy
+//! stream's writer (`Effects::do_at_once`), by a write to the device, which waits for nobody.
 //!
 //! Lock order: `flush_order`, `core`, `watches`. The reactor takes them like
 //! everybody else. No deadlock is possible through the mount itself: of other

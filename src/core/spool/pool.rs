@@ -105,10 +105,12 @@ impl Pool {
             .saturating_sub(self.0.charged.load(Ordering::Relaxed))
     }
 
-    /// Whether `bytes` more are sure to be held in memory, if nobody else takes any.
+    /// Whether `bytes` more are sure to be held in memory, if nobody else takes any: nothing is on
+    /// disk, to which they might have to be added there.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
         let chunks = bytes.saturating_add(2 * CHUNK_BYTES as u64);
-        self.available() >= bytes
+        self.spilled() == 0
+            && self.available() >= bytes
             && self.memory_used().saturating_add(chunks) <= self.0.limits.memory
     }
 
