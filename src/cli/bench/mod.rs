@@ -46,8 +46,9 @@ use report::Row;
 ///
 /// Takes a good minute. Each figure is the median of several turns in which
 /// both sides were measured one after the other, with the least and the
-/// greatest beside it: three at least, and more where they are short. The exit status says nothing of whether goals were met;
-/// it is 0 unless something went wrong (wrong bytes, a program that hangs).
+/// greatest beside it: three at least, and more where they are short. The exit
+/// status says nothing of whether goals were met; it is 0 unless something went
+/// wrong (wrong bytes, a program that hangs).
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     /// Print one JSON document at the end instead of a table
