@@ -76,7 +76,7 @@ const BUFFER_BYTES: usize = 16 << 10;
 /// The same where a witness tells of what is known to keep a daemon from dying: for
 /// what is not. A core dump, or a disk that hangs, may keep the witness itself.
 const LOOK_SELDOM: Timespec = Timespec {
-    tv_sec: 10,
+    tv_sec: 60,
     tv_nsec: 0,
 };
 /// A message: its kind and a number, little-endian.

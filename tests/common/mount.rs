@@ -60,11 +60,14 @@ impl Mount {
             .expect("fifofs itself must start");
         let (alive, gone) = mpsc::channel();
         let pid = daemon.id() as i32;
-        let switch = Arc::clone(place);
+        // Not what keeps the place, which goes with the last test's process or never.
+        let switch = Arc::downgrade(place);
         thread::Builder::new()
             .name("dead man's switch".into())
             .spawn(move || {
-                if gone.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                if gone.recv_timeout(limit) == Err(RecvTimeoutError::Timeout)
+                    && let Some(switch) = switch.upgrade()
+                {
                     eprintln!(
                         "a mount outlived {limit:?} and is aborted\n{}",
                         switch.state()

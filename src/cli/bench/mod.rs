@@ -104,7 +104,7 @@ enum Turns {
     Timed,
 }
 
-const TIME: Duration = Duration::from_millis(800);
+const TIME: Duration = Duration::from_millis(1200);
 const FEWEST: usize = 3;
 const MOST: usize = 15;
 
