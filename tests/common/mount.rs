@@ -60,7 +60,7 @@ impl Mount {
             .expect("fifofs itself must start");
         let (alive, gone) = mpsc::channel();
         let pid = daemon.id() as i32;
-        // Not what keeps the place, which goes with the last test's process or never.
+        // Weakly: the thread may outlive the last test by a moment, and nobody would remove the place after that.
         let switch = Arc::downgrade(place);
         thread::Builder::new()
             .name("dead man's switch".into())
