@@ -174,6 +174,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
 
 fn measure(plans: &[Plan], effort: Effort, as_json: bool) -> Ended {
     let started = Instant::now();
+    let before = ProcessorTime::now();
     // Shown if standard error is a terminal.
     let bar = ProgressBar::new(plans.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("[{elapsed}] {pos}/{len} {msg}") {
@@ -210,6 +211,15 @@ fn measure(plans: &[Plan], effort: Effort, as_json: bool) -> Ended {
     means.iter().for_each(|row| print(&row.line()));
     rows.extend(means);
     bar.finish_and_clear();
+    let stolen = before.stolen_since();
+    if let Some(percent) = stolen.filter(|percent| *percent >= STOLEN_PERCENT)
+        && effort.less == 1
+    {
+        ended.messages.push(format!(
+            "{percent:.0} % of the processors' time was taken by the host of this virtual machine: \
+             measure again when that is quiet"
+        ));
+    }
     if as_json {
         let uname = rustix::system::uname();
         let document = json!({
@@ -218,12 +228,47 @@ fn measure(plans: &[Plan], effort: Effort, as_json: bool) -> Ended {
             "processors": std::thread::available_parallelism().map_or(1, usize::from),
             "root": rustix::process::geteuid().is_root(),
             "quick": effort.less > 1,
+            "stolen_percent": stolen,
             "seconds": started.elapsed().as_secs_f64(),
             "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
         });
         let _ = writeln!(std::io::stdout(), "{document:#}");
     }
     ended
+}
+
+/// From how much on it is said that time was stolen.
+const STOLEN_PERCENT: f64 = 2.0;
+
+/// The ticks of all processors since the system was started.
+#[derive(Clone, Copy, Default)]
+struct ProcessorTime {
+    all: u64,
+    /// A host ran somebody else while this virtual machine had something to do.
+    stolen: u64,
+}
+
+impl ProcessorTime {
+    /// Nothing if it is not said.
+    fn now() -> Self {
+        let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        // proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal; guests are in user.
+        let line = text.lines().next().unwrap_or_default();
+        let ticks = line.split_whitespace().skip(1).take(8);
+        let ticks: Vec<u64> = ticks.filter_map(|ticks| ticks.parse().ok()).collect();
+        ProcessorTime {
+            all: ticks.iter().sum(),
+            stolen: ticks.get(7).copied().unwrap_or(0),
+        }
+    }
+
+    /// How much was stolen since then, in percent.
+    #[allow(clippy::cast_precision_loss)]
+    fn stolen_since(self) -> Option<f64> {
+        let now = ProcessorTime::now();
+        let all = now.all.checked_sub(self.all).filter(|all| *all > 0)?;
+        Some(now.stolen.saturating_sub(self.stolen) as f64 * 100.0 / all as f64)
+    }
 }
 
 /// This program, to be started again.
