@@ -1,7 +1,7 @@
 //! A process that detaches the mount when the daemon dies without doing so.
 //!
-//! Knows a directory, a connection number, and how to tell that the daemon is
-//! dead; knows nothing of what is mounted. The invariants: it detaches only a
+//! Knows a directory and a connection number, and by [`death`] whether the daemon
+//! lives; knows nothing of what is mounted. The invariants: it detaches only a
 //! mount that is the daemon's (same directory, same device number), and while
 //! the daemon lives it never touches the mount, for then it could hang with it.
 //!
@@ -18,25 +18,8 @@
 //! a dead fifofs mount     the mount with that number
 //! there is detached       is detached
 //! ```
-//!
-//! # How a death is seen
-//!
-//! The daemon alone holds the other end of a socket (a socket and not a pipe,
-//! because writing to a dead watchdog's pipe could kill the daemon by SIGPIPE);
-//! when it dies, the socket is closed. But not always: a thread of the daemon
-//! that uses the daemon's own mount and whose request was already read waits for
-//! the answer even when killed, and while it waits no descriptor of the process
-//! is closed, no pidfd of the process becomes readable, and the process stays for
-//! ever (Linux 6.18). What does show it is a SIGKILL that stays pending, or a main
-//! thread that is a zombie, in `/proc/PID/status`, read by a descriptor opened
-//! beforehand, which cannot come to mean another process. Aborting the connection then
-//! frees the daemon.
-//!
-//! When to read it is told by a [`Witness`], a thread of the daemon that never uses the
-//! mount, and so ends as soon as the daemon is killed: a pidfd of that thread becomes
-//! readable then (PIDFD_THREAD, since Linux 6.9). Before the witness is known, once it
-//! has ended, and on older kernels, the file is read every [`LOOK_EVERY`] instead; else
-//! every [`LOOK_SELDOM`], should the witness itself be kept from ending.
+
+mod death;
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -47,7 +30,6 @@ use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::UnmountFlags;
@@ -55,8 +37,9 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown,
     socketpair,
 };
-use rustix::process::{Pid, PidfdFlags, WaitOptions, getppid, pidfd_open, waitpid};
+use rustix::process::{WaitOptions, waitpid};
 
+use self::death::{Lookout, is_dying};
 use super::attach::fusermount;
 use super::helper_process::{Helper, above_stdio, exit, fork_helper, raw_fork, reap};
 use super::late_helper::{self, LateHelper, START, Starter};
@@ -64,21 +47,9 @@ use super::mountinfo::{MountLine, escape};
 use super::mountpoint::means_dead;
 use super::private::may_mount;
 
-/// One look costs some 20 µs, so this costs nothing; and half a second is soon
-/// enough for what only a program that uses its own mount can bring about.
-const LOOK_EVERY: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 500_000_000,
-};
 /// Longer than any line of mountinfo can be but by overlay options of many
 /// pages, and than `/proc/PID/status`; longer lines are skipped.
 const BUFFER_BYTES: usize = 16 << 10;
-/// The same where a witness tells of what is known to keep a daemon from dying: for
-/// what is not. A core dump, or a disk that hangs, may keep the witness itself.
-const LOOK_SELDOM: Timespec = Timespec {
-    tv_sec: 60,
-    tv_nsec: 0,
-};
 /// A message: its kind and a number, little-endian.
 pub(super) const MESSAGE_BYTES: usize = 9;
 const ARMED: u8 = b'A';
@@ -143,7 +114,7 @@ impl Watchdog {
                         exit(0)
                     }
                     Ending::Asked => {
-                        let witness = duty.witness.as_ref().map(AsFd::as_fd);
+                        let witness = duty.lookout.witness();
                         let others = [socket, status].into_iter().chain(witness);
                         let pid = late_helper.take().map_or(0, |body| {
                             // SAFETY: this process has one thread, and `body` is
@@ -253,8 +224,7 @@ struct Duty {
     armed: Option<u64>,
     /// Which mount was armed for, where the kernel can tell.
     mount_id: Option<u64>,
-    /// Readable once the witness has ended.
-    witness: Option<OwnedFd>,
+    lookout: Lookout,
     buffer: Vec<u8>,
 }
 
@@ -274,7 +244,7 @@ impl Duty {
             }),
             armed: None,
             mount_id: None,
-            witness: None,
+            lookout: Lookout::default(),
             buffer: vec![0; BUFFER_BYTES],
         })
     }
@@ -282,10 +252,10 @@ impl Duty {
     /// Waits until the daemon says goodbye, or what else to do, or is dead.
     fn watch(&mut self, socket: BorrowedFd<'_>, status: BorrowedFd<'_>) -> Ending {
         loop {
-            self.sleep(socket);
+            self.lookout.sleep(socket);
             let mut message = [0; MESSAGE_BYTES];
             match retry_on_intr(|| recv(socket, &mut message, RecvFlags::DONTWAIT)) {
-                Err(Errno::AGAIN) if self.daemon_is_dying(status) => {
+                Err(Errno::AGAIN) if is_dying(status, &mut self.buffer) => {
                     return Ending::DaemonDied;
                 }
                 Err(Errno::AGAIN) => {}
@@ -295,7 +265,7 @@ impl Duty {
                     let [kind, number @ ..] = message;
                     let number = u64::from_le_bytes(number);
                     if kind == WITNESS {
-                        self.witness = pidfd_of_thread(number);
+                        self.lookout.name_witness(number);
                     } else {
                         self.armed = Some(number);
                         self.mount_id = unique_mount_id(&self.directory);
@@ -303,34 +273,6 @@ impl Duty {
                 }
                 _ => return Ending::DaemonDied,
             }
-        }
-    }
-
-    /// Until there is a message, or it is time for a look at the daemon.
-    fn sleep(&mut self, socket: BorrowedFd<'_>) {
-        let Some(witness) = &self.witness else {
-            let _ = poll(
-                &mut [PollFd::new(&socket, PollFlags::IN)],
-                Some(&LOOK_EVERY),
-            );
-            return;
-        };
-        let mut waited_for = [
-            PollFd::new(&socket, PollFlags::IN),
-            PollFd::new(witness, PollFlags::IN),
-        ];
-        let _ = poll(&mut waited_for, Some(&LOOK_SELDOM));
-        if !waited_for[1].revents().is_empty() {
-            self.witness = None;
-        }
-    }
-
-    /// Whether the daemon was killed but cannot die, or is gone though a child
-    /// that never called exec holds its socket.
-    fn daemon_is_dying(&mut self, status: BorrowedFd<'_>) -> bool {
-        match rustix::io::pread(status, &mut self.buffer[..], 0) {
-            Ok(length) => self.buffer.get(..length).is_some_and(says_dying),
-            Err(error) => error == Errno::SRCH,
         }
     }
 
@@ -447,14 +389,6 @@ impl Duty {
     }
 }
 
-/// Readable when that thread of the parent has ended. `None` where the kernel cannot
-/// say so, or in a pid namespace where the number means another. Async-signal-safe.
-fn pidfd_of_thread(thread: u64) -> Option<OwnedFd> {
-    getppid()?;
-    let thread = Pid::from_raw(i32::try_from(thread).ok()?)?;
-    pidfd_open(thread, PidfdFlags::from_bits_retain(libc::PIDFD_THREAD)).ok()
-}
-
 /// A number that no other mount of this boot had or will have: since Linux 6.8.
 /// Async-signal-safe, and asks nothing of whoever serves the mount.
 fn unique_mount_id(directory: &CStr) -> Option<u64> {
@@ -477,23 +411,6 @@ pub(crate) fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
         }
     }
     &digits[20 - length..]
-}
-
-/// Whether this `/proc/PID/status` is that of a process whose main thread has
-/// ended, or which has a SIGKILL that it cannot take yet.
-fn says_dying(status: &[u8]) -> bool {
-    status.split(|byte| *byte == b'\n').any(|line| {
-        if let Some(state) = line.strip_prefix(b"State:\t") {
-            return matches!(state.first(), Some(b'Z' | b'X'));
-        }
-        let pending = line
-            .strip_prefix(b"SigPnd:\t")
-            .or_else(|| line.strip_prefix(b"ShdPnd:\t"));
-        pending
-            .and_then(|mask| str::from_utf8(mask).ok())
-            .and_then(|mask| u64::from_str_radix(mask, 16).ok())
-            .is_some_and(|mask| mask & (1 << (libc::SIGKILL - 1)) != 0)
-    })
 }
 
 fn run_fusermount(program: &CStr, directory: &CStr) {

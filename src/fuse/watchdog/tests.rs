@@ -1,5 +1,6 @@
 //! Watchdogs of real mounts, and of daemons that are killed; as root only.
 
+use super::death::pidfd_of_thread;
 use super::*;
 use crate::fuse::mountpoint::{MountOptions, MountPoint, Mounted, all_mounts, unmount};
 use crate::fuse::testing::{Cleanup, as_nobody};
