@@ -4,8 +4,11 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use aligned_vec::avec;
 use clap::Args;
 use fifofs::{Error, Result};
+
+use super::PAGE_BYTES;
 
 /// As much as one request of the file system carries.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -42,7 +45,7 @@ fn copy(path: &Path, next: bool, output: &mut impl Write) -> Result<bool> {
         }
         _ => other("wait for", path, error),
     })?;
-    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut buffer = avec![[PAGE_BYTES]| 0; BUFFER_BYTES];
     loop {
         let length = match file.read(&mut buffer) {
             Ok(0) => break,

@@ -19,6 +19,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use fifofs::Error;
 
+/// What memory begins with that much is read into or written from, as that of `dd` and `cat` does.
+///
+/// Where memory begins decides how fast the kernel copies: on AMD's Zen 3, `rep movsb` takes 40 µs
+/// instead of 2 for 64 KiB if the place in its page that is copied to is 1 to 31 bytes behind the one that
+/// is copied from. What malloc(3) gives for a large buffer lies 16 bytes behind a page's beginning, and
+/// the kernel's bytes at it.
+pub(crate) const PAGE_BYTES: usize = 4096;
+
 /// Exit statuses, a stable interface. Those of `run` for the program's own ends,
 /// and what it has in common with shells and `env`, are in POSIX (2.8.2, env).
 pub(crate) mod status {

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use aligned_vec::avec;
 use rustix::fs::{Mode, OFlags};
 
 use super::hands::Seen;
@@ -12,6 +13,7 @@ use super::processes::{MOST_BYTES, Running, hand};
 use super::report::{Goal, Row};
 use super::world::Site;
 use super::{Effort, Measured, Outcome, Plan, Trouble, executable, needs, rate};
+use crate::cli::PAGE_BYTES;
 
 const TOTAL: u64 = 384 * MIB;
 
@@ -37,7 +39,7 @@ fn mounts() -> Result<(), Trouble> {
 /// Reads a program's standard output, through a large pipe, to its end.
 fn read(mut running: Running, total: u64) -> Outcome<f64> {
     let mut seen = Seen::default();
-    let mut buffer = vec![0; MOST_BYTES];
+    let mut buffer = avec![[PAGE_BYTES]| 0; MOST_BYTES];
     running.read_output(&mut buffer, |bytes| seen.add(bytes))?;
     running.finish()?;
     complete(seen.bytes, total)?;

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use aligned_vec::avec;
 use fifofs::{Deliver, Mount, Target};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -17,6 +18,7 @@ use super::processes::{DEADLINE, MOST_BYTES, Running, hand};
 use super::report::{Goal, Row};
 use super::world::{Place, Site, remove};
 use super::{Outcome, Plan, Trouble, rate, size, tmpfs};
+use crate::cli::PAGE_BYTES;
 
 pub(crate) fn plans() -> Vec<Plan> {
     vec![
@@ -174,7 +176,7 @@ fn against_a_fifo(way: Deliver, block: u64, total: u64, goal: f64) -> Plan {
     Plan::new(what.clone(), move |effort| {
         let site = Site::new()?;
         let mount = mounted(&site, way)?;
-        let mut buffer = vec![0; MOST_BYTES];
+        let mut buffer = avec![[PAGE_BYTES]| 0; MOST_BYTES];
         let load = Load::checked(block);
         let theirs = piped(&site.fifo("")?, &mut buffer, load)?.contents();
         same(&captured(&mount, 0, load)?.contents(), &theirs)?;
@@ -196,7 +198,7 @@ fn against_a_file(block: u64, total: u64, goal: f64) -> Plan {
         let site = Site::new()?;
         let mount = mounted(&site, Deliver::Follow)?;
         let memory = tmpfs()?;
-        let mut buffer = vec![0; MOST_BYTES];
+        let mut buffer = avec![[PAGE_BYTES]| 0; MOST_BYTES];
         let load = Load::timed(block, total / effort.less);
         let mut turns = Vec::new();
         for turn in effort.turns() {

@@ -35,7 +35,7 @@ pub(crate) use pool::{CHUNK_BYTES, Limits, Pool};
 pub(crate) use segments::Segments;
 
 /// What holes and space are counted in, as a filesystem's blocks.
-const PAGE_BYTES: u64 = 4096;
+pub(crate) const PAGE_BYTES: u64 = 4096;
 
 /// The longest file: offsets are signed to every program.
 const LENGTH_MAX: u64 = i64::MAX as u64;

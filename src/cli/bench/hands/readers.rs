@@ -6,12 +6,14 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::thread::{self, JoinHandle};
 
+use aligned_vec::avec;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{MOST_BYTES, PART_BYTES, failed, now, nth, raise_descriptor_limit, ready};
+use crate::cli::PAGE_BYTES;
 use crate::cli::bench::Outcome;
 
 /// Enough for a thread that opens and reads.
@@ -64,7 +66,7 @@ fn open(path: &str, pipe_bytes: usize) -> Outcome<File> {
 
 /// `LAST BYTES`.
 pub(super) fn read(path: &str, pipe_bytes: usize) -> Outcome<String> {
-    let mut buffer = vec![0; MOST_BYTES];
+    let mut buffer = avec![[PAGE_BYTES]| 0; MOST_BYTES];
     ready()?;
     let seen = read_all(&mut open(path, pipe_bytes)?, &mut buffer).map_err(failed("read", path))?;
     Ok(format!("{} {}", seen.last, seen.bytes))
@@ -72,7 +74,7 @@ pub(super) fn read(path: &str, pipe_bytes: usize) -> Outcome<String> {
 
 /// `HASH BYTES` of all that came.
 pub(super) fn hash(path: &str) -> Outcome<String> {
-    let mut buffer = vec![0; MOST_BYTES];
+    let mut buffer = avec![[PAGE_BYTES]| 0; MOST_BYTES];
     ready()?;
     let mut file = open(path, MOST_BYTES)?;
     let (mut hasher, mut bytes) = (DefaultHasher::new(), 0);
@@ -89,7 +91,7 @@ pub(super) fn hash(path: &str) -> Outcome<String> {
 
 /// The nanoseconds that each line took, of which each says when it was written.
 pub(super) fn read_lines(path: &str) -> Outcome<String> {
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = avec![[PAGE_BYTES]| 0; 64 << 10];
     let mut taken = Vec::new();
     let mut rest = String::new();
     ready()?;
@@ -112,7 +114,7 @@ pub(super) fn read_lines(path: &str) -> Outcome<String> {
 /// Reads many files at once, a thread for each. `LAST BYTES`, as of one.
 pub(super) fn gather(template: &str, files: usize) -> Outcome<String> {
     let readers = many(template, files, |path| {
-        let mut buffer = vec![0; PART_BYTES];
+        let mut buffer = avec![[PAGE_BYTES]| 0; PART_BYTES];
         read_all(&mut File::open(path)?, &mut buffer)
     })?;
     ready()?;

@@ -6,7 +6,10 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
+use aligned_vec::avec;
+
 use super::{PART_BYTES, failed, now, nth, raise_descriptor_limit, ready};
+use crate::cli::PAGE_BYTES;
 use crate::cli::bench::Outcome;
 
 /// Writes blocks, each a write(2). `NANOSECONDS` from before the file was opened until it was closed.
@@ -14,7 +17,7 @@ use crate::cli::bench::Outcome;
 /// Each block begins with a number of eight bytes, that of the first being the moment when it is
 /// written, if that is wanted: so a reader knows when it began, however the writer was started.
 pub(super) fn write(path: &str, block: usize, total: usize, timed: bool) -> Outcome<String> {
-    let mut bytes = vec![b'x'; block.max(8)];
+    let mut bytes = avec![[PAGE_BYTES]| b'x'; block.max(8)];
     let start = now();
     let mut file = File::create(path).map_err(failed("create", path))?;
     for index in 0..total / bytes.len() {
@@ -82,7 +85,7 @@ pub(super) fn log(path: &str, count: usize, pause_us: u64) -> Outcome<String> {
 /// are open.
 pub(super) fn scatter(template: &str, count: usize, total: usize) -> Outcome<String> {
     raise_descriptor_limit();
-    let part = vec![b'x'; PART_BYTES];
+    let part = avec![[PAGE_BYTES]| b'x'; PART_BYTES];
     let rounds = total / count / PART_BYTES;
     let mut files = Vec::new();
     for index in 0..count {
