@@ -23,10 +23,10 @@ use rustix::io::Errno;
 
 use super::buffer::{Buffer, Memory};
 
-/// Bytes in a chunk: the unit of recycling, copying on write and spilling. A request carries at
-/// most 1 MiB, so it touches four or five chunks and the work per chunk does not show; and the
-/// copy that a write to a shared chunk costs stays near 20 µs.
-pub(crate) const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes in a chunk: the unit of recycling, copying on write and spilling. As many as programs that move
+/// much write at once, at least, so that what they write becomes a chunk without being copied; and the
+/// most that a request carries, 1 MiB, is few enough of them for the work per chunk not to show.
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 
 /// Idle buffers kept for reuse, at most: several dozen requests' worth, and little beside the
 /// gigabyte that a mount may keep by default.
@@ -103,15 +103,6 @@ impl Pool {
     pub(crate) fn available(&self) -> u64 {
         self.max_size()
             .saturating_sub(self.0.charged.load(Ordering::Relaxed))
-    }
-
-    /// Whether `bytes` more are sure to be held in memory, if nobody else takes any: nothing is on
-    /// disk, to which they might have to be added there.
-    pub(crate) fn has_room(&self, bytes: u64) -> bool {
-        let chunks = bytes.saturating_add(2 * CHUNK_BYTES as u64);
-        self.spilled() == 0
-            && self.available() >= bytes
-            && self.memory_used().saturating_add(chunks) <= self.0.limits.memory
     }
 
     /// Works the maximum size out anew from what is free on disk now. A directory that cannot be
