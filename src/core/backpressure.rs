@@ -65,26 +65,6 @@ impl Core {
         (end <= frontier && is_ahead).then_some(pace.patience)
     }
 
-    /// Whether it is sure that what is appended to a stream is taken, and its writer need not wait.
-    pub(super) fn will_take(&self, ino: u64, offset: u64, length: u32) -> bool {
-        let (Some(file), Some(pace)) = (self.files.get(&ino), self.pace(ino)) else {
-            return false;
-        };
-        let is_streamed = file
-            .generation
-            .as_ref()
-            .is_some_and(|generation| generation.way == Some(Way::Stream) && generation.written);
-        let is_appended = offset == file.spool.len() && offset == file.spool.frontier();
-        let end = offset.saturating_add(length.into());
-        is_streamed
-            && is_appended
-            && file.is_active()
-            && !file.is_broken()
-            && file.held_writes.is_empty()
-            && end <= self.slowest(file).saturating_add(pace.ahead)
-            && self.pool.has_room(length.into())
-    }
-
     /// The position of the reader that has least; or of one that has nothing of what is
     /// kept, as nobody has less of that.
     fn slowest(&self, file: &File) -> u64 {

@@ -171,27 +171,15 @@ pub(crate) enum Effect {
 }
 
 /// An ordered list of things to be done.
-#[derive(Default)]
-pub(crate) struct Effects<'a> {
-    pub(crate) list: Vec<Effect>,
-    /// Does a thing at once.
-    pub(crate) at_once: Option<&'a dyn Fn(Effect)>,
-}
+#[derive(Debug, Default)]
+pub(crate) struct Effects(pub(crate) Vec<Effect>);
 
-impl Effects<'_> {
+impl Effects {
     pub(crate) fn push(&mut self, effect: Effect) {
-        self.list.push(effect);
-    }
-
-    /// Has something done before what else is decided, if the caller can; else in its turn.
-    pub(crate) fn do_at_once(&mut self, effect: Effect) {
-        match self.at_once {
-            Some(at_once) => at_once(effect),
-            None => self.push(effect),
-        }
+        self.0.push(effect);
     }
 
     pub(crate) fn refuse(&mut self, unique: Unique, errno: Errno) {
-        self.list.push(Effect::Refused { unique, errno });
+        self.0.push(Effect::Refused { unique, errno });
     }
 }

@@ -400,7 +400,7 @@ impl Core {
                     if let Some(at) = file.held_writes.iter().position(|w| w.unique == unique)
                         && let Some(write) = file.held_writes.remove(at)
                     {
-                        effects.list.pop();
+                        effects.0.pop();
                         effects.push(Effect::Written {
                             unique,
                             length: write.length,

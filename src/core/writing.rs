@@ -185,12 +185,8 @@ impl Core {
         let length = data.len() as u32;
         // Afterwards they are the file's.
         let recorded = self.recording.as_ref().map(|_| data.to_vec());
+        let before = effects.0.len();
         let is_busy = self.is_busy(env, ino);
-        let is_answered = is_busy && !from_cache && self.will_take(ino, offset, length);
-        if is_answered {
-            // The program is to go on before its bytes are copied and its readers woken.
-            effects.do_at_once(Effect::Written { unique, length });
-        }
         self.may_gather = self.settings.gathers && !from_cache;
         let taken = self.take(env, ino, offset, &mut data, effects);
         self.may_gather = false;
@@ -200,22 +196,14 @@ impl Core {
             // when it is told that what it wants to mend cannot be mended.
             match errno {
                 Errno::SPIPE => self.lose(env, ino, "cannot be mended", offset, errno, effects),
-                _ if from_cache || is_answered => {
-                    self.lose(env, ino, "could not be kept", offset, errno, effects)
-                }
+                _ if from_cache => self.lose(env, ino, "could not be kept", offset, errno, effects),
                 _ => {}
             }
-            if !is_answered {
-                effects.refuse(unique, errno);
-            }
-            return;
+            return effects.refuse(unique, errno);
         }
         self.record_write(env, ino, offset, &recorded.unwrap_or_default(), from_cache);
         if !from_cache {
             self.stamp_write(env, ino);
-        }
-        if is_answered {
-            return;
         }
         match self.must_hold(ino, offset + u64::from(length), from_cache) {
             Some(patience) => {
@@ -230,6 +218,10 @@ impl Core {
                 self.waiting
                     .insert(unique, (Waiting::Write(ino), caller.thread));
                 self.wake_at(until, Alarm::File(ino));
+            }
+            // While much is written, the program is to go on before its readers do.
+            None if is_busy => {
+                effects.0.insert(before, Effect::Written { unique, length });
             }
             None => effects.push(Effect::Written { unique, length }),
         }

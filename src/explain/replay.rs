@@ -216,7 +216,7 @@ impl<'a> Replay<'a> {
             processes: &self.people,
         };
         let result = act(&mut self.core, env, &mut effects);
-        let answers = effects.list.into_iter().filter_map(|effect| match effect {
+        let answers = effects.0.into_iter().filter_map(|effect| match effect {
             Effect::Opened { unique, handle, .. } => Some((unique, Answer::Opened(handle))),
             Effect::Data { unique, bytes } => Some((unique, Answer::Bytes(bytes))),
             Effect::Text { unique, .. } => Some((unique, Answer::End)),

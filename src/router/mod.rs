@@ -173,11 +173,7 @@ impl Router {
         act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R,
         apply: impl Fn(Effect),
     ) -> R {
-        let at_once = |effect| self.outlet.apply(effect);
-        let mut effects = Effects {
-            at_once: Some(&at_once),
-            ..Effects::default()
-        };
+        let mut effects = Effects::default();
         let in_order = lock(&self.flush_order);
         let mut core = lock(&self.core);
         let env = Env {
@@ -194,7 +190,7 @@ impl Router {
         drop(core);
         let is_flush =
             |e: &mut Effect| matches!(e, Effect::Flush { .. } | Effect::FlushOnce { .. });
-        for flush in effects.list.extract_if(.., is_flush) {
+        for flush in effects.0.extract_if(.., is_flush) {
             self.outlet.apply(flush);
         }
         drop(in_order);
@@ -203,7 +199,7 @@ impl Router {
         {
             self.wake();
         }
-        for effect in effects.list {
+        for effect in effects.0 {
             if let Some(effect) = self.answer_here(effect) {
                 apply(effect);
             }

@@ -113,7 +113,7 @@ impl World {
             processes: &self.people,
         };
         let result = act(&mut self.core, env, &mut effects);
-        for effect in effects.list {
+        for effect in effects.0 {
             let (unique, answer) = match effect {
                 Effect::Opened {
                     unique,
