@@ -8,9 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fuser::{
-    AccessFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags, LockOwner,
-    RenameFlags, ReplyData, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyStatfs, ReplyWrite,
-    ReplyXattr, Request,
+    AccessFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, LockOwner,
+    RenameFlags, ReplyData, ReplyEmpty, ReplyEntry, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
 };
 
 use super::convert::{answer_empty, answer_entry, answer_xattr, creator};
@@ -200,20 +199,6 @@ impl Filesystem for Adapter {
     fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
         // The kernel checks permissions itself (`default_permissions`).
         reply.ok();
-    }
-
-    fn ioctl(
-        &self,
-        _request: &Request,
-        _ino: INodeNo,
-        _handle: FileHandle,
-        _flags: IoctlFlags,
-        _command: u32,
-        _input: &[u8],
-        _output_bytes: u32,
-        reply: ReplyIoctl,
-    ) {
-        reply.error(Errno::ENOTTY);
     }
 
     fn fallocate(

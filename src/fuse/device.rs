@@ -22,8 +22,9 @@ use super::flusher::Flusher;
 use super::forgetting::{Forget, Forgetter};
 use super::gathering::Gathering;
 use super::intake::{Intake, Request};
+use super::placement::Placement;
 use super::rare::Rare;
-use super::{handshake, names};
+use super::{handshake, names, placement};
 use crate::core::effects::{Bytes, Caller, Effect, Kin, Opening, Transport, Unique, Wanted};
 use crate::core::spool::{Load, Segments};
 use crate::router::{Outlet, Router, Spin, Step};
@@ -187,6 +188,7 @@ impl Front {
         let mut rare = Rare::new(Arc::clone(&self.router), init);
         let mut intake = Intake::new(Arc::clone(&self.device))?;
         let mut gathering = Gathering::new(&self.router);
+        let mut placement = Placement::default();
         let mut spin = Spin::new(SPIN);
         loop {
             let received = spin.wait(|step| {
@@ -194,7 +196,10 @@ impl Front {
                     Step::Look(waited) => gathering.pause(waited),
                     Step::Sleep => {
                         gathering.end();
-                        intake.sleep();
+                        let at_most = placement.is_tied().then_some(placement::SOON);
+                        if intake.sleep(at_most) {
+                            placement.leave();
+                        }
                     }
                 }
                 intake.receive()
@@ -214,7 +219,12 @@ impl Front {
                 data,
             } = request;
             let body = &message[abi::HEADER_BYTES..];
-            if header.opcode == opcode::WRITE {
+            let is_write = header.opcode == opcode::WRITE;
+            match is_write && !is_from_cache(Body(body)) {
+                true => placement.wrote(header.pid as i32, Router::processor),
+                false => placement.leave(),
+            }
+            if is_write {
                 gathering.note(self.write(header, Body(body), data));
             } else if !self.handle(header, body) {
                 // That may take a while.
@@ -237,14 +247,13 @@ impl Front {
     /// Handles a WRITE; says whether somebody gathers what was written.
     fn write(&self, header: Header, fields: Body<'_>, data: Load<'_>) -> bool {
         let (handle, offset) = (fields.u64(0), fields.u64(8));
-        let flags = fields.u32(20);
-        let from_cache = flags & abi::WRITE_CACHE != 0;
+        let from_cache = is_from_cache(fields);
         let caller = self.caller(header);
         if !from_cache {
             self.router.seen_writing(handle, caller.thread);
         }
         self.router.run(|core, env, effects| {
-            if flags & abi::WRITE_KILL_SUIDGID != 0 {
+            if fields.u32(20) & abi::WRITE_KILL_SUIDGID != 0 {
                 core.drop_privileges(env, header.nodeid, effects);
             }
             let bytes = Bytes {
@@ -336,6 +345,8 @@ impl Front {
                     core.forget(Body(one).u64(0), Body(one).u64(8));
                 }
             }),
+            // Python and Perl ask of each file that they open whether it is a terminal.
+            opcode::IOCTL => self.refuse(header.unique, Errno::NOTTY),
             opcode::INTERRUPT => router.interrupted(Unique(fields.u64(0))),
             _ => match names::answer(router, caller, header, body) {
                 Some(Ok(body)) => self.answer_with(header.unique, &body),
@@ -367,4 +378,9 @@ impl Front {
             log::error!("cannot answer the kernel: {errno}");
         }
     }
+}
+
+/// Whether a WRITE is of the kernel, which writes back its cache.
+fn is_from_cache(write: Body<'_>) -> bool {
+    write.u32(20) & abi::WRITE_CACHE != 0
 }

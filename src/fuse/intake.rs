@@ -9,8 +9,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
@@ -106,11 +107,13 @@ impl Intake {
         Some(Ok(()))
     }
 
-    /// Waits until there may be a request, or the mount is gone.
-    pub(super) fn sleep(&self) {
+    /// Waits until there may be a request, or the mount is gone, or for so long; says whether it was
+    /// the last.
+    pub(super) fn sleep(&self, at_most: Option<Duration>) -> bool {
         let mut polled = [PollFd::new(&self.device, PollFlags::IN)];
-        // However it ends, reading tells why.
-        let _ = rustix::event::poll(&mut polled, None);
+        let at_most = at_most.and_then(|time| Timespec::try_from(time).ok());
+        // However it ends otherwise, reading tells why.
+        rustix::event::poll(&mut polled, at_most.as_ref()) == Ok(0)
     }
 
     /// The request that was read; nothing if it is too short to be one.

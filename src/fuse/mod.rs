@@ -19,6 +19,7 @@ mod mount_watch;
 mod mountinfo;
 pub(crate) mod mountpoint;
 mod names;
+mod placement;
 mod private;
 mod rare;
 mod session;

@@ -237,6 +237,11 @@ impl Router {
         })
     }
 
+    /// The processor on which a thread last ran that waits for us to answer its write.
+    pub(crate) fn processor(thread: i32) -> Option<usize> {
+        process::processor(thread)
+    }
+
     /// The process of a thread, if it is watched and runs.
     fn known_process(&self, thread: i32) -> Option<i32> {
         let is_running = |pid: i32| {

@@ -13,7 +13,8 @@
 //! that a process may hold while it waits for us. `stat` and `fdinfo` do: kernels
 //! of 6.18 take the lock of execve(2) for them, and a process in execve closes
 //! files, which on our mount waits for our answer (seen: the whole mount, and
-//! every `ps` of the machine, stood still). So `stat` is read of zombies only,
+//! every `ps` of the machine, stood still). So `stat` is read of zombies only, and of a
+//! thread that cannot be in execve as it waits for us to answer its write,
 //! and [`holds_open_for_writing`] never by a thread that answers the kernel.
 //! Their formats are proc(5)'s.
 
@@ -158,6 +159,14 @@ fn is_writable_descriptor(info: &[u8], inode: u64) -> bool {
     // `ino:` is there since Linux 5.14.
     is(b"ino:", inode)
         && flags.is_some_and(|flags| flags & OFlags::ACCMODE.bits() != OFlags::RDONLY.bits())
+}
+
+/// The processor on which a thread last ran. To be asked only while it waits for the answer to a write: so
+/// it is in no execve(2), and another of its process's threads gets nowhere in one before it has ended.
+pub(crate) fn processor(tid: i32) -> Option<usize> {
+    let mut buffer = [0; BUFFER_BYTES];
+    // Not `/proc/TID/stat`, which adds up what all threads of the process did.
+    read_stat(format_args!("/proc/{tid}/task/{tid}/stat"), &mut buffer)?.number(39)
 }
 
 /// Holds a `stat`, and a `status` up to the signal masks unless the process
@@ -306,6 +315,14 @@ mod tests {
         assert_eq!(thread_group(own()), Some(own()));
         assert!(is_thread_of(thread, own()) && is_thread_of(own(), own()));
         assert!(!is_thread_of(own(), thread) && !is_thread_of(thread, thread));
+    }
+
+    #[test]
+    fn a_thread_runs_on_a_processor_that_it_may_run_on() {
+        let (thread, _stop) = idle_thread();
+        let allowed = rustix::thread::sched_getaffinity(positive(thread)).unwrap();
+        assert!(processor(thread).is_some_and(|processor| allowed.is_set(processor)));
+        assert_eq!(processor(NOBODY), None);
     }
 
     #[test]
