@@ -52,6 +52,7 @@ mod tests;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
 use capturing::Captures;
@@ -226,15 +227,15 @@ pub(crate) struct Core {
     settings: Settings,
     pool: Pool,
     names: Namespace,
-    files: HashMap<u64, File>,
-    handles: HashMap<u64, Handle>,
+    files: FxHashMap<u64, File>,
+    handles: FxHashMap<u64, Handle>,
     next_handle: u64,
-    readers: HashMap<ReaderId, Reader>,
+    readers: FxHashMap<ReaderId, Reader>,
     next_reader: u64,
     /// Readers by the last component of the path they follow, so that a name
     /// that changes concerns only those who wait for it.
     followers: HashMap<std::ffi::OsString, Vec<ReaderId>>,
-    waiting: HashMap<Unique, (Waiting, i32)>,
+    waiting: FxHashMap<Unique, (Waiting, i32)>,
     alarms: BTreeSet<(Monotonic, Alarm)>,
     control: Control,
     captures: Captures,
@@ -271,13 +272,13 @@ impl Core {
             settings,
             pool,
             names,
-            files: HashMap::new(),
-            handles: HashMap::new(),
+            files: FxHashMap::default(),
+            handles: FxHashMap::default(),
             next_handle: 1,
-            readers: HashMap::new(),
+            readers: FxHashMap::default(),
             next_reader: 1,
             followers: HashMap::new(),
-            waiting: HashMap::new(),
+            waiting: FxHashMap::default(),
             alarms: BTreeSet::new(),
             control,
             captures: Captures::default(),

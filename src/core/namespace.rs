@@ -8,9 +8,10 @@
 //! or a pin from inside refers to it, and its number is never used again, so a
 //! stale number is a clean `ENOENT`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
+use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
 use super::clock::Timestamp;
@@ -36,7 +37,7 @@ pub(crate) const NAME_MAX: usize = 255;
 /// The tree.
 #[derive(Debug)]
 pub(crate) struct Namespace {
-    inodes: HashMap<u64, Inode>,
+    inodes: FxHashMap<u64, Inode>,
     symlinks: usize,
     next_ino: u64,
     listings: Listings,
@@ -49,7 +50,7 @@ impl Namespace {
     /// file systems, as a descriptor is recognised by its inode's number.
     pub(crate) fn new(owner: Creator, first_ino: u64, now: Timestamp) -> Self {
         let mut namespace = Namespace {
-            inodes: HashMap::new(),
+            inodes: FxHashMap::default(),
             symlinks: 0,
             next_ino: ROOT,
             listings: Listings::default(),

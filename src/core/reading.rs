@@ -267,28 +267,22 @@ impl Core {
         if reader.open.is_some() && !self.progress_open(env, id, effects) {
             return false;
         }
-        let reads = match self.readers.get_mut(&id) {
+        let mut reads = match self.readers.get_mut(&id) {
             Some(reader) if !reader.reads.is_empty() => std::mem::take(&mut reader.reads),
             _ => return false,
         };
         let (mut answered, mut gathers) = (false, false);
-        let mut waiting = Vec::new();
-        for mut read in reads {
-            match self.answer_read(env, id, read, effects) {
-                ReadAnswer::Wait => {
-                    waiting.push(read);
-                    continue;
-                }
+        reads.retain_mut(|read| {
+            match self.answer_read(env, id, *read, effects) {
+                ReadAnswer::Wait => return true,
                 ReadAnswer::WaitForMore => {
                     let since = *read.since.get_or_insert(env.now.monotonic);
                     self.wake_at(since + FILL, Alarm::Reader(id));
-                    waiting.push(read);
-                    continue;
+                    return true;
                 }
                 ReadAnswer::Gather => {
                     gathers = true;
-                    waiting.push(read);
-                    continue;
+                    return true;
                 }
                 ReadAnswer::Bytes(bytes) => {
                     self.note_delivered(env, id, read.offset + bytes.len() as u64);
@@ -308,9 +302,10 @@ impl Core {
             }
             self.waiting.remove(&read.unique);
             answered = true;
-        }
+            false
+        });
         if let Some(reader) = self.readers.get_mut(&id) {
-            reader.reads = waiting;
+            reader.reads = reads;
             if gathers && !reader.gathers {
                 self.gathering.push(id);
             }

@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use crossbeam_channel::Sender;
+use rustc_hash::FxHashMap;
 use rustix::event::epoll;
 use rustix::io::Errno;
 
@@ -70,10 +71,10 @@ pub(crate) struct Router {
     /// Guards all state of the mount. Second in the lock order.
     core: Mutex<Core>,
     /// Guards the processes that wrote and whose end is awaited. Last.
-    watches: Mutex<HashMap<i32, ExitWatch>>,
+    watches: Mutex<FxHashMap<i32, ExitWatch>>,
     /// Guards which of them threads were seen to belong to, by their ids: to be looked at
     /// again, as another may have the id by now. Never held with another lock.
-    threads: Mutex<HashMap<i32, i32>>,
+    threads: Mutex<FxHashMap<i32, i32>>,
     /// Guards the requests whose callers had a signal that ends nothing: the
     /// kernel does not tell of their next ones. Never held with another lock.
     rechecks: Mutex<Vec<Unique>>,
@@ -89,7 +90,7 @@ pub(crate) struct Router {
     inspected: Mutex<HashMap<Unique, bool>>,
     /// Guards where the answers to requests of this process go, by their number.
     /// Never held with another lock.
-    locals: Mutex<HashMap<u64, Sender<local::Answer>>>,
+    locals: Mutex<FxHashMap<u64, Sender<local::Answer>>>,
     /// Guards which captured paths are held by which process. Never held with
     /// another lock.
     holders: Mutex<HashMap<i32, Vec<CaptureId>>>,
@@ -134,13 +135,13 @@ impl Router {
         };
         Ok(Arc::new(Router {
             core: Mutex::new(Core::new(settings, pool, first_ino, now)),
-            watches: Mutex::new(HashMap::new()),
-            threads: Mutex::new(HashMap::new()),
+            watches: Mutex::default(),
+            threads: Mutex::default(),
             rechecks: Mutex::new(Vec::new()),
             flush_order: Mutex::new(()),
             inspector: Mutex::new(Inspector::Idle),
             inspected: Mutex::new(HashMap::new()),
-            locals: Mutex::new(HashMap::new()),
+            locals: Mutex::default(),
             holders: Mutex::new(HashMap::new()),
             outlet,
             start: Instant::now(),

@@ -79,7 +79,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// `length` bytes.
-    pub(super) fn new(length: usize) -> Memory {
+    pub(crate) fn new(length: usize) -> Memory {
         Memory {
             cells: Cells::new(length),
             set: 0..0,
@@ -92,7 +92,7 @@ impl Memory {
     }
 
     /// How many bytes they are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.cells.len()
     }
 
