@@ -9,7 +9,7 @@
 //! Invariant: the loop may run wherever it might before, but for as long as one thread writes again and
 //! again, and nobody asks for anything else. So no other request waits for that processor.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -19,15 +19,15 @@ const FIRST_LOOK: u32 = 16;
 /// and then after each so many: by the time they take, looking (some 15 µs) costs next to nothing.
 const LOOK_EVERY: u32 = 64;
 
-/// Whoever writes again within this time does so again and again. Longer than a write takes if the loop
-/// must be woken for it.
+/// Who has not written again by now does not write again and again. Longer than a write takes if the
+/// loop must be woken for it.
 pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// Where the calling thread runs.
 #[derive(Default)]
 pub(super) struct Placement {
-    /// Who wrote last, and when.
-    last: Option<(i32, Instant)>,
+    /// Who wrote last.
+    writer: i32,
     /// How many times in a row.
     writes: u32,
     /// The processors that it might run on before it was tied to one.
@@ -37,11 +37,10 @@ pub(super) struct Placement {
 impl Placement {
     /// A thread waits for the answer to a write; `processor` says where a thread ran last.
     pub(super) fn wrote(&mut self, writer: i32, processor: impl FnOnce(i32) -> Option<usize>) {
-        let goes_on = |(last, when): (i32, Instant)| last == writer && when.elapsed() < SOON;
-        if !self.last.is_some_and(goes_on) {
+        if writer != self.writer {
             self.leave();
+            self.writer = writer;
         }
-        self.last = Some((writer, Instant::now()));
         self.writes += 1;
         if self.writes % LOOK_EVERY == FIRST_LOOK
             && let Some(processor) = processor(writer)
@@ -55,7 +54,7 @@ impl Placement {
         self.untied.is_some()
     }
 
-    /// Somebody asks for something else, or nobody for anything.
+    /// Somebody asks for something else, or nobody for anything, for so long as [`SOON`] if it is tied.
     pub(super) fn leave(&mut self) {
         self.writes = 0;
         if let Some(untied) = self.untied.take() {
@@ -92,8 +91,6 @@ mod tests {
     fn write(placement: &mut Placement, writes: u32, processor: Option<usize>) -> u32 {
         let mut looks = 0;
         for _ in 0..writes {
-            // However long this thread was kept from going on.
-            placement.last = Some((1, Instant::now()));
             placement.wrote(1, |_| {
                 looks += 1;
                 processor
@@ -107,14 +104,9 @@ mod tests {
         let before = processors();
         let mut placement = Placement::default();
         let nobody_looks = |_| -> Option<usize> { panic!("these are too few") };
-        let ends: [&dyn Fn(&mut Placement); 3] = [
-            &|placement| placement.leave(),
-            &|placement| placement.wrote(2, nobody_looks),
-            &|placement| {
-                placement.last = Instant::now().checked_sub(SOON).map(|when| (1, when));
-                placement.wrote(1, nobody_looks);
-            },
-        ];
+        let ends: [&dyn Fn(&mut Placement); 2] = [&|placement| placement.leave(), &|placement| {
+            placement.wrote(2, nobody_looks)
+        }];
         for end in ends {
             for processor in &before {
                 placement.leave();
