@@ -618,6 +618,15 @@ fn statfs_and_df_answer() {
 }
 
 #[test]
+fn a_file_is_no_terminal() {
+    let mount = Mount::start(&[]);
+    let file = File::create(mount.file("x")).unwrap();
+    assert_eq!(rustix::termios::tcgetattr(&file).err(), Some(Errno::NOTTY));
+    drop(file);
+    mount.unmount();
+}
+
+#[test]
 fn the_block_size_asks_for_a_mebibyte_at_a_time() {
     let mount = Mount::start(&[]);
     fs::write(mount.file("x"), "x").expect("written");

@@ -274,6 +274,52 @@ assert with_reader < 1.5, f"with a reader 4 MiB took {with_reader} s"
     mount.unmount();
 }
 
+/// On which processors the thread of the mount that answers the kernel may run, as `0-1`.
+fn processors_of_the_front(mount: &Mount) -> String {
+    let tasks = PathBuf::from(format!("/proc/{}/task", mount.pid()));
+    let threads = tasks.read_dir().expect("its threads");
+    let status = threads
+        // One may have ended meanwhile.
+        .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("status")).ok())
+        .find(|status| status.starts_with("Name:\tfifofs-front\n"))
+        .expect("the front loop");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:\t"));
+    line.expect("its processors").to_owned()
+}
+
+#[test]
+fn who_answers_is_on_the_processor_of_one_who_writes_again_and_again_and_no_longer() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let before = processors_of_the_front(&mount);
+    if !before.contains(['-', ',']) {
+        return eprintln!("skipped: there is one processor only ({before})");
+    }
+    let writer = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+# No more than the window, so that no write waits.
+for _ in range(1 << 20):
+    os.write(fd, b".")
+    if os.path.exists(F + "/enough"):
+        break
+raise_flag("written")
+wait_flag("end")
+"#,
+    );
+    let is_tied = || !processors_of_the_front(&mount).contains(['-', ',']);
+    mount.wait_for("a single processor", is_tied);
+    mount.raise("enough");
+    mount.wait_flag("written");
+    mount.wait_for("all processors", || {
+        processors_of_the_front(&mount) == before
+    });
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    mount.unmount();
+}
+
 #[test]
 fn bytes_beyond_a_gap_never_make_a_writer_wait() {
     let mount = Mount::start(&["--deliver", "stream"]);

@@ -13,6 +13,9 @@ use super::PAGE_BYTES;
 /// As much as one request of the file system carries.
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// Enough for most files: to make the larger buffer takes half a millisecond.
+const FIRST_BUFFER_BYTES: usize = 64 << 10;
+
 /// Wait for files in a mount and write them to standard output
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -45,7 +48,7 @@ fn copy(path: &Path, next: bool, output: &mut impl Write) -> Result<bool> {
         }
         _ => other("wait for", path, error),
     })?;
-    let mut buffer = avec![[PAGE_BYTES]| 0; BUFFER_BYTES];
+    let mut buffer = avec![[PAGE_BYTES]| 0; FIRST_BUFFER_BYTES];
     loop {
         let length = match file.read(&mut buffer) {
             Ok(0) => break,
@@ -60,6 +63,9 @@ fn copy(path: &Path, next: bool, output: &mut impl Write) -> Result<bool> {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
             Err(error) => return Err(Error::io("write", "standard output", error)),
+        }
+        if length == FIRST_BUFFER_BYTES && buffer.len() == length {
+            buffer = avec![[PAGE_BYTES]| 0; BUFFER_BYTES];
         }
     }
     Ok(true)

@@ -3,8 +3,8 @@
 //! Requests that may have to wait (OPEN, READ, WRITE, POLL, LSEEK) and their
 //! companions are handled here, INTERRUPT above all: fuser would answer that
 //! with ENOSYS, and from then on the kernel would no longer tell of signals.
-//! So is what is asked often, names and attributes (`names`). Everything else goes
-//! to fuser (`rare`), which answers each request before this loop goes on, so that
+//! So is what is asked often: names and attributes (`names`), and whether a file is a
+//! terminal. Everything else goes to fuser (`rare`), which answers each request before this loop goes on, so that
 //! the loop needs no second thread to carry the answers back.
 //!
 //! No deadlock: a callback of fuser never waits for anything but the core's
@@ -13,7 +13,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -24,10 +24,10 @@ use super::gathering::Gathering;
 use super::intake::{Intake, Request};
 use super::placement::Placement;
 use super::rare::Rare;
-use super::{handshake, names, placement};
+use super::{handshake, names};
 use crate::core::effects::{Bytes, Caller, Effect, Kin, Opening, Transport, Unique, Wanted};
 use crate::core::spool::{Load, Segments};
-use crate::router::{Outlet, Router, Spin, Step};
+use crate::router::{Outlet, Router, Spin, Step, processor};
 
 /// The most data one request carries. The kernel allows at most 256 pages.
 pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
@@ -196,10 +196,9 @@ impl Front {
                     Step::Look(waited) => gathering.pause(waited),
                     Step::Sleep => {
                         gathering.end();
-                        let at_most = placement.is_tied().then_some(placement::SOON);
-                        if intake.sleep(at_most) {
-                            placement.leave();
-                        }
+                        let start = Instant::now();
+                        intake.sleep(placement.longest_sleep());
+                        placement.slept(start.elapsed());
                     }
                 }
                 intake.receive()
@@ -221,7 +220,7 @@ impl Front {
             let body = &message[abi::HEADER_BYTES..];
             let is_write = header.opcode == opcode::WRITE;
             match is_write && !is_from_cache(Body(body)) {
-                true => placement.wrote(header.pid as i32, Router::processor),
+                true => placement.wrote(header.pid as i32, processor),
                 false => placement.leave(),
             }
             if is_write {

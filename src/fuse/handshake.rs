@@ -25,7 +25,8 @@ const REPLY_BYTES: usize = 64;
 /// `FUSE_INIT_EXT`: there are more than 32 flags.
 const MORE_FLAGS: u64 = 1 << 30;
 
-/// What is asked of the kernel: names as in `fuse.h`.
+/// What is asked of the kernel: names as in `fuse.h`. Not FUSE_ASYNC_DIO: who writes is to wait for the
+/// answer (see `router::processor`).
 const WANTED: [(u64, &str); 9] = [
     (1 << 0, "FUSE_ASYNC_READ"),
     (1 << 3, "FUSE_ATOMIC_O_TRUNC"),
@@ -117,6 +118,8 @@ mod tests {
         assert_eq!(flags(&init(7, writeback, !0)), (writeback, 0));
         let both = writeback | more;
         assert_eq!(flags(&init(7, both, !0)), (both, 1 << 4));
+        let async_dio = 1 << 15;
+        assert_eq!(flags(&init(7, async_dio | both, 0)), (both, 0));
     }
 
     #[test]

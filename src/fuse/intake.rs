@@ -27,7 +27,7 @@ const HEAD_BYTES: usize = HEADER_BYTES + WRITE_BYTES;
 /// As many as carry the most data of a request, wherever in the first chunk it begins.
 const CHUNKS: usize = MAX_WRITE_BYTES as usize / CHUNK_BYTES + 1;
 
-/// A WRITE with less than this is copied to where it belongs.
+/// Where a WRITE is expected to carry less than this, its bytes are copied to where they belong.
 const LITTLE_BYTES: usize = CHUNK_BYTES / 4;
 
 /// Where requests are read to.
@@ -123,13 +123,12 @@ impl Intake {
         Some(Ok(()))
     }
 
-    /// Waits until there may be a request, or the mount is gone, or for so long; says whether it was
-    /// the last.
-    pub(super) fn sleep(&self, at_most: Option<Duration>) -> bool {
+    /// Waits until there may be a request, or the mount is gone, or for so long.
+    pub(super) fn sleep(&self, at_most: Option<Duration>) {
         let mut polled = [PollFd::new(&self.device, PollFlags::IN)];
         let at_most = at_most.and_then(|time| Timespec::try_from(time).ok());
-        // However it ends otherwise, reading tells why.
-        rustix::event::poll(&mut polled, at_most.as_ref()) == Ok(0)
+        // However it ends, reading tells why.
+        let _ = rustix::event::poll(&mut polled, at_most.as_ref());
     }
 
     /// The request that was read; nothing if it is too short to be one.

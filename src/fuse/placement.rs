@@ -1,13 +1,15 @@
 //! On which processor the front loop runs: while one thread writes past the cache again and again, on the
 //! thread's own.
 //!
-//! Such a thread sleeps until its write is answered, and the loop until there is one: they never have
-//! anything to do at the same time. On two processors each stops meanwhile and must be woken, which takes
-//! 66 µs there and back on a virtual machine; on one they take turns, in 8 (`perf bench sched pipe`). The
-//! kernel would put each on a processor that is idle.
+//! Such a thread sleeps until its write is answered, and the loop has nothing to do until there is one. On
+//! two processors each of them stops meanwhile and must be woken, which takes 66 µs there and back on a
+//! virtual machine; on one they take turns, in 8 (`perf bench sched pipe`). The kernel would put each on a
+//! processor that is idle.
 //!
 //! Invariant: the loop may run wherever it might before, but for as long as one thread writes again and
-//! again, and nobody asks for anything else. So no other request waits for that processor.
+//! again, and nobody asks for anything else. So one request of others at most waits for that processor, and
+//! for a moment only: a thread that the loop cannot preempt is not joined. What others do to the loop's
+//! affinity while it is tied is undone.
 
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ const LOOK_EVERY: u32 = 64;
 
 /// Who has not written again by now does not write again and again. Longer than a write takes if the
 /// loop must be woken for it.
-pub(super) const SOON: Duration = Duration::from_millis(1);
+const SOON: Duration = Duration::from_millis(1);
 
 /// Where the calling thread runs.
 #[derive(Default)]
@@ -41,7 +43,7 @@ impl Placement {
             self.leave();
             self.writer = writer;
         }
-        self.writes += 1;
+        self.writes = self.writes.wrapping_add(1);
         if self.writes % LOOK_EVERY == FIRST_LOOK
             && let Some(processor) = processor(writer)
         {
@@ -49,12 +51,19 @@ impl Placement {
         }
     }
 
-    /// Whether it is tied to a processor.
-    pub(super) fn is_tied(&self) -> bool {
-        self.untied.is_some()
+    /// For how long the calling thread may sleep at most before it says so.
+    pub(super) fn longest_sleep(&self) -> Option<Duration> {
+        self.untied.is_some().then_some(SOON)
     }
 
-    /// Somebody asks for something else, or nobody for anything, for so long as [`SOON`] if it is tied.
+    /// Nobody asked for anything for so long.
+    pub(super) fn slept(&mut self, time: Duration) {
+        if time >= SOON {
+            self.leave();
+        }
+    }
+
+    /// Somebody asks for something else.
     pub(super) fn leave(&mut self) {
         self.writes = 0;
         if let Some(untied) = self.untied.take() {
@@ -87,7 +96,7 @@ mod tests {
         (0..CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect()
     }
 
-    /// So many writes, as fast as they must come; says how many of them looked.
+    /// So many writes without a pause; says how many of them looked.
     fn write(placement: &mut Placement, writes: u32, processor: Option<usize>) -> u32 {
         let mut looks = 0;
         for _ in 0..writes {
@@ -99,25 +108,27 @@ mod tests {
         looks
     }
 
+    /// On a machine with one processor it cannot be seen to be tied.
     #[test]
     fn it_runs_where_one_writes_again_and_again_and_only_as_long() {
         let before = processors();
-        let mut placement = Placement::default();
-        let nobody_looks = |_| -> Option<usize> { panic!("these are too few") };
-        let ends: [&dyn Fn(&mut Placement); 2] = [&|placement| placement.leave(), &|placement| {
-            placement.wrote(2, nobody_looks)
-        }];
+        let ends: [fn(&mut Placement); 3] = [
+            |placement| placement.leave(),
+            |placement| placement.slept(SOON),
+            |placement| placement.wrote(2, |_| panic!("it is too early to look")),
+        ];
         for end in ends {
             for processor in &before {
-                placement.leave();
+                let mut placement = Placement::default();
                 assert_eq!(write(&mut placement, FIRST_LOOK - 1, None), 0);
                 assert_eq!(processors(), before);
                 assert_eq!(write(&mut placement, 1, Some(*processor)), 1);
+                placement.slept(SOON / 2);
                 assert_eq!(processors(), [*processor]);
-                assert!(placement.is_tied());
+                assert_eq!(placement.longest_sleep(), Some(SOON));
                 end(&mut placement);
                 assert_eq!(processors(), before);
-                assert!(!placement.is_tied());
+                assert_eq!(placement.longest_sleep(), None);
             }
         }
     }
@@ -140,5 +151,14 @@ mod tests {
         }
         placement.leave();
         assert_eq!(processors(), before);
+    }
+
+    #[test]
+    fn who_writes_now_and_then_is_not_looked_at() {
+        let mut placement = Placement::default();
+        for _ in 0..3 * LOOK_EVERY {
+            assert_eq!(write(&mut placement, 1, None), 0);
+            placement.slept(SOON);
+        }
     }
 }

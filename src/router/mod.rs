@@ -3,8 +3,7 @@
 //!
 //! Whoever has an operation calls [`Router::run`]: it takes the lock, lets the
 //! core decide, drops the lock and only then carries out what was decided, in
-//! order. Nothing is sent or waited for with the lock held, and nothing answered but a busy
-//! stream's writer (`Effects::do_at_once`), by a write to the device, which waits for nobody.
+//! order. Nothing is sent, answered or waited for with the lock held.
 //!
 //! Lock order: `flush_order`, `core`, `watches`. The reactor takes them like
 //! everybody else. No deadlock is possible through the mount itself: of other
@@ -20,6 +19,7 @@ mod reactor;
 mod spin;
 
 pub(crate) use local::{Failure, Given, LocalCanceller, LocalReader};
+pub(crate) use process::processor;
 pub(crate) use reactor::{Flushed, Flushes};
 pub(crate) use spin::{Spin, Step};
 
@@ -236,11 +236,6 @@ impl Router {
             Some(pid) => seen_writer(pid, process::process_group(pid), self),
             None => unseen_writer(),
         })
-    }
-
-    /// The processor on which a thread last ran that waits for us to answer its write.
-    pub(crate) fn processor(thread: i32) -> Option<usize> {
-        process::processor(thread)
     }
 
     /// The process of a thread, if it is watched and runs.

@@ -27,6 +27,7 @@ pub(crate) use exit::{Exit, ExitWatch};
 use std::fmt::Arguments;
 use std::io::Write;
 use std::iter;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use rustix::fd::OwnedFd;
@@ -161,12 +162,27 @@ fn is_writable_descriptor(info: &[u8], inode: u64) -> bool {
         && flags.is_some_and(|flags| flags & OFlags::ACCMODE.bits() != OFlags::RDONLY.bits())
 }
 
-/// The processor on which a thread last ran. To be asked only while it waits for the answer to a write: so
-/// it is in no execve(2), and another of its process's threads gets nowhere in one before it has ended.
+/// The processor on which a thread last ran; nothing of one with a policy by which others may not get it
+/// from the thread.
+///
+/// To be asked only by whoever is to answer a write that the thread waits for (as every writer does, since
+/// `FUSE_ASYNC_DIO` is not negotiated), before it does: so the thread is in no execve(2), even if it is killed,
+/// another of its process gets nowhere in one before it has ended, and no other has its id. Nor is its
+/// memory, of which `stat` takes a reference, given up by us: it holds that itself.
 pub(crate) fn processor(tid: i32) -> Option<usize> {
+    static IS_OURS: OnceLock<bool> = OnceLock::new();
+    // In the `/proc` of another pid namespace the id is somebody else's.
+    let is_ours = || {
+        std::fs::read_link("/proc/self").is_ok_and(|own_id| own_id == Path::new(&own().to_string()))
+    };
+    if !IS_OURS.get_or_init(is_ours) {
+        return None;
+    }
     let mut buffer = [0; BUFFER_BYTES];
     // Not `/proc/TID/stat`, which adds up what all threads of the process did.
-    read_stat(format_args!("/proc/{tid}/task/{tid}/stat"), &mut buffer)?.number(39)
+    let stat = read_stat(format_args!("/proc/{tid}/task/{tid}/stat"), &mut buffer)?;
+    let policy: i32 = stat.number(41)?;
+    (policy == libc::SCHED_OTHER).then(|| stat.number(39))?
 }
 
 /// Holds a `stat`, and a `status` up to the signal masks unless the process
@@ -318,10 +334,18 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_runs_on_a_processor_that_it_may_run_on() {
-        let (thread, _stop) = idle_thread();
-        let allowed = rustix::thread::sched_getaffinity(positive(thread)).unwrap();
-        assert!(processor(thread).is_some_and(|processor| allowed.is_set(processor)));
+    fn a_thread_runs_on_the_processor_that_it_is_tied_to() {
+        use rustix::thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity};
+        let allowed = sched_getaffinity(None).unwrap();
+        for number in (0..CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number)) {
+            let mut only = CpuSet::new();
+            only.set(number);
+            let thread = std::thread::spawn(move || {
+                sched_setaffinity(None, &only).unwrap();
+                processor(gettid().as_raw_nonzero().get())
+            });
+            assert_eq!(thread.join().unwrap(), Some(number));
+        }
         assert_eq!(processor(NOBODY), None);
     }
 

@@ -22,25 +22,25 @@ use super::pool::{CHUNK_BYTES, Pool};
 
 type Cell = UnsafeCell<MaybeUninit<u8>>;
 
-/// From this many bytes on memory begins with a page, as the kernel's does and that of most programs
-/// which move much.
-///
-/// Where it begins decides how fast the kernel copies. On AMD's Zen 3 `rep movsb` takes 40 µs for 64 KiB
-/// instead of 2 if the place in its page that is copied to is 1 to 31 bytes behind the one that is copied
-/// from; what malloc(3) gives lies 16 behind. And where both begin alike no page is copied in two parts.
-const LARGE_BYTES: usize = PAGE_BYTES as usize;
+/// What memory of a chunk or more begins with, as the kernel's does and that of most programs which move
+/// much: so no page is copied in two parts. With less, what the allocator leaves unused would count.
+const LARGE_ALIGNMENT: usize = PAGE_BYTES as usize;
 
-/// What less than that begins with.
-const CACHE_LINE_BYTES: usize = 64;
+/// What less memory begins with.
+///
+/// Where memory begins decides how fast the kernel copies. On AMD's Zen 3 `rep movsb` takes 40 µs for
+/// 64 KiB instead of 2 if the place in its page that is copied to is 1 to 31 bytes behind the one that is
+/// copied from; what malloc(3) gives lies 16 behind.
+const SMALL_ALIGNMENT: usize = 64;
 
 /// Not zeroed: to touch pages that are about to be written costs as much as to write them.
 struct Cells(AVec<Cell, RuntimeAlign>);
 
 impl Cells {
     fn new(length: usize) -> Cells {
-        let alignment = match length < LARGE_BYTES {
-            true => CACHE_LINE_BYTES,
-            false => LARGE_BYTES,
+        let alignment = match length < CHUNK_BYTES {
+            true => SMALL_ALIGNMENT,
+            false => LARGE_ALIGNMENT,
         };
         let mut cells = AVec::with_capacity(alignment, length);
         // SAFETY: there is room for so many, and a cell is allowed to be uninitialized.
@@ -312,6 +312,20 @@ mod tests {
         buffer.put(1, b"B");
         buffer.put(5, b"FG");
         assert_eq!(buffer.bytes(), b"aB\0\0eFG");
+    }
+
+    #[test]
+    fn chunks_begin_with_a_page_and_what_is_less_with_a_cache_line() {
+        let begins_with =
+            |memory: &mut Memory| memory.room(0).0.addr() & memory.room(0).0.addr().wrapping_neg();
+        for length in [1, 512, CHUNK_BYTES / 2, CHUNK_BYTES, 1 << 20] {
+            let mut some: Vec<Memory> = (0..9).map(|_| Memory::new(length)).collect();
+            let least = some.iter_mut().map(begins_with).min().unwrap();
+            match length < CHUNK_BYTES {
+                true => assert!(least >= SMALL_ALIGNMENT, "{length}: {least}"),
+                false => assert!(least >= LARGE_ALIGNMENT, "{length}: {least}"),
+            }
+        }
     }
 
     #[test]

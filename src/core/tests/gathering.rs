@@ -39,6 +39,32 @@ fn a_busy_reader_gets_several_writes_at_once() {
 }
 
 #[test]
+fn a_busy_writer_is_answered_before_its_readers_and_another_after_them() {
+    let (mut world, ino, reader) = busy();
+    for (busy, at) in [(true, 5), (false, 5 + (300 << 10))] {
+        let read = world.read(reader, at, 1 << 20);
+        if !busy {
+            world.pass(RECENT);
+        }
+        let caller = world.caller(WRITER);
+        let order = world.run(|core, env, effects| {
+            let bytes = Bytes {
+                offset: at,
+                data: (&[0; 300 << 10]).into(),
+                from_cache: false,
+            };
+            core.write(env, caller, ino, bytes, effects);
+            let place = |answers: fn(&Effect) -> bool| effects.0.iter().position(answers).unwrap();
+            let written = place(|effect| matches!(effect, Effect::Written { .. }));
+            let given = place(|effect| matches!(effect, Effect::Data { .. }));
+            written < given
+        });
+        assert_eq!(order, busy);
+        assert!(world.answer(read).is_some());
+    }
+}
+
+#[test]
 fn it_waits_neither_for_much_nor_for_what_is_there_already_nor_for_the_end() {
     let (mut world, ino, reader) = busy();
     world.write(ino, 5, b"there");
