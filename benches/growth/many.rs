@@ -1,5 +1,6 @@
 //! Many files, and many readers of one.
 
+use std::thread;
 use std::time::Duration;
 
 use crate::processes::Running;
@@ -11,6 +12,9 @@ const MIB: u64 = 1 << 20;
 
 /// The longest that a mount of these tables lives.
 pub(crate) const LIMIT: Duration = Duration::from_secs(600);
+
+/// Long enough for hundreds of requests, also where the host of a virtual machine takes its time.
+const REST: Duration = Duration::from_millis(100);
 
 /// The two numbers of a hand's last line.
 pub(crate) fn numbers(line: &str) -> Outcome<(u64, u64)> {
@@ -110,6 +114,8 @@ pub(crate) fn readers(effort: Effort) -> Outcome<()> {
             let reader = Running::hand(&["gather", place.reader(), &count])?
                 .within(LIMIT)
                 .waiting()?;
+            // Its threads sleep, too, while the requests before the one that waits are answered.
+            thread::sleep(REST);
             let before = world.usage()?;
             let start = crate::processes::now();
             Running::hand(&["write", place.writer(), "65536", &total.to_string()])?
