@@ -553,6 +553,20 @@ fn truncation_shortens_extends_with_zeros_and_sets_the_times() {
     mount.unmount();
 }
 
+/// As when the daemon stamps it by a finer clock than the kernel does.
+#[test]
+fn no_file_was_written_before_it_was_made() {
+    let mount = Mount::start(&[]);
+    for number in 0..20 {
+        let file = new_file(&mount, &number.to_string());
+        let made = file.metadata().expect("stat").modified().expect("a time");
+        file.write_all_at(b"x", 0).expect("written");
+        let written = file.metadata().expect("stat").modified().expect("a time");
+        assert!(written >= made, "written {written:?}, made {made:?}");
+    }
+    mount.unmount();
+}
+
 #[test]
 fn extended_attributes_keep_create_and_replace_and_tell_their_size() {
     use rustix::fs::XattrFlags;

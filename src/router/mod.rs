@@ -27,14 +27,15 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use rustc_hash::FxHashMap;
 use rustix::event::epoll;
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
-use crate::core::clock::{Moment, Monotonic};
+use crate::core::clock::{Moment, Monotonic, Timestamp};
 use crate::core::effects::{Effect, Effects, Unique};
 use crate::core::generation::{Ending, Processes, Writer};
 use crate::core::spool::Pool;
@@ -103,6 +104,18 @@ pub(crate) struct Router {
     wake: OwnedFd,
 }
 
+/// The clock that the kernel stamps files with, which moves in ticks of a few milliseconds. A finer
+/// one would be ahead of it: a file could have been written before it was made. A file that is
+/// written in the tick in which it was made needs no SETATTR, either, as the kernel finds its times
+/// right.
+fn wall_clock() -> Timestamp {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    Timestamp {
+        seconds: now.tv_sec,
+        nanoseconds: now.tv_nsec as u32,
+    }
+}
+
 /// As a number that fits; what does not is later than anybody waits.
 fn nanoseconds(time: Monotonic) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(NEVER - 1)
@@ -131,7 +144,7 @@ impl Router {
         epoll::add(&epoll, &wake, data, epoll::EventFlags::IN)?;
         let now = Moment {
             monotonic: Monotonic::ZERO,
-            wall: SystemTime::now().into(),
+            wall: wall_clock(),
         };
         Ok(Arc::new(Router {
             core: Mutex::new(Core::new(settings, pool, first_ino, now)),
@@ -155,7 +168,7 @@ impl Router {
     fn now(&self) -> Moment {
         Moment {
             monotonic: self.start.elapsed(),
-            wall: SystemTime::now().into(),
+            wall: wall_clock(),
         }
     }
 
