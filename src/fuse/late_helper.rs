@@ -10,6 +10,7 @@
 use std::convert::Infallible;
 use std::ffi::CStr;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -84,6 +85,9 @@ pub(super) unsafe fn fork<'fd>(
     others: impl Iterator<Item = BorrowedFd<'fd>>,
     body: impl FnOnce() -> Infallible,
 ) -> i32 {
+    // Dropping it would free memory, which is not async-signal-safe: another thread may have held the
+    // allocator's lock when the watchdog was forked.
+    let body = ManuallyDrop::new(body);
     // SAFETY: the child's branch diverges, and does only async-signal-safe work.
     match unsafe { raw_fork(libc::CLONE_PARENT) } {
         Ok(None) => {
@@ -94,7 +98,7 @@ pub(super) unsafe fn fork<'fd>(
             let _ = setsid();
             let _ = rustix::thread::set_name(name);
             // Never returns.
-            let _ = Some(body).map(|body| body());
+            let _ = Some(ManuallyDrop::into_inner(body)).map(|body| body());
             exit(0)
         }
         Ok(Some(pid)) => pid.as_raw_nonzero().get(),

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
+/// The mounts that the calling thread sees: it may have a mount namespace of its own.
+pub(super) const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
+
 /// The type under which the kernel lists our mounts.
 pub(super) const FILE_SYSTEM_TYPE: &str = "fuse.fifofs";
 
@@ -43,6 +46,13 @@ pub(crate) fn all_mounts() -> Result<Vec<PathBuf>> {
     let mountinfo = read_mountinfo()?;
     let ours = mount_lines(&mountinfo).filter(|line| line.is_fifofs());
     Ok(ours.map(|line| line.directory()).collect())
+}
+
+/// Whether a fifofs mount of this number is there.
+pub(crate) fn is_mounted(device_number: u64) -> Result<bool> {
+    let is_it =
+        |line: MountLine<'_>| line.is_fifofs() && line.device_number() == Some(device_number);
+    Ok(mount_lines(&read_mountinfo()?).any(is_it))
 }
 
 /// The fifofs mount exactly at `directory`.
@@ -123,10 +133,9 @@ fn unescape(escaped: &[u8]) -> PathBuf {
 }
 
 pub(super) fn read_mountinfo() -> Result<Vec<u8>> {
-    // Of the thread: it may have a mount namespace of its own.
-    let path = "/proc/thread-self/mountinfo";
-    fs::read(path)
-        .map_err(|error| Error::io("read", path, error).with_remedy("see that /proc is mounted"))
+    fs::read(MOUNTINFO).map_err(|error| {
+        Error::io("read", MOUNTINFO, error).with_remedy("see that /proc is mounted")
+    })
 }
 
 fn mount_lines(mountinfo: &[u8]) -> impl Iterator<Item = MountLine<'_>> {
@@ -169,6 +178,18 @@ mod tests {
             assert!(mount_lines(&mountinfo).any(|line| line.escaped_point == escaped));
             unmount(&base.join(name)).unwrap();
         }
+    }
+
+    #[test]
+    fn a_mount_is_known_by_its_whole_number_beside_names_that_are_not_unicode() {
+        let base = Cleanup::new();
+        let directory = base.join(OsString::from_vec(b"\xff\xfe".to_vec()));
+        let mounted = mount(&directory, &MountOptions::default()).unwrap();
+        let number = mount_at(&directory).unwrap().unwrap().device_number;
+        assert!(is_mounted(number).unwrap());
+        assert!(!is_mounted(number * 10).unwrap());
+        unmount(&mounted.directory).unwrap();
+        assert!(!is_mounted(number).unwrap());
     }
 
     #[test]

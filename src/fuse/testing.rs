@@ -29,7 +29,7 @@ impl Cleanup {
         Cleanup(tempfile::tempdir().unwrap())
     }
 
-    pub(super) fn join(&self, name: &str) -> PathBuf {
+    pub(super) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.0.path().canonicalize().unwrap().join(name)
     }
 }

@@ -1,0 +1,139 @@
+//! What was promised and once did not hold.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::super::effects::{Kin, Wanted};
+use super::super::generation::Ending;
+use super::super::namespace::{ROOT, Rename};
+use super::super::rules::Deliver;
+use super::{Answer, LINGER, READER, WRITER, World};
+
+fn bytes(bytes: &[u8]) -> Answer {
+    Answer::Bytes(bytes.to_vec())
+}
+
+fn rename(world: &mut World, from: &str, to: &str, how: Rename) {
+    let from = (ROOT, OsStr::new(from));
+    let to = (ROOT, OsStr::new(to));
+    world
+        .run(|core, env, effects| core.rename(env, from, to, how, effects))
+        .unwrap();
+}
+
+#[test]
+fn a_write_that_waits_is_let_go_when_nobody_captures_its_file_any_more() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let capture = world
+        .run(|core, env, effects| core.capture(env, &["f".into()], effects))
+        .unwrap();
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    world.core.keep_at_most(capture, 8);
+    let ahead = world.write_back(ino, 0, &[1; 32]);
+    assert_eq!(world.answer(ahead), None);
+    let at = (ROOT, OsStr::new("f"));
+    world
+        .run(|core, env, effects| core.unlink(env, at, effects))
+        .unwrap();
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.answer(ahead), Some(&Answer::Written(32)));
+}
+
+#[test]
+fn who_comes_late_to_a_stream_without_waiting_neither_gets_it_nor_holds_its_writer_up() {
+    let mut world = World::new(Deliver::Stream, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.write(ino, 0, &[1; 32]);
+    world.read(reader, 0, 32);
+    let late = world.open_with(ino, libc::O_NONBLOCK, &Kin::default());
+    assert_eq!(world.answer(late), Some(&Answer::Error(Errno::STALE)));
+    let within = world.write(ino, 32, &[2; 16]);
+    assert_eq!(world.answer(within), Some(&Answer::Written(16)));
+}
+
+#[test]
+fn a_file_that_is_emptied_lacks_nothing_any_more() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let lost = world.write_back(ino, 0, &vec![1; 2 << 20]);
+    assert_eq!(world.answer(lost), Some(&Answer::Error(Errno::NOSPC)));
+    world.truncate(ino, 0);
+    world.write_back(ino, 0, b"anew");
+    world.release(handle);
+    world.pass(LINGER);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    let all = world.read(reader, 0, 10);
+    assert_eq!(world.answer(all), Some(&bytes(b"anew")));
+}
+
+#[test]
+fn pages_of_a_mapping_come_from_the_file_that_was_opened() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    world.write(ino, 0, b"first");
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    let (other, _) = world.create("temporary", libc::O_WRONLY);
+    world.write(other, 0, b"other");
+    rename(&mut world, "temporary", "f", Rename::Replace);
+    let caller = world.caller(READER);
+    let wanted = Wanted {
+        offset: 0,
+        length: 5,
+        nonblocking: false,
+    };
+    world.run(|core, env, effects| {
+        core.fill_pages(env, caller, (ino, reader), wanted, effects);
+    });
+    assert_eq!(world.answer(caller.unique), Some(&bytes(b"first")));
+}
+
+#[test]
+fn what_an_exchange_moves_away_from_who_captures_it_is_done_too() {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let capture = world
+        .run(|core, env, effects| core.capture(env, &["held".into()], effects))
+        .unwrap();
+    world.core.hold(capture);
+    let (ino, handle) = world.create("held", libc::O_WRONLY);
+    world.write(ino, 0, b"x");
+    world.release(handle);
+    world.end(WRITER, Ending::Status(0));
+    world.pass(LINGER);
+    world.create("other", libc::O_WRONLY);
+    rename(&mut world, "other", "held", Rename::Exchange);
+    world.pass(LINGER);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    let all = world.read(reader, 0, 10);
+    assert_eq!(world.answer(all), Some(&bytes(b"x")));
+}
+
+#[test]
+fn who_was_sent_back_and_then_waits_long_is_not_sent_back_again() {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let first = world.open(ino);
+    let (other, other_handle) = world.create("temporary", libc::O_WRONLY);
+    rename(&mut world, "temporary", "f", Rename::Replace);
+    world.release(handle);
+    world.release(other_handle);
+    world.pass(LINGER);
+    assert_eq!(world.answer(first), Some(&Answer::Error(Errno::STALE)));
+    // Meanwhile it is written once more, and for long, and replaced again.
+    let again = world.reopen_for_writing(other, libc::O_WRONLY);
+    let second = world.open(other);
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.answer(second), None);
+    let (_, last) = world.create("temporary", libc::O_WRONLY);
+    rename(&mut world, "temporary", "f", Rename::Replace);
+    world.release(again);
+    world.release(last);
+    world.pass(LINGER);
+    world.handle(second);
+}
