@@ -42,9 +42,13 @@ impl Core {
 
     /// How many companions wait for this file.
     pub(super) fn companions(&self, ino: u64) -> usize {
-        let readers = self.files.get(&ino).map_or(&[][..], |file| &file.readers);
+        let readers = self
+            .files
+            .get(&ino)
+            .into_iter()
+            .flat_map(|file| &file.readers);
         let is_companion = |id: &&ReaderId| self.is_companion(**id, ino);
-        readers.iter().filter(is_companion).count()
+        readers.filter(is_companion).count()
     }
 
     /// A companion has the file as it is.

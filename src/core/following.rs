@@ -13,6 +13,9 @@ use super::{Alarm, Core, Env, Flushing, Waiting};
 /// hand: many a small one is done by then.
 const FLUSH_AFTER: Duration = Duration::from_millis(2);
 
+/// How long after the flusher has refused a file it is asked again: it takes so many at a time only.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 impl Core {
     /// A reader comes into being: its OPEN is answered or waits from here on.
     pub(super) fn attach_reader(
@@ -54,7 +57,7 @@ impl Core {
         if let Some(ino) = source {
             self.names.pin(ino);
             if let Some(file) = self.files.get_mut(&ino) {
-                file.readers.push(id);
+                file.readers.insert(id);
                 if let Some(generation) = file.generation.as_mut() {
                     generation.had_reader = true;
                 }
@@ -63,7 +66,7 @@ impl Core {
         }
         if let Some(ino) = before {
             if let Some(file) = self.files.get_mut(&ino) {
-                file.readers.retain(|other| *other != id);
+                file.readers.remove(&id);
             }
             self.update_flushing(env, ino, effects);
             self.unpin(ino);
@@ -110,7 +113,7 @@ impl Core {
     pub(super) fn follow(&mut self, id: ReaderId, path: Option<Vec<std::ffi::OsString>>) {
         self.stop_following(id);
         if let Some(name) = path.as_ref().and_then(|path| path.last()) {
-            self.followers.entry(name.clone()).or_default().push(id);
+            self.followers.entry(name.clone()).or_default().insert(id);
         }
         if let Some(reader) = self.readers.get_mut(&id) {
             reader.path = path;
@@ -123,7 +126,7 @@ impl Core {
         if let Some(name) = path.as_ref().and_then(|path| path.last())
             && let Some(ids) = self.followers.get_mut(name)
         {
-            ids.retain(|other| *other != id);
+            ids.remove(&id);
             if ids.is_empty() {
                 self.followers.remove(name);
             }
@@ -174,6 +177,22 @@ impl Core {
         {
             file.flushing = Flushing::Now;
             effects.push(Effect::Flush { ino, on: true });
+        }
+    }
+
+    /// The flusher did not take a file in hand.
+    pub(crate) fn not_flushed(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+        let Some(file) = self.files.get_mut(&ino) else {
+            return;
+        };
+        if let Flushing::Now = file.flushing {
+            let at = env.now.monotonic + ASK_AGAIN;
+            file.flushing = Flushing::From(at);
+            self.wake_at(at, Alarm::Flush(ino));
+            let message = "its readers get what is written when the kernel likes, as more files \
+                           are waited for than can be looked after at once"
+                .to_owned();
+            self.warn(env, ino, message, effects);
         }
     }
 }

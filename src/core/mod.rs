@@ -116,7 +116,8 @@ pub(crate) struct Env<'a> {
 struct HeldWrite {
     unique: Unique,
     length: u32,
-    until: Monotonic,
+    /// None: until there is room.
+    until: Option<Monotonic>,
 }
 
 /// A LSEEK that waits until the kernel's dirty pages are here.
@@ -137,7 +138,7 @@ struct File {
     generation: Option<Generation>,
     /// Whoever waits for this file, and whoever was told all of it and has it
     /// open still.
-    readers: Vec<ReaderId>,
+    readers: BTreeSet<ReaderId>,
     held_writes: VecDeque<HeldWrite>,
     /// Handles that write through the page cache: while there are any, the
     /// kernel knows more of the file than we do.
@@ -161,7 +162,7 @@ impl File {
         File {
             spool: Spool::new(pool),
             generation: None,
-            readers: Vec::new(),
+            readers: BTreeSet::new(),
             held_writes: VecDeque::new(),
             cached_writers: 0,
             format: None,
@@ -234,7 +235,7 @@ pub(crate) struct Core {
     next_reader: u64,
     /// Readers by the last component of the path they follow, so that a name
     /// that changes concerns only those who wait for it.
-    followers: HashMap<std::ffi::OsString, Vec<ReaderId>>,
+    followers: HashMap<std::ffi::OsString, BTreeSet<ReaderId>>,
     waiting: FxHashMap<Unique, (Waiting, i32)>,
     alarms: BTreeSet<(Monotonic, Alarm)>,
     control: Control,

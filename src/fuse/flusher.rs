@@ -24,7 +24,7 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::io::{Errno, retry_on_intr};
@@ -35,6 +35,7 @@ use rustix::net::{
 use self::worker::Worker;
 use super::helper_process::{above_stdio, exit, reap};
 use super::late_helper::{LateHelper, Starter};
+use crate::router::{Flushed, Flushes, Gone};
 
 /// A message or answer: what, and which inode, little-endian.
 const MESSAGE_BYTES: usize = 9;
@@ -44,22 +45,9 @@ const REMOVE: u8 = 2;
 const SYNC_ONCE: u8 = 3;
 const SYNCED: u8 = 4;
 const FAILED: u8 = 5;
+const REFUSED: u8 = 6;
 
 type Message = [u8; MESSAGE_BYTES];
-
-/// What the flusher says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// A [`Flusher::sync_once`] of this inode has ended: all that the kernel
-    /// held of it when that began was written.
-    Synced(u64),
-    /// This inode could not be opened, or synced, or is one too many; nothing
-    /// is done about it.
-    Failed(u64),
-    /// The flusher was killed. Said once; nothing is flushed any more. Its
-    /// socket is no longer to be waited for: it stays readable.
-    Gone,
-}
 
 /// The daemon's end. Dropping it ends the process. To be dropped before the
 /// mount is unmounted, which it keeps busy.
@@ -72,10 +60,9 @@ pub(crate) struct Flusher {
     /// The process, as long as it is to be waited for.
     pid: AtomicI32,
     /// Guards the messages that the socket had no room for, in order; they are
-    /// sent before the next message, or by [`Flusher::receive`]. A leaf in the
+    /// sent before the next message, or by [`Flushes::next`]. A leaf in the
     /// lock order; held only over sends that do not block.
     backlog: Mutex<VecDeque<Message>>,
-    gone: AtomicBool,
 }
 
 impl Drop for Flusher {
@@ -125,7 +112,6 @@ impl Flusher {
             starter: Mutex::new(Some(starter)),
             pid: AtomicI32::new(0),
             backlog: Mutex::default(),
-            gone: AtomicBool::new(false),
         }
     }
 
@@ -145,14 +131,14 @@ impl Flusher {
             Ok(pid) => self.pid.store(pid, Ordering::Release),
             Err(error) => {
                 log::error!("cannot start the flusher: {error}");
-                // Which is then gone, as `receive` says.
+                // Which is then gone, as `next` says.
                 let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
             }
         }
     }
 
-    /// From now on, has inode `ino` written back all the time. Adding it again
-    /// changes nothing.
+    /// From now on, has inode `ino` written back all the time, or answers that it is not. Adding it
+    /// again changes nothing.
     pub(crate) fn add(&self, ino: u64) {
         self.send(ADD, ino);
     }
@@ -180,23 +166,6 @@ impl Flusher {
         }
     }
 
-    /// Readable when there is an answer. Non-blocking.
-    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    /// The next answer, if there is one now.
-    pub(crate) fn receive(&self) -> Option<Answer> {
-        self.send_backlog(None);
-        let mut answer = [0; MESSAGE_BYTES];
-        match retry_on_intr(|| recv(&self.socket, &mut answer, RecvFlags::DONTWAIT)) {
-            Ok((MESSAGE_BYTES, _)) if answer[0] == SYNCED => Some(Answer::Synced(inode(&answer))),
-            Ok((MESSAGE_BYTES, _)) => Some(Answer::Failed(inode(&answer))),
-            Err(Errno::AGAIN) => None,
-            _ => (!self.gone.swap(true, Ordering::Relaxed)).then_some(Answer::Gone),
-        }
-    }
-
     fn send(&self, kind: u8, ino: u64) {
         self.start();
         let mut message = [kind; MESSAGE_BYTES];
@@ -213,7 +182,7 @@ impl Flusher {
             match retry_on_intr(|| send(&self.socket, message, flags)) {
                 Ok(_) => drop(backlog.pop_front()),
                 Err(Errno::AGAIN) => return,
-                // Gone, which `receive` says.
+                // Gone, which `next` says.
                 Err(_) => backlog.clear(),
             }
         }
@@ -227,6 +196,27 @@ impl Flusher {
     fn lock_backlog(&self) -> std::sync::MutexGuard<'_, VecDeque<Message>> {
         // A queue is whole at every moment, also if a holder panicked.
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flushes for Flusher {
+    /// After [`Gone`] it stays readable.
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    fn next(&self) -> Result<Option<Flushed>, Gone> {
+        self.send_backlog(None);
+        let mut answer = [0; MESSAGE_BYTES];
+        match retry_on_intr(|| recv(&self.socket, &mut answer, RecvFlags::DONTWAIT)) {
+            Ok((MESSAGE_BYTES, _)) => Ok(Some(match answer[0] {
+                SYNCED => Flushed::Once(inode(&answer)),
+                REFUSED => Flushed::Refused(inode(&answer)),
+                _ => Flushed::Failed(inode(&answer)),
+            })),
+            Err(Errno::AGAIN) => Ok(None),
+            _ => Err(Gone),
+        }
     }
 }
 

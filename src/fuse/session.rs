@@ -13,7 +13,7 @@
 //! others, which may be a lazy one, is seen in the list of mounts.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -24,14 +24,14 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::attach::FUSE_DEVICE;
 use super::device::{Front, Kernel};
-use super::flusher::{Answer, Flusher};
-use super::mount_watch;
+use super::flusher::Flusher;
 use super::mountpoint::{self, MountOptions, MountPoint, Mounted};
 use super::watchdog::Watchdog;
+use super::{mount_watch, mountinfo};
 use crate::core::Settings;
 use crate::core::spool::Pool;
 use crate::error::{Error, Result};
-use crate::router::{Flushed, Flushes, Router};
+use crate::router::Router;
 
 /// How long the end of the mount is waited for once it is unmounted. Whoever
 /// still has a file of it open keeps it alive, out of sight.
@@ -66,27 +66,6 @@ struct Attached {
     watchdog: Watchdog,
     flusher: Arc<Flusher>,
     mounted: Mounted,
-}
-
-/// The flusher, as the reactor hears it.
-struct FlusherEars(Arc<Flusher>);
-
-impl Flushes for FlusherEars {
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        self.0.socket()
-    }
-
-    fn finished(&self) -> Option<Vec<Flushed>> {
-        let mut finished = Vec::new();
-        while let Some(answer) = self.0.receive() {
-            match answer {
-                Answer::Synced(ino) => finished.push(Flushed { ino, done: true }),
-                Answer::Failed(ino) => finished.push(Flushed { ino, done: false }),
-                Answer::Gone => return None,
-            }
-        }
-        Some(finished)
-    }
 }
 
 impl Session {
@@ -184,8 +163,7 @@ impl Session {
             }
             failed(error)
         })?;
-        let ears = FlusherEars(Arc::clone(&flusher));
-        threads.push(router.start_reactor(ears).map_err(failed)?);
+        threads.push(router.start_reactor(flusher.clone()).map_err(failed)?);
         let (alive, served) = crossbeam_channel::bounded(0);
         let serving = Arc::clone(&router);
         let flags = rustix::event::EventfdFlags::CLOEXEC;
@@ -244,7 +222,7 @@ impl Session {
         let watch = move || {
             let _present: crossbeam_channel::Sender<()> = present;
             if let Err(error) = mount_watch::wait_until_gone(number, &*stop) {
-                log::error!("cannot watch the list of mounts: {error}");
+                log::error!("{error}");
             }
         };
         let thread = std::thread::Builder::new().name("fifofs-mounts".into());
@@ -299,7 +277,7 @@ impl Session {
         }
         // Elsewhere, below another, or gone from sight and still in use. If the list
         // cannot be read, the attempt will tell.
-        match mount_watch::is_mounted(self.device_number) {
+        match mountinfo::is_mounted(self.device_number) {
             Ok(false) => Ok(()),
             _ => mountpoint::unmount(&self.directory),
         }

@@ -5,7 +5,7 @@
 //! With nothing to wait for it sleeps: an idle mount costs no time at all.
 
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -24,30 +24,35 @@ const RECHECK: Duration = Duration::from_millis(25);
 /// The longest the reactor sleeps at once, well within what epoll_wait(2) takes.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
-/// One answer of the flusher.
-pub(crate) struct Flushed {
-    /// The file.
-    pub(crate) ino: u64,
-    /// Whether all that the kernel held of it was written back.
-    pub(crate) done: bool,
+/// One answer of the flusher, about an inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// What was to be written back once was: all that the kernel held of it by then.
+    Once(u64),
+    /// It could not be.
+    Failed(u64),
+    /// What was to be written back all the time is not: it could not be opened, or is one too many.
+    Refused(u64),
 }
 
+/// There is no flusher any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone;
+
 /// What the reactor hears of the flusher.
-pub(crate) trait Flushes: Send {
+pub(crate) trait Flushes: Send + Sync {
     /// A descriptor that is readable when there is something to hear, and
     /// writable again when something can be said that could not be before.
-    fn descriptor(&self) -> std::os::fd::BorrowedFd<'_>;
-    /// Says what could not be said before, and gives all files that were written
-    /// back, or could not be, since the last call; nothing if it is gone for
-    /// good.
-    fn finished(&self) -> Option<Vec<Flushed>>;
+    fn descriptor(&self) -> BorrowedFd<'_>;
+    /// Says what could not be said before, and gives the next answer, if there is one now.
+    fn next(&self) -> Result<Option<Flushed>, Gone>;
 }
 
 impl Router {
     /// Starts the reactor.
-    pub(crate) fn start_reactor<F: Flushes + 'static>(
+    pub(crate) fn start_reactor(
         self: &Arc<Self>,
-        flushes: F,
+        flushes: Arc<dyn Flushes>,
     ) -> std::io::Result<JoinHandle<()>> {
         let data = epoll::EventData::new_u64(FLUSHER);
         // Edges: of an answer, and of room for what there was no room for.
@@ -56,7 +61,7 @@ impl Router {
         let router = Arc::clone(self);
         std::thread::Builder::new()
             .name("fifofs-reactor".into())
-            .spawn(move || router.react(&flushes))
+            .spawn(move || router.react(&*flushes))
     }
 
     fn react(&self, flushes: &dyn Flushes) {
@@ -113,18 +118,21 @@ impl Router {
     }
 
     fn hear_flusher(&self, flushes: &dyn Flushes) {
-        match flushes.finished() {
-            Some(files) => {
-                for Flushed { ino, done } in files {
-                    self.run(|core, _, effects| core.flushed(ino, done, effects));
+        loop {
+            match flushes.next() {
+                Ok(Some(answer)) => self.run(|core, env, effects| match answer {
+                    Flushed::Once(ino) => core.flushed(ino, true, effects),
+                    Flushed::Failed(ino) => core.flushed(ino, false, effects),
+                    Flushed::Refused(ino) => core.not_flushed(env, ino, effects),
+                }),
+                Ok(None) => return,
+                // It was told to go.
+                Err(Gone) if self.stopping.load(Ordering::Acquire) => return,
+                Err(Gone) => {
+                    log::error!("the flusher is gone: readers get bytes only as files are closed");
+                    let _ = epoll::delete(&self.epoll, flushes.descriptor());
+                    return self.run(|core, _, effects| core.flusher_gone(effects));
                 }
-            }
-            // It was told to go.
-            None if self.stopping.load(Ordering::Acquire) => {}
-            None => {
-                log::error!("the flusher is gone: readers get bytes only as files are closed");
-                let _ = epoll::delete(&self.epoll, flushes.descriptor());
-                self.run(|core, _, effects| core.flusher_gone(effects));
             }
         }
     }

@@ -30,10 +30,10 @@ fn start(tree: &tempfile::TempDir) -> Flusher {
     flusher
 }
 
-fn answer(flusher: &Flusher) -> Answer {
+fn answer(flusher: &Flusher) -> Result<Flushed, Gone> {
     let deadline = Instant::now() + Duration::from_secs(2);
     loop {
-        if let Some(answer) = flusher.receive() {
+        if let Some(answer) = flusher.next().transpose() {
             return answer;
         }
         assert!(
@@ -74,13 +74,13 @@ fn files_are_synced_once_and_missing_ones_reported() {
     let tree = tree();
     add_file(&tree, u64::MAX);
     let flusher = start(&tree);
-    assert_eq!(flusher.receive(), None);
+    assert_eq!(flusher.next(), Ok(None));
     flusher.sync_once(u64::MAX);
     flusher.sync_once(7);
     flusher.add(0);
-    assert_eq!(answer(&flusher), Answer::Synced(u64::MAX));
-    assert_eq!(answer(&flusher), Answer::Failed(7));
-    assert_eq!(answer(&flusher), Answer::Failed(0));
+    assert_eq!(answer(&flusher), Ok(Flushed::Once(u64::MAX)));
+    assert_eq!(answer(&flusher), Ok(Flushed::Failed(7)));
+    assert_eq!(answer(&flusher), Ok(Flushed::Refused(0)));
     assert_eq!(open_files(&flusher), OWN_FILES);
 }
 
@@ -91,7 +91,7 @@ fn it_wakes_only_while_there_is_something_to_flush() {
     let flusher = start(&tree);
     let settle = || {
         flusher.sync_once(5);
-        assert_eq!(answer(&flusher), Answer::Synced(5));
+        assert_eq!(answer(&flusher), Ok(Flushed::Once(5)));
         std::thread::sleep(Duration::from_millis(20));
         wake_ups(&flusher)
     };
@@ -146,12 +146,12 @@ fn one_more_than_the_table_holds_is_refused_and_nothing_is_lost_on_the_way() {
     for ino in 0..=slots {
         flusher.add(ino);
     }
-    assert_eq!(answer(&flusher), Answer::Failed(slots));
+    assert_eq!(answer(&flusher), Ok(Flushed::Refused(slots)));
     assert!(!has_backlog(&flusher));
     flusher.remove(0);
     flusher.add(slots);
     flusher.sync_once(0);
-    assert_eq!(answer(&flusher), Answer::Synced(0));
+    assert_eq!(answer(&flusher), Ok(Flushed::Once(0)));
     assert_eq!(open_files(&flusher), OWN_FILES + TABLE_SLOTS);
 }
 
@@ -168,19 +168,19 @@ fn a_flusher_that_stops_does_not_stop_the_daemon() {
     assert!(has_backlog(&flusher));
     flusher.sync_once(5);
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
-    assert_eq!(answer(&flusher), Answer::Synced(5));
+    assert_eq!(answer(&flusher), Ok(Flushed::Once(5)));
     assert!(!has_backlog(&flusher));
 }
 
 #[test]
-fn a_killed_flusher_says_so_once_and_a_dropped_one_ends() {
+fn a_killed_flusher_says_so_and_a_dropped_one_ends() {
     let tree = tree();
     let flusher = start(&tree);
     let pid = rustix::process::Pid::from_raw(flusher.pid()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    assert_eq!(answer(&flusher), Answer::Gone);
+    assert_eq!(answer(&flusher), Err(Gone));
     flusher.add(5);
-    assert_eq!(flusher.receive(), None);
+    assert_eq!(flusher.next(), Err(Gone));
     assert!(!has_backlog(&flusher));
 
     let flusher = start(&tree);

@@ -27,7 +27,7 @@ use rustix::process::{Resource, Rlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::super::watchdog::decimal;
-use super::{ADD, FAILED, MESSAGE_BYTES, Message, REMOVE, SYNC_ONCE, SYNCED, inode};
+use super::{ADD, FAILED, MESSAGE_BYTES, Message, REFUSED, REMOVE, SYNC_ONCE, SYNCED, inode};
 
 /// How long after one round of flushing the next begins at the earliest.
 const FLUSH_EVERY: Duration = Duration::from_millis(5);
@@ -38,8 +38,7 @@ const BUSY: Duration = Duration::from_millis(100);
 /// How long after all files were flushed they are flushed again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How many files can be flushed at a time. One more is answered by
-/// [`super::Answer::Failed`], and the daemon does without, or with
-/// [`super::Flusher::sync_once`].
+/// [`Flushed::Refused`](crate::router::Flushed), and asked for again later.
 pub(super) const TABLE_SLOTS: usize = 4096;
 /// Messages taken in before the next look at the clock.
 const MESSAGES_A_TURN: usize = 64;
@@ -226,10 +225,11 @@ impl Worker {
             }),
             _ => Ok(()),
         };
-        let answer = match result {
-            Err(_) => FAILED,
-            Ok(()) if message[0] == SYNC_ONCE => SYNCED,
-            Ok(()) => return,
+        let answer = match (result, message[0]) {
+            (Ok(()), SYNC_ONCE) => SYNCED,
+            (Ok(()), _) => return,
+            (Err(_), SYNC_ONCE) => FAILED,
+            (Err(_), _) => REFUSED,
         };
         let mut reply = *message;
         reply[0] = answer;
