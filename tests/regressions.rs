@@ -357,3 +357,27 @@ wait_flag("end")
     }
     mount.unmount();
 }
+
+/// A shell's child closed what it had inherited before it ran a program whose output went elsewhere, and counted as a
+/// writer for it: that the program was then killed failed the file.
+#[test]
+fn how_a_program_ends_that_gave_its_inherited_output_away_says_nothing_of_the_file() {
+    let mount = Mount::start(&["--deliver", "follow"]);
+    let reader = mount.waiting_reader("x");
+    mount
+        .shell("( yes | head -n 1; echo done ) > $D/x")
+        .finish(SOON)
+        .succeeded();
+    reader.finish(SOON).succeeded().printed("y\ndone\n");
+    // One that had it to its end may have written, and more was to come.
+    let reader = mount.waiting_reader("killed");
+    mount
+        .shell("exec > $D/killed; sleep 60 & sleep 0.3; kill -KILL $!; wait; echo done")
+        .finish(SOON)
+        .succeeded();
+    reader
+        .finish(SOON)
+        .printed("done\n")
+        .failed_saying("killed");
+    mount.unmount();
+}

@@ -20,7 +20,7 @@ mod spin;
 
 pub(crate) use local::{Failure, Given, LocalCanceller, LocalReader};
 pub(crate) use process::processor;
-pub(crate) use reactor::{Flushed, Flushes};
+pub(crate) use reactor::{Flushed, Flushes, Gone};
 pub(crate) use spin::{Spin, Step};
 
 use std::collections::HashMap;
@@ -301,22 +301,41 @@ impl Router {
         Ok(Some(pid))
     }
 
-    /// A process has closed, or written to, a file that it may not have opened
-    /// itself: a descriptor can be inherited.
+    /// A process has written to a file that it may not have opened itself: a descriptor can be
+    /// inherited.
     pub(crate) fn seen_writing(&self, handle: u64, thread: i32) {
-        if thread == 0 {
-            return;
+        if let Some(ino) = self.unknown_writer(handle, thread) {
+            self.note_writer(ino, thread);
         }
-        let Some((ino, known)) = self.look(|core| core.knows_writer(handle, thread)) else {
-            return;
-        };
+    }
+
+    /// A process has closed such a file. One that had it until it exited may have written, whatever
+    /// the kernel kept of that to itself. One that goes on without it need not be waited for, and how
+    /// it will end says nothing of the file: so a shell's child closes what it inherited, before
+    /// it runs a program whose output goes elsewhere.
+    pub(crate) fn seen_closing(&self, handle: u64, thread: i32) {
+        if let Some(ino) = self.unknown_writer(handle, thread)
+            && process::is_exiting(thread)
+        {
+            self.note_writer(ino, thread);
+        }
+    }
+
+    /// The file behind a handle that may write, if this thread's process is not known to write it.
+    fn unknown_writer(&self, handle: u64, thread: i32) -> Option<u64> {
+        if thread == 0 {
+            return None;
+        }
+        let (ino, known) = self.look(|core| core.knows_writer(handle, thread))?;
         let is_known = |pid| {
             let looked = self.look(|core| core.knows_writer(handle, pid));
             looked.is_some_and(|(_, known)| known)
         };
-        if known || self.known_process(thread).is_some_and(is_known) {
-            return;
-        }
+        let known = known || self.known_process(thread).is_some_and(is_known);
+        (!known).then_some(ino)
+    }
+
+    fn note_writer(&self, ino: u64, thread: i32) {
         match self.writer(thread) {
             Ok(writer) if writer.pid != 0 => {
                 self.run(|core, env, _| core.wrote_too(env, ino, writer));

@@ -97,6 +97,14 @@ pub(crate) fn ancestors(pid: i32) -> impl Iterator<Item = i32> {
     iter::successors(Some(pid), |pid| parent(*pid).filter(|parent| *parent > 1)).take(MAX_ANCESTORS)
 }
 
+/// Whether a thread is about to exit, or has: it has no memory any more. It lets go of that before it
+/// closes its files (`do_exit` in `kernel/exit.c`).
+pub(crate) fn is_exiting(tid: i32) -> bool {
+    let mut buffer = [0; BUFFER_BYTES];
+    read(format_args!("/proc/{tid}/status"), &mut buffer)
+        .is_none_or(|status| field(status, b"VmSize:").is_none())
+}
+
 /// The process group of `pid`; `None` too where it is outside of our pid
 /// namespace.
 pub(crate) fn process_group(pid: i32) -> Option<i32> {
@@ -347,6 +355,15 @@ mod tests {
             assert_eq!(thread.join().unwrap(), Some(number));
         }
         assert_eq!(processor(NOBODY), None);
+    }
+
+    #[test]
+    fn who_has_no_memory_any_more_is_exiting() {
+        let mut child = Guard::of(Command::new("sleep").arg("60").process_group(0));
+        assert!(!is_exiting(own()) && !is_exiting(child.pid()));
+        child.0.kill().unwrap();
+        until("it has exited", || is_exiting(child.pid()));
+        assert!(is_exiting(NOBODY));
     }
 
     #[test]
