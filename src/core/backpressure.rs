@@ -93,24 +93,27 @@ impl Core {
     }
 
     /// Drops what every reader has and nobody is to have again, and lets the writes
-    /// go on for which there is room now.
+    /// go on for which there is room now, or all if nothing keeps the writer near its
+    /// readers any more.
     pub(super) fn release_writes(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
         let Some(file) = self.files.get(&ino) else {
             return;
         };
-        let Some(pace) = self.pace(ino) else {
+        let pace = self.pace(ino);
+        if pace.is_none() && file.held_writes.is_empty() {
             return;
-        };
+        }
         let has_readers = !file.readers.is_empty();
         let slowest = self.slowest(file);
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
-        if has_readers {
+        if let (Some(pace), true) = (&pace, has_readers) {
             file.spool.drop_before(slowest.saturating_sub(pace.keep));
         }
         let broken = file.is_broken();
-        let room = file.spool.frontier() <= slowest.saturating_add(pace.ahead);
+        let room =
+            pace.is_none_or(|pace| file.spool.frontier() <= slowest.saturating_add(pace.ahead));
         while let Some(write) = file.held_writes.front() {
             let HeldWrite {
                 unique,
@@ -119,7 +122,7 @@ impl Core {
             } = *write;
             if broken {
                 effects.refuse(unique, Errno::PIPE);
-            } else if room || until <= env.now.monotonic {
+            } else if room || until.is_some_and(|until| until <= env.now.monotonic) {
                 effects.push(Effect::Written { unique, length });
             } else {
                 break;

@@ -148,6 +148,8 @@ impl Core {
                 "a reader in another pid namespace waits: its wait cannot be interrupted by signals"
             );
         }
+        let was_sent_back = caller.thread == 0 || self.sent_back_for(env, caller.thread).is_some();
+        self.sent_back.remove(&caller.thread);
         Reader {
             awaits,
             pid,
@@ -161,6 +163,7 @@ impl Core {
             capture: None,
             nonblocking: flags & libc::O_NONBLOCK != 0,
             open: Some(caller.unique),
+            was_sent_back,
             reads: Vec::new(),
             position: 0,
             given: None,
@@ -261,14 +264,17 @@ impl Core {
             return OpenAnswer::Wait;
         };
         let (awaits, absent) = (reader.awaits, reader.absent);
-        if reader.nonblocking {
-            return OpenAnswer::Waiting;
-        }
-        let thread = reader.thread;
+        let (nonblocking, was_sent_back) = (reader.nonblocking, reader.was_sent_back);
         let Some(source) = reader.source else {
-            return OpenAnswer::Wait;
+            return match nonblocking {
+                true => OpenAnswer::Waiting,
+                false => OpenAnswer::Wait,
+            };
         };
         let view = self.view(env, id, source);
+        if nonblocking && (absent || view.base == 0) {
+            return OpenAnswer::Waiting;
+        }
         if absent {
             return match awaits {
                 Awaits::File(_) if view.abandoned => OpenAnswer::Refuse(Errno::NOENT),
@@ -291,11 +297,8 @@ impl Core {
             Awaits::File(ino) if ino == source => OpenAnswer::Ordinary,
             // The kernel looks the path up once more, and finds what is there
             // now: then everything about the file is true, its size as well.
-            _ if thread != 0 && self.sent_back_for(env, thread).is_none() => OpenAnswer::SendBack,
-            _ => {
-                self.sent_back.remove(&thread);
-                OpenAnswer::Waiting
-            }
+            _ if !was_sent_back => OpenAnswer::SendBack,
+            _ => OpenAnswer::Waiting,
         }
     }
 }

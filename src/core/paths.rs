@@ -209,6 +209,10 @@ impl Core {
         self.refuse_control(from.0, from.1)?;
         self.refuse_control(to.0, to.1)?;
         let ino = self.names.find(from.0, from.1)?;
+        let exchanged = match how {
+            Rename::Exchange => Some(self.names.find(to.0, to.1)?),
+            _ => None,
+        };
         let before = self.display_path(ino);
         let replaced = self.names.rename(from, to, how, env.now.wall)?;
         self.record(env, || Deed::Rename {
@@ -225,6 +229,9 @@ impl Core {
             self.any_path_changed(env, effects);
         }
         self.evaluate(env, ino, effects);
+        if let Some(exchanged) = exchanged {
+            self.evaluate(env, exchanged, effects);
+        }
         if let Some(replaced) = replaced {
             self.evaluate(env, replaced, effects);
             self.reap(replaced);

@@ -81,6 +81,9 @@ pub(crate) struct Reader {
     pub(crate) nonblocking: bool,
     /// Its OPEN, while that waits.
     pub(crate) open: Option<Unique>,
+    /// Whether its caller looks its path up again because we told it to. The kernel does so
+    /// once; whoever cannot be told apart counts as such a one.
+    pub(crate) was_sent_back: bool,
     /// Its READs, while they wait.
     pub(crate) reads: Vec<PendingRead>,
     /// One past the highest byte it was given.

@@ -143,27 +143,21 @@ impl Core {
     }
 
     /// A READ by which the kernel fills pages of its cache, for a mapping. They are
-    /// everybody's, the writer's too, and locked meanwhile: it is answered at once,
-    /// with what the file holds.
+    /// the inode's and everybody's, the writer's too, and locked meanwhile: it is
+    /// answered at once, with what this file holds, whichever one its reader reads by now.
     pub(crate) fn fill_pages(
         &mut self,
         env: Env<'_>,
         caller: Caller,
-        handle: u64,
+        (ino, handle): (u64, u64),
         wanted: Wanted,
         effects: &mut Effects,
     ) {
-        let source = match self.handles.get(&handle) {
-            Some(Handle::Reader(id)) => self.readers.get(id).and_then(|r| r.source),
-            _ => {
-                self.record_read(env, handle, wanted.offset, wanted.length, true);
-                return self.give(env, caller, handle, wanted, effects);
-            }
-        };
-        match source {
-            Some(ino) => self.read_as_is(caller, ino, wanted.offset, wanted.length, effects),
-            None => effects.refuse(caller.unique, Errno::IO),
+        if let Some(Handle::Reader(_)) = self.handles.get(&handle) {
+            return self.read_as_is(caller, ino, wanted.offset, wanted.length, effects);
         }
+        self.record_read(env, handle, wanted.offset, wanted.length, true);
+        self.give(env, caller, handle, wanted, effects);
     }
 
     fn read_as_is(

@@ -44,6 +44,10 @@ impl Core {
         }
         file.spool.truncate(length)?;
         file.zeros_from = file.zeros_from.min(length);
+        if let (Some(generation), 0) = (&mut file.generation, length) {
+            // Nothing is missing of what is to be written anew.
+            generation.lost = false;
+        }
         if let Some(range) = given {
             self.rewritten(env, ino, range, effects);
         }
@@ -71,7 +75,6 @@ impl Core {
         let file = self.file_mut(ino)?;
         if let Some(generation) = file.generation.as_mut() {
             generation.delivered = 0;
-            generation.lost = false;
         }
         self.truncate(env, ino, 0, effects)?;
         if let Ok(inode) = self.names.get_mut(ino) {

@@ -207,7 +207,7 @@ impl Core {
         }
         match self.must_hold(ino, offset + u64::from(length), from_cache) {
             Some(patience) => {
-                let until = env.now.monotonic.saturating_add(patience);
+                let until = env.now.monotonic.checked_add(patience);
                 if let Some(file) = self.files.get_mut(&ino) {
                     file.held_writes.push_back(HeldWrite {
                         unique,
@@ -217,7 +217,9 @@ impl Core {
                 }
                 self.waiting
                     .insert(unique, (Waiting::Write(ino), caller.thread));
-                self.wake_at(until, Alarm::File(ino));
+                if let Some(until) = until {
+                    self.wake_at(until, Alarm::File(ino));
+                }
             }
             // While much is written, the program is to go on before its readers do.
             None if is_busy => {

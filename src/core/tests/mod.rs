@@ -5,6 +5,7 @@ mod companions;
 mod control;
 mod gathering;
 mod never_stale;
+mod once_wrong;
 mod specification;
 
 use std::cell::RefCell;
@@ -169,10 +170,14 @@ impl World {
     }
 
     fn open_as(&mut self, ino: u64, kin: &Kin) -> Unique {
+        self.open_with(ino, 0, kin)
+    }
+
+    fn open_with(&mut self, ino: u64, flags: i32, kin: &Kin) -> Unique {
         let caller = self.caller(READER);
         self.run(|core, env, effects| {
             let opening = Opening {
-                flags: libc::O_RDONLY,
+                flags: libc::O_RDONLY | flags,
                 writer: None,
                 kin,
             };
