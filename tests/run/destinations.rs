@@ -1,0 +1,133 @@
+//! Where an output goes: files that appear whole, descriptors by name, FIFOs and devices.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::common::assert_same;
+use crate::{Ended, LIMIT, Runs, run};
+
+#[test]
+fn a_file_appears_whole_and_only_if_the_program_succeeds() {
+    let runs = Runs::new();
+    let writer = runs.start(r#"umask 027; run -o x -- bash -c 'echo one > "$1"; echo > "$F/written"; until [ -e "$F/go" ]; do sleep 0.01; done; echo two >> "$1"' sh {out}"#);
+    runs.wait_for("the program to write", || {
+        runs.place.at("flags/written").exists()
+    });
+    assert!(!runs.exists("x"));
+    let listed = fs::read_dir(runs.place.at("plain"))
+        .expect("the directory")
+        .count();
+    assert_eq!(listed, 0, "nothing can be seen before it is whole");
+    runs.place.raise("go");
+    writer.finish(LIMIT).succeeded().printed("");
+    runs.run("stat -c %a x; cat x").printed("640\none\ntwo\n");
+
+    runs.run(r#"run -o x -- sh -c 'echo three > "$1"; exit 1' sh {out}"#)
+        .with_status(1)
+        .saying("x is left as it was: sh ended with status 1");
+    assert_same(&runs.read("x"), b"one\ntwo\n");
+    runs.run("run -o x -- true {out}").with_status(74);
+    assert_same(&runs.read("x"), b"one\ntwo\n");
+
+    runs.run(r#"run -o x -- sh -c 'echo three > "$1"' sh {out}"#)
+        .succeeded();
+    runs.run("stat -c %a x; cat x; ls -A")
+        .printed("640\nthree\nx\n");
+}
+
+/// A private key once appeared for all to read, and what a linker had made could not be executed.
+#[test]
+fn a_new_file_has_the_mode_that_the_program_gave_it() {
+    let runs = Runs::new();
+    let program = |mode: &str| {
+        format!(r#"run -o x -- sh -c 'umask 0; echo x > "$1"; chmod {mode} "$1"' sh {{out}}"#)
+    };
+    runs.run(&program("600")).succeeded();
+    runs.run("stat -c %a x; rm x").printed("600\n");
+    runs.run(&program("4755")).succeeded();
+    runs.run("stat -c %a x").printed("755\n");
+    runs.run(&program("600")).succeeded();
+    runs.run("stat -c %a x").printed("755\n");
+}
+
+/// A file on standard output was once replaced, with what others had written to it.
+#[test]
+fn a_destination_that_is_a_name_of_a_descriptor_is_that_descriptor() {
+    let runs = Runs::new();
+    let program = r#"sh -c 'echo noise; echo x > "$1"' sh {out}"#;
+    for name in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+        runs.run(&format!(
+            "{{ echo header; run -o {name} -- {program}; echo trailer; }} > got; cat got"
+        ))
+        .printed("header\nx\ntrailer\n");
+    }
+    runs.run("run --to out=>(cat > got; echo > \"$F/read\") -- cp /etc/passwd {out}; await read; cmp got /etc/passwd")
+        .succeeded();
+}
+
+/// Opened one after the other, and before the program, they once waited for a reader that waited for another of them.
+#[test]
+fn fifos_may_be_opened_in_any_order() {
+    let script = r#"mkfifo 1 2
+        paste 2 1 & run --to a=1 --to b=2 -- sh -c 'echo a > "$1"; echo b > "$2"' sh {out:a} {out:b}; wait"#;
+    run(script).succeeded().printed("b\ta\n");
+}
+
+#[test]
+fn a_fifo_without_a_reader_holds_up_no_other_output() {
+    let runs = Runs::new();
+    let process = runs.start(
+        r#"mkfifo 1; run --to a=1 --to b=- -- sh -c 'echo a > "$1"; echo b > "$2"' sh {out:a} {out:b} > got"#,
+    );
+    runs.wait_for("the other output", || {
+        runs.exists("got") && runs.read("got") == b"b\n"
+    });
+    runs.run("cat 1").printed("a\n");
+    process.finish(LIMIT).succeeded();
+}
+
+#[test]
+fn who_comes_late_to_the_fifo_of_a_program_that_failed_gets_the_end() {
+    run("mkfifo 1; run -o 1 -- sh -c 'exit 3' sh {out} & sleep 0.3; cat 1; wait $!")
+        .with_status(3)
+        .printed("");
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_the_reader_of_a_fifo() {
+    let runs = Runs::new();
+    let process = runs.start(
+        r#"mkfifo 1; exec "$FIFOFS" run -o 1 -- sh -c 'echo > "$F/ready"; exec sleep 60' sh {out}"#,
+    );
+    runs.flag("ready");
+    process.signal(Signal::TERM);
+    process.finish(LIMIT).with_status(143);
+}
+
+#[test]
+fn a_fifo_whose_reader_leaves_ends_the_program() {
+    let program = "sh -c 'exec sleep 60' sh {out}";
+    run(&format!(
+        "mkfifo 1; {{ sleep 0.3; : < 1; }} & run -o 1 -- {program}; echo $?; wait"
+    ))
+    .succeeded()
+    .printed("141\n");
+}
+
+#[test]
+fn what_is_no_regular_file_is_written_to_in_its_place() {
+    let runs = Runs::new();
+    runs.run(r#"mkfifo pipe; cat pipe > got & run -o pipe -- sh -c 'echo x > "$1"' sh {out}; wait; [ -p pipe ]"#)
+        .succeeded();
+    assert_same(&runs.read("got"), b"x\n");
+    runs.run(r#"run -o /dev/null -- sh -c 'echo x > "$1"' sh {out}; [ -c /dev/null ]"#)
+        .succeeded();
+}
+
+#[test]
+fn a_destination_that_is_full_is_an_error() {
+    run(r#"run -- sh -c 'echo x > "$1"' sh {out} > /dev/full"#)
+        .with_status(74)
+        .saying("cannot write to standard output: No space left on device");
+}

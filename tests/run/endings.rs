@@ -1,0 +1,149 @@
+//! How programs end: the status, what is said of an output that was not made, and who is waited for.
+
+use rustix::process::Signal;
+
+use crate::common::{self, needs, process};
+use crate::{Ended, INPUTS, LIMIT, Runs, run};
+
+#[test]
+fn the_status_is_the_programs_own() {
+    run(r#"run -- sh -c 'echo x > "$1"; exit 3' sh {out}"#)
+        .with_status(3)
+        .printed("x\n");
+}
+
+#[test]
+fn a_program_that_fails_before_it_writes_has_its_status() {
+    let ended = run("run -- sh -c 'exit 5' sh {out:x.zip}");
+    ended
+        .with_status(5)
+        .saying("sh ended with status 5 and made no 'x.zip'")
+        .printed("");
+}
+
+#[test]
+fn a_program_that_is_killed_has_128_and_the_number_of_the_signal() {
+    let ended = run(r#"run -- bash -c 'echo x > "$1"; exec 3>> "$1"; kill -KILL $$' sh {out}"#);
+    ended
+        .with_status(137)
+        .saying("'out' may not be whole: bash was killed by signal 9")
+        .printed("x\n");
+    let ended =
+        run(r#"run -o x -- bash -c 'echo x > "$1"; exec 3>> "$1"; kill -KILL $$' sh {out}"#);
+    ended
+        .with_status(137)
+        .saying("x is left as it was: bash was killed by signal 9");
+}
+
+#[test]
+fn a_program_that_never_opens_its_output_is_an_error_that_names_shared() {
+    run("run -- true {out}")
+        .with_status(74)
+        .saying("fifofs: true did not make 'out': it left no file at all")
+        .saying("--shared");
+}
+
+#[test]
+fn a_program_that_writes_a_file_of_another_name_is_an_error_that_says_what_to_type() {
+    needs(&[("zip", "zip")]);
+    run(&format!("{INPUTS} run -- zip -qr {{out}} src"))
+        .with_status(74)
+        .saying("it left 'out.zip'; use {out:out.zip}")
+        .printed("");
+}
+
+#[test]
+fn what_is_no_file_is_no_output() {
+    run("run -- mkdir {out}")
+        .with_status(74)
+        .saying("mkdir made 'out' a directory");
+    run("run -- ln -s /etc/passwd {out}")
+        .with_status(74)
+        .saying("ln made 'out' a symbolic link")
+        .printed("");
+    run("run -- mkfifo {out}")
+        .with_status(74)
+        .saying("mkfifo made 'out' a special file");
+}
+
+#[test]
+fn an_empty_file_is_a_result() {
+    let ended = run("run -- touch {out}").succeeded();
+    assert_eq!(ended.stderr, "");
+    ended.printed("");
+}
+
+#[test]
+fn a_program_that_cannot_be_started_ends_as_in_a_shell() {
+    run("run -- no-such-program {out}")
+        .with_status(127)
+        .saying("fifofs: no-such-program: command not found");
+    run("run -- ./no-such-program {out}")
+        .with_status(127)
+        .saying("fifofs: ./no-such-program: No such file or directory");
+    run("touch x; run -- ./x {out}")
+        .with_status(126)
+        .saying("fifofs: ./x: Permission denied");
+    run("run -- / {out}")
+        .with_status(126)
+        .saying("fifofs: /: Is a directory");
+}
+
+#[test]
+fn a_script_without_an_interpreter_runs_as_in_a_shell() {
+    run(r#"echo 'echo fine > "$1"' > x; chmod +x x; run -- ./x {out}"#)
+        .succeeded()
+        .printed("fine\n");
+}
+
+#[test]
+fn a_process_that_the_program_leaves_behind_is_named_and_waited_for() {
+    let runs = Runs::new();
+    let ended = runs.run(
+        r#"run -- bash -c 'exec 3> "$1"; echo one >&3; (sleep 3; echo two >&3) & exit 0' sh {out:x.txt} | cat"#,
+    );
+    ended
+        .succeeded()
+        .saying("bash has exited, but left ")
+        .saying("sleep (")
+        .saying("with 'x.txt' open")
+        .printed("one\ntwo\n");
+}
+
+#[test]
+fn a_daemon_with_a_session_of_its_own_is_waited_for() {
+    run(r#"run -- bash -c 'exec 3> "$1"; setsid bash -c "sleep 0.5; echo late >&3" & exit 0' sh {out:x.txt} | cat"#)
+        .succeeded()
+        .printed("late\n");
+}
+
+#[test]
+fn a_daemon_that_opens_the_output_only_after_the_program_has_exited_is_too_late() {
+    run(r#"run -- bash -c 'echo > "$1.log"; setsid bash -c "sleep 0.5; echo late > $1" & exit 0' sh {out:x.txt} | cat; exit ${PIPESTATUS[0]}"#)
+        .with_status(74)
+        .saying("bash did not make 'x.txt': it left 'x.txt.log'");
+}
+
+#[test]
+fn the_wait_for_those_left_behind_ends_with_a_signal() {
+    let runs = Runs::new();
+    let waiting = runs.start(
+        r#"exec "$FIFOFS" run -- bash -c 'exec 3> "$1"; sleep 60 > /dev/null 2>&1 & echo $! > "$F/sleeper"; exit 0' sh {out:x.txt}"#,
+    );
+    let sleeper: i32 = runs.flag("sleeper").parse().expect("a number");
+    let fifofs = waiting.pid();
+    let child = || {
+        common::processes()
+            .into_iter()
+            .any(|process| process.ppid == fifofs && process.comm == "bash")
+    };
+    runs.wait_for("the program to exit", || !child());
+    common::signal(fifofs, Signal::TERM);
+    waiting
+        .finish(LIMIT)
+        .with_status(128 + 15)
+        .saying("'x.txt' is not whole: the wait for it was ended");
+    // It was not ours to end.
+    assert!(process(sleeper).is_some());
+    common::signal(sleeper, Signal::KILL);
+}

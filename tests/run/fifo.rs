@@ -1,0 +1,41 @@
+//! `--backend fifo`: a FIFO instead of a mount.
+
+use std::time::Duration;
+
+use crate::common::assert_same;
+use crate::{Ended, Runs, YES, run};
+
+#[test]
+fn through_a_fifo_several_openings_are_one_stream() {
+    run(r#"run --backend fifo -- sh -c 'echo one > "$1"; echo two > "$1"' sh {out:x.txt} | cat"#)
+        .succeeded()
+        .printed("one\ntwo\n");
+}
+
+#[test]
+fn a_program_that_dies_before_it_opens_its_fifo_does_not_hang() {
+    let ended = run("run --backend fifo -- sh -c 'exit 6' sh {out}");
+    assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
+    ended.with_status(6).printed("");
+}
+
+#[test]
+fn a_fifo_goes_to_files_and_several_destinations_too() {
+    let runs = Runs::new();
+    runs.run(r#"run --backend fifo --to a=A --to sub/b=- -- sh -c 'echo a > "$1"; echo b > "$2"; [ -p "$1" ]' sh {out:a} {out:sub/b}"#)
+        .succeeded()
+        .printed("b\n");
+    assert_same(&runs.read("A"), b"a\n");
+    runs.run(r#"printf 0123456789 > got; run --backend fifo -- sh -c 'printf abc > "$1"' sh {out} 1<> got"#)
+        .succeeded();
+    assert_same(&runs.read("got"), b"abc3456789");
+}
+
+#[test]
+fn a_reader_of_a_fifo_that_has_enough_ends_the_program() {
+    run(&format!(
+        "run --backend fifo -- {YES} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    ))
+    .succeeded()
+    .printed("line\n141\n");
+}

@@ -1,0 +1,165 @@
+//! Signals and Ctrl-C: which reach the program, and that nothing is left of it, even when fifofs is killed.
+
+use rustix::process::Signal;
+
+use crate::common::{self, MARKER, Process, assert_same, process};
+use crate::{Ended, LIMIT, Runs, run};
+
+#[test]
+fn signals_are_passed_on_and_the_program_decides() {
+    let runs = Runs::new();
+    let script = r#"exec "$FIFOFS" run -- bash -c 'for name in TERM HUP USR1 USR2 INT QUIT; do trap "echo $name >> \"$1\"" $name; done
+        echo ready >> "$F/ready"
+        until [ -e "$F/go" ]; do sleep 0.01; done; exit 3' sh {out:x.txt}"#;
+    let program = runs.start(script);
+    runs.flag("ready");
+    let fifofs = program.pid();
+    let mut expected = String::new();
+    for (signal, name) in [
+        (Signal::TERM, "TERM"),
+        (Signal::HUP, "HUP"),
+        (Signal::USR1, "USR1"),
+        (Signal::USR2, "USR2"),
+        (Signal::INT, "INT"),
+        (Signal::QUIT, "QUIT"),
+    ] {
+        common::signal(fifofs, signal);
+        expected += name;
+        expected += "\n";
+        program.wait_output(expected.as_bytes());
+    }
+    runs.place.raise("go");
+    program.finish(LIMIT).with_status(3).printed(expected);
+}
+
+#[test]
+fn a_signal_that_was_ignored_stays_ignored_for_the_program() {
+    // Those above 31 are the C library's.
+    let show = r#"$PYTHON -c '
+import sys
+for line in sys.stdin:
+    name, mask = line.split()
+    print(name, [n for n in range(1, 32) if int(mask, 16) >> n - 1 & 1])'"#;
+    let signals = r#"grep -E "Sig(Ign|Blk)" /proc/self/status"#;
+    run(&format!(
+        "trap '' HUP INT; run -- sh -c '{signals} > \"$1\"' sh {{out}} | {show}"
+    ))
+    .succeeded()
+    .printed("SigBlk: []\nSigIgn: [1, 2]\n");
+    run(&format!(
+        "run -- sh -c '{signals} > \"$1\"' sh {{out}} | {show}"
+    ))
+    .succeeded()
+    .printed("SigBlk: []\nSigIgn: []\n");
+}
+
+#[test]
+fn ctrl_c_reaches_the_program_once() {
+    let runs = Runs::new();
+    let mount = runs.place.mount_point();
+    let script = format!(
+        r#"
+import pty
+os.environ["{MARKER}"] = "{}"
+os.environ["TMPDIR"] = F + "/../tmp"
+os.mkdir(F + "/../tmp")
+program = '''trap 'echo interrupted >> "$1"' INT; echo > "$F/ready"; until [ -e "$F/go" ]; do sleep 0.01; done'''
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(os.environ["FIFOFS"], ["fifofs", "run", "-o", "got", "--", "bash", "-c", program, "sh", "{{out:x.txt}}"])
+wait_flag("ready")
+for count in (1, 2):
+    os.write(terminal, b"\x03")
+    time.sleep(0.3)
+raise_flag("go")
+_, status = os.waitpid(pid, 0)
+say(os.waitstatus_to_exitcode(status))
+"#,
+        mount.display()
+    );
+    runs.place
+        .python(&script)
+        .finish(LIMIT)
+        .succeeded()
+        .printed("0\n");
+    assert_same(&runs.read("got"), b"interrupted\ninterrupted\n");
+}
+
+/// Ctrl-C in a terminal ends a long program that is started by these words of Python.
+#[track_caller]
+fn ctrl_c_ends(words: &str) {
+    let runs = Runs::new();
+    let mount = runs.place.mount_point();
+    let script = format!(
+        r#"
+import pty
+os.environ["{MARKER}"] = "{}"
+os.environ["TMPDIR"] = F + "/../tmp"
+os.mkdir(F + "/../tmp")
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(os.environ["FIFOFS"], ["fifofs", "run", "-o", "got", "--", {words} 'echo > "$F/ready"; exec sleep 60 > "$1"', "sh", "{{out:x.txt}}"])
+wait_flag("ready")
+os.write(terminal, b"\x03")
+_, status = os.waitpid(pid, 0)
+say(os.waitstatus_to_exitcode(status))
+"#,
+        mount.display()
+    );
+    runs.place
+        .python(&script)
+        .finish(LIMIT)
+        .succeeded()
+        .printed("130\n");
+    assert!(!runs.exists("got"));
+}
+
+#[test]
+fn ctrl_c_ends_a_long_program_and_nothing_is_left() {
+    ctrl_c_ends(r#""sh", "-c","#);
+}
+
+/// The terminal's signal does not reach it.
+#[test]
+fn ctrl_c_ends_a_program_in_a_session_of_its_own() {
+    ctrl_c_ends(r#""setsid", "sh", "-c","#);
+}
+
+/// A program that writes for ever, and the processes that must be gone: fifofs, the program, one that it started.
+fn long_program(runs: &Runs, options: &str) -> (Process, i32, Vec<i32>) {
+    let process = runs.start(&format!(
+        r#"exec "$FIFOFS" run {options} -- bash -c 'sleep 600 & echo $! > "$F/sleeper"; echo $$ > "$F/program"; while echo line; do sleep 0.001; done > "$1"' sh {{out:x.txt}}"#
+    ));
+    let number = |name| runs.flag(name).parse().expect("a number");
+    let (sleeper, program, fifofs) = (number("sleeper"), number("program"), process.pid());
+    // The last one is not the program's to end.
+    (process, fifofs, vec![program, fifofs, sleeper])
+}
+
+#[test]
+fn term_ends_a_long_program_and_nothing_is_left() {
+    let runs = Runs::new();
+    let (process_of_script, fifofs, others) = long_program(&runs, "");
+    common::signal(fifofs, Signal::TERM);
+    runs.wait_for("the program to die", || process(others[0]).is_none());
+    // It has the script's standard error.
+    common::signal(others[2], Signal::KILL);
+    process_of_script.finish(LIMIT).with_status(143);
+}
+
+#[test]
+fn when_fifofs_alone_is_killed_the_program_dies_and_nothing_is_left() {
+    for options in ["", "--deliver stream", "--deliver settled"] {
+        let runs = Runs::new();
+        let (script, fifofs, others) = long_program(&runs, options);
+        common::signal(fifofs, Signal::KILL);
+        runs.wait_for("the program to die", || {
+            others[..2]
+                .iter()
+                .all(|pid| process(*pid).is_none_or(|process| process.state == 'Z'))
+        });
+        common::signal(others[2], Signal::KILL);
+        drop(script);
+        // The directory that was mounted at is the watchdog's to remove; that it does.
+    }
+}
