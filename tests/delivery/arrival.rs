@@ -1,0 +1,149 @@
+//! When bytes arrive, that each reader gets all of them in order, and that the end is the true one.
+
+use std::time::{Duration, Instant};
+
+use crate::common::{self, Mount, SOON, assert_same};
+
+#[test]
+fn a_line_arrives_at_once_the_next_two_seconds_later_and_then_the_reader_ends() {
+    let mount = Mount::start(&[]);
+    let started = Instant::now();
+    let writer = mount.shell("(echo a; sleep 2; echo b) > $D/log");
+    mount.wait_exists("log");
+    let reader = mount.reader("log");
+    reader.wait_output(b"a\n");
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "the first line took {:?}",
+        started.elapsed()
+    );
+    reader.wait_output(b"a\nb\n");
+    let chunks = reader.chunks();
+    let between = chunks[chunks.len() - 1].at - chunks[0].at;
+    assert!(
+        between > Duration::from_millis(1_500) && between < Duration::from_secs(3),
+        "the second line came {between:?} after the first"
+    );
+    let written = Instant::now();
+    reader.finish(SOON).succeeded().printed("a\nb\n");
+    assert!(
+        written.elapsed() < Duration::from_secs(2),
+        "the end came {:?} after the last line",
+        written.elapsed()
+    );
+    writer.finish(SOON).succeeded();
+    mount.unmount();
+}
+
+#[test]
+fn two_readers_started_at_different_moments_of_one_writing_each_get_every_byte() {
+    let mount = Mount::start(&[]);
+    let writer = mount.shell(
+        "exec > $D/numbers.txt; seq 1 100000; await second; seq 100001 200000; await end; seq 200001 300000",
+    );
+    mount.wait_exists("numbers.txt");
+    let first = mount.reader("numbers.txt");
+    mount.wait_for("the first reader to get something", || {
+        !first.output().is_empty()
+    });
+    mount.raise("second");
+    mount.wait_for("the first reader to get the second part", || {
+        first.output().ends_with(b"\n200000\n")
+    });
+    let second = mount.reader("numbers.txt");
+    second_gets_something(&mount, &second);
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    let expected: String = (1..=300_000).map(|number| format!("{number}\n")).collect();
+    first.finish(SOON).succeeded().printed(&expected);
+    second.finish(SOON).succeeded().printed(&expected);
+    assert_same(&mount.finished("numbers.txt"), expected.as_bytes());
+    mount.unmount();
+}
+
+fn second_gets_something(mount: &Mount, second: &common::Process) {
+    mount.wait_for("the second reader to get something", || {
+        !second.output().is_empty()
+    });
+}
+
+#[test]
+fn a_rule_for_a_glob_chooses_the_way_and_the_last_that_matches_wins() {
+    let mount = Mount::start(&["--deliver", "*.txt=follow", "--deliver", "report*=settled"]);
+    let writer = mount.shell(
+        "exec 3> $D/report.txt 4> $D/other.txt; echo one >&3; echo one >&4; await end; echo two >&3; echo two >&4",
+    );
+    mount.wait_exists("other.txt");
+    let settled = mount.reader("report.txt");
+    let follows = mount.reader("other.txt");
+    follows.wait_output(b"one\n");
+    mount.wait_parked(&settled);
+    assert!(settled.output().is_empty());
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    settled.finish(SOON).succeeded().printed("one\ntwo\n");
+    follows.finish(SOON).succeeded().printed("one\ntwo\n");
+    mount.unmount();
+}
+
+#[test]
+fn bytes_written_out_of_order_arrive_in_order_and_gaps_end_as_zeros() {
+    let mount = Mount::start(&["--deliver", "follow"]);
+    let reader = mount.waiting_reader("x");
+    let writer = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+os.pwrite(fd, b"3" * 4096, 8192)
+os.pwrite(fd, b"1" * 4096, 0)
+raise_flag("gap")
+wait_flag("close the gap")
+os.pwrite(fd, b"2" * 4096, 4096)
+os.pwrite(fd, b"end", 16384)
+"#,
+    );
+    mount.wait_flag("gap");
+    reader.wait_output(&[b'1'; 4096]);
+    mount.raise("close the gap");
+    writer.finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed(
+        [[b'1'; 4096], [b'2'; 4096], [b'3'; 4096], [0; 4096]]
+            .concat()
+            .into_iter()
+            .chain(*b"end")
+            .collect::<Vec<u8>>(),
+    );
+    mount.unmount();
+}
+
+#[test]
+fn an_empty_file_is_an_empty_result() {
+    let mount = Mount::start(&[]);
+    let reader = mount.waiting_reader("empty");
+    mount.shell(": > $D/empty").finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed("");
+    mount.unmount();
+}
+
+/// Once, `cp` looked for holes in a file that grew, and took its size for its end.
+#[test]
+fn cp_of_a_file_that_is_being_written_copies_all_of_it() {
+    let mount = Mount::start(&["--deliver", "follow"]);
+    let writer = mount.python(
+        r#"
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+for i in range(20):
+    write_all(fd, b"x" * 100000)
+    if i == 5: raise_flag("some")
+    time.sleep(0.03)
+"#,
+    );
+    mount.wait_flag("some");
+    let copies =
+        mount.shell("cp $D/x one & cp --sparse=always $D/x two & wait; stat -c %s one two");
+    writer.finish(SOON).succeeded();
+    copies
+        .finish(SOON)
+        .succeeded()
+        .printed("2000000\n2000000\n");
+    mount.unmount();
+}

@@ -1,0 +1,14 @@
+//! What waiting readers get: bytes as they are written, every one of them, to the true end, and never a stale one
+//! passed off as whole. The tests are in the modules, by subject.
+
+#![cfg(feature = "cli")]
+
+mod arrival;
+#[path = "../common/mod.rs"]
+mod common;
+mod failures;
+mod generations;
+mod names;
+mod replacement;
+mod rewriting;
+mod waiting;
