@@ -1,0 +1,179 @@
+//! What is bounded: memory, space, descriptors, and what waiting readers cost.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::common::{Mount, SOON, parked_in_group};
+
+#[test]
+fn memory_is_bounded_by_spilling_and_the_whole_by_max_size_which_gives_enospc() {
+    let mount = Mount::start(&["--memory", "64M", "--max-size", "512M"]);
+    mount
+        .shell("head -c 300M /dev/urandom > big")
+        .finish(SOON)
+        .succeeded();
+    let reader = mount
+        .place()
+        .shell("$FIFOFS cat $D/big | cmp - big && echo same");
+    mount.wait_parked(&reader);
+    let writer = mount.shell("cp big $D/big && $FIFOFS cat $D/big | cmp - big");
+    let mut most = 0;
+    let mut running = writer;
+    mount
+        .place()
+        .wait_for("the copy to end", Duration::from_secs(60), || {
+            most = most.max(mount.memory_rss());
+            !running.is_running()
+        });
+    running.finish(SOON).succeeded();
+    reader
+        .finish(Duration::from_secs(60))
+        .succeeded()
+        .printed("same\n");
+    assert!(
+        most < 112 << 20,
+        "--memory 64M, but the daemon had {most} bytes"
+    );
+
+    // A gibibyte does not fit beside it, nor alone.
+    mount
+        .shell("head -c 1G /dev/zero | tr '\\0' x > $D/huge")
+        .finish(Duration::from_secs(60))
+        .failed_saying("No space left on device");
+    mount.shell("rm $D/huge $D/big").finish(SOON).succeeded();
+    mount
+        .shell("cp big $D/again && cmp $D/again big && ls $D")
+        .finish(Duration::from_secs(60))
+        .succeeded()
+        .printed("again\n");
+    mount.unmount();
+}
+
+#[test]
+fn statfs_says_what_max_size_leaves_before_a_write_gets_enospc() {
+    let mount = Mount::start(&["--max-size", "64M"]);
+    let free = |mount: &Mount| -> u64 {
+        mount
+            .shell("stat -f -c '%a %S' $D")
+            .finish(SOON)
+            .succeeded()
+            .text()
+            .split_whitespace()
+            .map(|number| number.parse::<u64>().expect("a number"))
+            .product()
+    };
+    let before = free(&mount);
+    assert!(
+        (60 << 20..=64 << 20).contains(&before),
+        "64M were given, {before} are free"
+    );
+    mount
+        .shell("head -c 16M /dev/urandom > $D/x; sync $D/x")
+        .finish(SOON)
+        .succeeded();
+    let after = free(&mount);
+    assert!(
+        (44 << 20..=48 << 20).contains(&after),
+        "16 of 64M were used, {after} are free"
+    );
+    mount.shell("rm $D/x").finish(SOON).succeeded();
+    mount.wait_for("the space to be free again", || free(&mount) == before);
+    mount.unmount();
+}
+
+#[test]
+fn descriptors_of_the_daemon_are_the_same_before_and_after_200_files_written_and_read() {
+    let mount = Mount::start(&[]);
+    let work = "for i in $(seq $N); do $FIFOFS cat $D/f$i > /dev/null & done
+        for i in $(seq $N); do /bin/echo $i > $D/f$i & done
+        wait; cat $D/f* | wc -l; rm $D/f*";
+    mount
+        .shell(&format!("N=10; {work}"))
+        .finish(SOON)
+        .succeeded()
+        .printed("10\n");
+    let before = mount.descriptors();
+    let threads = mount.threads();
+    mount
+        .shell(&format!("N=200; {work}"))
+        .finish(Duration::from_secs(60))
+        .succeeded()
+        .printed("200\n");
+    mount.wait_for("as many descriptors and threads as before", || {
+        mount.descriptors() <= before && mount.threads() <= threads
+    });
+    mount.unmount();
+}
+
+#[test]
+fn a_thousand_waiting_readers_cost_no_thread_few_kib_and_no_processor_and_all_get_the_bytes() {
+    let mount = Mount::start(&[]);
+    // The first wait may start what waits need once.
+    let warm = mount.reader(".fifofs/wait/nothing");
+    mount.wait_parked(&warm);
+    drop(warm);
+    let (threads, memory) = (mount.threads(), mount.memory_rss());
+    let readers = mount.shell(
+        "for i in $(seq 1000); do cat $D/.fifofs/wait/x$((i % 10)).txt & done; for job in $(jobs -p); do wait $job || exit 1; done",
+    );
+    mount
+        .place()
+        .wait_for("a thousand to wait", Duration::from_secs(60), || {
+            parked_in_group(readers.pid()) >= 1000
+        });
+    let more = mount.memory_rss().saturating_sub(memory);
+    assert!(
+        mount.threads() <= threads + 2,
+        "{threads} threads became {}",
+        mount.threads()
+    );
+    assert!(
+        more < 1000 * (8 << 10),
+        "a thousand waiting readers cost {more} bytes"
+    );
+    // Not a wait for anything: the time over which the processor is measured.
+    let (used, measured) = (mount.cpu_time(), Instant::now());
+    std::thread::sleep(Duration::from_secs(3));
+    let share = (mount.cpu_time() - used).as_secs_f64() / measured.elapsed().as_secs_f64();
+    println!(
+        "a thousand idle readers: {more} bytes, {} threads, {:.2} % of a core",
+        mount.threads() - threads,
+        share * 100.0
+    );
+    assert!(
+        share < 0.01,
+        "idle waiters cost {:.2} % of a core",
+        share * 100.0
+    );
+
+    mount
+        .shell("for i in 0 1 2 3 4 5 6 7 8 9; do echo $i > $D/x$i.txt & done; wait")
+        .finish(SOON)
+        .succeeded();
+    let done = readers.finish(Duration::from_secs(60)).succeeded();
+    assert_eq!(done.stdout.len(), 2000, "each of a thousand gets its line");
+    mount.unmount();
+}
+
+#[test]
+fn more_than_200_waiting_readers_die_within_a_second_of_sigterm() {
+    let mount = Mount::start(&[]);
+    let readers = mount.shell("for i in $(seq 300); do cat $D/.fifofs/wait/nothing & done; wait");
+    mount
+        .place()
+        .wait_for("300 to wait", Duration::from_secs(30), || {
+            parked_in_group(readers.pid()) >= 300
+        });
+    let group = rustix::process::Pid::from_raw(readers.pid()).expect("a process");
+    let sent = Instant::now();
+    rustix::process::kill_process_group(group, Signal::TERM).expect("sent");
+    mount.wait_for("them to be gone", || parked_in_group(readers.pid()) == 0);
+    let took = sent.elapsed();
+    assert!(
+        took < Duration::from_millis(1_300),
+        "300 waiting readers lived for {took:?} after SIGTERM"
+    );
+    drop(readers);
+    mount.unmount();
+}

@@ -1,0 +1,183 @@
+//! How the daemon ends: everybody who waits gets an error, nothing is left, and a dead mount is cleared.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::common::{Mount, Place, Process, SOON, connection_of, process, signal};
+
+/// A reader that waits, one whose open waits, and a writer that waits, all of whom the end of the daemon must reach.
+fn somebody_waits(mount: &Mount) -> Vec<Process> {
+    let writer = mount.python(
+        r#"
+fd = os.open(D + "/x.log", os.O_WRONLY | os.O_CREAT, 0o644)
+os.write(fd, b"a\n")
+while True:
+    os.write(fd, b"more\n")
+    os.fsync(fd)
+    time.sleep(0.05)
+"#,
+    );
+    mount.wait_exists("x.log");
+    let follows = mount.reader("x.log");
+    let waits = mount.reader(".fifofs/wait/nothing");
+    let command = mount.waiting_reader("nothing");
+    let stream = mount.shell("exec head -c 1G /dev/zero > $D/x.stream");
+    mount.wait_parked(&waits);
+    mount.wait_parked(&stream);
+    mount.wait_for("the reader to get something", || {
+        !follows.output().is_empty()
+    });
+    vec![writer, follows, waits, command, stream]
+}
+
+const STREAM_RULE: [&str; 2] = ["--deliver", "*.stream=stream"];
+
+#[test]
+fn after_sigkill_of_the_daemon_the_mount_is_gone_everybody_gets_an_error_and_it_mounts_again() {
+    let place = Place::new();
+    let mut mount = Mount::start_in(&place, &STREAM_RULE);
+    let waiting = somebody_waits(&mount);
+    mount.kill_daemon();
+    let killed = Instant::now();
+    place.wait_for("the mount to be gone", Duration::from_secs(1), || {
+        connection_of(&place.mount_point()).is_none()
+    });
+    for process in waiting {
+        process.finish(Duration::from_secs(3)).failed_saying("");
+    }
+    assert!(killed.elapsed() < Duration::from_secs(4));
+    let again = Mount::start_in(&place, &[]);
+    again
+        .shell("echo again > $D/x; cat $D/x")
+        .finish(SOON)
+        .succeeded()
+        .printed("again\n");
+    again.unmount();
+}
+
+#[test]
+fn ctrl_c_unmounts_gives_waiting_readers_an_error_and_exits_with_0() {
+    let mount = Mount::start(&STREAM_RULE);
+    let waiting = somebody_waits(&mount);
+    let place = mount.place().clone();
+    mount.unmount();
+    for process in waiting {
+        process.finish(Duration::from_secs(3)).failed_saying("");
+    }
+    assert!(
+        fs::read_dir(place.mount_point())
+            .expect("the directory stays")
+            .next()
+            .is_none()
+    );
+}
+
+#[test]
+fn sigterm_ends_the_daemon_like_ctrl_c() {
+    let mut mount = Mount::start(&[]);
+    signal(mount.pid(), Signal::TERM);
+    let place = mount.place().clone();
+    assert_eq!(mount.wait_daemon(Duration::from_secs(5)).code(), Some(0));
+    place.assert_nothing_left();
+}
+
+#[test]
+fn fifofs_unmount_ends_the_mount_and_the_daemon() {
+    let mut mount = Mount::start(&STREAM_RULE);
+    let waiting = somebody_waits(&mount);
+    let place = mount.place().clone();
+    place
+        .fifofs(&["unmount", place.mount_point().to_str().expect("UTF-8")])
+        .finish(Duration::from_secs(5))
+        .succeeded();
+    assert!(connection_of(&place.mount_point()).is_none());
+    assert_eq!(mount.wait_daemon(Duration::from_secs(5)).code(), Some(0));
+    for process in waiting {
+        process.finish(Duration::from_secs(3)).failed_saying("");
+    }
+    place.assert_nothing_left();
+}
+
+#[test]
+fn fifofs_unmount_of_what_is_no_mount_fails_and_names_it() {
+    let place = Place::new();
+    let directory = place.mount_point();
+    let directory = directory.to_str().expect("UTF-8");
+    place
+        .fifofs(&["unmount", directory])
+        .finish(SOON)
+        .failed_saying(directory);
+}
+
+/// A mount whose daemon and watchdog both died at once: `Transport endpoint is not connected`.
+fn dead_mount() -> std::sync::Arc<Place> {
+    let place = Place::new();
+    let mount = Mount::start_in(&place, &[]);
+    for helper in place.daemons() {
+        if helper.pid != mount.pid() {
+            signal(helper.pid, Signal::KILL);
+            place.wait_for("the helper to die", SOON, || {
+                process(helper.pid).is_none_or(|process| process.state == 'Z')
+            });
+        }
+    }
+    mount.kill_and_abandon();
+    let error = fs::read_dir(place.mount_point()).expect_err("a dead mount");
+    assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN), "{error}");
+    place
+}
+
+#[test]
+fn fifofs_mount_on_a_dead_mount_clears_it() {
+    let place = dead_mount();
+    let mount = Mount::start_in(&place, &[]);
+    mount
+        .shell("echo alive > $D/x; cat $D/x")
+        .finish(SOON)
+        .succeeded()
+        .printed("alive\n");
+    mount.unmount();
+}
+
+#[test]
+fn fifofs_unmount_clears_a_dead_mount() {
+    let place = dead_mount();
+    place
+        .fifofs(&["unmount", place.mount_point().to_str().expect("UTF-8")])
+        .finish(SOON)
+        .succeeded();
+    place.assert_nothing_left();
+}
+
+#[test]
+fn unmounting_after_work_under_every_way_leaves_nothing() {
+    let mount = Mount::start(&[
+        "--deliver",
+        "*.stream=stream",
+        "--memory",
+        "4M",
+        "--deliver",
+        "*.settled=settled",
+    ]);
+    let readers: Vec<_> = ["x.txt", "x.stream", "x.settled"]
+        .map(|name| {
+            mount
+                .place()
+                .shell(&format!("$FIFOFS cat $D/{name} | wc -c"))
+        })
+        .into_iter()
+        .collect();
+    for reader in &readers {
+        mount.wait_parked(reader);
+    }
+    mount
+        .shell("for name in x.txt x.stream x.settled; do yes | head -c 20M > $D/$name & done; wait")
+        .finish(SOON)
+        .succeeded();
+    for reader in readers {
+        reader.finish(SOON).succeeded().printed("20971520\n");
+    }
+    mount.unmount();
+}

@@ -1,0 +1,36 @@
+//! How a mount starts: as a daemon, and on a directory that is missing.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::common::{Mount, Place, SOON, mount_command};
+
+#[test]
+fn fifofs_mount_d_returns_when_the_mount_is_ready_and_leaves_a_daemon_behind() {
+    let place = Place::new();
+    // The harness reads its output to the end: a daemon that kept it open would keep `x=$(fifofs mount -d …)` waiting.
+    for option in ["-d", "--daemon"] {
+        place
+            .spawn(mount_command(&place, &[option]))
+            .finish(Duration::from_secs(5))
+            .succeeded();
+        place
+            .shell("/bin/echo ready > $D/x; $FIFOFS cat $D/x")
+            .finish(SOON)
+            .succeeded()
+            .printed("ready\n");
+        place
+            .fifofs(&["unmount", place.mount_point().to_str().expect("UTF-8")])
+            .finish(Duration::from_secs(5))
+            .succeeded();
+        place.assert_nothing_left();
+    }
+}
+
+#[test]
+fn fifofs_mount_makes_a_directory_that_is_missing() {
+    let place = Place::new();
+    fs::remove_dir(place.mount_point()).expect("removed");
+    let mount = Mount::start_in(&place, &[]);
+    mount.unmount();
+}
