@@ -1,0 +1,29 @@
+//! The mount as an ordinary file system: trees there and back, git, and what programs ask of files besides writing
+//! them. (Building this project in it is `scripts/selfbuild`.) The tests are in the modules, by subject.
+
+#![cfg(feature = "cli")]
+
+mod attributes;
+#[path = "../common/mod.rs"]
+mod common;
+mod contents;
+mod names;
+mod sharing;
+mod trees;
+
+use std::fs::File;
+use std::time::Duration;
+
+use common::Mount;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A new file of the mount, open for reading and writing.
+fn new_file(mount: &Mount, name: &str) -> File {
+    File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(mount.file(name))
+        .expect("a new file")
+}
