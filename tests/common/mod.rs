@@ -12,7 +12,7 @@
 //! The test process itself never opens a file of a mount for writing where readers are to wait for
 //! it: descendants of a writer never wait, and everything that is started here is a descendant.
 
-// Every test file is a crate of its own and uses only a part of this.
+// Every test binary is a crate of its own and uses only a part of this.
 #![allow(dead_code, unused_imports)]
 
 mod mount;
