@@ -168,7 +168,6 @@
 //! send_and_sync::<fifofs::Findings>();
 //! send_and_sync::<fifofs::Canceller>();
 //! send_and_sync::<fifofs::MountBuilder>();
-//! send_and_sync::<fifofs::Rules>();
 //! send_and_sync::<fifofs::Error>();
 //! ```
 //!
@@ -223,7 +222,7 @@ mod router;
 mod temporary;
 mod temporary_pipe;
 
-pub use crate::core::rules::{Deliver, FailOn, Linger, Rules};
+pub use crate::core::rules::{Deliver, FailOn, Linger};
 pub use capture::{
     Backend, Canceller, Capture, CaptureEvents, Event, Output, Process, Reader, Running, Target,
 };

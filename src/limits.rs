@@ -40,22 +40,25 @@ fn control_group_memory() -> Option<u64> {
         .min()
 }
 
-/// Where bytes go that do not fit into memory.
-pub(crate) fn spill_directory() -> PathBuf {
-    std::env::var_os("TMPDIR")
+/// Where bytes go that do not fit into memory, unless that is `given`: an absolute path, as a daemon
+/// changes its working directory. Sees that there is such a directory, and warns if it is in memory
+/// itself.
+pub(crate) fn spill_directory(given: Option<PathBuf>) -> Result<PathBuf> {
+    if let Some(directory) = given {
+        return check(&directory, "name another spill directory");
+    }
+    let directory = std::env::var_os("TMPDIR")
         .filter(|directory| !directory.is_empty())
-        .map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
+        .map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
+    check(&directory, "set $TMPDIR to another directory")
 }
 
 /// `TMPFS_MAGIC` of linux/magic.h.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
-/// Sees that there is such a directory, and warns if it is in memory itself.
-/// Gives its absolute path: a daemon changes its working directory.
-pub(crate) fn check_spill_directory(directory: &Path) -> Result<PathBuf> {
+fn check(directory: &Path, remedy: &str) -> Result<PathBuf> {
     let failed = |error: std::io::Error| {
-        Error::io("use for spilled bytes", directory, error)
-            .with_remedy("name another directory with --spill")
+        Error::io("use for spilled bytes", directory, error).with_remedy(remedy)
     };
     if !fs::metadata(directory).map_err(failed)?.is_dir() {
         return Err(failed(std::io::Error::from_raw_os_error(libc::ENOTDIR)));
@@ -63,8 +66,7 @@ pub(crate) fn check_spill_directory(directory: &Path) -> Result<PathBuf> {
     let file_system = rustix::fs::statfs(directory).map_err(|errno| failed(errno.into()))?;
     if file_system.f_type as u64 == TMPFS_MAGIC {
         log::warn!(
-            "{} is in memory (tmpfs): what is spilled there saves none; name another directory \
-             with --spill",
+            "{} is in memory (tmpfs): what is spilled there saves none; {remedy}",
             directory.display()
         );
     }

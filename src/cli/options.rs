@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use fifofs::{Deliver, FailOn, Linger, MountBuilder};
+use fifofs::{Deliver, FailOn, Linger, Mount, MountBuilder};
 
 /// How a mount delivers and what it may use.
 #[derive(Args, Debug)]
@@ -12,11 +12,12 @@ pub(crate) struct Delivery {
     /// How files are delivered to waiting readers: auto, stream, follow or
     /// settled; with GLOB= only those whose name or path matches (the last that
     /// matches wins)
-    #[arg(long, value_name = "[GLOB=]WAY")]
+    #[arg(long, value_name = "[GLOB=]WAY", value_parser = rule)]
     deliver: Vec<String>,
-    /// With stream, how far a writer may be ahead of the slowest reader
-    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = size)]
-    window: u64,
+    /// With stream, how far a writer may be ahead of the slowest reader [default:
+    /// 1M]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    window: Option<u64>,
     /// How much is kept in memory, over all files [default: 1G or an eighth of
     /// the memory there is]
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -30,15 +31,25 @@ pub(crate) struct Delivery {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
     /// Which ends of a writer give its readers an error after the last byte:
-    /// signal, status (signals as well) or never
-    #[arg(long, value_name = "WHEN", default_value = "signal")]
-    fail_on: FailOn,
+    /// signal, status (signals as well) or never [default: signal]
+    #[arg(long, value_name = "WHEN")]
+    fail_on: Option<FailOn>,
 }
 
 impl Delivery {
-    /// Whether the way of any file is given.
-    pub(crate) fn says_how(&self) -> bool {
-        !self.deliver.is_empty()
+    /// An option that was given, if one was.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let options = [
+            ("--deliver", !self.deliver.is_empty()),
+            ("--window", self.window.is_some()),
+            ("--memory", self.memory.is_some()),
+            ("--spill", self.spill.is_some()),
+            ("--max-size", self.max_size.is_some()),
+            ("--fail-on", self.fail_on.is_some()),
+        ];
+        options
+            .into_iter()
+            .find_map(|(option, is_given)| is_given.then_some(option))
     }
 
     /// Whether some files may have to be read while they are written.
@@ -51,12 +62,14 @@ impl Delivery {
 
     pub(crate) fn apply(&self, mut builder: MountBuilder) -> fifofs::Result<MountBuilder> {
         for rule in &self.deliver {
-            builder = match rule.rsplit_once('=') {
-                Some((glob, way)) => builder.deliver(glob, way.parse::<Deliver>()?),
-                None => builder.deliver_all(rule.parse()?),
-            };
+            builder = builder.rule(rule)?;
         }
-        builder = builder.window(self.window).fail_on(self.fail_on);
+        if let Some(bytes) = self.window {
+            builder = builder.window(bytes);
+        }
+        if let Some(fail_on) = self.fail_on {
+            builder = builder.fail_on(fail_on);
+        }
         if let Some(bytes) = self.memory {
             builder = builder.memory(bytes);
         }
@@ -68,6 +81,12 @@ impl Delivery {
         }
         Ok(builder)
     }
+}
+
+/// A rule of `--deliver`, if it is one.
+fn rule(text: &str) -> fifofs::Result<String> {
+    let ruled = Mount::builder().rule(text);
+    ruled.map(|_| text.to_owned())
 }
 
 /// A size with K, M or G, which are powers of 1024.
@@ -92,5 +111,40 @@ pub(crate) fn linger(text: &str) -> Result<Linger, String> {
         text => duration(text)
             .map(Linger::After)
             .map_err(|error| format!("{error}, or auto, or exit")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        delivery: Delivery,
+    }
+
+    fn given(words: &[&str]) -> Option<&'static str> {
+        let words = ["fifofs"].iter().chain(words);
+        Arguments::parse_from(words).delivery.given()
+    }
+
+    #[test]
+    fn an_option_is_given_if_it_is_typed_though_it_be_the_default() {
+        assert_eq!(given(&[]), None);
+        assert_eq!(given(&["--window", "1M"]), Some("--window"));
+        assert_eq!(given(&["--fail-on", "signal"]), Some("--fail-on"));
+        assert_eq!(given(&["--max-size=1"]), Some("--max-size"));
+    }
+
+    #[test]
+    fn a_rule_that_is_none_is_refused_with_its_option() {
+        for rule in ["*.log=pipe", "=stream", "[a=stream"] {
+            let parsed = Arguments::try_parse_from(["fifofs", "--deliver", rule]);
+            let said = parsed.err().expect("an error").to_string();
+            assert!(said.contains("--deliver") && said.contains(rule), "{said}");
+        }
     }
 }

@@ -179,16 +179,8 @@ impl fmt::Display for FailOn {
 /// The last rule whose glob matches wins. A rule without a glob is the default
 /// for paths that none matches, wherever it stands in the order; of several,
 /// the last counts.
-///
-/// ```
-/// use fifofs::{Deliver, Rules};
-///
-/// let mut rules = Rules::new();
-/// rules.push(Some("*.log"), Deliver::Follow)?;
-/// # Ok::<(), fifofs::Error>(())
-/// ```
 #[derive(Clone, Debug, Default)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// In the order given.
     globs: Vec<Rule>,
     default: Option<Deliver>,
@@ -208,12 +200,7 @@ struct Rule {
 
 impl Rules {
     /// No rules: everything is left to the automatic choice.
-    ///
-    /// ```
-    /// let rules = fifofs::Rules::new();
-    /// ```
-    #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
@@ -227,16 +214,7 @@ impl Rules {
     /// # Errors
     ///
     /// [`Error::Usage`] if the glob is empty or malformed.
-    ///
-    /// ```
-    /// use fifofs::{Deliver, Rules};
-    ///
-    /// let mut rules = Rules::new();
-    /// rules.push(None, Deliver::Settled)?;
-    /// assert!(rules.push(Some("a[b"), Deliver::Follow).is_err());
-    /// # Ok::<(), fifofs::Error>(())
-    /// ```
-    pub fn push(&mut self, glob: Option<&str>, way: Deliver) -> Result<(), Error> {
+    pub(crate) fn push(&mut self, glob: Option<&str>, way: Deliver) -> Result<(), Error> {
         let Some(glob) = glob else {
             self.default = Some(way);
             return Ok(());
@@ -274,15 +252,7 @@ impl Rules {
     ///
     /// [`Error::Usage`] if the way is unknown, or the glob is empty or
     /// malformed.
-    ///
-    /// ```
-    /// let mut rules = fifofs::Rules::new();
-    /// rules.parse("*.log=stream")?;
-    /// rules.parse("settled")?;
-    /// assert!(rules.parse("*.log=quickly").is_err());
-    /// # Ok::<(), fifofs::Error>(())
-    /// ```
-    pub fn parse(&mut self, text: &str) -> Result<(), Error> {
+    pub(crate) fn parse(&mut self, text: &str) -> Result<(), Error> {
         let (glob, word) = match text.rsplit_once('=') {
             Some((glob, word)) => (Some(glob), word),
             None => (None, text),

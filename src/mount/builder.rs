@@ -69,12 +69,16 @@ impl MountBuilder {
     /// several globs that match the last one counts. A glob that is not well
     /// formed is an error of [`MountBuilder::mount`].
     ///
+    /// `*` and `?` stop at `/`, `**` does not. A glob without `/` is about the
+    /// file's name at any depth; one with `/` is about the whole path from the
+    /// root of the mount, with or without a leading `/`.
+    ///
     /// ```
     /// let mount = fifofs::Mount::builder().deliver("logs/**", fifofs::Deliver::Follow).mount_temporary()?;
     /// # Ok::<(), fifofs::Error>(())
     /// ```
     pub fn deliver(self, glob: &str, way: Deliver) -> Self {
-        self.rule(|rules| rules.push(Some(glob), way))
+        self.add(|rules| rules.push(Some(glob), way))
     }
 
     /// All files that no glob matches are delivered in this way.
@@ -84,10 +88,30 @@ impl MountBuilder {
     /// # Ok::<(), fifofs::Error>(())
     /// ```
     pub fn deliver_all(self, way: Deliver) -> Self {
-        self.rule(|rules| rules.push(None, way))
+        self.add(|rules| rules.push(None, way))
     }
 
-    fn rule(mut self, push: impl FnOnce(&mut Rules) -> Result<()>) -> Self {
+    /// The rule that `text` says: `GLOB=WAY`, as [`MountBuilder::deliver`] has it,
+    /// or `WAY`, as [`MountBuilder::deliver_all`]. A glob may itself contain `=`:
+    /// the last one counts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if it is none.
+    ///
+    /// ```
+    /// let builder = fifofs::Mount::builder().rule("*.log=stream")?.rule("settled")?;
+    /// assert!(builder.rule("*.log=quickly").is_err());
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn rule(mut self, text: &str) -> Result<Self> {
+        if let Ok(rules) = &mut self.rules {
+            rules.parse(text)?;
+        }
+        Ok(self)
+    }
+
+    fn add(mut self, push: impl FnOnce(&mut Rules) -> Result<()>) -> Self {
         if let Ok(rules) = &mut self.rules
             && let Err(error) = push(rules)
         {
@@ -119,7 +143,9 @@ impl MountBuilder {
     }
 
     /// With stream delivery, how many bytes a writer may be ahead of the
-    /// slowest reader. 1 MiB unless set.
+    /// slowest reader. 1 MiB unless set. A write beyond that waits, for 150 ms
+    /// at most, and is then accepted; without a limit where
+    /// [`MountBuilder::readers_wait`] is false.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().window(256 << 10).mount_temporary()?;
@@ -194,6 +220,11 @@ impl MountBuilder {
     /// whoever opens it below `.fifofs/wait` or `.fifofs/next` still waits, and
     /// so do readers in this process.
     ///
+    /// Two things hang on it: a write that is further ahead than
+    /// [`MountBuilder::window`] then waits as long as it must, as nobody else waits
+    /// for the file meanwhile; and of files that nobody captures,
+    /// [`Deliver::Stream`] becomes [`Deliver::Follow`], as nobody comes to read them.
+    ///
     /// ```
     /// let mount = fifofs::Mount::builder().readers_wait(false).mount_temporary()?;
     /// # Ok::<(), fifofs::Error>(())
@@ -250,8 +281,7 @@ impl MountBuilder {
 
     fn mount_at(self, directory: &Path, remove_directory: bool) -> Result<Mount> {
         let rules = self.rules.map_err(Error::usage)?;
-        let spill_directory = self.spill.unwrap_or_else(limits::spill_directory);
-        let spill_directory = limits::check_spill_directory(&spill_directory)?;
+        let spill_directory = limits::spill_directory(self.spill)?;
         let pool = Pool::new(Limits {
             memory: self.memory.unwrap_or_else(limits::default_memory),
             max_size: self.max_size,

@@ -174,10 +174,11 @@ impl Arguments {
                      a FIFO, in a directory of its own; use --backend fuse, or {out:NAME}",
                 );
             }
-            if self.delivery.says_how() {
-                return refuse(
-                    "--deliver is for --backend fuse: what comes through a FIFO is always a stream",
-                );
+            if let Some(option) = self.delivery.given() {
+                return refuse(&format!(
+                    "{option} is for --backend fuse: what comes through a FIFO is always a stream, \
+                     and the kernel's affair; leave {option} away, or use --backend fuse"
+                ));
             }
             if self.shared {
                 return refuse(
