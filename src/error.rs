@@ -45,7 +45,10 @@ pub enum Error {
         /// The bytes that differ, where they are known.
         range: Option<Range<u64>>,
     },
-    /// A writer came to a bad end: what was read is all there is, and not whole.
+    /// What was read is all there is, and not whole: a writer was killed by a signal, or exited
+    /// with another status than 0 where [`FailOn::Status`](crate::FailOn) counts that, or bytes
+    /// were lost, since there was no space left or the program wanted those of a stream again that
+    /// were not kept.
     Failed {
         /// The file.
         path: PathBuf,
@@ -106,7 +109,8 @@ impl Error {
         }
     }
 
-    /// The same error, with advice on what to do about it.
+    /// The same error, with advice on what to do about it. Only [`Error::Io`] can have some of
+    /// its own; the others stay as they are.
     ///
     /// ```
     /// let reason = std::io::Error::from_raw_os_error(2);
@@ -143,10 +147,7 @@ impl fmt::Display for Error {
                     Some(range) => write!(f, "bytes {} to {}", range.start, range.end)?,
                     None => write!(f, "bytes")?,
                 }
-                write!(
-                    f,
-                    " after they had been delivered; --deliver settled waits for the finished file"
-                )
+                write!(f, " after they had been delivered; deliver it as settled")
             }
             Error::Failed { path } => write!(
                 f,
@@ -160,8 +161,17 @@ impl fmt::Display for Error {
                 "{}: the program has ended and left no file there",
                 path.display()
             ),
-            Error::TimedOut { path } => write!(f, "{}: nothing came in time", path.display()),
-            Error::Cancelled { path } => write!(f, "{}: the wait was ended", path.display()),
+            Error::TimedOut { path } => write!(
+                f,
+                "cannot wait longer for {}: nothing came in the time that was set; try again, or \
+                 set a longer one",
+                path.display()
+            ),
+            Error::Cancelled { path } => write!(
+                f,
+                "cannot wait longer for {}: the wait was cancelled; take another reader to go on",
+                path.display()
+            ),
             Error::Usage { message } => f.write_str(message),
         }
     }
@@ -176,6 +186,18 @@ impl std::error::Error for Error {
     }
 }
 
+/// The kind is that of the source of [`Error::Io`]; of the others:
+///
+/// | error | kind |
+/// |---|---|
+/// | [`Error::Rewritten`] | `StaleNetworkFileHandle` |
+/// | [`Error::Failed`] | `UnexpectedEof` |
+/// | [`Error::Missing`] | `NotFound` |
+/// | [`Error::TimedOut`] | `TimedOut` |
+/// | [`Error::Cancelled`] | `ConnectionAborted` |
+/// | [`Error::Usage`] | `InvalidInput` |
+///
+/// [`Error::io`] gives the error itself back.
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         let kind = match &error {

@@ -117,6 +117,12 @@ fn other(operation: &str, path: &Path, error: io::Error) -> Error {
         (Some(libc::ENOTCONN | libc::ECONNABORTED), _) => {
             Error::io(operation, path, error).with_remedy("it was unmounted meanwhile")
         }
-        _ => Error::io(operation, path, error),
+        (Some(libc::EACCES), _) => Error::io(operation, path, error)
+            .with_remedy("do it as the user who mounted; only that one can wait in a mount"),
+        (Some(libc::EISDIR), _) => {
+            Error::io(operation, path, error).with_remedy("name a file in it")
+        }
+        _ => Error::io(operation, path, error)
+            .with_remedy("`fifofs ls` shows which files there are, and what becomes of them"),
     }
 }

@@ -106,7 +106,7 @@ fn private_mounts() -> Finding {
         ),
         Err(error) => Broken(
             error.to_string(),
-            "then there is no mount at all for this user",
+            "until then there is no mount for this user; `fifofs run --backend fifo` needs none",
         ),
     }
 }

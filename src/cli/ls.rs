@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use fifofs::{Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use super::{Ended, status};
 
 /// Show every file of a mount: its state, how it is delivered and why, who
 /// writes, who reads, and who waits for whom
@@ -19,7 +21,8 @@ pub(crate) struct Arguments {
     /// As JSON, one document for each mount
     #[arg(long, conflicts_with = "watch")]
     json: bool,
-    /// Show events as they happen, as JSON lines, until interrupted
+    /// Show events of the mount of DIR as they happen, as JSON lines, until
+    /// interrupted
     #[arg(long, requires = "directory")]
     watch: bool,
 }
@@ -68,7 +71,15 @@ struct Reader {
     waits_for: Option<String>,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+/// What `--json` prints: the status document, and which mount it is of.
+#[derive(Serialize)]
+struct Document {
+    mount: String,
+    #[serde(flatten)]
+    status: serde_json::Map<String, serde_json::Value>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let mounts = match &arguments.directory {
         None => fifofs::mounts()?,
         Some(directory) => {
@@ -81,26 +92,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
     };
     if arguments.watch {
-        return mounts.iter().try_for_each(|mount| watch(mount));
+        mounts.iter().try_for_each(|mount| watch(mount))?;
+        return Ok(Ended::default());
     }
-    let all = arguments.directory.is_none();
-    if all && mounts.is_empty() {
-        eprintln!("fifofs: nothing is mounted; `fifofs mount DIR` does");
+    let mut ended = Ended::default();
+    if mounts.is_empty() {
+        let message = "nothing is mounted; start a mount with `fifofs mount DIR`";
+        ended.messages.push(message.into());
     }
-    let mut result = Ok(());
     for mount in mounts {
-        match list(&mount, arguments.json) {
-            // Somebody else's, or one without a daemon, must not hide the others.
-            Err(error) if all => eprintln!("fifofs: {error}"),
-            listed => result = result.and(listed),
+        // Somebody else's, or one without a daemon, must not hide the others.
+        if let Err(error) = list(&mount, arguments.json) {
+            ended.status = status::FAILED;
+            ended.messages.push(error.to_string());
         }
     }
-    result
+    Ok(ended)
 }
 
 fn watch(mount: &Path) -> Result<()> {
     let path = mount.join(".fifofs/events");
-    let failed = |error| Error::io("read", &path, error);
+    let failed = |error| unreadable(mount, &path, error);
     let events = fs::File::open(&path).map_err(failed)?;
     for line in BufReader::new(events).lines() {
         print(&format!("{}\n", line.map_err(failed)?))?;
@@ -110,23 +122,27 @@ fn watch(mount: &Path) -> Result<()> {
 
 fn list(mount: &Path, json: bool) -> Result<()> {
     let path = mount.join(".fifofs/status");
-    let failed = |error: io::Error| {
-        let dead = matches!(
-            error.raw_os_error(),
-            Some(libc::ENOTCONN | libc::ECONNABORTED)
-        );
-        let error = Error::io("read", &path, error);
-        match dead {
-            true => error.with_remedy(super::dead_mount(mount)),
-            false => error,
-        }
-    };
+    let failed = |error: io::Error| unreadable(mount, &path, error);
     let text = fs::read_to_string(&path).map_err(failed)?;
+    let misread = |error: serde_json::Error| failed(error.into());
     if json {
-        return print(&text);
+        let status = serde_json::from_str(&text).map_err(misread)?;
+        let mount = mount.display().to_string();
+        let document = serde_json::to_string(&Document { mount, status }).map_err(misread)?;
+        return print(&format!("{document}\n"));
     }
-    let status: Status = serde_json::from_str(&text).map_err(|error| failed(error.into()))?;
+    let status: Status = serde_json::from_str(&text).map_err(misread)?;
     print(&describe(mount, &status))
+}
+
+/// Why a file of the control directory cannot be read, and what to do about it.
+fn unreadable(mount: &Path, path: &Path, error: io::Error) -> Error {
+    let remedy = match error.raw_os_error() {
+        Some(libc::ENOTCONN | libc::ECONNABORTED) => super::dead_mount(mount),
+        Some(libc::EACCES) => "do it as the user who mounted; nobody else may look there".into(),
+        _ => "try again; if that does not help, unmount it and mount it again".into(),
+    };
+    Error::io("read", path, error).with_remedy(remedy)
 }
 
 fn describe(mount: &Path, status: &Status) -> String {

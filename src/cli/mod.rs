@@ -52,11 +52,12 @@ pub(crate) struct Ended {
 
 impl From<Error> for Ended {
     fn from(error: Error) -> Self {
-        let status = match error {
-            Error::Rewritten { .. } => status::NOT_WHOLE,
-            _ => status::FAILED,
+        let (status, option) = match error {
+            // What `run` was given, it judges by itself: this is a file of a mount.
+            Error::Rewritten { .. } => (status::NOT_WHOLE, " (`fifofs mount --deliver settled`)"),
+            _ => (status::FAILED, ""),
         };
-        let messages = vec![error.to_string()];
+        let messages = vec![format!("{error}{option}")];
         Ended { status, messages }
     }
 }
@@ -72,7 +73,7 @@ fn dead_mount(mount: &Path) -> String {
     format!("its daemon is gone: `fifofs unmount {mount}`, or mount there again")
 }
 
-/// Files that programs write and pipes that readers read.
+/// Capture what programs write to files: a FUSE filesystem that delivers it to waiting readers
 #[derive(Parser)]
 #[command(name = "fifofs", version, about, max_term_width = 100)]
 struct Arguments {
@@ -125,7 +126,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Explain(arguments) => run::explain::run(&arguments),
         Command::Cat(arguments) => cat::run(&arguments).map(nothing_to_say),
-        Command::Ls(arguments) => ls::run(&arguments).map(nothing_to_say),
+        Command::Ls(arguments) => ls::run(&arguments),
         Command::Unmount(arguments) => unmount::run(&arguments).map(nothing_to_say),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Doctor(_) => doctor::run(),

@@ -63,6 +63,7 @@ fn ls_shows_each_files_state_way_and_reason_and_who_waits_for_whom() {
         .succeeded()
         .text();
     serde_json::from_str::<serde_json::Value>(&json).expect("JSON");
+    assert!(json.starts_with(&format!(r#"{{"mount":"{}""#, mount.path().display())));
     for process in [&writer, &follows, &settled, &stream, &nothing] {
         assert!(names(&json, process.pid()), "not in the JSON: {json}");
     }

@@ -98,6 +98,9 @@ impl Conclusion<'_> {
                     name.display()
                 )
             }
+            (End::Unread(error @ Error::Rewritten { .. }), _) => {
+                format!("{error} (--deliver settled)")
+            }
             (End::Unread(error) | End::Unwritten(error), _) => error.to_string(),
         };
         messages.push(message);

@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let template = Template::parse(&arguments.command, &arguments.placeholder)?;
     let privacy = match arguments.shared {
         true => Privacy::Shared,
-        false => stage::be_private()?,
+        false => fifofs::enter_private_namespace()?,
     };
     let study = Study::new()?;
     let directory = study.path().to_owned();

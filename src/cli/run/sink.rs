@@ -25,6 +25,9 @@ const PIPE_BYTES: usize = 1 << 20;
 /// How often a FIFO is looked at for a reader.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
+/// What to do where a file cannot be.
+const ELSEWHERE: &str = "give the path of a file in a directory that you may write to";
+
 /// An open destination.
 #[derive(Debug)]
 pub(super) struct Sink {
@@ -78,6 +81,7 @@ impl Sink {
                 Self::of(destination, descriptor, None).map_err(failed)
             }
             Destination::File(path) => {
+                let failed = |error| failed(error).with_remedy(ELSEWHERE);
                 let (descriptor, replacement) =
                     if replacement::is_replaceable(path).map_err(failed)? {
                         let (replacement, file) = Replacement::create(path).map_err(failed)?;
@@ -272,9 +276,11 @@ impl Sink {
             return Ok(());
         };
         let destination = self.destination.to_string();
-        replacement
-            .appear(&self.descriptor, mode)
-            .map_err(|error| Error::io("write", destination, error))
+        replacement.appear(&self.descriptor, mode).map_err(|error| {
+            Error::io("put the output at", destination, error).with_remedy(format!(
+                "it is lost: {ELSEWHERE}, and run the program again"
+            ))
+        })
     }
 
     /// Whether it is a file that appears only when it is whole.

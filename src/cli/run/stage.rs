@@ -104,8 +104,7 @@ pub(super) fn make_directory_of(path: &Path) -> Result<()> {
     fs::create_dir_all(directory).map_err(|error| Error::io("make", directory, error))
 }
 
-/// A mount namespace of our own, unless others are to see the mount. To be called while there is
-/// one thread.
+/// A mount namespace of our own. To be called while there is one thread.
 pub(super) fn be_private() -> Result<Privacy> {
     fifofs::enter_private_namespace().map_err(or_a_fifo)
 }
