@@ -1,4 +1,4 @@
-//! Files that programs write and pipes that readers read.
+//! Capture what programs write to files: a FUSE filesystem that delivers it to waiting readers.
 //!
 //! Many programs give their result only to a file whose name they are told.
 //! fifofs mounts a FUSE filesystem whose files are regular files to such a
@@ -87,6 +87,16 @@
 //! written *next*, whatever stands there now. Mounts of other processes are found
 //! with [`mounts`] and [`mount_of`] and ended with [`unmount`], which also clears
 //! what a killed process left behind.
+//!
+//! # Requirements
+//!
+//! Linux with `/dev/fuse`, and root or `fusermount3` (package `fuse3`), or user
+//! namespaces for whoever calls [`enter_private_namespace`]. Tested on Linux 6.18; it
+//! takes pidfds, which are there since 5.3. Before 6.15 a writer that is no child of
+//! this process and was killed may pass for one that finished. `fifofs doctor` tries
+//! all this on a machine. [`TemporaryPipe`] needs no FUSE.
+//!
+//! The dependencies of the command line go with `default-features = false`.
 //!
 //! # Terms
 //!
@@ -181,9 +191,10 @@
 //! what went wrong, which dropping only logs (through the `log` crate). What
 //! the files held is gone with the mount.
 //!
-//! Dropping a [`Capture`] removes its file, and the last one of the mount that they
-//! share ends that in the same way. Dropping a [`Reader`] or a [`Running`] neither
-//! waits nor kills.
+//! Dropping a [`Capture`] removes its file. Dropping a [`Reader`] or a [`Running`]
+//! neither waits for the program nor kills it. The last capture, reader or
+//! [`CaptureEvents`] of the mount that captures share ends that as dropping a
+//! [`Mount`] does, which takes a second at most.
 //!
 //! If the process is killed, or a [`Mount`] is leaked and the process exits, the
 //! watchdog unmounts.
@@ -197,7 +208,7 @@
 //! | error | who gets it | what it means |
 //! |---|---|---|
 //! | `ESTALE` | reader | bytes it was given have changed since, or (stream) bytes it would need are dropped |
-//! | `EIO` | reader | it has every byte, but a writer was killed; see [`FailOn`] |
+//! | `EIO` | reader | it has every byte there is, but a writer was killed or failed, see [`FailOn`], or bytes were lost: there was no space, or dropped ones of a stream were wanted again |
 //! | `ENOENT` | reader | every writer is gone and nothing stands at the path |
 //! | `ENOTCONN`, `ECONNABORTED` | both | the mount is gone |
 //! | `EINTR` | both | a signal ended the wait |

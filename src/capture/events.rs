@@ -69,7 +69,7 @@ pub enum Event {
     Closed,
     /// It is done and whole.
     Done {
-        /// Its length.
+        /// Its length in bytes.
         bytes: u64,
     },
     /// It is done, but a process that wrote it came to a bad end.
@@ -117,7 +117,9 @@ struct Line {
 /// The events of one file, as an iterator that waits for the next. `Send`.
 ///
 /// At most 4096 events are kept for it; after that the oldest are lost, and it
-/// says so with [`Event::Lagged`]. Ends with the mount.
+/// says so with [`Event::Lagged`]. Ends with the mount. An error is
+/// [`Error::TimedOut`], after which it may be asked again, or [`Error::Io`] if an
+/// event cannot be understood.
 ///
 /// ```
 /// use fifofs::{Capture, Event, Target};

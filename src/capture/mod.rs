@@ -36,7 +36,9 @@ use shared::SharedMount;
 ///
 /// `Send` and `Sync`. Dropping it removes the file and, of [`Capture::new`], its
 /// directory with all that was left there; a reader that is still there goes on
-/// with what the file held. Drop it after the child has ended.
+/// with what the file held. Drop it after the child has ended. The last capture,
+/// reader or [`CaptureEvents`] that keeps the mount of [`Capture::new`] unmounts it
+/// when it is dropped, which takes a second at most.
 ///
 /// ```
 /// use std::process::Command;
@@ -66,7 +68,9 @@ impl Capture {
     /// captures of the process share. The first one makes the mount, in a
     /// directory of its own (mode 0700) below `$XDG_RUNTIME_DIR` or else
     /// `$TMPDIR`; it goes with the last capture and reader, or with the process,
-    /// however that ends.
+    /// however that ends. In that mount other processes see files as they are
+    /// ([`MountBuilder::readers_wait`](crate::MountBuilder::readers_wait) is false),
+    /// and all other options are at their defaults.
     ///
     /// # Errors
     ///

@@ -31,11 +31,15 @@ const PAGE_BYTES: usize = spool::PAGE_BYTES as usize;
 /// that holds an [`Error`] of this crate, which [`Error::io`] gives back:
 ///
 /// - [`Error::Rewritten`]: the program changed bytes that were given already;
-/// - [`Error::Failed`]: every byte was given, but a writer was killed by a signal;
+/// - [`Error::Failed`]: every byte there is was given, but a writer was killed by a
+///   signal or failed otherwise (see [`FailOn`](crate::FailOn)), or bytes were lost:
+///   there was no space left, or the program wanted dropped ones of a stream again;
 /// - [`Error::Missing`]: the program has ended and nothing stands at the path;
 /// - [`Error::TimedOut`], [`Error::Cancelled`]: the wait was ended from here.
 ///
-/// `Send`; may outlive what it was made from. Dropping it never blocks.
+/// `Send`; may outlive what it was made from. Dropping it does not block, unless it
+/// is the last that keeps the mount of [`Capture::new`](crate::Capture::new): then it
+/// unmounts, which takes a second at most.
 ///
 /// ```
 /// use std::io::BufRead;

@@ -137,7 +137,9 @@ pub trait Target: Send + Sync {
     /// # Errors
     ///
     /// [`Error::Io`] if it cannot be started; those of [`Reader`], once it has
-    /// ended: its output is then not whole.
+    /// ended: its output is then not whole. But if the program itself was killed or
+    /// exited with another status than 0, [`Error::Failed`] and [`Error::Missing`]
+    /// are no errors here: look at `status` before you trust `bytes`.
     ///
     /// ```
     /// use std::process::Command;
@@ -234,7 +236,8 @@ fn copy(mut reader: Reader, sink: &mut dyn Write) -> std::result::Result<(), Cop
 }
 
 /// A program that runs, and the reader of what it writes. Dropping it neither
-/// kills the program nor waits for it, as with [`Child`].
+/// kills the program nor waits for it, as with [`Child`]; of the reader see
+/// [`Reader`].
 ///
 /// ```
 /// use std::process::Command;

@@ -107,7 +107,7 @@ pub struct Rewritten {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Facts {
-    /// The first openings, in their order.
+    /// The first openings, 32 at most, in their order.
     pub opened: Vec<Opened>,
     /// How often it was opened for writing.
     pub openings: u64,
@@ -134,7 +134,8 @@ pub struct Facts {
     pub filled: u64,
     /// How many writes began beyond the end, and so left a gap.
     pub gaps: u64,
-    /// The lengths it was set to that it did not have.
+    /// The lengths in bytes it was set to that it did not have: of each file that
+    /// stood there the first 32.
     pub resized: Vec<u64>,
     /// How many bytes were reserved for it (`fallocate`).
     pub allocated_bytes: u64,

@@ -99,7 +99,8 @@ impl Mount {
     /// # Errors
     ///
     /// [`Error::Io`](crate::Error::Io) of kind `AlreadyExists` if something stands there or it is
-    /// captured already; if something above it is no directory;
+    /// captured already; if something above it is no directory (`ENOTDIR`), a name is longer than
+    /// 255 bytes (`ENAMETOOLONG`), or the path is in `.fifofs` (`EPERM`);
     /// [`Error::Usage`](crate::Error::Usage) if `path` is absolute, empty, or leads out of the mount.
     ///
     /// ```
