@@ -14,7 +14,7 @@ use library::{SOON, is_mounted_below, read_out, sh, until, within};
 
 const CAPTURES: usize = 1000;
 
-/// How many children live at once: two processors are shared with others.
+/// How many children live at once: small machines are to bear it, too.
 const CHILDREN: usize = 8;
 
 #[test]

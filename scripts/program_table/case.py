@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-# What programs do to a file that a pipe cannot bear (section 1 of the design).
+# What programs do to a file that a pipe cannot bear ("Why" in README.md).
 PATCH = "seek and patch"
 TYPE = "type check"
 REOPEN = "reopen"

@@ -11,8 +11,8 @@
 //!   else it is as `mkfifo` makes it.
 //! - A throughput is the bytes over the time from just before the first is written until the reader has the last of
 //!   them. Where the writer is a real program that first moment is its start, which takes about 1 ms on both sides.
-//!   The end of file is not counted: in a mount a file is done up to 200 ms after its last close, unless nobody is
-//!   left in the writer's process group.
+//!   The end of file is not counted: in a mount a file is done up to 1 s after its last close, unless nobody is left
+//!   in the writer's process group.
 //! - Before the turns that count, each side goes once with other data, and what the readers got is compared.
 //! - Each row has a fresh mount: the first turn of a row pays for fresh memory, the later ones reuse it.
 //! - Nothing may hang: programs have a deadline, mounts a dead man's switch that aborts them.
