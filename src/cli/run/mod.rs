@@ -41,12 +41,13 @@ use super::options::Delivery;
 ///
 /// {out} in a word of the command becomes the path of a file that is not there
 /// until the program makes it; {out:NAME} calls it NAME, for programs that look
-/// at the extension, and {dir} is the directory it is in. The path is also in
-/// $FIFOFS_OUT, the directory in $FIFOFS_DIR.
+/// at the extension, and {dir} is the directory it is in. The path of the first
+/// output is also in $FIFOFS_OUT, the directory in $FIFOFS_DIR.
 ///
-/// The exit status is the program's own; 128+N if signal N killed it; 74 if it
-/// succeeded and its output is missing or not whole; 126 and 127 if it cannot be
-/// executed or found; 125 for what fails before.
+/// The exit status is the program's own; 128+N if signal N killed it, or ended the
+/// wait for those whom it left behind; 74 if it succeeded and its output is missing
+/// or not whole; 126 and 127 if it cannot be executed or found; 125 for what fails
+/// before.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "fifofs run [OPTIONS] -- CMD [ARG]...",
@@ -71,7 +72,8 @@ pub(crate) struct Arguments {
     /// a name can be put before that after a colon
     #[arg(long, value_name = "STR", default_value = placeholders::DEFAULT)]
     placeholder: OsString,
-    /// What the program writes to
+    /// What the program writes to; with fifo there is no directory, --shared or
+    /// option of delivery
     #[arg(long, value_enum, default_value_t = Via::Fuse)]
     backend: Via,
     /// Let processes that the program did not start see the mount, such as a
