@@ -21,6 +21,9 @@ pub(crate) const HEADER_BYTES: usize = 40;
 /// How long what stands between a WRITE's header and its bytes is: `struct fuse_write_in`.
 pub(crate) const WRITE_BYTES: usize = 40;
 
+/// The most data one request carries. The kernel allows at most 256 pages.
+pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
+
 /// Operations, by their numbers in the protocol.
 pub(crate) mod opcode {
     pub(crate) const LOOKUP: u32 = 1;

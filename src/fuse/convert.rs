@@ -6,7 +6,7 @@ use fuser::{
     Errno, FileAttr, FileType, Generation, INodeNo, ReplyEmpty, ReplyEntry, ReplyXattr, Request,
 };
 
-use super::device::MAX_WRITE_BYTES;
+use super::abi::MAX_WRITE_BYTES;
 use crate::core::Attributes;
 use crate::core::namespace::Creator;
 

@@ -10,188 +10,52 @@
 //! No deadlock: a callback of fuser never waits for anything but the core's
 //! lock, and the core's lock is never held across a wait.
 
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use super::abi::{self, Body, Header, opcode};
-use super::flusher::Flusher;
-use super::forgetting::{Forget, Forgetter};
 use super::gathering::Gathering;
 use super::intake::{Intake, Request};
+use super::kernel::Kernel;
 use super::placement::Placement;
 use super::rare::Rare;
 use super::{handshake, names};
-use crate::core::effects::{Bytes, Caller, Effect, Kin, Opening, Transport, Unique, Wanted};
-use crate::core::spool::{Load, Segments};
-use crate::router::{Outlet, Router, Spin, Step, processor};
-
-/// The most data one request carries. The kernel allows at most 256 pages.
-pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
+use crate::core::effects::{Bytes, Caller, Kin, Opening, Unique, Wanted};
+use crate::core::spool::Load;
+use crate::router::{Router, Spin, Step, processor};
 
 /// The least room that the kernel wants for a request before it knows how much data one may carry
 /// (`FUSE_MIN_READ_BUFFER` of `include/uapi/linux/fuse.h`).
 const FIRST_REQUEST_BYTES: usize = 8192;
-
-/// The side towards the kernel: answers and notifications.
-pub(crate) struct Kernel {
-    device: Arc<OwnedFd>,
-    flusher: Arc<Flusher>,
-    forgetter: Forgetter,
-}
-
-impl Kernel {
-    pub(crate) fn new(device: Arc<OwnedFd>, flusher: Arc<Flusher>) -> Self {
-        Kernel {
-            forgetter: Forgetter::new(Arc::clone(&device)),
-            device,
-            flusher,
-        }
-    }
-
-    fn reply(&self, unique: Unique, body: &[u8]) {
-        let header = abi::reply_header(unique.0, 0, body.len());
-        self.send(&[IoSlice::new(&[&header, body].concat())]);
-    }
-
-    fn refuse(&self, unique: Unique, errno: Errno) {
-        let header = abi::reply_header(unique.0, -errno.raw_os_error(), 0);
-        self.send(&[IoSlice::new(&header)]);
-    }
-
-    fn notify(&self, code: i32, body: &[u8]) {
-        let header = abi::reply_header(0, code, body.len());
-        self.send(&[IoSlice::new(&header), IoSlice::new(body)]);
-    }
-
-    fn data(&self, unique: Unique, bytes: &Segments) {
-        let loaded = match bytes.load() {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                log::error!("cannot read spilled bytes back: {error}");
-                return self.refuse(unique, Errno::IO);
-            }
-        };
-        let header = abi::reply_header(unique.0, 0, bytes.len());
-        let mut parts = vec![IoSlice::new(&header)];
-        parts.extend(loaded.io_slices());
-        if parts.len() <= MAX_PARTS {
-            return self.send(&parts);
-        }
-        let whole: Vec<u8> = parts[1..].iter().flat_map(|part| part.to_vec()).collect();
-        self.send(&[parts[0], IoSlice::new(&whole)]);
-    }
-
-    fn send(&self, parts: &[IoSlice<'_>]) {
-        let sent = match parts {
-            // Cheaper than writev(2).
-            [whole] => rustix::io::write(&self.device, whole),
-            parts => rustix::io::writev(&self.device, parts),
-        };
-        match sent {
-            // ENOENT: the request is gone, or the kernel does not know what a
-            // notification is about. ENODEV: the mount is.
-            Ok(_) | Err(Errno::NOENT | Errno::NODEV) => {}
-            Err(errno) => log::error!("cannot answer the kernel: {errno}"),
-        }
-    }
-}
-
-/// `IOV_MAX` of Linux.
-const MAX_PARTS: usize = 1024;
-
-impl Outlet for Kernel {
-    fn apply(&self, effect: Effect) {
-        match effect {
-            Effect::Opened {
-                unique,
-                handle,
-                transport,
-            } => self.reply(unique, &abi::open_reply(handle, open_flags(transport))),
-            Effect::Data { unique, bytes } => self.data(unique, &bytes),
-            Effect::Text { unique, bytes } => self.reply(unique, &bytes),
-            Effect::Written { unique, length } => {
-                self.reply(unique, &abi::padded(length));
-            }
-            Effect::Sought { unique, offset } => self.reply(unique, &offset.to_ne_bytes()),
-            Effect::Polled { unique, events } => {
-                self.reply(unique, &abi::padded(events));
-            }
-            Effect::Refused { unique, errno } => self.refuse(unique, errno),
-            Effect::PollAgain { kernel_handle } => {
-                self.notify(abi::NOTIFY_POLL, &kernel_handle.to_ne_bytes());
-            }
-            Effect::Flush { ino, on: true } => self.flusher.add(ino),
-            Effect::Flush { ino, on: false } => self.flusher.remove(ino),
-            Effect::FlushOnce { ino } => self.flusher.sync_once(ino),
-            Effect::ForgetAttributes { ino } => {
-                // A negative offset: no pages, so nothing to wait for.
-                let mut body = [0; 24];
-                body[..8].copy_from_slice(&ino.to_ne_bytes());
-                body[8..16].copy_from_slice(&(-1_i64).to_ne_bytes());
-                self.notify(abi::NOTIFY_INVAL_INODE, &body);
-            }
-            Effect::ForgetName { parent, name } => {
-                self.forgetter.tell(Forget::Name { parent, name });
-            }
-            Effect::ForgetPages { ino } => self.forgetter.tell(Forget::Pages { ino }),
-        }
-    }
-
-    fn apply_patiently(&self, effect: Effect) {
-        match effect {
-            Effect::ForgetName { parent, name } => {
-                self.forgetter.tell_now(Forget::Name { parent, name });
-            }
-            Effect::ForgetPages { ino } => self.forgetter.tell_now(Forget::Pages { ino }),
-            effect => self.apply(effect),
-        }
-    }
-
-    fn settle(&self) {
-        self.forgetter.settle();
-    }
-}
-
-/// What the kernel is told of a handle.
-pub(crate) fn open_flags(transport: Transport) -> u32 {
-    match transport {
-        Transport::Direct => abi::FOPEN_DIRECT_IO,
-        // Without a position there is no sendfile(2), which would take the page
-        // cache and the size so far for the whole file.
-        Transport::Sequential => abi::FOPEN_DIRECT_IO | abi::FOPEN_NONSEEKABLE,
-        Transport::Cached => abi::FOPEN_KEEP_CACHE,
-    }
-}
 
 /// For how long the next request is looked for before the thread sleeps.
 const SPIN: Duration = Duration::from_micros(100);
 
 /// The loop itself.
 pub(crate) struct Front {
-    pub(crate) device: Arc<OwnedFd>,
+    pub(crate) kernel: Arc<Kernel>,
     pub(crate) router: Arc<Router>,
-    pub(crate) flusher: Arc<Flusher>,
 }
 
 impl Front {
     /// Answers the kernel's first request, and gives it.
     pub(crate) fn handshake(&self) -> io::Result<Vec<u8>> {
         let mut request = vec![0; FIRST_REQUEST_BYTES];
-        let read = || rustix::io::read(&self.device, &mut request[..]);
+        let device = self.kernel.device();
+        let read = || rustix::io::read(device, &mut request[..]);
         let length = rustix::io::retry_on_intr(read)?;
         request.truncate(length);
-        rustix::io::write(&self.device, &handshake::answer(&request)?)?;
+        rustix::io::write(device, &handshake::answer(&request)?)?;
         Ok(request)
     }
 
     /// Serves requests until the mount is gone. `init` is what the handshake gave.
     pub(crate) fn serve(&self, init: Vec<u8>) -> io::Result<()> {
         let mut rare = Rare::new(Arc::clone(&self.router), init);
-        let mut intake = Intake::new(Arc::clone(&self.device))?;
+        let mut intake = Intake::new(Arc::clone(self.kernel.device()))?;
         let mut gathering = Gathering::new(&self.router);
         let mut placement = Placement::default();
         let mut spin = Spin::new(SPIN);
@@ -233,7 +97,7 @@ impl Front {
             } else if !self.handle(header, body) {
                 // That may take a while.
                 gathering.end();
-                self.answer(rare.answer(message)?);
+                self.kernel.pass_on(rare.answer(message)?);
             }
             gathering.go_on();
         }
@@ -244,7 +108,7 @@ impl Front {
         Caller {
             unique: Unique(header.unique),
             thread,
-            internal: thread != 0 && thread == self.flusher.pid(),
+            internal: thread != 0 && thread == self.kernel.flusher().pid(),
         }
     }
 
@@ -285,7 +149,7 @@ impl Front {
                 let writer = match writes.then(|| router.writer(thread)).transpose() {
                     Ok(writer) => writer,
                     Err(errno) => {
-                        self.refuse(header.unique, errno);
+                        self.kernel.refuse(caller.unique, errno);
                         return true;
                     }
                 };
@@ -318,12 +182,12 @@ impl Front {
             }
             opcode::FLUSH => {
                 router.seen_closing(fields.u64(0), thread);
-                self.acknowledge(header.unique);
+                self.kernel.reply(caller.unique, &[]);
             }
             opcode::RELEASE => {
                 let handle = fields.u64(0);
                 router.run(|core, env, effects| core.release(env, handle, effects));
-                self.acknowledge(header.unique);
+                self.kernel.reply(caller.unique, &[]);
             }
             opcode::POLL => {
                 let handle = fields.u64(0);
@@ -350,37 +214,15 @@ impl Front {
                 }
             }),
             // Python and Perl ask of each file that they open whether it is a terminal.
-            opcode::IOCTL => self.refuse(header.unique, Errno::NOTTY),
+            opcode::IOCTL => self.kernel.refuse(caller.unique, Errno::NOTTY),
             opcode::INTERRUPT => router.interrupted(Unique(fields.u64(0))),
             _ => match names::answer(router, caller, header, body) {
-                Some(Ok(body)) => self.answer_with(header.unique, &body),
-                Some(Err(errno)) => self.refuse(header.unique, errno),
+                Some(Ok(body)) => self.kernel.reply(caller.unique, &body),
+                Some(Err(errno)) => self.kernel.refuse(caller.unique, errno),
                 None => return false,
             },
         }
         true
-    }
-
-    fn acknowledge(&self, unique: u64) {
-        self.answer(&abi::reply_header(unique, 0, 0));
-    }
-
-    fn refuse(&self, unique: u64, errno: Errno) {
-        self.answer(&abi::reply_header(unique, -errno.raw_os_error(), 0));
-    }
-
-    fn answer_with(&self, unique: u64, body: &[u8]) {
-        let mut reply = Vec::from(abi::reply_header(unique, 0, body.len()));
-        reply.extend_from_slice(body);
-        self.answer(&reply);
-    }
-
-    fn answer(&self, reply: &[u8]) {
-        if let Err(errno) = rustix::io::write(self.device.as_fd(), reply)
-            && !matches!(errno, Errno::NOENT | Errno::NODEV)
-        {
-            log::error!("cannot answer the kernel: {errno}");
-        }
     }
 }
 

@@ -5,8 +5,7 @@
 
 use std::io;
 
-use super::abi::{self, Body, opcode};
-use super::device::MAX_WRITE_BYTES;
+use super::abi::{self, Body, MAX_WRITE_BYTES, opcode};
 
 /// The version of the protocol that is spoken here.
 const MAJOR: u32 = 7;

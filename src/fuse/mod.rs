@@ -14,6 +14,7 @@ mod gathering;
 mod handshake;
 mod helper_process;
 mod intake;
+mod kernel;
 mod late_helper;
 mod mount_watch;
 mod mountinfo;

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::abi::{self, Body, Header, opcode};
 use super::convert::{REMEMBERED, block_bytes, remembered};
-use super::device::open_flags;
+use super::kernel::open_flags;
 use crate::core::clock::Timestamp;
 use crate::core::effects::{Caller, Effects};
 use crate::core::namespace::Creator;

@@ -23,8 +23,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::attach::FUSE_DEVICE;
-use super::device::{Front, Kernel};
+use super::device::Front;
 use super::flusher::Flusher;
+use super::kernel::Kernel;
 use super::mountpoint::{self, MountOptions, MountPoint, Mounted};
 use super::watchdog::Watchdog;
 use super::{mount_watch, mountinfo};
@@ -138,9 +139,9 @@ impl Session {
         let failed = |error: io::Error| Error::io("mount", &directory, error);
         let device = Arc::new(mounted.device);
         let own_device = Arc::clone(&device);
-        let kernel = Kernel::new(Arc::clone(&device), Arc::clone(&flusher));
+        let kernel = Arc::new(Kernel::new(Arc::clone(&device), Arc::clone(&flusher)));
         let first_ino = first_ino(mounted.device_number);
-        let router = Router::new(settings, pool, first_ino, Arc::new(kernel)).map_err(failed)?;
+        let router = Router::new(settings, pool, first_ino, kernel.clone()).map_err(failed)?;
         let mut threads = Vec::new();
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
@@ -149,9 +150,8 @@ impl Session {
                 .map_err(failed)
         };
         let front = Front {
-            device: Arc::clone(&device),
+            kernel,
             router: Arc::clone(&router),
-            flusher: Arc::clone(&flusher),
         };
         let init = front.handshake().map_err(|error| {
             if is_disconnected(&device) {

@@ -9,15 +9,14 @@
 //! mutex around the free ones. It is a leaf of the lock order: it is held for a push or a pop, and
 //! nothing is locked, written or waited for meanwhile.
 
-use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::pool::{CHUNK_BYTES, Pool};
@@ -153,50 +152,24 @@ impl Drop for Place {
 }
 
 /// Opens a file in `directory` that has no name, readable and writable by this user alone.
-fn unlinked_file(directory: &Path) -> Result<File, Errno> {
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
-        Ok(descriptor) => Ok(File::from(descriptor)),
-        // EISDIR is what a kernel says that does not know the flag, EINVAL some network filesystems.
-        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => named_then_unlinked(directory),
-        Err(error) => Err(error),
-    }
-}
-
-/// As [`unlinked_file`], for filesystems without O_TMPFILE. O_EXCL refuses a name, or a link,
-/// that somebody else put there first.
-fn named_then_unlinked(directory: &Path) -> Result<File, Errno> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    for attempt in 0..100 {
-        // The standard library's hash seed is the randomness at hand.
-        let random = RandomState::new().hash_one(attempt);
-        let path = directory.join(format!(".fifofs-spill-{random:016x}"));
-        match rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(descriptor) => {
-                rustix::fs::unlink(&path)?;
-                return Ok(File::from(descriptor));
-            }
-            Err(Errno::EXIST) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(Errno::EXIST)
+fn unlinked_file(directory: &Path) -> io::Result<File> {
+    let file = tempfile::tempfile_in(directory)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{named_then_unlinked, unlinked_file};
+    use super::unlinked_file;
     use std::os::unix::fs::{FileExt, MetadataExt};
 
     #[test]
     fn spill_files_have_no_name_and_are_private() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        for make in [unlinked_file, named_then_unlinked] {
-            let file = make(directory.path()).expect("a spill file");
-            file.write_all_at(b"x", 5).expect("writable");
-            let status = file.metadata().expect("fstat");
-            assert_eq!((status.nlink(), status.mode() & 0o7777), (0, 0o600));
-            assert_eq!(directory.path().read_dir().expect("readable").count(), 0);
-        }
+        let file = unlinked_file(directory.path()).expect("a spill file");
+        file.write_all_at(b"x", 5).expect("writable");
+        let status = file.metadata().expect("fstat");
+        assert_eq!((status.nlink(), status.mode() & 0o7777), (0, 0o600));
+        assert_eq!(directory.path().read_dir().expect("readable").count(), 0);
     }
 }

@@ -1,0 +1,162 @@
+//! The side towards the kernel: how it is answered and told of things.
+//!
+//! Knows the device and what effects mean there; decides nothing.
+
+use std::io::IoSlice;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::abi;
+use super::flusher::Flusher;
+use super::forgetting::{Forget, Forgetter};
+use crate::core::effects::{Effect, Transport, Unique};
+use crate::core::spool::Segments;
+use crate::router::Outlet;
+
+/// `IOV_MAX` of Linux.
+const MAX_PARTS: usize = 1024;
+
+/// Answers and notifications.
+pub(crate) struct Kernel {
+    device: Arc<OwnedFd>,
+    flusher: Arc<Flusher>,
+    forgetter: Forgetter,
+}
+
+impl Kernel {
+    pub(crate) fn new(device: Arc<OwnedFd>, flusher: Arc<Flusher>) -> Self {
+        Kernel {
+            forgetter: Forgetter::new(Arc::clone(&device)),
+            device,
+            flusher,
+        }
+    }
+
+    pub(super) fn device(&self) -> &Arc<OwnedFd> {
+        &self.device
+    }
+
+    pub(super) fn flusher(&self) -> &Flusher {
+        &self.flusher
+    }
+
+    /// Answers a request.
+    pub(super) fn reply(&self, unique: Unique, body: &[u8]) {
+        let header = abi::reply_header(unique.0, 0, body.len());
+        self.pass_on(&[&header, body].concat());
+    }
+
+    /// Answers a request by an error.
+    pub(super) fn refuse(&self, unique: Unique, errno: Errno) {
+        self.pass_on(&abi::reply_header(unique.0, -errno.raw_os_error(), 0));
+    }
+
+    /// Gives the kernel an answer that is whole, header and all.
+    pub(super) fn pass_on(&self, answer: &[u8]) {
+        // Cheaper than writev(2).
+        sent(rustix::io::write(&self.device, answer));
+    }
+
+    fn notify(&self, code: i32, body: &[u8]) {
+        let header = abi::reply_header(0, code, body.len());
+        self.pass_on(&[&header, body].concat());
+    }
+
+    fn data(&self, unique: Unique, bytes: &Segments) {
+        let loaded = match bytes.load() {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                log::error!("cannot read spilled bytes back: {error}");
+                return self.refuse(unique, Errno::IO);
+            }
+        };
+        let header = abi::reply_header(unique.0, 0, bytes.len());
+        let mut parts = vec![IoSlice::new(&header)];
+        parts.extend(loaded.io_slices());
+        if parts.len() <= MAX_PARTS {
+            return self.send(&parts);
+        }
+        let whole: Vec<u8> = parts[1..].iter().flat_map(|part| part.to_vec()).collect();
+        self.send(&[parts[0], IoSlice::new(&whole)]);
+    }
+
+    fn send(&self, parts: &[IoSlice<'_>]) {
+        sent(rustix::io::writev(&self.device, parts));
+    }
+}
+
+/// Tells of what could not be sent.
+fn sent(result: Result<usize, Errno>) {
+    match result {
+        // ENOENT: the request is gone, or the kernel does not know what a
+        // notification is about. ENODEV: the mount is.
+        Ok(_) | Err(Errno::NOENT | Errno::NODEV) => {}
+        Err(errno) => log::error!("cannot answer the kernel: {errno}"),
+    }
+}
+
+impl Outlet for Kernel {
+    fn apply(&self, effect: Effect) {
+        match effect {
+            Effect::Opened {
+                unique,
+                handle,
+                transport,
+            } => self.reply(unique, &abi::open_reply(handle, open_flags(transport))),
+            Effect::Data { unique, bytes } => self.data(unique, &bytes),
+            Effect::Text { unique, bytes } => self.reply(unique, &bytes),
+            Effect::Written { unique, length } => {
+                self.reply(unique, &abi::padded(length));
+            }
+            Effect::Sought { unique, offset } => self.reply(unique, &offset.to_ne_bytes()),
+            Effect::Polled { unique, events } => {
+                self.reply(unique, &abi::padded(events));
+            }
+            Effect::Refused { unique, errno } => self.refuse(unique, errno),
+            Effect::PollAgain { kernel_handle } => {
+                self.notify(abi::NOTIFY_POLL, &kernel_handle.to_ne_bytes());
+            }
+            Effect::Flush { ino, on: true } => self.flusher.add(ino),
+            Effect::Flush { ino, on: false } => self.flusher.remove(ino),
+            Effect::FlushOnce { ino } => self.flusher.sync_once(ino),
+            Effect::ForgetAttributes { ino } => {
+                // A negative offset: no pages, so nothing to wait for.
+                let mut body = [0; 24];
+                body[..8].copy_from_slice(&ino.to_ne_bytes());
+                body[8..16].copy_from_slice(&(-1_i64).to_ne_bytes());
+                self.notify(abi::NOTIFY_INVAL_INODE, &body);
+            }
+            Effect::ForgetName { parent, name } => {
+                self.forgetter.tell(Forget::Name { parent, name });
+            }
+            Effect::ForgetPages { ino } => self.forgetter.tell(Forget::Pages { ino }),
+        }
+    }
+
+    fn apply_patiently(&self, effect: Effect) {
+        match effect {
+            Effect::ForgetName { parent, name } => {
+                self.forgetter.tell_now(Forget::Name { parent, name });
+            }
+            Effect::ForgetPages { ino } => self.forgetter.tell_now(Forget::Pages { ino }),
+            effect => self.apply(effect),
+        }
+    }
+
+    fn settle(&self) {
+        self.forgetter.settle();
+    }
+}
+
+/// What the kernel is told of a handle.
+pub(crate) fn open_flags(transport: Transport) -> u32 {
+    match transport {
+        Transport::Direct => abi::FOPEN_DIRECT_IO,
+        // Without a position there is no sendfile(2), which would take the page
+        // cache and the size so far for the whole file.
+        Transport::Sequential => abi::FOPEN_DIRECT_IO | abi::FOPEN_NONSEEKABLE,
+        Transport::Cached => abi::FOPEN_KEEP_CACHE,
+    }
+}
