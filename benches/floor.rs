@@ -1,0 +1,140 @@
+//! What `/dev/fuse` itself allows, beside a FIFO and tmpfs: which speeds no daemon that reads and writes it can exceed.
+//!
+//! ```text
+//! cargo bench --bench floor     as root; half a minute
+//! ```
+//!
+//! The daemon that is measured decides nothing and keeps nothing: it answers each WRITE as soon as it has read it, into
+//! memory that it uses again and again. `fifofs` has all of its system calls to make, and then its own work.
+//!
+//! - *direct I/O, nothing decided*: past the page cache, as what is delivered as a stream is written. Each write(2) is a
+//!   request. Writer and daemon are held on one processor, where that is fastest: on two each has to wake the other.
+//! - *write-back cache, nobody reads*: as all else is written. Only the calls of write(2) are timed, not the close: what
+//!   the kernel's page cache takes, while it writes back in the background. Nobody is held anywhere.
+//! - The FIFO has a pipe of 1 MiB and a reader, in this process, that asks for 1 MiB at a time; its time ends with the
+//!   last byte that came. The file in tmpfs (`/dev/shm`) is a new one each time, and timed like the write-back cache.
+//!
+//! Speeds are in units of 10^6 bytes a second. All sides take turns, and what is shown is the median of the turns, for
+//! the ratios with the least and the greatest. All memory that is written from or read into begins with a page.
+//!
+//! Messages are as in `include/uapi/linux/fuse.h` of Linux, protocol 7.40. The daemon is this program again, with an
+//! argument; nothing is mounted anywhere, so that nothing can be left behind: see [`mount`].
+
+#[path = "floor/baselines.rs"]
+mod baselines;
+#[path = "floor/daemon.rs"]
+mod daemon;
+#[path = "floor/mount.rs"]
+mod mount;
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use baselines::Load;
+use daemon::Cache;
+use mount::Mount;
+
+/// What went wrong, in words.
+type Outcome<T> = Result<T, String>;
+
+/// What memory begins with that the kernel copies to or from.
+const PAGE_BYTES: usize = 4096;
+
+/// How many turns count.
+const TURNS: usize = 11;
+
+/// By when this must have ended: nothing may hang.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// As much as the rows of `fifofs bench` have.
+const LOADS: [Load; 3] = [
+    Load::new("4 KiB", 4 << 10, 64 << 20),
+    Load::new("64 KiB", 64 << 10, 256 << 20),
+    Load::new("1 MiB", 1 << 20, 512 << 20),
+];
+
+fn main() -> ExitCode {
+    let argument = std::env::args().nth(1).unwrap_or_default();
+    let done = match (argument.as_str(), Cache::from_argument(&argument)) {
+        (_, Some(cache)) => daemon::serve(cache),
+        // What `cargo bench` adds.
+        ("" | "--bench", None) => measure(),
+        (word, None) => Err(format!("{word}? There is nothing to choose")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("floor: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure() -> Outcome<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("only root may make the file systems that are measured".to_owned());
+    }
+    // The end of the main thread ends the daemons, and that whoever waits for one.
+    thread::spawn(|| {
+        thread::sleep(LIMIT);
+        eprintln!("floor: not done within {LIMIT:?}");
+        std::process::exit(1);
+    });
+    let release = rustix::system::uname();
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    println!(
+        "Linux {}, {processors} processors, medians of {TURNS} turns; MB/s, and the ratios (least–greatest)",
+        release.release().to_string_lossy()
+    );
+    println!(
+        "{:<33} {:>6} {:>7} {:>7} {:>7}  {:<22} of tmpfs",
+        "what", "block", "daemon", "FIFO", "tmpfs", "of the FIFO"
+    );
+    LOADS.iter().try_for_each(|load| lines(*load))
+}
+
+/// Measures and prints what there is to say of one block size.
+fn lines(load: Load) -> Outcome<()> {
+    let direct = Mount::new(Cache::Past)?;
+    let cached = Mount::new(Cache::WriteBack)?;
+    let turn = || -> Outcome<[f64; 4]> {
+        Ok([
+            direct.rate(load)?,
+            baselines::fifo(load)?,
+            cached.rate(load)?,
+            baselines::tmpfs(load)?,
+        ])
+    };
+    // The first pays for fresh memory.
+    turn()?;
+    let turns = (0..TURNS).map(|_| turn()).collect::<Outcome<Vec<_>>>()?;
+    let all = |side: usize| turns.iter().map(move |turn| turn[side]);
+    let ratio = |side: usize, to: usize| {
+        let ratios = sorted(turns.iter().map(|turn| turn[side] / turn[to]));
+        let (least, most) = (ratios[0], ratios[TURNS - 1]);
+        format!("{:.3} ({least:.3}–{most:.3})", ratios[TURNS / 2])
+    };
+    let median = |side: usize| sorted(all(side))[TURNS / 2];
+    for (what, side) in [
+        ("direct I/O, nothing decided", 0),
+        ("write-back cache, nobody reads", 2),
+    ] {
+        println!(
+            "{what:<33} {:>6} {:>7.0} {:>7.0} {:>7.0}  {:<22} {}",
+            load.name,
+            median(side),
+            median(1),
+            median(3),
+            ratio(side, 1),
+            ratio(side, 3)
+        );
+    }
+    Ok(())
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted
+}
