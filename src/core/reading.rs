@@ -232,8 +232,9 @@ impl Core {
         let Some(file) = self.files.get(&ino).filter(|f| !f.readers.is_empty()) else {
             return;
         };
+        let readers: Vec<ReaderId> = file.readers.iter().copied().collect();
         let mut answered = false;
-        for id in file.readers.clone() {
+        for id in readers {
             answered |= self.answer_reads(env, id, effects);
         }
         if answered {
