@@ -69,6 +69,10 @@ pub(crate) struct Writer {
     pub(crate) group: Option<i32>,
     /// How it ended.
     pub(crate) ending: Ending,
+    /// Whether it only inherited the file, as far as is known, and has closed it and gone on. It
+    /// may have written and may come again, so it is waited for like the others, but how it ends
+    /// says nothing of the file.
+    pub(crate) let_go: bool,
 }
 
 impl Writer {
@@ -240,8 +244,10 @@ impl Generation {
     pub(crate) fn add_writer(&mut self, writer: Writer) {
         self.groups.extend(writer.group);
         // An id that was used by one who has ended is somebody else's now.
-        let is_known = |known: &Writer| known.pid == writer.pid && known.ending == Ending::Running;
-        if self.writers.iter().any(is_known) {
+        let is_it =
+            |known: &&mut Writer| known.pid == writer.pid && known.ending == Ending::Running;
+        if let Some(known) = self.writers.iter_mut().find(is_it) {
+            known.let_go &= writer.let_go;
             return;
         }
         if self.writers.len() >= WRITERS_KEPT
@@ -256,7 +262,10 @@ impl Generation {
     pub(crate) fn note_ending(&mut self, pid: i32, ending: Ending) {
         for writer in &mut self.writers {
             if writer.pid == pid && writer.ending == Ending::Running {
-                writer.ending = ending;
+                writer.ending = match writer.let_go {
+                    true => Ending::Unknown,
+                    false => ending,
+                };
             }
         }
     }

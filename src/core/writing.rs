@@ -155,14 +155,14 @@ impl Core {
     }
 
     /// Whether a process is known to write to the file behind a handle that may
-    /// write; nothing if the handle may not.
+    /// write, and has not let go of it; nothing if the handle may not.
     pub(crate) fn knows_writer(&self, handle: u64, pid: i32) -> Option<(u64, bool)> {
         let Some(Handle::Writer { ino, .. }) = self.handles.get(&handle) else {
             return None;
         };
         let generation = self.files.get(ino)?.generation.as_ref()?;
         // One who has ended was another process with the same id.
-        let is_known = |w: &Writer| w.pid == pid && w.ending == Ending::Running;
+        let is_known = |w: &Writer| w.pid == pid && w.ending == Ending::Running && !w.let_go;
         Some((*ino, generation.writers.iter().any(is_known)))
     }
 
@@ -400,6 +400,7 @@ pub(crate) fn unseen_writer() -> Writer {
         name: "unseen".into(),
         group: None,
         ending: Ending::Running,
+        let_go: false,
     }
 }
 
@@ -410,5 +411,6 @@ pub(crate) fn seen_writer(pid: i32, group: Option<i32>, processes: &dyn Processe
         name: processes.name(pid),
         group,
         ending: Ending::Running,
+        let_go: false,
     }
 }

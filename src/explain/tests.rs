@@ -85,6 +85,7 @@ impl Program {
                 name: "program".into(),
                 group: Some(7),
                 ending: Ending::Running,
+                let_go: false,
             };
             let at = (ROOT, path.as_os_str());
             let flags = libc::O_WRONLY | libc::O_CREAT;

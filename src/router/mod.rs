@@ -305,19 +305,16 @@ impl Router {
     /// inherited.
     pub(crate) fn seen_writing(&self, handle: u64, thread: i32) {
         if let Some(ino) = self.unknown_writer(handle, thread) {
-            self.note_writer(ino, thread);
+            self.note_writer(ino, thread, false);
         }
     }
 
-    /// A process has closed such a file. One that had it until it exited may have written, whatever
-    /// the kernel kept of that to itself. One that goes on without it need not be waited for, and how
-    /// it will end says nothing of the file: so a shell's child closes what it inherited, before
-    /// it runs a program whose output goes elsewhere.
+    /// A process has closed such a file. It may have written, whatever the kernel kept of that to
+    /// itself. One that goes on has let go of the file: so a shell's child closes what it inherited
+    /// before it runs a program whose output goes elsewhere.
     pub(crate) fn seen_closing(&self, handle: u64, thread: i32) {
-        if let Some(ino) = self.unknown_writer(handle, thread)
-            && process::is_exiting(thread)
-        {
-            self.note_writer(ino, thread);
+        if let Some(ino) = self.unknown_writer(handle, thread) {
+            self.note_writer(ino, thread, !process::is_exiting(thread));
         }
     }
 
@@ -335,9 +332,10 @@ impl Router {
         (!known).then_some(ino)
     }
 
-    fn note_writer(&self, ino: u64, thread: i32) {
+    fn note_writer(&self, ino: u64, thread: i32, let_go: bool) {
         match self.writer(thread) {
             Ok(writer) if writer.pid != 0 => {
+                let writer = Writer { let_go, ..writer };
                 self.run(|core, env, _| core.wrote_too(env, ino, writer));
             }
             Ok(_) => {}

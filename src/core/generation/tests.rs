@@ -36,6 +36,7 @@ fn closed_at(since: Monotonic) -> Generation {
         name: "w".into(),
         group: Some(7),
         ending: Ending::Running,
+        let_go: false,
     });
     generation.closed(since);
     generation
@@ -130,4 +131,24 @@ fn linger_exit_waits_however_long() {
         None
     );
     assert!(generation.is_active());
+}
+
+#[test]
+fn how_one_ends_that_has_let_go_does_not_matter_unless_it_had_it_again() {
+    for (had_again, failed) in [(false, false), (true, true)] {
+        let mut generation = closed_at(SECOND);
+        let child = |let_go| Writer {
+            pid: 9,
+            name: "child".into(),
+            group: Some(7),
+            ending: Ending::Running,
+            let_go,
+        };
+        generation.add_writer(child(true));
+        if had_again {
+            generation.add_writer(child(false));
+        }
+        generation.note_ending(9, Ending::Signal(libc::SIGKILL));
+        assert_eq!(generation.has_failed(FailOn::Signal), failed);
+    }
 }

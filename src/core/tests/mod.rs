@@ -279,5 +279,6 @@ fn writer(pid: i32) -> Writer {
         name: "writer".into(),
         group: Some(pid),
         ending: Ending::Running,
+        let_go: false,
     }
 }
