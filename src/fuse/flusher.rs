@@ -27,27 +27,22 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
-};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 
 use self::worker::Worker;
 use super::helper_process::{above_stdio, exit, reap};
 use super::late_helper::{LateHelper, Starter};
+use super::message;
 use crate::router::{Flushed, Flushes, Gone};
 
-/// A message or answer: what, and which inode, little-endian.
-const MESSAGE_BYTES: usize = 9;
-
+// The kinds of messages and answers, all of one inode.
 const ADD: u8 = 1;
 const REMOVE: u8 = 2;
 const SYNC_ONCE: u8 = 3;
 const SYNCED: u8 = 4;
 const FAILED: u8 = 5;
 const REFUSED: u8 = 6;
-
-type Message = [u8; MESSAGE_BYTES];
 
 /// The daemon's end. Dropping it ends the process. To be dropped before the
 /// mount is unmounted, which it keeps busy.
@@ -62,7 +57,7 @@ pub(crate) struct Flusher {
     /// Guards the messages that the socket had no room for, in order; they are
     /// sent before the next message, or by [`Flushes::next`]. A leaf in the
     /// lock order; held only over sends that do not block.
-    backlog: Mutex<VecDeque<Message>>,
+    backlog: Mutex<VecDeque<(u8, u64)>>,
 }
 
 impl Drop for Flusher {
@@ -81,12 +76,7 @@ impl Flusher {
     pub(crate) fn prepare(
         directory: &Path,
     ) -> io::Result<(OwnedFd, LateHelper<impl FnOnce() -> Infallible + use<>>)> {
-        let (ours, theirs) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
+        let (ours, theirs) = message::pair()?;
         rustix::io::ioctl_fionbio(&ours, true)?;
         let theirs = above_stdio(theirs)?;
         let kept = theirs.as_raw_fd();
@@ -168,19 +158,16 @@ impl Flusher {
 
     fn send(&self, kind: u8, ino: u64) {
         self.start();
-        let mut message = [kind; MESSAGE_BYTES];
-        message[1..].copy_from_slice(&ino.to_le_bytes());
-        self.send_backlog(Some(message));
+        self.send_backlog(Some((kind, ino)));
     }
 
     /// Sends what the socket takes, `last` after all that waits.
-    fn send_backlog(&self, last: Option<Message>) {
+    fn send_backlog(&self, last: Option<(u8, u64)>) {
         let mut backlog = self.lock_backlog();
         backlog.extend(last);
-        while let Some(message) = backlog.front() {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match retry_on_intr(|| send(&self.socket, message, flags)) {
-                Ok(_) => drop(backlog.pop_front()),
+        while let Some((kind, ino)) = backlog.front() {
+            match message::send(&self.socket, *kind, *ino, SendFlags::DONTWAIT) {
+                Ok(()) => drop(backlog.pop_front()),
                 Err(Errno::AGAIN) => return,
                 // Gone, which `next` says.
                 Err(_) => backlog.clear(),
@@ -193,7 +180,7 @@ impl Flusher {
         self.starter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_backlog(&self) -> std::sync::MutexGuard<'_, VecDeque<Message>> {
+    fn lock_backlog(&self) -> std::sync::MutexGuard<'_, VecDeque<(u8, u64)>> {
         // A queue is whole at every moment, also if a holder panicked.
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,22 +194,14 @@ impl Flushes for Flusher {
 
     fn next(&self) -> Result<Option<Flushed>, Gone> {
         self.send_backlog(None);
-        let mut answer = [0; MESSAGE_BYTES];
-        match retry_on_intr(|| recv(&self.socket, &mut answer, RecvFlags::DONTWAIT)) {
-            Ok((MESSAGE_BYTES, _)) => Ok(Some(match answer[0] {
-                SYNCED => Flushed::Once(inode(&answer)),
-                REFUSED => Flushed::Refused(inode(&answer)),
-                _ => Flushed::Failed(inode(&answer)),
-            })),
+        match message::receive(&self.socket) {
+            Ok((SYNCED, ino)) => Ok(Some(Flushed::Once(ino))),
+            Ok((REFUSED, ino)) => Ok(Some(Flushed::Refused(ino))),
+            Ok((_, ino)) => Ok(Some(Flushed::Failed(ino))),
             Err(Errno::AGAIN) => Ok(None),
-            _ => Err(Gone),
+            Err(_) => Err(Gone),
         }
     }
-}
-
-fn inode(message: &Message) -> u64 {
-    let [_, ino @ ..] = message;
-    u64::from_le_bytes(*ino)
 }
 
 #[cfg(test)]

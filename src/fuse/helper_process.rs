@@ -206,6 +206,20 @@ pub(crate) fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
+/// `number` in decimal, at the end of `digits`. Async-signal-safe.
+pub(crate) fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut length = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        length += 1;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    &digits[20 - length..]
+}
+
 /// Keeps a panicking child from running on as a second copy of the caller.
 struct ExitOnUnwind;
 

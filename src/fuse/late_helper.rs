@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::SendFlags;
 use rustix::process::setsid;
 
 use super::helper_process::{exit, raw_fork};
-use super::watchdog::MESSAGE_BYTES;
+use super::message;
 
 /// Asks for the late helper; the answer has its process id, or 0.
 pub(super) const START: u8 = b'S';
@@ -59,16 +59,12 @@ impl Starter {
     /// If there can be no process, or the watchdog was killed or stopped.
     pub(crate) fn start(self) -> io::Result<i32> {
         let socket = &*self.0;
-        let mut message = [START; MESSAGE_BYTES];
-        retry_on_intr(|| send(socket, &message, SendFlags::NOSIGNAL))?;
+        message::send(socket, START, 0, SendFlags::empty())?;
         let mut waited_for = [PollFd::new(socket, PollFlags::IN)];
         retry_on_intr(|| poll(&mut waited_for, Some(&START_PATIENCE)))?;
-        let (length, _) = retry_on_intr(|| recv(socket, &mut message, RecvFlags::DONTWAIT))?;
-        let [START, pid @ ..] = message else {
-            return Err(io::ErrorKind::InvalidData.into());
-        };
-        match i32::try_from(u64::from_le_bytes(pid)) {
-            Ok(pid) if pid > 0 && length == MESSAGE_BYTES => Ok(pid),
+        let (_, pid) = message::receive(socket)?;
+        match i32::try_from(pid) {
+            Ok(pid) if pid > 0 => Ok(pid),
             _ => Err(io::Error::other("the watchdog could not start it")),
         }
     }
@@ -108,7 +104,5 @@ pub(super) unsafe fn fork<'fd>(
 
 /// Says which process the late helper is. Async-signal-safe.
 pub(super) fn answer(socket: BorrowedFd<'_>, pid: i32) {
-    let mut message = [START; MESSAGE_BYTES];
-    message[1..].copy_from_slice(&u64::from(pid.unsigned_abs()).to_le_bytes());
-    let _ = retry_on_intr(|| send(socket, &message, SendFlags::NOSIGNAL));
+    let _ = message::send(socket, START, pid.unsigned_abs().into(), SendFlags::empty());
 }

@@ -16,6 +16,7 @@ mod helper_process;
 mod intake;
 mod kernel;
 mod late_helper;
+mod message;
 mod mount_watch;
 mod mountinfo;
 pub(crate) mod mountpoint;

@@ -9,10 +9,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
-
 use super::abi;
 use super::adapter::Adapter;
+use super::message;
 use crate::router::Router;
 
 /// How much the socket to fuser holds: any request or reply whole.
@@ -98,12 +97,7 @@ impl Running {
 
 /// A socket on which one read is one message, like the device.
 fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {
-    let sockets = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let sockets = message::pair()?;
     for socket in [&sockets.0, &sockets.1] {
         // More than the limit of the system only if it may; the default is
         // enough for all but the largest attributes.

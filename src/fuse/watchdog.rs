@@ -33,16 +33,14 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::UnmountFlags;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown,
-    socketpair,
-};
+use rustix::net::{SendFlags, Shutdown, shutdown};
 use rustix::process::{WaitOptions, waitpid};
 
 use self::death::{Lookout, is_dying};
 use super::attach::fusermount;
-use super::helper_process::{Helper, above_stdio, exit, fork_helper, raw_fork, reap};
+use super::helper_process::{Helper, above_stdio, decimal, exit, fork_helper, raw_fork, reap};
 use super::late_helper::{self, LateHelper, START, Starter};
+use super::message;
 use super::mountinfo::{MountLine, escape};
 use super::mountpoint::means_dead;
 use super::private::may_mount;
@@ -50,8 +48,7 @@ use super::private::may_mount;
 /// Longer than any line of mountinfo can be but by overlay options of many
 /// pages, and than `/proc/PID/status`; longer lines are skipped.
 const BUFFER_BYTES: usize = 16 << 10;
-/// A message: its kind and a number, little-endian.
-pub(super) const MESSAGE_BYTES: usize = 9;
+/// The number is that of the mount's device.
 const ARMED: u8 = b'A';
 /// The number is the thread id of the witness.
 const WITNESS: u8 = b'W';
@@ -84,12 +81,7 @@ impl Watchdog {
         remove_directory: bool,
         late_helper: LateHelper<impl FnOnce() -> Infallible>,
     ) -> io::Result<Watchdog> {
-        let (ours, theirs) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
+        let (ours, theirs) = message::pair()?;
         let theirs = above_stdio(theirs)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let status = rustix::fs::open("/proc/self/status", flags, Mode::empty())?;
@@ -159,7 +151,8 @@ impl Watchdog {
     ///
     /// If the watchdog was killed.
     pub(crate) fn arm(&self, device_number: u64) -> io::Result<()> {
-        send_message(&self.socket, ARMED, device_number)
+        message::send(&*self.socket, ARMED, device_number, SendFlags::empty())?;
+        Ok(())
     }
 
     /// What makes one thread of the daemon its witness.
@@ -171,7 +164,7 @@ impl Watchdog {
     /// Dropping it then waits for its end.
     pub(crate) fn dismiss(&self) {
         // A watchdog that was killed needs no goodbye.
-        let _ = send_message(&self.socket, GOODBYE, 0);
+        let _ = message::send(&*self.socket, GOODBYE, 0, SendFlags::empty());
     }
 }
 
@@ -193,16 +186,10 @@ impl Witness {
     /// lives, where the kernel can tell it.
     pub(crate) fn is_this_thread(&self) {
         let thread = rustix::thread::gettid().as_raw_nonzero().get();
+        let thread = u64::from(thread.unsigned_abs());
         // A watchdog that was killed needs no witness.
-        let _ = send_message(&self.0, WITNESS, u64::from(thread.unsigned_abs()));
+        let _ = message::send(&*self.0, WITNESS, thread, SendFlags::empty());
     }
-}
-
-fn send_message(socket: &OwnedFd, kind: u8, number: u64) -> io::Result<()> {
-    let mut message = [kind; MESSAGE_BYTES];
-    message[1..].copy_from_slice(&number.to_le_bytes());
-    retry_on_intr(|| send(socket, &message, SendFlags::NOSIGNAL))?;
-    Ok(())
 }
 
 enum Ending {
@@ -253,25 +240,19 @@ impl Duty {
     fn watch(&mut self, socket: BorrowedFd<'_>, status: BorrowedFd<'_>) -> Ending {
         loop {
             self.lookout.sleep(socket);
-            let mut message = [0; MESSAGE_BYTES];
-            match retry_on_intr(|| recv(socket, &mut message, RecvFlags::DONTWAIT)) {
+            match message::receive(socket) {
                 Err(Errno::AGAIN) if is_dying(status, &mut self.buffer) => {
                     return Ending::DaemonDied;
                 }
                 Err(Errno::AGAIN) => {}
-                Ok((MESSAGE_BYTES, _)) if message[0] == GOODBYE => return Ending::Dismissed,
-                Ok((MESSAGE_BYTES, _)) if message[0] == START => return Ending::Asked,
-                Ok((MESSAGE_BYTES, _)) => {
-                    let [kind, number @ ..] = message;
-                    let number = u64::from_le_bytes(number);
-                    if kind == WITNESS {
-                        self.lookout.name_witness(number);
-                    } else {
-                        self.armed = Some(number);
-                        self.mount_id = unique_mount_id(&self.directory);
-                    }
+                Err(_) => return Ending::DaemonDied,
+                Ok((GOODBYE, _)) => return Ending::Dismissed,
+                Ok((START, _)) => return Ending::Asked,
+                Ok((WITNESS, thread)) => self.lookout.name_witness(thread),
+                Ok((_, number)) => {
+                    self.armed = Some(number);
+                    self.mount_id = unique_mount_id(&self.directory);
                 }
-                _ => return Ending::DaemonDied,
             }
         }
     }
@@ -397,20 +378,6 @@ fn unique_mount_id(directory: &CStr) -> Option<u64> {
     let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW;
     let stat = rustix::fs::statx(CWD, directory, flags, wanted).ok()?;
     (stat.stx_mask & wanted.bits() != 0).then_some(stat.stx_mnt_id)
-}
-
-/// `number` in decimal, at the end of `digits`. Async-signal-safe.
-pub(crate) fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut length = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        length += 1;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    &digits[20 - length..]
 }
 
 fn run_fusermount(program: &CStr, directory: &CStr) {

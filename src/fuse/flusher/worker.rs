@@ -21,13 +21,14 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use rustix::process::{Resource, Rlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::super::watchdog::decimal;
-use super::{ADD, FAILED, MESSAGE_BYTES, Message, REFUSED, REMOVE, SYNC_ONCE, SYNCED, inode};
+use super::super::helper_process::decimal;
+use super::super::message;
+use super::{ADD, FAILED, REFUSED, REMOVE, SYNC_ONCE, SYNCED};
 
 /// How long after one round of flushing the next begins at the earliest.
 const FLUSH_EVERY: Duration = Duration::from_millis(5);
@@ -109,11 +110,10 @@ impl Worker {
         loop {
             self.sleep(socket, last_round, last_look);
             for _ in 0..MESSAGES_A_TURN {
-                let mut message = [0; MESSAGE_BYTES];
-                match retry_on_intr(|| recv(socket, &mut message, RecvFlags::DONTWAIT)) {
-                    Ok((MESSAGE_BYTES, _)) => self.obey(&message, socket),
+                match message::receive(socket) {
+                    Ok((kind, ino)) => self.obey(kind, ino, socket),
                     Err(Errno::AGAIN) => break,
-                    _ => return,
+                    Err(_) => return,
                 }
             }
             let now = monotonic();
@@ -197,10 +197,9 @@ impl Worker {
         self.told.clear();
     }
 
-    fn obey(&mut self, message: &Message, socket: BorrowedFd<'_>) {
-        let ino = inode(message);
+    fn obey(&mut self, kind: u8, ino: u64, socket: BorrowedFd<'_>) {
         let position = self.table.iter().position(|slot| slot.ino == ino);
-        let result = match (message[0], position) {
+        let result = match (kind, position) {
             (ADD, Some(_)) => Ok(()),
             (ADD, None) if self.table.len() >= TABLE_SLOTS => Err(Errno::NFILE),
             (ADD, None) => self.open(ino).map(|file| {
@@ -225,17 +224,15 @@ impl Worker {
             }),
             _ => Ok(()),
         };
-        let answer = match (result, message[0]) {
+        let answer = match (result, kind) {
             (Ok(()), SYNC_ONCE) => SYNCED,
             (Ok(()), _) => return,
             (Err(_), SYNC_ONCE) => FAILED,
             (Err(_), _) => REFUSED,
         };
-        let mut reply = *message;
-        reply[0] = answer;
         // May block until the daemon reads its answers; a closed socket shows
         // in the next receive.
-        let _ = retry_on_intr(|| send(socket, &reply, SendFlags::NOSIGNAL));
+        let _ = message::send(socket, answer, ino, SendFlags::empty());
     }
 
     fn remove(&mut self, position: usize) {
