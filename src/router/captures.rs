@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::process::{Exit, ExitWatch};
+use super::process::ExitWatch;
 use super::{Router, lock, process};
 use crate::core::CaptureId;
+use crate::core::generation::Ending;
 use crate::core::namespace::ROOT;
 
 /// How long the kernel may take to tell of the last close of a process that is gone.
@@ -79,7 +80,7 @@ impl Router {
             .collect();
         let is_running = |pid: i32| {
             let state = lock(&self.watches).get(&pid).map(ExitWatch::state);
-            state == Some(Exit::Running)
+            state == Some(Ending::Running)
         };
         let (running, ended): (Vec<i32>, Vec<i32>) =
             holders.into_iter().partition(|pid| is_running(*pid));

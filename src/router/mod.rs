@@ -41,7 +41,7 @@ use crate::core::generation::{Ending, Processes, Writer};
 use crate::core::spool::Pool;
 use crate::core::{CaptureId, Core, Env, Settings, seen_writer, unseen_writer};
 use inspector::Inspector;
-use process::{Attention, Exit, ExitWatch};
+use process::{Attention, ExitWatch};
 
 /// Carries out what the core decided: the side towards the kernel.
 pub(crate) trait Outlet: Send + Sync {
@@ -255,7 +255,7 @@ impl Router {
     fn known_process(&self, thread: i32) -> Option<i32> {
         let is_running = |pid: i32| {
             let state = lock(&self.watches).get(&pid).map(ExitWatch::state);
-            state == Some(Exit::Running)
+            state == Some(Ending::Running)
         };
         if is_running(thread) {
             return Some(thread);
@@ -284,13 +284,13 @@ impl Router {
         }
         // The id was another's, who was reaped before the reactor looked: the core
         // must hear how that one ended while it can still be asked.
-        let was_anothers = |known: &ExitWatch| known.state() != Exit::Running;
+        let was_anothers = |known: &ExitWatch| known.state() != Ending::Running;
         if lock(&self.watches).get(&pid).is_some_and(was_anothers) {
             self.process_ended(pid);
         }
         let mut watches = lock(&self.watches);
         if let Some(known) = watches.get(&pid)
-            && known.state() == Exit::Running
+            && known.state() == Ending::Running
         {
             return Ok(Some(pid));
         }
@@ -388,12 +388,8 @@ impl Router {
 
 impl Processes for Router {
     fn ending(&self, pid: i32) -> Ending {
-        match lock(&self.watches).get(&pid).map(ExitWatch::state) {
-            Some(Exit::Running) => Ending::Running,
-            Some(Exit::Status(status)) => Ending::Status(status),
-            Some(Exit::Signal(signal)) => Ending::Signal(signal),
-            Some(Exit::Unknown) | None => Ending::Unknown,
-        }
+        let watches = lock(&self.watches);
+        watches.get(&pid).map_or(Ending::Unknown, ExitWatch::state)
     }
 
     fn group_is_empty(&self, group: i32) -> bool {

@@ -22,7 +22,7 @@ mod attention;
 mod exit;
 
 pub(crate) use attention::{Attention, attention};
-pub(crate) use exit::{Exit, ExitWatch};
+pub(crate) use exit::ExitWatch;
 
 use std::fmt::Arguments;
 use std::io::Write;

@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
 
-use super::process::{Exit, ExitWatch};
+use super::process::ExitWatch;
 use super::{FLUSHER, NEVER, Router, WOKEN, lock, nanoseconds};
 use crate::core::clock::Monotonic;
+use crate::core::generation::Ending;
 
 /// How often callers are looked at that had a harmless signal while they
 /// waited. Well below the 200 ms within which a signal must end a wait.
@@ -141,7 +142,7 @@ impl Router {
     pub(super) fn process_ended(&self, pid: i32) {
         self.run(|core, env, effects| core.process_ended(env, pid, effects));
         let mut watches = lock(&self.watches);
-        let has_ended = |watch: &ExitWatch| watch.state() != Exit::Running;
+        let has_ended = |watch: &ExitWatch| watch.state() != Ending::Running;
         if watches.get(&pid).is_some_and(has_ended)
             && let Some(watch) = watches.remove(&pid)
         {

@@ -11,7 +11,7 @@
 //!
 //! The kernel records the status for the pidfd only at the reaping (Linux 6.15
 //! and later); on older kernels a process that was reaped before anybody
-//! looked is [`Exit::Unknown`].
+//! looked is [`Ending::Unknown`].
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -21,32 +21,7 @@ use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 use rustix::process::{PidfdFlags, geteuid, pidfd_open};
 
 use super::{BUFFER_BYTES, positive, read_stat, thread_group};
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// It has not.
-    Running,
-    /// It exited with this status, 0 to 255.
-    Status(i32),
-    /// This signal killed it.
-    Signal(i32),
-    /// It has ended, and how cannot be told.
-    Unknown,
-}
-
-impl Exit {
-    /// From what wait(2) gives.
-    fn from_wait_status(status: i32) -> Exit {
-        if libc::WIFEXITED(status) {
-            Exit::Status(libc::WEXITSTATUS(status))
-        } else if libc::WIFSIGNALED(status) {
-            Exit::Signal(libc::WTERMSIG(status))
-        } else {
-            Exit::Unknown
-        }
-    }
-}
+use crate::core::generation::Ending;
 
 /// Watches for the end of one process. Its descriptor polls readable once all
 /// threads of the process have exited.
@@ -80,9 +55,9 @@ impl ExitWatch {
     }
 
     /// How the process ended, if it has. Costs a poll while it runs.
-    pub(crate) fn state(&self) -> Exit {
+    pub(crate) fn state(&self) -> Ending {
         if !self.has_exited() {
-            return Exit::Running;
+            return Ending::Running;
         }
         // It may be reaped after the first question and before the second;
         // then the first has an answer the next time.
@@ -95,7 +70,7 @@ impl ExitWatch {
                 return exit;
             }
         }
-        Exit::Unknown
+        Ending::Unknown
     }
 
     fn has_exited(&self) -> bool {
@@ -122,7 +97,7 @@ impl ExitWatch {
     }
 
     /// The exit of a process that is not reaped yet.
-    fn zombie_exit(&self, info: Option<&PidfdInfo>) -> Option<Exit> {
+    fn zombie_exit(&self, info: Option<&PidfdInfo>) -> Option<Ending> {
         if self.is_reaped() {
             // Another process may have the id, and be in execve(2).
             return None;
@@ -138,9 +113,9 @@ impl ExitWatch {
         let may_read =
             geteuid().is_root() || info.is_none_or(|info| info.real_user == geteuid().as_raw());
         if status == 0 && !may_read {
-            return Some(Exit::Unknown);
+            return Some(Ending::Unknown);
         }
-        Some(Exit::from_wait_status(status))
+        Some(from_wait_status(status))
     }
 }
 
@@ -152,6 +127,17 @@ impl AsFd for ExitWatch {
 
 /// Fields of `/proc/PID/stat`, as proc(5) counts them.
 const EXIT_CODE: usize = 52;
+
+/// From what wait(2) gives.
+fn from_wait_status(status: i32) -> Ending {
+    if libc::WIFEXITED(status) {
+        Ending::Status(libc::WEXITSTATUS(status))
+    } else if libc::WIFSIGNALED(status) {
+        Ending::Signal(libc::WTERMSIG(status))
+    } else {
+        Ending::Unknown
+    }
+}
 
 /// A pidfd for the process of a thread that is not its leader, and its id.
 fn open_by_thread(tid: i32) -> Result<(OwnedFd, i32), Errno> {
@@ -204,8 +190,8 @@ const INFO_EXIT: u64 = 1 << 3;
 const GET_INFO: Opcode = opcode::read_write::<PidfdInfo>(0xFF, 11);
 
 impl PidfdInfo {
-    fn exit(&self) -> Option<Exit> {
-        (self.mask & INFO_EXIT != 0).then(|| Exit::from_wait_status(self.exit_code))
+    fn exit(&self) -> Option<Ending> {
+        (self.mask & INFO_EXIT != 0).then(|| from_wait_status(self.exit_code))
     }
 }
 
@@ -234,8 +220,8 @@ mod tests {
     }
 
     /// Waits for the end without reaping.
-    fn ended(watch: &ExitWatch) -> Exit {
-        until("the process has ended", || watch.state() != Exit::Running);
+    fn ended(watch: &ExitWatch) -> Ending {
+        until("the process has ended", || watch.state() != Ending::Running);
         watch.state()
     }
 
@@ -244,17 +230,17 @@ mod tests {
         let child = Guard::sleeping();
         let watch = ExitWatch::open(child.pid()).unwrap();
         assert_eq!(watch.pid(), child.pid());
-        assert_eq!(watch.state(), Exit::Running);
+        assert_eq!(watch.state(), Ending::Running);
     }
 
     #[test]
     fn the_end_is_known_of_a_zombie_and_stays_known_when_it_is_reaped() {
         for (script, expected) in [
-            ("exit 0", Exit::Status(0)),
-            ("exit 3", Exit::Status(3)),
-            ("kill -9 $$", Exit::Signal(libc::SIGKILL)),
-            ("kill -TERM $$", Exit::Signal(libc::SIGTERM)),
-            ("ulimit -c 0; kill -SEGV $$", Exit::Signal(libc::SIGSEGV)),
+            ("exit 0", Ending::Status(0)),
+            ("exit 3", Ending::Status(3)),
+            ("kill -9 $$", Ending::Signal(libc::SIGKILL)),
+            ("kill -TERM $$", Ending::Signal(libc::SIGTERM)),
+            ("ulimit -c 0; kill -SEGV $$", Ending::Signal(libc::SIGSEGV)),
         ] {
             // The read keeps it from ending before it is watched.
             let mut child = Guard::of(
@@ -284,7 +270,7 @@ mod tests {
         });
         assert_eq!(
             ExitWatch::open(child.pid()).unwrap().state(),
-            Exit::Status(3)
+            Ending::Status(3)
         );
         child.0.wait().unwrap();
         assert_eq!(ExitWatch::open(child.pid()).unwrap_err(), Errno::SRCH);
@@ -300,7 +286,7 @@ mod tests {
         assert_eq!(watch.pid(), std::process::id().cast_signed());
         drop(stop);
         until("the thread has ended", || thread_group(thread).is_none());
-        assert_eq!(watch.state(), Exit::Running);
+        assert_eq!(watch.state(), Ending::Running);
         assert_eq!(ExitWatch::open(thread).unwrap_err(), Errno::SRCH);
     }
 
@@ -324,9 +310,9 @@ mod tests {
         until("there are two threads", || other().is_some());
         let watch = ExitWatch::open(other().unwrap()).unwrap();
         assert_eq!(watch.pid(), child.pid());
-        assert_eq!(watch.state(), Exit::Running);
+        assert_eq!(watch.state(), Ending::Running);
         drop(child.0.stdin.take());
-        assert_eq!(ended(&watch), Exit::Status(7));
+        assert_eq!(ended(&watch), Ending::Status(7));
         child.0.wait().unwrap();
     }
 
@@ -338,9 +324,9 @@ mod tests {
         // What a reused id would look like: a zombie that is not the one.
         let impostor = shell("exit 4");
         let other = ExitWatch::open(impostor.pid()).unwrap();
-        assert_eq!(ended(&other), Exit::Status(4));
+        assert_eq!(ended(&other), Ending::Status(4));
         watch.process = impostor.pid();
         assert_eq!(watch.zombie_exit(None), None);
-        assert_ne!(watch.state(), Exit::Status(4));
+        assert_ne!(watch.state(), Ending::Status(4));
     }
 }
