@@ -41,7 +41,7 @@ use crate::core::generation::{Ending, Processes, Writer};
 use crate::core::spool::Pool;
 use crate::core::{CaptureId, Core, Env, Settings, seen_writer, unseen_writer};
 use inspector::Inspector;
-use process::{Attention, ExitWatch};
+use process::ExitWatch;
 
 /// Carries out what the core decided: the side towards the kernel.
 pub(crate) trait Outlet: Send + Sync {
@@ -370,11 +370,7 @@ impl Router {
     /// Whether a caller has a signal that must end its wait. One that cannot be
     /// seen is taken at the kernel's word.
     fn must_end(&self, thread: i32) -> bool {
-        thread == 0
-            || matches!(
-                process::attention(thread),
-                Attention::Ends | Attention::Gone
-            )
+        thread == 0 || process::must_let_go(thread)
     }
 
     /// Ends the reactor and answers everybody who waits.

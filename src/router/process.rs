@@ -21,7 +21,7 @@
 mod attention;
 mod exit;
 
-pub(crate) use attention::{Attention, attention};
+pub(crate) use attention::must_let_go;
 pub(crate) use exit::ExitWatch;
 
 use std::fmt::Arguments;

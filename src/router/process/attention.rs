@@ -17,22 +17,8 @@ use rustix::fs::{Dir, OFlags};
 
 use super::{BUFFER_BYTES, field, number, open, read};
 
-/// What signals want of a thread that waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Attention {
-    /// Nothing that matters: no signal, or one that is blocked or ignored.
-    None,
-    /// Only signals that must not end a wait: they come by the clock, or tell
-    /// of something to be looked at later.
-    Harmless,
-    /// A signal that ends the wait, or a stop that cannot take hold before it
-    /// has ended.
-    Ends,
-    /// The thread has exited: nobody waits any more.
-    Gone,
-}
-
-/// The signals that never make a read, write or open fail.
+/// The signals that never make a read, write or open fail: they come by the
+/// clock, or tell of something to be looked at later.
 const HARMLESS: u64 = set(libc::SIGALRM)
     | set(libc::SIGURG)
     | set(libc::SIGCHLD)
@@ -50,11 +36,12 @@ const fn set(signal: i32) -> u64 {
     1 << (signal - 1)
 }
 
-/// What signals want of thread `tid`.
-pub(crate) fn attention(tid: i32) -> Attention {
+/// Whether thread `tid` must not wait on: a signal ends the wait, a stop cannot
+/// take hold before it has ended, or the thread has exited.
+pub(crate) fn must_let_go(tid: i32) -> bool {
     let mut buffer = [0; BUFFER_BYTES];
     let Some(text) = read(format_args!("/proc/{tid}/status"), &mut buffer) else {
-        return Attention::Gone;
+        return true;
     };
     let mut whole = Vec::new();
     let status = match Status::parse(text) {
@@ -66,16 +53,11 @@ pub(crate) fn attention(tid: i32) -> Attention {
             let text = read(format_args!("/proc/{tid}/status"), &mut whole);
             match text.and_then(Status::parse) {
                 Some(status) => status,
-                None => return Attention::Gone,
+                None => return true,
             }
         }
     };
-    let asked = status.attention();
-    let waits_on = matches!(asked, Attention::None | Attention::Harmless);
-    if waits_on && status.threads > 1 && a_thread_is_stopped(status.process) {
-        return Attention::Ends;
-    }
-    asked
+    status.must_let_go() || (status.threads > 1 && a_thread_is_stopped(status.process))
 }
 
 /// The lines of a `/proc/TID/status` that matter here.
@@ -119,23 +101,15 @@ impl Status {
         })
     }
 
-    fn attention(&self) -> Attention {
-        match self.state {
-            b'Z' | b'X' => return Attention::Gone,
-            b'T' | b't' => return Attention::Ends,
-            _ => {}
+    fn must_let_go(&self) -> bool {
+        if matches!(self.state, b'Z' | b'X' | b'T' | b't') {
+            return true;
         }
         let pending = self.thread_pending | self.process_pending;
         // Neither can be blocked or ignored.
         let always = set(libc::SIGKILL) | set(libc::SIGSTOP);
         let heard = pending & (!(self.blocked | self.ignored) | always);
-        if heard == 0 {
-            Attention::None
-        } else if heard & !HARMLESS == 0 {
-            Attention::Harmless
-        } else {
-            Attention::Ends
-        }
+        heard & !HARMLESS != 0
     }
 }
 
@@ -172,53 +146,46 @@ mod tests {
     use rustix::process::{Pid, Signal, kill_process};
     use std::process::Command;
 
-    fn status(state: &str, thread: u64, process: u64, blocked: u64, ignored: u64) -> Attention {
+    /// Whether a thread of this state must not wait on, with these signals pending for it and for its
+    /// process, and these blocked and ignored.
+    fn ends(state: &str, thread: u64, process: u64, blocked: u64, ignored: u64) -> bool {
         let text = format!(
             "Name:\tx\nState:\t{state}\nTgid:\t5\nPid:\t6\nThreads:\t1\nSigQ:\t0/1\n\
              SigPnd:\t{thread:016x}\nShdPnd:\t{process:016x}\nSigBlk:\t{blocked:016x}\n\
              SigIgn:\t{ignored:016x}\nSigCgt:\t0\n"
         );
-        Status::parse(text.as_bytes()).unwrap().attention()
+        Status::parse(text.as_bytes()).unwrap().must_let_go()
     }
 
     #[test]
     fn a_signal_counts_unless_it_is_blocked_or_ignored() {
         let term = set(libc::SIGTERM);
         let asleep = "D (disk sleep)";
-        assert_eq!(status(asleep, 0, 0, 0, 0), Attention::None);
-        assert_eq!(status(asleep, term, 0, 0, 0), Attention::Ends);
-        assert_eq!(status(asleep, 0, term, 0, 0), Attention::Ends);
-        assert_eq!(status(asleep, 0, term, term, 0), Attention::None);
-        assert_eq!(status(asleep, 0, term, 0, term), Attention::None);
-        assert_eq!(
-            status(asleep, 0, set(9), u64::MAX, u64::MAX),
-            Attention::Ends
-        );
-        assert_eq!(status(asleep, 0, 1 << 63, 0, 0), Attention::Ends);
+        assert!(!ends(asleep, 0, 0, 0, 0));
+        assert!(ends(asleep, term, 0, 0, 0));
+        assert!(ends(asleep, 0, term, 0, 0));
+        assert!(!ends(asleep, 0, term, term, 0));
+        assert!(!ends(asleep, 0, term, 0, term));
+        assert!(ends(asleep, 0, set(9), u64::MAX, u64::MAX));
+        assert!(ends(asleep, 0, 1 << 63, 0, 0));
     }
 
     #[test]
     fn the_harmless_signals_do_not_end_a_wait_nor_hide_one_that_does() {
         let both = set(libc::SIGALRM) | set(libc::SIGINT);
-        assert_eq!(
-            status("S (sleeping)", 0, HARMLESS, 0, 0),
-            Attention::Harmless
-        );
-        assert_eq!(status("S (sleeping)", 0, both, 0, 0), Attention::Ends);
+        assert!(!ends("S (sleeping)", 0, HARMLESS, 0, 0));
+        assert!(ends("S (sleeping)", 0, both, 0, 0));
         let int_blocked = set(libc::SIGINT);
-        assert_eq!(
-            status("S (sleeping)", 0, both, int_blocked, 0),
-            Attention::Harmless
-        );
+        assert!(!ends("S (sleeping)", 0, both, int_blocked, 0));
     }
 
     #[test]
-    fn a_stopped_thread_ends_its_wait_and_a_dead_one_is_gone() {
-        assert_eq!(status("T (stopped)", 0, 0, 0, 0), Attention::Ends);
-        assert_eq!(status("t (tracing stop)", 0, 0, 0, 0), Attention::Ends);
-        assert_eq!(status("Z (zombie)", 0, 0, 0, 0), Attention::Gone);
-        assert_eq!(attention(NOBODY), Attention::Gone);
-        assert_eq!(attention(0), Attention::Gone);
+    fn a_stopped_thread_ends_its_wait_and_so_does_a_dead_one() {
+        assert!(ends("T (stopped)", 0, 0, 0, 0));
+        assert!(ends("t (tracing stop)", 0, 0, 0, 0));
+        assert!(ends("Z (zombie)", 0, 0, 0, 0));
+        assert!(must_let_go(NOBODY));
+        assert!(must_let_go(0));
     }
 
     #[test]
@@ -236,19 +203,13 @@ mod tests {
     fn of_real_processes_a_sleeper_is_left_alone_a_stopped_one_is_not() {
         let child = Guard::sleeping();
         let pid = Pid::from_raw(child.pid()).unwrap();
-        until("nothing is pending", || {
-            attention(child.pid()) == Attention::None
-        });
+        until("nothing is pending", || !must_let_go(child.pid()));
         kill_process(pid, Signal::STOP).unwrap();
-        until("it is stopped", || {
-            attention(child.pid()) == Attention::Ends
-        });
+        until("it is stopped", || must_let_go(child.pid()));
         kill_process(pid, Signal::CONT).unwrap();
-        until("it runs again", || {
-            attention(child.pid()) == Attention::None
-        });
+        until("it runs again", || !must_let_go(child.pid()));
         kill_process(pid, Signal::KILL).unwrap();
-        until("it is dead", || attention(child.pid()) == Attention::Gone);
+        until("it is killed", || must_let_go(child.pid()));
     }
 
     #[test]
