@@ -26,11 +26,7 @@ const LOCAL: u64 = 1 << 63;
 const SPIN: Duration = Duration::from_micros(200);
 
 /// What a request of this process gets.
-pub(super) enum Answer {
-    Bytes(Segments),
-    Text(Vec<u8>),
-    Refused(Errno),
-}
+pub(super) type Answer = Result<Given, Errno>;
 
 /// What one read gave.
 #[derive(Debug)]
@@ -105,11 +101,9 @@ impl Router {
     /// Carries out an effect that answers a request of this process; gives back any other.
     pub(super) fn answer_here(&self, effect: Effect) -> Option<Effect> {
         let (unique, answer) = match effect {
-            Effect::Data { unique, bytes } if is_local(unique) => (unique, Answer::Bytes(bytes)),
-            Effect::Text { unique, bytes } if is_local(unique) => (unique, Answer::Text(bytes)),
-            Effect::Refused { unique, errno } if is_local(unique) => {
-                (unique, Answer::Refused(errno))
-            }
+            Effect::Data { unique, bytes } if is_local(unique) => (unique, Ok(Given::Bytes(bytes))),
+            Effect::Text { unique, bytes } if is_local(unique) => (unique, Ok(Given::Text(bytes))),
+            Effect::Refused { unique, errno } if is_local(unique) => (unique, Err(errno)),
             effect => return Some(effect),
         };
         let sender: Option<Sender<Answer>> = lock(&self.locals).get(&unique.0).cloned();
@@ -160,25 +154,20 @@ impl LocalReader {
             (Step::Sleep, Some(deadline)) => Some(answers.recv_deadline(deadline)),
         });
         let answer = match received {
-            Ok(answer) => Some(answer),
-            Err(RecvTimeoutError::Disconnected) => None,
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Disconnected) => Err(Errno::NOTCONN),
             Err(RecvTimeoutError::Timeout) => {
                 give_up(&self.router, self.number);
-                match self.answers.recv().ok() {
-                    Some(Answer::Refused(Errno::INTR)) => return Err(Failure::TimedOut),
-                    answer => answer,
+                match self.answers.recv() {
+                    Ok(Err(Errno::INTR)) => return Err(Failure::TimedOut),
+                    answer => answer.unwrap_or(Err(Errno::NOTCONN)),
                 }
             }
         };
-        match answer {
-            Some(Answer::Bytes(bytes)) => Ok(Given::Bytes(bytes)),
-            Some(Answer::Text(text)) => Ok(Given::Text(text)),
-            Some(Answer::Refused(Errno::INTR)) if self.cancelled.load(Ordering::Acquire) => {
-                Err(Failure::Cancelled)
-            }
-            Some(Answer::Refused(errno)) => Err(Failure::Errno(errno)),
-            None => Err(Failure::Errno(Errno::NOTCONN)),
-        }
+        answer.map_err(|errno| match errno {
+            Errno::INTR if self.cancelled.load(Ordering::Acquire) => Failure::Cancelled,
+            errno => Failure::Errno(errno),
+        })
     }
 
     /// Which of the bytes that were given are no longer so.
