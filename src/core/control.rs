@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use super::attributes::Attributes;
 use super::effects::{Caller, Effect, Effects, Opening, Transport};
-use super::namespace::{Inode, Namespace, ROOT};
+use super::namespace::{Inode, NAME_MAX, Namespace, ROOT};
 use super::reader::{Awaits, Seen};
 use super::recording::Deed;
 use super::{Core, Env, Handle};
@@ -198,7 +198,12 @@ impl Core {
             }
             Place::Directory { next, path } => {
                 let next = *next;
-                let path = [path.clone(), decode(name)].concat();
+                let components = decode(name);
+                // Nothing of such a name can come.
+                if components.iter().any(|name| name.len() > NAME_MAX) {
+                    return Err(Errno::NAMETOOLONG);
+                }
+                let path = [path.clone(), components].concat();
                 let found = self.names.resolve(&path);
                 let sent_back_for = self.sent_back_for(env, thread);
                 let is_wanted = !next || (found.is_some() && found == sent_back_for);

@@ -38,3 +38,27 @@ fn what_a_waiting_name_leads_to_is_asked_for_each_time() {
     assert!(!lasting);
     assert_ne!(look_up(&mut world, &path).0, first);
 }
+
+/// Whoever waited for it waited for ever.
+#[test]
+fn a_name_that_no_file_can_have_is_not_waited_for() {
+    let mut world = World::new(Deliver::Auto, |_| {});
+    let (longest, too_long) = ("n".repeat(255), "n".repeat(256));
+    for which in ["wait", "next"] {
+        let (parent, _) = look_up(&mut world, &[CONTROL_NAME, which]);
+        let mut look = |name: &str| {
+            world.run(|core, env, _| {
+                let found = core.lookup(env, parent, OsStr::new(name), READER, false);
+                found.map(drop)
+            })
+        };
+        assert_eq!(look(&format!("{longest}%2F{longest}")), Ok(()));
+        for name in [
+            &too_long,
+            &format!("{too_long}%2Fout"),
+            &format!("out%2F{too_long}"),
+        ] {
+            assert_eq!(look(name), Err(Errno::NAMETOOLONG), "{which}/{name}");
+        }
+    }
+}
