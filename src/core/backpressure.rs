@@ -27,7 +27,7 @@ struct Pace {
 
 impl Core {
     fn pace(&self, ino: u64) -> Option<Pace> {
-        let generation = self.files.get(&ino)?.generation.as_ref()?;
+        let generation = self.generation(ino)?;
         match generation.way? {
             Way::Stream => Some(Pace {
                 ahead: self.settings.window_bytes,

@@ -27,7 +27,7 @@ impl Core {
     /// The generation of this file, as its number, that a member of this process
     /// group is a companion of.
     pub(super) fn accompanied(&self, ino: u64, group: Option<i32>) -> Option<u64> {
-        let generation = self.files.get(&ino)?.generation.as_ref()?;
+        let generation = self.generation(ino)?;
         let is_companion = generation.is_active() && group.is_some_and(|g| generation.has_group(g));
         is_companion.then_some(generation.number)
     }

@@ -19,6 +19,7 @@ use rustix::io::Errno;
 
 use super::attributes::Attributes;
 use super::effects::{Caller, Effect, Effects, Opening, Transport};
+use super::generation::Phase;
 use super::namespace::{Inode, NAME_MAX, Namespace, ROOT};
 use super::reader::{Awaits, Seen};
 use super::recording::Deed;
@@ -239,10 +240,7 @@ impl Core {
         let Some(file) = ino.and_then(|ino| self.files.get(&ino)) else {
             return false;
         };
-        let failed = file
-            .generation
-            .as_ref()
-            .is_some_and(|g| g.phase == super::generation::Phase::Failed);
+        let failed = file.phase() == Some(Phase::Failed);
         !file.is_active() && !failed && file.spool.base() == 0 && !self.settings.consume
     }
 
@@ -381,8 +379,7 @@ impl Core {
 
     /// The present or last generation of a file.
     pub(super) fn seen_file(&self, ino: u64) -> Seen {
-        let file = self.files.get(&ino);
-        let generation = file.and_then(|file| file.generation.as_ref());
+        let generation = self.generation(ino);
         Seen {
             ino,
             number: generation.map_or(0, |generation| generation.number),

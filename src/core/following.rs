@@ -139,13 +139,9 @@ impl Core {
         let Some(file) = self.files.get(&ino) else {
             return;
         };
-        let way = file
-            .generation
-            .as_ref()
-            .and_then(|generation| generation.way);
         let wanted = file.cached_writers > 0
             && file.is_active()
-            && way != Some(Way::Settled)
+            && file.way() != Some(Way::Settled)
             && file
                 .readers
                 .iter()

@@ -62,7 +62,7 @@ use control::Control;
 use effects::{Effect, Effects, Unique};
 use events::Events;
 use format::Format;
-use generation::{Generation, Processes};
+use generation::{Generation, Phase, Processes, Way};
 use namespace::{Creator, Namespace};
 use reader::{Reader, ReaderId};
 use recording::{Deed, Recording};
@@ -178,6 +178,16 @@ impl File {
     /// Whether a generation is under way.
     fn is_active(&self) -> bool {
         self.generation.as_ref().is_some_and(Generation::is_active)
+    }
+
+    /// Where the present or the last generation stands.
+    fn phase(&self) -> Option<Phase> {
+        self.generation.as_ref().map(|generation| generation.phase)
+    }
+
+    /// How the present or the last generation is delivered, once chosen.
+    fn way(&self) -> Option<Way> {
+        self.generation.as_ref()?.way
     }
 }
 
@@ -314,6 +324,15 @@ impl Core {
 
     fn file_mut(&mut self, ino: u64) -> Result<&mut File, Errno> {
         self.files.get_mut(&ino).ok_or(Errno::NOENT)
+    }
+
+    /// The present or the last generation of a file.
+    fn generation(&self, ino: u64) -> Option<&Generation> {
+        self.files.get(&ino)?.generation.as_ref()
+    }
+
+    fn generation_mut(&mut self, ino: u64) -> Option<&mut Generation> {
+        self.files.get_mut(&ino)?.generation.as_mut()
     }
 
     fn add_handle(&mut self, handle: Handle) -> u64 {

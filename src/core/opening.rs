@@ -41,7 +41,7 @@ impl Core {
         };
         let dropped = file.spool.base() > 0;
         let lost = !file.is_active() && file.generation.as_ref().is_some_and(|g| g.lost);
-        let stream = file.generation.as_ref().and_then(|g| g.way) == Some(Way::Stream);
+        let stream = file.way() == Some(Way::Stream);
         // To be removed when it was read, a file must be read through us.
         let consumes = self.settings.consume && file.generation.is_some();
         let waits = (file.is_active() || consumes)
@@ -114,15 +114,16 @@ impl Core {
 
     /// Whether the caller itself wrote this file. It is waited for as a writer.
     fn writes(&self, ino: u64, kin: &Kin) -> bool {
-        let generation = self.files.get(&ino).and_then(|f| f.generation.as_ref());
-        let writers = generation.map_or(&[][..], |generation| &generation.writers);
+        let writers = self
+            .generation(ino)
+            .map_or(&[][..], |generation| &generation.writers);
         writers.iter().any(|w| Some(&w.pid) == kin.lineage.first())
     }
 
     /// Whether the caller, or a process above it, writes this file: such a one
     /// would wait for itself.
     fn never_waits(&self, ino: u64, kin: &Kin) -> bool {
-        let Some(generation) = self.files.get(&ino).and_then(|f| f.generation.as_ref()) else {
+        let Some(generation) = self.generation(ino) else {
             return false;
         };
         let writes = |pid: &i32| {

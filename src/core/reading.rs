@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::capturing::Hold;
 use super::effects::{Caller, Effect, Effects, Wanted};
-use super::generation::{Generation, Phase, Way};
+use super::generation::{Phase, Way};
 use super::reader::{Awaits, PendingRead, Reader, ReaderId};
 use super::spool::Segments;
 use super::{Alarm, Core, Env, Handle, Waiting};
@@ -102,8 +102,7 @@ impl Core {
                 };
                 if let (true, Some(ino)) = (reader.finished, reader.source) {
                     let failed = self.files.get(&ino).is_some_and(|file| {
-                        offset >= file.spool.len()
-                            && matches!(&file.generation, Some(g) if g.phase == Phase::Failed)
+                        offset >= file.spool.len() && file.phase() == Some(Phase::Failed)
                     });
                     if failed {
                         return effects.refuse(unique, Errno::IO);
@@ -333,10 +332,6 @@ impl Core {
                 self.progress(env, id, effects);
             }
         }
-    }
-
-    pub(super) fn generation_mut(&mut self, ino: u64) -> Option<&mut Generation> {
-        self.files.get_mut(&ino)?.generation.as_mut()
     }
 
     fn answer_read(

@@ -313,7 +313,7 @@ impl Core {
 
     /// How what is written to a file is delivered, and why, once that is chosen.
     pub(crate) fn way_of(&self, ino: u64) -> Option<(Way, &str)> {
-        let generation = self.files.get(&ino)?.generation.as_ref()?;
+        let generation = self.generation(ino)?;
         Some((generation.way?, generation.reason.as_str()))
     }
 

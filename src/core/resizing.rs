@@ -154,10 +154,7 @@ impl Core {
             self.handles.get(&from_handle),
             Some(Handle::Plain { .. } | Handle::Writer { .. })
         );
-        let is_stream = |file: &File| {
-            file.spool.base() > 0
-                || file.generation.as_ref().and_then(|g| g.way) == Some(Way::Stream)
-        };
+        let is_stream = |file: &File| file.spool.base() > 0 || file.way() == Some(Way::Stream);
         if !reads_as_is || is_stream(self.file(from_ino)?) || is_stream(self.file(to_ino)?) {
             return Err(Errno::XDEV);
         }

@@ -21,8 +21,7 @@ impl Core {
         errno: Errno,
         effects: &mut Effects,
     ) {
-        let file = self.files.get_mut(&ino);
-        let Some(generation) = file.and_then(|file| file.generation.as_mut()) else {
+        let Some(generation) = self.generation_mut(ino) else {
             return;
         };
         // Once is enough: the kernel goes on with all that it holds.

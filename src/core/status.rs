@@ -163,9 +163,7 @@ impl Core {
     }
 
     fn awaited_writers(&self, reader: &Reader, what: &str) -> String {
-        let file = reader.source.and_then(|ino| self.files.get(&ino));
-        let generation = file.and_then(|file| file.generation.as_ref());
-        let Some(generation) = generation else {
+        let Some(generation) = reader.source.and_then(|ino| self.generation(ino)) else {
             return what.to_owned();
         };
         let running = |writer: &&Writer| writer.ending == Ending::Running;

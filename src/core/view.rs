@@ -90,80 +90,69 @@ impl Core {
         let lingers = !self.is_captured(ino);
         let fail_on = self.settings.fail_on;
         let held = capture.is_some_and(|capture| self.captures.hold(capture) == Hold::Held);
-        let view = match self.files.get_mut(&ino) {
-            None => View {
+        let Some(file) = self.files.get_mut(&ino) else {
+            return View {
                 base: 0,
                 limit: 0,
                 end: true,
                 abandoned: true,
                 failed: false,
                 way: None,
+            };
+        };
+        let frontier = file.spool.frontier();
+        let nothing_yet = View {
+            base: file.spool.base(),
+            limit: 0,
+            end: false,
+            abandoned: false,
+            failed: false,
+            way: file.way(),
+        };
+        let whole = View {
+            limit: file.spool.len(),
+            end: true,
+            ..nothing_yet
+        };
+        let (phase, generation) = (file.phase(), file.generation.as_mut());
+        let view = match generation.filter(|g| g.is_active()) {
+            // What stands there was there before, and may be written again
+            // or replaced.
+            None if held => nothing_yet,
+            None => View {
+                abandoned: file
+                    .generation
+                    .as_ref()
+                    .is_none_or(Generation::is_abandoned),
+                failed: phase == Some(Phase::Failed),
+                ..whole
             },
-            Some(file) => {
-                let (base, length) = (file.spool.base(), file.spool.len());
-                let frontier = file.spool.frontier();
-                match file.generation.as_mut().filter(|g| g.is_active()) {
-                    // What stands there was there before, and may be written again
-                    // or replaced.
-                    None if held => View {
-                        base,
-                        limit: 0,
-                        end: false,
-                        abandoned: false,
-                        failed: false,
-                        way: file.generation.as_ref().and_then(|g| g.way),
-                    },
-                    None => View {
-                        base,
-                        limit: length,
-                        end: true,
-                        abandoned: file
-                            .generation
-                            .as_ref()
-                            .is_none_or(Generation::is_abandoned),
-                        failed: file
-                            .generation
-                            .as_ref()
-                            .is_some_and(|g| g.phase == Phase::Failed),
-                        way: file.generation.as_ref().and_then(|g| g.way),
-                    },
-                    Some(generation) if generation.rests.is_some() && accompanies => View {
-                        base,
-                        limit: length,
-                        end: true,
-                        abandoned: false,
-                        failed: generation.has_failed(fail_on),
-                        way: generation.way,
-                    },
-                    Some(generation) => {
-                        let limit = match generation.way {
-                            None | Some(Way::Settled) => 0,
-                            Some(Way::Stream) => frontier,
-                            Some(Way::Follow) => {
-                                match generation.may_hand_out(frontier, env.now.monotonic, lingers)
-                                {
-                                    Ok(()) if file.format.is_some_and(|f| f.trailing_zeros) => {
-                                        // tar's blocks: what may be its end mark
-                                        // may also be written over.
-                                        file.zeros_from.next_multiple_of(512).min(frontier)
-                                    }
-                                    Ok(()) => frontier,
-                                    Err(at) => {
-                                        again = at;
-                                        0
-                                    }
-                                }
+            Some(generation) if generation.rests.is_some() && accompanies => View {
+                failed: generation.has_failed(fail_on),
+                ..whole
+            },
+            Some(generation) => {
+                let limit = match generation.way {
+                    None | Some(Way::Settled) => 0,
+                    Some(Way::Stream) => frontier,
+                    Some(Way::Follow) => {
+                        match generation.may_hand_out(frontier, env.now.monotonic, lingers) {
+                            Ok(()) if file.format.is_some_and(|f| f.trailing_zeros) => {
+                                // tar's blocks: what may be its end mark may also be
+                                // written over.
+                                file.zeros_from.next_multiple_of(512).min(frontier)
                             }
-                        };
-                        View {
-                            base,
-                            limit,
-                            end: false,
-                            abandoned: false,
-                            failed: false,
-                            way: generation.way,
+                            Ok(()) => frontier,
+                            Err(at) => {
+                                again = at;
+                                0
+                            }
                         }
                     }
+                };
+                View {
+                    limit,
+                    ..nothing_yet
                 }
             }
         };

@@ -144,11 +144,7 @@ impl Core {
 
     /// A process turned out to write that did not open the file itself.
     pub(crate) fn wrote_too(&mut self, env: Env<'_>, ino: u64, writer: Writer) {
-        if let Some(generation) = self
-            .files
-            .get_mut(&ino)
-            .and_then(|file| file.generation.as_mut())
-        {
+        if let Some(generation) = self.generation_mut(ino) {
             generation.add_writer(writer.clone());
             self.record(env, || Deed::WroteToo { ino, writer });
         }
@@ -160,7 +156,7 @@ impl Core {
         let Some(Handle::Writer { ino, .. }) = self.handles.get(&handle) else {
             return None;
         };
-        let generation = self.files.get(ino)?.generation.as_ref()?;
+        let generation = self.generation(*ino)?;
         // One who has ended was another process with the same id.
         let is_known = |w: &Writer| w.pid == pid && w.ending == Ending::Running && !w.let_go;
         Some((*ino, generation.writers.iter().any(is_known)))
