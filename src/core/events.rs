@@ -84,7 +84,6 @@ pub(crate) struct Events {
     start: Monotonic,
     subscribers: HashMap<u64, Subscriber>,
     next: u64,
-    answered: Vec<Unique>,
 }
 
 impl Events {
@@ -94,7 +93,6 @@ impl Events {
             start,
             subscribers: HashMap::new(),
             next: 1,
-            answered: Vec::new(),
         }
     }
 
@@ -121,6 +119,7 @@ impl Events {
         };
         log::debug!("{text}");
         text.push('\n');
+        let mut answered = Vec::new();
         for subscriber in self.subscribers.values_mut() {
             if !subscriber.is_told(path, event) {
                 continue;
@@ -134,14 +133,14 @@ impl Events {
                 effects.push(Effect::PollAgain { kernel_handle });
             }
             if let Some((unique, length)) = subscriber.reads.pop_front() {
-                self.answered.push(unique);
+                answered.push(unique);
                 effects.push(Effect::Text {
                     unique,
                     bytes: subscriber.take(length),
                 });
             }
         }
-        std::mem::take(&mut self.answered)
+        answered
     }
 
     /// One more subscriber, to the events of one path or of all.
