@@ -9,7 +9,7 @@ use super::effects::Effects;
 use super::events::Event;
 use super::generation::Way;
 use super::recording::Deed;
-use super::spool::Load;
+use super::spool::{self, Load};
 use super::{Core, Env, File, Handle};
 
 /// How much one `copy_file_range` moves: the kernel asks again for the rest.
@@ -27,9 +27,7 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<(), Errno> {
         let file = self.file_mut(ino)?;
-        if length > i64::MAX as u64 {
-            return Err(Errno::FBIG);
-        }
+        spool::end_of(length, 0)?;
         let before = file.spool.len();
         let mut given = None;
         if let Some(generation) = file.generation.as_mut().filter(|g| g.is_active())
@@ -77,10 +75,7 @@ impl Core {
             generation.delivered = 0;
         }
         self.truncate(env, ino, 0, effects)?;
-        if let Ok(inode) = self.names.get_mut(ino) {
-            inode.mtime = env.now.wall;
-            inode.ctime = env.now.wall;
-        }
+        self.stamp_write(env, ino);
         Ok(())
     }
 
@@ -95,10 +90,7 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<(), Errno> {
         let keep_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
-        let end = offset.checked_add(length).ok_or(Errno::FBIG)?;
-        if end > i64::MAX as u64 {
-            return Err(Errno::FBIG);
-        }
+        let end = spool::end_of(offset, length)?;
         let file = self.file_mut(ino)?;
         match mode & !libc::FALLOC_FL_KEEP_SIZE {
             0 => {
@@ -129,10 +121,7 @@ impl Core {
             length,
             mode,
         });
-        if let Ok(inode) = self.names.get_mut(ino) {
-            inode.mtime = env.now.wall;
-            inode.ctime = env.now.wall;
-        }
+        self.stamp_write(env, ino);
         self.progress_all(env, ino, effects);
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::events::Event;
 use super::generation::{Ending, Generation, Processes, Way, Writer};
 use super::recording::Deed;
 use super::rules::Deliver;
-use super::spool::Load;
+use super::spool::{self, Load};
 use super::{Alarm, Core, Env, File, Handle, HeldWrite, Waiting, format};
 
 impl Core {
@@ -238,10 +238,7 @@ impl Core {
             return Ok(());
         }
         let length = data.len() as u64;
-        let end = offset.checked_add(length).ok_or(Errno::FBIG)?;
-        if end > i64::MAX as u64 {
-            return Err(Errno::FBIG);
-        }
+        spool::end_of(offset, length)?;
         data.align(offset);
         self.note_first_write(env, ino, offset, data.beginning(), effects)?;
         let file = self.file_mut(ino)?;
@@ -315,7 +312,7 @@ impl Core {
         Ok(())
     }
 
-    /// The file was changed by a write that the kernel leaves to us to stamp.
+    /// The file was changed in a way that the kernel leaves to us to stamp.
     pub(super) fn stamp_write(&mut self, env: Env<'_>, ino: u64) {
         if let Ok(inode) = self.names.get_mut(ino) {
             inode.mtime = env.now.wall;

@@ -289,8 +289,8 @@ impl Drop for Spool {
     }
 }
 
-/// `offset` plus `length`, or EFBIG.
-fn end_of(offset: u64, length: u64) -> Result<u64, Errno> {
+/// `offset` plus `length`, or EFBIG where no file can be as long.
+pub(crate) fn end_of(offset: u64, length: u64) -> Result<u64, Errno> {
     offset
         .checked_add(length)
         .filter(|&end| end <= LENGTH_MAX)
