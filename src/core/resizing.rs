@@ -187,7 +187,7 @@ impl File {
             let length = ZEROS.len().min((end - at) as usize);
             let found = self
                 .spool
-                .first_difference(at, &ZEROS[..length])
+                .difference(at, &ZEROS[..length])
                 .map_err(|_| Errno::IO)?;
             if let Some(found) = found {
                 return Ok(Some(found.start..end));

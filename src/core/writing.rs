@@ -337,7 +337,7 @@ impl File {
         data.each(|at, bytes| {
             let at = offset + at as u64;
             let length = bytes.len().min(delivered.saturating_sub(at) as usize);
-            match self.spool.first_difference(at, &bytes[..length]) {
+            match self.spool.difference(at, &bytes[..length]) {
                 Ok(None) => {}
                 Ok(Some(found)) => {
                     let start = differs.as_ref().map_or(found.start, |before| before.start);

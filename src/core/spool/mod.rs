@@ -241,11 +241,7 @@ impl Spool {
     ///
     /// # Errors
     /// Of reading the spill file.
-    pub(crate) fn first_difference(
-        &self,
-        offset: u64,
-        data: &[u8],
-    ) -> io::Result<Option<Range<u64>>> {
+    pub(crate) fn difference(&self, offset: u64, data: &[u8]) -> io::Result<Option<Range<u64>>> {
         let stored = self.read(offset, data.len());
         let range = stored.mismatch(&data[..stored.len()])?;
         Ok(range.map(|(start, end)| offset + start as u64..offset + end as u64))

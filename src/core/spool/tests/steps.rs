@@ -208,9 +208,7 @@ fn run(memory: usize, max_size: usize, steps: Vec<Step>) {
                 let end = (start + length).min(model.bytes.len());
                 let mut data = model.bytes[start..end].to_vec();
                 assert_eq!(
-                    spool
-                        .first_difference(start as u64, &data)
-                        .expect("readable"),
+                    spool.difference(start as u64, &data).expect("readable"),
                     None
                 );
                 if !data.is_empty() {
@@ -224,9 +222,7 @@ fn run(memory: usize, max_size: usize, steps: Vec<Step>) {
                     } else {
                         data.len() - 1
                     });
-                    let found = spool
-                        .first_difference(start as u64, &data)
-                        .expect("readable");
+                    let found = spool.difference(start as u64, &data).expect("readable");
                     assert_eq!(found, Some(expected));
                 }
             }
