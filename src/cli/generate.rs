@@ -1,11 +1,11 @@
 //! `fifofs completions` and `fifofs man`: made from the same description of the
 //! command line as its help.
 
-use std::io::{self, Write};
-
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use fifofs::{Error, Result};
+
+use super::print;
 
 /// Write completions for a shell to standard output
 #[derive(Args, Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct Completions {
 pub(crate) fn completions<C: CommandFactory>(arguments: &Completions) -> Result<()> {
     let mut text = Vec::new();
     clap_complete::generate(arguments.shell, &mut C::command(), "fifofs", &mut text);
-    print(&text)
+    print(text)
 }
 
 /// Write the manual pages, one after the other, to standard output
@@ -38,15 +38,5 @@ pub(crate) fn man<C: CommandFactory>() -> Result<()> {
             .render(&mut text)
             .map_err(failed)?;
     }
-    print(&text)
-}
-
-fn print(text: &[u8]) -> Result<()> {
-    let mut output = io::stdout().lock();
-    match output.write_all(text).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::io("write", "standard output", error))
-        }
-        _ => Ok(()),
-    }
+    print(text)
 }

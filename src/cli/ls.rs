@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use fifofs::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Ended, status};
+use super::{Ended, print, status};
 
 /// Show every file of a mount: its state, how it is delivered and why, who
 /// writes, who reads, and who waits for whom
@@ -115,7 +115,7 @@ fn watch(mount: &Path) -> Result<()> {
     let failed = |error| unreadable(mount, &path, error);
     let events = fs::File::open(&path).map_err(failed)?;
     for line in BufReader::new(events).lines() {
-        print(&format!("{}\n", line.map_err(failed)?))?;
+        print(format!("{}\n", line.map_err(failed)?))?;
     }
     Ok(())
 }
@@ -129,10 +129,10 @@ fn list(mount: &Path, json: bool) -> Result<()> {
         let status = serde_json::from_str(&text).map_err(misread)?;
         let mount = mount.display().to_string();
         let document = serde_json::to_string(&Document { mount, status }).map_err(misread)?;
-        return print(&format!("{document}\n"));
+        return print(format!("{document}\n"));
     }
     let status: Status = serde_json::from_str(&text).map_err(misread)?;
-    print(&describe(mount, &status))
+    print(describe(mount, &status))
 }
 
 /// Why a file of the control directory cannot be read, and what to do about it.
@@ -199,17 +199,4 @@ fn describe_reader(text: &mut String, reader: &Reader) {
         let _ = write!(text, ", waits for {what}");
     }
     text.push('\n');
-}
-
-fn print(text: &str) -> Result<()> {
-    let mut output = io::stdout().lock();
-    match output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush())
-    {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::io("write", "standard output", error))
-        }
-        _ => Ok(()),
-    }
 }

@@ -12,12 +12,12 @@ mod options;
 mod run;
 mod unmount;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use fifofs::Error;
+use fifofs::{Error, Result};
 
 /// What memory begins with that much is read into or written from, as that of `dd` and `cat` does.
 ///
@@ -64,7 +64,19 @@ impl From<Error> for Ended {
 
 /// Says something on standard error, if anybody listens there.
 pub(crate) fn say(message: &str) {
-    let _ = writeln!(std::io::stderr(), "fifofs: {message}");
+    let _ = writeln!(io::stderr(), "fifofs: {message}");
+}
+
+/// Prints to standard output. Whoever reads no further has read enough.
+fn print(text: impl AsRef<[u8]>) -> Result<()> {
+    let mut output = io::stdout().lock();
+    let written = output.write_all(text.as_ref());
+    match written.and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write to", "standard output", error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What to do about a mount whose daemon is gone.

@@ -8,11 +8,10 @@ mod report;
 mod shell;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use fifofs::{Chance, Error, Explanation, Findings, Privacy, Result, Study};
+use fifofs::{Chance, Explanation, Findings, Privacy, Result, Study};
 
 use self::report::Report;
 use super::child::{NotStarted, Program, Variables, describe, signal_status, status_of};
@@ -26,7 +25,7 @@ use super::sink::Sink;
 use super::source::Source;
 use super::stage;
 use super::supervise::{self, Output};
-use crate::cli::{Ended, status};
+use crate::cli::{Ended, print, status};
 
 /// Where what is only waited for goes.
 const NOWHERE: &str = "/dev/null";
@@ -162,16 +161,6 @@ fn explained(template: &Template, found: &Findings) -> Vec<PathBuf> {
 fn others(template: &Template, found: &Findings) -> Vec<PathBuf> {
     let is_other = |file: &&PathBuf| !explained(template, found).contains(file);
     found.files().iter().filter(is_other).cloned().collect()
-}
-
-/// Whoever reads no further has read enough.
-fn print(text: &str) -> Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::io("write to", Path::new("standard output"), error))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Whether a file can be captured as `fifofs run` does it unless told otherwise.
