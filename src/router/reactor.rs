@@ -110,12 +110,7 @@ impl Router {
         if !lock(&self.rechecks).is_empty() {
             sleep = Some(sleep.map_or(RECHECK, |sleep| sleep.min(RECHECK)));
         }
-        sleep
-            .map(|sleep| sleep.min(LONGEST_SLEEP))
-            .map(|sleep| Timespec {
-                tv_sec: sleep.as_secs() as i64,
-                tv_nsec: i64::from(sleep.subsec_nanos()),
-            })
+        sleep.and_then(|sleep| Timespec::try_from(sleep.min(LONGEST_SLEEP)).ok())
     }
 
     fn hear_flusher(&self, flushes: &dyn Flushes) {

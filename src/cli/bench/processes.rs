@@ -106,12 +106,9 @@ impl Running {
         )
     }
 
-    fn left(&self) -> Timespec {
+    fn left(&self) -> Option<Timespec> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: i64::from(left.subsec_nanos()),
-        }
+        Timespec::try_from(left).ok()
     }
 
     /// The next line of its standard output, or nothing at its end.
@@ -136,7 +133,7 @@ impl Running {
             return Ok(0);
         };
         loop {
-            match poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&left)) {
+            match poll(&mut [PollFd::new(output, PollFlags::IN)], left.as_ref()) {
                 Ok(0) => return Err(self.late("say anything")),
                 Ok(_) => break,
                 Err(rustix::io::Errno::INTR) => {}
@@ -224,7 +221,7 @@ impl Running {
             .map_err(|errno| format!("cannot watch {}: {errno}", self.what))?;
         loop {
             let mut polled = [PollFd::new(&process, PollFlags::IN)];
-            match poll(&mut polled, Some(&self.left())) {
+            match poll(&mut polled, self.left().as_ref()) {
                 Ok(0) => return Err(self.late("end")),
                 Ok(_) => {
                     self.ended = true;

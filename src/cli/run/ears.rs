@@ -87,10 +87,7 @@ impl Ears {
                 return Ok(Some(event));
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let timeout = left.map(|left| Timespec {
-                tv_sec: left.as_secs() as i64,
-                tv_nsec: i64::from(left.subsec_nanos()),
-            });
+            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
             match self.listen(timeout.as_ref()) {
                 Ok(true) | Err(Errno::INTR) => {}
                 Ok(false) => return Ok(None),
