@@ -122,7 +122,6 @@ fn start(effort: Effort) -> Measured {
             theirs += once("bash".as_ref(), &["-c", "true > >(cat)"], 0)?;
             ours += once(&own, &["run", "--", "true", "{out}"], not_made)?;
         }
-        #[allow(clippy::cast_precision_loss)]
         let mean = |sum: f64| sum / starts as f64;
         turns.push((mean(ours), mean(theirs)));
     }

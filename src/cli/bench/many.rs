@@ -87,7 +87,6 @@ fn captures(effort: Effort) -> Measured {
         let theirs = at_once(count, |_| piped(&base))?;
         let ours = captured(&site, count)?;
         // So many a second.
-        #[allow(clippy::cast_precision_loss)]
         let per_second = |taken: Duration| count as f64 / taken.as_secs_f64();
         turns.push((per_second(ours), per_second(theirs)));
     }

@@ -263,7 +263,6 @@ impl ProcessorTime {
     }
 
     /// How much was stolen since then, in percent.
-    #[allow(clippy::cast_precision_loss)]
     fn stolen_since(self) -> Option<f64> {
         let now = ProcessorTime::now();
         let all = now.all.checked_sub(self.all).filter(|all| *all > 0)?;
@@ -304,7 +303,6 @@ fn tmpfs() -> std::result::Result<world::Site, Trouble> {
 }
 
 /// In units of 10^6 bytes a second.
-#[allow(clippy::cast_precision_loss)]
 fn rate(bytes: u64, nanoseconds: u64) -> f64 {
     bytes as f64 * 1e3 / nanoseconds.max(1) as f64
 }

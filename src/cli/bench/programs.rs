@@ -171,7 +171,6 @@ fn mean(rows: &[Row], against: &str, goal: Goal) -> Row {
     if all.len() < PROGRAMS.len() || turns == 0 {
         return Row::missing(what, "it is over all of these programs");
     }
-    #[allow(clippy::cast_precision_loss)]
     let mean = |turn: usize| {
         let logarithms: f64 = all.iter().map(|row| row.figures[turn].ln()).sum();
         (logarithms / all.len() as f64).exp()

@@ -122,12 +122,6 @@ impl Meter {
         let delivered = self.counters.delivered();
         let written = self.written().max(delivered);
         let seconds = self.started.elapsed().as_secs_f64();
-        // Precise enough for people.
-        #[allow(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss
-        )]
         let rate = (written as f64 / seconds.max(0.001)) as u64;
         format!(
             "{} written, {} delivered, {}/s, {state}",
