@@ -53,9 +53,6 @@ pub(crate) fn spill_directory(given: Option<PathBuf>) -> Result<PathBuf> {
     check(&directory, "set $TMPDIR to another directory")
 }
 
-/// `TMPFS_MAGIC` of linux/magic.h.
-const TMPFS_MAGIC: u64 = 0x0102_1994;
-
 fn check(directory: &Path, remedy: &str) -> Result<PathBuf> {
     let failed = |error: std::io::Error| {
         Error::io("use for spilled bytes", directory, error).with_remedy(remedy)
@@ -64,7 +61,7 @@ fn check(directory: &Path, remedy: &str) -> Result<PathBuf> {
         return Err(failed(std::io::Error::from_raw_os_error(libc::ENOTDIR)));
     }
     let file_system = rustix::fs::statfs(directory).map_err(|errno| failed(errno.into()))?;
-    if file_system.f_type as u64 == TMPFS_MAGIC {
+    if file_system.f_type == libc::TMPFS_MAGIC {
         log::warn!(
             "{} is in memory (tmpfs): what is spilled there saves none; {remedy}",
             directory.display()

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rustix::fs::{Access, AtFlags, CWD, StatxFlags};
+use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
@@ -221,8 +221,8 @@ pub(crate) fn detach_from(directory: &Path) -> Result<()> {
 pub(crate) fn device_number_at(directory: &Path) -> Option<u64> {
     let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW;
     let stat = rustix::fs::statx(CWD, directory, flags, StatxFlags::MNT_ID).ok()?;
-    // STATX_ATTR_MOUNT_ROOT of linux/stat.h, since Linux 5.8.
-    let is_root = stat.stx_attributes.bits() & 0x2000 != 0;
+    // Since Linux 5.8.
+    let is_root = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
     (is_root && stat.stx_dev_major == 0).then_some(u64::from(stat.stx_dev_minor))
 }
 

@@ -294,8 +294,7 @@ fn world() -> std::result::Result<world::World, Trouble> {
 /// A place that is memory, to compare with.
 fn tmpfs() -> std::result::Result<world::Site, Trouble> {
     let memory = Path::new("/dev/shm");
-    // TMPFS_MAGIC of linux/magic.h.
-    let is_tmpfs = rustix::fs::statfs(memory).is_ok_and(|found| found.f_type == 0x0102_1994);
+    let is_tmpfs = rustix::fs::statfs(memory).is_ok_and(|found| found.f_type == libc::TMPFS_MAGIC);
     if !is_tmpfs {
         return Err(Trouble::Lacks("/dev/shm is no tmpfs".to_owned()));
     }

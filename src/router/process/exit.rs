@@ -141,8 +141,8 @@ fn from_wait_status(status: i32) -> Ending {
 
 /// A pidfd for the process of a thread that is not its leader, and its id.
 fn open_by_thread(tid: i32) -> Result<(OwnedFd, i32), Errno> {
-    // PIDFD_THREAD is O_EXCL, since Linux 6.9.
-    let flags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
+    // Since Linux 6.9.
+    let flags = PidfdFlags::from_bits_retain(libc::PIDFD_THREAD);
     let thread = pidfd_open(positive(tid).ok_or(Errno::SRCH)?, flags).ok();
     let process = || match &thread {
         Some(thread) => match pidfd_info(thread.as_fd()) {
