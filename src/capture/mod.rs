@@ -86,9 +86,8 @@ impl Capture {
     /// ```
     pub fn new(name: impl AsRef<OsStr>) -> Result<Capture> {
         let name = name.as_ref();
-        let mut components = Path::new(name).components();
-        let plain = matches!(components.next(), Some(Component::Normal(n)) if n == name);
-        if !plain || components.next().is_some() || name.as_encoded_bytes().contains(&0) {
+        let is_plain = Path::new(name).file_name() == Some(name);
+        if !is_plain || name.as_encoded_bytes().contains(&0) {
             return Err(Error::usage(format!(
                 "{} cannot be captured: give a plain file name, such as report.zip",
                 Path::new(name).display()

@@ -18,7 +18,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -195,10 +195,8 @@ fn open_fifo(path: &Path, access: OFlags) -> rustix::io::Result<OwnedFd> {
 }
 
 fn check_name(name: &OsStr) -> Result<()> {
-    let mut components = Path::new(name).components();
-    let first = components.next();
-    let single = matches!(first, Some(Component::Normal(only)) if only == name);
-    if single && !name.as_bytes().contains(&0) {
+    let is_plain = Path::new(name).file_name() == Some(name);
+    if is_plain && !name.as_bytes().contains(&0) {
         return Ok(());
     }
     Err(Error::usage(format!(
