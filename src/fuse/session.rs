@@ -39,7 +39,7 @@ use crate::router::Router;
 const TEARDOWN: Duration = Duration::from_secs(1);
 
 /// How often a directory may vanish just when it is mounted on.
-const DIRECTORY_ATTEMPTS: usize = 3;
+const VANISHED_AT_MOST: usize = 3;
 
 /// A served mount.
 pub(crate) struct Session {
@@ -79,7 +79,7 @@ impl Session {
     ) -> Result<Session> {
         // The daemon of a mount that was there a moment ago may be just removing
         // the directory that it had made.
-        for _ in 0..DIRECTORY_ATTEMPTS {
+        for _ in 0..VANISHED_AT_MOST {
             match Session::attach(directory, options, &pool) {
                 Err(Error::Io { source, path, .. })
                     if source.kind() == io::ErrorKind::NotFound
@@ -138,17 +138,9 @@ impl Session {
         let directory = mounted.directory.clone();
         let failed = |error: io::Error| Error::io("mount", &directory, error);
         let device = Arc::new(mounted.device);
-        let own_device = Arc::clone(&device);
         let kernel = Arc::new(Kernel::new(Arc::clone(&device), Arc::clone(&flusher)));
         let first_ino = first_ino(mounted.device_number);
         let router = Router::new(settings, pool, first_ino, kernel.clone()).map_err(failed)?;
-        let mut threads = Vec::new();
-        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new()
-                .name(name.into())
-                .spawn(body)
-                .map_err(failed)
-        };
         let front = Front {
             kernel,
             router: Arc::clone(&router),
@@ -163,14 +155,13 @@ impl Session {
             }
             failed(error)
         })?;
-        threads.push(router.start_reactor(flusher.clone()).map_err(failed)?);
+        let reactor = router.start_reactor(flusher.clone()).map_err(failed)?;
         let (alive, served) = crossbeam_channel::bounded(0);
-        let serving = Arc::clone(&router);
         let flags = rustix::event::EventfdFlags::CLOEXEC;
         let stop = rustix::event::eventfd(0, flags).map_err(|errno| failed(errno.into()))?;
         let stop = Arc::new(stop);
         let end = EndOfService {
-            router: serving,
+            router: Arc::clone(&router),
             stop: Arc::clone(&stop),
             _alive: alive,
         };
@@ -182,7 +173,8 @@ impl Session {
                 log::error!("the mount ends: {error}");
             }
         };
-        spawn("fifofs-front", Box::new(serve))?;
+        let thread = std::thread::Builder::new().name("fifofs-front".into());
+        thread.spawn(serve).map_err(failed)?;
         Ok(Session {
             directory: mounted.directory,
             made_directory: mounted.made_directory,
@@ -192,9 +184,9 @@ impl Session {
             served,
             gone: OnceLock::new(),
             stop,
-            device: own_device,
+            device,
             device_number: mounted.device_number,
-            threads: Mutex::new(threads),
+            threads: Mutex::new(vec![reactor]),
             unmounted: false,
         })
     }
