@@ -221,7 +221,7 @@ fn spilling_into_the_mount_itself_is_refused() {
     place
         .fifofs(&["mount", "--spill", directory, directory])
         .finish(SOON)
-        .failed_saying("--spill");
+        .failed_saying("name another spill directory");
     place.assert_nothing_left();
 }
 

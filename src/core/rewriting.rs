@@ -77,7 +77,7 @@ impl Core {
         };
         let message = format!(
             "bytes {} to {} were rewritten after {name} ({pid}) had them; \
-             --deliver settled waits for the finished file",
+             deliver it as settled to have readers wait for the finished file",
             range.start, range.end
         );
         self.publish(env, ino, effects, || Event::Rewritten {

@@ -100,8 +100,7 @@ pub(super) fn may_mount() -> bool {
 
 fn enter_user_namespace() -> Result<()> {
     let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
-    let remedy = "install fusermount3 (`apt install fuse3`), allow user namespaces, run as root, \
-                  or use a FIFO (--backend fifo)";
+    let remedy = "install fusermount3 (`apt install fuse3`), allow user namespaces, or run as root";
     unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS, remedy)?;
     // Before the groups can be mapped, setgroups(2) must be given up.
     for (file, text) in [

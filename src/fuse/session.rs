@@ -99,7 +99,7 @@ impl Session {
         if pool.spill_directory().starts_with(point.directory()) {
             return Err(Error::usage(format!(
                 "{} is where the mount is to be, so that nothing can be spilled there; name \
-                 another directory with --spill",
+                 another spill directory",
                 point.directory().display()
             )));
         }
