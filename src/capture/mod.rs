@@ -15,7 +15,6 @@ pub(crate) use target::start;
 pub use target::{Backend, Output, Process, Running, Target};
 
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -285,11 +284,4 @@ pub(crate) fn inside(path: &Path) -> Result<Vec<OsString>> {
         return Err(refused());
     }
     Ok(components)
-}
-
-/// What reading gave instead of bytes, as an error of this crate.
-fn dropped_bytes(path: &Path) -> Error {
-    let reason = io::Error::other("it is a stream whose first bytes were dropped");
-    Error::io("read", path, reason)
-        .with_remedy("open the reader before the program writes, or deliver it by follow")
 }

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use aligned_vec::{AVec, ConstAlign, avec};
 use rustix::io::Errno;
 
-use super::dropped_bytes;
 use super::shared::SharedMount;
 use crate::core::spool::{self, Cursor};
 use crate::error::{Error, Result};
@@ -300,6 +299,12 @@ fn wait_for_bytes(
         Err(Failure::Errno(errno)) => Error::io("read", &path, errno.into()),
     };
     Err(error.into())
+}
+
+fn dropped_bytes(path: &Path) -> Error {
+    let reason = io::Error::other("it is a stream whose first bytes were dropped");
+    Error::io("read", path, reason)
+        .with_remedy("open the reader before the program writes, or deliver it by follow")
 }
 
 impl std::fmt::Debug for Reader {
