@@ -14,7 +14,7 @@
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::super::helper_process::decimal;
 use super::super::message;
 use super::{ADD, FAILED, REFUSED, REMOVE, SYNC_ONCE, SYNCED};
+use crate::core::CONTROL_NAME;
 
 /// How long after one round of flushing the next begins at the earliest.
 const FLUSH_EVERY: Duration = Duration::from_millis(5);
@@ -84,8 +85,8 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(directory: &Path) -> Worker {
-        let mut path = directory.as_os_str().as_bytes().to_vec();
-        path.extend_from_slice(b"/.fifofs/inode/");
+        let path = directory.join(CONTROL_NAME).join("inode/");
+        let mut path = path.into_os_string().into_vec();
         path.reserve_exact(21);
         Worker {
             table: Vec::with_capacity(TABLE_SLOTS),
