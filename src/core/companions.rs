@@ -67,13 +67,7 @@ impl Core {
         Some(Visit { generation, pid })
     }
 
-    /// Whoever may be meant to mend the file cannot have it, as bytes of it are
-    /// gone. Many a program goes on without.
-    pub(super) fn lose_again(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
-        self.lose(env, ino, "cannot be read again", 0, Errno::STALE, effects);
-    }
-
-    /// It has closed it.
+    /// The companion has closed it.
     pub(super) fn end_visit(
         &mut self,
         env: Env<'_>,
@@ -90,5 +84,11 @@ impl Core {
             generation.visited = Some(env.now.monotonic);
             self.evaluate(env, ino, effects);
         }
+    }
+
+    /// Whoever may be meant to mend the file cannot have it, as bytes of it are
+    /// gone. Many a program goes on without.
+    pub(super) fn lose_again(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+        self.lose(env, ino, "cannot be read again", 0, Errno::STALE, effects);
     }
 }

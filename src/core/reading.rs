@@ -1,4 +1,4 @@
-//! Opening for reading, reading, waiting: what a reader gets, and when.
+//! Reading, and waiting for more: what a reader gets, and when.
 //!
 //! Everything that may change what a reader can have ends in `progress`, which
 //! looks at the reader and its file and answers what can be answered now. It

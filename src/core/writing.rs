@@ -1,5 +1,5 @@
-//! Opening for writing, writing, closing: what writers do to a file, and what
-//! that does to those who read it.
+//! Opening for writing, and writing: what writers do to a file, and what that
+//! does to those who read it.
 
 use std::ffi::OsStr;
 use std::ops::Range;

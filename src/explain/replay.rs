@@ -30,7 +30,7 @@ use crate::core::spool::{Pool, Segments};
 use crate::core::{CaptureId, Core, Env, Settings};
 use crate::mount::DEFAULT_WINDOW_BYTES;
 
-/// What `fifofs run` keeps of what it has passed on to a pipe.
+/// What `fifofs run` keeps of what it has passed on to a pipe: as in `cli::run::stage`.
 const KEPT_BYTES: u64 = 64 << 20;
 
 /// More alarms than this after the last operation, and something is amiss.

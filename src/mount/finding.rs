@@ -13,7 +13,7 @@ use crate::fuse::mountpoint;
 ///
 /// # Errors
 ///
-/// If `/proc/self/mountinfo` cannot be read.
+/// If `/proc/thread-self/mountinfo` cannot be read.
 ///
 /// ```
 /// let mount = fifofs::Mount::builder().mount_temporary()?;
@@ -28,7 +28,7 @@ pub fn mounts() -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 ///
-/// If `/proc/self/mountinfo` cannot be read.
+/// If `/proc/thread-self/mountinfo` cannot be read.
 ///
 /// ```
 /// let mount = fifofs::Mount::builder().mount_temporary()?;

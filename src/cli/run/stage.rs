@@ -14,7 +14,7 @@ use super::source::{Source, Written};
 use crate::cli::options::Delivery;
 
 /// How much is kept of what was passed on to where it cannot be written again, for programs that
-/// go back a little.
+/// go back a little. `explain::replay` takes it to be as much.
 const KEPT_BYTES: u64 = 64 << 20;
 
 /// Where a program writes.
