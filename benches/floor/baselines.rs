@@ -44,7 +44,6 @@ impl Load {
     }
 
     /// In units of 10^6 bytes a second.
-    #[allow(clippy::cast_precision_loss)]
     pub(crate) fn rate(self, taken: Duration) -> f64 {
         self.total_bytes as f64 / 1e6 / taken.as_secs_f64()
     }
@@ -91,8 +90,7 @@ fn ends() -> io::Result<(File, File)> {
 /// The calls of write(2), to a new file in memory.
 pub(crate) fn tmpfs(load: Load) -> Outcome<f64> {
     let failed = |error: io::Error| format!("cannot make a file in /dev/shm: {error}");
-    // TMPFS_MAGIC of linux/magic.h.
-    if !rustix::fs::statfs("/dev/shm").is_ok_and(|found| found.f_type == 0x0102_1994) {
+    if !rustix::fs::statfs("/dev/shm").is_ok_and(|found| found.f_type == libc::TMPFS_MAGIC) {
         return Err("/dev/shm is no tmpfs".to_owned());
     }
     let mut file = tempfile::tempfile_in("/dev/shm").map_err(failed)?;

@@ -18,7 +18,7 @@ pub(crate) struct Completions {
 pub(crate) fn completions<C: CommandFactory>(arguments: &Completions) -> Result<()> {
     let mut text = Vec::new();
     clap_complete::generate(arguments.shell, &mut C::command(), "fifofs", &mut text);
-    print(text)
+    print(text).map(drop)
 }
 
 /// Write the manual pages, one after the other, to standard output
@@ -38,5 +38,5 @@ pub(crate) fn man<C: CommandFactory>() -> Result<()> {
             .render(&mut text)
             .map_err(failed)?;
     }
-    print(text)
+    print(text).map(drop)
 }

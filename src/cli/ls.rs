@@ -115,7 +115,9 @@ fn watch(mount: &Path) -> Result<()> {
     let failed = |error| unreadable(mount, &path, error);
     let events = fs::File::open(&path).map_err(failed)?;
     for line in BufReader::new(events).lines() {
-        print(format!("{}\n", line.map_err(failed)?))?;
+        if !print(format!("{}\n", line.map_err(failed)?))? {
+            break;
+        }
     }
     Ok(())
 }
@@ -129,10 +131,10 @@ fn list(mount: &Path, json: bool) -> Result<()> {
         let status = serde_json::from_str(&text).map_err(misread)?;
         let mount = mount.display().to_string();
         let document = serde_json::to_string(&Document { mount, status }).map_err(misread)?;
-        return print(format!("{document}\n"));
+        return print(format!("{document}\n")).map(drop);
     }
     let status: Status = serde_json::from_str(&text).map_err(misread)?;
-    print(describe(mount, &status))
+    print(describe(mount, &status)).map(drop)
 }
 
 /// Why a file of the control directory cannot be read, and what to do about it.

@@ -67,15 +67,14 @@ pub(crate) fn say(message: &str) {
     let _ = writeln!(io::stderr(), "fifofs: {message}");
 }
 
-/// Prints to standard output. Whoever reads no further has read enough.
-fn print(text: impl AsRef<[u8]>) -> Result<()> {
+/// Prints to standard output; says whether anybody reads on. Whoever does not has read enough.
+fn print(text: impl AsRef<[u8]>) -> Result<bool> {
     let mut output = io::stdout().lock();
     let written = output.write_all(text.as_ref());
     match written.and_then(|()| output.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::io("write to", "standard output", error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::io("write to", "standard output", error)),
     }
 }
 

@@ -27,8 +27,16 @@ struct Pace {
 
 impl Core {
     fn pace(&self, ino: u64) -> Option<Pace> {
-        let generation = self.generation(ino)?;
-        match generation.way? {
+        let file = self.files.get(&ino)?;
+        match file.way()? {
+            // Nobody reads it, or ever will.
+            Way::Stream
+                if file.readers.is_empty()
+                    && !self.settings.readers_wait
+                    && !self.is_captured(ino) =>
+            {
+                None
+            }
             Way::Stream => Some(Pace {
                 ahead: self.settings.window_bytes,
                 keep: 0,

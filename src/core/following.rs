@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::effects::{Effect, Effects};
 use super::generation::Way;
-use super::reader::{Reader, ReaderId};
+use super::reader::{Awaits, Reader, ReaderId};
 use super::{Alarm, Core, Env, Flushing, Waiting};
 
 /// How long after somebody came to wait for a file that is being written the flusher takes it in
@@ -107,6 +107,9 @@ impl Core {
             self.release_writes(env, ino, effects);
             self.unpin(ino);
         }
+        if let Awaits::File(ino) = reader.awaits {
+            self.unpin(ino);
+        }
     }
 
     /// A reader follows this path from now on.
@@ -181,14 +184,20 @@ impl Core {
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
-        if let Flushing::Now = file.flushing {
-            let at = env.now.monotonic + ASK_AGAIN;
-            file.flushing = Flushing::From(at);
-            self.wake_at(at, Alarm::Flush(ino));
-            let message = "its readers get what is written when the kernel likes, as more files \
-                           are waited for than can be looked after at once"
-                .to_owned();
-            self.warn(env, ino, message, effects);
+        let Flushing::Now = file.flushing else {
+            return;
+        };
+        let at = env.now.monotonic + ASK_AGAIN;
+        file.flushing = Flushing::From(at);
+        self.wake_at(at, Alarm::Flush(ino));
+        // The answer may be to an earlier request, and the last one heard.
+        effects.push(Effect::Flush { ino, on: false });
+        if !std::mem::replace(&mut self.told_of_refusal, true) {
+            log::warn!(
+                "{} and maybe others are not flushed just now, as many are waited for: their \
+                 readers get what is written when the kernel writes it back by itself",
+                self.display_path(ino)
+            );
         }
     }
 }

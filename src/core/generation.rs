@@ -76,6 +76,15 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// It has ended, or not.
+    fn note(&mut self, ending: Ending) {
+        self.ending = match ending {
+            Ending::Running => Ending::Running,
+            _ if self.let_go => Ending::Unknown,
+            ending => ending,
+        };
+    }
+
     fn has_ended_well(&self) -> bool {
         matches!(self.ending, Ending::Status(0) | Ending::Unknown)
     }
@@ -262,10 +271,7 @@ impl Generation {
     pub(crate) fn note_ending(&mut self, pid: i32, ending: Ending) {
         for writer in &mut self.writers {
             if writer.pid == pid && writer.ending == Ending::Running {
-                writer.ending = match writer.let_go {
-                    true => Ending::Unknown,
-                    false => ending,
-                };
+                writer.note(ending);
             }
         }
     }
@@ -306,7 +312,7 @@ impl Generation {
         for writer in &mut self.writers {
             // A process that cannot be seen is never taken for dead.
             if writer.pid != 0 && writer.ending == Ending::Running {
-                writer.ending = processes.ending(writer.pid);
+                writer.note(processes.ending(writer.pid));
             }
         }
         let exited = self.writers.iter().all(|w| w.ending != Ending::Running);

@@ -254,6 +254,8 @@ pub(crate) struct Core {
     /// Threads that were sent back to look the path up again: the kernel does
     /// so once only.
     sent_back: HashMap<i32, SentBack>,
+    /// Whether it was said that the flusher does not take every file.
+    told_of_refusal: bool,
     /// Files whose content is gone, and whose pages the kernel may still have.
     removed: Vec<u64>,
     /// What was done, if that is to be known afterwards.
@@ -295,6 +297,7 @@ impl Core {
             captures: Captures::default(),
             events: Events::new(now.monotonic),
             sent_back: HashMap::new(),
+            told_of_refusal: false,
             removed: Vec::new(),
             recording,
             flusher_gone: false,

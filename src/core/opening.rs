@@ -79,6 +79,8 @@ impl Core {
         let mut reader = self.new_reader(env, caller, flags, Awaits::File(ino), paths.next());
         reader.other_paths = paths.collect();
         reader.group = group;
+        // Its mappings show this one, wherever its path may lead.
+        self.names.pin(ino);
         let _ = self.attach_reader(env, reader, Some(ino), effects);
     }
 

@@ -333,12 +333,12 @@ impl Core {
                     self.keep_prior(env, id, effects);
                 }
                 self.set_source(env, id, Some(ino), effects);
-                if let Some(old) = before {
-                    self.release_writes(env, old, effects);
-                }
             }
             None if follows_file || position > 0 => self.set_absent(id, true),
             None => self.set_source(env, id, None, effects),
+        }
+        if let Some(before) = before {
+            self.release_writes(env, before, effects);
         }
         if let (Some(ino), true) = (before, accompanies) {
             // It may have been what others waited for.

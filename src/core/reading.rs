@@ -144,6 +144,7 @@ impl Core {
     /// A READ by which the kernel fills pages of its cache, for a mapping. They are
     /// the inode's and everybody's, the writer's too, and locked meanwhile: it is
     /// answered at once, with what this file holds, whichever one its reader reads by now.
+    /// Those of a file of the control directory are what its reader reads.
     pub(crate) fn fill_pages(
         &mut self,
         env: Env<'_>,
@@ -152,7 +153,12 @@ impl Core {
         wanted: Wanted,
         effects: &mut Effects,
     ) {
-        if let Some(Handle::Reader(_)) = self.handles.get(&handle) {
+        if let Some(Handle::Reader(id)) = self.handles.get(&handle) {
+            let source = self.readers.get(id).and_then(|reader| reader.source);
+            let ino = match self.is_control(ino) {
+                true => source.unwrap_or(ino),
+                false => ino,
+            };
             return self.read_as_is(caller, ino, wanted.offset, wanted.length, effects);
         }
         self.record_read(env, handle, wanted.offset, wanted.length, true);

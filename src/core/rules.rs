@@ -129,7 +129,8 @@ pub enum Linger {
 }
 
 /// Which end of a writer makes its file a failed one, whose readers get an
-/// error in place of the end of the file.
+/// error in place of the end of the file. A process that only inherited the file,
+/// closed it and went on is none.
 ///
 /// ```
 /// use fifofs::FailOn;

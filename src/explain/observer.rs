@@ -183,7 +183,8 @@ impl Observer {
                     self.open(ino, *handle, flags, who, seconds);
                 }
             }
-            Deed::WroteToo { ino, writer } => {
+            // Of who has written, that is known: what is recorded goes past the kernel's cache.
+            Deed::WroteToo { ino, writer } if !writer.let_go => {
                 if let Some(ino) = known(ino) {
                     let file = self.files.entry(ino).or_default();
                     file.workers.insert(writer.pid, writer.name.clone());

@@ -50,9 +50,12 @@ pub(crate) fn all_mounts() -> Result<Vec<PathBuf>> {
 
 /// Whether a fifofs mount of this number is there.
 pub(crate) fn is_mounted(device_number: u64) -> Result<bool> {
-    let is_it =
-        |line: MountLine<'_>| line.is_fifofs() && line.device_number() == Some(device_number);
-    Ok(mount_lines(&read_mountinfo()?).any(is_it))
+    Ok(lists(&read_mountinfo()?, device_number))
+}
+
+fn lists(mountinfo: &[u8], device_number: u64) -> bool {
+    mount_lines(mountinfo)
+        .any(|line| line.is_fifofs() && line.device_number() == Some(device_number))
 }
 
 /// The fifofs mount exactly at `directory`.
@@ -182,14 +185,15 @@ mod tests {
 
     #[test]
     fn a_mount_is_known_by_its_whole_number_beside_names_that_are_not_unicode() {
+        let mountinfo = b"40 22 0:42 / /\xff rw - fuse.fifofs fifofs rw\n";
+        assert!(lists(mountinfo, 42));
+        assert!(!lists(mountinfo, 4) && !lists(mountinfo, 2) && !lists(b"", 42));
         let base = Cleanup::new();
         let directory = base.join(OsString::from_vec(b"\xff\xfe".to_vec()));
-        let mounted = mount(&directory, &MountOptions::default()).unwrap();
-        let number = mount_at(&directory).unwrap().unwrap().device_number;
-        assert!(is_mounted(number).unwrap());
-        assert!(!is_mounted(number * 10).unwrap());
-        unmount(&mounted.directory).unwrap();
-        assert!(!is_mounted(number).unwrap());
+        mount(&directory, &MountOptions::default()).unwrap();
+        let found = mount_at(&directory).unwrap().unwrap();
+        assert!(is_mounted(found.device_number).unwrap());
+        unmount(&directory).unwrap();
     }
 
     #[test]

@@ -105,8 +105,10 @@ impl MountBuilder {
     /// # Ok::<(), fifofs::Error>(())
     /// ```
     pub fn rule(mut self, text: &str) -> Result<Self> {
-        if let Ok(rules) = &mut self.rules {
-            rules.parse(text)?;
+        match &mut self.rules {
+            Ok(rules) => rules.parse(text)?,
+            // What is wrong there is said when it is mounted.
+            Err(_) => Rules::new().parse(text)?,
         }
         Ok(self)
     }

@@ -100,9 +100,12 @@ pub(crate) fn ancestors(pid: i32) -> impl Iterator<Item = i32> {
 /// Whether a thread is about to exit, or has: it has no memory any more. It lets go of that before it
 /// closes its files (`do_exit` in `kernel/exit.c`).
 pub(crate) fn is_exiting(tid: i32) -> bool {
-    let mut buffer = [0; BUFFER_BYTES];
-    read(format_args!("/proc/{tid}/status"), &mut buffer)
-        .is_none_or(|status| field(status, b"VmSize:").is_none())
+    read_status(tid, |status| match field(status, b"VmSize:") {
+        Some(_) => Some(false),
+        // What stands after it.
+        None => field(status, b"Threads:").map(|_| true),
+    })
+    .unwrap_or(true)
 }
 
 /// The process group of `pid`; `None` too where it is outside of our pid
@@ -235,6 +238,18 @@ fn read<'a>(path: Arguments<'_>, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     fill(&open(path, OFlags::empty())?, buffer)
 }
 
+/// What `parse` finds in a thread's `status`, which it refuses if that is cut off.
+fn read_status<T>(tid: i32, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+    let mut buffer = [0; BUFFER_BYTES];
+    let found = parse(read(format_args!("/proc/{tid}/status"), &mut buffer)?);
+    found.or_else(|| {
+        // The line `Groups:` stands before most, and a process may be in 65,536
+        // groups (`NGROUPS_MAX`) of up to eleven bytes each.
+        let mut buffer = vec![0; 1 << 20];
+        parse(read(format_args!("/proc/{tid}/status"), &mut buffer)?)
+    })
+}
+
 fn fill<'a>(file: &OwnedFd, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     // The kernel makes the whole text at the first read, so that it is of one
     // moment, and gives what fits.
@@ -364,6 +379,16 @@ mod tests {
         child.0.kill().unwrap();
         until("it has exited", || is_exiting(child.pid()));
         assert!(is_exiting(NOBODY));
+    }
+
+    #[test]
+    fn of_one_in_many_groups_all_of_its_status_is_read() {
+        let groups: Vec<String> = (1000..1500).map(|group| group.to_string()).collect();
+        let mut command = Command::new("setpriv");
+        command.args(["--groups", &groups.join(","), "sleep", "60"]);
+        let child = Guard::of(command.process_group(0));
+        until("it runs sleep", || name(child.pid()) == "sleep");
+        assert!(!is_exiting(child.pid()) && !must_let_go(child.pid()));
     }
 
     #[test]

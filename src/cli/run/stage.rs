@@ -35,7 +35,13 @@ impl Stage {
         sinks: &[Sink],
     ) -> Result<(Self, Vec<Source>)> {
         let builder = delivery.apply(Mount::builder())?.readers_wait(false);
-        let mount = builder.mount_temporary().map_err(or_a_fifo)?;
+        let mount = builder
+            .mount_temporary()
+            .map_err(|error| match delivery.given() {
+                None => or_a_fifo(error),
+                // Which does not go with a FIFO.
+                Some(_) => error,
+            })?;
         let path = |name: &PathBuf| mount.path().join(name);
         let paths: Vec<PathBuf> = template.outputs().iter().map(path).collect();
         let sources = if as_tar {
@@ -118,7 +124,7 @@ fn or_a_fifo(error: Error) -> Error {
         Error::Io {
             remedy: Some(remedy),
             ..
-        } if !remedy.contains("--backend fifo") => {
+        } => {
             let advice = format!("{remedy}, or {ADVICE}");
             error.with_remedy(advice)
         }

@@ -51,7 +51,7 @@ fn a_file_name_tells_its_format_by_the_last_extension() {
 }
 
 #[test]
-fn every_example_of_the_contract_is_delivered_as_it_says() {
+fn formats_that_are_patched_are_settled_and_those_that_are_not_followed() {
     let settled = "zip 7z mp4 mov wav aiff avi mkv flac mp3 tiff apng o so a sqlite h5 nc \
                    qcow2 img squashfs webp rpm deb exe flv asf heic las iso";
     for extension in settled.split_whitespace() {

@@ -135,8 +135,8 @@ fn linger_exit_waits_however_long() {
 
 #[test]
 fn how_one_ends_that_has_let_go_does_not_matter_unless_it_had_it_again() {
+    let killed = Ending::Signal(libc::SIGKILL);
     for (had_again, failed) in [(false, false), (true, true)] {
-        let mut generation = closed_at(SECOND);
         let child = |let_go| Writer {
             pid: 9,
             name: "child".into(),
@@ -144,11 +144,26 @@ fn how_one_ends_that_has_let_go_does_not_matter_unless_it_had_it_again() {
             ending: Ending::Running,
             let_go,
         };
-        generation.add_writer(child(true));
-        if had_again {
-            generation.add_writer(child(false));
-        }
-        generation.note_ending(9, Ending::Signal(libc::SIGKILL));
-        assert_eq!(generation.has_failed(FailOn::Signal), failed);
+        let generation = || {
+            let mut generation = Generation::new(1);
+            generation.opened(Monotonic::ZERO);
+            generation.add_writer(child(true));
+            if had_again {
+                generation.add_writer(child(false));
+            }
+            generation.closed(SECOND);
+            generation
+        };
+        let mut told = generation();
+        told.note_ending(9, killed);
+        assert_eq!(told.has_failed(FailOn::Signal), failed);
+        // Or found out.
+        let mut asked = generation();
+        let world = World {
+            ending: killed,
+            group_empty: true,
+        };
+        asked.settle(Linger::Auto, FailOn::Signal, SECOND, &world, 0);
+        assert_eq!(asked.phase == Phase::Failed, failed);
     }
 }

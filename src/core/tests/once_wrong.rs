@@ -15,6 +15,28 @@ fn bytes(bytes: &[u8]) -> Answer {
     Answer::Bytes(bytes.to_vec())
 }
 
+impl World {
+    fn fill_page(&mut self, ino: u64, handle: u64) -> Answer {
+        let caller = self.caller(READER);
+        let wanted = Wanted {
+            offset: 0,
+            length: 4096,
+            nonblocking: false,
+        };
+        self.run(|core, env, effects| {
+            core.fill_pages(env, caller, (ino, handle), wanted, effects);
+        });
+        self.answer(caller.unique).unwrap().clone()
+    }
+
+    fn look_up(&mut self, parent: u64, name: &str) -> u64 {
+        self.run(|core, env, _| core.lookup(env, parent, OsStr::new(name), READER, false))
+            .unwrap()
+            .attributes
+            .ino
+    }
+}
+
 fn rename(world: &mut World, from: &str, to: &str, how: Rename) {
     let from = (ROOT, OsStr::new(from));
     let to = (ROOT, OsStr::new(to));
@@ -38,6 +60,22 @@ fn a_write_that_waits_is_let_go_when_nobody_captures_its_file_any_more() {
         .run(|core, env, effects| core.unlink(env, at, effects))
         .unwrap();
     world.pass(Duration::from_secs(1));
+    assert_eq!(world.answer(ahead), Some(&Answer::Written(32)));
+}
+
+#[test]
+fn a_write_of_a_stream_that_waits_is_let_go_when_nobody_captures_its_file_any_more() {
+    let mut world = World::new(Deliver::Stream, |settings| {
+        settings.readers_wait = false;
+        settings.patience = Duration::MAX;
+    });
+    let capture = world
+        .run(|core, env, effects| core.capture(env, &["f".into()], effects))
+        .unwrap();
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let ahead = world.write(ino, 0, &[1; 32]);
+    assert_eq!(world.answer(ahead), None);
+    world.run(|core, env, effects| core.end_capture(env, capture, effects));
     assert_eq!(world.answer(ahead), Some(&Answer::Written(32)));
 }
 
@@ -74,23 +112,31 @@ fn a_file_that_is_emptied_lacks_nothing_any_more() {
 #[test]
 fn pages_of_a_mapping_come_from_the_file_that_was_opened() {
     let mut world = World::new(Deliver::Follow, |_| {});
-    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
     world.write(ino, 0, b"first");
     let open = world.open(ino);
     let reader = world.handle(open);
     let (other, _) = world.create("temporary", libc::O_WRONLY);
     world.write(other, 0, b"other");
     rename(&mut world, "temporary", "f", Rename::Replace);
-    let caller = world.caller(READER);
-    let wanted = Wanted {
-        offset: 0,
-        length: 5,
-        nonblocking: false,
-    };
-    world.run(|core, env, effects| {
-        core.fill_pages(env, caller, (ino, reader), wanted, effects);
-    });
-    assert_eq!(world.answer(caller.unique), Some(&bytes(b"first")));
+    world.release(handle);
+    world.core.forget(ino, 1);
+    assert_eq!(world.fill_page(ino, reader), bytes(b"first"));
+    world.release(reader);
+    assert!(!world.core.files.contains_key(&ino), "nobody can reach it");
+}
+
+#[test]
+fn pages_of_what_was_waited_for_come_from_where_its_reader_is() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let control = world.look_up(ROOT, ".fifofs");
+    let wait = world.look_up(control, "wait");
+    let name = world.look_up(wait, "f");
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    world.write(ino, 0, b"first");
+    let open = world.open(name);
+    let reader = world.handle(open);
+    assert_eq!(world.fill_page(name, reader), bytes(b"first"));
 }
 
 #[test]

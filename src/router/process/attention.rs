@@ -15,7 +15,7 @@
 
 use rustix::fs::{Dir, OFlags};
 
-use super::{BUFFER_BYTES, field, number, open, read};
+use super::{BUFFER_BYTES, field, number, open, read, read_status};
 
 /// The signals that never make a read, write or open fail: they come by the
 /// clock, or tell of something to be looked at later.
@@ -39,23 +39,8 @@ const fn set(signal: i32) -> u64 {
 /// Whether thread `tid` must not wait on: a signal ends the wait, a stop cannot
 /// take hold before it has ended, or the thread has exited.
 pub(crate) fn must_let_go(tid: i32) -> bool {
-    let mut buffer = [0; BUFFER_BYTES];
-    let Some(text) = read(format_args!("/proc/{tid}/status"), &mut buffer) else {
+    let Some(status) = read_status(tid, Status::parse) else {
         return true;
-    };
-    let mut whole = Vec::new();
-    let status = match Status::parse(text) {
-        Some(status) => status,
-        None => {
-            // The line `Groups:` stands before the masks, and a process may be
-            // in 65,536 groups (`NGROUPS_MAX`) of up to eleven bytes each.
-            whole.resize(1 << 20, 0);
-            let text = read(format_args!("/proc/{tid}/status"), &mut whole);
-            match text.and_then(Status::parse) {
-                Some(status) => status,
-                None => return true,
-            }
-        }
     };
     status.must_let_go() || (status.threads > 1 && a_thread_is_stopped(status.process))
 }
