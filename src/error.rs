@@ -53,7 +53,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// The program has ended and nothing stands at the path.
+    /// The program has ended and nothing stands at the path, or it never opened the FIFO there.
     Missing {
         /// The path.
         path: PathBuf,
@@ -158,7 +158,7 @@ impl fmt::Display for Error {
             ),
             Error::Missing { path } => write!(
                 f,
-                "{}: the program has ended and left no file there",
+                "{}: the program has ended and wrote no file there",
                 path.display()
             ),
             Error::TimedOut { path } => write!(

@@ -33,7 +33,8 @@ const PAGE_BYTES: usize = spool::PAGE_BYTES as usize;
 /// - [`Error::Failed`]: every byte there is was given, but a writer was killed by a
 ///   signal or failed otherwise (see [`FailOn`](crate::FailOn)), or bytes were lost:
 ///   there was no space left, or the program wanted dropped ones of a stream again;
-/// - [`Error::Missing`]: the program has ended and nothing stands at the path;
+/// - [`Error::Missing`]: the program has ended and nothing stands at the path, or it never opened the
+///   FIFO there;
 /// - [`Error::TimedOut`], [`Error::Cancelled`]: the wait was ended from here.
 ///
 /// `Send`; may outlive what it was made from. Dropping it does not block, unless it
@@ -95,14 +96,18 @@ impl BufferedPipe {
         let path = || self.path.clone();
         let error = match self.reader.read(&mut self.buffer, deadline)? {
             Outcome::Bytes(length) => return Ok(length),
-            Outcome::End if self.pipe.upgrade().is_none_or(|pipe| pipe.is_still_there()) => {
-                return Ok(0);
-            }
-            Outcome::End => {
+            Outcome::End | Outcome::Unopened
+                if self
+                    .pipe
+                    .upgrade()
+                    .is_some_and(|pipe| !pipe.is_still_there()) =>
+            {
                 let reason = io::Error::other("the program removed or replaced the FIFO");
                 Error::io("read", path(), reason)
                     .with_remedy("capture it by FUSE, where programs may do that")
             }
+            Outcome::End => return Ok(0),
+            Outcome::Unopened => Error::Missing { path: path() },
             Outcome::TimedOut => Error::TimedOut { path: path() },
             Outcome::Cancelled => Error::Cancelled { path: path() },
         };

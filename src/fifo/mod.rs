@@ -26,10 +26,12 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, lstat, mknodat, open}
 use rustix::io::Errno;
 use tempfile::TempDir;
 
+use self::openings::Openings;
 pub(crate) use self::reader::{Canceller, Outcome, PipeReader};
 use crate::error::{Error, Result};
 use crate::temporary;
 
+mod openings;
 mod reader;
 
 /// A FIFO in a temporary directory of its own, both removed on drop (also on a
@@ -43,6 +45,7 @@ pub(crate) struct Pipe {
     path: PathBuf,
     identity: Identity,
     has_reader: Arc<AtomicBool>,
+    openings: Arc<Openings>,
     /// Removes itself, with all that is in it.
     _directory: TempDir,
 }
@@ -69,6 +72,7 @@ impl Pipe {
         })?;
         let identity = Identity::of(&lstat(&path).map_err(fail)?);
         Ok(Pipe {
+            openings: Arc::new(Openings::of(&path)),
             path,
             identity,
             has_reader: Arc::default(),
@@ -108,7 +112,8 @@ impl Pipe {
         // reading end.
         let read_end = self.open(OFlags::RDONLY)?;
         let write_end = self.open(OFlags::WRONLY)?;
-        PipeReader::new(read_end, write_end, claim).map_err(fail)
+        let openings = Arc::clone(&self.openings);
+        PipeReader::new(read_end, write_end, openings, claim).map_err(fail)
     }
 
     /// Nobody is to read it any more: whoever waits in open(2) for a reader goes

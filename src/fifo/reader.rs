@@ -32,7 +32,7 @@ use rustix::io::Errno;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
-use super::Claim;
+use super::{Claim, Openings};
 
 /// What the FIFO is to hold before its writers wait, instead of the kernel's
 /// 64 KiB. It is what anybody may have unless `/proc/sys/fs/pipe-max-size` was
@@ -46,6 +46,8 @@ pub(crate) enum Outcome {
     Bytes(usize),
     /// The stream has ended, and everything was read.
     End,
+    /// The same, and no program ever had the FIFO open to write.
+    Unopened,
     /// The deadline passed, and nothing was there to be read.
     TimedOut,
     /// A [`Canceller`] was used.
@@ -61,6 +63,7 @@ pub(crate) enum Outcome {
 pub(crate) struct PipeReader {
     read_end: OwnedFd,
     stream: Stream,
+    openings: Arc<Openings>,
     cancellation: Arc<Cancellation>,
     /// Last, so that the next reader comes after all of this is closed.
     _claim: Claim,
@@ -85,11 +88,17 @@ enum Stream {
 
 impl PipeReader {
     /// Of a FIFO whose ends are given, both nonblocking.
-    pub(super) fn new(read_end: OwnedFd, write_end: OwnedFd, claim: Claim) -> io::Result<Self> {
+    pub(super) fn new(
+        read_end: OwnedFd,
+        write_end: OwnedFd,
+        openings: Arc<Openings>,
+        claim: Claim,
+    ) -> io::Result<Self> {
         enlarge(&read_end);
         Ok(PipeReader {
             read_end,
             stream: Stream::Held { write_end },
+            openings,
             cancellation: Arc::new(Cancellation::new()?),
             _claim: claim,
         })
@@ -111,19 +120,25 @@ impl PipeReader {
         self.stream = match std::mem::replace(&mut self.stream, Stream::Ended) {
             Stream::Held { write_end } | Stream::Until { write_end, .. } => match process {
                 Some(process) => Stream::Until { write_end, process },
-                None => Stream::Draining,
+                None => self.drain(write_end),
             },
             ending @ (Stream::Draining | Stream::Ended) => ending,
         };
         Ok(())
     }
 
+    fn drain(&self, write_end: OwnedFd) -> Stream {
+        self.openings.without(write_end);
+        Stream::Draining
+    }
+
     /// Ends the stream as soon as no program has the FIFO open to write and
     /// everything was read, which may be now.
     pub(crate) fn end(&mut self) {
-        if !matches!(self.stream, Stream::Ended) {
-            self.stream = Stream::Draining;
-        }
+        self.stream = match std::mem::replace(&mut self.stream, Stream::Ended) {
+            Stream::Held { write_end } | Stream::Until { write_end, .. } => self.drain(write_end),
+            ending @ (Stream::Draining | Stream::Ended) => ending,
+        };
     }
 
     /// Reads into `buffer`, and waits for something to read until `deadline`, or
@@ -142,7 +157,10 @@ impl PipeReader {
                 return Ok(Outcome::Cancelled);
             }
             if matches!(self.stream, Stream::Ended) {
-                return Ok(Outcome::End);
+                return Ok(match self.openings.any() {
+                    true => Outcome::End,
+                    false => Outcome::Unopened,
+                });
             }
             // read(2) would give 0, which would be taken for the end.
             if buffer.is_empty() {

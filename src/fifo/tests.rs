@@ -102,9 +102,25 @@ fn a_child_that_dies_before_opening_ends_the_stream() {
     let mut reader = pipe.reader().unwrap();
     let mut program = Program::start("exit 3", &pipe);
     reader.ends_with(&program.0).unwrap();
-    assert_eq!(read_to_end(&mut reader), b"");
+    assert_eq!(read_once(&mut reader, PATIENCE), Outcome::Unopened);
     assert_eq!(program.wait().code(), Some(3));
-    assert_eq!(read_to_end(&mut reader), b"");
+    assert_eq!(read_once(&mut reader, PATIENCE), Outcome::Unopened);
+}
+
+#[test]
+fn a_child_that_opens_it_and_writes_nothing_leaves_an_empty_stream() {
+    for script in [
+        r#": > "$1""#,
+        r#"exec > "$1"; exit 3"#,
+        r#"(sleep 0.2) > "$1" &"#,
+    ] {
+        let pipe = pipe();
+        let mut reader = pipe.reader().unwrap();
+        let mut program = Program::start(script, &pipe);
+        reader.ends_with(&program.0).unwrap();
+        assert_eq!(read_to_end(&mut reader), b"", "{script}");
+        program.wait();
+    }
 }
 
 #[test]
@@ -127,7 +143,7 @@ fn a_child_that_exited_already_is_left_to_be_reaped() {
         fs::read_to_string(&stat).unwrap().contains(") Z ")
     });
     reader.ends_with(&program.0).unwrap();
-    assert_eq!(read_to_end(&mut reader), b"");
+    assert_eq!(read_once(&mut reader, PATIENCE), Outcome::Unopened);
     assert_eq!(program.wait().code(), Some(3));
 }
 
@@ -184,7 +200,7 @@ fn without_a_child_the_stream_is_ended_by_hand() {
     let mut reader = pipe.reader().unwrap();
     assert_eq!(read_once(&mut reader, MOMENT), Outcome::TimedOut);
     reader.end();
-    assert_eq!(read_to_end(&mut reader), b"");
+    assert_eq!(read_once(&mut reader, PATIENCE), Outcome::Unopened);
 
     drop(reader);
     let mut reader = pipe.reader().unwrap();

@@ -27,6 +27,13 @@ impl Search<'_> {
     /// What is to be said of an output that a program which succeeded did not make, but for who
     /// did not: `did not make 'out': it left 'out.zip'; use {out:out.zip}`.
     pub(super) fn describe(&self, name: &Path) -> String {
+        if self.directory.is_none() {
+            return format!(
+                "did not open '{}' to write{}, or use --backend fuse if it makes a file of its own",
+                name.display(),
+                self.advice_on_nothing()
+            );
+        }
         let missing = format!("did not make '{}': ", name.display());
         let nothing = || {
             format!(
