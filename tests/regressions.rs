@@ -381,3 +381,18 @@ fn how_a_program_ends_that_gave_its_inherited_output_away_says_nothing_of_the_fi
         .failed_saying("killed");
     mount.unmount();
 }
+
+/// It was killed by the signal for that (SIGXFSZ), and all that was mounted went with it.
+#[test]
+fn a_daemon_whose_files_may_not_grow_lives_on_and_says_so_to_who_writes() {
+    let place = Place::new();
+    let ended = place
+        .shell(
+            r#"mkdir m spill; (ulimit -f 100; "$FIFOFS" mount -d --memory 64k --spill "$PWD/spill" m)
+            head -c 2M /dev/zero | dd of=m/x bs=64k conv=fsync status=none || echo refused
+            "$FIFOFS" ls m > listed && "$FIFOFS" unmount m"#,
+        )
+        .finish(SOON);
+    assert!(ended.stderr.contains("File too large"), "{}", ended.text());
+    ended.succeeded().printed("refused\n");
+}

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use aligned_vec::avec;
 use clap::Args;
 use fifofs::{Error, Result};
 
-use super::PAGE_BYTES;
+use super::{PAGE_BYTES, close_again};
 
 /// As much as one request of the file system carries.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -31,10 +32,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut output = io::stdout().lock();
     for path in &arguments.paths {
         if !copy(path, arguments.next, &mut output)? {
-            break;
+            return Ok(());
         }
     }
-    Ok(())
+    close_again(output.as_fd())
+        .map_err(|errno| Error::io("write to", "standard output", errno.into()))
 }
 
 /// Copies one file; says whether the other side still reads.
@@ -62,7 +64,7 @@ fn copy(path: &Path, next: bool, output: &mut impl Write) -> Result<bool> {
         {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
-            Err(error) => return Err(Error::io("write", "standard output", error)),
+            Err(error) => return Err(Error::io("write to", "standard output", error)),
         }
         if length == FIRST_BUFFER_BYTES && buffer.len() == length {
             buffer = avec![[PAGE_BYTES]| 0; BUFFER_BYTES];

@@ -13,11 +13,13 @@ mod run;
 mod unmount;
 
 use std::io::{self, Write};
+use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use fifofs::{Error, Result};
+use rustix::io::Errno;
 
 /// What memory begins with that much is read into or written from, as that of `dd` and `cat` does.
 ///
@@ -78,6 +80,21 @@ fn print(text: impl AsRef<[u8]>) -> Result<bool> {
     }
 }
 
+/// Closes a descriptor once more: some file systems (NFS, FUSE) say only then that they could not
+/// write what they had taken.
+fn close_again(descriptor: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+    let again = rustix::io::fcntl_dupfd_cloexec(descriptor, 0)?;
+    // SAFETY: it is our own, and is closed here only.
+    match unsafe { libc::close(again.into_raw_fd()) } {
+        0 => Ok(()),
+        _ => match Errno::from_io_error(&io::Error::last_os_error()) {
+            // It is closed all the same, see close(2).
+            None | Some(Errno::INTR) => Ok(()),
+            Some(errno) => Err(errno),
+        },
+    }
+}
+
 /// What to do about a mount whose daemon is gone.
 fn dead_mount(mount: &Path) -> String {
     let mount = mount.display();
@@ -106,8 +123,19 @@ enum Command {
     Man(generate::Man),
 }
 
+/// How signals are to be taken, whatever this process was started with: children are waited for,
+/// and a file that may not grow is an error like a full disk (setrlimit(2)).
+fn set_signals() {
+    // SAFETY: there is one thread yet, and neither disposition has a handler.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
+    set_signals();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

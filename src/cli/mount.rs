@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::options::{self, Delivery};
+use super::say;
 
 /// Mount a directory whose files go to waiting readers as they are written
 #[derive(Args, Debug)]
@@ -42,7 +43,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         return run_in_background(arguments);
     }
     let mount = mount(&arguments)?;
-    eprintln!("fifofs: serving {}", mount.path().display());
+    say(&format!("serving {}", mount.path().display()));
     serve(mount)
 }
 

@@ -131,3 +131,61 @@ fn a_destination_that_is_full_is_an_error() {
         .with_status(74)
         .saying("cannot write to standard output: No space left on device");
 }
+
+/// It was overwritten by an empty archive first.
+#[test]
+fn an_archive_of_nothing_replaces_nothing() {
+    let runs = Runs::new();
+    for words in ["true {dir}", "true {out:made}"] {
+        runs.run(&format!("echo old > x.tar; run --tar -o x.tar -- {words}"))
+            .with_status(74);
+        assert_same(&runs.read("x.tar"), b"old\n");
+    }
+}
+
+/// It was packed as if it were whole, if it had been closed a moment ago.
+#[test]
+fn an_archive_with_the_file_of_a_killed_program_does_not_appear() {
+    let runs = Runs::new();
+    runs.run(r#"echo old > x.tar; run --tar -o x.tar -- sh -c 'bash -c "echo half > \$0/x; kill -9 \$\$" "$1"; true' sh {dir}"#)
+        .with_status(74)
+        .saying("x");
+    assert_same(&runs.read("x.tar"), b"old\n");
+}
+
+/// The program ran to its end first, and then its output was lost.
+#[test]
+fn what_cannot_be_replaced_is_refused_before_anything_runs() {
+    let runs = Runs::new();
+    let program = r#"sh -c 'echo ran > ran; echo x > "$1"' sh {out}"#;
+    runs.run(&format!("run -o new/ -- {program}"))
+        .with_status(125)
+        .saying("new/");
+    runs.run(&format!(
+        "echo log > log; run -o /dev/stderr -- {program} 2>> log"
+    ))
+    .with_status(125);
+    assert!(runs.read("log").starts_with(b"log\n"));
+    assert!(!runs.exists("ran"));
+}
+
+#[test]
+fn a_file_that_is_replaced_keeps_its_owner_but_no_set_id() {
+    crate::common::needs_root();
+    let runs = Runs::new();
+    runs.run(r#"echo old > x; chown 12:34 x; chmod 6755 x; run -o x -- sh -c 'echo new > "$1"' sh {out}; stat -c %u:%g:%a x; cat x"#)
+        .printed("12:34:755\nnew\n");
+}
+
+/// A file system that takes what it cannot write says so at the close, which nobody looked at.
+#[test]
+fn what_a_destination_could_not_write_is_told() {
+    let runs = Runs::new();
+    let ended = runs.run(
+        r#"mkdir full; "$FIFOFS" mount -d --max-size 1M full
+        run -- sh -c 'head -c 5M /dev/zero > "$1"' sh {out} > full/x; echo $?
+        rm full/x; run -- sh -c 'head -c 5k /dev/zero > "$1"' sh {out} > full/y; echo $?
+        "$FIFOFS" unmount full"#,
+    );
+    ended.succeeded().saying("No space left").printed("74\n0\n");
+}

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::common::{self, needs, process};
+use crate::common::{self, assert_same, needs, process};
 use crate::{Ended, INPUTS, LIMIT, Runs, run};
 
 #[test]
@@ -146,4 +146,13 @@ fn the_wait_for_those_left_behind_ends_with_a_signal() {
     // It was not ours to end.
     assert!(process(sleeper).is_some());
     common::signal(sleeper, Signal::KILL);
+}
+
+/// No child could be waited for then, and a run that had succeeded failed.
+#[test]
+fn children_are_waited_for_though_whoever_started_it_ignored_theirs() {
+    let runs = Runs::new();
+    runs.run(r#"(trap '' CHLD; exec "$FIFOFS" run -o x -- sh -c 'echo x > "$1"' sh {out})"#)
+        .succeeded();
+    assert_same(&runs.read("x"), b"x\n");
 }

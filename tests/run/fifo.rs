@@ -39,3 +39,16 @@ fn a_reader_of_a_fifo_that_has_enough_ends_the_program() {
     .succeeded()
     .printed("line\n141\n");
 }
+
+/// Nothing came, and the file was replaced by an empty one.
+#[test]
+fn a_fifo_that_nobody_opened_is_no_output() {
+    let runs = Runs::new();
+    runs.run(r#"echo old > x; run --backend fifo -o x -- true {out}"#)
+        .with_status(74)
+        .saying("true did not open 'out' to write");
+    assert_same(&runs.read("x"), b"old\n");
+    runs.run(r#"run --backend fifo -o x -- sh -c ': > "$1"' sh {out}"#)
+        .succeeded();
+    assert_same(&runs.read("x"), b"");
+}

@@ -159,9 +159,11 @@ fn die_with_this_process(command: &mut Command) {
             // It died just before, and the kernel sends nothing any more.
             return Err(io::ErrorKind::BrokenPipe.into());
         }
+        // SAFETY: async-signal-safe.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
         Ok(())
     };
-    // SAFETY: between fork and exec `tie` makes two system calls; it allocates nothing and takes
+    // SAFETY: between fork and exec `tie` makes three system calls; it allocates nothing and takes
     // no lock.
     unsafe { command.pre_exec(tie) };
 }

@@ -35,14 +35,13 @@ impl Conclusion<'_> {
     /// Files appear, if all went well.
     pub(super) fn conclude(&self, outputs: Vec<Output>) -> Ended {
         let mut messages = Vec::new();
-        let mut is_whole = true;
-        for output in outputs {
+        // First: an archive without them does not appear.
+        let has_files = !self.is_tar || !self.status.success() || self.check_files(&mut messages);
+        let mut is_whole = has_files;
+        for output in outputs.into_iter().filter(|_| has_files) {
             let (source, sink, end) = output.into_end();
             let name = source.name().to_owned();
             is_whole &= self.conclude_output(&name, sink, end, &mut messages);
-        }
-        if self.is_tar && self.status.success() {
-            is_whole &= self.check_files(&mut messages);
         }
         let status = match self.ended_by {
             Some(signal) => signal_status(signal),

@@ -4,13 +4,14 @@
 //! [`Replacement::appear`], what stands at the path is as it was, and if this process is killed
 //! nothing is left (where the file system has `O_TMPFILE`; elsewhere, a hidden file).
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, StatFs, StatxAttributes, StatxFlags, Uid};
 use rustix::io::Errno;
 
 /// What the umask makes of it is the mode of a new file.
@@ -23,10 +24,32 @@ const PREFIX: &str = ".fifofs-";
 #[derive(Debug)]
 pub(super) struct Replacement {
     path: PathBuf,
-    /// The mode of what stands at the path.
-    mode: Option<u32>,
+    /// What stands at the path.
+    old: Option<Old>,
     /// Where it is meanwhile, unless it has no name.
     hidden: Option<tempfile::TempPath>,
+}
+
+/// Whose a file is, and the permissions that it has.
+#[derive(Debug, Clone, Copy)]
+struct Old {
+    owner: u32,
+    group: u32,
+    mode: u32,
+}
+
+/// Why a file did not appear.
+#[derive(Debug)]
+pub(super) struct Hidden {
+    pub(super) error: io::Error,
+    /// Where it is all the same.
+    pub(super) path: Option<PathBuf>,
+}
+
+impl From<io::Error> for Hidden {
+    fn from(error: io::Error) -> Self {
+        Hidden { error, path: None }
+    }
 }
 
 impl Replacement {
@@ -34,17 +57,23 @@ impl Replacement {
     /// regular file stands.
     pub(super) fn create(path: &Path) -> io::Result<(Self, OwnedFd)> {
         let path = followed(path)?;
-        let mode = match fs::metadata(&path) {
+        let directory = directory_of(&path);
+        let old = match fs::metadata(&path) {
             Ok(metadata) => {
                 // It will be another file then, but that is no way around its permissions.
                 let access = rustix::fs::Access::WRITE_OK;
                 rustix::fs::accessat(CWD, &path, access, AtFlags::EACCESS)?;
-                Some(metadata.mode() & 0o7777)
+                check_rename(&path, &metadata, &fs::metadata(directory)?)?;
+                Some(Old {
+                    owner: metadata.uid(),
+                    group: metadata.gid(),
+                    // Who may act as its owner was to do so by what stood there.
+                    mode: metadata.mode() & 0o777,
+                })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let directory = directory_of(&path);
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let (file, hidden) =
             match rustix::fs::openat(CWD, directory, flags, Mode::from_raw_mode(MODE)) {
@@ -60,22 +89,47 @@ impl Replacement {
                 }
                 Err(errno) => return Err(errno.into()),
             };
-        let replacement = Replacement { path, mode, hidden };
+        let replacement = Replacement { path, old, hidden };
         Ok((replacement, file))
     }
 
     /// Puts `file`, which [`Replacement::create`] gave, at the path. What stood there keeps its
-    /// mode; a new file has `mode`, or else what the umask makes of [`MODE`].
-    pub(super) fn appear(self, file: &OwnedFd, mode: Option<u32>) -> io::Result<()> {
-        if let Some(mode) = self.mode.or(mode) {
-            rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
+    /// mode, and its owner where that is allowed; a new file has `mode`, or else what the umask makes
+    /// of [`MODE`].
+    pub(super) fn appear(self, file: &OwnedFd, mode: Option<u32>) -> Result<(), Hidden> {
+        if let Some(old) = self.old {
+            let (owner, group) = (Uid::from_raw(old.owner), Gid::from_raw(old.group));
+            let _ = rustix::fs::fchown(file, Some(owner), Some(group));
+        }
+        if let Some(mode) = self.old.map(|old| old.mode).or(mode) {
+            rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).map_err(io::Error::from)?;
         }
         let hidden = match self.hidden {
             Some(hidden) => hidden,
             None => name(file, directory_of(&self.path))?,
         };
-        hidden.persist(&self.path).map_err(|error| error.error)
+        hidden.persist(&self.path).map_err(|error| Hidden {
+            path: error.path.keep().ok(),
+            error: error.error,
+        })
     }
+}
+
+/// That a rename can replace a file: it fails for what is mounted, and for another's file where only
+/// owners may remove files. Better to hear of it before the program runs.
+fn check_rename(path: &Path, file: &Metadata, directory: &Metadata) -> io::Result<()> {
+    let flags = AtFlags::empty();
+    let status = rustix::fs::statx(CWD, path, flags, StatxFlags::BASIC_STATS)?;
+    if status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+        return Err(Errno::BUSY.into());
+    }
+    let us = rustix::process::geteuid();
+    let owns = |metadata: &Metadata| us.is_root() || metadata.uid() == us.as_raw();
+    let is_sticky = directory.mode() & libc::S_ISVTX != 0;
+    if is_sticky && !owns(file) && !owns(directory) {
+        return Err(Errno::PERM.into());
+    }
+    Ok(())
 }
 
 /// Gives a file without a name one: a link cannot replace what stands at a path, a rename can.
@@ -118,10 +172,33 @@ fn followed(path: &Path) -> io::Result<PathBuf> {
 pub(super) fn is_replaceable(path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(Errno::ISDIR.into()),
+        Ok(metadata) if metadata.is_file() && is_through_proc(path) => Err(io::Error::other(
+            "it is another name of a file that somebody has open, which would be replaced",
+        )),
         Ok(metadata) => Ok(metadata.is_file()),
+        // It would be one.
+        Err(_) if path.as_os_str().as_bytes().ends_with(b"/") => Err(Errno::ISDIR.into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a path leads to what it names by a link in /proc, as `/dev/stderr` does.
+fn is_through_proc(path: &Path) -> bool {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_AT_MOST {
+        let Ok(target) = fs::read_link(&path) else {
+            return false;
+        };
+        let directory = directory_of(&path);
+        let is_proc =
+            |found: StatFs| found.f_type as libc::c_long == libc::PROC_SUPER_MAGIC as libc::c_long;
+        if rustix::fs::statfs(directory).is_ok_and(is_proc) && !target.is_relative() {
+            return true;
+        }
+        path = directory.join(target);
+    }
+    false
 }
 
 /// Opens what is written to in its place, such as a device or a FIFO. For a FIFO that nobody reads

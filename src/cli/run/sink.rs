@@ -7,7 +7,7 @@
 //! that was not opened for appending can: [`Sink::rewind`] goes back to where the output began.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use rustix::fs::{FileType, OFlags, SeekFrom};
 use rustix::io::{Errno, FdFlags};
 
 use super::destinations::Destination;
-use super::replacement::{self, Replacement};
+use super::replacement::{self, Hidden, Replacement};
 
 /// As much as a pipe is asked to hold: what one request of the file system carries.
 const PIPE_BYTES: usize = 1 << 20;
@@ -142,7 +142,14 @@ impl Sink {
                     self.is_unread = false;
                 }
                 Ok(None) if is_wanted() => thread::sleep(LOOK_INTERVAL),
-                Ok(None) => return Err(Stopped::Closed),
+                Ok(None) => {
+                    let nobody = io::Error::other("nobody has opened it to read");
+                    let destination = self.destination.to_string();
+                    return Err(Stopped::Failed(
+                        Error::io("write to", destination, nobody)
+                            .with_remedy("start its reader first"),
+                    ));
+                }
                 Err(error) => {
                     let destination = self.destination.to_string();
                     return Err(Stopped::Failed(Error::io("write to", destination, error)));
@@ -239,8 +246,14 @@ impl Sink {
         true
     }
 
-    /// All of the output is written: what is left of an earlier time goes.
+    /// All of the output is written: what is left of an earlier time goes, and what the file system
+    /// could not write is heard of.
     pub(super) fn finish(&mut self) -> std::result::Result<(), Stopped> {
+        self.cut_off()?;
+        crate::cli::close_again(self.descriptor.as_fd()).map_err(|errno| self.failed(errno))
+    }
+
+    fn cut_off(&mut self) -> std::result::Result<(), Stopped> {
         let Some(Extent {
             start,
             old_length,
@@ -276,11 +289,15 @@ impl Sink {
             return Ok(());
         };
         let destination = self.destination.to_string();
-        replacement.appear(&self.descriptor, mode).map_err(|error| {
-            Error::io("put the output at", destination, error).with_remedy(format!(
-                "it is lost: {ELSEWHERE}, and run the program again"
-            ))
-        })
+        replacement
+            .appear(&self.descriptor, mode)
+            .map_err(|Hidden { error, path }| {
+                let remedy = match path {
+                    Some(path) => format!("it is {}: move it to where it belongs", path.display()),
+                    None => format!("it is lost: {ELSEWHERE}, and run the program again"),
+                };
+                Error::io("put the output at", destination, error).with_remedy(remedy)
+            })
     }
 
     /// Whether it is a file that appears only when it is whole.

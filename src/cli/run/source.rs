@@ -104,9 +104,11 @@ impl Source {
             }
             Source::Quiet(directory) => {
                 let directory = directory.clone();
-                let job: Job = Box::new(move |_, _| match wait_until_closed(&directory) {
-                    Ok(_) => End::Whole,
-                    Err(error) => End::Unread(Error::io("look at", directory, error)),
+                let job: Job = Box::new(move |_, _| {
+                    match wait_until_all(&directory, |file| !file.is_open()) {
+                        Ok(_) => End::Whole,
+                        Err(error) => End::Unread(Error::io("look at", directory, error)),
+                    }
                 });
                 Ok((job, None))
             }
@@ -166,6 +168,10 @@ impl File {
         self.state == "writing"
     }
 
+    fn has_ended(&self) -> bool {
+        self.state == "done" || self.has_failed()
+    }
+
     fn has_failed(&self) -> bool {
         self.state == "failed"
     }
@@ -177,11 +183,11 @@ fn files_of(directory: &Path) -> io::Result<Vec<File>> {
     Ok(status.files)
 }
 
-/// Waits until nobody writes to any file of the mount.
-fn wait_until_closed(directory: &Path) -> io::Result<Vec<File>> {
+/// Waits until all files of the mount are so.
+fn wait_until_all(directory: &Path, are_so: impl Fn(&File) -> bool) -> io::Result<Vec<File>> {
     loop {
         let files = files_of(directory)?;
-        if !files.iter().any(File::is_open) {
+        if files.iter().all(&are_so) {
             return Ok(files);
         }
         thread::sleep(LOOK_INTERVAL);
@@ -191,7 +197,7 @@ fn wait_until_closed(directory: &Path) -> io::Result<Vec<File>> {
 /// Waits until nobody writes to any file of the mount, and packs them.
 fn pack(directory: &Path, sink: &mut Sink, delivered: &AtomicU64) -> End {
     let failed = |error| Error::io("pack", directory, error);
-    let files = match wait_until_closed(directory) {
+    let files = match wait_until_all(directory, File::has_ended) {
         Ok(files) => files,
         Err(error) => return End::Unread(failed(error)),
     };

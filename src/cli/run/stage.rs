@@ -5,8 +5,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use fifofs::{Error, Mount, Privacy, Result, Target, TemporaryPipe};
+use fifofs::{Error, Linger, Mount, Privacy, Result, Target, TemporaryPipe};
 
 use super::placeholders::Template;
 use super::sink::Sink;
@@ -34,7 +35,12 @@ impl Stage {
         as_tar: bool,
         sinks: &[Sink],
     ) -> Result<(Self, Vec<Source>)> {
-        let builder = delivery.apply(Mount::builder())?.readers_wait(false);
+        let mut builder = delivery.apply(Mount::builder())?.readers_wait(false);
+        if as_tar {
+            // Files are packed when nobody writes them any more, and it is to be known by then
+            // whether who did was killed.
+            builder = builder.linger(Linger::After(Duration::ZERO));
+        }
         let mount = builder
             .mount_temporary()
             .map_err(|error| match delivery.given() {
