@@ -86,6 +86,11 @@ fn name_now(pid: i32) -> String {
 /// The process that `pid` is a child of; 0 where that is outside of our pid
 /// namespace.
 pub(crate) fn parent(pid: i32) -> Option<i32> {
+    // A pidfd says it in a tenth of the time, since Linux 6.13.
+    exit::parent(pid).or_else(|| listed_parent(pid))
+}
+
+fn listed_parent(pid: i32) -> Option<i32> {
     let mut buffer = [0; BUFFER_BYTES];
     let status = read(format_args!("/proc/{pid}/status"), &mut buffer)?;
     number(field(status, b"PPid:")?)
@@ -396,6 +401,7 @@ mod tests {
         let child = Guard::of(Command::new("sleep").arg("60").process_group(0));
         until("the child runs sleep", || name(child.pid()) == "sleep");
         assert_eq!(parent(child.pid()), Some(own()));
+        assert_eq!(listed_parent(child.pid()), Some(own()));
         assert_eq!(process_group(child.pid()), Some(child.pid()));
         let line: Vec<_> = ancestors(child.pid()).collect();
         assert_eq!(line[..2], [child.pid(), own()]);

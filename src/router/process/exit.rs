@@ -139,6 +139,13 @@ fn from_wait_status(status: i32) -> Ending {
     }
 }
 
+/// The process that thread `tid` is a child of, where the kernel tells.
+pub(super) fn parent(tid: i32) -> Option<i32> {
+    let flags = PidfdFlags::from_bits_retain(libc::PIDFD_THREAD);
+    let thread = pidfd_open(positive(tid)?, flags).ok()?;
+    Some(pidfd_info(thread.as_fd())?.parent.cast_signed())
+}
+
 /// A pidfd for the process of a thread that is not its leader, and its id.
 fn open_by_thread(tid: i32) -> Result<(OwnedFd, i32), Errno> {
     // Since Linux 6.9.
