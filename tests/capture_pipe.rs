@@ -121,7 +121,11 @@ fn a_reader_ends_though_the_child_was_waited_for_already() {
     assert!(!is_alive(pid));
     let mut reader = pipe.reader_until(&mut child).unwrap();
     let read = within(SOON, "a reader of nobody", move || reader.read_all());
-    assert!(matches!(read, Err(Error::Missing { .. })), "{read:?}");
+    // Another test's program has copies of all descriptors before its exec, and so may count.
+    match read {
+        Err(Error::Missing { .. }) => {}
+        read => assert!(read.unwrap().is_empty()),
+    }
 }
 
 #[test]

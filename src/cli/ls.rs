@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use fifofs::{Error, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
 use serde::{Deserialize, Serialize};
 
 use super::{Ended, print, status};
@@ -113,13 +115,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
 fn watch(mount: &Path) -> Result<()> {
     let path = mount.join(".fifofs/events");
     let failed = |error| unreadable(mount, &path, error);
-    let events = fs::File::open(&path).map_err(failed)?;
-    for line in BufReader::new(events).lines() {
-        if !print(format!("{}\n", line.map_err(failed)?))? {
+    let mut events = BufReader::new(fs::File::open(&path).map_err(failed)?);
+    let mut line = String::new();
+    while !events.buffer().is_empty() || is_there_more(events.get_ref()).map_err(failed)? {
+        line.clear();
+        let length = events.read_line(&mut line).map_err(failed)?;
+        if length == 0 || !print(&line)? {
             break;
         }
     }
     Ok(())
+}
+
+/// Waits for something to read; says whether somebody still wants it.
+fn is_there_more(events: &fs::File) -> io::Result<bool> {
+    let output = io::stdout();
+    let mut polled = [
+        PollFd::new(events, PollFlags::IN),
+        PollFd::new(&output, PollFlags::empty()),
+    ];
+    retry_on_intr(|| poll(&mut polled, None))?;
+    Ok(!polled[1].revents().contains(PollFlags::ERR))
 }
 
 fn list(mount: &Path, json: bool) -> Result<()> {

@@ -16,6 +16,7 @@ use std::io::{self, Write};
 use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
 use fifofs::{Error, Result};
@@ -125,11 +126,26 @@ enum Command {
 
 /// How signals are to be taken, whatever this process was started with: children are waited for,
 /// and a file that may not grow is an error like a full disk (setrlimit(2)).
+const DISPOSITIONS: [(libc::c_int, libc::sighandler_t); 2] = [
+    (libc::SIGCHLD, libc::SIG_DFL),
+    (libc::SIGXFSZ, libc::SIG_IGN),
+];
+
+/// How they were taken before.
+static OLD_DISPOSITIONS: OnceLock<[libc::sighandler_t; 2]> = OnceLock::new();
+
 fn set_signals() {
     // SAFETY: there is one thread yet, and neither disposition has a handler.
-    unsafe {
-        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    let set = |(signal, disposition)| unsafe { libc::signal(signal, disposition) };
+    let _ = OLD_DISPOSITIONS.set(DISPOSITIONS.map(set));
+}
+
+/// As they were, for a program that is started. Async-signal-safe.
+fn restore_signals() {
+    let old = OLD_DISPOSITIONS.get().into_iter().flatten();
+    for ((signal, _), old) in DISPOSITIONS.iter().zip(old) {
+        // SAFETY: a process that was just started has no handlers, so that this is none.
+        unsafe { libc::signal(*signal, *old) };
     }
 }
 

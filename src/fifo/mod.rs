@@ -108,6 +108,7 @@ impl Pipe {
             let source = io::Error::new(io::ErrorKind::ResourceBusy, "it has a reader already");
             return Err(fail(source).with_remedy("drop that one first: each would get a part"));
         };
+        self.openings.reset();
         // In this order: a write end opens without blocking only beside a
         // reading end.
         let read_end = self.open(OFlags::RDONLY)?;

@@ -31,7 +31,7 @@ impl Openings {
             Ok(watch)
         });
         if let Err(errno) = &watch {
-            log::warn!("cannot see whether {} is opened: {errno}", path.display());
+            log::debug!("cannot see whether {} is opened: {errno}", path.display());
         }
         Openings {
             seen: AtomicBool::new(watch.is_err()),
@@ -39,10 +39,21 @@ impl Openings {
         }
     }
 
+    /// There was one: something was written.
+    pub(super) fn note(&self) {
+        self.seen.store(true, Ordering::Release);
+    }
+
+    /// From now on only later ones count.
+    pub(super) fn reset(&self) {
+        self.has_events();
+        self.seen.store(self.watch.is_none(), Ordering::Release);
+    }
+
     /// Whether there was any that is closed by now, as far as can be seen; if not, there was none.
     pub(super) fn any(&self) -> bool {
         if self.has_events() {
-            self.seen.store(true, Ordering::Release);
+            self.note();
         }
         self.seen.load(Ordering::Acquire)
     }

@@ -129,7 +129,17 @@ impl PipeReader {
 
     fn drain(&self, write_end: OwnedFd) -> Stream {
         self.openings.without(write_end);
+        if !self.has_lost_all_writers() {
+            self.openings.note();
+        }
         Stream::Draining
+    }
+
+    /// Whether nobody has it open to write.
+    fn has_lost_all_writers(&self) -> bool {
+        let mut polled = [PollFd::new(&self.read_end, PollFlags::empty())];
+        let now = Timespec::default();
+        poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
     }
 
     /// Ends the stream as soon as no program has the FIFO open to write and
@@ -168,7 +178,10 @@ impl PipeReader {
             }
             match rustix::io::read(&self.read_end, &mut *buffer) {
                 Ok(0) => self.stream = Stream::Ended,
-                Ok(bytes) => return Ok(Outcome::Bytes(bytes)),
+                Ok(bytes) => {
+                    self.openings.note();
+                    return Ok(Outcome::Bytes(bytes));
+                }
                 Err(Errno::AGAIN) => {
                     if !self.wait(deadline)? {
                         return Ok(Outcome::TimedOut);
@@ -213,6 +226,13 @@ impl PipeReader {
             self.end();
         }
         Ok(true)
+    }
+}
+
+impl Drop for PipeReader {
+    fn drop(&mut self) {
+        // So that its own write end is not taken for that of a program.
+        self.end();
     }
 }
 

@@ -388,6 +388,9 @@ mod tests {
 
     #[test]
     fn of_one_in_many_groups_all_of_its_status_is_read() {
+        if !rustix::process::geteuid().is_root() {
+            return eprintln!("skipped: only root may be in any group");
+        }
         let groups: Vec<String> = (1000..1500).map(|group| group.to_string()).collect();
         let mut command = Command::new("setpriv");
         command.args(["--groups", &groups.join(","), "sleep", "60"]);

@@ -86,12 +86,12 @@ fn ls_watch_goes_on_until_it_is_interrupted() {
     let mut watch = mount
         .place()
         .fifofs(&["ls", "--watch", mount.path().to_str().expect("UTF-8")]);
-    mount.wait_parked(&watch);
-    mount
-        .shell("/bin/echo x > $D/seen.txt")
-        .finish(SOON)
-        .succeeded();
     mount.wait_for("the file to be shown", || {
+        // It may not watch yet.
+        mount
+            .shell("/bin/echo x > $D/seen.txt")
+            .finish(SOON)
+            .succeeded();
         String::from_utf8_lossy(&watch.output()).contains("seen.txt")
     });
     assert!(watch.is_running());
@@ -128,4 +128,15 @@ fn help_names_the_commands() {
         assert!(help.contains(command), "no {command} in\n{help}");
     }
     assert_same(&done.stderr, b"");
+}
+
+/// It waited for the next event, which on a quiet mount never comes.
+#[test]
+fn ls_watch_ends_when_nobody_reads_it_any_more() {
+    let mount = Mount::start(&[]);
+    mount
+        .shell(r#""$FIFOFS" ls --watch $D | sleep 0.2"#)
+        .finish(SOON)
+        .succeeded();
+    mount.unmount();
 }

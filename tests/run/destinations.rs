@@ -147,7 +147,7 @@ fn an_archive_of_nothing_replaces_nothing() {
 #[test]
 fn an_archive_with_the_file_of_a_killed_program_does_not_appear() {
     let runs = Runs::new();
-    runs.run(r#"echo old > x.tar; run --tar -o x.tar -- sh -c 'bash -c "echo half > \$0/x; kill -9 \$\$" "$1"; true' sh {dir}"#)
+    runs.run(r#"echo old > x.tar; run --tar -o x.tar -- sh -c 'bash -c "echo half > \$0/x; sleep 0.3; kill -9 \$\$" "$1"; true' sh {dir}"#)
         .with_status(74)
         .saying("x");
     assert_same(&runs.read("x.tar"), b"old\n");
@@ -162,11 +162,15 @@ fn what_cannot_be_replaced_is_refused_before_anything_runs() {
         .with_status(125)
         .saying("new/");
     runs.run(&format!(
-        "echo log > log; run -o /dev/stderr -- {program} 2>> log"
+        "echo old > log; run -o /proc/$$/fd/7 -- {program} 7>> log"
     ))
     .with_status(125);
-    assert!(runs.read("log").starts_with(b"log\n"));
+    assert_same(&runs.read("log"), b"old\n");
     assert!(!runs.exists("ran"));
+    // But this is where everybody writes.
+    runs.run(&format!("run -o /dev/stderr -- {program} 2>> log"))
+        .succeeded();
+    assert_same(&runs.read("log"), b"old\nx\n");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use fifofs::{Error, Result};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
-use crate::cli::status;
+use crate::cli::{restore_signals, status};
 
 /// A program that was started.
 pub(super) struct Program {
@@ -159,11 +159,10 @@ fn die_with_this_process(command: &mut Command) {
             // It died just before, and the kernel sends nothing any more.
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        // SAFETY: async-signal-safe.
-        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
+        restore_signals();
         Ok(())
     };
-    // SAFETY: between fork and exec `tie` makes three system calls; it allocates nothing and takes
+    // SAFETY: between fork and exec `tie` makes a few system calls; it allocates nothing and takes
     // no lock.
     unsafe { command.pre_exec(tie) };
 }

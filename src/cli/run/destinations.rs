@@ -22,6 +22,8 @@ pub(super) enum Destination {
 /// Standard output.
 pub(super) const STDOUT: Destination = Destination::Descriptor(libc::STDOUT_FILENO);
 
+const STDERR: Destination = Destination::Descriptor(libc::STDERR_FILENO);
+
 impl Destination {
     /// A path, `-` for standard output, or `fd:N`. The paths by which the system names descriptors
     /// mean these: `/dev/stdout`, and `/dev/fd/N` as shells write for `>(…)`.
@@ -34,6 +36,9 @@ impl Destination {
         }
         if bytes == b"-" || bytes == b"/dev/stdout" {
             return Ok(STDOUT);
+        }
+        if bytes == b"/dev/stderr" {
+            return Ok(STDERR);
         }
         if let Some(descriptor) = Self::named_by_the_system(bytes) {
             return Ok(descriptor);
@@ -55,7 +60,11 @@ impl Destination {
         let name = [&b"/dev/fd/"[..], b"/proc/self/fd/"]
             .iter()
             .find_map(|directory| path.strip_prefix(*directory))?;
-        parse_descriptor(name).map(Destination::Descriptor)
+        match name {
+            // The program's own, and asked for by a name that leaves no doubt.
+            b"2" => Some(STDERR),
+            name => parse_descriptor(name).map(Destination::Descriptor),
+        }
     }
 }
 
@@ -69,6 +78,7 @@ impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             destination if *destination == STDOUT => f.write_str("standard output"),
+            destination if *destination == STDERR => f.write_str("standard error"),
             Destination::Descriptor(number) => write!(f, "fd:{number}"),
             Destination::File(path) => path.display().fmt(f),
         }
@@ -221,8 +231,10 @@ mod tests {
         assert_eq!(given("/dev/fd/1"), ["standard output"]);
         assert_eq!(given("/dev/fd/63"), ["fd:63"]);
         assert_eq!(given("/proc/self/fd/3"), ["fd:3"]);
-        // Standard error is the program's own, and can be written to by its path.
-        for path in ["/dev/fd/2", "/dev/stderr", "/dev/fd/x", "/dev/fd/3/x"] {
+        for name in ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"] {
+            assert_eq!(given(name), ["standard error"]);
+        }
+        for path in ["/dev/fd/x", "/dev/fd/3/x"] {
             assert_eq!(given(path), [path]);
         }
     }

@@ -113,14 +113,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let template = Template::parse(&arguments.command, &arguments.placeholder)?;
     arguments.check(&template)?;
     let destinations = arguments.destinations(&template)?;
+    let advise = |error| match arguments.does_with_a_fifo(&template) {
+        true => stage::or_a_fifo(error),
+        false => error,
+    };
     let privacy = match arguments.backend {
-        Via::Fuse if !arguments.shared => stage::be_private()?,
+        // While there is one thread.
+        Via::Fuse if !arguments.shared => fifofs::enter_private_namespace().map_err(advise)?,
         _ => Privacy::Shared,
     };
     // In the namespace that they will be renamed in.
     let sinks: Vec<Sink> = destinations.iter().map(Sink::open).collect::<Result<_>>()?;
     let (stage, sources) = match arguments.backend {
-        Via::Fuse => Stage::mount(&template, &arguments.delivery, arguments.tar, &sinks)?,
+        Via::Fuse => {
+            let (delivery, tar) = (&arguments.delivery, arguments.tar);
+            Stage::mount(&template, delivery, tar, &sinks, advise)?
+        }
         Via::Fifo => Stage::fifos(&template)?,
     };
 
@@ -166,6 +174,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
 }
 
 impl Arguments {
+    /// Whether nothing is asked for that a FIFO cannot do.
+    fn does_with_a_fifo(&self, template: &Template) -> bool {
+        !template.has_directory() && !self.tar && !self.shared && self.delivery.given().is_none()
+    }
+
     /// What does not go together.
     fn check(&self, template: &Template) -> Result<()> {
         let refuse = |message: &str| Err(Error::usage(message));

@@ -97,17 +97,20 @@ impl Replacement {
     /// mode, and its owner where that is allowed; a new file has `mode`, or else what the umask makes
     /// of [`MODE`].
     pub(super) fn appear(self, file: &OwnedFd, mode: Option<u32>) -> Result<(), Hidden> {
-        if let Some(old) = self.old {
-            let (owner, group) = (Uid::from_raw(old.owner), Gid::from_raw(old.group));
-            let _ = rustix::fs::fchown(file, Some(owner), Some(group));
-        }
-        if let Some(mode) = self.old.map(|old| old.mode).or(mode) {
-            rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).map_err(io::Error::from)?;
-        }
         let hidden = match self.hidden {
             Some(hidden) => hidden,
             None => name(file, directory_of(&self.path))?,
         };
+        if let Some(mode) = self.old.map(|old| old.mode).or(mode)
+            && let Err(error) = permit(file, mode)
+        {
+            let path = hidden.keep().ok();
+            return Err(Hidden { error, path });
+        }
+        if let Some(old) = self.old {
+            let (owner, group) = (Uid::from_raw(old.owner), Gid::from_raw(old.group));
+            let _ = rustix::fs::fchown(file, Some(owner), Some(group));
+        }
         hidden.persist(&self.path).map_err(|error| Hidden {
             path: error.path.keep().ok(),
             error: error.error,
@@ -115,12 +118,20 @@ impl Replacement {
     }
 }
 
+/// Gives a file this mode. Some file systems have none of their own; there it must not permit more.
+fn permit(file: &OwnedFd, mode: u32) -> io::Result<()> {
+    match rustix::fs::fchmod(file, Mode::from_raw_mode(mode)) {
+        Ok(()) => Ok(()),
+        Err(_) if rustix::fs::fstat(file)?.st_mode & 0o777 & !mode == 0 => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// That a rename can replace a file: it fails for what is mounted, and for another's file where only
 /// owners may remove files. Better to hear of it before the program runs.
 fn check_rename(path: &Path, file: &Metadata, directory: &Metadata) -> io::Result<()> {
-    let flags = AtFlags::empty();
-    let status = rustix::fs::statx(CWD, path, flags, StatxFlags::BASIC_STATS)?;
-    if status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+    let status = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS);
+    if status.is_ok_and(|status| status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)) {
         return Err(Errno::BUSY.into());
     }
     let us = rustix::process::geteuid();

@@ -81,7 +81,14 @@ impl Sink {
                 Self::of(destination, descriptor, None).map_err(failed)
             }
             Destination::File(path) => {
-                let failed = |error| failed(error).with_remedy(ELSEWHERE);
+                let failed = |error: io::Error| {
+                    match error.raw_os_error() {
+                    Some(libc::EPERM | libc::EBUSY) => failed(error).with_remedy(
+                        "it cannot be replaced; `> FILE` instead of `-o FILE` writes it in its place",
+                    ),
+                    _ => failed(error).with_remedy(ELSEWHERE),
+                }
+                };
                 let (descriptor, replacement) =
                     if replacement::is_replaceable(path).map_err(failed)? {
                         let (replacement, file) = Replacement::create(path).map_err(failed)?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fifofs::{Canceller, Capture, Error, Process, Reader, Result, Target, TemporaryPipe};
 use serde::Deserialize;
@@ -20,6 +20,10 @@ use super::tar;
 
 /// How often the directory is looked at for processes that still write.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// For how long it is waited for who closed a file to exit, since it may be dying: how it ends
+/// counts. Who lives on may do so for ever.
+const DYING: Duration = Duration::from_millis(200);
 
 /// Gathers what tar writes in small pieces.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -105,7 +109,7 @@ impl Source {
             Source::Quiet(directory) => {
                 let directory = directory.clone();
                 let job: Job = Box::new(move |_, _| {
-                    match wait_until_all(&directory, |file| !file.is_open()) {
+                    match wait_until_all(&directory, None, |file| !file.is_open()) {
                         Ok(_) => End::Whole,
                         Err(error) => End::Unread(Error::io("look at", directory, error)),
                     }
@@ -183,11 +187,17 @@ fn files_of(directory: &Path) -> io::Result<Vec<File>> {
     Ok(status.files)
 }
 
-/// Waits until all files of the mount are so.
-fn wait_until_all(directory: &Path, are_so: impl Fn(&File) -> bool) -> io::Result<Vec<File>> {
+/// Waits until all files of the mount are so, or for so long.
+fn wait_until_all(
+    directory: &Path,
+    patience: Option<Duration>,
+    are_so: impl Fn(&File) -> bool,
+) -> io::Result<Vec<File>> {
+    let start = Instant::now();
     loop {
         let files = files_of(directory)?;
-        if files.iter().all(&are_so) {
+        let is_late = || patience.is_some_and(|patience| start.elapsed() >= patience);
+        if files.iter().all(&are_so) || is_late() {
             return Ok(files);
         }
         thread::sleep(LOOK_INTERVAL);
@@ -197,7 +207,9 @@ fn wait_until_all(directory: &Path, are_so: impl Fn(&File) -> bool) -> io::Resul
 /// Waits until nobody writes to any file of the mount, and packs them.
 fn pack(directory: &Path, sink: &mut Sink, delivered: &AtomicU64) -> End {
     let failed = |error| Error::io("pack", directory, error);
-    let files = match wait_until_all(directory, File::has_ended) {
+    let closed = wait_until_all(directory, None, |file| !file.is_open());
+    let ended = closed.and_then(|_| wait_until_all(directory, Some(DYING), File::has_ended));
+    let files = match ended {
         Ok(files) => files,
         Err(error) => return End::Unread(failed(error)),
     };

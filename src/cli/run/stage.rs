@@ -5,9 +5,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use fifofs::{Error, Linger, Mount, Privacy, Result, Target, TemporaryPipe};
+use fifofs::{Error, Linger, Mount, Result, Target, TemporaryPipe};
 
 use super::placeholders::Template;
 use super::sink::Sink;
@@ -34,20 +33,14 @@ impl Stage {
         delivery: &Delivery,
         as_tar: bool,
         sinks: &[Sink],
+        advise: impl Fn(Error) -> Error,
     ) -> Result<(Self, Vec<Source>)> {
         let mut builder = delivery.apply(Mount::builder())?.readers_wait(false);
         if as_tar {
-            // Files are packed when nobody writes them any more, and it is to be known by then
-            // whether who did was killed.
-            builder = builder.linger(Linger::After(Duration::ZERO));
+            // It is to be known when they are packed whether who wrote them was killed.
+            builder = builder.linger(Linger::Exit);
         }
-        let mount = builder
-            .mount_temporary()
-            .map_err(|error| match delivery.given() {
-                None => or_a_fifo(error),
-                // Which does not go with a FIFO.
-                Some(_) => error,
-            })?;
+        let mount = builder.mount_temporary().map_err(advise)?;
         let path = |name: &PathBuf| mount.path().join(name);
         let paths: Vec<PathBuf> = template.outputs().iter().map(path).collect();
         let sources = if as_tar {
@@ -116,13 +109,8 @@ pub(super) fn make_directory_of(path: &Path) -> Result<()> {
     fs::create_dir_all(directory).map_err(|error| Error::io("make", directory, error))
 }
 
-/// A mount namespace of our own. To be called while there is one thread.
-pub(super) fn be_private() -> Result<Privacy> {
-    fifofs::enter_private_namespace().map_err(or_a_fifo)
-}
-
 /// Where there can be no mount, there is another way.
-fn or_a_fifo(error: Error) -> Error {
+pub(super) fn or_a_fifo(error: Error) -> Error {
     const ADVICE: &str =
         "use --backend fifo, for programs that write from the first byte to the last";
     match &error {
@@ -130,7 +118,7 @@ fn or_a_fifo(error: Error) -> Error {
         Error::Io {
             remedy: Some(remedy),
             ..
-        } => {
+        } if !remedy.contains("--backend fifo") => {
             let advice = format!("{remedy}, or {ADVICE}");
             error.with_remedy(advice)
         }
