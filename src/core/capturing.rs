@@ -222,10 +222,15 @@ impl Core {
         found.or_else(|| self.names.resolve(&captured.path))
     }
 
-    /// Whether those who held the path are gone, and what stands there is not done.
+    /// Whether, of those who held the path and are gone, one has still to let go of it, or what stands
+    /// there is not done.
     pub(crate) fn is_left_undone(&self, id: CaptureId) -> bool {
         let file = self.captured_file(id).and_then(|ino| self.files.get(&ino));
-        self.captures.hold(id) == Hold::Released && file.is_some_and(File::is_active)
+        match self.captures.hold(id) {
+            Hold::Free => false,
+            Hold::Held => true,
+            Hold::Released => file.is_some_and(File::is_active),
+        }
     }
 
     /// Ends the capture of a path and removes what stands there. Those who read
