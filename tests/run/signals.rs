@@ -163,3 +163,18 @@ fn when_fifofs_alone_is_killed_the_program_dies_and_nothing_is_left() {
         // The directory that was mounted at is the watchdog's to remove; that it does.
     }
 }
+
+/// The output was thrown away with status 0.
+#[test]
+fn a_fifo_that_nobody_reads_when_the_wait_for_it_is_ended_is_told() {
+    let runs = Runs::new();
+    let script = r#"mkfifo pipe; run -o pipe -- sh -c 'echo x > "$1"; trap "exit 0" TERM; echo $PPID > "$F/pid"; while :; do sleep 0.01; done' sh {out}"#;
+    let process = runs.start(script);
+    let pid: i32 = runs.flag("pid").parse().expect("a number");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+    rustix::process::kill_process(pid, Signal::TERM).expect("a signal");
+    process
+        .finish(LIMIT)
+        .with_status(74)
+        .saying("nobody has opened it to read");
+}

@@ -28,6 +28,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// What to do where a file cannot be.
 const ELSEWHERE: &str = "give the path of a file in a directory that you may write to";
 
+/// What to do where one cannot be replaced by another.
+const IN_PLACE: &str = "write it in its place, by `> FILE` instead of `-o FILE`";
+
 /// An open destination.
 #[derive(Debug)]
 pub(super) struct Sink {
@@ -82,12 +85,11 @@ impl Sink {
             }
             Destination::File(path) => {
                 let failed = |error: io::Error| {
-                    match error.raw_os_error() {
-                    Some(libc::EPERM | libc::EBUSY) => failed(error).with_remedy(
-                        "it cannot be replaced; `> FILE` instead of `-o FILE` writes it in its place",
-                    ),
-                    _ => failed(error).with_remedy(ELSEWHERE),
-                }
+                    let remedy = match error.raw_os_error() {
+                        Some(libc::EPERM | libc::EBUSY) => IN_PLACE,
+                        _ => ELSEWHERE,
+                    };
+                    failed(error).with_remedy(remedy)
                 };
                 let (descriptor, replacement) =
                     if replacement::is_replaceable(path).map_err(failed)? {
