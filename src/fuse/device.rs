@@ -23,6 +23,7 @@ use super::kernel::Kernel;
 use super::placement::Placement;
 use super::rare::Rare;
 use super::{handshake, names};
+use crate::core::clock::Monotonic;
 use crate::core::effects::{Bytes, Caller, Kin, Opening, Unique, Wanted};
 use crate::core::spool::Load;
 use crate::router::{Router, Spin, Step, processor};
@@ -60,10 +61,15 @@ impl Front {
         let mut placement = Placement::default();
         let mut spin = Spin::new(SPIN);
         loop {
+            let mut waited = false;
             let received = spin.wait(|step| {
                 match step {
-                    Step::Look(waited) => gathering.pause(waited),
+                    Step::Look(for_so_long) => {
+                        waited = !for_so_long.is_zero();
+                        gathering.pause(for_so_long);
+                    }
                     Step::Sleep => {
+                        waited = true;
                         gathering.end();
                         let start = Instant::now();
                         intake.sleep(placement.longest_sleep());
@@ -89,17 +95,18 @@ impl Front {
             let body = &message[abi::HEADER_BYTES..];
             let is_write = header.opcode == opcode::WRITE;
             match is_write && !is_from_cache(Body(body)) {
-                true => placement.wrote(header.pid as i32, processor),
+                true => placement.wrote(header.pid as i32, waited, processor),
                 false => placement.leave(),
             }
             if is_write {
                 gathering.note(self.write(header, Body(body), data));
-            } else if !self.handle(header, body) {
+            } else if self.handle(header, body) {
+                gathering.go_on();
+            } else {
                 // That may take a while.
                 gathering.end();
                 self.kernel.pass_on(rare.answer(message)?);
             }
-            gathering.go_on();
         }
     }
 
@@ -112,8 +119,8 @@ impl Front {
         }
     }
 
-    /// Handles a WRITE; says whether somebody gathers what was written.
-    fn write(&self, header: Header, fields: Body<'_>, data: Load<'_>) -> bool {
+    /// Handles a WRITE; says when, if somebody gathers what was written.
+    fn write(&self, header: Header, fields: Body<'_>, data: Load<'_>) -> Option<Monotonic> {
         let (handle, offset) = (fields.u64(0), fields.u64(8));
         let from_cache = is_from_cache(fields);
         let caller = self.caller(header);
@@ -130,7 +137,7 @@ impl Front {
                 from_cache,
             };
             core.write(env, caller, header.nodeid, bytes, effects);
-            core.gathers()
+            core.gathers().then_some(env.now.monotonic)
         })
     }
 

@@ -5,20 +5,21 @@
 //! take long, and in any case before whoever reads the requests sleeps or goes away. Who gathers is
 //! the core's to decide.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::core::clock::Monotonic;
 use crate::router::Router;
 
 /// A writer that has not gone on for so long is not about to.
 const PAUSE: Duration = Duration::from_micros(20);
 
 /// The longest that readers gather while there are requests.
-const LONGEST: Duration = Duration::from_micros(50);
+const LONGEST: Duration = Duration::from_micros(150);
 
 /// Whether readers gather. Ends it when dropped.
 pub(super) struct Gathering<'a> {
     router: &'a Router,
-    since: Option<Instant>,
+    since: Option<Monotonic>,
 }
 
 impl<'a> Gathering<'a> {
@@ -29,12 +30,14 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// A write was handled; says whether somebody gathers what it brought.
-    pub(super) fn note(&mut self, gathers: bool) {
-        if gathers {
-            self.since.get_or_insert_with(Instant::now);
-        } else {
-            self.since = None;
+    /// A write was handled; `gathers` says whether somebody gathers what it brought, as of when.
+    pub(super) fn note(&mut self, gathers: Option<Monotonic>) {
+        match gathers {
+            Some(now) => {
+                self.since.get_or_insert(now);
+                self.end_in_time(now);
+            }
+            None => self.since = None,
         }
     }
 
@@ -45,9 +48,18 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// A request was handled.
+    /// Another request was handled.
     pub(super) fn go_on(&mut self) {
-        if self.since.is_some_and(|since| since.elapsed() >= LONGEST) {
+        if self.since.is_some() {
+            self.end_in_time(self.router.monotonic());
+        }
+    }
+
+    fn end_in_time(&mut self, now: Monotonic) {
+        if self
+            .since
+            .is_some_and(|since| now.saturating_sub(since) >= LONGEST)
+        {
             self.end();
         }
     }

@@ -15,11 +15,9 @@ use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// After so many writes of one thread it is looked where it runs,
-const FIRST_LOOK: u32 = 16;
-
-/// and then after each so many: by the time they take, looking (some 15 µs) costs next to nothing.
-const LOOK_EVERY: u32 = 64;
+/// After so many writes of one thread that had to be waited for it is looked where it runs. What is
+/// written on the loop's own processor is there when the loop runs again.
+const LOOK_EVERY: u32 = 16;
 
 /// Who has not written again by now does not write again and again. Longer than a write takes if the
 /// loop must be woken for it.
@@ -30,21 +28,28 @@ const SOON: Duration = Duration::from_millis(1);
 pub(super) struct Placement {
     /// Who wrote last.
     writer: i32,
-    /// How many times in a row.
-    writes: u32,
+    /// How many of its writes were waited for, of those in a row.
+    waits: u32,
     /// The processors that it might run on before it was tied to one.
     untied: Option<CpuSet>,
 }
 
 impl Placement {
-    /// A thread waits for the answer to a write; `processor` says where a thread ran last.
-    pub(super) fn wrote(&mut self, writer: i32, processor: impl FnOnce(i32) -> Option<usize>) {
+    /// A thread waits for the answer to a write, for which the loop has `waited` or not; `processor` says
+    /// where a thread ran last.
+    pub(super) fn wrote(
+        &mut self,
+        writer: i32,
+        waited: bool,
+        processor: impl FnOnce(i32) -> Option<usize>,
+    ) {
         if writer != self.writer {
             self.leave();
             self.writer = writer;
         }
-        self.writes = self.writes.wrapping_add(1);
-        if self.writes % LOOK_EVERY == FIRST_LOOK
+        self.waits = self.waits.wrapping_add(u32::from(waited));
+        if waited
+            && self.waits.is_multiple_of(LOOK_EVERY)
             && let Some(processor) = processor(writer)
         {
             self.tie_to(processor);
@@ -65,7 +70,7 @@ impl Placement {
 
     /// Somebody asks for something else.
     pub(super) fn leave(&mut self) {
-        self.writes = 0;
+        self.waits = 0;
         if let Some(untied) = self.untied.take() {
             // It fails if the machine has none of them any more, and then is not needed.
             let _ = sched_setaffinity(None, &untied);
@@ -100,7 +105,7 @@ mod tests {
     fn write(placement: &mut Placement, writes: u32, processor: Option<usize>) -> u32 {
         let mut looks = 0;
         for _ in 0..writes {
-            placement.wrote(1, |_| {
+            placement.wrote(1, true, |_| {
                 looks += 1;
                 processor
             });
@@ -115,12 +120,12 @@ mod tests {
         let ends: [fn(&mut Placement); 3] = [
             |placement| placement.leave(),
             |placement| placement.slept(SOON),
-            |placement| placement.wrote(2, |_| panic!("it is too early to look")),
+            |placement| placement.wrote(2, true, |_| panic!("it is too early to look")),
         ];
         for end in ends {
             for processor in &before {
                 let mut placement = Placement::default();
-                assert_eq!(write(&mut placement, FIRST_LOOK - 1, None), 0);
+                assert_eq!(write(&mut placement, LOOK_EVERY - 1, None), 0);
                 assert_eq!(processors(), before);
                 assert_eq!(write(&mut placement, 1, Some(*processor)), 1);
                 placement.slept(SOON / 2);
@@ -151,6 +156,14 @@ mod tests {
         }
         placement.leave();
         assert_eq!(processors(), before);
+    }
+
+    #[test]
+    fn what_need_not_be_waited_for_is_not_looked_at() {
+        let mut placement = Placement::default();
+        for _ in 0..3 * LOOK_EVERY {
+            placement.wrote(1, false, |_| panic!("it is on this processor"));
+        }
     }
 
     #[test]

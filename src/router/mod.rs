@@ -165,9 +165,14 @@ impl Router {
         }))
     }
 
+    /// The time as operations are told of it.
+    pub(crate) fn monotonic(&self) -> Monotonic {
+        self.start.elapsed()
+    }
+
     fn now(&self) -> Moment {
         Moment {
-            monotonic: self.start.elapsed(),
+            monotonic: self.monotonic(),
             wall: wall_clock(),
         }
     }

@@ -44,10 +44,10 @@ impl Spin {
 
     /// Has `act` look until it finds something, or sleep until there is something.
     pub(crate) fn wait<T>(&mut self, mut act: impl FnMut(Step) -> Option<T>) -> T {
-        let start = Instant::now();
         if let Some(found) = act(Step::Look(Duration::ZERO)) {
             return found;
         }
+        let start = Instant::now();
         let looks = self.misses < MISSES;
         if looks {
             while start.elapsed() < self.longest {
