@@ -17,7 +17,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// After so many writes of one thread that had to be waited for it is looked where it runs. What is
 /// written on the loop's own processor is there when the loop runs again.
-const LOOK_EVERY: u32 = 16;
+const LOOK_EVERY: u32 = 6;
 
 /// Who has not written again by now does not write again and again. Longer than a write takes if the
 /// loop must be woken for it.

@@ -22,8 +22,9 @@ use crate::core::{CaptureId, Core};
 const LOCAL: u64 = 1 << 63;
 
 /// For how long an answer is looked for before the thread sleeps: while a fast writer's bytes are
-/// gathered, and so that the processor it writes on has not stopped when it goes on.
-const SPIN: Duration = Duration::from_micros(200);
+/// gathered, or it writes two times 1 MiB. Else the kernel finds this processor idle and moves the writer to
+/// it, away from who answers it.
+const SPIN: Duration = Duration::from_micros(500);
 
 /// What a request of this process gets.
 pub(super) type Answer = Result<Given, Errno>;
