@@ -23,3 +23,29 @@ fn the_time_of_a_file_truncated_to_its_own_length() {
         },
     ]);
 }
+
+/// This process must not be left a reader of what a child of its made, if only to read it.
+#[test]
+fn a_file_that_a_child_made_and_did_not_write() {
+    agrees(&[
+        Fork {
+            does: child(Open {
+                slot: 0,
+                path: "a",
+                flags: RDONLY | CREAT | APPEND,
+                mode: 0o644,
+            }),
+        },
+        Open {
+            slot: 0,
+            path: "a",
+            flags: RDONLY,
+            mode: 0o644,
+        },
+        PositionedRead {
+            slot: 0,
+            offset: 0,
+            length: 1,
+        },
+    ]);
+}

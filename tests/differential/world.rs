@@ -368,7 +368,10 @@ impl World {
         // In a mount this process would be an ordinary reader of what its child wrote, and wait for its end; one that
         // opened it for writing is not.
         let written = match operation {
-            Open { path, flags, .. } if flags.writes() || flags.has(TRUNC) => Some(path),
+            // Who makes a file counts as its writer, also if it is opened for reading only.
+            Open { path, flags, .. } if flags.writes() || flags.has(TRUNC) || flags.has(CREAT) => {
+                Some(path)
+            }
             Truncate { path, .. } => Some(path),
             _ => None,
         };
