@@ -66,6 +66,8 @@ pub(crate) struct Bytes<'a> {
     /// Whether the kernel writes back its cache; else a program waits for the
     /// answer.
     pub(crate) from_cache: bool,
+    /// Whether the writer is one by whom a file loses what rights it gives to who runs it.
+    pub(crate) kills_set_id: bool,
 }
 
 /// Who asks for something.

@@ -11,13 +11,14 @@
 //! format      what formats patch         reader      one waiting reader
 //!
 //! and the operations, each on the `Core` that holds all of the above:
-//! writing, resizing, rewriting, ending, backpressure, seeking: what writers do
+//! writing, allowance, resizing, rewriting, ending, backpressure, seeking: what writers do
 //! opening, following, reading, view, companions: what readers get
 //! recording: all of it, to be done again
 //! capturing: what this process itself reads
 //! paths, attributes, control, status
 //! ```
 
+mod allowance;
 mod attributes;
 mod backpressure;
 mod capturing;
@@ -55,6 +56,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
+use allowance::Allowance;
 use capturing::Captures;
 use clock::{Moment, Monotonic};
 use companions::Visit;
@@ -266,6 +268,8 @@ pub(crate) struct Core {
     may_gather: bool,
     /// Those who do, and some who did.
     gathering: Vec<ReaderId>,
+    /// What may be written without being decided.
+    allowance: Option<Allowance>,
 }
 
 /// A thread that is to look its path up again, to find this file.
@@ -303,6 +307,7 @@ impl Core {
             flusher_gone: false,
             may_gather: false,
             gathering: Vec::new(),
+            allowance: None,
         }
     }
 

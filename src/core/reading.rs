@@ -330,6 +330,13 @@ impl Core {
         !self.gathering.is_empty()
     }
 
+    /// Of how many bytes a read of so many is told without gathering more.
+    pub(super) fn enough(&self, length: u32) -> u64 {
+        GATHERED_BYTES
+            .min(self.settings.window_bytes / 2)
+            .min(u64::from(length))
+    }
+
     /// No more is coming for now: they get what there is.
     pub(crate) fn end_gathering(&mut self, env: Env<'_>, effects: &mut Effects) {
         for id in std::mem::take(&mut self.gathering) {
@@ -396,8 +403,7 @@ impl Core {
             }
             let gathers = self.may_gather
                 && view.way == Some(Way::Stream)
-                && length < u64::from(read.length)
-                && available < GATHERED_BYTES.min(self.settings.window_bytes / 2)
+                && available < self.enough(read.length)
                 && !view.end
                 && !nonblocking
                 && reader.was_given_within(RECENT, env);

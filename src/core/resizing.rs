@@ -75,7 +75,7 @@ impl Core {
             generation.delivered = 0;
         }
         self.truncate(env, ino, 0, effects)?;
-        self.stamp_write(env, ino);
+        self.stamp_write(env.now.wall, ino);
         Ok(())
     }
 
@@ -121,7 +121,7 @@ impl Core {
             length,
             mode,
         });
-        self.stamp_write(env, ino);
+        self.stamp_write(env.now.wall, ino);
         self.progress_all(env, ino, effects);
         Ok(())
     }
@@ -170,7 +170,7 @@ impl Core {
             copied += step as u32;
         }
         if copied > 0 {
-            self.stamp_write(env, to_ino);
+            self.stamp_write(env.now.wall, to_ino);
         }
         Ok(copied)
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use super::clock::Timestamp;
 use super::effects::{Bytes, Caller, Effect, Effects, Transport};
 use super::events::Event;
 use super::generation::{Ending, Generation, Processes, Way, Writer};
@@ -176,7 +177,11 @@ impl Core {
             offset,
             mut data,
             from_cache,
+            kills_set_id,
         } = bytes;
+        if kills_set_id {
+            self.drop_privileges(env, ino, effects);
+        }
         let unique = caller.unique;
         let length = data.len() as u32;
         // Afterwards they are the file's.
@@ -199,7 +204,7 @@ impl Core {
         }
         self.record_write(env, ino, offset, &recorded.unwrap_or_default(), from_cache);
         if !from_cache {
-            self.stamp_write(env, ino);
+            self.stamp_write(env.now.wall, ino);
         }
         match self.must_hold(ino, offset + u64::from(length), from_cache) {
             Some(patience) => {
@@ -222,6 +227,9 @@ impl Core {
                 effects.0.insert(before, Effect::Written { unique, length });
             }
             None => effects.push(Effect::Written { unique, length }),
+        }
+        if self.settings.gathers && !from_cache {
+            self.allow(caller, ino, offset + u64::from(length), kills_set_id);
         }
     }
 
@@ -313,10 +321,10 @@ impl Core {
     }
 
     /// The file was changed in a way that the kernel leaves to us to stamp.
-    pub(super) fn stamp_write(&mut self, env: Env<'_>, ino: u64) {
+    pub(super) fn stamp_write(&mut self, now: Timestamp, ino: u64) {
         if let Ok(inode) = self.names.get_mut(ino) {
-            inode.mtime = env.now.wall;
-            inode.ctime = env.now.wall;
+            inode.mtime = now;
+            inode.ctime = now;
         }
     }
 }

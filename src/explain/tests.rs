@@ -123,6 +123,7 @@ impl Program {
             offset,
             data: data.into(),
             from_cache: false,
+            kills_set_id: false,
         };
         self.run(|core, env, effects| core.write(env, caller, ino, bytes, effects));
     }

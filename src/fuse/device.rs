@@ -23,7 +23,6 @@ use super::kernel::Kernel;
 use super::placement::Placement;
 use super::rare::Rare;
 use super::{handshake, names};
-use crate::core::clock::Monotonic;
 use crate::core::effects::{Bytes, Caller, Kin, Opening, Unique, Wanted};
 use crate::core::spool::Load;
 use crate::router::{Router, Spin, Step, processor};
@@ -99,7 +98,7 @@ impl Front {
                 false => placement.leave(),
             }
             if is_write {
-                gathering.note(self.write(header, Body(body), data));
+                self.write(header, Body(body), data, &mut gathering);
             } else if self.handle(header, body) {
                 gathering.go_on();
             } else {
@@ -119,26 +118,33 @@ impl Front {
         }
     }
 
-    /// Handles a WRITE; says when, if somebody gathers what was written.
-    fn write(&self, header: Header, fields: Body<'_>, data: Load<'_>) -> Option<Monotonic> {
-        let (handle, offset) = (fields.u64(0), fields.u64(8));
-        let from_cache = is_from_cache(fields);
+    /// Handles a WRITE.
+    fn write(
+        &self,
+        header: Header,
+        fields: Body<'_>,
+        data: Load<'_>,
+        gathering: &mut Gathering<'_>,
+    ) {
+        let (handle, ino) = (fields.u64(0), header.nodeid);
         let caller = self.caller(header);
-        if !from_cache {
+        let mut bytes = Bytes {
+            offset: fields.u64(8),
+            data,
+            from_cache: is_from_cache(fields),
+            kills_set_id: fields.u32(20) & abi::WRITE_KILL_SUIDGID != 0,
+        };
+        if self.router.write_on(caller, ino, &mut bytes) {
+            return gathering.go_on();
+        }
+        if !bytes.from_cache {
             self.router.seen_writing(handle, caller.thread);
         }
-        self.router.run(|core, env, effects| {
-            if fields.u32(20) & abi::WRITE_KILL_SUIDGID != 0 {
-                core.drop_privileges(env, header.nodeid, effects);
-            }
-            let bytes = Bytes {
-                offset,
-                data,
-                from_cache,
-            };
-            core.write(env, caller, header.nodeid, bytes, effects);
+        let gathers = self.router.run(|core, env, effects| {
+            core.write(env, caller, ino, bytes, effects);
             core.gathers().then_some(env.now.monotonic)
-        })
+        });
+        gathering.note(gathers);
     }
 
     /// Handles a request that is ours and carries no data; says whether it was.

@@ -36,7 +36,7 @@ use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::clock::{Moment, Monotonic, Timestamp};
-use crate::core::effects::{Effect, Effects, Unique};
+use crate::core::effects::{Bytes, Caller, Effect, Effects, Unique};
 use crate::core::generation::{Ending, Processes, Writer};
 use crate::core::spool::Pool;
 use crate::core::{CaptureId, Core, Env, Settings, seen_writer, unseen_writer};
@@ -195,6 +195,7 @@ impl Router {
         let mut effects = Effects::default();
         let in_order = lock(&self.flush_order);
         let mut core = lock(&self.core);
+        core.revoke();
         let env = Env {
             now: self.now(),
             processes: self,
@@ -224,6 +225,16 @@ impl Router {
             }
         }
         result
+    }
+
+    /// Takes and answers a write of which nothing is to be decided; says whether it is one.
+    pub(crate) fn write_on(&self, caller: Caller, ino: u64, bytes: &mut Bytes<'_>) -> bool {
+        let (unique, length) = (caller.unique, bytes.data.len() as u32);
+        let taken = lock(&self.core).write_on(wall_clock(), caller, ino, bytes);
+        if taken {
+            self.outlet.apply(Effect::Written { unique, length });
+        }
+        taken
     }
 
     /// Looks at state without changing it.

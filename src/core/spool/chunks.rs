@@ -211,14 +211,21 @@ impl Chunks {
             let length = (in_whole - nth * CHUNK_BYTES).min(CHUNK_BYTES);
             (0, Source::Memory(memory, length))
         });
-        let pieces: Vec<Piece<'_>> = (first..)
+        let mut pieces = (first..)
             .zip(copied.chain(whole))
             .map(|(index, (start, source))| Piece {
                 index,
                 start,
                 source,
-            })
-            .collect();
+            });
+        if touched.start() == touched.end()
+            && let Some(piece) = pieces.next()
+        {
+            let plan = self.plan(&piece, &touched)?;
+            self.apply(piece, plan);
+            return Ok(());
+        }
+        let pieces: Vec<Piece<'_>> = pieces.collect();
         let plans = pieces
             .iter()
             .map(|piece| self.plan(piece, &touched))

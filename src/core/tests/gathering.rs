@@ -52,6 +52,7 @@ fn a_busy_writer_is_answered_before_its_readers_and_another_after_them() {
                 offset: at,
                 data: (&[0; 300 << 10]).into(),
                 from_cache: false,
+                kills_set_id: false,
             };
             core.write(env, caller, ino, bytes, effects);
             let place = |answers: fn(&Effect) -> bool| effects.0.iter().position(answers).unwrap();

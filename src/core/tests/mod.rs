@@ -1,6 +1,7 @@
 //! A world for the core: no kernel, no clock, no processes but those that the
 //! tests make up.
 
+mod allowance;
 mod companions;
 mod control;
 mod gathering;
@@ -72,6 +73,10 @@ struct World {
     now: Duration,
     unique: u64,
     answers: HashMap<Unique, Answer>,
+    /// Whether every write is decided, also those of which all is decided already.
+    decides_all: bool,
+    /// How many were not.
+    taken: u32,
 }
 
 impl World {
@@ -104,6 +109,8 @@ impl World {
             now,
             unique: 0,
             answers: HashMap::new(),
+            decides_all: false,
+            taken: 0,
         }
     }
 
@@ -113,6 +120,7 @@ impl World {
             now: moment(self.now),
             processes: &self.people,
         };
+        self.core.revoke();
         let result = act(&mut self.core, env, &mut effects);
         for effect in effects.0 {
             let (unique, answer) = match effect {
@@ -227,14 +235,20 @@ impl World {
 
     fn write_by(&mut self, ino: u64, offset: u64, data: &[u8], from_cache: bool) -> Unique {
         let caller = self.caller(WRITER);
-        self.run(|core, env, effects| {
-            let bytes = Bytes {
-                offset,
-                data: data.into(),
-                from_cache,
-            };
-            core.write(env, caller, ino, bytes, effects);
-        });
+        let mut bytes = Bytes {
+            offset,
+            data: data.into(),
+            from_cache,
+            kills_set_id: false,
+        };
+        let now = moment(self.now).wall;
+        if !self.decides_all && self.core.write_on(now, caller, ino, &mut bytes) {
+            self.taken += 1;
+            let written = Answer::Written(data.len() as u32);
+            self.answers.insert(caller.unique, written);
+        } else {
+            self.run(|core, env, effects| core.write(env, caller, ino, bytes, effects));
+        }
         caller.unique
     }
 
@@ -269,7 +283,10 @@ impl World {
 fn moment(now: Duration) -> Moment {
     Moment {
         monotonic: now,
-        wall: Timestamp::default(),
+        wall: Timestamp {
+            seconds: now.as_secs().cast_signed(),
+            nanoseconds: now.subsec_nanos(),
+        },
     }
 }
 

@@ -237,6 +237,7 @@ impl Replay<'_> {
                 offset: from,
                 data: Load::from(&data),
                 from_cache: mapped || !is_stream,
+                kills_set_id: false,
             };
             core.write(env, caller, ino, bytes, effects);
         });

@@ -1,0 +1,110 @@
+//! Writes to a stream of which all is decided already: those that go on where the last one ended, while its
+//! readers gather or are busy with what they have.
+//!
+//! Such a write changes nothing but the content and the file's times, so that taking it costs little.
+//! Invariant: an allowance holds only until anything else is done to the core ([`Core::revoke`]), so that
+//! what was looked at when it was given is still so.
+
+use super::clock::Timestamp;
+use super::effects::{Bytes, Caller};
+use super::generation::{Generation, Way};
+use super::{Core, File};
+
+/// Leave to go on writing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    ino: u64,
+    thread: i32,
+    kills_set_id: bool,
+    /// Where the next write is to begin.
+    at: u64,
+    /// How many bytes may come from there.
+    bytes: u64,
+}
+
+impl Core {
+    /// Takes a write of which nothing is to be decided, and says whether it is one: then it is to be
+    /// answered.
+    pub(crate) fn write_on(
+        &mut self,
+        now: Timestamp,
+        caller: Caller,
+        ino: u64,
+        bytes: &mut Bytes<'_>,
+    ) -> bool {
+        let Some(allowance) = &mut self.allowance else {
+            return false;
+        };
+        let length = bytes.data.len() as u64;
+        let is_meant = allowance.ino == ino
+            && allowance.thread == caller.thread
+            && allowance.kills_set_id == bytes.kills_set_id
+            && allowance.at == bytes.offset
+            && length <= allowance.bytes
+            && !bytes.from_cache;
+        let Some(file) = self.files.get_mut(&ino).filter(|_| is_meant) else {
+            return false;
+        };
+        // If it fails nothing has changed, and whoever decides finds out why.
+        if file.spool.take(bytes.offset, &mut bytes.data).is_err() {
+            return false;
+        }
+        allowance.at += length;
+        allowance.bytes -= length;
+        self.stamp_write(now, ino);
+        true
+    }
+
+    /// Something else is done.
+    pub(crate) fn revoke(&mut self) {
+        self.allowance = None;
+    }
+
+    /// A write was taken and answered: the next may be taken like it, as far as nobody needs to be told.
+    pub(super) fn allow(&mut self, caller: Caller, ino: u64, at: u64, kills_set_id: bool) {
+        self.allowance = self.allowed_bytes(ino, at).map(|bytes| Allowance {
+            ino,
+            thread: caller.thread,
+            kills_set_id,
+            at,
+            bytes,
+        });
+    }
+
+    /// How many bytes may be written from `at` on before anything is to be decided.
+    fn allowed_bytes(&self, ino: u64, at: u64) -> Option<u64> {
+        if self.recording.is_some() || self.events.wanted() {
+            return None;
+        }
+        let file = self.files.get(&ino).filter(|file| file.goes_on_at(at))?;
+        let mut bytes = self.room(ino, file)?;
+        for id in &file.readers {
+            let reader = self.readers.get(id)?;
+            if reader.open.is_some() || reader.poll.is_some() || reader.prior.is_some() {
+                return None;
+            }
+            match &reader.reads[..] {
+                [] => {}
+                [read] if reader.gathers && read.offset >= file.spool.base() => {
+                    let gathered = at.checked_sub(read.offset)?;
+                    let more = self.enough(read.length).checked_sub(gathered + 1)?;
+                    bytes = bytes.min(more);
+                }
+                _ => return None,
+            }
+        }
+        Some(bytes)
+    }
+}
+
+impl File {
+    /// Whether it is a stream that was written from its beginning to here, and no further.
+    fn goes_on_at(&self, at: u64) -> bool {
+        let is_stream = |g: &Generation| g.is_active() && g.written && g.way == Some(Way::Stream);
+        self.generation.as_ref().is_some_and(is_stream)
+            && !self.is_broken()
+            && self.held_writes.is_empty()
+            && !self.format.is_some_and(|format| format.trailing_zeros)
+            && (self.spool.frontier(), self.spool.len()) == (at, at)
+    }
+}
