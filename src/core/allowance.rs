@@ -1,13 +1,15 @@
-//! Writes to a stream of which all is decided already: those that go on where the last one ended, while its
-//! readers gather or are busy with what they have.
+//! Writes to a stream of which all is decided already: those that go on where the last one ended, while
+//! there is room and no reader waits but those who gather.
 //!
 //! Such a write changes nothing but the content and the file's times, so that taking it costs little.
 //! Invariant: an allowance holds only until anything else is done to the core ([`Core::revoke`]), so that
-//! what was looked at when it was given is still so.
+//! what was looked at when it was given is still so. Time alone goes on: who gathers does until
+//! [`Core::end_gathering`], also if by then it was given something a while ago.
 
 use super::clock::Timestamp;
 use super::effects::{Bytes, Caller};
 use super::generation::{Generation, Way};
+use super::reader::Reader;
 use super::{Core, File};
 
 /// Leave to go on writing.
@@ -46,7 +48,7 @@ impl Core {
             return false;
         };
         // If it fails nothing has changed, and whoever decides finds out why.
-        if file.spool.take(bytes.offset, &mut bytes.data).is_err() {
+        if file.put(bytes.offset, &mut bytes.data).is_err() {
             return false;
         }
         allowance.at += length;
@@ -55,12 +57,12 @@ impl Core {
         true
     }
 
-    /// Something else is done.
+    /// Something else is done, or nobody knows who writes.
     pub(crate) fn revoke(&mut self) {
         self.allowance = None;
     }
 
-    /// A write was taken and answered: the next may be taken like it, as far as nobody needs to be told.
+    /// A write was decided: the next may be taken without that, as far as nobody needs to be told.
     pub(super) fn allow(&mut self, caller: Caller, ino: u64, at: u64, kills_set_id: bool) {
         self.allowance = self.allowed_bytes(ino, at).map(|bytes| Allowance {
             ino,
@@ -76,35 +78,38 @@ impl Core {
         if self.recording.is_some() || self.events.wanted() {
             return None;
         }
-        let file = self.files.get(&ino).filter(|file| file.goes_on_at(at))?;
+        let file = self.files.get(&ino).filter(|file| file.may_go_on(at))?;
         let mut bytes = self.room(ino, file)?;
         for id in &file.readers {
-            let reader = self.readers.get(id)?;
-            if reader.open.is_some() || reader.poll.is_some() || reader.prior.is_some() {
-                return None;
-            }
-            match &reader.reads[..] {
-                [] => {}
-                [read] if reader.gathers && read.offset >= file.spool.base() => {
-                    let gathered = at.checked_sub(read.offset)?;
-                    let more = self.enough(read.length).checked_sub(gathered + 1)?;
-                    bytes = bytes.min(more);
-                }
-                _ => return None,
-            }
+            let untold = self.untold_bytes(file, self.readers.get(id)?, at)?;
+            bytes = bytes.min(untold);
         }
         Some(bytes)
+    }
+
+    /// How many of them a reader need not be told of.
+    fn untold_bytes(&self, file: &File, reader: &Reader, at: u64) -> Option<u64> {
+        if reader.open.is_some() || reader.poll.is_some() || reader.prior.is_some() {
+            return None;
+        }
+        match &reader.reads[..] {
+            [] => Some(u64::MAX),
+            [read] if reader.gathers && read.offset >= file.spool.base() => {
+                let gathered = at.checked_sub(read.offset)?;
+                self.enough(read.length).checked_sub(gathered + 1)
+            }
+            _ => None,
+        }
     }
 }
 
 impl File {
-    /// Whether it is a stream that was written from its beginning to here, and no further.
-    fn goes_on_at(&self, at: u64) -> bool {
+    /// Whether it is a stream to which anybody may write, and which ends here, with no gap before.
+    fn may_go_on(&self, at: u64) -> bool {
         let is_stream = |g: &Generation| g.is_active() && g.written && g.way == Some(Way::Stream);
         self.generation.as_ref().is_some_and(is_stream)
             && !self.is_broken()
             && self.held_writes.is_empty()
-            && !self.format.is_some_and(|format| format.trailing_zeros)
             && (self.spool.frontier(), self.spool.len()) == (at, at)
     }
 }

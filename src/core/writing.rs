@@ -257,13 +257,7 @@ impl Core {
             return Err(Errno::SPIPE);
         }
         let changed = file.delivered_difference(offset, data)?;
-        // Where its bytes end that are not zero, if that matters.
-        let ends_in_zeros = file.format.is_some_and(|format| format.trailing_zeros);
-        let last = ends_in_zeros.then(|| data.last_nonzero()).flatten();
-        file.spool.take(offset, data)?;
-        if let Some(last) = last {
-            file.zeros_from = file.zeros_from.max(offset + last as u64 + 1);
-        }
+        file.put(offset, data)?;
         if let Some(range) = changed {
             self.rewritten(env, ino, range, effects);
         }
@@ -330,6 +324,18 @@ impl Core {
 }
 
 impl File {
+    /// Puts bytes into it; if that fails nothing has changed.
+    pub(super) fn put(&mut self, offset: u64, data: &mut Load<'_>) -> Result<(), Errno> {
+        // Where its bytes end that are not zero, if that matters.
+        let ends_in_zeros = self.format.is_some_and(|format| format.trailing_zeros);
+        let last = ends_in_zeros.then(|| data.last_nonzero()).flatten();
+        self.spool.take(offset, data)?;
+        if let Some(last) = last {
+            self.zeros_from = self.zeros_from.max(offset + last as u64 + 1);
+        }
+        Ok(())
+    }
+
     /// Which of the bytes about to be written differ from what readers have.
     fn delivered_difference(
         &self,

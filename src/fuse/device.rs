@@ -137,11 +137,13 @@ impl Front {
         if self.router.write_on(caller, ino, &mut bytes) {
             return gathering.go_on();
         }
-        if !bytes.from_cache {
-            self.router.seen_writing(handle, caller.thread);
-        }
+        let is_known = bytes.from_cache || self.router.seen_writing(handle, caller.thread);
         let gathers = self.router.run(|core, env, effects| {
             core.write(env, caller, ino, bytes, effects);
+            if !is_known {
+                // Maybe it will be by the next.
+                core.revoke();
+            }
             core.gathers().then_some(env.now.monotonic)
         });
         gathering.note(gathers);

@@ -48,7 +48,7 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// Another request was handled.
+    /// Another request was handled, or a write of which nothing was decided.
     pub(super) fn go_on(&mut self) {
         if self.since.is_some() {
             self.end_in_time(self.router.monotonic());

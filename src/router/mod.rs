@@ -3,7 +3,8 @@
 //!
 //! Whoever has an operation calls [`Router::run`]: it takes the lock, lets the
 //! core decide, drops the lock and only then carries out what was decided, in
-//! order. Nothing is sent, answered or waited for with the lock held.
+//! order. Nothing is sent, answered or waited for with the lock held. Writes of which all is decided
+//! already need none of that but the lock: [`Router::write_on`].
 //!
 //! Lock order: `flush_order`, `core`, `watches`. The reactor takes them like
 //! everybody else. No deadlock is possible through the mount itself: of other
@@ -318,10 +319,11 @@ impl Router {
     }
 
     /// A process has written to a file that it may not have opened itself: a descriptor can be
-    /// inherited.
-    pub(crate) fn seen_writing(&self, handle: u64, thread: i32) {
-        if let Some(ino) = self.unknown_writer(handle, thread) {
-            self.note_writer(ino, thread, false);
+    /// inherited. Says whether it is known to write it now, or cannot be.
+    pub(crate) fn seen_writing(&self, handle: u64, thread: i32) -> bool {
+        match self.unknown_writer(handle, thread) {
+            Some(ino) => self.note_writer(ino, thread, false),
+            None => true,
         }
     }
 
@@ -348,8 +350,11 @@ impl Router {
         (!known).then_some(ino)
     }
 
-    fn note_writer(&self, ino: u64, thread: i32, let_go: bool) {
-        match self.writer(thread) {
+    /// Says whether it is known now, or cannot be.
+    fn note_writer(&self, ino: u64, thread: i32, let_go: bool) -> bool {
+        let writer = self.writer(thread);
+        let is_known = writer.is_ok();
+        match writer {
             Ok(writer) if writer.pid != 0 => {
                 let writer = Writer { let_go, ..writer };
                 self.run(|core, env, _| core.wrote_too(env, ino, writer));
@@ -363,6 +368,7 @@ impl Router {
                 core.warn(env, ino, message, effects);
             }),
         }
+        is_known
     }
 
     /// The caller of a request that waits has a signal pending.

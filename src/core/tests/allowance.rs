@@ -4,17 +4,23 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::super::Settings;
 use super::super::clock::Timestamp;
 use super::super::effects::{Bytes, Caller};
 use super::super::rules::Deliver;
-use super::{Answer, World};
+use super::{Answer, WRITER, World, moment};
 
 /// A stream, which holds `"first, second"`, and its reader, who has the first five bytes and gathers the
 /// others.
 fn gathering() -> (World, u64, u64) {
+    gathering_with(|_| {})
+}
+
+fn gathering_with(change: impl FnOnce(&mut Settings)) -> (World, u64, u64) {
     let mut world = World::new(Deliver::Stream, |settings| {
         settings.gathers = true;
         settings.window_bytes = 64;
+        change(settings);
     });
     let (ino, _) = world.create("s", libc::O_WRONLY);
     let opened = world.open(ino);
@@ -47,7 +53,8 @@ fn while_a_reader_gathers_nothing_is_decided_but_what_ends_it() {
 
 #[test]
 fn another_write_is_decided() {
-    let mut calls: Vec<fn(&mut Caller, &mut u64, &mut Bytes<'_>)> = vec![
+    type Change = fn(&mut Caller, &mut u64, &mut Bytes<'_>);
+    let changes: [Change; 8] = [
         |caller, _, _| caller.thread += 1,
         |_, ino, _| *ino += 1,
         |_, _, bytes| bytes.offset += 1,
@@ -55,12 +62,11 @@ fn another_write_is_decided() {
         |_, _, bytes| bytes.from_cache = true,
         |_, _, bytes| bytes.kills_set_id = true,
         |_, _, bytes| bytes.data = (&[0; 24]).into(),
+        |_, _, _| {},
     ];
-    calls.push(|_, _, _| {});
-    let is_last = calls.len() - 1;
-    for (nth, change) in calls.into_iter().enumerate() {
+    for (nth, change) in changes.into_iter().enumerate() {
         let (mut world, mut ino, _) = gathering();
-        let mut caller = world.caller(super::WRITER);
+        let mut caller = world.caller(WRITER);
         let mut bytes = Bytes {
             offset: 13,
             data: b"x".into(),
@@ -68,13 +74,9 @@ fn another_write_is_decided() {
             kills_set_id: false,
         };
         change(&mut caller, &mut ino, &mut bytes);
-        assert_eq!(
-            world
-                .core
-                .write_on(Timestamp::default(), caller, ino, &mut bytes),
-            nth == is_last,
-            "{nth}"
-        );
+        let now = moment(world.now).wall;
+        let taken = world.core.write_on(now, caller, ino, &mut bytes);
+        assert_eq!(taken, nth == changes.len() - 1, "{nth}");
     }
 }
 
@@ -84,6 +86,19 @@ fn whatever_else_is_done_ends_it() {
     world.read(reader, 5, 1);
     world.write(ino, 13, b"decided");
     assert_eq!(world.taken, 0);
+}
+
+#[test]
+fn where_each_write_is_told_of_each_is_decided() {
+    let (mut recorded, ino, _) = gathering_with(|settings| settings.records = true);
+    let (mut heard, _, _) = gathering();
+    heard.run(|core, _, _| core.open_events("s".to_owned()));
+    let (mut neither, _, _) = gathering();
+    for (world, taken) in [(&mut recorded, 0), (&mut heard, 0), (&mut neither, 2)] {
+        world.write(ino, 13, b"third");
+        world.write(ino, 18, b"fourth");
+        assert_eq!(world.taken, taken);
+    }
 }
 
 #[derive(Clone, Debug)]
