@@ -104,7 +104,7 @@ impl Core {
 }
 
 impl File {
-    /// Whether it is a stream to which anybody may write, and which ends here, with no gap before.
+    /// Whether it is a stream under way that ends here, with no gap before, and holds no writer up.
     fn may_go_on(&self, at: u64) -> bool {
         let is_stream = |g: &Generation| g.is_active() && g.written && g.way == Some(Way::Stream);
         self.generation.as_ref().is_some_and(is_stream)

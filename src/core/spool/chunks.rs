@@ -218,6 +218,7 @@ impl Chunks {
                 start,
                 source,
             });
+        // Mostly there is one, which needs no lists.
         if touched.start() == touched.end()
             && let Some(piece) = pieces.next()
         {
