@@ -348,27 +348,33 @@ os.pwrite(fd, data[:1 << 20], 0)
 }
 
 #[test]
-fn a_line_of_a_stream_arrives_at_once() {
+fn each_line_of_a_stream_arrives_at_once() {
     let mount = Mount::start(&["--deliver", "stream"]);
     let reader = mount.waiting_reader("x");
     let writer = mount.python(
         r#"
 fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
 os.write(fd, b"one\n")
+for line in b"two\n", b"three\n":
+    wait_flag(line.decode().strip())
+    os.write(fd, line)
 wait_flag("end")
 "#,
     );
     mount.wait_exists("x");
-    let exists = Instant::now();
-    reader.wait_output(b"one\n");
-    assert!(
-        exists.elapsed() < Duration::from_millis(500),
-        "a line took {:?}",
-        exists.elapsed()
-    );
+    let mut text = String::new();
+    for line in ["one", "two", "three"] {
+        // The first is written at once.
+        mount.raise(line);
+        let written = Instant::now();
+        text += &format!("{line}\n");
+        reader.wait_output(text.as_bytes());
+        let took = written.elapsed();
+        assert!(took < Duration::from_millis(500), "{line} took {took:?}");
+    }
     mount.raise("end");
     writer.finish(SOON).succeeded();
-    reader.finish(SOON).succeeded().printed("one\n");
+    reader.finish(SOON).succeeded().printed(&text);
     mount.unmount();
 }
 
