@@ -3,8 +3,8 @@
 //!
 //! Whoever has an operation calls [`Router::run`]: it takes the lock, lets the
 //! core decide, drops the lock and only then carries out what was decided, in
-//! order. Nothing is sent, answered or waited for with the lock held. Writes of which all is decided
-//! already need none of that but the lock: [`Router::write_on`].
+//! order. Nothing is sent, answered or waited for with the lock held. Writes of
+//! which all is decided already take a shorter way: [`Router::write_on`].
 //!
 //! Lock order: `flush_order`, `core`, `watches`. The reactor takes them like
 //! everybody else. No deadlock is possible through the mount itself: of other
