@@ -18,7 +18,7 @@ LIST
 # What fails, and why: any other failure is one.
 xfstests_known() {
     cat <<'LIST'
-generic/003 reading does not update the time of access (README, "Known limits")
+generic/003 reading does not update the time of access (docs/delivery.md, "Known limits")
 generic/394 raises its limit of file sizes, for which root in a container has seldom the right (CAP_SYS_RESOURCE)
 generic/564 raises its limit of file sizes, as generic/394
 LIST

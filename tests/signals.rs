@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::{Mount, Process, SOON, process};
 use rustix::process::Signal;
 
-/// The goal of "death of a waiting reader" in README.md.
+/// The goal of "death of a waiting reader" in docs/performance.md.
 const DIES_WITHIN: Duration = Duration::from_millis(200);
 
 /// A bystander may be held up for this long by one who waits: a second, and the time to start it.

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-# What programs do to a file that a pipe cannot bear ("Why" in README.md).
+# What programs do to a file that a pipe cannot bear ("What else could you do?" in README.md).
 PATCH = "seek and patch"
 TYPE = "type check"
 REOPEN = "reopen"

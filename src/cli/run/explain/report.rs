@@ -29,7 +29,7 @@ pub(super) struct Report<'a> {
     pub(super) others: Vec<PathBuf>,
 }
 
-/// The document of `--json`; README.md describes it.
+/// The document of `--json`; docs/run.md describes it.
 #[derive(Serialize)]
 struct Document<'a> {
     version: &'static str,
