@@ -2,7 +2,6 @@
 //!
 //! The invariant: every finding that is not well says what to do about it.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
@@ -13,6 +12,7 @@ use clap::Args;
 use fifofs::{Mount, Privacy, Result, Target, TemporaryPipe};
 use rustix::process::Resource;
 
+use super::text::Page;
 use super::{Ended, status};
 
 /// Try what fifofs needs on this machine, and say how to mend what does not work
@@ -47,7 +47,7 @@ pub(crate) fn run() -> Result<Ended> {
         ("pipe size", pipe_size()),
         ("spill directory", spill_directory()),
     ];
-    let mut text = String::new();
+    let mut page = Page::default();
     let mut ended = Ended::default();
     for (what, finding) in &findings {
         let (mark, detail, remedy) = match finding {
@@ -55,17 +55,16 @@ pub(crate) fn run() -> Result<Ended> {
             Less(detail, remedy) => ("note", detail, Some(remedy)),
             Broken(detail, remedy) => ("BAD ", detail, Some(remedy)),
         };
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{mark}  {what}: {detail}");
+        page.line(format_args!("{mark}  {what}: {detail}"));
         if let Some(remedy) = remedy {
-            let _ = writeln!(text, "      {remedy}");
+            page.line(format_args!("      {remedy}"));
         }
         if let Broken(..) = finding {
             ended.status = status::FAILED;
         }
     }
     // Whoever does not read it needs none.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(page.into_text().as_bytes());
     Ok(ended)
 }
 

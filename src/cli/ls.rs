@@ -1,6 +1,5 @@
 //! `fifofs ls`.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,14 +9,16 @@ use fifofs::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::text::Page;
 use super::{Ended, print, status};
 
 /// Show every file of a mount: its state, how it is delivered and why, who
 /// writes, who reads, and who waits for whom
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// A mount, or a directory in one [default: all mounts]
+    /// A mount, or what is below a directory or file in one [default: all mounts that you may read]
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
     /// As JSON, one document for each mount
@@ -78,36 +79,51 @@ struct Reader {
 struct Document {
     mount: String,
     #[serde(flatten)]
-    status: serde_json::Map<String, serde_json::Value>,
+    status: Map<String, Value>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
-    let mounts = match &arguments.directory {
-        None => fifofs::mounts()?,
-        Some(directory) => {
-            let inside = directory.join("x");
-            let mount = fifofs::mount_of(&inside)?.ok_or_else(|| {
-                let reason = io::Error::other("no fifofs is mounted there");
-                Error::io("list", directory, reason).with_remedy("`fifofs ls` lists all mounts")
-            })?;
-            vec![mount]
-        }
+    let Some(directory) = &arguments.directory else {
+        return list_all(arguments.json);
     };
+    let mount = fifofs::mount_of(directory.join("x"))?.ok_or_else(|| {
+        let reason = io::Error::other("no fifofs is mounted there");
+        Error::io("list", directory, reason).with_remedy("`fifofs ls` lists all mounts")
+    })?;
     if arguments.watch {
-        mounts.iter().try_for_each(|mount| watch(mount))?;
-        return Ok(Ended::default());
+        watch(&mount)?;
+    } else {
+        let listed = fs::canonicalize(directory).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::io("list", directory, error)
+                .with_remedy(format!("`fifofs ls {}` lists the mount", mount.display())),
+            _ => unreadable(&mount, directory, error),
+        })?;
+        // Elsewhere there is nothing of the mount.
+        let inside = listed.strip_prefix(&mount).unwrap_or(Path::new(""));
+        list(&mount, inside, arguments.json)?;
     }
+    Ok(Ended::default())
+}
+
+fn list_all(json: bool) -> Result<Ended> {
     let mut ended = Ended::default();
-    if mounts.is_empty() {
-        let message = "nothing is mounted; start a mount with `fifofs mount DIR`";
-        ended.messages.push(message.into());
-    }
-    for mount in mounts {
-        // Somebody else's, or one without a daemon, must not hide the others.
-        if let Err(error) = list(&mount, arguments.json) {
-            ended.status = status::FAILED;
-            ended.messages.push(error.to_string());
+    let mut is_any = false;
+    for mount in fifofs::mounts()? {
+        match list(&mount, Path::new(""), json) {
+            Ok(()) => is_any = true,
+            // Somebody else's.
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {}
+            // One without a daemon must not hide the others.
+            Err(error) => {
+                is_any = true;
+                ended.status = status::FAILED;
+                ended.messages.push(error.to_string());
+            }
         }
+    }
+    if !is_any {
+        let message = "nothing of yours is mounted; start a mount with `fifofs mount DIR`";
+        ended.messages.push(message.into());
     }
     Ok(ended)
 }
@@ -138,19 +154,32 @@ fn is_there_more(events: &fs::File) -> io::Result<bool> {
     Ok(!polled[1].revents().contains(PollFlags::ERR))
 }
 
-fn list(mount: &Path, json: bool) -> Result<()> {
+/// Lists what is at `inside`, a path in the mount, and below it.
+fn list(mount: &Path, inside: &Path, json: bool) -> Result<()> {
     let path = mount.join(".fifofs/status");
     let failed = |error: io::Error| unreadable(mount, &path, error);
     let text = fs::read_to_string(&path).map_err(failed)?;
     let misread = |error: serde_json::Error| failed(error.into());
+    let mut status: Map<String, Value> = serde_json::from_str(&text).map_err(misread)?;
+    for list in ["files", "waiting"] {
+        if let Some(Value::Array(entries)) = status.get_mut(list) {
+            entries.retain(|entry| is_below(inside, entry));
+        }
+    }
     if json {
-        let status = serde_json::from_str(&text).map_err(misread)?;
         let mount = mount.display().to_string();
         let document = serde_json::to_string(&Document { mount, status }).map_err(misread)?;
         return print(format!("{document}\n")).map(drop);
     }
-    let status: Status = serde_json::from_str(&text).map_err(misread)?;
+    let status = Status::deserialize(Value::Object(status)).map_err(misread)?;
     print(describe(mount, &status)).map(drop)
+}
+
+/// Whether an entry of the status document is about what is at `inside` or below it. There, names
+/// that are not UTF-8 are written as `to_string_lossy` does.
+fn is_below(inside: &Path, entry: &Value) -> bool {
+    let path = entry.get("path").and_then(Value::as_str);
+    path.is_some_and(|path| Path::new(path).starts_with(&*inside.to_string_lossy()))
 }
 
 /// Why a file of the control directory cannot be read, and what to do about it.
@@ -164,57 +193,59 @@ fn unreadable(mount: &Path, path: &Path, error: io::Error) -> Error {
 }
 
 fn describe(mount: &Path, status: &Status) -> String {
-    let mut text = format!(
-        "{}: {} bytes in memory, {} spilled, {} available\n",
+    let mut page = Page::default();
+    page.line(format_args!(
+        "{}: {} bytes in memory, {} spilled, {} available",
         mount.display(),
         status.memory.used,
         status.memory.spilled,
         status.memory.available
-    );
+    ));
     for file in &status.files {
-        describe_file(&mut text, file);
+        describe_file(&mut page, file);
     }
     for reader in &status.waiting {
-        let _ = writeln!(text, "  {}  (nothing there)", reader.path);
-        describe_reader(&mut text, reader);
+        page.line(format_args!("  {}  (nothing there)", reader.path));
+        describe_reader(&mut page, reader);
     }
-    text
+    page.into_text()
 }
 
-fn describe_file(text: &mut String, file: &File) {
-    // Writing to a string cannot fail.
-    let _ = write!(text, "  {}  {}  {} bytes", file.path, file.state, file.size);
+fn describe_file(page: &mut Page, file: &File) {
+    let mut line = format!("  {}  {}  {} bytes", file.path, file.state, file.size);
     if file.delivered > 0 {
-        let _ = write!(text, ", {} delivered", file.delivered);
+        line += &format!(", {} delivered", file.delivered);
     }
     if let (Some(way), Some(reason)) = (&file.way, &file.reason) {
-        let _ = write!(text, "  {way}: {reason}");
+        line += &format!("  {way}: {reason}");
     }
-    text.push('\n');
+    page.line(line);
     for writer in &file.writers {
         let state = match (&writer.failure, writer.running) {
             (Some(failure), _) => format!(", {failure}"),
             (None, true) => String::new(),
             (None, false) => ", exited".to_owned(),
         };
-        let _ = writeln!(text, "    writer {} ({}{state})", writer.name, writer.pid);
+        page.line(format_args!(
+            "    writer {} ({}{state})",
+            writer.name, writer.pid
+        ));
     }
     for reader in &file.readers {
-        describe_reader(text, reader);
+        describe_reader(page, reader);
     }
     if let Some(warning) = &file.warning {
-        let _ = writeln!(text, "    warning: {warning}");
+        page.line(format_args!("    warning: {warning}"));
     }
 }
 
-fn describe_reader(text: &mut String, reader: &Reader) {
-    let _ = write!(
-        text,
+fn describe_reader(page: &mut Page, reader: &Reader) {
+    let mut line = format!(
         "    reader {} ({}) at {}",
         reader.name, reader.pid, reader.position
     );
     if let Some(what) = &reader.waits_for {
-        let _ = write!(text, ", waits for {what}");
+        line += &format!(", waits for {what}");
     }
-    text.push('\n');
+    page.line(line);
 }

@@ -10,8 +10,10 @@ mod ls;
 mod mount;
 mod options;
 mod run;
+mod text;
 mod unmount;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::path::Path;
@@ -21,6 +23,8 @@ use std::sync::OnceLock;
 use clap::{Parser, Subcommand};
 use fifofs::{Error, Result};
 use rustix::io::Errno;
+
+use self::text::{OneLine, Page, say};
 
 /// What memory begins with that much is read into or written from, as that of `dd` and `cat` does.
 ///
@@ -63,11 +67,6 @@ impl From<Error> for Ended {
         let messages = vec![format!("{error}{option}")];
         Ended { status, messages }
     }
-}
-
-/// Says something on standard error, if anybody listens there.
-pub(crate) fn say(message: &str) {
-    let _ = writeln!(io::stderr(), "fifofs: {message}");
 }
 
 /// Prints to standard output; says whether anybody reads on. Whoever does not has read enough.
@@ -149,6 +148,21 @@ fn restore_signals() {
     }
 }
 
+/// Shows what is wrong with the command line, or the help that was asked for. Words that were given
+/// may be names that a glob of the shell found.
+fn show_parse_error(error: &clap::Error) {
+    let is_safe = |word: OsString| !word.to_string_lossy().contains(text::is_obeyed);
+    if std::env::args_os().all(is_safe) {
+        // In colour, where there is.
+        let _ = error.print();
+        return;
+    }
+    let mut page = Page::default();
+    let text = error.render().to_string();
+    text.lines().for_each(|line| page.line(line));
+    let _ = io::stderr().write_all(page.into_text().as_bytes());
+}
+
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     set_signals();
@@ -161,7 +175,7 @@ pub(crate) fn main() -> ExitCode {
             } else {
                 0
             };
-            let _ = error.print();
+            show_parse_error(&error);
             return ExitCode::from(status);
         }
     };
@@ -172,7 +186,11 @@ pub(crate) fn main() -> ExitCode {
     };
     let level = env_logger::Env::default().default_filter_or(level);
     env_logger::Builder::from_env(level)
-        .format_timestamp_millis()
+        .format(|line, record| {
+            let (time, level) = (line.timestamp_millis(), record.level());
+            let (target, message) = (record.target(), OneLine(record.args()));
+            writeln!(line, "[{time} {level:<5} {target}] {message}")
+        })
         .target(env_logger::Target::Pipe(Box::new(log::Impatient)))
         .init();
     let nothing_to_say = |()| Ended::default();

@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::options::{self, Delivery};
-use super::say;
+use super::text::say;
 
 /// Mount a directory whose files go to waiting readers as they are written
 #[derive(Args, Debug)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::common::{FIFOFS, Mount, SOON, assert_same};
+use crate::AS_NOBODY;
+use crate::common::{FIFOFS, Mount, Place, SOON, assert_same, needs, needs_root};
 
 /// Whether a listing names this process.
 fn names(listing: &str, pid: i32) -> bool {
@@ -138,5 +139,134 @@ fn ls_watch_ends_when_nobody_reads_it_any_more() {
         .shell(r#""$FIFOFS" ls --watch $D | sleep 0.2"#)
         .finish(SOON)
         .succeeded();
+    mount.unmount();
+}
+
+/// It is one user's bytes on another's terminal.
+#[test]
+fn nothing_that_a_terminal_obeys_leaves_ls_cat_or_the_log_as_it_is() {
+    const NAME: &str = "evil\x1b]0;T\x07\x1b[2J\nfake: line\u{9b}.log";
+    const SHOWN: &str = r"evil\x1b]0;T\x07\x1b[2J\nfake: line\x9b.log";
+    let mount = Mount::start(&["--deliver", "follow"]);
+    let writer = mount.python(
+        r#"
+name = D + "/evil\x1b]0;T\x07\x1b[2J\nfake: line\u009b.log"
+libc = ctypes.CDLL(None)
+libc.prctl(15, b"e\x1b[31m\nX", 0, 0, 0)
+fd = os.open(name, os.O_RDWR | os.O_CREAT)
+write_all(fd, b"one\n")
+wait_flag("read")
+os.pwrite(fd, b"two\n", 0)
+wait_flag("end")
+"#,
+    );
+    mount.wait_exists(NAME);
+    let path = mount.file(NAME).display().to_string();
+    let reader = mount.place().fifofs(&["cat", &path]);
+    reader.wait_output(b"one\n");
+    mount.raise("read");
+    let cat = reader.finish(SOON);
+    let ls = mount.ls();
+    let log = std::fs::read_to_string(mount.place().at("daemon.log")).expect("the log");
+    for (what, text) in [("cat", &cat.stderr), ("ls", &ls), ("the log", &log)] {
+        let obeyed = text.find(|c: char| c != '\n' && c.is_control());
+        assert_eq!(obeyed, None, "{what} says {text:?}");
+        assert!(text.contains(SHOWN), "{what} says {text:?}");
+        assert!(!text.contains("\nfake"), "{what} says {text:?}");
+    }
+    assert!(ls.contains(r"writer e\x1b[31m\nX ("), "{ls}");
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    mount.unmount();
+}
+
+#[test]
+fn a_word_of_the_command_line_is_shown_and_not_obeyed() {
+    let place = Place::new();
+    let done = place
+        .shell(r#""$FIFOFS" unmount a "$(printf 'x\007\ny')""#)
+        .finish(SOON)
+        .failed_saying("unexpected argument");
+    assert!(!done.stderr.contains('\x07'), "{:?}", done.stderr);
+}
+
+/// Each write to it is a message of its own.
+#[test]
+fn one_message_is_one_write() {
+    let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().expect("sockets");
+    ours.set_read_timeout(Some(SOON)).expect("a deadline");
+    let done = Command::new(FIFOFS)
+        .args(["cat", "/nowhere/x"])
+        .stderr(std::os::fd::OwnedFd::from(theirs))
+        .status()
+        .expect("started");
+    assert_eq!(done.code(), Some(125));
+    let mut buffer = [0; 4096];
+    let length = ours.recv(&mut buffer).expect("a message");
+    let said = String::from_utf8_lossy(&buffer[..length]);
+    assert!(said.starts_with("fifofs: cannot "), "{said:?}");
+    assert!(said.ends_with('\n'), "{said:?}");
+}
+
+#[test]
+fn ls_shows_only_what_is_below_the_directory_that_it_is_given() {
+    let mount = Mount::start(&[]);
+    mount
+        .shell("mkdir -p $D/a/b $D/ab; for f in x a/x a/b/x ab/x; do echo 1 > $D/$f; done")
+        .finish(SOON)
+        .succeeded();
+    let waits = mount
+        .place()
+        .fifofs(&["cat", mount.file("a/none").to_str().expect("UTF-8")]);
+    mount.wait_parked(&waits);
+    for (listed, expected) in [
+        ("", "a/b/x a/x ab/x x a/none"),
+        ("a", "a/b/x a/x a/none"),
+        ("a/b/", "a/b/x"),
+        ("a/b/x", "a/b/x"),
+    ] {
+        let file = mount.file(listed).display().to_string();
+        let ls = |options: &[&str]| {
+            let mut words = vec!["ls"];
+            words.extend(options);
+            words.push(&file);
+            mount.place().fifofs(&words).finish(SOON).succeeded().text()
+        };
+        let text = ls(&[]);
+        let entries = text.lines().filter_map(|line| line.strip_prefix("  "));
+        let names = entries.filter(|line| !line.starts_with(' '));
+        let names: Vec<_> = names.filter_map(|line| line.split("  ").next()).collect();
+        assert_eq!(names.join(" "), expected, "of {listed:?}:\n{text}");
+        let json: serde_json::Value = serde_json::from_str(&ls(&["--json"])).expect("JSON");
+        let entries = ["files", "waiting"].map(|list| json[list].as_array().expect("a list"));
+        let paths = entries.into_iter().flatten().map(|entry| &entry["path"]);
+        let paths: Vec<_> = paths.filter_map(|path| path.as_str()).collect();
+        assert_eq!(paths.join(" "), expected, "of {listed:?}:\n{json}");
+    }
+    mount
+        .shell("$FIFOFS ls $D/missing")
+        .finish(SOON)
+        .failed_saying("No such file");
+    drop(waits);
+    mount.unmount();
+}
+
+#[test]
+fn ls_leaves_out_mounts_that_belong_to_others() {
+    needs_root();
+    needs(&[("setpriv", "util-linux")]);
+    let mount = Mount::start(&[]);
+    std::fs::copy(FIFOFS, mount.place().at("fifofs")).expect("a copy that others may run");
+    let done = mount
+        .shell(&format!("{AS_NOBODY} $P/../fifofs ls"))
+        .finish(SOON)
+        .succeeded();
+    assert!(!done.stderr.contains("Permission"), "{}", done.stderr);
+    let path = mount.path().display().to_string();
+    assert!(!done.text().contains(&path), "{}", done.text());
+    mount
+        .shell(&format!("{AS_NOBODY} $P/../fifofs ls $D"))
+        .finish(SOON)
+        .failed_saying("Permission denied");
     mount.unmount();
 }

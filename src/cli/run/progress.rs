@@ -15,7 +15,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender};
 use fifofs::{Error, Result};
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 
-use crate::cli::say;
+use crate::cli::text::say;
 
 /// How often a terminal is drawn on.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);

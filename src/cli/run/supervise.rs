@@ -27,7 +27,7 @@ use super::progress::Counters;
 use super::signals;
 use super::sink::Sink;
 use super::source::Source;
-use crate::cli::say;
+use crate::cli::text::say;
 
 /// How long those whom the program left behind may hold an output open before they are named.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -3,7 +3,6 @@
 //! Knows how to lay out and which command line to give; invents nothing.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use fifofs::{Chance, Explanation, Verdict, Verdicts};
@@ -12,6 +11,7 @@ use serde::Serialize;
 use super::{Arguments, is_captured, shell};
 use crate::cli::run::destinations::list;
 use crate::cli::run::placeholders::{self, Template};
+use crate::cli::text::Page;
 
 /// All that there is to say.
 pub(super) struct Report<'a> {
@@ -63,20 +63,26 @@ impl Report<'_> {
     }
 
     pub(super) fn as_text(&self) -> String {
-        let mut text = String::new();
+        let mut page = Page::default();
         for explanation in &self.explanations {
-            self.explain(explanation, &mut text);
+            self.explain(explanation, &mut page);
         }
         if !self.others.is_empty() && !self.explanations.is_empty() {
-            let _ = writeln!(text, "{} also left {}\n", self.program, list(&self.others));
+            page.line(format_args!(
+                "{} also left {}",
+                self.program,
+                list(&self.others)
+            ));
+            page.line("");
         }
         if let Some(line) = self.command_line() {
-            let _ = writeln!(text, "To use:\n  {line}");
+            page.line("To use:");
+            page.line(format_args!("  {line}"));
         }
-        text
+        page.into_text()
     }
 
-    fn explain(&self, explanation: &Explanation, text: &mut String) {
+    fn explain(&self, explanation: &Explanation, page: &mut Page) {
         let Explanation {
             path,
             size,
@@ -89,21 +95,22 @@ impl Report<'_> {
             Some(size) => format!("{size} bytes"),
             None => "not there in the end".into(),
         };
-        let _ = writeln!(text, "{}: {size}\n", path.display());
-        let _ = writeln!(text, "What {} did to it:", self.program);
+        page.line(format_args!("{}: {size}", path.display()));
+        page.line("");
+        page.line(format_args!("What {} did to it:", self.program));
         for sentence in did {
-            let _ = writeln!(text, "  - {sentence}");
+            page.line(format_args!("  - {sentence}"));
         }
-        let _ = writeln!(text);
+        page.line("");
         if explanation.size.is_none() {
             return;
         }
-        let _ = writeln!(text, "What captures it into a pipe:");
+        page.line(format_args!("What captures it into a pipe:"));
         for (way, verdict) in ways(verdicts) {
             let Verdict { chance, reason, .. } = verdict;
-            let _ = writeln!(text, "  {way:28}  {chance:8}  {reason}");
+            page.line(format_args!("  {way:28}  {chance:8}  {reason}"));
         }
-        let _ = writeln!(text);
+        page.line("");
     }
 
     /// What goes to standard error, after the explanation.

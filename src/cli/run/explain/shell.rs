@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use crate::cli::text::is_obeyed;
+
 /// Words that can be pasted.
 pub(super) fn line<'a>(words: impl IntoIterator<Item = &'a OsStr>) -> String {
     let words: Vec<String> = words.into_iter().map(quoted).collect();
@@ -18,7 +20,22 @@ fn quoted(word: &OsStr) -> String {
     if !text.is_empty() && word.as_bytes().iter().all(is_plain) && !has_range {
         return text.into_owned();
     }
+    if word.to_str().is_none_or(|text| text.contains(is_obeyed)) {
+        // As bash, zsh and POSIX since 2024 read it: nothing raw is shown.
+        let escaped: Vec<u8> = word.as_bytes().iter().flat_map(escaped).collect();
+        return format!("$'{}'", String::from_utf8_lossy(&escaped));
+    }
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A byte between `$'` and `'`.
+fn escaped(byte: &u8) -> Vec<u8> {
+    match byte {
+        b'\\' | b'\'' => vec![b'\\', *byte],
+        b' '..=b'~' => vec![*byte],
+        // In octal, which ends after three digits whatever follows.
+        _ => format!("\\{byte:03o}").into_bytes(),
+    }
 }
 
 #[cfg(test)]
@@ -45,7 +62,14 @@ mod tests {
 
     #[test]
     fn a_shell_gets_the_words_back() {
-        let words = ["{out:a,b}", "two\nlines", "a'b\"c\\d", "~", "*"];
+        let words = [
+            "{out:a,b}",
+            "two\nlines'\\",
+            "\x1b1\u{202e}ä",
+            "a'b\"c\\d",
+            "~",
+            "*",
+        ];
         let script = format!("printf '%s\\0' {}", line(words.iter().map(OsStr::new)));
         let output = std::process::Command::new("bash")
             .args(["-c", &script])
