@@ -9,7 +9,7 @@ use aligned_vec::avec;
 use clap::Args;
 use fifofs::{Error, Result};
 
-use super::{PAGE_BYTES, close_again};
+use super::{PAGE_BYTES, check_standard_output, close_again};
 
 /// As much as one request of the file system carries.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -29,6 +29,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    check_standard_output()?;
     let mut output = io::stdout().lock();
     for path in &arguments.paths {
         if !copy(path, arguments.next, &mut output)? {

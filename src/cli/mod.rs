@@ -5,11 +5,13 @@ mod bench;
 mod cat;
 mod doctor;
 mod generate;
+mod links;
 mod log;
 mod ls;
 mod mount;
 mod options;
 mod run;
+mod standard;
 mod text;
 mod unmount;
 
@@ -71,6 +73,7 @@ impl From<Error> for Ended {
 
 /// Prints to standard output; says whether anybody reads on. Whoever does not has read enough.
 fn print(text: impl AsRef<[u8]>) -> Result<bool> {
+    check_standard_output()?;
     let mut output = io::stdout().lock();
     let written = output.write_all(text.as_ref());
     match written.and_then(|()| output.flush()) {
@@ -78,6 +81,12 @@ fn print(text: impl AsRef<[u8]>) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Error::io("write to", "standard output", error)),
     }
+}
+
+/// That there is a standard output.
+fn check_standard_output() -> Result<()> {
+    standard::check_open(libc::STDOUT_FILENO)
+        .map_err(|error| Error::io("write to", "standard output", error))
 }
 
 /// Closes a descriptor once more: some file systems (NFS, FUSE) say only then that they could not

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -11,6 +11,7 @@ use rustix::process::{Resource, Rlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::links;
 use super::options::{self, Delivery};
 use super::text::say;
 
@@ -55,7 +56,9 @@ fn mount(arguments: &Arguments) -> Result<Mount> {
         .linger(arguments.linger)
         .allow_other(arguments.allow_other)
         .consume(arguments.consume);
-    builder.mount(&arguments.directory)
+    let directory = links::followed(&arguments.directory)
+        .map_err(|error| Error::io("mount on", &arguments.directory, error))?;
+    builder.mount(directory)
 }
 
 fn serve(mount: Mount) -> Result<()> {
@@ -113,6 +116,7 @@ fn run_in_background(arguments: Arguments) -> Result<()> {
         )),
         0 => {
             drop(ready);
+            close_all_but(tell.as_fd());
             serve_in_background(&arguments, tell)
         }
         _ => {
@@ -126,6 +130,22 @@ fn run_in_background(arguments: Arguments) -> Result<()> {
                 )),
                 (Ok(_), message) => Err(Error::usage(message)),
             }
+        }
+    }
+}
+
+/// Closes what this process has open but its standard descriptors, and one more: what it inherited
+/// is not the daemon's, to keep a lock or the other end of a pipe.
+fn close_all_but(kept: BorrowedFd<'_>) {
+    let names = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let numbers = names.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    // All of them first: the directory is open meanwhile.
+    let numbers: Vec<i32> = numbers.collect();
+    for number in numbers {
+        if number > libc::STDERR_FILENO && number != kept.as_raw_fd() {
+            // SAFETY: this process was just forked from one with one thread, in which nothing but
+            // `kept` is open that is its own.
+            unsafe { libc::close(number) };
         }
     }
 }

@@ -130,3 +130,40 @@ fn fifofs_cat_and_ls_outside_a_mount_say_so() {
     is_refused(&place, "$FIFOFS cat $P/x", "plain/x", &["mount"]);
     is_refused(&place, "$FIFOFS ls $P", "plain", &["mount"]);
 }
+
+#[test]
+fn another_users_link_in_a_sticky_directory_is_not_followed() {
+    needs_root();
+    needs(&[("setpriv", "util-linux")]);
+    let place = Place::new();
+    let lay = "mkdir -m 1777 $P/everybodys; mkdir $P/victim; echo old > $P/file; mkfifo $P/fifo
+        cd $P/everybodys; LAY ln -s $P/file file; LAY ln -s $P/new new; LAY ln -s $P/victim dir
+        LAY ln -s $P/fifo fifo; ln -s file mine";
+    let lay = lay.replace("LAY", AS_NOBODY);
+    place.shell(&lay).finish(SOON).succeeded();
+    let everybodys = place.at("plain/everybodys").display().to_string();
+    for (command, link) in [
+        ("mount -d $P/everybodys/dir", "dir"),
+        ("mount -d $P/everybodys/dir/", "dir"),
+        ("run -o $P/everybodys/file -- cp /etc/passwd {out}", "file"),
+        ("run -o $P/everybodys/new -- cp /etc/passwd {out}", "new"),
+        ("run -o $P/everybodys/fifo -- cp /etc/passwd {out}", "fifo"),
+        (
+            "run --to x=$P/everybodys/mine -- cp /etc/passwd {out:x}",
+            "file",
+        ),
+    ] {
+        let path = format!("{everybodys}/{link}");
+        is_refused(
+            &place,
+            &format!("$FIFOFS {command}"),
+            &path,
+            &["link of another user"],
+        );
+    }
+    place
+        .shell("cat $P/file; ls $P/victim; [ ! -e $P/new ]")
+        .finish(SOON)
+        .succeeded()
+        .printed("old\n");
+}

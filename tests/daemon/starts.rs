@@ -34,3 +34,22 @@ fn fifofs_mount_makes_a_directory_that_is_missing() {
     let mount = Mount::start_in(&place, &[]);
     mount.unmount();
 }
+
+#[test]
+fn a_daemon_keeps_nothing_open_that_it_inherited() {
+    let place = Place::new();
+    // With 7 kept, cat would never come to an end; with 9, the lock would stay.
+    place
+        .shell(
+            r#"
+            { "$FIFOFS" mount -d "$D" 7>&1 8< "$P" 9> "$P/lock"; } | cat
+            exec 9> "$P/lock"; flock 9; "$FIFOFS" unmount "$D"; "$FIFOFS" mount -d "$D"
+            exec 9>&-; flock -n "$P/lock" echo free
+            "$FIFOFS" unmount "$D"
+            "#,
+        )
+        .finish(SOON)
+        .succeeded()
+        .printed("free\n");
+    place.assert_nothing_left();
+}

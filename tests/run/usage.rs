@@ -101,3 +101,23 @@ fn the_program_has_no_descriptor_of_ours() {
         String::from_utf8_lossy(&runs.read("got"))
     );
 }
+
+#[test]
+fn a_closed_standard_output_is_refused_before_anything_starts() {
+    let runs = Runs::new();
+    runs.run("run -- touch started {out} >&-")
+        .with_status(125)
+        .saying("cannot write to standard output: Bad file descriptor");
+    assert!(!runs.exists("started"));
+    // Nothing goes there.
+    runs.run("run -o x -- sh -c 'echo hi > {out}' >&- && cat x")
+        .with_status(0)
+        .printed("hi\n");
+}
+
+#[test]
+fn names_are_shown_and_not_obeyed() {
+    run(r#"run -- sh -c 'exit 3' "$(printf '{out:e\033[31m\nfake: x}')""#)
+        .with_status(3)
+        .saying(r"made no 'e\x1b[31m\nfake: x'");
+}

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, StatFs, StatxAttributes, StatxFlags, Uid};
 use rustix::io::Errno;
 
+use crate::cli::links::{self, directory_of};
+
 /// What the umask makes of it is the mode of a new file.
 const MODE: u32 = 0o666;
 
@@ -56,7 +58,8 @@ impl Replacement {
     /// An empty file, open for reading and writing, that can appear at `path`, where nothing or a
     /// regular file stands.
     pub(super) fn create(path: &Path) -> io::Result<(Self, OwnedFd)> {
-        let path = followed(path)?;
+        // It is what a link leads to that is to be replaced.
+        let path = links::followed(path)?;
         let directory = directory_of(&path);
         let old = match fs::metadata(&path) {
             Ok(metadata) => {
@@ -156,29 +159,6 @@ fn name(file: &OwnedFd, directory: &Path) -> io::Result<tempfile::TempPath> {
     Ok(named.into_temp_path())
 }
 
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
-    }
-}
-
-/// How many symbolic links are followed, as by the kernel.
-const LINKS_AT_MOST: u32 = 40;
-
-/// The path without symbolic links at its end: it is what they lead to that is to be replaced, and
-/// that need not exist.
-fn followed(path: &Path) -> io::Result<PathBuf> {
-    let mut path = path.to_owned();
-    for _ in 0..LINKS_AT_MOST {
-        match fs::read_link(&path) {
-            Ok(target) => path = directory_of(&path).join(target),
-            Err(_) => return Ok(path),
-        }
-    }
-    Err(Errno::LOOP.into())
-}
-
 /// What stands at a path is to be replaced: it is a regular file, or nothing.
 pub(super) fn is_replaceable(path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
@@ -197,7 +177,7 @@ pub(super) fn is_replaceable(path: &Path) -> io::Result<bool> {
 /// Whether a path leads to what it names by a link in /proc, as `/dev/stderr` does.
 fn is_through_proc(path: &Path) -> bool {
     let mut path = path.to_owned();
-    for _ in 0..LINKS_AT_MOST {
+    for _ in 0..links::AT_MOST {
         let Ok(target) = fs::read_link(&path) else {
             return false;
         };

@@ -18,6 +18,7 @@ use rustix::io::{Errno, FdFlags};
 
 use super::destinations::Destination;
 use super::replacement::{self, Hidden, Replacement};
+use crate::cli::{links, standard};
 
 /// As much as a pipe is asked to hold: what one request of the file system carries.
 const PIPE_BYTES: usize = 1 << 20;
@@ -91,6 +92,8 @@ impl Sink {
                     };
                     failed(error).with_remedy(remedy)
                 };
+                // Not where somebody else had it lead, to a file or to a device.
+                links::followed(path).map_err(failed)?;
                 let (descriptor, replacement) =
                     if replacement::is_replaceable(path).map_err(failed)? {
                         let (replacement, file) = Replacement::create(path).map_err(failed)?;
@@ -324,6 +327,7 @@ fn enlarge(pipe: &OwnedFd) {
 /// started inherits either: the destination is the output's alone, and whoever reads it sees its
 /// end when this process ends.
 fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    standard::check_open(number)?;
     std::fs::symlink_metadata(format!("/proc/self/fd/{number}"))
         .map_err(|_| io::Error::from(Errno::BADF))?;
     // SAFETY: the descriptor was open a moment ago, and this process closes none of which it does
