@@ -220,6 +220,21 @@ impl Core {
         }
     }
 
+    /// As [`Core::warn`], unless this is what was last said of the file: for what would be said at
+    /// each write.
+    pub(crate) fn warn_once(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        message: String,
+        effects: &mut Effects,
+    ) {
+        let is_known = |file: &File| file.warning.as_ref() == Some(&message);
+        if !self.files.get(&ino).is_some_and(is_known) {
+            self.warn(env, ino, message, effects);
+        }
+    }
+
     /// Something users should know: in the log, in the events, in `ls`.
     pub(crate) fn warn(&mut self, env: Env<'_>, ino: u64, message: String, effects: &mut Effects) {
         log::warn!("{}: {message}", self.display_path(ino));

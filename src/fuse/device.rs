@@ -104,7 +104,15 @@ impl Front {
             } else {
                 // That may take a while.
                 gathering.end();
-                self.kernel.pass_on(rare.answer(message)?);
+                match rare.answer(message) {
+                    Ok(answer) => self.kernel.pass_on(answer),
+                    // One request fails, not the mount with all that is in it.
+                    Err(error) => {
+                        log::error!("cannot answer request {}: {error}", header.opcode);
+                        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+                        self.kernel.refuse(Unique(header.unique), errno);
+                    }
+                }
             }
         }
     }

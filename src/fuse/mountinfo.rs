@@ -53,7 +53,8 @@ pub(crate) fn is_mounted(device_number: u64) -> Result<bool> {
     Ok(lists(&read_mountinfo()?, device_number))
 }
 
-fn lists(mountinfo: &[u8], device_number: u64) -> bool {
+/// Whether a list of mounts has a fifofs mount of this number.
+pub(super) fn lists(mountinfo: &[u8], device_number: u64) -> bool {
     mount_lines(mountinfo)
         .any(|line| line.is_fifofs() && line.device_number() == Some(device_number))
 }

@@ -213,16 +213,22 @@ impl Session {
         let (number, stop) = (self.device_number, Arc::clone(&self.stop));
         let watch = move || {
             let _present: crossbeam_channel::Sender<()> = present;
-            if let Err(error) = mount_watch::wait_until_gone(number, &*stop) {
-                log::error!("{error}");
-            }
+            mount_watch::wait_until_gone(number, &stop);
         };
         let thread = std::thread::Builder::new().name("fifofs-mounts".into());
         match thread.spawn(watch) {
-            Ok(thread) => lock(&self.threads).push(thread),
-            Err(error) => log::error!("cannot watch the list of mounts: {error}"),
+            Ok(thread) => {
+                lock(&self.threads).push(thread);
+                gone
+            }
+            Err(error) => {
+                log::error!(
+                    "cannot watch the list of mounts, so that a lazy unmount by others will be \
+                     seen only when nobody uses the mount: {error}"
+                );
+                self.served.clone()
+            }
         }
-        gone
     }
 
     /// Unmounts; whoever waits gets an error.

@@ -25,15 +25,16 @@ pub(crate) use reactor::{Flushed, Flushes, Gone};
 pub(crate) use spin::{Spin, Step};
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use rustc_hash::FxHashMap;
 use rustix::event::epoll;
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::clock::{Moment, Monotonic, Timestamp};
@@ -68,6 +69,13 @@ const REMEMBERED_THREADS: usize = 4096;
 /// The deadline of a reactor that sleeps until it is woken.
 const NEVER: u64 = u64::MAX;
 
+/// Descriptors that processes which write leave free, for what needs one for a moment: without it
+/// nobody could be told how such a process ended.
+const SPARE_DESCRIPTORS: u64 = 16;
+
+/// How often it is said that processes are refused to write.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
 /// Everything behind one mount.
 pub(crate) struct Router {
     /// Guards all state of the mount. Second in the lock order.
@@ -101,6 +109,8 @@ pub(crate) struct Router {
     /// When the reactor will look at the clock, in nanoseconds since `start`.
     sleeps_until: AtomicU64,
     stopping: AtomicBool,
+    /// When it was last said that a process was refused to write, in nanoseconds since `start`; 0: never.
+    told_of_refusal: AtomicU64,
     epoll: OwnedFd,
     wake: OwnedFd,
 }
@@ -120,6 +130,17 @@ fn wall_clock() -> Timestamp {
 /// As a number that fits; what does not is later than anybody waits.
 fn nanoseconds(time: Monotonic) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(NEVER - 1)
+}
+
+/// Refuses a descriptor that would take one of those that are kept free: the kernel gives the lowest
+/// that is free.
+fn within_limit(watch: ExitWatch) -> Result<ExitWatch, Errno> {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let last = limit - SPARE_DESCRIPTORS.min(limit / 4);
+    match u64::from(watch.as_fd().as_raw_fd().unsigned_abs()) < last {
+        true => Ok(watch),
+        false => Err(Errno::MFILE),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -161,6 +182,7 @@ impl Router {
             start: Instant::now(),
             sleeps_until: AtomicU64::new(NEVER),
             stopping: AtomicBool::new(false),
+            told_of_refusal: AtomicU64::new(0),
             epoll,
             wake,
         }))
@@ -283,13 +305,10 @@ impl Router {
 
     /// Watches the process of a thread, if there is one, and says which it is.
     pub(crate) fn watch(&self, thread: i32) -> Result<Option<i32>, Errno> {
-        let watch = match ExitWatch::open(thread) {
+        let watch = match ExitWatch::open(thread).and_then(within_limit) {
             Ok(watch) => watch,
             Err(Errno::SRCH) => return Ok(None),
-            Err(errno) => {
-                log::error!("cannot watch process {thread}, which writes: {errno}");
-                return Err(errno);
-            }
+            Err(errno) => return Err(self.cannot_watch(thread, errno)),
         };
         let pid = watch.pid();
         if pid != thread {
@@ -313,9 +332,30 @@ impl Router {
         }
         let data = epoll::EventData::new_u64(pid as u64);
         let events = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
-        epoll::add(&self.epoll, watch.as_fd(), data, events)?;
+        epoll::add(&self.epoll, watch.as_fd(), data, events)
+            .map_err(|errno| self.cannot_watch(thread, errno))?;
         watches.insert(pid, watch);
         Ok(Some(pid))
+    }
+
+    /// Why a process that wants to write may not; said in the log, but not each time.
+    fn cannot_watch(&self, thread: i32, errno: Errno) -> Errno {
+        let now = nanoseconds(self.monotonic()) + 1;
+        let last = self.told_of_refusal.load(Ordering::Relaxed);
+        if last == 0 || now.saturating_sub(last) >= nanoseconds(TELL_EVERY) {
+            self.told_of_refusal.store(now, Ordering::Relaxed);
+            let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+            log::error!(
+                "cannot watch process {thread}, which is therefore refused to write: {errno}; each \
+                 process that writes takes one of the {limit} descriptors that this process may \
+                 have (ulimit -n)"
+            );
+        }
+        // Otherwise the program would look for the limit among its own descriptors.
+        match errno {
+            Errno::MFILE => Errno::NFILE,
+            errno => errno,
+        }
     }
 
     /// A process has written to a file that it may not have opened itself: a descriptor can be
@@ -362,10 +402,10 @@ impl Router {
             Ok(_) => {}
             Err(errno) => self.run(|core, env, effects| {
                 let message = format!(
-                    "should process {thread} be killed, which writes it, readers will not be \
-                     told: {errno}"
+                    "a process writes it that cannot be watched; should it be killed, readers \
+                     will not be told: {errno}"
                 );
-                core.warn(env, ino, message, effects);
+                core.warn_once(env, ino, message, effects);
             }),
         }
         is_known

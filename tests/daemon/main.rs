@@ -7,6 +7,7 @@ mod access;
 mod bounds;
 #[path = "../common/mod.rs"]
 mod common;
+mod descriptors;
 mod ends;
 mod refusals;
 mod shown;

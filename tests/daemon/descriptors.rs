@@ -1,0 +1,83 @@
+//! A daemon that may have no more descriptors: it refuses to open, says why, and loses nothing.
+
+use std::fs;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use crate::common::{Mount, SOON};
+
+/// As if the daemon had been started with `ulimit -n LIMIT`.
+fn limit_descriptors(mount: &Mount, limit: u64) {
+    let daemon = Pid::from_raw(mount.pid());
+    let limit = Rlimit {
+        current: Some(limit),
+        maximum: Some(limit),
+    };
+    prlimit(daemon, Resource::Nofile, limit).expect("prlimit");
+}
+
+#[test]
+fn out_of_descriptors_the_daemon_refuses_opens_says_so_once_and_keeps_the_mount_and_every_file() {
+    let mount = Mount::start(&[]);
+    limit_descriptors(&mount, 64);
+    let writers = mount.python(
+        r#"
+
+children = []
+for i in range(60):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            fd = os.open(D + "/q%d" % i, os.O_WRONLY | os.O_CREAT, 0o644)
+            os.write(fd, b"%d\n" % i)
+        except OSError as error:
+            os._exit(1 if error.errno == errno.ENFILE else 2)
+        wait_flag("end")
+        os._exit(0)
+    children.append(pid)
+raise_flag("started")
+ends = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+print(ends.count(0), ends.count(1), ends.count(2))
+"#,
+    );
+    mount.wait_flag("started");
+    mount.wait_for("the last of them to be refused", || {
+        fs::read_to_string(mount.place().at("daemon.log"))
+            .is_ok_and(|log| log.contains("ulimit -n"))
+    });
+    // The daemon looks at the list of mounts each time that it changes.
+    mount
+        .shell(
+            "mkdir elsewhere; for i in 1 2 3 4 5; do mount -t tmpfs none elsewhere; sleep .1; \
+             umount elsewhere; done",
+        )
+        .finish(SOON)
+        .succeeded();
+    mount.raise("end");
+    let printed = writers.finish(SOON).succeeded().text();
+    let counts: Vec<usize> = printed
+        .split_whitespace()
+        .map(|count| count.parse().expect("a count"))
+        .collect();
+    let [kept, refused, otherwise] = counts[..] else {
+        panic!("three counts: {printed}")
+    };
+    assert!(
+        kept >= 20 && refused >= 1 && otherwise == 0,
+        "of 60 writers {kept} were let in, {refused} refused with ENFILE, {otherwise} failed \
+         otherwise"
+    );
+    mount
+        .shell("cat $D/q* | wc -l")
+        .finish(SOON)
+        .succeeded()
+        .printed(format!("{kept}\n"));
+    mount
+        .shell("echo again > $D/again; cat $D/again")
+        .finish(SOON)
+        .succeeded()
+        .printed("again\n");
+    let log = fs::read_to_string(mount.place().at("daemon.log")).expect("the daemon's log");
+    assert_eq!(log.matches("ulimit -n").count(), 1, "{log}");
+    mount.unmount();
+}
