@@ -232,6 +232,8 @@ mod mount;
 mod router;
 mod temporary;
 mod temporary_pipe;
+#[cfg(test)]
+mod testing;
 
 pub use crate::core::rules::{Deliver, FailOn, Linger};
 pub use capture::{

@@ -10,9 +10,8 @@ use std::{panic, thread};
 use rustix::pipe::fcntl_getpipe_size;
 
 use super::*;
+use crate::testing::{SOON, until};
 
-/// Longer than anything here takes, on a slow machine too.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// For what must not happen: long enough to be seen if it does at once.
 const MOMENT: Duration = Duration::from_millis(50);
 
@@ -52,14 +51,6 @@ impl Drop for Program {
     }
 }
 
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 fn pipe() -> Pipe {
     Pipe::new(OsStr::new("out.bin")).unwrap()
 }
@@ -74,7 +65,7 @@ fn has_ended(outcome: Outcome) -> bool {
 }
 
 fn read_to_end(reader: &mut PipeReader) -> Vec<u8> {
-    let deadline = Some(Instant::now() + PATIENCE);
+    let deadline = Some(Instant::now() + SOON);
     let mut bytes = Vec::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -107,9 +98,9 @@ fn a_child_that_dies_before_opening_ends_the_stream_and_that_is_known() {
         let mut reader = pipe.reader().unwrap();
         let mut program = Program::start("exit 3", &pipe);
         reader.ends_with(&program.0).unwrap();
-        let outcome = read_once(&mut reader, PATIENCE);
+        let outcome = read_once(&mut reader, SOON);
         assert_eq!(program.wait().code(), Some(3));
-        assert_eq!(read_once(&mut reader, PATIENCE), outcome);
+        assert_eq!(read_once(&mut reader, SOON), outcome);
         outcome
     };
     // Another test's program has copies of all descriptors before its exec.
@@ -152,7 +143,7 @@ fn a_child_that_exited_already_is_left_to_be_reaped() {
         fs::read_to_string(&stat).unwrap().contains(") Z ")
     });
     reader.ends_with(&program.0).unwrap();
-    assert!(has_ended(read_once(&mut reader, PATIENCE)));
+    assert!(has_ended(read_once(&mut reader, SOON)));
     assert_eq!(program.wait().code(), Some(3));
 }
 
@@ -168,10 +159,7 @@ fn a_child_killed_while_it_writes_ends_the_stream() {
     let mut reader = pipe.reader().unwrap();
     let mut program = Program::start(r#"exec cat /dev/zero > "$1""#, &pipe);
     reader.ends_with(&program.0).unwrap();
-    assert!(matches!(
-        read_once(&mut reader, PATIENCE),
-        Outcome::Bytes(1..)
-    ));
+    assert!(matches!(read_once(&mut reader, SOON), Outcome::Bytes(1..)));
     program.0.kill().unwrap();
     assert!(read_to_end(&mut reader).iter().all(|byte| *byte == 0));
 }
@@ -209,13 +197,13 @@ fn without_a_child_the_stream_is_ended_by_hand() {
     let mut reader = pipe.reader().unwrap();
     assert_eq!(read_once(&mut reader, MOMENT), Outcome::TimedOut);
     reader.end();
-    assert!(has_ended(read_once(&mut reader, PATIENCE)));
+    assert!(has_ended(read_once(&mut reader, SOON)));
 
     drop(reader);
     let mut reader = pipe.reader().unwrap();
     let script = r#"exec 3> "$1"; printf early >&3; read go; printf late >&3"#;
     let mut program = Program::start(script, &pipe);
-    assert_eq!(read_once(&mut reader, PATIENCE), Outcome::Bytes(5));
+    assert_eq!(read_once(&mut reader, SOON), Outcome::Bytes(5));
     reader.end();
     assert_eq!(read_once(&mut reader, MOMENT), Outcome::TimedOut);
     drop(program.0.stdin.take());
@@ -280,10 +268,10 @@ fn a_canceller_ends_a_read_that_waits_and_all_later_ones() {
         canceller.cancel();
         canceller
     });
-    assert_eq!(read_once(&mut reader, PATIENCE), Outcome::Cancelled);
+    assert_eq!(read_once(&mut reader, SOON), Outcome::Cancelled);
     drop(program.0.stdin.take());
     program.wait();
-    assert_eq!(read_once(&mut reader, PATIENCE), Outcome::Cancelled);
+    assert_eq!(read_once(&mut reader, SOON), Outcome::Cancelled);
     drop(reader);
     cancelling.join().unwrap().cancel();
 }
@@ -319,10 +307,7 @@ fn dropping_the_reader_early_kills_the_writer_by_sigpipe() {
     let mut reader = pipe.reader().unwrap();
     let mut program = Program::start(r#"exec cat /dev/zero > "$1""#, &pipe);
     reader.ends_with(&program.0).unwrap();
-    assert!(matches!(
-        read_once(&mut reader, PATIENCE),
-        Outcome::Bytes(1..)
-    ));
+    assert!(matches!(read_once(&mut reader, SOON), Outcome::Bytes(1..)));
     drop(reader);
     assert_eq!(program.wait().signal(), Some(libc::SIGPIPE));
 }
@@ -358,7 +343,7 @@ fn a_reader_outlives_its_pipe() {
     let script = r#"exec 3> "$1"; printf early >&3; read go; printf late >&3"#;
     let mut program = Program::start(script, &pipe);
     reader.ends_with(&program.0).unwrap();
-    assert_eq!(read_once(&mut reader, PATIENCE), Outcome::Bytes(5));
+    assert_eq!(read_once(&mut reader, SOON), Outcome::Bytes(5));
     drop(pipe);
     assert_eq!(read_once(&mut reader, MOMENT), Outcome::TimedOut);
     drop(program.0.stdin.take());

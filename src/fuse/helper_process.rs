@@ -321,24 +321,19 @@ impl SignalMask {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::until;
     use std::fs;
-    use std::time::{Duration, Instant};
 
     fn wait_until_open(pid: i32, expected: &[i32]) {
-        let deadline = Instant::now() + Duration::from_secs(2);
-        loop {
+        until("the helper to close what it does not keep", || {
             let mut fds: Vec<i32> = fs::read_dir(format!("/proc/{pid}/fd"))
                 .unwrap()
                 .map(|entry| entry.unwrap().file_name())
                 .map(|name| name.to_str().unwrap().parse().unwrap())
                 .collect();
             fds.sort_unstable();
-            if fds == expected {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{fds:?} instead of {expected:?}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+            fds == expected
+        });
     }
 
     #[test]

@@ -295,6 +295,7 @@ fn positive(id: i32) -> Option<Pid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::until;
     use std::fs::File;
     use std::os::unix::fs::MetadataExt;
     use std::os::unix::process::CommandExt;
@@ -324,18 +325,6 @@ mod tests {
         fn drop(&mut self) {
             let _ = self.0.kill();
             let _ = self.0.wait();
-        }
-    }
-
-    /// Waits for `condition`, and says what it was if it does not come true.
-    pub(super) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while !condition() {
-            assert!(
-                std::time::Instant::now() < deadline,
-                "never came true: {what}"
-            );
-            std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
 
@@ -388,9 +377,8 @@ mod tests {
 
     #[test]
     fn of_one_in_many_groups_all_of_its_status_is_read() {
-        if !rustix::process::geteuid().is_root() {
-            return eprintln!("skipped: only root may be in any group");
-        }
+        let is_root = rustix::process::geteuid().is_root();
+        assert!(is_root, "only root may be in any group: run this as root");
         let groups: Vec<String> = (1000..1500).map(|group| group.to_string()).collect();
         let mut command = Command::new("setpriv");
         command.args(["--groups", &groups.join(","), "sleep", "60"]);

@@ -20,22 +20,21 @@ mod place;
 mod procfs;
 mod program;
 mod script;
+#[path = "../../src/testing.rs"]
+mod testing;
 
 use std::env;
 use std::path::PathBuf;
-use std::time::Duration;
 
 pub(crate) use mount::{Mount, mount_command};
 pub(crate) use place::{MARKER, Place};
 pub(crate) use procfs::{Proc, connection_of, memory_rss, parked_in_group, process, processes};
 pub(crate) use program::{Chunk, Finished, Process, signal};
 pub(crate) use script::python;
+pub(crate) use testing::{SOON, until};
 
 /// The command under test.
 pub(crate) const FIFOFS: &str = env!("CARGO_BIN_EXE_fifofs");
-
-/// For whatever should take moments: long enough for a busy machine, short enough to wait for.
-pub(crate) const SOON: Duration = Duration::from_secs(15);
 
 /// The two must be the same bytes; else says where they differ.
 #[track_caller]

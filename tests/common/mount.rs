@@ -19,7 +19,7 @@ use super::program::{Process, signal};
 use super::{FIFOFS, SOON};
 
 /// The longest that one mount lives before its dead man's switch aborts it.
-const MOUNT_LIMIT: Duration = Duration::from_secs(120);
+const MOUNT_LIMIT: Duration = Duration::from_secs(300);
 
 /// What the process calls itself that makes the kernel write back.
 const FLUSHER: &str = "fifofs-flusher";
@@ -106,7 +106,7 @@ impl Mount {
     fn is_served(&self) -> bool {
         self.place
             .fifofs(&["ls", self.path().to_str().expect("UTF-8")])
-            .try_finish(Duration::from_secs(3))
+            .try_finish(SOON)
             .is_some_and(|done| done.status.success())
     }
 
@@ -308,10 +308,10 @@ impl Mount {
         status.expect("just set")
     }
 
-    /// Ctrl-C: the daemon exits with 0 within 5 s and nothing is left.
+    /// Ctrl-C: the daemon exits with 0 and nothing is left.
     pub(crate) fn unmount(mut self) {
         signal(self.pid(), Signal::INT);
-        let status = self.wait_daemon(Duration::from_secs(5));
+        let status = self.wait_daemon(SOON);
         assert_eq!(
             status.code(),
             Some(0),

@@ -10,8 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::mount::UnmountFlags;
 use rustix::process::Signal;
@@ -20,6 +19,7 @@ use super::FIFOFS;
 use super::procfs::{Proc, connection_of, processes};
 use super::program::{Process, default_signals, signal};
 use super::script::{PYTHON_PRELUDE, SHELL_PRELUDE, python};
+use super::testing::{SOON, until_within};
 
 /// In the environment of every daemon, so that its helpers, however they are started, are known by it.
 pub(crate) const MARKER: &str = "FIFOFS_TEST_MOUNT";
@@ -116,11 +116,9 @@ impl Place {
 
     /// Waits until no mount, no process and no spill file of this place is left.
     pub(crate) fn assert_nothing_left(self: &Arc<Self>) {
-        self.wait_for(
-            "nothing of the mount to be left",
-            Duration::from_secs(3),
-            || connection_of(&self.mount_point()).is_none() && self.daemons().is_empty(),
-        );
+        self.wait_for("nothing of the mount to be left", SOON, || {
+            connection_of(&self.mount_point()).is_none() && self.daemons().is_empty()
+        });
         let spilled: Vec<_> = fs::read_dir(self.at("spill"))
             .expect("the spill directory")
             .flatten()
@@ -130,21 +128,14 @@ impl Place {
     }
 
     /// Waits until `condition` holds; else fails and says what the world looked like.
+    #[track_caller]
     pub(crate) fn wait_for(
         self: &Arc<Self>,
         what: &str,
         within: Duration,
-        mut condition: impl FnMut() -> bool,
+        condition: impl FnMut() -> bool,
     ) {
-        let deadline = Instant::now() + within;
-        while !condition() {
-            assert!(
-                Instant::now() < deadline,
-                "waited {within:?} in vain for {what}\n{}",
-                self.state()
-            );
-            thread::sleep(Duration::from_millis(2));
-        }
+        until_within(within, what, condition, || self.state());
     }
 
     /// What to look at when something went wrong.

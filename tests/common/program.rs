@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
+use super::assert_same;
 use super::place::Place;
 use super::script::{PYTHON_PRELUDE, SHELL_PRELUDE};
-use super::{SOON, assert_same};
+use super::testing::{SOON, until_within};
 
 /// What a program printed at one moment.
 #[derive(Clone)]
@@ -124,6 +125,7 @@ impl Process {
     }
 
     /// Waits until all that it printed is exactly `expected`.
+    #[track_caller]
     pub(crate) fn wait_output(&self, expected: &[u8]) {
         let condition = || self.output() == expected;
         let what = format!(
@@ -132,17 +134,14 @@ impl Process {
             String::from_utf8_lossy(expected)
         );
         let place = self.place.as_ref().expect("a program of a place");
-        let deadline = Instant::now() + SOON;
-        while !condition() {
-            assert!(
-                Instant::now() < deadline,
-                "waited {SOON:?} in vain for {what}; it printed {:?} and {:?}\n{}",
+        until_within(SOON, &what, condition, || {
+            format!(
+                "it printed {:?} and {:?}\n{}",
                 String::from_utf8_lossy(&self.output()),
                 String::from_utf8_lossy(&self.stderr.bytes()),
                 place.state()
-            );
-            thread::sleep(Duration::from_millis(2));
-        }
+            )
+        });
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

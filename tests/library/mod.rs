@@ -7,18 +7,21 @@
 // Every test file is a crate of its own and uses only a part of this.
 #![allow(dead_code)]
 
+#[path = "../../src/testing.rs"]
+mod testing;
+
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fifofs::{Error, Reader, Target};
 
-/// For whatever should take moments: long enough for a busy machine, short enough to wait for.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) use testing::SOON;
+use testing::{children, until_within};
 
 /// Both backends, by name.
 pub(crate) const BACKENDS: [fifofs::Backend; 2] = [fifofs::Backend::Fuse, fifofs::Backend::Fifo];
@@ -59,32 +62,13 @@ pub(crate) fn within<T: Send + 'static>(
 
 /// Waits until `condition` holds.
 #[track_caller]
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + SOON;
-    while !condition() {
-        assert!(
-            Instant::now() < deadline,
-            "never came true: {what}\n{}",
-            world()
-        );
-        thread::sleep(Duration::from_millis(2));
-    }
+pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) {
+    until_within(SOON, what, condition, world);
 }
 
 /// Where the children of this process are, and what is mounted.
 fn world() -> String {
-    let own = std::process::id().to_string();
-    let mut text = format!("mounts: {:?}\n", fifofs::mounts());
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t"));
-        if parent == Some(&own) {
-            let name = status.lines().next().unwrap_or_default();
-            let sleeps = fs::read_to_string(entry.path().join("wchan")).unwrap_or_default();
-            text += &format!("child {:?} {name} in {sleeps}\n", entry.file_name());
-        }
-    }
-    text
+    format!("mounts: {:?}\n{}", fifofs::mounts(), children())
 }
 
 /// Everything that a reader gives, and how it ended.

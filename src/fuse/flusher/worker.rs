@@ -38,7 +38,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(20);
 /// How long a file is busy after it was written.
 const BUSY: Duration = Duration::from_millis(100);
 /// How long after all files were flushed they are flushed again.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How many files can be flushed at a time. One more is answered by
 /// [`Flushed::Refused`](crate::router::Flushed), and asked for again later.
 pub(super) const TABLE_SLOTS: usize = 4096;

@@ -1,0 +1,61 @@
+//! How tests wait: for a condition, with a deadline, and with the state of the world in the message
+//! when it passes.
+//!
+//! Unit tests and integration tests, which include this file, share it; so it knows nothing of the
+//! crate. The invariant: a deadline here says "it hangs", never "it is slow", so that a busy machine
+//! fails no test. What is about time itself is in `tests/timing`.
+
+// Every test binary is a crate of its own and uses only a part of this.
+#![allow(dead_code)]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// For whatever should take moments: long enough for a busy machine, short enough to wait for.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` holds; else fails and says what this process's children were doing.
+#[track_caller]
+pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) {
+    until_within(SOON, what, condition, children);
+}
+
+/// The same with another deadline and something else to look at when it passes.
+#[track_caller]
+pub(crate) fn until_within(
+    limit: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> bool,
+    state: impl FnOnce() -> String,
+) {
+    let deadline = Instant::now() + limit;
+    while !condition() {
+        if Instant::now() >= deadline {
+            panic!("waited {limit:?} in vain for {what}\n{}", state());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The children of this process, and what in the kernel each of them waits for.
+pub(crate) fn children() -> String {
+    let own = std::process::id().to_string();
+    let mut text = String::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        let field = |key| status.lines().find_map(|line| line.strip_prefix(key));
+        if field("PPid:\t") == Some(&own) {
+            let name = field("Name:\t").unwrap_or_default();
+            let state = field("State:\t").unwrap_or_default();
+            let waits = fs::read_to_string(entry.path().join("wchan")).unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "child {:?} {name}, {state}, in {waits}",
+                entry.file_name()
+            );
+        }
+    }
+    text
+}
