@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fifofs::{Capture, Error, Mount, Running, Target};
 
@@ -135,11 +135,10 @@ fn orders() -> Vec<Vec<usize>> {
 
 #[test]
 fn everything_may_be_dropped_in_every_order() {
-    let mut slowest = Duration::ZERO;
     for writes in [true, false] {
         for order in orders() {
             let state = format!("order {order:?}, the child writes: {writes}");
-            let took = within(SOON, &state.clone(), move || {
+            within(SOON, &state.clone(), move || {
                 let mount = Mount::builder().mount_temporary().unwrap();
                 let directory = mount.path().to_owned();
                 let capture = mount.capture("a/out.txt").unwrap();
@@ -160,9 +159,7 @@ fn everything_may_be_dropped_in_every_order() {
                     capture: Some(capture),
                     mount: Some(mount),
                 };
-                let mut slowest = Duration::ZERO;
                 for part in order {
-                    let started = Instant::now();
                     match part {
                         0 => drop(parts.capture.take()),
                         1 => drop(reader.take()),
@@ -173,16 +170,11 @@ fn everything_may_be_dropped_in_every_order() {
                         }
                         _ => drop(parts.mount.take()),
                     }
-                    slowest = slowest.max(started.elapsed());
                 }
                 until("the mount and its directory are gone", || {
                     !is_mounted_below(&directory) && !directory.exists()
                 });
-                slowest
             });
-            slowest = slowest.max(took);
         }
     }
-    // Where a program still has a file open the end of the mount is waited for a second.
-    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
 }

@@ -245,7 +245,7 @@ fn a_log_that_nobody_reads_holds_nobody_up() {
         .succeeded()
         .printed("500\n");
     place.shell("$FIFOFS unmount $D").finish(SOON).succeeded();
-    place.wait_for("the daemon to end", Duration::from_secs(5), || {
+    place.wait_for("the daemon to end", SOON, || {
         daemon.try_wait().expect("waited").is_some()
     });
     place.assert_nothing_left();

@@ -6,109 +6,87 @@
 mod common;
 
 use std::os::unix::process::ExitStatusExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{Mount, Process, SOON, process};
 use rustix::process::Signal;
 
-/// The goal of "death of a waiting reader" in docs/performance.md.
-const DIES_WITHIN: Duration = Duration::from_millis(200);
+/// Each deadly signal must end one that waits. How soon is measured in `timing`.
+fn dies_of_deadly_signals(mut waiting: impl FnMut() -> Process) {
+    for which in [
+        Signal::TERM,
+        Signal::INT,
+        Signal::KILL,
+        Signal::HUP,
+        Signal::QUIT,
+    ] {
+        let waiting = waiting();
+        waiting.signal(which);
+        dies_of(waiting, which);
+    }
+}
 
-/// A bystander may be held up for this long by one who waits: a second, and the time to start it.
-const BYSTANDER: Duration = Duration::from_millis(1_500);
-
-/// How long `waiting` lives after the signal.
-fn dies_after(waiting: Process, which: Signal) -> Duration {
-    let sent = Instant::now();
-    waiting.signal(which);
+fn dies_of(waiting: Process, which: Signal) {
     let ended = waiting.finish(SOON);
-    let took = sent.elapsed();
     assert_eq!(
         ended.status.signal(),
         Some(which.as_raw()),
-        "should have died of the signal"
-    );
-    took
-}
-
-/// The median of three deaths must be in time; a single one may be late on a busy machine, but not by much.
-fn dies_in_time(which: Signal, mut waiting: impl FnMut() -> Process) {
-    let mut times: Vec<_> = (0..3).map(|_| dies_after(waiting(), which)).collect();
-    times.sort();
-    assert!(
-        times[1] <= DIES_WITHIN && times[2] <= Duration::from_secs(1),
-        "{which:?}: died after {times:?}"
+        "should have died of {which:?}"
     );
 }
-
-const DEADLY: [Signal; 5] = [
-    Signal::TERM,
-    Signal::INT,
-    Signal::KILL,
-    Signal::HUP,
-    Signal::QUIT,
-];
 
 #[test]
-fn a_reader_that_waits_for_more_dies_within_200_ms_of_a_deadly_signal() {
+fn a_reader_that_waits_for_more_dies_of_a_deadly_signal() {
     let mount = Mount::start(&[]);
     let writer = mount.shell("exec > $D/x.log; echo a; await end");
     mount.wait_exists("x.log");
-    for which in DEADLY {
-        dies_in_time(which, || {
-            let reader = mount.reader("x.log");
-            reader.wait_output(b"a\n");
-            mount.wait_parked(&reader);
-            reader
-        });
-    }
+    dies_of_deadly_signals(|| {
+        let reader = mount.reader("x.log");
+        reader.wait_output(b"a\n");
+        mount.wait_parked(&reader);
+        reader
+    });
     mount.raise("end");
     writer.finish(SOON).succeeded();
     mount.unmount();
 }
 
 #[test]
-fn a_reader_whose_open_waits_dies_within_200_ms_of_a_deadly_signal() {
+fn a_reader_whose_open_waits_dies_of_a_deadly_signal() {
     let mount = Mount::start(&["--deliver", "settled"]);
     let writer = mount.shell("exec > $D/x; echo a; await end");
     mount.wait_exists("x");
-    for which in DEADLY {
-        dies_in_time(which, || {
-            let reader = mount.reader("x");
-            mount.wait_parked(&reader);
-            reader
-        });
-    }
+    dies_of_deadly_signals(|| {
+        let reader = mount.reader("x");
+        mount.wait_parked(&reader);
+        reader
+    });
     mount.raise("end");
     writer.finish(SOON).succeeded();
     mount.unmount();
 }
 
 #[test]
-fn a_reader_that_waits_for_a_file_to_appear_dies_within_200_ms_of_a_deadly_signal() {
+fn a_reader_that_waits_for_a_file_to_appear_dies_of_a_deadly_signal() {
     let mount = Mount::start(&[]);
-    for which in DEADLY {
-        dies_in_time(which, || {
-            let reader = mount.reader(".fifofs/wait/nothing");
-            mount.wait_parked(&reader);
-            reader
-        });
-    }
+    dies_of_deadly_signals(|| {
+        let reader = mount.reader(".fifofs/wait/nothing");
+        mount.wait_parked(&reader);
+        reader
+    });
     mount.unmount();
 }
 
 #[test]
-fn a_writer_that_waits_for_a_reader_dies_within_200_ms_of_a_deadly_signal() {
+fn a_writer_that_waits_for_a_reader_dies_of_a_deadly_signal() {
     let mount = Mount::start(&["--deliver", "stream"]);
     let mut number = 0;
-    for which in DEADLY {
-        dies_in_time(which, || {
-            number += 1;
-            let writer = mount.shell(&format!("exec head -c 1G /dev/zero > $D/x{number}"));
-            mount.wait_parked(&writer);
-            writer
-        });
-    }
+    dies_of_deadly_signals(|| {
+        number += 1;
+        let writer = mount.shell(&format!("exec head -c 1G /dev/zero > $D/x{number}"));
+        mount.wait_parked(&writer);
+        writer
+    });
     mount.unmount();
 }
 
@@ -127,14 +105,8 @@ except KeyboardInterrupt:
 "#,
     );
     mount.wait_parked(&reader);
-    let sent = Instant::now();
     reader.signal(Signal::INT);
     reader.wait_output(b"KeyboardInterrupt\n");
-    assert!(
-        sent.elapsed() <= Duration::from_millis(400),
-        "the interrupt took {:?}",
-        sent.elapsed()
-    );
     reader.finish(SOON).succeeded();
     mount.raise("end");
     writer.finish(SOON).succeeded();
@@ -263,17 +235,13 @@ say(data)
 /// Ctrl-Z for `waiting`, which must stop, and then `fg`.
 fn stop_and_continue(mount: &Mount, waiting: &Process) {
     waiting.signal(Signal::TSTP);
-    mount
-        .place()
-        .wait_for("Ctrl-Z to stop it", Duration::from_secs(1), || {
-            process(waiting.pid()).is_some_and(|process| process.state == 'T')
-        });
+    mount.place().wait_for("Ctrl-Z to stop it", SOON, || {
+        process(waiting.pid()).is_some_and(|process| process.state == 'T')
+    });
     waiting.signal(Signal::CONT);
-    mount
-        .place()
-        .wait_for("fg to let it go on", Duration::from_secs(1), || {
-            process(waiting.pid()).is_some_and(|process| process.state != 'T')
-        });
+    mount.place().wait_for("fg to let it go on", SOON, || {
+        process(waiting.pid()).is_some_and(|process| process.state != 'T')
+    });
 }
 
 #[test]
@@ -307,71 +275,5 @@ for i in range(64): write_all(fd, bytes([i]) * 65536)
     let expected: Vec<u8> = (0..64u8).flat_map(|i| [i; 65536]).collect();
     writer.finish(SOON).succeeded();
     reader.finish(SOON).succeeded().printed(expected);
-    mount.unmount();
-}
-
-/// Every one of these, started while somebody waits, must end in time.
-fn bystanders_do_not_hang(mount: &Mount, scripts: &[&str]) {
-    for script in scripts {
-        let done = mount.shell(script).finish(SOON).succeeded();
-        assert!(
-            done.took <= BYSTANDER,
-            "'{script}' took {:?}\n{}",
-            done.took,
-            mount.place().state()
-        );
-    }
-}
-
-#[test]
-fn no_bystander_hangs_because_of_a_waiting_reader() {
-    let mount = Mount::start(&[]);
-    let writer = mount.shell("exec > $D/x.log; echo a; await end");
-    mount.wait_exists("x.log");
-    let reader = mount.reader("x.log");
-    reader.wait_output(b"a\n");
-    let settled = mount.reader(".fifofs/wait/nothing");
-    mount.wait_parked(&settled);
-    bystanders_do_not_hang(
-        &mount,
-        &[
-            "ls -l $D",
-            "echo x > $D/other",
-            "mv $D/other $D/another",
-            "rm $D/another",
-            "echo more >> $D/x.log",
-            "mv $D/x.log $D/y.log",
-            "ln $D/y.log $D/z.log",
-            "rm $D/y.log $D/z.log",
-            "mkdir $D/x; rmdir $D/x; ls $D",
-        ],
-    );
-    mount.raise("end");
-    writer.finish(SOON).succeeded();
-    drop(reader);
-    drop(settled);
-    mount.unmount();
-}
-
-#[test]
-fn no_bystander_hangs_because_of_a_waiting_stream_writer() {
-    let mount = Mount::start(&["--deliver", "stream"]);
-    let writer = mount.shell("exec head -c 1G /dev/zero > $D/x");
-    mount.wait_parked(&writer);
-    bystanders_do_not_hang(
-        &mount,
-        &[
-            "ls -l $D",
-            "stat $D/x",
-            "echo other > $D/other",
-            "echo more | dd of=$D/x conv=notrunc oflag=append status=none",
-            "mv $D/x $D/y",
-            "ls $D",
-            "ln $D/y $D/z",
-            "rm $D/y $D/z",
-            "ls $D",
-        ],
-    );
-    drop(writer);
     mount.unmount();
 }

@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Mount, Place, SOON, assert_same};
+use common::{Mount, Place, SOON};
 
 const BLOCK: usize = 1 << 20;
 
@@ -242,38 +242,6 @@ fn a_reader_that_opens_after_bytes_were_dropped_gets_estale() {
     mount.unmount();
 }
 
-#[test]
-fn a_writer_runs_ahead_by_the_window_and_then_waits_for_a_reader_but_a_second_a_write_at_most() {
-    let mount = Mount::start(&["--deliver", "stream"]);
-    let writer = mount.python(
-        r#"
-fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
-def timed(data):
-    start = time.monotonic()
-    write_all(fd, data)
-    return time.monotonic() - start
-ahead = timed(bytes(1 << 20))
-assert ahead < 0.5, f"the window took {ahead} s"
-beyond = timed(bytes(65536))
-assert 0.1 < beyond < 1.0, f"without a reader a write beyond the window took {beyond} s"
-raise_flag("waited")
-wait_flag("reader")
-with_reader = timed(bytes(4 << 20))
-assert with_reader < 1.5, f"with a reader 4 MiB took {with_reader} s"
-"#,
-    );
-    mount.wait_flag("waited");
-    let reader = mount.shell("cat $D/x | wc -c");
-    mount.raise("reader");
-    writer.finish(SOON).succeeded();
-    let expected = (1 << 20) + (64 << 10) + (4 << 20);
-    reader
-        .finish(SOON)
-        .succeeded()
-        .printed(format!("{expected}\n"));
-    mount.unmount();
-}
-
 /// On which processors the thread of the mount that answers the kernel may run, as `0-1`.
 fn processors_of_the_front(mount: &Mount) -> String {
     let tasks = PathBuf::from(format!("/proc/{}/task", mount.pid()));
@@ -293,9 +261,7 @@ fn processors_of_the_front(mount: &Mount) -> String {
 fn who_answers_is_on_the_processor_of_one_who_writes_again_and_again_and_no_longer() {
     let mount = Mount::start(&["--deliver", "stream"]);
     let before = processors_of_the_front(&mount);
-    if !before.contains(['-', ',']) {
-        return eprintln!("skipped: there is one processor only ({before})");
-    }
+    // Where there is one processor only all of this is so by itself.
     let writer = mount.python(
         r#"
 fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
@@ -321,70 +287,9 @@ wait_flag("end")
 }
 
 #[test]
-fn bytes_beyond_a_gap_never_make_a_writer_wait() {
-    let mount = Mount::start(&["--deliver", "stream"]);
-    let reader = mount.place().shell("$FIFOFS cat $D/x > got");
-    mount.wait_parked(&reader);
-    mount
-        .python(
-            r#"
-data = random.Random(1).randbytes(8 << 20)
-open("sent", "wb").write(data)
-fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
-start = time.monotonic()
-for offset in range(1 << 20, 8 << 20, 1 << 16):
-    os.pwrite(fd, data[offset:offset + (1 << 16)], offset)
-took = time.monotonic() - start
-assert took < 2, f"beyond the gap it took {took} s"
-os.pwrite(fd, data[:1 << 20], 0)
-"#,
-        )
-        .finish(SOON)
-        .succeeded();
-    reader.finish(SOON).succeeded();
-    let read = |name| std::fs::read(mount.place().at("plain").join(name)).expect("a file");
-    assert_same(&read("got"), &read("sent"));
-    mount.unmount();
-}
-
-#[test]
-fn each_line_of_a_stream_arrives_at_once() {
-    let mount = Mount::start(&["--deliver", "stream"]);
-    let reader = mount.waiting_reader("x");
-    let writer = mount.python(
-        r#"
-fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
-os.write(fd, b"one\n")
-for line in b"two\n", b"three\n":
-    wait_flag(line.decode().strip())
-    os.write(fd, line)
-wait_flag("end")
-"#,
-    );
-    mount.wait_exists("x");
-    let mut text = String::new();
-    for line in ["one", "two", "three"] {
-        // The first is written at once.
-        mount.raise(line);
-        let written = Instant::now();
-        text += &format!("{line}\n");
-        reader.wait_output(text.as_bytes());
-        let took = written.elapsed();
-        assert!(took < Duration::from_millis(500), "{line} took {took:?}");
-    }
-    mount.raise("end");
-    writer.finish(SOON).succeeded();
-    reader.finish(SOON).succeeded().printed(&text);
-    mount.unmount();
-}
-
-#[test]
 fn without_any_reader_a_short_stream_ends_and_its_bytes_are_there_for_the_first() {
     let mount = Mount::start(&["--deliver", "stream"]);
-    mount
-        .shell("echo short > $D/x")
-        .finish(Duration::from_secs(3))
-        .succeeded();
+    mount.shell("echo short > $D/x").finish(SOON).succeeded();
     mount
         .reader("x")
         .finish(SOON)

@@ -1,8 +1,6 @@
 //! What is bounded: memory, space, descriptors, and what waiting readers cost.
 
-use std::time::{Duration, Instant};
-
-use rustix::process::Signal;
+use std::time::Duration;
 
 use crate::common::{Mount, SOON, parked_in_group};
 
@@ -107,7 +105,7 @@ fn descriptors_of_the_daemon_are_the_same_before_and_after_200_files_written_and
 }
 
 #[test]
-fn a_thousand_waiting_readers_cost_no_thread_few_kib_and_no_processor_and_all_get_the_bytes() {
+fn a_thousand_waiting_readers_cost_no_thread_and_few_kib_and_all_get_the_bytes() {
     let mount = Mount::start(&[]);
     // The first wait may start what waits need once.
     let warm = mount.reader(".fifofs/wait/nothing");
@@ -132,48 +130,11 @@ fn a_thousand_waiting_readers_cost_no_thread_few_kib_and_no_processor_and_all_ge
         more < 1000 * (8 << 10),
         "a thousand waiting readers cost {more} bytes"
     );
-    // Not a wait for anything: the time over which the processor is measured.
-    let (used, measured) = (mount.cpu_time(), Instant::now());
-    std::thread::sleep(Duration::from_secs(3));
-    let share = (mount.cpu_time() - used).as_secs_f64() / measured.elapsed().as_secs_f64();
-    println!(
-        "a thousand idle readers: {more} bytes, {} threads, {:.2} % of a core",
-        mount.threads() - threads,
-        share * 100.0
-    );
-    assert!(
-        share < 0.01,
-        "idle waiters cost {:.2} % of a core",
-        share * 100.0
-    );
-
     mount
         .shell("for i in 0 1 2 3 4 5 6 7 8 9; do echo $i > $D/x$i.txt & done; wait")
         .finish(SOON)
         .succeeded();
     let done = readers.finish(Duration::from_secs(60)).succeeded();
     assert_eq!(done.stdout.len(), 2000, "each of a thousand gets its line");
-    mount.unmount();
-}
-
-#[test]
-fn more_than_200_waiting_readers_die_within_a_second_of_sigterm() {
-    let mount = Mount::start(&[]);
-    let readers = mount.shell("for i in $(seq 300); do cat $D/.fifofs/wait/nothing & done; wait");
-    mount
-        .place()
-        .wait_for("300 to wait", Duration::from_secs(30), || {
-            parked_in_group(readers.pid()) >= 300
-        });
-    let group = rustix::process::Pid::from_raw(readers.pid()).expect("a process");
-    let sent = Instant::now();
-    rustix::process::kill_process_group(group, Signal::TERM).expect("sent");
-    mount.wait_for("them to be gone", || parked_in_group(readers.pid()) == 0);
-    let took = sent.elapsed();
-    assert!(
-        took < Duration::from_millis(1_300),
-        "300 waiting readers lived for {took:?} after SIGTERM"
-    );
-    drop(readers);
     mount.unmount();
 }

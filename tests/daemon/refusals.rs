@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
 
 use crate::AS_NOBODY;
 use crate::common::{FIFOFS, Mount, Place, SOON, connection_of, needs, needs_root};
 
 /// `fifofs mount` must fail soon, name the path and say why.
 fn is_refused(place: &std::sync::Arc<Place>, script: &str, path: &str, why: &[&str]) {
-    let done = place.shell(script).finish(Duration::from_secs(10));
+    let done = place.shell(script).finish(SOON);
     let done = done.failed_saying(path);
     let said = done.stderr.to_lowercase();
     assert!(

@@ -1,7 +1,6 @@
 //! What is shown: by `fifofs ls`, in the control directory, and by `--help`.
 
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -97,9 +96,7 @@ fn ls_watch_goes_on_until_it_is_interrupted() {
     });
     assert!(watch.is_running());
     watch.signal(Signal::INT);
-    watch
-        .try_finish(Duration::from_secs(2))
-        .expect("an interrupt ends it");
+    watch.try_finish(SOON).expect("an interrupt ends it");
     mount.unmount();
 }
 

@@ -1,7 +1,6 @@
 //! How a mount starts: as a daemon, and on a directory that is missing.
 
 use std::fs;
-use std::time::Duration;
 
 use crate::common::{Mount, Place, SOON, mount_command};
 
@@ -12,7 +11,7 @@ fn fifofs_mount_d_returns_when_the_mount_is_ready_and_leaves_a_daemon_behind() {
     for option in ["-d", "--daemon"] {
         place
             .spawn(mount_command(&place, &[option]))
-            .finish(Duration::from_secs(5))
+            .finish(SOON)
             .succeeded();
         place
             .shell("/bin/echo ready > $D/x; $FIFOFS cat $D/x")
@@ -21,7 +20,7 @@ fn fifofs_mount_d_returns_when_the_mount_is_ready_and_leaves_a_daemon_behind() {
             .printed("ready\n");
         place
             .fifofs(&["unmount", place.mount_point().to_str().expect("UTF-8")])
-            .finish(Duration::from_secs(5))
+            .finish(SOON)
             .succeeded();
         place.assert_nothing_left();
     }

@@ -1,39 +1,6 @@
 //! When bytes arrive, that each reader gets all of them in order, and that the end is the true one.
 
-use std::time::{Duration, Instant};
-
 use crate::common::{self, Mount, SOON, assert_same};
-
-#[test]
-fn a_line_arrives_at_once_the_next_two_seconds_later_and_then_the_reader_ends() {
-    let mount = Mount::start(&[]);
-    let started = Instant::now();
-    let writer = mount.shell("(echo a; sleep 2; echo b) > $D/log");
-    mount.wait_exists("log");
-    let reader = mount.reader("log");
-    reader.wait_output(b"a\n");
-    assert!(
-        started.elapsed() < Duration::from_secs(1),
-        "the first line took {:?}",
-        started.elapsed()
-    );
-    reader.wait_output(b"a\nb\n");
-    let chunks = reader.chunks();
-    let between = chunks[chunks.len() - 1].at - chunks[0].at;
-    assert!(
-        between > Duration::from_millis(1_500) && between < Duration::from_secs(3),
-        "the second line came {between:?} after the first"
-    );
-    let written = Instant::now();
-    reader.finish(SOON).succeeded().printed("a\nb\n");
-    assert!(
-        written.elapsed() < Duration::from_secs(2),
-        "the end came {:?} after the last line",
-        written.elapsed()
-    );
-    writer.finish(SOON).succeeded();
-    mount.unmount();
-}
 
 #[test]
 fn two_readers_started_at_different_moments_of_one_writing_each_get_every_byte() {

@@ -1,7 +1,5 @@
 //! Who waits for a file that is being written, and who never does.
 
-use std::time::Duration;
-
 use crate::common::{Mount, SOON};
 
 #[test]
@@ -9,12 +7,12 @@ fn a_process_that_holds_the_file_open_and_its_children_read_it_without_waiting()
     let mount = Mount::start(&[]);
     mount
         .shell("exec 3>$D/x; echo a >&3; cat $D/x")
-        .finish(Duration::from_secs(3))
+        .finish(SOON)
         .succeeded()
         .printed("a\n");
     mount
         .shell("exec > $D/script.log; echo start; echo error: x; grep -c error $D/script.log >&2; bash -c 'tail -n 1 $D/script.log' >&2")
-        .finish(Duration::from_secs(3))
+        .finish(SOON)
         .succeeded();
     mount
         .python(
@@ -30,7 +28,7 @@ with open(D + "/held.zip", "wb") as file:
 assert open(D + "/held.zip", "rb").read() == b"PK and so on", "it has opened this generation for writing"
 "#,
         )
-        .finish(Duration::from_secs(3))
+        .finish(SOON)
         .succeeded();
     mount.unmount();
 }
@@ -46,7 +44,7 @@ fn who_opens_for_reading_and_writing_never_waits() {
         .python(
             "fd = os.open(D + '/x.zip', os.O_RDWR); assert os.read(fd, 100) == b'one\\n'; assert os.read(fd, 100) == b''",
         )
-        .finish(Duration::from_secs(3))
+        .finish(SOON)
         .succeeded();
     mount.raise("end");
     writer.finish(SOON).succeeded();
@@ -62,7 +60,7 @@ fn metadata_of_a_file_that_is_being_written_never_waits() {
     });
     mount
         .shell("stat -c '%F %s' $D/x.zip; ls -l $D >&2; find $D -size -10k >&2; du -a $D >&2; [ -f $D/x.zip ]")
-        .finish(Duration::from_secs(2))
+        .finish(SOON)
         .succeeded()
         .printed("regular file 5\n");
     mount.raise("end");
@@ -120,7 +118,7 @@ try: os.read(fd, 100)
 except BlockingIOError: say("EAGAIN")
 "#,
         )
-        .finish(Duration::from_secs(3))
+        .finish(SOON)
         .succeeded()
         .printed("EAGAIN\n");
     mount.raise("end");

@@ -1,7 +1,5 @@
 //! `--backend fifo`: a FIFO instead of a mount.
 
-use std::time::Duration;
-
 use crate::common::assert_same;
 use crate::{Ended, Runs, YES, run};
 
@@ -14,9 +12,9 @@ fn through_a_fifo_several_openings_are_one_stream() {
 
 #[test]
 fn a_program_that_dies_before_it_opens_its_fifo_does_not_hang() {
-    let ended = run("run --backend fifo -- sh -c 'exit 6' sh {out}");
-    assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
-    ended.with_status(6).printed("");
+    run("run --backend fifo -- sh -c 'exit 6' sh {out}")
+        .with_status(6)
+        .printed("");
 }
 
 #[test]

@@ -1,23 +1,19 @@
 //! A reader of standard output that has enough ends the program, as in any pipeline.
 
-use std::time::Duration;
-
 use crate::{Ended, YES, run};
 
 #[test]
 fn a_reader_that_has_enough_ends_the_program() {
-    let ended = run(&format!(
+    run(&format!(
         "run -- {YES} | head -n 1; echo ${{PIPESTATUS[0]}}"
-    ));
-    assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
-    ended.succeeded().printed("line\n141\n");
+    ))
+    .succeeded()
+    .printed("line\n141\n");
 }
 
 #[test]
 fn a_reader_that_has_enough_ends_a_program_that_does_not_write() {
-    let ended = run("run -- sh -c 'exec sleep 60' sh {out} | true; echo ${PIPESTATUS[0]}");
-    assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
-    ended.printed("141\n");
+    run("run -- sh -c 'exec sleep 600' sh {out} | true; echo ${PIPESTATUS[0]}").printed("141\n");
 }
 
 #[test]
