@@ -90,6 +90,32 @@ fn a_writer_that_waits_for_a_reader_dies_of_a_deadly_signal() {
     mount.unmount();
 }
 
+/// Of a caller that waits the kernel tells its first signal only; of the next ones nobody hears.
+#[test]
+fn who_waits_on_after_a_harmless_signal_dies_of_a_deadly_one_all_the_same() {
+    let mount = Mount::start(&["--deliver", "*.zip=settled", "--deliver", "*.stream=stream"]);
+    let writer = mount.shell("exec > $D/x.log 3> $D/x.zip; echo a; echo a >&3; await end");
+    mount.wait_exists("x.zip");
+    for call in [
+        "os.open(D + '/x.zip', os.O_RDONLY)",
+        "os.open(D + '/.fifofs/wait/nothing', os.O_RDONLY)",
+        "open(D + '/x.log', 'rb', buffering=0).readall()",
+        "write_all(os.open(D + '/x.stream', os.O_WRONLY | os.O_CREAT), bytes(1 << 30))",
+    ] {
+        let waiting = mount.python(&format!(
+            "signal.signal(signal.SIGWINCH, lambda *_: None)\n{call}"
+        ));
+        mount.wait_parked(&waiting);
+        waiting.signal(Signal::WINCH);
+        mount.wait_parked(&waiting);
+        waiting.signal(Signal::TERM);
+        dies_of(waiting, Signal::TERM);
+    }
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    mount.unmount();
+}
+
 #[test]
 fn a_python_reader_gets_keyboardinterrupt() {
     let mount = Mount::start(&[]);
