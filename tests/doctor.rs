@@ -55,7 +55,6 @@ fn completions_and_manual_know_every_command() {
         "ls",
         "unmount",
         "doctor",
-        "bench",
         "completions",
         "man",
     ];

@@ -1,7 +1,6 @@
 //! The command line: turns words into calls of the public library, and errors
 //! into messages and exit statuses.
 
-mod bench;
 mod cat;
 mod doctor;
 mod generate;
@@ -126,7 +125,6 @@ enum Command {
     Cat(cat::Arguments),
     Ls(ls::Arguments),
     Unmount(unmount::Arguments),
-    Bench(bench::Arguments),
     Doctor(doctor::Arguments),
     Completions(generate::Completions),
     Man(generate::Man),
@@ -210,7 +208,6 @@ pub(crate) fn main() -> ExitCode {
         Command::Cat(arguments) => cat::run(&arguments).map(nothing_to_say),
         Command::Ls(arguments) => ls::run(&arguments),
         Command::Unmount(arguments) => unmount::run(&arguments).map(nothing_to_say),
-        Command::Bench(arguments) => bench::run(&arguments),
         Command::Doctor(_) => doctor::run(),
         Command::Completions(arguments) => {
             generate::completions::<Arguments>(&arguments).map(nothing_to_say)

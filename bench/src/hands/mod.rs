@@ -1,5 +1,5 @@
 //! What this program does when it is started again as a writer or a reader of a
-//! measurement: `fifofs bench --hand WHAT …`, which is for `fifofs bench` alone.
+//! measurement: `fifofs-bench hand WHAT …`.
 //!
 //! A reader says `ready` on standard output once the next thing it does is to
 //! wait, and every hand in the end one line with what it saw.
@@ -11,8 +11,8 @@ use std::io::{self, Write};
 
 use rustix::process::{Resource, Rlimit, Signal};
 
-use super::Outcome;
-use super::processes::{MOST_BYTES, now};
+use crate::Outcome;
+use crate::processes::{MOST_BYTES, now};
 pub(crate) use readers::{Seen, read_all};
 
 /// How much each of many readers asks for, and their writer writes, at a time.

@@ -3,10 +3,11 @@
 use std::thread;
 use std::time::Duration;
 
-use super::processes::{Running, Usage};
 use super::report::{Goal, Row, median};
-use super::world::{Place, World};
-use super::{Effort, Measured, Outcome, Plan, world};
+use super::{Effort, Measured, Plan, world};
+use crate::Outcome;
+use crate::processes::{Running, Usage};
+use crate::world::{Place, World};
 
 /// How many wait where many do.
 const MANY: u64 = 1000;

@@ -3,11 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::many::LIMIT;
+use super::Effort;
+use super::many::LIMIT;
+use super::table::figure;
+use crate::Outcome;
 use crate::processes::{Running, Usage};
-use crate::table::figure;
 use crate::world::World;
-use crate::{Effort, Outcome};
 
 /// How many files there are to divide by.
 const FILES: u64 = 10_000;

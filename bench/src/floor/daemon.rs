@@ -54,24 +54,19 @@ const FOPEN_DIRECT_IO: u32 = 1 << 0;
 const FOPEN_KEEP_CACHE: u32 = 1 << 1;
 
 /// Which way what is written goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Cache {
     Past,
     WriteBack,
 }
 
 impl Cache {
-    /// What the daemon is started with.
+    /// What the daemon is started with, as clap has it.
     pub(crate) fn argument(self) -> &'static str {
         match self {
-            Cache::Past => "--daemon-past-the-cache",
-            Cache::WriteBack => "--daemon-write-back",
+            Cache::Past => "past",
+            Cache::WriteBack => "write-back",
         }
-    }
-
-    pub(crate) fn from_argument(argument: &str) -> Option<Cache> {
-        let is_meant = |cache: &Cache| cache.argument() == argument;
-        [Cache::Past, Cache::WriteBack].into_iter().find(is_meant)
     }
 }
 

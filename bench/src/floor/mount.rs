@@ -19,9 +19,9 @@ use rustix::mount::{
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use super::baselines::Load;
+use super::daemon::Cache;
 use crate::Outcome;
-use crate::baselines::Load;
-use crate::daemon::Cache;
 
 pub(crate) struct Mount {
     cache: Cache,
@@ -49,7 +49,7 @@ impl Mount {
         let daemon = std::env::current_exe()
             .and_then(|program| {
                 Command::new(program)
-                    .arg(cache.argument())
+                    .args(["floor", "--daemon", cache.argument()])
                     .stdin(Stdio::from(device))
                     .spawn()
             })

@@ -1,43 +1,32 @@
 //! How cost grows: with the number of files, of readers, of bytes and of those who wait; and what a mount takes of
 //! memory and processor time.
 //!
-//! ```text
-//! scripts/growth [--quick] [WORD…]     WORD: only tables whose name contains one
-//! ```
-//!
 //! A table has a line for each number. Its last column puts what one of them costs, mostly the daemon's processor time,
 //! next to the cheapest line above: 1 where cost grows in proportion, less where what is fixed is shared by more, and
 //! `CLIFF` where one has become more than twice as dear. Figures are of one run; the machine should have nothing else
 //! to do.
 
-#[path = "../src/cli/bench/cleanup.rs"]
-mod cleanup;
-#[path = "growth/many.rs"]
 mod many;
-#[path = "../src/cli/bench/processes.rs"]
-#[allow(dead_code)]
-mod processes;
-#[path = "growth/resting.rs"]
 mod resting;
-#[path = "growth/sizes.rs"]
 mod sizes;
-#[path = "growth/table.rs"]
 mod table;
-#[path = "growth/waiters.rs"]
 mod waiters;
-#[path = "../src/cli/bench/world.rs"]
-#[allow(dead_code)]
-mod world;
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use clap::Args;
 
-/// What went wrong, in words.
-type Outcome<T> = Result<T, String>;
+use crate::{Outcome, cleanup};
 
-/// The command that is measured; it is also its own writers and readers.
-fn executable() -> Outcome<PathBuf> {
-    Ok(PathBuf::from(env!("CARGO_BIN_EXE_fifofs")))
+/// Show how cost grows with files, readers, sizes and waiters
+///
+/// Takes a quarter of an hour and up to 8 GiB of disk.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Smaller numbers: two minutes
+    #[arg(long)]
+    quick: bool,
+    /// Only tables whose name contains one of these
+    #[arg(value_name = "WORD")]
+    words: Vec<String>,
 }
 
 /// How far to go.
@@ -58,25 +47,13 @@ impl Effort {
 /// Measures and prints a table.
 type Measure = fn(Effort) -> Outcome<()>;
 
-fn main() -> ExitCode {
-    let mut effort = Effort::Full;
-    let mut words = Vec::new();
-    for argument in std::env::args().skip(1) {
-        match argument.as_str() {
-            "--quick" => effort = Effort::Quick,
-            // What `cargo bench` adds.
-            "--bench" => {}
-            word if word.starts_with('-') => {
-                eprintln!("growth: there is no option {word}; there is --quick");
-                return ExitCode::from(2);
-            }
-            word => words.push(word.to_owned()),
-        }
-    }
-    if let Err(error) = cleanup::watch() {
-        eprintln!("growth: {error}");
-        return ExitCode::FAILURE;
-    }
+pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
+    let effort = match arguments.quick {
+        true => Effort::Quick,
+        false => Effort::Full,
+    };
+    let words = &arguments.words;
+    cleanup::watch()?;
     let tables: [(&str, Measure); 9] = [
         ("small files, one after the other", many::small_files),
         ("files at once", many::files_at_once),
@@ -88,18 +65,21 @@ fn main() -> ExitCode {
         ("waiting in poll, without threads", waiters::in_poll),
         ("a mount at rest, and a log", resting::all),
     ];
-    let mut ended = ExitCode::SUCCESS;
+    let mut failed = Vec::new();
     for (name, measure) in tables {
-        if !words.is_empty() && !words.iter().any(|word| name.contains(word)) {
+        if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
             continue;
         }
         println!("\n{name}");
         let started = std::time::Instant::now();
         if let Err(error) = measure(effort) {
             println!("  FAILED: {error}");
-            ended = ExitCode::FAILURE;
+            failed.push(name);
         }
         println!("  ({:.0} s)", started.elapsed().as_secs_f64());
     }
-    ended
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(format!("failed: {}", failed.join(", "))),
+    }
 }

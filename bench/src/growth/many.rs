@@ -3,10 +3,11 @@
 use std::thread;
 use std::time::Duration;
 
+use super::Effort;
+use super::table::Table;
+use crate::Outcome;
 use crate::processes::Running;
-use crate::table::Table;
 use crate::world::World;
-use crate::{Effort, Outcome};
 
 const MIB: u64 = 1 << 20;
 

@@ -3,11 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::many::LIMIT;
+use super::Effort;
+use super::many::LIMIT;
+use super::table::Table;
+use crate::Outcome;
 use crate::processes::{Running, now};
-use crate::table::Table;
 use crate::world::{Place, World};
-use crate::{Effort, Outcome};
 
 /// How long they are watched.
 const WATCHED: Duration = Duration::from_secs(3);
@@ -131,6 +132,6 @@ fn create(world: &World) -> Outcome<f64> {
     const FILES: f64 = 200.0;
     let place = world.file("-%.txt");
     let (start, end) =
-        crate::many::numbers(&Running::hand(&["make", place.writer(), "200"])?.finish()?)?;
+        super::many::numbers(&Running::hand(&["make", place.writer(), "200"])?.finish()?)?;
     Ok((end - start) as f64 / 1e3 / FILES)
 }

@@ -7,15 +7,19 @@ use std::time::Instant;
 use aligned_vec::avec;
 use rustix::fs::{Mode, OFlags};
 
-use super::hands::Seen;
 use super::paths::{MIB, complete};
-use super::processes::{MOST_BYTES, Running, hand};
 use super::report::{Goal, Row};
-use super::world::Site;
-use super::{Effort, Measured, Outcome, Plan, Trouble, executable, needs, rate};
-use crate::cli::PAGE_BYTES;
+use super::{Effort, Measured, Plan, Trouble, needs, rate};
+use crate::PAGE_BYTES;
+use crate::hands::Seen;
+use crate::processes::{MOST_BYTES, Running, hand};
+use crate::world::Site;
+use crate::{Outcome, fifofs, own_executable};
 
 const TOTAL: u64 = 384 * MIB;
+
+/// What `fifofs run` ends with if the program made no output.
+const NOT_MADE: i32 = 74;
 
 /// Of how many starts a turn is the mean.
 const STARTS: u64 = 16;
@@ -70,11 +74,11 @@ fn to_a_pipe(effort: Effort) -> Measured {
         drop(held);
         Ok(rate)
     };
-    let own = executable()?;
+    let (fifofs, own) = (fifofs()?, own_executable()?);
     let run = || -> Outcome<f64> {
-        let mut command = Command::new(&own);
+        let mut command = Command::new(&fifofs);
         command.args(["run", "--deliver", "stream", "--"]).arg(&own);
-        command.args(["bench", "--hand", "write", "{out}", &block, &bytes]);
+        command.args(["hand", "write", "{out}", &block, &bytes]);
         // Where the hand reports what nobody asks for.
         command.stderr(Stdio::null());
         read(Running::piped(command)?, total)
@@ -98,7 +102,7 @@ fn start(effort: Effort) -> Measured {
     needs("bash")?;
     needs("cat")?;
     mounts()?;
-    let own = executable()?;
+    let fifofs = fifofs()?;
     // The milliseconds until it has ended. `true` makes no output, which `fifofs run` reports by its status.
     let once = |program: &std::path::Path, words: &[&str], status: i32| -> Outcome<f64> {
         let mut command = Command::new(program);
@@ -114,13 +118,12 @@ fn start(effort: Effort) -> Measured {
         }
         Ok(taken)
     };
-    let not_made = i32::from(crate::cli::status::NOT_WHOLE);
     let mut turns = Vec::new();
     for _ in effort.turns() {
         let (mut ours, mut theirs) = (0.0, 0.0);
         for _ in 0..starts {
             theirs += once("bash".as_ref(), &["-c", "true > >(cat)"], 0)?;
-            ours += once(&own, &["run", "--", "true", "{out}"], not_made)?;
+            ours += once(&fifofs, &["run", "--", "true", "{out}"], NOT_MADE)?;
         }
         let mean = |sum: f64| sum / starts as f64;
         turns.push((mean(ours), mean(theirs)));

@@ -9,8 +9,8 @@ use std::time::Duration;
 use aligned_vec::avec;
 
 use super::{PART_BYTES, failed, now, nth, raise_descriptor_limit, ready};
-use crate::cli::PAGE_BYTES;
-use crate::cli::bench::Outcome;
+use crate::Outcome;
+use crate::PAGE_BYTES;
 
 /// Writes blocks, each a write(2). `NANOSECONDS` from before the file was opened until it was closed.
 ///

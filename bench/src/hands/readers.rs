@@ -13,8 +13,8 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{MOST_BYTES, PART_BYTES, failed, now, nth, raise_descriptor_limit, ready};
-use crate::cli::PAGE_BYTES;
-use crate::cli::bench::Outcome;
+use crate::Outcome;
+use crate::PAGE_BYTES;
 
 /// Enough for a thread that opens and reads.
 const STACK_BYTES: usize = 64 << 10;

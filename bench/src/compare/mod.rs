@@ -1,11 +1,11 @@
-//! `fifofs bench`: how fast files are delivered on this machine, each figure
+//! How fast files are delivered on this machine, each figure
 //! next to what one would use instead.
 //!
 //! Every figure is a ratio: baseline and fifofs take turns, and what is shown is the median of the turns' ratios, with
 //! the least and the greatest. Absolute figures are from one machine at one moment; on a busy one the spread says what
 //! a ratio is worth.
 //!
-//! - Writers are processes, each in a group of its own: real programs, or this program again ([`hands`]), as are the
+//! - Writers are processes, each in a group of its own: real programs, or this program again ([`crate::hands`]), as are the
 //!   readers by path. The library's reader is in this process, and so is the FIFO's that it is compared with.
 //! - Readers ask for 1 MiB at a time and wait before the writer starts. A FIFO has a pipe of 1 MiB where that is said;
 //!   else it is as `mkfifo` makes it.
@@ -15,31 +15,25 @@
 //!   in the writer's process group.
 //! - Before the turns that count, each side goes once with other data, and what the readers got is compared.
 //! - Each row has a fresh mount: the first turn of a row pays for fresh memory, the later ones reuse it.
-//! - Nothing may hang: programs have a deadline, mounts a dead man's switch that aborts them.
 
-mod cleanup;
 mod command;
-mod hands;
 mod library;
 mod many;
 mod paths;
-mod processes;
 mod programs;
 mod report;
 mod settled;
 mod waiting;
-mod world;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use fifofs::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::Ended;
+use crate::{Outcome, cleanup, world};
 use report::Row;
 
 /// Measure FIFOs, temporary files and fifofs side by side on this machine
@@ -63,13 +57,7 @@ pub(crate) struct Arguments {
     /// Only rows whose name contains one of these
     #[arg(value_name = "WORD")]
     words: Vec<String>,
-    /// This process is a writer or a reader of a measurement
-    #[arg(long, hide = true, num_args = 1.., value_name = "WORD")]
-    hand: Vec<String>,
 }
-
-/// What went wrong, in words.
-type Outcome<T> = std::result::Result<T, String>;
 
 /// Why a row has no figure.
 enum Trouble {
@@ -134,12 +122,7 @@ impl Plan {
     }
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
-    if !arguments.hand.is_empty() {
-        let line = hands::run(&arguments.hand).map_err(Error::usage)?;
-        println!("{line}");
-        return Ok(Ended::default());
-    }
+pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
     let mut plans = library::plans();
     plans.extend(paths::plans());
     plans.extend(programs::plans());
@@ -156,11 +139,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     plans.retain(is_asked_for);
     if plans.is_empty() {
         let all = all.join("\n  ");
-        return Err(Error::usage(format!(
-            "no row is named so; give words of these:\n  {all}"
-        )));
+        return Err(format!("no benchmark matches; available:\n  {all}"));
     }
-    cleanup::watch().map_err(Error::usage)?;
+    cleanup::watch()?;
     let (turns, less) = match arguments.quick {
         true => (Turns::Exactly(2), 16),
         false => (Turns::Timed, 1),
@@ -169,10 +150,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         .runs
         .map_or(turns, |runs| Turns::Exactly(runs as usize));
     let effort = Effort { turns, less };
-    Ok(measure(&plans, effort, arguments.json))
+    measure(&plans, effort, arguments.json)
 }
 
-fn measure(plans: &[Plan], effort: Effort, as_json: bool) -> Ended {
+fn measure(plans: &[Plan], effort: Effort, as_json: bool) -> Outcome<()> {
     let started = Instant::now();
     let before = ProcessorTime::now();
     // Shown if standard error is a terminal.
@@ -187,7 +168,7 @@ fn measure(plans: &[Plan], effort: Effort, as_json: bool) -> Ended {
         }
     };
     print(&report::heading());
-    let mut ended = Ended::default();
+    let mut failures = Vec::new();
     let mut rows: Vec<Row> = Vec::new();
     for plan in plans {
         bar.set_message(plan.name.clone());
@@ -196,8 +177,7 @@ fn measure(plans: &[Plan], effort: Effort, as_json: bool) -> Ended {
             let why = match trouble {
                 Trouble::Lacks(why) => why,
                 Trouble::Wrong(why) => {
-                    ended.status = super::status::FAILED;
-                    ended.messages.push(format!("{}: {why}", plan.name));
+                    failures.push(format!("{}: {why}", plan.name));
                     why
                 }
             };
@@ -215,10 +195,10 @@ fn measure(plans: &[Plan], effort: Effort, as_json: bool) -> Ended {
     if let Some(percent) = stolen.filter(|percent| *percent >= STOLEN_PERCENT)
         && effort.less == 1
     {
-        ended.messages.push(format!(
-            "{percent:.0} % of the processors' time was taken by the host of this virtual machine: \
+        eprintln!(
+            "fifofs-bench: {percent:.0} % of the processors' time was taken by the host of this virtual machine: \
              measure again when that is quiet"
-        ));
+        );
     }
     if as_json {
         let uname = rustix::system::uname();
@@ -234,7 +214,10 @@ fn measure(plans: &[Plan], effort: Effort, as_json: bool) -> Ended {
         });
         let _ = writeln!(std::io::stdout(), "{document:#}");
     }
-    ended
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(failures.join("\n")),
+    }
 }
 
 /// From how much on it is said that time was stolen.
@@ -268,11 +251,6 @@ impl ProcessorTime {
         let all = now.all.checked_sub(self.all).filter(|all| *all > 0)?;
         Some(now.stolen.saturating_sub(self.stolen) as f64 * 100.0 / all as f64)
     }
-}
-
-/// This program, to be started again.
-fn executable() -> Outcome<PathBuf> {
-    std::env::current_exe().map_err(|error| format!("cannot find this program itself: {error}"))
 }
 
 /// A program must be there.

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::many::{LIMIT, numbers};
+use super::Effort;
+use super::many::{LIMIT, numbers};
+use super::table::Table;
+use crate::Outcome;
 use crate::processes::{Running, now};
-use crate::table::Table;
 use crate::world::World;
-use crate::{Effort, Outcome};
 
 const MIB: u64 = 1 << 20;
 

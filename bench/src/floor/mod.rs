@@ -1,9 +1,5 @@
 //! What `/dev/fuse` itself allows, beside a FIFO and tmpfs: which speeds no daemon that reads and writes it can exceed.
 //!
-//! ```text
-//! cargo bench --bench floor     as root; half a minute
-//! ```
-//!
 //! The daemon that is measured decides nothing and keeps nothing: it answers each WRITE as soon as it has read it, into
 //! memory that it uses again and again. `fifofs` has all of its system calls to make, and then its own work.
 //!
@@ -20,26 +16,29 @@
 //! Messages are as in `include/uapi/linux/fuse.h` of Linux, protocol 7.40. The daemon is this program again, with an
 //! argument; nothing is mounted anywhere, so that nothing can be left behind: see [`mount`].
 
-#[path = "floor/baselines.rs"]
 mod baselines;
-#[path = "floor/daemon.rs"]
 mod daemon;
-#[path = "floor/mount.rs"]
 mod mount;
 
-use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use clap::Args;
+
+use crate::Outcome;
 use baselines::Load;
 use daemon::Cache;
 use mount::Mount;
 
-/// What went wrong, in words.
-type Outcome<T> = Result<T, String>;
-
-/// What memory begins with that the kernel copies to or from.
-const PAGE_BYTES: usize = 4096;
+/// Show what `/dev/fuse` itself allows, beside a FIFO and tmpfs
+///
+/// As root; half a minute.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Be a daemon of a measurement
+    #[arg(long, hide = true)]
+    daemon: Option<Cache>,
+}
 
 /// How many turns count.
 const TURNS: usize = 11;
@@ -47,27 +46,17 @@ const TURNS: usize = 11;
 /// By when this must have ended: nothing may hang.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// As much as the rows of `fifofs bench` have.
+/// As much as the rows of `compare` have.
 const LOADS: [Load; 3] = [
     Load::new("4 KiB", 4 << 10, 64 << 20),
     Load::new("64 KiB", 64 << 10, 256 << 20),
     Load::new("1 MiB", 1 << 20, 512 << 20),
 ];
 
-fn main() -> ExitCode {
-    let argument = std::env::args().nth(1).unwrap_or_default();
-    let done = match (argument.as_str(), Cache::from_argument(&argument)) {
-        (_, Some(cache)) => daemon::serve(cache),
-        // What `cargo bench` adds.
-        ("" | "--bench", None) => measure(),
-        (word, None) => Err(format!("{word}? There is nothing to choose")),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("floor: {error}");
-            ExitCode::FAILURE
-        }
+pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
+    match arguments.daemon {
+        Some(cache) => daemon::serve(cache),
+        None => measure(),
     }
 }
 

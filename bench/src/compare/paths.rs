@@ -4,10 +4,11 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use super::processes::{MOST_BYTES, PLAIN_BYTES, Running, now};
 use super::report::{Goal, Row};
-use super::world::{Place, World};
-use super::{Effort, Outcome, Plan, needs, rate, size, world};
+use super::{Effort, Plan, needs, rate, size, world};
+use crate::Outcome;
+use crate::processes::{MOST_BYTES, PLAIN_BYTES, Running, now};
+use crate::world::{Place, World};
 
 pub(crate) const KIB: u64 = 1 << 10;
 pub(crate) const MIB: u64 = 1 << 20;

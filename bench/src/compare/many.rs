@@ -11,10 +11,11 @@ use fifofs::{Linger, Mount};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use super::paths::{KIB, complete, numbers};
-use super::processes::{DEADLINE, Running};
 use super::report::{Goal, Row};
-use super::world::{Site, World};
-use super::{Effort, Measured, Outcome, Plan, Trouble, rate, world};
+use super::{Effort, Measured, Plan, Trouble, rate, world};
+use crate::Outcome;
+use crate::processes::{DEADLINE, Running};
+use crate::world::{Site, World};
 
 const FILES: usize = 1000;
 const EACH: u64 = 192 * KIB;

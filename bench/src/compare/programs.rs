@@ -3,10 +3,11 @@
 use std::process::Command;
 
 use super::paths::{FIFO, LARGE_FIFO, MIB, compare, text};
-use super::processes::hand;
 use super::report::{Goal, Row};
-use super::world::Place;
-use super::{Effort, Measured, Outcome, Plan, needs, world};
+use super::{Effort, Measured, Plan, needs, world};
+use crate::Outcome;
+use crate::processes::hand;
+use crate::world::Place;
 
 /// The rows' names begin with this, and the geometric mean is taken over them.
 const PREFIX: &str = "auto, path to path, ";

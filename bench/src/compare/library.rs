@@ -12,13 +12,14 @@ use fifofs::{Deliver, Mount, Target};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
-use super::hands::{Seen, read_all};
 use super::paths::{KIB, LARGE_FIFO, MIB, complete, same};
-use super::processes::{DEADLINE, MOST_BYTES, Running, hand};
 use super::report::{Goal, Row};
-use super::world::{Place, Site, remove};
-use super::{Outcome, Plan, Trouble, rate, size, tmpfs};
-use crate::cli::PAGE_BYTES;
+use super::{Plan, Trouble, rate, size, tmpfs};
+use crate::Outcome;
+use crate::PAGE_BYTES;
+use crate::hands::{Seen, read_all};
+use crate::processes::{DEADLINE, MOST_BYTES, Running, hand};
+use crate::world::{Place, Site, remove};
 
 pub(crate) fn plans() -> Vec<Plan> {
     vec![

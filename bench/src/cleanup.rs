@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::Outcome;
+use crate::Outcome;
 
 /// Guards what is there now. Nothing else is locked meanwhile.
 static THERE: Mutex<There> = Mutex::new(There {

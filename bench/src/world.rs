@@ -13,8 +13,8 @@ use rustix::fs::{CWD, FileType, Mode};
 use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::processes::{Usage, usage, wait_for};
-use super::{Outcome, cleanup};
+use crate::processes::{Usage, usage, wait_for};
+use crate::{Outcome, cleanup};
 
 /// The longest that the mount of a row lives.
 const MOUNT_LIMIT: Duration = Duration::from_secs(120);
@@ -100,7 +100,7 @@ impl World {
         let mount = site.at("mount");
         let log = fs::File::create(site.at("log"))
             .map_err(|error| format!("cannot make a log: {error}"))?;
-        let daemon = Command::new(super::executable()?)
+        let daemon = Command::new(crate::fifofs()?)
             .arg("mount")
             .args(["--deliver", "*.follow=follow"])
             .args(["--deliver", "*.stream=stream"])

@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group,
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Outcome, cleanup};
+use crate::{Outcome, cleanup};
 
 /// The longest that one program of a turn may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -87,8 +87,6 @@ impl Running {
     }
 
     /// With more time than usual.
-    // For benches/growth.rs, which has this file, too.
-    #[allow(dead_code)]
     pub(crate) fn within(mut self, time: Duration) -> Running {
         self.deadline = Instant::now() + time;
         self
@@ -234,10 +232,10 @@ impl Running {
     }
 }
 
-/// `fifofs`, to be started as one of the hands.
+/// This program, to be started as one of the hands.
 pub(crate) fn hand(arguments: &[&str]) -> Outcome<Command> {
-    let mut command = Command::new(super::executable()?);
-    command.args(["bench", "--hand"]).args(arguments);
+    let mut command = Command::new(crate::own_executable()?);
+    command.arg("hand").args(arguments);
     Ok(command)
 }
 

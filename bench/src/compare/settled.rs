@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use super::paths::{KIB, MIB, complete, dd};
-use super::processes::{Running, now};
 use super::report::{Goal, Row};
-use super::world::remove;
-use super::{Outcome, Plan, needs, rate, size, tmpfs, world};
+use super::{Plan, needs, rate, size, tmpfs, world};
+use crate::Outcome;
+use crate::processes::{Running, now};
+use crate::world::remove;
 
 const TOTAL: u64 = 192 * MIB;
 
