@@ -247,7 +247,7 @@ impl Namespace {
         }
         let is_directory = matches!(kind, Kind::Directory(_));
         let ino = self.add(kind, creator, rdev, now);
-        self.attach(parent, name, ino, now);
+        self.attach(parent, name, ino, None, now);
         if is_directory {
             self.directory_mut(parent)?.subdirectories += 1;
         }
@@ -279,12 +279,19 @@ impl Namespace {
         Ok(())
     }
 
-    fn attach(&mut self, parent: u64, name: &OsStr, ino: u64, now: Timestamp) {
+    /// The cookie by which a name is listed.
+    fn cookie(&self, parent: u64, name: &OsStr) -> Option<u64> {
+        let entry = self.directory(parent).ok()?.entries.get(name)?;
+        Some(entry.cookie)
+    }
+
+    /// Gives an inode a name, listed by this cookie of an entry that is gone, or by a new one.
+    fn attach(&mut self, parent: u64, name: &OsStr, ino: u64, cookie: Option<u64>, now: Timestamp) {
         if let Some(above) = self.inodes.get_mut(&parent) {
             above.mtime = now;
             above.ctime = now;
             if let Kind::Directory(directory) = &mut above.kind {
-                directory.insert(name, ino);
+                directory.insert(name, ino, cookie);
             }
         }
         if let Some(inode) = self.inodes.get_mut(&ino) {
@@ -328,7 +335,7 @@ impl Namespace {
             return Err(Errno::NOENT);
         }
         self.check_new(parent, name)?;
-        self.attach(parent, name, ino, now);
+        self.attach(parent, name, ino, None, now);
         Ok(())
     }
 

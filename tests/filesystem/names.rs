@@ -159,6 +159,49 @@ os.rmdir(D + "/many")
 }
 
 #[test]
+fn files_that_are_there_all_the_time_are_in_a_listing_once_while_all_of_them_are_renamed() {
+    let mount = Mount::start(&[]);
+    mount
+        .python(
+            r#"
+os.mkdir(D + "/many")
+os.chdir(D + "/many")
+moved, replaced = range(100), range(10)
+for i in moved: open(f"{i}.a", "w").close()
+for i in replaced: open(f"kept{i}", "w").close()
+def rename_all(frm, to):
+    for i in moved: os.rename(f"{i}.{frm}", f"{i}.{to}")
+    for i in replaced:
+        open("new", "w").close()
+        os.rename("new", f"kept{i}")
+libc = ctypes.CDLL(None, use_errno=True)
+def some_names(directory):
+    # The C library would ask for a thousand at once.
+    buffer = ctypes.create_string_buffer(512)
+    length = libc.getdents64(directory, buffer, len(buffer))
+    left = buffer.raw[:length]
+    names = []
+    while left:
+        length = int.from_bytes(left[16:18], sys.byteorder)
+        names.append(left[19:length].split(b"\0")[0].decode())
+        left = left[length:]
+    return names
+directory, seen, pieces = os.open(".", os.O_RDONLY), [], 0
+while names := some_names(directory):
+    seen += [name.removesuffix(".a").removesuffix(".b") for name in names]
+    rename_all(*("ab" if pieces % 2 == 0 else "ba"))
+    pieces += 1
+expected = sorted([".", ".."] + [str(i) for i in moved] + [f"kept{i}" for i in replaced])
+assert sorted(seen) == expected, (pieces, set(expected) - set(seen), [n for n in seen if seen.count(n) > 1])
+assert pieces > 3, "it was listed in pieces"
+"#,
+        )
+        .finish(LIMIT)
+        .succeeded();
+    mount.unmount();
+}
+
+#[test]
 fn an_unlinked_open_file_goes_on_until_it_is_closed() {
     let mount = Mount::start(&[]);
     let mut file = new_file(&mount, "x");

@@ -25,9 +25,9 @@ pub(crate) enum Kind {
 pub(crate) struct Directory {
     pub(super) parent: u64,
     pub(super) entries: HashMap<OsString, Entry>,
-    /// Cookie to name. A cookie is given once and never again, so that a
-    /// listing under way neither repeats nor misses the names that stay while
-    /// others come and go.
+    /// Cookie to name. A cookie is given to one entry only, which keeps it when it is renamed
+    /// within the directory or another file is renamed over it, so that a listing under way
+    /// neither repeats nor misses what stays while others come and go.
     pub(super) order: BTreeMap<u64, OsString>,
     pub(super) next_cookie: u64,
     pub(super) subdirectories: u32,
@@ -53,9 +53,10 @@ impl Directory {
         }
     }
 
-    pub(super) fn insert(&mut self, name: &OsStr, ino: u64) {
-        let cookie = self.next_cookie;
-        self.next_cookie += 1;
+    /// Adds an entry, in the place of a listing that one which has gone for it had, if any.
+    pub(super) fn insert(&mut self, name: &OsStr, ino: u64, cookie: Option<u64>) {
+        let cookie = cookie.unwrap_or(self.next_cookie);
+        self.next_cookie = self.next_cookie.max(cookie + 1);
         self.order.insert(cookie, name.to_owned());
         self.entries.insert(name.to_owned(), Entry { ino, cookie });
     }

@@ -1,7 +1,8 @@
 //! Listing a directory, piece by piece, while names come and go.
 //!
-//! Invariant: a listing ends. Whoever renames or makes files in the directory
-//! that he lists gives them cookies past its end, and does not meet them again.
+//! Invariant: a listing ends, and has each entry once that was there all the time, renamed or not.
+//! What is made in the directory meanwhile gets a cookie past its end; what is renamed in it keeps
+//! its own.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

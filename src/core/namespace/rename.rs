@@ -49,6 +49,13 @@ impl Namespace {
         if target == Some(ino) {
             return Ok(None);
         }
+        // A listing under way meets a name that is there all the time, and a file that is, whatever
+        // is renamed meanwhile.
+        let cookie = match target {
+            Some(_) => self.cookie(to.0, to.1),
+            None if from.0 == to.0 => self.cookie(from.0, from.1),
+            None => None,
+        };
         if let Some(target) = target {
             match (is_directory, self.get(target)?.is_directory()) {
                 (true, true) => {
@@ -62,7 +69,7 @@ impl Namespace {
             }
         }
         self.detach(from.0, from.1, ino, now);
-        self.attach(to.0, to.1, ino, now);
+        self.attach(to.0, to.1, ino, cookie, now);
         if is_directory {
             self.directory_mut(from.0)?.subdirectories -= 1;
             self.directory_mut(to.0)?.subdirectories += 1;
@@ -78,10 +85,11 @@ impl Namespace {
     ) -> Result<(), Errno> {
         let moves_directory = self.get(from.2)?.is_directory();
         let gets_directory = self.get(to.2)?.is_directory();
+        let cookies = [self.cookie(from.0, from.1), self.cookie(to.0, to.1)];
         self.detach(from.0, from.1, from.2, now);
         self.detach(to.0, to.1, to.2, now);
-        self.attach(to.0, to.1, from.2, now);
-        self.attach(from.0, from.1, to.2, now);
+        self.attach(to.0, to.1, from.2, cookies[1], now);
+        self.attach(from.0, from.1, to.2, cookies[0], now);
         if moves_directory != gets_directory {
             let (loses, gains) = if moves_directory {
                 (from.0, to.0)

@@ -46,6 +46,83 @@ fn a_listing_under_way_survives_names_that_come_and_go() {
     assert_eq!(rest, ["c", "d", "a"]);
 }
 
+/// What a listing has that is read entry by entry while `change` is done after the first `after`
+/// entries, the dots not counted.
+fn listed_during(
+    tree: &mut Namespace,
+    after: usize,
+    change: impl FnOnce(&mut Namespace),
+) -> String {
+    let handle = tree.open_directory(ROOT).unwrap();
+    let (mut at, mut names, mut change) = (DOTS, Vec::new(), Some(change));
+    loop {
+        if names.len() >= after
+            && let Some(change) = change.take()
+        {
+            change(tree);
+        }
+        let end = tree.listing_end(ROOT, handle, at).unwrap();
+        let Some((cookie, entry)) = tree
+            .list(ROOT, at, end)
+            .unwrap()
+            .next()
+            .map(|(_, cookie, name)| (cookie, name.to_str().unwrap().to_owned()))
+        else {
+            return names.concat();
+        };
+        at = cookie;
+        names.push(entry);
+    }
+}
+
+#[test]
+fn what_is_there_all_the_time_is_listed_once_whatever_is_renamed_meanwhile() {
+    // Who moves to where after how many entries of "abcd" are listed, and what all of the listing is.
+    let cases = [
+        ("a", "x", Rename::Replace, 0, "xbcd"),
+        ("a", "x", Rename::Replace, 1, "abcd"),
+        ("d", "x", Rename::Replace, 1, "abcx"),
+        // Names that another file gets were there all the time.
+        ("a", "c", Rename::Replace, 0, "bcd"),
+        ("a", "c", Rename::Replace, 1, "abcd"),
+        ("c", "a", Rename::Replace, 1, "abd"),
+        ("new", "c", Rename::Replace, 1, "abcd"),
+        ("new", "c", Rename::Replace, 3, "abcd"),
+        ("a", "d", Rename::Exchange, 1, "abcd"),
+        ("d", "a", Rename::Exchange, 2, "abcd"),
+    ];
+    for (from, to, how, after, expected) in cases {
+        let mut tree = Namespace::new(OWNER, 2, NOW);
+        for text in ["a", "b", "c", "d"] {
+            file(&mut tree, ROOT, text);
+        }
+        let listed = listed_during(&mut tree, after, |tree| {
+            if from == "new" {
+                file(tree, ROOT, from);
+            }
+            tree.rename((ROOT, name(from)), (ROOT, name(to)), how, NOW)
+                .unwrap();
+        });
+        assert_eq!(listed, expected, "{from} to {to} after {after} entries");
+    }
+}
+
+#[test]
+fn what_is_made_in_a_directory_while_it_is_listed_is_not_in_the_listing() {
+    let mut tree = Namespace::new(OWNER, 2, NOW);
+    let other = tree.make_directory(ROOT, name("d"), OWNER, NOW).unwrap();
+    file(&mut tree, other, "x");
+    file(&mut tree, ROOT, "e");
+    let listed = listed_during(&mut tree, 1, |tree| {
+        file(tree, ROOT, "y");
+        tree.rename((other, name("x")), (ROOT, name("x")), Rename::Replace, NOW)
+            .unwrap();
+        tree.rename((ROOT, name("y")), (ROOT, name("z")), Rename::Replace, NOW)
+            .unwrap();
+    });
+    assert_eq!(listed, "de");
+}
+
 #[test]
 fn exchange_moves_link_counts_with_the_directories() {
     let mut tree = Namespace::new(OWNER, 2, NOW);
