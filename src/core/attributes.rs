@@ -117,6 +117,10 @@ impl Core {
                 return Err(Errno::INVAL);
             }
             self.truncate(env, ino, size, effects)?;
+            if let Some(generation) = self.generation_mut(ino) {
+                generation.changed(env.now.monotonic);
+            }
+            self.evaluate(env, ino, effects);
             self.record(env, || Deed::Resize { ino, length: size });
         }
         let inode = self.names.get_mut(ino)?;

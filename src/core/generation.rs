@@ -295,6 +295,15 @@ impl Generation {
         }
     }
 
+    /// It was changed by somebody who did not open it. If it is closed, the wait for another
+    /// opening begins anew.
+    pub(crate) fn changed(&mut self, now: Monotonic) {
+        if let Phase::Closed { since } = &mut self.phase {
+            *since = now;
+            self.rests = None;
+        }
+    }
+
     /// Ends a closed generation if it has lingered enough, and if none of its
     /// companions, of which so many wait, may be about to write it anew;
     /// otherwise says when to ask again.

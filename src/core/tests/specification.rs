@@ -56,6 +56,23 @@ fn a_busy_readers_read_that_can_be_answered_in_part_waits_a_little_for_the_rest(
 }
 
 #[test]
+fn truncating_a_closed_file_by_its_path_begins_the_wait_for_another_opening_anew() {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    world.write(ino, 0, b"long");
+    world.release(handle);
+    let open = world.open(ino);
+    world.pass(LINGER - Duration::from_millis(1));
+    world.truncate(ino, 2);
+    world.pass(LINGER - Duration::from_millis(1));
+    assert_eq!(world.answer(open), None);
+    world.pass(Duration::from_millis(1));
+    let reader = world.handle(open);
+    let read = world.read(reader, 0, 9);
+    assert_eq!(world.answer(read), Some(&bytes("lo")));
+}
+
+#[test]
 fn a_settled_reader_is_opened_when_the_file_is_done() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
