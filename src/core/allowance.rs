@@ -89,7 +89,7 @@ impl Core {
 
     /// How many of them a reader need not be told of.
     fn untold_bytes(&self, file: &File, reader: &Reader, at: u64) -> Option<u64> {
-        if reader.open.is_some() || reader.poll.is_some() || reader.prior.is_some() {
+        if reader.open.is_some() || reader.pollers.are_waiting() || reader.prior.is_some() {
             return None;
         }
         match &reader.reads[..] {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::clock::Monotonic;
 use super::effects::{Effect, Effects, Unique};
+use super::polling::{Pollers, Readiness};
 
 /// How many lines are kept for a subscriber that does not read.
 const QUEUE_LINES: usize = 4096;
@@ -74,8 +75,11 @@ struct Subscriber {
     lines: VecDeque<Vec<u8>>,
     lost: u64,
     reads: VecDeque<(Unique, u32)>,
-    /// The kernel's number of whoever polls.
-    poll: Option<u64>,
+    /// How many lines there were for it so far.
+    told: u64,
+    /// Whether there will be no more.
+    over: bool,
+    pollers: Pollers,
 }
 
 /// The subscribers of one mount.
@@ -129,9 +133,8 @@ impl Events {
                 subscriber.lost += 1;
             }
             subscriber.lines.push_back(text.clone().into_bytes());
-            if let Some(kernel_handle) = subscriber.poll.take() {
-                effects.push(Effect::PollAgain { kernel_handle });
-            }
+            subscriber.told += 1;
+            subscriber.pollers.notify(subscriber.readiness(), effects);
             if let Some((unique, length)) = subscriber.reads.pop_front() {
                 answered.push(unique);
                 effects.push(Effect::Text {
@@ -179,16 +182,22 @@ impl Events {
         Some(subscriber.take(length))
     }
 
-    /// Whether there is something for a subscriber; if not, whoever polls is told
-    /// when there is.
-    pub(crate) fn poll(&mut self, id: u64, kernel_handle: Option<u64>) -> bool {
+    /// A POLL of a subscriber.
+    pub(crate) fn poll(&mut self, id: u64, kernel_handle: Option<u64>) -> Readiness {
         let Some(subscriber) = self.subscribers.get_mut(&id) else {
-            return true;
+            return Readiness::OVER;
         };
-        if subscriber.is_empty() {
-            subscriber.poll = kernel_handle.or(subscriber.poll);
+        let readiness = subscriber.readiness();
+        subscriber.pollers.asked(kernel_handle, readiness);
+        readiness
+    }
+
+    /// No more will come, and whoever polls is to see that.
+    pub(crate) fn shut_down(&mut self, effects: &mut Effects) {
+        for subscriber in self.subscribers.values_mut() {
+            subscriber.over = true;
+            subscriber.pollers.notify(subscriber.readiness(), effects);
         }
-        !subscriber.is_empty()
     }
 
     /// A request that waited is given up.
@@ -204,6 +213,14 @@ impl Subscriber {
         self.path.as_deref().is_none_or(|own| {
             own == path || matches!(event, Event::Renamed { from } if *from == own)
         })
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness {
+            ready: self.over || !self.is_empty(),
+            limit: self.told,
+            over: self.over,
+        }
     }
 
     fn is_empty(&self) -> bool {

@@ -12,7 +12,7 @@
 //!
 //! and the operations, each on the `Core` that holds all of the above:
 //! writing, allowance, resizing, rewriting, ending, backpressure, seeking: what writers do
-//! opening, following, reading, view, companions: what readers get
+//! opening, following, reading, view, polling, companions: what readers get
 //! recording: all of it, to be done again
 //! capturing: what this process itself reads
 //! paths, attributes, control, status
@@ -35,6 +35,7 @@ pub(crate) mod generation;
 pub(crate) mod namespace;
 mod opening;
 mod paths;
+mod polling;
 mod reader;
 mod reading;
 pub(crate) mod recording;
@@ -270,6 +271,8 @@ pub(crate) struct Core {
     gathering: Vec<ReaderId>,
     /// What may be written without being decided.
     allowance: Option<Allowance>,
+    /// Whether the mount is going away, so that nobody may wait any more.
+    is_shut_down: bool,
 }
 
 /// A thread that is to look its path up again, to find this file.
@@ -308,6 +311,7 @@ impl Core {
             may_gather: false,
             gathering: Vec::new(),
             allowance: None,
+            is_shut_down: false,
         }
     }
 
@@ -451,6 +455,9 @@ impl Core {
         let waiting: Vec<Unique> = self.waiting.keys().copied().collect();
         for unique in waiting {
             self.give_up(env, unique, Errno::NOTCONN, effects);
+        }
+        if !std::mem::replace(&mut self.is_shut_down, true) {
+            self.notify_all_pollers(env, effects);
         }
     }
 

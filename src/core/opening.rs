@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use super::capturing::Hold;
 use super::effects::{Caller, Effect, Effects, Kin, Transport};
 use super::generation::{Ending, Way};
+use super::polling::Pollers;
 use super::reader::{Awaits, Reader, ReaderId};
 use super::{Core, Env, File, Handle, SentBack};
 
@@ -174,7 +175,7 @@ impl Core {
             prior: None,
             rewritten: None,
             finished: false,
-            poll: None,
+            pollers: Pollers::default(),
         }
     }
 

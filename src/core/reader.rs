@@ -16,6 +16,7 @@ use std::ops::Range;
 use super::capturing::CaptureId;
 use super::clock::Monotonic;
 use super::effects::Unique;
+use super::polling::Pollers;
 use super::spool::Spool;
 
 /// A reader's number.
@@ -98,6 +99,6 @@ pub(crate) struct Reader {
     pub(crate) rewritten: Option<Range<u64>>,
     /// Whether it was told that it has everything.
     pub(crate) finished: bool,
-    /// The kernel's number of whoever polls it.
-    pub(crate) poll: Option<u64>,
+    /// Whoever polls it.
+    pub(crate) pollers: Pollers,
 }

@@ -14,6 +14,7 @@ use super::effects::{Caller, Effect, Effects, Wanted};
 use super::generation::{Phase, Way};
 use super::reader::{Awaits, PendingRead, Reader, ReaderId};
 use super::spool::Segments;
+use super::view::View;
 use super::{Alarm, Core, Env, Handle, Waiting};
 
 /// How long a read that could be answered in part waits for the rest, if its reader
@@ -32,7 +33,7 @@ const RECENT: Duration = Duration::from_millis(1);
 const GATHERED_BYTES: u64 = 256 << 10;
 
 /// What becomes of a READ.
-pub(super) enum ReadAnswer {
+enum ReadAnswer {
     Wait,
     /// There is something, but not all that was asked for.
     WaitForMore,
@@ -41,6 +42,16 @@ pub(super) enum ReadAnswer {
     Bytes(Segments),
     End,
     Refuse(Errno),
+}
+
+/// What there is for a reader at an offset.
+pub(super) enum Available {
+    Nothing,
+    Bytes(View),
+    /// It is beyond the end, and the reader has not had what is before it.
+    NoBytes,
+    End,
+    Error(Errno),
 }
 
 impl Reader {
@@ -131,6 +142,7 @@ impl Core {
                 let id = *id;
                 match self.events.read(id, unique, length, nonblocking) {
                     Some(bytes) => effects.push(Effect::Text { unique, bytes }),
+                    None if self.is_shut_down => effects.refuse(unique, Errno::NOTCONN),
                     None if nonblocking => effects.refuse(unique, Errno::AGAIN),
                     None => {
                         self.waiting
@@ -185,54 +197,6 @@ impl Core {
         }
     }
 
-    /// A POLL: what holds now, and whom to wake when it may change.
-    pub(crate) fn poll(
-        &mut self,
-        env: Env<'_>,
-        caller: Caller,
-        handle: u64,
-        kernel_handle: Option<u64>,
-        effects: &mut Effects,
-    ) {
-        let ready = (libc::POLLIN | libc::POLLOUT | libc::POLLRDNORM | libc::POLLWRNORM) as u32;
-        let mut events = ready;
-        if let Some(Handle::Events(id)) = self.handles.get(&handle) {
-            events = match self.events.poll(*id, kernel_handle) {
-                true => (libc::POLLIN | libc::POLLRDNORM) as u32,
-                false => 0,
-            };
-        }
-        if let Some(Handle::Reader(id)) = self.handles.get(&handle) {
-            let id = *id;
-            events = match self.readers.get(&id) {
-                Some(reader) if !reader.finished => {
-                    let position = reader.position;
-                    let probe = PendingRead {
-                        unique: caller.unique,
-                        offset: position,
-                        length: 1,
-                        since: None,
-                        nonblocking: true,
-                    };
-                    match self.answer_read(env, id, probe, effects) {
-                        ReadAnswer::Refuse(Errno::AGAIN) | ReadAnswer::Wait => 0,
-                        _ => (libc::POLLIN | libc::POLLRDNORM) as u32,
-                    }
-                }
-                _ => (libc::POLLIN | libc::POLLRDNORM) as u32,
-            };
-            if events == 0
-                && let (Some(reader), Some(_)) = (self.readers.get_mut(&id), kernel_handle)
-            {
-                reader.poll = kernel_handle;
-            }
-        }
-        effects.push(Effect::Polled {
-            unique: caller.unique,
-            events,
-        });
-    }
-
     /// Everybody who waits for a file looks at it again.
     pub(super) fn progress_all(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
         let Some(file) = self.files.get(&ino).filter(|f| !f.readers.is_empty()) else {
@@ -259,15 +223,13 @@ impl Core {
 
     /// The same, but for writes that may go on then; says whether a READ was answered.
     fn answer_reads(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) -> bool {
-        let Some(reader) = self.readers.get_mut(&id) else {
+        let Some(reader) = self.readers.get(&id) else {
             return false;
         };
-        if let Some(kernel_handle) = reader.poll.take() {
-            effects.push(Effect::PollAgain { kernel_handle });
-        }
         if reader.open.is_some() && !self.progress_open(env, id, effects) {
             return false;
         }
+        self.notify_pollers(env, id, effects);
         let mut reads = match self.readers.get_mut(&id) {
             Some(reader) if !reader.reads.is_empty() => std::mem::take(&mut reader.reads),
             _ => return false,
@@ -356,74 +318,105 @@ impl Core {
         effects: &mut Effects,
     ) -> ReadAnswer {
         let nonblocking = read.nonblocking;
-        let wait = || {
-            if nonblocking {
-                ReadAnswer::Refuse(Errno::AGAIN)
-            } else {
-                ReadAnswer::Wait
-            }
+        let view = match self.available(env, id, read.offset, effects) {
+            Available::Bytes(view) => view,
+            Available::Nothing if nonblocking => return ReadAnswer::Refuse(Errno::AGAIN),
+            Available::Nothing => return ReadAnswer::Wait,
+            Available::NoBytes => return ReadAnswer::Bytes(Segments::default()),
+            Available::End => return ReadAnswer::End,
+            Available::Error(errno) => return ReadAnswer::Refuse(errno),
         };
         let Some(reader) = self.readers.get(&id) else {
-            return wait();
+            return ReadAnswer::Wait;
+        };
+        let Some(file) = reader.source.and_then(|ino| self.files.get(&ino)) else {
+            return ReadAnswer::Wait;
+        };
+        let available = view.limit - read.offset;
+        let length = available.min(u64::from(read.length));
+        let waited = read
+            .since
+            .is_some_and(|since| env.now.monotonic >= since + FILL);
+        let enough = length == u64::from(read.length)
+            || view.end
+            || nonblocking
+            || waited
+            || !reader.was_given_within(BUSY, env)
+            // Its reads have nobody write anything back.
+            || reader.capture.is_some()
+            || view.way == Some(Way::Stream);
+        if !enough {
+            return ReadAnswer::WaitForMore;
+        }
+        let gathers = self.may_gather
+            && view.way == Some(Way::Stream)
+            && available < self.enough(read.length)
+            && !view.end
+            && !nonblocking
+            && reader.was_given_within(RECENT, env);
+        if gathers {
+            return ReadAnswer::Gather;
+        }
+        ReadAnswer::Bytes(file.spool.read(read.offset, length as usize))
+    }
+
+    /// What there is for a reader from an offset on.
+    pub(super) fn available(
+        &mut self,
+        env: Env<'_>,
+        id: ReaderId,
+        offset: u64,
+        effects: &mut Effects,
+    ) -> Available {
+        match self.available_while_served(env, id, offset, effects) {
+            // Nothing more will come.
+            Available::Nothing if self.is_shut_down => Available::Error(Errno::NOTCONN),
+            available => available,
+        }
+    }
+
+    fn available_while_served(
+        &mut self,
+        env: Env<'_>,
+        id: ReaderId,
+        offset: u64,
+        effects: &mut Effects,
+    ) -> Available {
+        let Some(reader) = self.readers.get(&id) else {
+            return Available::Nothing;
         };
         let capture = reader.capture;
         // Whoever was to write it has ended, so that nothing more will come.
         let forsaken = capture.is_some_and(|id| self.captures.hold(id) == Hold::Released);
         let Some(source) = reader.source else {
             return match forsaken {
-                true => ReadAnswer::Refuse(Errno::NOENT),
-                false => wait(),
+                true => Available::Error(Errno::NOENT),
+                false => Available::Nothing,
             };
         };
         let view = self.view(env, id, source);
-        if let Err(answer) = self.compare_prior(env, id, source, view, effects) {
-            return answer.unwrap_or_else(wait);
+        if let Err(available) = self.compare_prior(env, id, source, view, effects) {
+            return available;
         }
-        let (Some(reader), Some(file)) = (self.readers.get(&id), self.files.get(&source)) else {
-            return wait();
+        let Some(reader) = self.readers.get(&id) else {
+            return Available::Nothing;
         };
-        if reader.rewritten.is_some() || read.offset < view.base {
-            return ReadAnswer::Refuse(Errno::STALE);
+        if reader.rewritten.is_some() || offset < view.base {
+            return Available::Error(Errno::STALE);
         }
-        if read.offset < view.limit {
-            let available = view.limit - read.offset;
-            let length = available.min(u64::from(read.length));
-            let waited = read
-                .since
-                .is_some_and(|since| env.now.monotonic >= since + FILL);
-            let enough = length == u64::from(read.length)
-                || view.end
-                || nonblocking
-                || waited
-                || !reader.was_given_within(BUSY, env)
-                // Its reads have nobody write anything back.
-                || capture.is_some()
-                || view.way == Some(Way::Stream);
-            if !enough {
-                return ReadAnswer::WaitForMore;
-            }
-            let gathers = self.may_gather
-                && view.way == Some(Way::Stream)
-                && available < self.enough(read.length)
-                && !view.end
-                && !nonblocking
-                && reader.was_given_within(RECENT, env);
-            if gathers {
-                return ReadAnswer::Gather;
-            }
-            return ReadAnswer::Bytes(file.spool.read(read.offset, length as usize));
+        if offset < view.limit {
+            return Available::Bytes(view);
         }
         if !view.end {
-            return wait();
+            return Available::Nothing;
         }
         match reader.awaits {
-            Awaits::File(_) if reader.absent && view.abandoned => ReadAnswer::Refuse(Errno::NOENT),
-            _ if reader.absent && forsaken => ReadAnswer::Refuse(Errno::NOENT),
-            _ if reader.absent => wait(),
-            _ if view.failed => ReadAnswer::Refuse(Errno::IO),
-            // It asked beyond the end, and has not had what is before it.
-            _ if reader.position < view.limit => ReadAnswer::Bytes(Segments::default()),
-            _ => ReadAnswer::End,
+            Awaits::File(_) if reader.absent && view.abandoned => Available::Error(Errno::NOENT),
+            _ if reader.absent && forsaken => Available::Error(Errno::NOENT),
+            _ if reader.absent => Available::Nothing,
+            _ if view.failed => Available::Error(Errno::IO),
+            _ if reader.position < view.limit => Available::NoBytes,
+            _ => Available::End,
         }
     }
 

@@ -7,7 +7,7 @@ use super::capturing::Hold;
 use super::effects::Effects;
 use super::generation::{Generation, Phase, Way};
 use super::reader::ReaderId;
-use super::reading::ReadAnswer;
+use super::reading::Available;
 use super::{Alarm, Core, Env};
 
 /// How much is compared at once when a reader moves to another inode.
@@ -32,7 +32,7 @@ pub(super) struct View {
 
 impl Core {
     /// Sees whether the file a reader was moved to begins with what it was
-    /// given. An error is the answer to its reads, or none if it must wait.
+    /// given. An error is what there is for it meanwhile.
     pub(super) fn compare_prior(
         &mut self,
         env: Env<'_>,
@@ -40,17 +40,17 @@ impl Core {
         source: u64,
         view: View,
         effects: &mut Effects,
-    ) -> Result<(), Option<ReadAnswer>> {
+    ) -> Result<(), Available> {
         let (Some(reader), Some(file)) = (self.readers.get_mut(&id), self.files.get_mut(&source))
         else {
-            return Err(None);
+            return Err(Available::Nothing);
         };
         let Some(prior) = &reader.prior else {
             return Ok(());
         };
         let common = reader.position.min(view.limit);
         if common < reader.position && !view.end {
-            return Err(None);
+            return Err(Available::Nothing);
         }
         let mut differs = (common < reader.position).then_some(common);
         let mut at = 0;
@@ -63,7 +63,7 @@ impl Core {
                     differs = Some(at + offset as u64);
                     break;
                 }
-                Err(_) => return Err(Some(ReadAnswer::Refuse(Errno::IO))),
+                Err(_) => return Err(Available::Error(Errno::IO)),
             }
         }
         reader.prior = None;

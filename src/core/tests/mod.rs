@@ -7,6 +7,7 @@ mod control;
 mod gathering;
 mod never_stale;
 mod once_wrong;
+mod polling;
 mod specification;
 
 use std::cell::RefCell;
@@ -64,6 +65,8 @@ enum Answer {
     Handle(u64, Transport),
     Bytes(Vec<u8>),
     Written(u32),
+    /// The events of a POLL.
+    Polled(u32),
     Error(Errno),
 }
 
@@ -73,6 +76,8 @@ struct World {
     now: Duration,
     unique: u64,
     answers: HashMap<Unique, Answer>,
+    /// The notifications of pollers that nobody looked at yet, by the kernel's number of the open file.
+    notified: Vec<u64>,
     /// Whether every write is decided, also those of which all is decided already.
     decides_all: bool,
     /// How many were not.
@@ -109,6 +114,7 @@ impl World {
             now,
             unique: 0,
             answers: HashMap::new(),
+            notified: Vec::new(),
             decides_all: false,
             taken: 0,
         }
@@ -136,7 +142,12 @@ impl World {
                 }
                 Effect::Text { unique, bytes } => (unique, Answer::Bytes(bytes)),
                 Effect::Written { unique, length } => (unique, Answer::Written(length)),
+                Effect::Polled { unique, events } => (unique, Answer::Polled(events)),
                 Effect::Refused { unique, errno } => (unique, Answer::Error(errno)),
+                Effect::PollAgain { kernel_handle } => {
+                    self.notified.push(kernel_handle);
+                    continue;
+                }
                 _ => continue,
             };
             let before = self.answers.insert(unique, answer);
@@ -215,14 +226,35 @@ impl World {
     }
 
     fn read(&mut self, handle: u64, offset: u64, length: u32) -> Unique {
+        self.read_with(handle, offset, length, false)
+    }
+
+    /// What a read gets that does not wait.
+    fn read_now(&mut self, handle: u64, offset: u64, length: u32) -> Answer {
+        let unique = self.read_with(handle, offset, length, true);
+        self.answers[&unique].clone()
+    }
+
+    fn read_with(&mut self, handle: u64, offset: u64, length: u32, nonblocking: bool) -> Unique {
         let caller = self.caller(READER);
         let wanted = Wanted {
             offset,
             length,
-            nonblocking: false,
+            nonblocking,
         };
         self.run(|core, env, effects| core.read(env, caller, handle, wanted, effects));
         caller.unique
+    }
+
+    /// Whether a POLL finds a handle readable. With a number of the kernel, somebody is in the queue of
+    /// the open file.
+    fn poll(&mut self, handle: u64, kernel_handle: Option<u64>) -> bool {
+        let caller = self.caller(READER);
+        self.run(|core, env, effects| core.poll(env, caller, handle, kernel_handle, effects));
+        match self.answers[&caller.unique] {
+            Answer::Polled(events) => events & libc::POLLIN as u32 != 0,
+            ref other => panic!("a POLL was answered {other:?}"),
+        }
     }
 
     fn write(&mut self, ino: u64, offset: u64, data: &[u8]) -> Unique {
