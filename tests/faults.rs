@@ -13,9 +13,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use common::{
-    FIFOFS, Finished, Mount, Process, SOON, assert_same, connection_of, parked_in_group, signal,
-};
+use common::{FIFOFS, Finished, Mount, Process, SOON, assert_same, connection_of, parked_in_group};
 use rustix::process::Signal;
 
 /// Each takes about a second.
@@ -364,40 +362,4 @@ fn after_the_flusher_was_killed_followers_get_everything_when_the_file_is_closed
         reader.finish(SOON).succeeded().printed(expected);
     }
     mount.unmount();
-}
-
-/// Whoever copies what SEEK_DATA finds must not lose what the kernel holds.
-const SEEKER: &str = r#"
-fd = os.open(D + "/x", os.O_RDWR | os.O_CREAT, 0o644)
-os.write(fd, b"x" * 65536)
-# For this the flusher is started, which on a busy machine may take too long for the answer.
-try: os.lseek(fd, 0, os.SEEK_DATA)
-except OSError: pass
-os.write(fd, b"x" * 65536)
-raise_flag("written")
-wait_flag("seek")
-for whence in (os.SEEK_DATA, os.SEEK_HOLE):
-    try: say(os.lseek(fd, 0, whence))
-    except OSError as error: say(errno.errorcode[error.errno])
-"#;
-
-#[test]
-fn a_killed_flusher_makes_no_search_for_data_hang_or_miss_what_was_written() {
-    for waits in [false, true] {
-        let mount = Mount::start(&[]);
-        let mut writer = mount.python(SEEKER);
-        mount.wait_flag("written");
-        mount.wait_for("a flusher", || mount.flusher().is_some());
-        if waits {
-            signal(mount.flusher().expect("just seen"), Signal::STOP);
-            mount.raise("seek");
-            // A busy machine may have seen it wait, and give up, already.
-            wait_parked_or_ended(&mount, &mut writer);
-        }
-        mount.kill_flusher().expect("a flusher");
-        mount.raise("seek");
-        // That there is no such search, so that programs read all of it.
-        writer.finish(SOON).succeeded().printed("EINVAL\nEINVAL\n");
-        mount.unmount();
-    }
 }

@@ -48,36 +48,6 @@ say(view[20000:20001], view[12000:12001])
     mount.unmount();
 }
 
-/// The seek held the file's lock and waited for the flusher, which waited for the directory, which a rename held that
-/// waited for the file.
-#[test]
-fn looking_for_holes_while_the_file_is_renamed_holds_nobody_up() {
-    for _ in 0..10 {
-        let mount = Mount::start(&[]);
-        let python = mount.python(
-            r#"
-fd = os.open(D + "/x", os.O_RDWR | os.O_CREAT, 0o644)
-os.write(fd, b"x" * 100000)
-def rename():
-    for i in range(50):
-        os.rename(D + "/x", D + "/y")
-        os.rename(D + "/y", D + "/x")
-other = threading.Thread(target=rename)
-other.start()
-for i in range(50):
-    os.pwrite(fd, b"y" * 4096, 4096 * i)
-    try:
-        os.lseek(fd, 0, os.SEEK_HOLE)
-    except OSError as error:
-        if error.errno != errno.EINVAL: raise
-other.join()
-"#,
-        );
-        python.finish(SOON * 2).succeeded();
-        mount.unmount();
-    }
-}
-
 /// What a stream's reader was given of a file that was replaced was compared with bytes that were dropped already.
 #[test]
 fn a_streams_reader_whose_file_is_replaced_by_another_is_told() {

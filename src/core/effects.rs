@@ -148,11 +148,6 @@ pub(crate) enum Effect {
         /// Whether to go on.
         on: bool,
     },
-    /// Write back the dirty pages of a file once, and say when it is done.
-    FlushOnce {
-        /// The file.
-        ino: u64,
-    },
     /// The kernel must ask again for the attributes of a file.
     ForgetAttributes {
         /// The file.

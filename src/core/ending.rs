@@ -61,11 +61,6 @@ impl Core {
             }
         }
         self.release_writes(env, ino, effects);
-        let is_closed = |file: &super::File| file.cached_writers == 0 && !file.seeks.is_empty();
-        if self.files.get(&ino).is_some_and(is_closed) {
-            self.answer_seeks(ino, true, effects);
-        }
-        self.refuse_late_seeks(env, ino, effects);
     }
 
     fn generation_over(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {

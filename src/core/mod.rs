@@ -123,16 +123,6 @@ struct HeldWrite {
     until: Option<Monotonic>,
 }
 
-/// A LSEEK that waits until the kernel's dirty pages are here.
-#[derive(Clone, Copy, Debug)]
-struct HeldSeek {
-    unique: Unique,
-    offset: u64,
-    /// Whether for data, not for a hole.
-    data: bool,
-    until: Monotonic,
-}
-
 /// What is known of a regular file beyond its inode.
 #[derive(Debug)]
 struct File {
@@ -150,10 +140,6 @@ struct File {
     /// For formats that end in zeros: one past the last byte that is not.
     zeros_from: u64,
     flushing: Flushing,
-    /// LSEEKs that wait for the last flush.
-    seeks: Vec<HeldSeek>,
-    /// Flushes that are not answered yet.
-    flushes: u32,
     /// What users should know, shown by `ls`.
     warning: Option<String>,
     /// Whether writes fail because whoever captured it has gone away.
@@ -171,8 +157,6 @@ impl File {
             format: None,
             zeros_from: 0,
             flushing: Flushing::No,
-            seeks: Vec::new(),
-            flushes: 0,
             warning: None,
             hung_up: false,
         }
@@ -232,7 +216,6 @@ enum Waiting {
     Open(ReaderId),
     Read(ReaderId),
     Write(u64),
-    Seek(u64),
     Events(u64),
 }
 
@@ -263,8 +246,6 @@ pub(crate) struct Core {
     removed: Vec<u64>,
     /// What was done, if that is to be known afterwards.
     recording: Option<Recording>,
-    /// Whether dirty pages are written back only when the kernel likes.
-    flusher_gone: bool,
     /// Whether readers may wait for the next write though there is something for them.
     may_gather: bool,
     /// Those who do, and some who did.
@@ -307,7 +288,6 @@ impl Core {
             told_of_refusal: false,
             removed: Vec::new(),
             recording,
-            flusher_gone: false,
             may_gather: false,
             gathering: Vec::new(),
             allowance: None,
@@ -439,11 +419,6 @@ impl Core {
                             length: write.length,
                         });
                     }
-                }
-            }
-            Waiting::Seek(ino) => {
-                if let Some(file) = self.files.get_mut(&ino) {
-                    file.seeks.retain(|seek| seek.unique != unique);
                 }
             }
             Waiting::Events(id) => self.events.cancel(id, unique),

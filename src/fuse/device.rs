@@ -1,6 +1,6 @@
 //! The loop on `/dev/fuse`.
 //!
-//! Requests that may have to wait (OPEN, READ, WRITE, POLL, LSEEK) and their
+//! Requests that may have to wait (OPEN, READ, WRITE, POLL) and their
 //! companions are handled here, INTERRUPT above all: fuser would answer that
 //! with ENOSYS, and from then on the kernel would no longer tell of signals.
 //! So is what is asked often: names and attributes (`names`), and whether a file is a
@@ -223,8 +223,8 @@ impl Front {
             opcode::LSEEK => {
                 let (handle, offset) = (fields.u64(0), fields.u64(8));
                 let data = fields.u32(16) as i32 == libc::SEEK_DATA;
-                router.run(|core, env, effects| {
-                    core.seek(env, caller, (ino, handle), offset, data, effects);
+                router.run(|core, _, effects| {
+                    core.seek(caller, (ino, handle), offset, data, effects);
                 });
             }
             opcode::FORGET => {

@@ -34,15 +34,12 @@ use self::worker::Worker;
 use super::helper_process::{above_stdio, exit, reap};
 use super::late_helper::{LateHelper, Starter};
 use super::message;
-use crate::router::{Flushed, Flushes, Gone};
+use crate::router::{Flushes, Gone, Refused};
 
 // The kinds of messages and answers, all of one inode.
 const ADD: u8 = 1;
 const REMOVE: u8 = 2;
-const SYNC_ONCE: u8 = 3;
-const SYNCED: u8 = 4;
-const FAILED: u8 = 5;
-const REFUSED: u8 = 6;
+const REFUSED: u8 = 3;
 
 /// The daemon's end. Dropping it ends the process. To be dropped before the
 /// mount is unmounted, which it keeps busy.
@@ -140,11 +137,6 @@ impl Flusher {
         }
     }
 
-    /// Has all of inode `ino` written back, and answers when that is done.
-    pub(crate) fn sync_once(&self, ino: u64) {
-        self.send(SYNC_ONCE, ino);
-    }
-
     /// Ends the process, which lets go of all its files. There is no other after it.
     pub(crate) fn stop(&self) {
         drop(self.lock_starter().take());
@@ -192,12 +184,10 @@ impl Flushes for Flusher {
         self.socket.as_fd()
     }
 
-    fn next(&self) -> Result<Option<Flushed>, Gone> {
+    fn next(&self) -> Result<Option<Refused>, Gone> {
         self.send_backlog(None);
         match message::receive(&self.socket) {
-            Ok((SYNCED, ino)) => Ok(Some(Flushed::Once(ino))),
-            Ok((REFUSED, ino)) => Ok(Some(Flushed::Refused(ino))),
-            Ok((_, ino)) => Ok(Some(Flushed::Failed(ino))),
+            Ok((_, ino)) => Ok(Some(Refused(ino))),
             Err(Errno::AGAIN) => Ok(None),
             Err(_) => Err(Gone),
         }

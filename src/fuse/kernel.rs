@@ -120,7 +120,6 @@ impl Outlet for Kernel {
             }
             Effect::Flush { ino, on: true } => self.flusher.add(ino),
             Effect::Flush { ino, on: false } => self.flusher.remove(ino),
-            Effect::FlushOnce { ino } => self.flusher.sync_once(ino),
             Effect::ForgetAttributes { ino } => {
                 // A negative offset: no pages, so nothing to wait for.
                 let mut body = [0; 24];

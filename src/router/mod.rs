@@ -21,7 +21,7 @@ mod spin;
 
 pub(crate) use local::{Failure, Given, LocalCanceller, LocalReader};
 pub(crate) use process::processor;
-pub(crate) use reactor::{Flushed, Flushes, Gone};
+pub(crate) use reactor::{Flushes, Gone, Refused};
 pub(crate) use spin::{Spin, Step};
 
 use std::collections::HashMap;
@@ -231,8 +231,7 @@ impl Router {
         core.forget_removed(&mut effects);
         let alarm = core.next_alarm();
         drop(core);
-        let is_flush =
-            |e: &mut Effect| matches!(e, Effect::Flush { .. } | Effect::FlushOnce { .. });
+        let is_flush = |e: &mut Effect| matches!(e, Effect::Flush { .. });
         for flush in effects.0.extract_if(.., is_flush) {
             self.outlet.apply(flush);
         }

@@ -25,16 +25,9 @@ const RECHECK: Duration = Duration::from_millis(25);
 /// The longest the reactor sleeps at once, well within what epoll_wait(2) takes.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
-/// One answer of the flusher, about an inode.
+/// The flusher does not write back this inode: it could not be opened, or is one too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flushed {
-    /// What was to be written back once was: all that the kernel held of it by then.
-    Once(u64),
-    /// It could not be.
-    Failed(u64),
-    /// What was to be written back all the time is not: it could not be opened, or is one too many.
-    Refused(u64),
-}
+pub(crate) struct Refused(pub(crate) u64);
 
 /// There is no flusher any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +39,7 @@ pub(crate) trait Flushes: Send + Sync {
     /// writable again when something can be said that could not be before.
     fn descriptor(&self) -> BorrowedFd<'_>;
     /// Says what could not be said before, and gives the next answer, if there is one now.
-    fn next(&self) -> Result<Option<Flushed>, Gone>;
+    fn next(&self) -> Result<Option<Refused>, Gone>;
 }
 
 impl Router {
@@ -116,18 +109,16 @@ impl Router {
     fn hear_flusher(&self, flushes: &dyn Flushes) {
         loop {
             match flushes.next() {
-                Ok(Some(answer)) => self.run(|core, env, effects| match answer {
-                    Flushed::Once(ino) => core.flushed(ino, true, effects),
-                    Flushed::Failed(ino) => core.flushed(ino, false, effects),
-                    Flushed::Refused(ino) => core.not_flushed(env, ino, effects),
-                }),
+                Ok(Some(Refused(ino))) => {
+                    self.run(|core, env, effects| core.not_flushed(env, ino, effects));
+                }
                 Ok(None) => return,
                 // It was told to go.
                 Err(Gone) if self.stopping.load(Ordering::Acquire) => return,
                 Err(Gone) => {
                     log::error!("the flusher is gone: readers get bytes only as files are closed");
                     let _ = epoll::delete(&self.epoll, flushes.descriptor());
-                    return self.run(|core, _, effects| core.flusher_gone(effects));
+                    return;
                 }
             }
         }

@@ -31,7 +31,7 @@ fn start(tree: &tempfile::TempDir) -> Flusher {
     flusher
 }
 
-fn answer(flusher: &Flusher) -> Result<Flushed, Gone> {
+fn answer(flusher: &Flusher) -> Result<Refused, Gone> {
     let mut answer = None;
     let state = || status(flusher.pid());
     until_within(
@@ -44,6 +44,12 @@ fn answer(flusher: &Flusher) -> Result<Flushed, Gone> {
         state,
     );
     answer.expect("just waited for")
+}
+
+/// Until it has done all that it was asked. There is no inode 7.
+fn wait_for_it(flusher: &Flusher) {
+    flusher.add(7);
+    assert_eq!(answer(flusher), Ok(Refused(7)));
 }
 
 /// Whether messages wait for room in the socket.
@@ -71,17 +77,17 @@ fn open_files(flusher: &Flusher) -> usize {
 }
 
 #[test]
-fn files_are_synced_once_and_missing_ones_reported() {
+fn missing_files_are_refused_and_others_taken() {
     let tree = tree();
     add_file(&tree, u64::MAX);
     let flusher = start(&tree);
     assert_eq!(flusher.next(), Ok(None));
-    flusher.sync_once(u64::MAX);
-    flusher.sync_once(7);
-    flusher.add(0);
-    assert_eq!(answer(&flusher), Ok(Flushed::Once(u64::MAX)));
-    assert_eq!(answer(&flusher), Ok(Flushed::Failed(7)));
-    assert_eq!(answer(&flusher), Ok(Flushed::Refused(0)));
+    flusher.add(u64::MAX);
+    flusher.add(7);
+    assert_eq!(answer(&flusher), Ok(Refused(7)));
+    assert_eq!(open_files(&flusher), OWN_FILES + 1);
+    flusher.remove(u64::MAX);
+    wait_for_it(&flusher);
     assert_eq!(open_files(&flusher), OWN_FILES);
 }
 
@@ -93,8 +99,7 @@ fn it_wakes_only_while_there_is_something_to_flush() {
     // How often it wakes in a while, once it has done all that it was asked. A busy machine may
     // add to that once, not each time.
     let wakes = |meanwhile: &mut dyn FnMut()| {
-        flusher.sync_once(5);
-        assert_eq!(answer(&flusher), Ok(Flushed::Once(5)));
+        wait_for_it(&flusher);
         std::thread::sleep(Duration::from_millis(20));
         let before = wake_ups(&flusher);
         meanwhile();
@@ -150,12 +155,12 @@ fn one_more_than_the_table_holds_is_refused_and_nothing_is_lost_on_the_way() {
     for ino in 0..=slots {
         flusher.add(ino);
     }
-    assert_eq!(answer(&flusher), Ok(Flushed::Refused(slots)));
+    assert_eq!(answer(&flusher), Ok(Refused(slots)));
     assert!(!has_backlog(&flusher));
     flusher.remove(0);
     flusher.add(slots);
-    flusher.sync_once(0);
-    assert_eq!(answer(&flusher), Ok(Flushed::Once(0)));
+    flusher.add(slots + 1);
+    assert_eq!(answer(&flusher), Ok(Refused(slots + 1)));
     assert_eq!(open_files(&flusher), OWN_FILES + TABLE_SLOTS);
 }
 
@@ -170,9 +175,9 @@ fn a_flusher_that_stops_does_not_stop_the_daemon() {
         flusher.add(5);
     }
     assert!(has_backlog(&flusher));
-    flusher.sync_once(5);
+    flusher.add(7);
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
-    assert_eq!(answer(&flusher), Ok(Flushed::Once(5)));
+    assert_eq!(answer(&flusher), Ok(Refused(7)));
     assert!(!has_backlog(&flusher));
 }
 

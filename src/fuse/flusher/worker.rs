@@ -28,7 +28,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::super::helper_process::decimal;
 use super::super::message;
-use super::{ADD, FAILED, REFUSED, REMOVE, SYNC_ONCE, SYNCED};
+use super::{ADD, REFUSED, REMOVE};
 use crate::core::CONTROL_NAME;
 
 /// How long after one round of flushing the next begins at the earliest.
@@ -40,7 +40,7 @@ const BUSY: Duration = Duration::from_millis(100);
 /// How long after all files were flushed they are flushed again.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How many files can be flushed at a time. One more is answered by
-/// [`Flushed::Refused`](crate::router::Flushed), and asked for again later.
+/// [`Refused`](crate::router::Refused), and asked for again later.
 pub(super) const TABLE_SLOTS: usize = 4096;
 /// Messages taken in before the next look at the clock.
 const MESSAGES_A_TURN: usize = 64;
@@ -66,7 +66,7 @@ impl Slot {
             self.watch = watches.and_then(|watches| watch(watches, &self.file));
         }
         // What the kernel could not write is its writer's to know.
-        let _ = sync_range(self.file.as_fd(), libc::SYNC_FILE_RANGE_WRITE);
+        begin_writing_back(self.file.as_fd());
     }
 }
 
@@ -215,25 +215,13 @@ impl Worker {
                 self.remove(position);
                 Ok(())
             }
-            (SYNC_ONCE, _) => self.open(ino).and_then(|file| {
-                let all = libc::SYNC_FILE_RANGE_WAIT_BEFORE
-                    | libc::SYNC_FILE_RANGE_WRITE
-                    | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-                let synced = sync_range(file.as_fd(), all);
-                drop(file); // before the answer: then the open is over, too
-                synced
-            }),
             _ => Ok(()),
         };
-        let answer = match (result, kind) {
-            (Ok(()), SYNC_ONCE) => SYNCED,
-            (Ok(()), _) => return,
-            (Err(_), SYNC_ONCE) => FAILED,
-            (Err(_), _) => REFUSED,
-        };
-        // May block until the daemon reads its answers; a closed socket shows
-        // in the next receive.
-        let _ = message::send(socket, answer, ino, SendFlags::empty());
+        if result.is_err() {
+            // May block until the daemon reads its answers; a closed socket shows
+            // in the next receive.
+            let _ = message::send(socket, REFUSED, ino, SendFlags::empty());
+        }
     }
 
     fn remove(&mut self, position: usize) {
@@ -270,12 +258,10 @@ fn watch(watches: &OwnedFd, file: &OwnedFd) -> Option<i32> {
     inotify::add_watch(watches, path, next_write).ok()
 }
 
-fn sync_range(file: BorrowedFd<'_>, flags: libc::c_uint) -> Result<(), Errno> {
+/// Of all of a file. Waits for nothing.
+fn begin_writing_back(file: BorrowedFd<'_>) {
     // SAFETY: takes no pointers; the descriptor is borrowed.
-    match unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, flags) } {
-        0 => Ok(()),
-        _ => Err(Errno::IO),
-    }
+    unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
 fn monotonic() -> Duration {
