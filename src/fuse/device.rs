@@ -22,6 +22,7 @@ use super::intake::{Intake, Request};
 use super::kernel::Kernel;
 use super::placement::Placement;
 use super::rare::Rare;
+use super::watchdog::OwnUse;
 use super::{handshake, names};
 use crate::core::effects::{Bytes, Caller, Kin, Opening, Unique, Wanted};
 use crate::core::spool::Load;
@@ -53,7 +54,7 @@ impl Front {
     }
 
     /// Serves requests until the mount is gone. `init` is what the handshake gave.
-    pub(crate) fn serve(&self, init: Vec<u8>) -> io::Result<()> {
+    pub(crate) fn serve(&self, init: Vec<u8>, mut own_use: OwnUse) -> io::Result<()> {
         let mut rare = Rare::new(Arc::clone(&self.router), init);
         let mut intake = Intake::new(Arc::clone(self.kernel.device()))?;
         let mut gathering = Gathering::new(&self.router);
@@ -83,6 +84,10 @@ impl Front {
                 Err(Errno::NODEV | Errno::CONNABORTED) => return Ok(()),
                 Err(errno) => return Err(errno.into()),
             }
+            if intake.is_at_end() {
+                // Abandoned by the session.
+                return Ok(());
+            }
             let Some(request) = intake.request() else {
                 return Err(io::Error::from(io::ErrorKind::InvalidData));
             };
@@ -98,8 +103,12 @@ impl Front {
                 false => placement.leave(),
             }
             if is_write {
+                // Of whoever writes, an OPEN came before.
                 self.write(header, Body(body), data, &mut gathering);
-            } else if self.handle(header, body) {
+                continue;
+            }
+            own_use.note(header.pid as i32);
+            if self.handle(header, body) {
                 gathering.go_on();
             } else {
                 // That may take a while.

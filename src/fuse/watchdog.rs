@@ -36,7 +36,7 @@ use rustix::mount::UnmountFlags;
 use rustix::net::{SendFlags, Shutdown, shutdown};
 use rustix::process::{WaitOptions, waitpid};
 
-use self::death::{Lookout, is_dying};
+use self::death::is_dying;
 use super::attach::fusermount;
 use super::helper_process::{Helper, above_stdio, decimal, exit, fork_helper, raw_fork, reap};
 use super::late_helper::{self, LateHelper, START, Starter};
@@ -44,14 +44,15 @@ use super::message;
 use super::mountinfo::{MountLine, escape};
 use super::mountpoint::means_dead;
 use super::private::may_mount;
+use crate::router::is_own_thread;
 
 /// Longer than any line of mountinfo can be but by overlay options of many
 /// pages, and than `/proc/PID/status`; longer lines are skipped.
 const BUFFER_BYTES: usize = 16 << 10;
 /// The number is that of the mount's device.
 const ARMED: u8 = b'A';
-/// The number is the thread id of the witness.
-const WITNESS: u8 = b'W';
+/// From now on the daemon uses its own mount.
+const USES_ITSELF: u8 = b'U';
 const GOODBYE: u8 = b'G';
 
 /// The daemon's end. Dropping it without [`Watchdog::dismiss`] is like the
@@ -106,12 +107,11 @@ impl Watchdog {
                         exit(0)
                     }
                     Ending::Asked => {
-                        let witness = duty.lookout.witness();
-                        let others = [socket, status].into_iter().chain(witness);
+                        let others = [socket, status];
                         let pid = late_helper.take().map_or(0, |body| {
                             // SAFETY: this process has one thread, and `body` is
                             // async-signal-safe, as its owner promises.
-                            unsafe { late_helper::fork(name, others, body) }
+                            unsafe { late_helper::fork(name, others.into_iter(), body) }
                         });
                         // SAFETY: this process has no more use for it, and its end
                         // is seen only when no copy is left.
@@ -155,9 +155,11 @@ impl Watchdog {
         Ok(())
     }
 
-    /// What makes one thread of the daemon its witness.
-    pub(crate) fn witness(&self) -> Witness {
-        Witness(Arc::clone(&self.socket))
+    /// What tells it that the daemon uses its own mount.
+    pub(crate) fn own_use(&self) -> OwnUse {
+        OwnUse {
+            watchdog: Some(Arc::clone(&self.socket)),
+        }
     }
 
     /// Sends the watchdog away without its touching the mount: it was unmounted.
@@ -176,19 +178,25 @@ impl Drop for Watchdog {
     }
 }
 
-/// For the thread whose end tells the watchdog to look: one that ends only with the
-/// mount or the daemon, and never uses the mount.
+/// Sees whether the daemon uses its own mount, for which the watchdog must look at it: such a daemon
+/// may be kept from dying by a request that it cannot answer any more.
 #[derive(Debug)]
-pub(crate) struct Witness(Arc<OwnedFd>);
+pub(crate) struct OwnUse {
+    /// None once it was told.
+    watchdog: Option<Arc<OwnedFd>>,
+}
 
-impl Witness {
-    /// It is the calling thread. From now on the watchdog sleeps for as long as that
-    /// lives, where the kernel can tell it.
-    pub(crate) fn is_this_thread(&self) {
-        let thread = rustix::thread::gettid().as_raw_nonzero().get();
-        let thread = u64::from(thread.unsigned_abs());
-        // A watchdog that was killed needs no witness.
-        let _ = message::send(&*self.0, WITNESS, thread, SendFlags::empty());
+impl OwnUse {
+    /// A request came from this thread. To be called before it is answered, and by the process that
+    /// answers.
+    pub(crate) fn note(&mut self, thread: i32) {
+        if let Some(watchdog) = &self.watchdog
+            && is_own_thread(thread)
+        {
+            // A watchdog that was killed does not look.
+            let _ = message::send(&**watchdog, USES_ITSELF, 0, SendFlags::empty());
+            self.watchdog = None;
+        }
     }
 }
 
@@ -211,7 +219,7 @@ struct Duty {
     armed: Option<u64>,
     /// Which mount was armed for, where the kernel can tell.
     mount_id: Option<u64>,
-    lookout: Lookout,
+    uses_itself: bool,
     buffer: Vec<u8>,
 }
 
@@ -231,7 +239,7 @@ impl Duty {
             }),
             armed: None,
             mount_id: None,
-            lookout: Lookout::default(),
+            uses_itself: false,
             buffer: vec![0; BUFFER_BYTES],
         })
     }
@@ -239,7 +247,7 @@ impl Duty {
     /// Waits until the daemon says goodbye, or what else to do, or is dead.
     fn watch(&mut self, socket: BorrowedFd<'_>, status: BorrowedFd<'_>) -> Ending {
         loop {
-            self.lookout.sleep(socket);
+            death::sleep(socket, self.uses_itself);
             match message::receive(socket) {
                 Err(Errno::AGAIN) if is_dying(status, &mut self.buffer) => {
                     return Ending::DaemonDied;
@@ -248,7 +256,7 @@ impl Duty {
                 Err(_) => return Ending::DaemonDied,
                 Ok((GOODBYE, _)) => return Ending::Dismissed,
                 Ok((START, _)) => return Ending::Asked,
-                Ok((WITNESS, thread)) => self.lookout.name_witness(thread),
+                Ok((USES_ITSELF, _)) => self.uses_itself = true,
                 Ok((_, number)) => {
                     self.armed = Some(number);
                     self.mount_id = unique_mount_id(&self.directory);

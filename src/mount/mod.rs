@@ -125,7 +125,8 @@ impl Mount {
         self.session.router()
     }
 
-    /// Unmounts. Dropping does the same, and logs errors.
+    /// Unmounts. Dropping does the same, and logs errors. Whoever still has a file of it open after a
+    /// second finds it gone (`ENOTCONN`).
     ///
     /// # Errors
     ///

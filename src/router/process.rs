@@ -49,6 +49,11 @@ pub(crate) fn is_thread_of(tid: i32, pid: i32) -> bool {
     unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, 0) == 0 }
 }
 
+/// Whether `tid` is a thread of this process.
+pub(crate) fn is_own_thread(tid: i32) -> bool {
+    is_thread_of(tid, own())
+}
+
 /// The process that thread `tid` belongs to.
 pub(crate) fn thread_group(tid: i32) -> Option<i32> {
     let own = own();

@@ -13,73 +13,35 @@
 //! beforehand, which cannot come to mean another process. Aborting the connection then
 //! frees the daemon.
 //!
-//! When to read it is told by a witness, a thread of the daemon that never uses the
-//! mount, and so ends as soon as the daemon is killed: a pidfd of that thread becomes
-//! readable then (PIDFD_THREAD, since Linux 6.9). Before the witness is known, once it
-//! has ended, and on older kernels, the file is read every [`LOOK_EVERY`] instead; else
-//! every [`LOOK_SELDOM`], should the witness itself be kept from ending.
+//! Only a daemon that uses its own mount comes to that, which no daemon of ours does by itself,
+//! but a program may that serves a mount as a library. So once the daemon has said that it does,
+//! the file is read every [`LOOK_EVERY`]; before that, every [`LOOK_SELDOM`]. No event would do
+//! instead: the thread that waits for the answer may be any one, the last of all, and while the
+//! kernel dumps the core of a process none of its threads comes to an end.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 
-/// One look costs some 20 µs, so this costs nothing; and half a second is soon
-/// enough for what only a program that uses its own mount can bring about.
+/// One look costs some 20 µs, so this costs nothing; and the process is to be gone within a second.
 const LOOK_EVERY: Timespec = Timespec {
     tv_sec: 0,
-    tv_nsec: 500_000_000,
+    tv_nsec: 100_000_000,
 };
-/// For what is not known to keep a daemon from dying. A core dump, or a disk that
-/// hangs, may keep the witness itself.
+/// For a daemon that was ended before it could say that it uses its mount.
 const LOOK_SELDOM: Timespec = Timespec {
     tv_sec: 60,
     tv_nsec: 0,
 };
 
-/// Says when it is time for a look at the daemon.
-#[derive(Default)]
-pub(super) struct Lookout {
-    /// Readable once the witness has ended.
-    witness: Option<OwnedFd>,
-}
-
-impl Lookout {
-    /// The witness is that thread of the parent.
-    pub(super) fn name_witness(&mut self, thread: u64) {
-        self.witness = pidfd_of_thread(thread);
-    }
-
-    /// What a fork should not keep.
-    pub(super) fn witness(&self) -> Option<BorrowedFd<'_>> {
-        self.witness.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Until there is a message, or it is time for a look.
-    pub(super) fn sleep(&mut self, socket: BorrowedFd<'_>) {
-        let Some(witness) = &self.witness else {
-            let mut waited_for = [PollFd::new(&socket, PollFlags::IN)];
-            let _ = poll(&mut waited_for, Some(&LOOK_EVERY));
-            return;
-        };
-        let mut waited_for = [
-            PollFd::new(&socket, PollFlags::IN),
-            PollFd::new(witness, PollFlags::IN),
-        ];
-        let _ = poll(&mut waited_for, Some(&LOOK_SELDOM));
-        if !waited_for[1].revents().is_empty() {
-            self.witness = None;
-        }
-    }
-}
-
-/// Readable when that thread of the parent has ended. `None` where the kernel cannot
-/// say so, or in a pid namespace where the number means another.
-pub(super) fn pidfd_of_thread(thread: u64) -> Option<OwnedFd> {
-    getppid()?;
-    let thread = Pid::from_raw(i32::try_from(thread).ok()?)?;
-    pidfd_open(thread, PidfdFlags::from_bits_retain(libc::PIDFD_THREAD)).ok()
+/// Until there is a message, or it is time for a look at the daemon.
+pub(super) fn sleep(socket: BorrowedFd<'_>, uses_itself: bool) {
+    let timeout = match uses_itself {
+        true => LOOK_EVERY,
+        false => LOOK_SELDOM,
+    };
+    let _ = poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&timeout));
 }
 
 /// Whether the daemon, whose `/proc/PID/status` this is, was killed but cannot die, or
@@ -91,19 +53,81 @@ pub(super) fn is_dying(status: BorrowedFd<'_>, buffer: &mut [u8]) -> bool {
     }
 }
 
-/// Whether this `/proc/PID/status` is that of a process whose main thread has
-/// ended, or which has a SIGKILL that it cannot take yet.
+/// Whether this `/proc/PID/status` is that of a process that ends, or is about to: its main thread
+/// has ended; or it has given back its memory, as it does before it closes its files (`do_exit` in
+/// `kernel/exit.c`), and so has no `VmSize:` line any more; or its core is dumped; or it has a SIGKILL that it cannot take
+/// yet, as the kernel gives all other threads of a process that one of them, or a signal, ends.
 fn says_dying(status: &[u8]) -> bool {
-    status.split(|byte| *byte == b'\n').any(|line| {
+    let mut has_memory = false;
+    for line in status.split(|byte| *byte == b'\n') {
         if let Some(state) = line.strip_prefix(b"State:\t") {
-            return matches!(state.first(), Some(b'Z' | b'X'));
-        }
-        let pending = line
+            if matches!(state.first(), Some(b'Z' | b'X')) {
+                return true;
+            }
+        } else if line == b"CoreDumping:\t1" {
+            return true;
+        } else if line.starts_with(b"VmSize:") {
+            has_memory = true;
+        } else if line.starts_with(b"Threads:") && !has_memory {
+            // What stands after it.
+            return true;
+        } else if let Some(mask) = line
             .strip_prefix(b"SigPnd:\t")
-            .or_else(|| line.strip_prefix(b"ShdPnd:\t"));
-        pending
-            .and_then(|mask| str::from_utf8(mask).ok())
-            .and_then(|mask| u64::from_str_radix(mask, 16).ok())
-            .is_some_and(|mask| mask & (1 << (libc::SIGKILL - 1)) != 0)
-    })
+            .or_else(|| line.strip_prefix(b"ShdPnd:\t"))
+            && let Ok(mask) = str::from_utf8(mask)
+            && let Ok(mask) = u64::from_str_radix(mask, 16)
+            && mask & (1 << (libc::SIGKILL - 1)) != 0
+        {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(state: &str, memory: &str, pending: &str) -> String {
+        format!(
+            "Name:\tx\nState:\t{state}\nFDSize:\t0\nGroups:\t \n{memory}Threads:\t1\n\
+             SigPnd:\t0000000000000000\nShdPnd:\t{pending}\n"
+        )
+    }
+
+    #[test]
+    fn only_a_process_that_ends_is_dying() {
+        let (memory, none) = ("VmPeak:\t10 kB\nVmSize:\t10 kB\n", "0000000000000000");
+        let (kill, term) = ("0000000000000100", "0000000000004000");
+        for (state, memory, pending, expected) in [
+            ("S (sleeping)", memory, none, false),
+            ("S (sleeping)", memory, term, false),
+            ("D (disk sleep)", memory, none, false),
+            // A file of its own is closed at its end, by the main thread.
+            ("D (disk sleep)", "", term, true),
+            ("D (disk sleep)", "", none, true),
+            // By another thread.
+            ("Z (zombie)", "", none, true),
+            // Another of its threads waits for an answer, and the dump for that thread.
+            (
+                "D (disk sleep)",
+                &format!("{memory}CoreDumping:\t1\n"),
+                none,
+                true,
+            ),
+            (
+                "S (sleeping)",
+                &format!("{memory}CoreDumping:\t0\n"),
+                none,
+                false,
+            ),
+            // It waits for an answer, and has been killed.
+            ("D (disk sleep)", memory, kill, true),
+        ] {
+            let status = status(state, memory, pending);
+            assert_eq!(says_dying(status.as_bytes()), expected, "{status}");
+        }
+        let own = std::fs::read("/proc/self/status").unwrap();
+        assert!(!says_dying(&own));
+    }
 }

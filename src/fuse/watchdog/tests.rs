@@ -1,6 +1,5 @@
 //! Watchdogs of real mounts, and of daemons that are killed; as root only.
 
-use super::death::pidfd_of_thread;
 use super::*;
 use crate::fuse::mountpoint::{MountOptions, MountPoint, Mounted, all_mounts, unmount};
 use crate::fuse::testing::{Cleanup, as_nobody};
@@ -158,14 +157,8 @@ fn a_daemon_killed_while_it_uses_its_own_mount_leaves_nothing() {
     kill_and_see_it_all_go("in its own mount");
 }
 
-/// The same, when the watchdog does not look by the clock, as its daemon has a witness.
 #[test]
-fn a_daemon_with_a_witness_killed_while_it_uses_its_own_mount_leaves_nothing() {
-    kill_and_see_it_all_go("in its own mount, with a witness");
-}
-
-#[test]
-fn a_watchdog_with_a_witness_sleeps() {
+fn a_watchdog_sleeps_until_its_daemon_uses_its_own_mount() {
     let base = Cleanup::new();
     let watchdog = Watchdog::start(&base.join(""), false, no_late_helper()).unwrap();
     watchdog.ready().unwrap();
@@ -175,41 +168,20 @@ fn a_watchdog_with_a_witness_sleeps() {
         let (_, rest) = status.split_once("\nvoluntary_ctxt_switches:\t").unwrap();
         rest.lines().next().unwrap().parse::<u64>().unwrap()
     };
-    let before = switches();
-    wait_until("it looks by the clock", || switches() > before);
-
-    let own = rustix::thread::gettid().as_raw_nonzero().get();
-    let can_have_one = pidfd_of_thread(u64::from(own.unsigned_abs())).is_some();
-    let (end, ended) = crossbeam_channel::bounded::<()>(0);
-    let witness = watchdog.witness();
-    let thread = std::thread::spawn(move || {
-        witness.is_this_thread();
-        let _ = ended.recv();
+    wait_until("it sleeps", || {
+        let before = switches();
+        std::thread::sleep(Duration::from_millis(600));
+        switches() == before
     });
-    let fds = || {
-        std::fs::read_dir(format!("/proc/{pid}/fd"))
-            .unwrap()
-            .count()
-    };
-    let without = fds();
-    if can_have_one {
-        wait_until("it knows its witness", || fds() > without);
-        let before = switches();
-        std::thread::sleep(Duration::from_millis(1200));
-        // One for the message itself.
-        assert!(switches() <= before + 1, "{} {before}", switches());
-    } else {
-        // Before Linux 6.9 there is no PIDFD_THREAD.
-        let before = switches();
-        wait_until("it looks by the clock all the same", || {
-            switches() > before + 1
-        });
-    }
-
-    drop(end);
-    thread.join().unwrap();
+    let mut own_use = watchdog.own_use();
     let before = switches();
-    wait_until("it looks by the clock again", || switches() > before + 1);
+    own_use.note(1);
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(switches(), before, "of a thread of another process");
+
+    own_use.note(rustix::thread::gettid().as_raw_nonzero().get());
+    // One for the message itself.
+    wait_until("it looks by the clock", || switches() > before + 2);
 }
 
 /// Without root there is no umount2 and no FORCE: `fusermount3` does it.
@@ -240,8 +212,9 @@ fn plays_the_daemon() {
     }
     let uses_own_mount = role.contains("own mount");
     let ready = move || {
-        if role.contains("witness") {
-            watchdog.witness().is_this_thread();
+        if uses_own_mount {
+            let thread = rustix::thread::gettid().as_raw_nonzero().get();
+            watchdog.own_use().note(thread);
         }
         println!("\nwatchdog={pid}");
         std::thread::sleep(Duration::from_secs(30));

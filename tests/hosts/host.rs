@@ -1,0 +1,220 @@
+//! The host: what it holds of its own mount, and how it ends.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fifofs::{Capture, Linger, Mount, Target};
+
+/// Something of its own mount that a process holds or waits for when it dies.
+pub(crate) struct Hold {
+    pub(crate) name: &'static str,
+    /// Holds it, and gives it so that it is kept.
+    take: fn(&Mount) -> Box<dyn std::any::Any>,
+}
+
+/// How it dies: by a signal from outside, or by its own doing.
+pub(crate) struct End {
+    pub(crate) name: &'static str,
+    pub(crate) signal: Option<i32>,
+}
+
+pub(crate) const HOLDS: [Hold; 8] = [
+    Hold {
+        name: "file",
+        take: |mount| Box::new(open_for_writing(mount.path(), "x")),
+    },
+    Hold {
+        name: "wait",
+        take: |mount| Box::new(through_wait(mount.path())),
+    },
+    Hold {
+        name: "threads",
+        take: many_threads,
+    },
+    Hold {
+        name: "write",
+        take: blocked_in_write,
+    },
+    Hold {
+        name: "read",
+        take: blocked_in_read,
+    },
+    Hold {
+        name: "open",
+        take: blocked_in_open,
+    },
+    Hold {
+        name: "unmounted",
+        take: |_| Box::new(of_an_unmounted_one()),
+    },
+    Hold {
+        name: "capture",
+        take: |_| Box::new(a_capture()),
+    },
+];
+
+pub(crate) const ENDS: [End; 8] = [
+    by("TERM", libc::SIGTERM),
+    by("INT", libc::SIGINT),
+    by("HUP", libc::SIGHUP),
+    by("KILL", libc::SIGKILL),
+    End {
+        name: "abort",
+        signal: None,
+    },
+    End {
+        name: "exit",
+        signal: None,
+    },
+    End {
+        name: "exit of a thread",
+        signal: None,
+    },
+    End {
+        name: "main returns",
+        signal: None,
+    },
+];
+
+const fn by(name: &'static str, signal: i32) -> End {
+    End {
+        name,
+        signal: Some(signal),
+    }
+}
+
+/// Serves a mount, holds something of it, and ends so.
+pub(crate) fn play(hold: &str, end: &str) {
+    let mount = Mount::builder().linger(Linger::After(Duration::ZERO));
+    let mount = mount.mount_temporary().expect("a mount");
+    let hold = HOLDS
+        .iter()
+        .find(|known| known.name == hold)
+        .expect("a known thing to hold");
+    // Neither is ever dropped.
+    std::mem::forget((hold.take)(&mount));
+    std::mem::forget(mount);
+    println!("ready");
+    // Until it is to end.
+    let _ = std::io::stdin().read(&mut [0]);
+    match end {
+        "abort" => std::process::abort(),
+        "exit" => std::process::exit(3),
+        "exit of a thread" => {
+            let _ = thread::spawn(|| std::process::exit(3)).join();
+        }
+        "main returns" => {}
+        _ => loop {
+            thread::park();
+        },
+    }
+}
+
+/// A file of a mount that was unmounted meanwhile, and is out of sight.
+fn of_an_unmounted_one() -> File {
+    let mount = Mount::builder().mount_temporary().expect("a mount");
+    let file = open_for_writing(mount.path(), "x");
+    mount.unmount().expect("an end");
+    file
+}
+
+fn open_for_writing(directory: &Path, name: &str) -> File {
+    let mut file = File::create(directory.join(name)).expect("a file");
+    file.write_all(b"something").expect("room");
+    file
+}
+
+/// Descriptors of finished files, opened by the door of those who wait.
+fn through_wait(directory: &Path) -> Vec<File> {
+    let names = ["a", "b", "c"];
+    let open = |name: &&str| {
+        drop(open_for_writing(directory, name));
+        File::open(directory.join(".fifofs/wait").join(name)).expect("the finished file")
+    };
+    names.iter().map(open).collect()
+}
+
+/// Threads that each have files open and use them.
+fn many_threads(mount: &Mount) -> Box<dyn std::any::Any> {
+    for thread in 0..16 {
+        let directory = mount.path().to_owned();
+        thread::spawn(move || {
+            let mut file = open_for_writing(&directory, &thread.to_string());
+            while file.write_all(b"more").is_ok() {
+                let _ = std::fs::metadata(&directory);
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+    }
+    Box::new(open_for_writing(mount.path(), "x"))
+}
+
+/// Has a thread do something that waits for ever, and waits until it does.
+fn blocks(act: impl FnOnce() + Send + 'static) {
+    let (sender, thread) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let _ = sender.send(rustix::thread::gettid());
+        act();
+    });
+    let thread = thread.recv().expect("a thread").as_raw_nonzero();
+    let waits_at = format!("/proc/self/task/{thread}/wchan");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let place = std::fs::read_to_string(&waits_at).expect("a thread that waits");
+        if ["fuse", "request_wait"]
+            .iter()
+            .any(|name| place.contains(name))
+        {
+            return;
+        }
+        assert!(Instant::now() < deadline, "it waits in {place}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// As far ahead of a reader as it may be. In the mount of captures such a write waits for ever.
+fn blocked_in_write(_: &Mount) -> Box<dyn std::any::Any> {
+    let capture = Capture::new("x.log").expect("a capture");
+    capture.keep_at_most(64 << 10);
+    let reader = capture.reader().expect("a reader");
+    let mut file = File::create(capture.path()).expect("a file");
+    blocks(move || {
+        while file
+            .write_all(&[0; 64 << 10])
+            .and_then(|()| file.sync_data())
+            .is_ok()
+        {}
+    });
+    Box::new((capture, reader))
+}
+
+fn blocked_in_read(mount: &Mount) -> Box<dyn std::any::Any> {
+    let mut events = File::open(mount.path().join(".fifofs/events")).expect("the events");
+    blocks(move || while events.read(&mut [0; 4096]).is_ok() {});
+    Box::new(open_for_writing(mount.path(), "x"))
+}
+
+fn blocked_in_open(mount: &Mount) -> Box<dyn std::any::Any> {
+    let path = mount.path().join(".fifofs/wait/never");
+    blocks(move || {
+        drop(
+            OpenOptions::new()
+                .read(true)
+                .custom_flags(libc::O_CLOEXEC)
+                .open(path),
+        )
+    });
+    Box::new(open_for_writing(mount.path(), "x"))
+}
+
+/// A capture that this process itself writes, and its reader.
+fn a_capture() -> impl std::any::Any {
+    let capture = Capture::new("x").expect("a capture");
+    let reader = capture.reader().expect("a reader");
+    let file = File::create(capture.path()).expect("a file");
+    (capture, reader, file)
+}

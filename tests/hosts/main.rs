@@ -1,0 +1,242 @@
+//! A process that serves a mount and dies with files of that mount open, however it dies: it is gone, and so is all
+//! that it made.
+//!
+//! Without the usual harness, since one of the ends is that `main` returns. Runs itself again as the host. Arguments are
+//! filters: `cargo test --test hosts -- write/` runs what holds a blocked write. `FIFOFS_HOST_ROUNDS` says how often each
+//! pair is run (10 unless set), and the figures are printed: the slowest end is to be below a second on an idle machine.
+
+mod host;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use host::{ENDS, End, HOLDS};
+
+const ROUNDS: usize = 10;
+/// Hosts that run at a time.
+const PARALLEL: usize = 4;
+/// Far longer than a busy machine takes. What hangs does so for a minute, or for good.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// What makes this binary the host, and says which.
+const ROLE: &str = "FIFOFS_TEST_HOST";
+
+fn main() {
+    if let Ok(role) = std::env::var(ROLE) {
+        let (hold, end) = role
+            .split_once('/')
+            .expect("what it holds, and how it ends");
+        return host::play(hold, end);
+    }
+    let filters: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let rounds =
+        std::env::var("FIFOFS_HOST_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("a number"));
+    let pairs = HOLDS
+        .iter()
+        .flat_map(|hold| ENDS.iter().map(move |end| (hold.name, end)));
+    let pairs: Vec<(&str, &End)> = pairs
+        .filter(|(hold, end)| {
+            let name = format!("{hold}/{}", end.name);
+            filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))
+        })
+        .collect();
+    for (hold, end) in pairs {
+        run_rounds(hold, end, rounds);
+    }
+}
+
+/// Many hosts that hold the same and end in the same way.
+fn run_rounds(hold: &str, end: &End, rounds: usize) {
+    let (next, times) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..PARALLEL.min(rounds) {
+            scope.spawn(|| {
+                while next.fetch_add(1, Ordering::Relaxed) < rounds {
+                    let time = run_one(hold, end);
+                    times.lock().unwrap().push(time);
+                }
+            });
+        }
+    });
+    let mut times = times.into_inner().unwrap();
+    times.sort_unstable();
+    assert_eq!(
+        times.len(),
+        rounds,
+        "{hold}/{}: some host did not end",
+        end.name
+    );
+    let (median, slowest) = (times[rounds / 2], times[rounds - 1]);
+    println!(
+        "{hold}/{}: {rounds} of {rounds} gone, median {median:.0?}, slowest {slowest:.0?}",
+        end.name
+    );
+}
+
+/// Has one host end; says how long that took.
+fn run_one(hold: &str, end: &End) -> Duration {
+    let place = tempfile::tempdir().expect("a directory for the test");
+    let mut command = Command::new(std::env::current_exe().expect("this binary"));
+    command
+        .env(ROLE, format!("{hold}/{}", end.name))
+        .env("XDG_RUNTIME_DIR", place.path())
+        .env("TMPDIR", place.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut host = Host {
+        child: command.spawn().expect("it starts"),
+        place: place.path().to_owned(),
+    };
+    let output = host.child.stdout.take().expect("a pipe");
+    let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "ready"), "{}", host.world());
+    let helpers = host.helpers();
+    let start = Instant::now();
+    match end.signal {
+        Some(signal) => {
+            // SAFETY: a signal to a child that is not reaped yet.
+            unsafe { libc::kill(host.child.id().cast_signed(), signal) };
+        }
+        // The end of its input is its word.
+        None => drop(host.child.stdin.take()),
+    }
+    let status = host.wait();
+    let taken = start.elapsed();
+    assert!(end.is(status), "{hold}/{}: {status}", end.name);
+    host.until("no mount is left", |host| !host.is_mounted());
+    host.until("no directory is left", |host| {
+        fs::read_dir(&host.place).is_ok_and(|mut entries| entries.next().is_none())
+    });
+    host.until("no helper is left", |_| {
+        helpers.iter().all(|pid| is_gone(*pid))
+    });
+    taken
+}
+
+/// A host, and where all that it makes is.
+struct Host {
+    child: Child,
+    place: PathBuf,
+}
+
+impl Host {
+    fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                return status;
+            }
+            if Instant::now() >= deadline {
+                let world = self.world();
+                self.set_free();
+                panic!("a host that does not die\n{world}");
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Ends the mount of a host that waits for itself.
+    fn set_free(&self) {
+        for mount in mounts_below(&self.place) {
+            let _ = Command::new("umount")
+                .args(["-f", "-l"])
+                .arg(mount)
+                .status();
+        }
+    }
+
+    fn until(&self, what: &str, condition: impl Fn(&Host) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !condition(self) {
+            assert!(
+                Instant::now() < deadline,
+                "never came true: {what}\n{}",
+                self.world()
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_mounted(&self) -> bool {
+        !mounts_below(&self.place).is_empty()
+    }
+
+    /// The processes that the library has started for it.
+    fn helpers(&self) -> Vec<u32> {
+        let own = format!("PPid:\t{}", self.child.id());
+        let entries = fs::read_dir("/proc").expect("/proc").flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| status(*pid).lines().any(|line| line == own))
+            .collect()
+    }
+
+    /// Its state, thread by thread, and what is left of it.
+    fn world(&self) -> String {
+        let pid = self.child.id();
+        let mut text = format!("mounts {:?}\n{}", mounts_below(&self.place), status(pid));
+        for task in fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let read = |file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            text += &format!(
+                "thread {:?} {} {}\n",
+                task.file_name(),
+                read("comm").trim(),
+                read("wchan")
+            );
+        }
+        text
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            let _ = self.child.kill();
+            self.set_free();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn status(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
+}
+
+/// Not there, or a zombie: not every container reaps what others leave.
+fn is_gone(pid: u32) -> bool {
+    let status = status(pid);
+    status.is_empty() || status.contains("State:\tZ")
+}
+
+fn mounts_below(place: &Path) -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("the list of mounts");
+    let places = table.lines().filter_map(|line| line.split(' ').nth(4));
+    places
+        .map(PathBuf::from)
+        .filter(|mount| mount.starts_with(place))
+        .collect()
+}
+
+impl End {
+    /// Whether that is how it ended.
+    fn is(&self, status: ExitStatus) -> bool {
+        match (self.signal, self.name) {
+            (Some(signal), _) => status.signal() == Some(signal),
+            (None, "abort") => status.signal() == Some(libc::SIGABRT),
+            (None, "main returns") => status.code() == Some(0),
+            (None, _) => status.code() == Some(3),
+        }
+    }
+}
