@@ -1,6 +1,7 @@
 //! A daemon that may have no more descriptors: it refuses to open, says why, and loses nothing.
 
 use std::fs;
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
@@ -79,5 +80,43 @@ print(ends.count(0), ends.count(1), ends.count(2))
         .printed("again\n");
     let log = fs::read_to_string(mount.place().at("daemon.log")).expect("the daemon's log");
     assert_eq!(log.matches("ulimit -n").count(), 1, "{log}");
+    mount.unmount();
+}
+
+#[test]
+fn two_thousand_files_that_are_spilled_take_no_descriptor_each() {
+    let mount = Mount::start(&["--memory", "4M"]);
+    limit_descriptors(&mount, 256);
+    mount
+        .python(
+            r#"
+for i in range(2000):
+    with open(D + "/f%d" % i, "wb") as f:
+        f.write(b"%08d" % i * 2048)
+"#,
+        )
+        .finish(Duration::from_secs(60))
+        .succeeded();
+    let spilled = |mount: &Mount| mount.status()["memory"]["spilled"].as_u64();
+    mount.wait_for("what has no room in memory to be spilled", || {
+        spilled(&mount).is_some_and(|bytes| bytes >= 2000 * 16384 - (4 << 20))
+    });
+    assert!(
+        mount.descriptors() < 64,
+        "the daemon has {} descriptors",
+        mount.descriptors()
+    );
+    mount
+        .python(
+            r#"
+for i in range(2000):
+    with open(D + "/f%d" % i, "rb") as f:
+        assert f.read() == b"%08d" % i * 2048, i
+    os.remove(D + "/f%d" % i)
+"#,
+        )
+        .finish(Duration::from_secs(60))
+        .succeeded();
+    mount.wait_for("the disk to be free again", || spilled(&mount) == Some(0));
     mount.unmount();
 }

@@ -4,7 +4,7 @@
 //! or what it is charged for.
 //!
 //! A file is cut into chunks of [`CHUNK_BYTES`]; those with content have a [`Slot`], which is a
-//! length and a store: a buffer in memory or a place in the file's own spill file. What a slot's
+//! length and a store: a buffer in memory or a place in the mount's spill file. What a slot's
 //! length does not reach, and what has no slot, is zeros. Two invariants, as follows.
 //!
 //! # Why a read that was handed out never changes
@@ -43,14 +43,11 @@ use super::load::Load;
 use super::pool::{CHUNK_BYTES, Pool};
 use super::segments::{Segment, Segments};
 use super::slot::{Slot, Store};
-use super::spill::Spill;
 
 /// The chunks of one file. A clone shares their stores until either is written to.
 #[derive(Clone, Debug)]
 pub(super) struct Chunks {
     pool: Pool,
-    /// Dropped before `slots`, so that the places in them need not be freed one by one.
-    spill: Option<Spill>,
     /// By chunk number.
     slots: BTreeMap<u64, Slot>,
     /// The chunks whose store is memory.
@@ -91,7 +88,6 @@ impl Chunks {
     pub(super) fn new(pool: &Pool) -> Chunks {
         Chunks {
             pool: pool.clone(),
-            spill: None,
             slots: BTreeMap::new(),
             resident: BTreeSet::new(),
         }
@@ -120,11 +116,8 @@ impl Chunks {
         segments
     }
 
-    /// Drops the content from `length` on; with none left, the spill file too.
+    /// Drops the content from `length` on.
     pub(super) fn truncate(&mut self, length: u64) {
-        if length == 0 {
-            self.spill = None;
-        }
         let (index, within) = split(length);
         self.shorten(index, within);
         self.slots.split_off(&(index + 1));
@@ -307,7 +300,7 @@ impl Chunks {
             let Some((index, buffer, length)) = unshared else {
                 return Ok(None);
             };
-            let place = self.spill()?.store(&buffer.bytes()[..length])?;
+            let place = self.pool.spill().store(&buffer.bytes()[..length])?;
             self.slots.insert(
                 index,
                 Slot {
@@ -349,7 +342,7 @@ impl Chunks {
             bytes.resize(piece.start + piece.bytes().len(), 0);
         }
         bytes[piece.start..][..piece.bytes().len()].copy_from_slice(piece.bytes());
-        let place = Arc::new(self.spill()?.store(&bytes)?);
+        let place = Arc::new(self.pool.spill().store(&bytes)?);
         Ok(Plan::Replaced(Slot {
             length: bytes.len(),
             store: Store::Disk(place),
@@ -398,14 +391,6 @@ impl Chunks {
                 self.slots.insert(piece.index, slot);
                 self.resident.remove(&piece.index);
             }
-        }
-    }
-
-    /// The file's spill file, made on first use.
-    fn spill(&mut self) -> Result<&Spill, Errno> {
-        match &mut self.spill {
-            Some(spill) => Ok(spill),
-            none => Ok(none.insert(Spill::new(&self.pool)?)),
         }
     }
 }

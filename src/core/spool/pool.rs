@@ -1,12 +1,11 @@
 //! What all spools of a mount share: memory for chunks, and the limits on memory and disk.
 //!
-//! Knows buffers and three counts; knows nothing about files, offsets in them or how bytes get to
-//! disk ([`super::spill`]). The invariant: each count is the sum over what exists, at every moment.
+//! Knows buffers, where there is disk ([`super::spill`]) and counts of both; knows nothing about files
+//! or offsets in them. The invariant: each count is the sum over what exists, at every moment.
 //!
 //! - `used`: capacity of the chunk buffers in use, by spools and by reads handed out. Idle buffers
 //!   waiting to be used again are not in it, but `used` + idle never exceeds the memory limit
 //!   because of an idle one.
-//! - `spilled`: bytes in places on disk, which these count themselves.
 //! - `charged`: whole pages that files hold (written or reserved), in memory or on disk. This is
 //!   what the maximum size bounds and what statfs shows, so that neither depends on how chunks
 //!   are rounded or shared.
@@ -15,6 +14,7 @@
 //! mutex around the idle ones. It is a leaf of the lock order: it is held for a push or a pop, and
 //! nothing is locked, written or waited for meanwhile.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 use super::buffer::{Buffer, Memory};
+use super::spill::Spill;
 
 /// Bytes in a chunk: the unit of recycling, copying on write and spilling. As many as programs that move
 /// much write at once, at least, so that what they write becomes a chunk without being copied; and the
@@ -55,7 +56,7 @@ pub(crate) struct Pool(Arc<Shared>);
 struct Shared {
     limits: Limits,
     used: AtomicU64,
-    spilled: AtomicU64,
+    spill: Arc<Spill>,
     charged: AtomicU64,
     /// The measured maximum size, if `limits` names none. Written seldom, and any value that was
     /// measured will do, so it needs no lock. 0: not measured yet.
@@ -67,10 +68,11 @@ struct Shared {
 impl Pool {
     /// A pool in which nothing is held yet. Touches no disk.
     pub(crate) fn new(limits: Limits) -> Pool {
+        let spill = Spill::new(limits.spill_directory.clone());
         Pool(Arc::new(Shared {
             limits,
             used: AtomicU64::new(0),
-            spilled: AtomicU64::new(0),
+            spill,
             charged: AtomicU64::new(0),
             measured: AtomicU64::new(0),
             idle: Mutex::new(Vec::new()),
@@ -84,7 +86,20 @@ impl Pool {
 
     /// Bytes of content on disk.
     pub(crate) fn spilled(&self) -> u64 {
-        self.0.spilled.load(Ordering::Relaxed)
+        self.0.spill.used()
+    }
+
+    /// Where chunks go that memory has no room for.
+    pub(super) fn spill(&self) -> &Arc<Spill> {
+        &self.0.spill
+    }
+
+    /// Makes the file that they go to, which is else made when it is first needed.
+    ///
+    /// # Errors
+    /// Of making it.
+    pub(crate) fn open_spill_file(&self) -> io::Result<()> {
+        self.0.spill.open().map(drop)
     }
 
     /// The bytes that all files may hold together.
@@ -108,13 +123,15 @@ impl Pool {
     /// Works the maximum size out anew from what is free on disk now. A directory that cannot be
     /// asked cannot be spilled to either, so it counts as full.
     fn measure(&self) -> u64 {
-        let free = rustix::fs::statvfs(&self.0.limits.spill_directory)
+        let free = rustix::fs::statvfs(self.spill_directory())
             .map_or(0, |status| status.f_bavail.saturating_mul(status.f_frsize));
         let bytes = self
             .0
             .limits
             .memory
             .saturating_add(self.spilled())
+            // What can be written again is not free to others.
+            .saturating_add(self.0.spill.idle())
             .saturating_add(free / 20 * 19)
             .max(1);
         self.0.measured.store(bytes, Ordering::Relaxed);
@@ -147,17 +164,7 @@ impl Pool {
 
     /// Where spill files are made.
     pub(crate) fn spill_directory(&self) -> &Path {
-        &self.0.limits.spill_directory
-    }
-
-    /// Counts `bytes` more as on disk.
-    pub(super) fn add_spilled(&self, bytes: usize) {
-        self.0.spilled.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Counts `bytes` fewer as on disk.
-    pub(super) fn remove_spilled(&self, bytes: usize) {
-        self.0.spilled.fetch_sub(bytes as u64, Ordering::Relaxed);
+        self.0.spill.directory()
     }
 
     /// An empty buffer that takes at least `bytes` (at most a chunk), or `None` if the memory

@@ -1,111 +1,202 @@
-//! Chunks on disk: one unlinked file per spool, and places in it.
+//! Chunks on disk: one unlinked file for all files of a mount, and places in it.
 //!
-//! Knows how to make a file without a name and which places of it are free; knows nothing of what
-//! the bytes are, or of offsets in the spool's file. The invariant: a place is used for nothing
-//! else before the last holder has dropped it, and is counted by the pool for exactly the bytes
-//! that were written to it.
+//! Knows how to make a file without a name and which parts of it are free; knows nothing of what the
+//! bytes are, of whose they are, or of offsets in anybody's file. Invariants: it takes one descriptor,
+//! however much it holds; a place is used for nothing else before its last holder has dropped it; and
+//! `used` is the bytes that were written to the places there are.
+//!
+//! Of the space that is given back some is kept with its blocks, to be written again soon; the rest
+//! becomes holes, many places at a time. On a filesystem that can punch none, all of it is kept until
+//! it is used again, or nothing is left.
 //!
 //! Places give themselves back when dropped, which readers do on their own threads; hence the
-//! mutex around the free ones. It is a leaf of the lock order: it is held for a push or a pop, and
+//! mutex around the space. It is a leaf of the lock order: it is held for a look at a few ranges, and
 //! nothing is locked, written or waited for meanwhile.
 
 use std::fs::{File, Permissions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-use super::pool::{CHUNK_BYTES, Pool};
+use super::extents::Extents;
+use super::pool::CHUNK_BYTES;
 
-/// The unlinked file that one spool's chunks spill to, shared with its snapshots. Divided into
-/// places of one chunk each, taken in any order: positions say nothing about file offsets.
+/// Bytes given back that keep their blocks: enough for a hole to be punched for hundreds of places at
+/// once, and little beside what a disk holds.
+const IDLE_BYTES_MAX: u64 = 16 << 20;
+
+/// The file that chunks spill to, divided into places of one chunk each. Which place a chunk gets says
+/// nothing about where in a file it is.
 #[derive(Debug)]
-struct SpillFile {
-    file: File,
-    pool: Pool,
-    /// Spools that may still read it. With none left, closing the file frees everything at once,
-    /// and freeing place by place (a system call each) would be for nothing.
-    owners: AtomicUsize,
+pub(super) struct Spill {
+    directory: PathBuf,
+    /// Made before it is needed, so that a mount which may have no more descriptors can spill.
+    file: OnceLock<File>,
+    /// Bytes in places.
+    used: AtomicU64,
+    /// Done when the first bytes were written.
+    begun: Once,
     /// Leaf lock.
-    places: Mutex<Places>,
+    space: Mutex<Space>,
 }
 
+/// Where there is room, in whole places.
 #[derive(Debug, Default)]
-struct Places {
-    /// Positions given back.
-    free: Vec<u64>,
+struct Space {
+    /// Given back, and still with blocks.
+    idle: Extents,
+    /// Given back, and made holes.
+    holes: Extents,
     /// Where the file was never used.
     end: u64,
+    /// How many places are taken.
+    taken: u64,
+    /// Whether the filesystem has refused to punch holes.
+    keeps_blocks: bool,
 }
 
-/// A spool's hold on its spill file. The file is closed when no spool and no place holds it.
-#[derive(Debug)]
-pub(super) struct Spill(Arc<SpillFile>);
-
 impl Spill {
-    /// Makes the spill file of one spool.
+    /// To a file in `directory`, which is not made yet.
+    pub(super) fn new(directory: PathBuf) -> Arc<Spill> {
+        Arc::new(Spill {
+            directory,
+            file: OnceLock::new(),
+            used: AtomicU64::new(0),
+            begun: Once::new(),
+            space: Mutex::default(),
+        })
+    }
+
+    /// Where the file is made.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Bytes in places.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that take blocks and can be written again.
+    pub(super) fn idle(&self) -> u64 {
+        self.lock().idle.total()
+    }
+
+    /// The file, made if there is none yet.
     ///
     /// # Errors
-    /// ENOSPC, whatever the reason: to the program that writes, what cannot be put on disk is a
-    /// full disk, and the ENOENT of a missing spill directory would only mislead it. The log has
-    /// the reason.
-    pub(super) fn new(pool: &Pool) -> Result<Spill, Errno> {
-        let directory = pool.spill_directory();
-        let file = unlinked_file(directory).map_err(|error| {
-            log::warn!(
-                "cannot make a spill file in {}: {error}",
-                directory.display()
-            );
-            Errno::NOSPC
-        })?;
-        Ok(Spill(Arc::new(SpillFile {
-            file,
-            pool: pool.clone(),
-            owners: AtomicUsize::new(1),
-            places: Mutex::default(),
-        })))
+    /// Of making it.
+    pub(super) fn open(&self) -> io::Result<&File> {
+        match self.file.get() {
+            Some(file) => Ok(file),
+            None => {
+                let made = unlinked_file(&self.directory)?;
+                Ok(self.file.get_or_init(|| made))
+            }
+        }
     }
 
     /// Writes one chunk's bytes to a place that nobody refers to yet.
-    pub(super) fn store(&self, bytes: &[u8]) -> Result<Place, Errno> {
-        let position = {
-            let mut places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
-            places.free.pop().unwrap_or_else(|| {
-                places.end += CHUNK_BYTES as u64;
-                places.end - CHUNK_BYTES as u64
-            })
-        };
+    ///
+    /// # Errors
+    /// ENOSPC if there is no file and none can be made, whatever the reason: to the program that
+    /// writes, what cannot be put on disk is a full disk, and the ENOENT of a missing spill directory
+    /// would only mislead it. The log has the reason. Else those of writing.
+    pub(super) fn store(self: &Arc<Self>, bytes: &[u8]) -> Result<Place, Errno> {
+        let file = self.open().map_err(|error| {
+            log::warn!(
+                "cannot make a spill file in {}: {error}",
+                self.directory.display()
+            );
+            Errno::NOSPC
+        })?;
+        self.begun
+            .call_once(|| warn_if_in_memory(file, &self.directory));
+        let position = self.lock().take(bytes.len() == CHUNK_BYTES);
         let mut place = Place {
-            spill: self.0.clone(),
+            spill: self.clone(),
             position,
             length: 0,
         };
         place.append(0, bytes)?;
         Ok(place)
     }
-}
 
-impl Clone for Spill {
-    fn clone(&self) -> Spill {
-        self.0.owners.fetch_add(1, Ordering::Relaxed);
-        Spill(self.0.clone())
+    fn give_back(&self, position: u64) {
+        let mut space = self.lock();
+        space.taken -= 1;
+        space.idle.insert(position..position + CHUNK_BYTES as u64);
+        let Some(file) = self.file.get() else { return };
+        if space.taken == 0 && space.keeps_blocks {
+            // Nobody else uses the file, and none may begin to until it is empty.
+            if rustix::fs::ftruncate(file, 0).is_ok() {
+                *space = Space {
+                    keeps_blocks: true,
+                    ..Space::default()
+                };
+            }
+            return;
+        }
+        let is_much = space.taken == 0 || space.idle.total() > IDLE_BYTES_MAX;
+        if !is_much || space.keeps_blocks {
+            return;
+        }
+        // Taken out meanwhile, so that nobody writes there.
+        let surplus = std::mem::take(&mut space.idle);
+        drop(space);
+        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let punch = |range: Range<u64>| {
+            rustix::fs::fallocate(file, mode, range.start, range.end - range.start)
+        };
+        let all = 0..u64::MAX;
+        let punched = surplus.overlapping(&all).try_for_each(punch);
+        let mut space = self.lock();
+        for range in surplus.overlapping(&all) {
+            match punched {
+                Ok(()) => space.holes.insert(range),
+                Err(_) => space.idle.insert(range),
+            }
+        }
+        space.keeps_blocks |= punched == Err(Errno::OPNOTSUPP);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Space> {
+        self.space.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Spill {
-    fn drop(&mut self) {
-        self.0.owners.fetch_sub(1, Ordering::Relaxed);
+impl Space {
+    /// A place, to be filled or not. One that will not be gets no blocks that it does not need.
+    fn take(&mut self, is_filled: bool) -> u64 {
+        let chunk = CHUNK_BYTES as u64;
+        self.taken += 1;
+        let idle = match is_filled || self.keeps_blocks {
+            true => self.idle.at_or_after(0),
+            false => None,
+        };
+        if let Some(Range { start, .. }) = idle {
+            self.idle.remove(start..start + chunk);
+            return start;
+        }
+        if let Some(Range { start, .. }) = self.holes.at_or_after(0) {
+            self.holes.remove(start..start + chunk);
+            return start;
+        }
+        self.end += chunk;
+        self.end - chunk
     }
 }
 
 /// One chunk's bytes on disk, freed on drop.
 #[derive(Debug)]
 pub(super) struct Place {
-    spill: Arc<SpillFile>,
+    spill: Arc<Spill>,
     position: u64,
     /// Bytes of it that were written, by which it is counted.
     length: usize,
@@ -116,38 +207,28 @@ impl Place {
     /// counts as content. That is why a failure needs no undoing.
     pub(super) fn append(&mut self, start: usize, bytes: &[u8]) -> Result<(), Errno> {
         self.spill
-            .file
-            .write_all_at(bytes, self.position + start as u64)
+            .open()
+            .and_then(|file| file.write_all_at(bytes, self.position + start as u64))
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         let more = (start + bytes.len()).saturating_sub(self.length);
-        self.spill.pool.add_spilled(more);
+        self.spill.used.fetch_add(more as u64, Ordering::Relaxed);
         self.length += more;
         Ok(())
     }
 
     /// Reads the bytes from `start` on, as many as `out` takes.
     pub(super) fn read(&self, start: usize, out: &mut [u8]) -> io::Result<()> {
-        self.spill
-            .file
-            .read_exact_at(out, self.position + start as u64)
+        let file = self.spill.open()?;
+        file.read_exact_at(out, self.position + start as u64)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.spill.pool.remove_spilled(self.length);
-        if self.spill.owners.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        // A filesystem that cannot punch keeps the blocks until the place is used again.
-        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        let _ = rustix::fs::fallocate(&self.spill.file, mode, self.position, CHUNK_BYTES as u64);
-        let mut places = self
-            .spill
-            .places
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        places.free.push(self.position);
+        self.spill
+            .used
+            .fetch_sub(self.length as u64, Ordering::Relaxed);
+        self.spill.give_back(self.position);
     }
 }
 
@@ -158,18 +239,129 @@ fn unlinked_file(directory: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Says so if what is spilled saves no memory.
+fn warn_if_in_memory(file: &File, directory: &Path) {
+    // `RAMFS_MAGIC` of `include/uapi/linux/magic.h`.
+    const RAMFS: libc::__fsword_t = 0x8584_58f6;
+    let kind = rustix::fs::fstatfs(file).map(|status| status.f_type);
+    if kind.is_ok_and(|kind| kind == libc::TMPFS_MAGIC || kind == RAMFS) {
+        log::warn!(
+            "bytes are spilled to {}, which is in memory (tmpfs) and so saves none; name another \
+             directory with --spill or $TMPDIR",
+            directory.display()
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::unlinked_file;
-    use std::os::unix::fs::{FileExt, MetadataExt};
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    const CHUNK: u64 = CHUNK_BYTES as u64;
+
+    fn spill() -> (Arc<Spill>, tempfile::TempDir) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        (Spill::new(directory.path().to_owned()), directory)
+    }
+
+    fn store(spill: &Arc<Spill>, fill: u8) -> Place {
+        spill.store(&[fill; CHUNK_BYTES]).expect("room")
+    }
+
+    fn content(place: &Place) -> Vec<u8> {
+        let mut bytes = vec![0; place.length];
+        place.read(0, &mut bytes).expect("readable");
+        bytes
+    }
+
+    fn end(spill: &Spill) -> u64 {
+        spill.lock().end
+    }
+
+    /// Bytes of disk that the file takes.
+    fn blocks(spill: &Spill) -> u64 {
+        spill.open().unwrap().metadata().expect("fstat").blocks() * 512
+    }
 
     #[test]
     fn spill_files_have_no_name_and_are_private() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let file = unlinked_file(directory.path()).expect("a spill file");
+        let (spill, directory) = spill();
+        let file = spill.open().expect("a spill file");
         file.write_all_at(b"x", 5).expect("writable");
         let status = file.metadata().expect("fstat");
         assert_eq!((status.nlink(), status.mode() & 0o7777), (0, 0o600));
         assert_eq!(directory.path().read_dir().expect("readable").count(), 0);
+    }
+
+    #[test]
+    fn what_is_given_back_is_used_again_and_the_file_grows_no_further() {
+        let (spill, _directory) = spill();
+        let mut places: Vec<_> = (0..8).map(|fill| store(&spill, fill)).collect();
+        assert_eq!((spill.used(), end(&spill)), (8 * CHUNK, 8 * CHUNK));
+        places.remove(2);
+        places.remove(4);
+        assert_eq!((spill.used(), spill.idle()), (6 * CHUNK, 2 * CHUNK));
+        let again = [store(&spill, 20), store(&spill, 21)];
+        assert_eq!((end(&spill), spill.idle()), (8 * CHUNK, 0));
+        for (place, fill) in places.iter().zip([0, 1, 3, 4, 6, 7]) {
+            assert!(content(place) == [fill; CHUNK_BYTES]);
+        }
+        assert!(content(&again[0]) == [20; CHUNK_BYTES]);
+        drop((places, again));
+        assert_eq!((spill.used(), spill.idle()), (0, 0));
+    }
+
+    #[test]
+    fn little_bytes_do_not_take_blocks_that_they_do_not_need() {
+        let (spill, _directory) = spill();
+        let mut places: Vec<_> = (0..4).map(|fill| store(&spill, fill)).collect();
+        places.truncate(1);
+        let little = spill.store(b"little").expect("room");
+        assert_eq!(
+            (spill.idle(), content(&little)),
+            (3 * CHUNK, b"little".to_vec())
+        );
+    }
+
+    #[test]
+    fn most_of_what_is_given_back_leaves_the_disk_and_all_of_it_with_the_last_place() {
+        let (spill, _directory) = spill();
+        let kept = store(&spill, 1);
+        let many: Vec<_> = (0..2 * IDLE_BYTES_MAX / CHUNK)
+            .map(|_| store(&spill, 2))
+            .collect();
+        let full = blocks(&spill);
+        drop(many);
+        assert!(spill.idle() <= IDLE_BYTES_MAX);
+        let punches = !spill.lock().keeps_blocks;
+        assert!(
+            !punches || blocks(&spill) <= full - IDLE_BYTES_MAX,
+            "{full} bytes on disk became {}",
+            blocks(&spill)
+        );
+        drop(kept);
+        assert_eq!((spill.used(), spill.idle()), (0, 0));
+        // A filesystem may keep a block for its own records.
+        assert!(blocks(&spill) <= 64 << 10, "{} bytes", blocks(&spill));
+    }
+
+    #[test]
+    fn where_no_holes_can_be_punched_all_space_is_used_again_and_the_disk_is_free_at_the_end() {
+        let (spill, _directory) = spill();
+        spill.lock().keeps_blocks = true;
+        let kept = store(&spill, 1);
+        let count = 2 * IDLE_BYTES_MAX / CHUNK;
+        for _ in 0..2 {
+            let many: Vec<_> = (0..count).map(|_| store(&spill, 2)).collect();
+            drop(many);
+            assert_eq!(spill.idle(), count * CHUNK);
+        }
+        assert_eq!(end(&spill), (count + 1) * CHUNK);
+        let little = spill.store(b"little").expect("room");
+        assert_eq!(spill.idle(), (count - 1) * CHUNK);
+        drop((kept, little));
+        assert_eq!((spill.used(), end(&spill)), (0, 0));
+        assert!(blocks(&spill) <= 64 << 10, "{} bytes", blocks(&spill));
     }
 }

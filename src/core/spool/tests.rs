@@ -4,6 +4,8 @@
 mod model;
 mod steps;
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -34,19 +36,32 @@ fn contents(segments: &Segments) -> Vec<u8> {
     bytes
 }
 
-/// How many descriptors of this process are of files in `directory`.
-fn descriptors_in(directory: &Path) -> usize {
+/// How many descriptors of this process are of files in `directory`, and how much disk those take.
+fn spill_files_in(directory: &Path) -> (usize, u64) {
     let links = Path::new("/proc/self/fd")
         .read_dir()
         .expect("procfs")
         .flatten();
-    links
-        .filter(|link| {
-            link.path()
-                .read_link()
-                .is_ok_and(|file| file.starts_with(directory))
-        })
-        .count()
+    let files = links.filter(|link| {
+        link.path()
+            .read_link()
+            .is_ok_and(|file| file.starts_with(directory))
+    });
+    // Through the link, as the file has no name.
+    let blocks = files.filter_map(|file| Some(fs::metadata(file.path()).ok()?.blocks()));
+    blocks.fold((0, 0), |(count, bytes), blocks| {
+        (count + 1, bytes + blocks * 512)
+    })
+}
+
+/// That nothing is left on disk in `directory`: one file at most, with no more than what some
+/// filesystems keep of any for their own records.
+fn assert_no_disk_is_taken(directory: &Path) {
+    let (files, bytes) = spill_files_in(directory);
+    assert!(
+        files <= 1 && bytes <= CHUNK_BYTES as u64,
+        "{files} files take {bytes} bytes"
+    );
 }
 
 /// A pool that spills into a directory of its own.
@@ -64,7 +79,7 @@ fn pool(memory: usize) -> (Pool, tempfile::TempDir) {
 }
 
 #[test]
-fn dropping_everything_leaves_no_memory_no_disk_and_no_descriptor() {
+fn dropping_everything_leaves_no_memory_and_no_disk() {
     let (pool, directory) = pool(2 * CHUNK);
     let mut spool = Spool::new(&pool);
     for at in 0..40u64 {
@@ -76,7 +91,7 @@ fn dropping_everything_leaves_no_memory_no_disk_and_no_descriptor() {
         (pool.memory_used(), pool.spilled()),
         (2 * CHUNK as u64, 8 * CHUNK as u64)
     );
-    assert_eq!(descriptors_in(directory.path()), 1);
+    assert_eq!(spill_files_in(directory.path()).0, 1);
     let snapshot = spool.snapshot(3 * CHUNK as u64);
     let read = spool.read(0, CHUNK);
     spool.drop_before(9 * CHUNK as u64);
@@ -92,17 +107,39 @@ fn dropping_everything_leaves_no_memory_no_disk_and_no_descriptor() {
     );
     drop(read);
     assert_eq!((pool.memory_used(), pool.spilled()), (0, 0));
-    assert_eq!(descriptors_in(directory.path()), 0);
+    assert_no_disk_is_taken(directory.path());
+    drop(pool);
+    assert_eq!(spill_files_in(directory.path()), (0, 0));
 }
 
 #[test]
-fn a_file_emptied_closes_its_spill_file() {
+fn however_many_files_are_kept_on_disk_they_take_one_descriptor() {
+    let (pool, directory) = pool(0);
+    let files: Vec<_> = (0..300)
+        .map(|seed| {
+            let mut spool = Spool::new(&pool);
+            spool.write(0, &pattern(5000, seed as u8)).expect("room");
+            spool
+        })
+        .collect();
+    assert_eq!(spill_files_in(directory.path()).0, 1);
+    for (seed, spool) in files.iter().enumerate() {
+        assert!(contents(&spool.read(0, CHUNK)) == pattern(5000, seed as u8));
+    }
+    assert_eq!(pool.spilled(), 300 * 5000);
+    drop(files);
+    assert_no_disk_is_taken(directory.path());
+}
+
+#[test]
+fn a_file_emptied_takes_no_disk() {
     let (pool, directory) = pool(0);
     let mut spool = Spool::new(&pool);
     spool.write(0, b"on disk").expect("room");
-    assert_eq!(descriptors_in(directory.path()), 1);
+    assert_eq!(spill_files_in(directory.path()).0, 1);
     spool.truncate(0).expect("not too long");
-    assert_eq!((pool.spilled(), descriptors_in(directory.path())), (0, 0));
+    assert_eq!(pool.spilled(), 0);
+    assert_no_disk_is_taken(directory.path());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rustix::io::Errno;
 
 use super::model::{END_MAX, Model};
-use super::{CHUNK, PAGE, contents, descriptors_in, pattern};
+use super::{CHUNK, PAGE, assert_no_disk_is_taken, contents, pattern};
 use crate::core::spool::buffer::memory_with;
 use crate::core::spool::{Limits, Load, Pool, Segments, Spool};
 
@@ -281,7 +281,7 @@ fn run(memory: usize, max_size: usize, steps: Vec<Step>) {
         (pool.memory_used(), pool.spilled(), pool.available()),
         (0, 0, max_size as u64)
     );
-    assert_eq!(descriptors_in(directory.path()), 0);
+    assert_no_disk_is_taken(directory.path());
 }
 
 proptest! {
