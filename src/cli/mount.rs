@@ -86,7 +86,7 @@ fn serve(mount: Mount) -> Result<()> {
     mount.unmount()
 }
 
-/// Each file that spills and each process that writes takes a descriptor.
+/// Each process that writes takes a descriptor.
 fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit {

@@ -19,7 +19,7 @@ pub(crate) struct Delivery {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     window: Option<u64>,
     /// How much is kept in memory, over all files [default: 1G or an eighth of
-    /// the memory there is]
+    /// the memory that this process may have]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
     /// The directory for what does not fit into memory [default: $TMPDIR or

@@ -7,7 +7,6 @@ use super::Mount;
 use crate::core::Settings;
 use crate::core::namespace::Creator;
 use crate::core::rules::{Deliver, FailOn, Linger, Rules};
-use crate::core::spool::{Limits, Pool};
 use crate::error::{Error, Result};
 use crate::fuse::Session;
 use crate::fuse::mountpoint::MountOptions;
@@ -283,12 +282,11 @@ impl MountBuilder {
 
     fn mount_at(self, directory: &Path, remove_directory: bool) -> Result<Mount> {
         let rules = self.rules.map_err(Error::usage)?;
-        let spill_directory = limits::spill_directory(self.spill)?;
-        let pool = Pool::new(Limits {
-            memory: self.memory.unwrap_or_else(limits::default_memory),
+        let pool = limits::pool(limits::Given {
+            memory: self.memory,
             max_size: self.max_size,
-            spill_directory,
-        });
+            spill_directory: self.spill,
+        })?;
         let settings = Settings {
             rules,
             linger: self.linger,

@@ -1,8 +1,9 @@
 //! What is bounded: memory, space, descriptors, and what waiting readers cost.
 
+use std::fs;
 use std::time::Duration;
 
-use crate::common::{Mount, SOON, parked_in_group};
+use crate::common::{Mount, Place, SOON, parked_in_group};
 
 #[test]
 fn memory_is_bounded_by_spilling_and_the_whole_by_max_size_which_gives_enospc() {
@@ -46,6 +47,45 @@ fn memory_is_bounded_by_spilling_and_the_whole_by_max_size_which_gives_enospc() 
         .succeeded()
         .printed("again\n");
     mount.unmount();
+}
+
+/// By default it kept a gibibyte, died of an allocation that failed, and everything was lost.
+#[test]
+fn a_daemon_whose_address_space_is_limited_spills_in_time() {
+    let place = Place::new();
+    place
+        .shell(
+            r#"mkdir m spill; (ulimit -v 400000; "$FIFOFS" mount -d --spill "$PWD/spill" m)
+            head -c 500M /dev/zero | tr '\0' x > m/x.zip
+            tr -d x < m/x.zip | wc -c; wc -c < m/x.zip
+            "$FIFOFS" unmount m"#,
+        )
+        .finish(Duration::from_secs(60))
+        .succeeded()
+        .printed("0\n524288000\n");
+}
+
+#[test]
+fn that_spilled_bytes_go_to_memory_is_said_when_the_first_do_and_not_before() {
+    let place = Place::new();
+    place
+        .shell("mount -t tmpfs -o size=64M none $P/../spill")
+        .finish(SOON)
+        .succeeded();
+    let mount = Mount::start_in(&place, &["--memory", "1M"]);
+    let log = || fs::read_to_string(place.at("daemon.log")).expect("the daemon's log");
+    mount
+        .shell("echo little > $D/x; cat $D/x")
+        .finish(SOON)
+        .succeeded();
+    assert!(!log().contains("tmpfs"), "{}", log());
+    mount
+        .shell("for i in 1 2; do head -c 4M /dev/zero > $D/y$i; done; sync $D/y1 $D/y2")
+        .finish(SOON)
+        .succeeded();
+    assert_eq!(log().matches("(tmpfs)").count(), 1, "{}", log());
+    mount.unmount();
+    place.shell("umount $P/../spill").finish(SOON).succeeded();
 }
 
 #[test]
