@@ -171,6 +171,7 @@
 //! send::<fifofs::Reader>();
 //! send::<fifofs::Running>();
 //! send::<fifofs::CaptureEvents>();
+//! send::<fifofs::Events>();
 //! send_and_sync::<fifofs::Mount>();
 //! send_and_sync::<fifofs::Capture>();
 //! send_and_sync::<fifofs::TemporaryPipe>();
@@ -227,6 +228,7 @@ mod error;
 mod explain;
 mod fifo;
 mod fuse;
+mod json;
 mod limits;
 mod mount;
 mod router;
@@ -235,9 +237,14 @@ mod temporary_pipe;
 #[cfg(test)]
 mod testing;
 
+pub use crate::core::events::{Event, FileEvent};
+pub use crate::core::generation::Way;
 pub use crate::core::rules::{Deliver, FailOn, Linger};
+pub use crate::core::status::{
+    FileState, FileStatus, MemoryStatus, ReaderStatus, Status, WriterStatus,
+};
 pub use capture::{
-    Backend, Canceller, Capture, CaptureEvents, Event, Output, Process, Reader, Running, Target,
+    Backend, Canceller, Capture, CaptureEvents, Events, Output, Process, Reader, Running, Target,
 };
 pub use error::{Error, Result};
 pub use explain::{

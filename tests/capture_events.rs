@@ -3,9 +3,12 @@
 mod library;
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use fifofs::{Capture, CaptureEvents, Deliver, Error, Event, Mount, Target};
+use fifofs::{
+    Capture, CaptureEvents, Deliver, Error, Event, FileState, Mount, Status, Target, Way,
+};
 
 use library::{SOON, sh, within};
 
@@ -26,6 +29,11 @@ fn all(mut events: CaptureEvents) -> Vec<Event> {
     })
 }
 
+/// Whether that was the end of a file of so many bytes.
+fn is_done(seen: &[Event], length: u64) -> bool {
+    matches!(seen.last(), Some(Event::Done { bytes, .. }) if *bytes == length)
+}
+
 fn of_script(name: &str, script: &str) -> Vec<Event> {
     let capture = Capture::new(name).unwrap();
     let events = capture.events();
@@ -40,24 +48,23 @@ fn of_script(name: &str, script: &str) -> Vec<Event> {
 fn a_file_is_opened_written_closed_and_done() {
     let seen = of_script("out.txt", r#"echo hello > "$1""#);
     assert!(
-        matches!(&seen[0], Event::Opened { pid, name, generation: 1 } if *pid > 0 && name == "sh"),
+        matches!(&seen[0], Event::Opened { pid, name, generation: 1, .. } if *pid > 0 && name == "sh"),
         "{seen:?}"
     );
-    let has = |wanted: &Event| seen.contains(wanted);
-    assert!(
-        seen.iter()
-            .any(|event| matches!(event, Event::Chosen { way, .. } if way == "follow")),
-        "{seen:?}"
-    );
-    assert!(
-        has(&Event::Wrote {
-            offset: 0,
-            bytes: 6
-        }),
-        "{seen:?}"
-    );
-    assert!(has(&Event::Closed), "{seen:?}");
-    assert_eq!(seen.last(), Some(&Event::Done { bytes: 6 }));
+    let has = |is_wanted: fn(&Event) -> bool| assert!(seen.iter().any(is_wanted), "{seen:?}");
+    has(|event| matches!(event, Event::Chosen { way, .. } if *way == Way::Follow));
+    has(|event| {
+        matches!(
+            event,
+            Event::Wrote {
+                offset: 0,
+                bytes: 6,
+                ..
+            }
+        )
+    });
+    has(|event| *event == Event::Closed);
+    assert!(is_done(&seen, 6), "{seen:?}");
 }
 
 #[test]
@@ -65,16 +72,17 @@ fn truncating_renaming_and_removing_are_told() {
     let script = r#"echo a > "$1"; rm "$1"; seq 9 > "$1.tmp"; truncate -s 4 "$1.tmp"; mv "$1.tmp" "$1"; truncate -s 2 "$1""#;
     let seen = of_script("out.zip", script);
     assert!(seen.contains(&Event::Removed), "{seen:?}");
-    assert!(seen.contains(&Event::Truncated { length: 2 }), "{seen:?}");
+    let is_truncated = |event: &Event| matches!(event, Event::Truncated { length: 2, .. });
+    assert!(seen.iter().any(is_truncated), "{seen:?}");
     let renamed = seen.iter().find_map(|event| match event {
-        Event::Renamed { from } => Some(from.as_str()),
+        Event::Renamed { from, .. } => Some(from),
         _ => None,
     });
     assert!(
-        renamed.is_some_and(|from| from.ends_with("/out.zip.tmp")),
+        renamed.is_some_and(|from| from.ends_with("out.zip.tmp")),
         "{seen:?}"
     );
-    assert_eq!(seen.last(), Some(&Event::Done { bytes: 2 }));
+    assert!(is_done(&seen, 2), "{seen:?}");
 }
 
 #[test]
@@ -143,7 +151,7 @@ fn whoever_is_too_slow_is_told_how_much_was_lost() {
     });
     let mut events = events;
     let lost = events.find_map(|event| match event.unwrap() {
-        Event::Lagged { lost } => Some(lost),
+        Event::Lagged { lost, .. } => Some(lost),
         _ => None,
     });
     assert!(lost.is_some_and(|lost| lost > 0), "{lost:?}");
@@ -162,4 +170,38 @@ fn waiting_for_an_event_times_out_and_ends_with_the_mount() {
     assert!(within(SOON, "events of a mount that is gone", move || end
         .join()
         .unwrap()));
+}
+
+#[test]
+fn a_mount_tells_what_happens_to_all_its_files_and_how_they_stand() {
+    let mount = Mount::builder().mount_temporary().unwrap();
+    let mut events = mount.events();
+    events.set_timeout(Some(SOON));
+    let file = fs::File::create(mount.path().join("a.log")).unwrap();
+    fs::create_dir(mount.path().join("d")).unwrap();
+    fs::write(mount.path().join("d/b.zip"), "PK").unwrap();
+    let status = mount.status();
+    let state = |path: &str| {
+        let file = status.files.iter().find(|file| file.path == *path);
+        file.unwrap_or_else(|| panic!("{path} is not in {status:#?}"))
+    };
+    assert_eq!(state("a.log").state, FileState::Writing);
+    assert_eq!(state("d/b.zip").way, Some(Way::Settled));
+    assert_eq!(state("d/b.zip").size, 2);
+    let text = fs::read_to_string(mount.path().join(".fifofs/status")).unwrap();
+    let read: Status = serde_json::from_str(&text).unwrap();
+    assert_eq!(read.files[0].path, status.files[0].path);
+    drop(file);
+    let mut done = Vec::new();
+    for event in &mut events {
+        let event = event.unwrap_or_else(|error| panic!("{error} after {done:?}"));
+        if matches!(event.event, Event::Done { .. }) {
+            done.push(event.path);
+        }
+        if done.len() == 2 {
+            break;
+        }
+    }
+    done.sort();
+    assert_eq!(done, [PathBuf::from("a.log"), PathBuf::from("d/b.zip")]);
 }

@@ -9,7 +9,8 @@ mod reader;
 mod shared;
 mod target;
 
-pub use events::{CaptureEvents, Event};
+pub use events::CaptureEvents;
+pub use events::Events;
 pub use reader::{Canceller, Reader};
 pub(crate) use target::start;
 pub use target::{Backend, Output, Process, Running, Target};
@@ -196,7 +197,7 @@ impl Capture {
     /// std::fs::write(capture.path(), "hello\n")?;
     /// for event in events {
     ///     match event? {
-    ///         Event::Wrote { offset, bytes } => println!("{bytes} bytes at {offset}"),
+    ///         Event::Wrote { offset, bytes, .. } => println!("{bytes} bytes at {offset}"),
     ///         Event::Done { .. } => break,
     ///         _ => {}
     ///     }
@@ -204,7 +205,7 @@ impl Capture {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn events(&self) -> CaptureEvents {
-        CaptureEvents::new(&self.router, &self.inside, self.mount.clone())
+        CaptureEvents::new(&self.router, self.inside.clone(), self.mount.clone())
     }
 }
 

@@ -291,8 +291,8 @@ fn wait_for_bytes(
     let path = path.to_owned();
     let error = match local.read(position, READ_BYTES, deadline) {
         Ok(Given::Bytes(bytes)) => return Ok(Cursor::new(bytes)),
-        // An end without a file's bytes.
-        Ok(Given::Text(_)) => return Ok(Cursor::default()),
+        // Not of a file.
+        Ok(Given::Events(_)) => return Ok(Cursor::default()),
         Err(Failure::TimedOut) => Error::TimedOut { path },
         Err(Failure::Cancelled) => Error::Cancelled { path },
         Err(Failure::Errno(Errno::STALE)) => match local.rewritten_range() {

@@ -16,6 +16,7 @@ use crate::mount::Mount;
 /// are never two.
 static PRESENT: Mutex<Weak<SharedMount>> = Mutex::new(Weak::new());
 
+#[derive(Debug)]
 pub(super) struct SharedMount {
     mount: Mount,
     next: AtomicU64,

@@ -5,11 +5,10 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use fifofs::{Error, Result};
+use fifofs::{Error, FileStatus, ReaderStatus, Result, Status};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 use super::text::Page;
 use super::{Ended, print, status};
@@ -30,56 +29,12 @@ pub(crate) struct Arguments {
     watch: bool,
 }
 
-#[derive(Deserialize)]
-struct Status {
-    memory: Memory,
-    files: Vec<File>,
-    waiting: Vec<Reader>,
-}
-
-#[derive(Deserialize)]
-struct Memory {
-    used: u64,
-    spilled: u64,
-    available: u64,
-}
-
-#[derive(Deserialize)]
-struct File {
-    path: String,
-    state: String,
-    way: Option<String>,
-    reason: Option<String>,
-    size: u64,
-    delivered: u64,
-    writers: Vec<Writer>,
-    readers: Vec<Reader>,
-    warning: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Writer {
-    pid: i32,
-    name: String,
-    running: bool,
-    failure: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Reader {
-    pid: i32,
-    name: String,
-    path: String,
-    position: u64,
-    waits_for: Option<String>,
-}
-
 /// What `--json` prints: the status document, and which mount it is of.
 #[derive(Serialize)]
 struct Document {
     mount: String,
     #[serde(flatten)]
-    status: Map<String, Value>,
+    status: Status,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
@@ -160,26 +115,19 @@ fn list(mount: &Path, inside: &Path, json: bool) -> Result<()> {
     let failed = |error: io::Error| unreadable(mount, &path, error);
     let text = fs::read_to_string(&path).map_err(failed)?;
     let misread = |error: serde_json::Error| failed(error.into());
-    let mut status: Map<String, Value> = serde_json::from_str(&text).map_err(misread)?;
-    for list in ["files", "waiting"] {
-        if let Some(Value::Array(entries)) = status.get_mut(list) {
-            entries.retain(|entry| is_below(inside, entry));
-        }
-    }
+    let mut status: Status = serde_json::from_str(&text).map_err(misread)?;
+    // In a status, names that are not UTF-8 are written in this way.
+    let inside = PathBuf::from(inside.to_string_lossy().into_owned());
+    status.files.retain(|file| file.path.starts_with(&inside));
+    status
+        .waiting
+        .retain(|reader| reader.path.starts_with(&inside));
     if json {
         let mount = mount.display().to_string();
         let document = serde_json::to_string(&Document { mount, status }).map_err(misread)?;
         return print(format!("{document}\n")).map(drop);
     }
-    let status = Status::deserialize(Value::Object(status)).map_err(misread)?;
     print(describe(mount, &status)).map(drop)
-}
-
-/// Whether an entry of the status document is about what is at `inside` or below it. There, names
-/// that are not UTF-8 are written as `to_string_lossy` does.
-fn is_below(inside: &Path, entry: &Value) -> bool {
-    let path = entry.get("path").and_then(Value::as_str);
-    path.is_some_and(|path| Path::new(path).starts_with(&*inside.to_string_lossy()))
 }
 
 /// Why a file of the control directory cannot be read, and what to do about it.
@@ -205,14 +153,19 @@ fn describe(mount: &Path, status: &Status) -> String {
         describe_file(&mut page, file);
     }
     for reader in &status.waiting {
-        page.line(format_args!("  {}  (nothing there)", reader.path));
+        page.line(format_args!("  {}  (nothing there)", reader.path.display()));
         describe_reader(&mut page, reader);
     }
     page.into_text()
 }
 
-fn describe_file(page: &mut Page, file: &File) {
-    let mut line = format!("  {}  {}  {} bytes", file.path, file.state, file.size);
+fn describe_file(page: &mut Page, file: &FileStatus) {
+    let mut line = format!(
+        "  {}  {}  {} bytes",
+        file.path.display(),
+        file.state,
+        file.size
+    );
     if file.delivered > 0 {
         line += &format!(", {} delivered", file.delivered);
     }
@@ -239,7 +192,7 @@ fn describe_file(page: &mut Page, file: &File) {
     }
 }
 
-fn describe_reader(page: &mut Page, reader: &Reader) {
+fn describe_reader(page: &mut Page, reader: &ReaderStatus) {
     let mut line = format!(
         "    reader {} ({}) at {}",
         reader.name, reader.pid, reader.position

@@ -15,6 +15,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -384,9 +385,9 @@ impl Core {
         self.files.get(&ino).is_some_and(|file| file.hung_up)
     }
 
-    /// The events of one path from now on, to be read like a file.
-    pub(crate) fn open_events(&mut self, path: String) -> u64 {
-        let subscriber = self.events.subscribe(Some(path));
+    /// The events of one path, or of all, from now on, to be read by this process.
+    pub(crate) fn open_events(&mut self, path: Option<PathBuf>) -> u64 {
+        let subscriber = self.events.subscribe(path, true);
         self.add_handle(Handle::Events(subscriber))
     }
 

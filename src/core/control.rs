@@ -342,8 +342,8 @@ impl Core {
         effects: &mut Effects,
     ) {
         let handle = match place {
-            Place::Status => Handle::Text(self.status()),
-            Place::Events => Handle::Events(self.events.subscribe(None)),
+            Place::Status => Handle::Text(self.status_text()),
+            Place::Events => Handle::Events(self.events.subscribe(None, false)),
             Place::File { next, path } => {
                 // Whoever was sent back has waited: another writing that began
                 // meanwhile must not have it wait for the one after that.

@@ -1,7 +1,10 @@
 //! What the core wants done: the router does it once its lock is dropped.
 
+use std::sync::Arc;
+
 use rustix::io::Errno;
 
+use super::events::FileEvent;
 use super::generation::Writer;
 use super::spool::{Load, Segments};
 
@@ -107,6 +110,13 @@ pub(crate) enum Effect {
         unique: Unique,
         /// The bytes.
         bytes: Vec<u8>,
+    },
+    /// Answer a READ of this process with what happened.
+    Events {
+        /// The request.
+        unique: Unique,
+        /// In its order.
+        events: Vec<Arc<FileEvent>>,
     },
     /// Answer a WRITE: all was taken.
     Written {

@@ -98,7 +98,7 @@ impl Core {
                 };
                 self.publish(env, ino, effects, || Event::Failed {
                     pid,
-                    name: &name,
+                    name,
                     signal,
                     status,
                 });

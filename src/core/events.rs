@@ -1,81 +1,161 @@
-//! What happens in a mount, as lines of JSON for whoever reads
-//! `.fifofs/events`.
+//! What happens in a mount, for whoever subscribes: this process gets it as values,
+//! who reads `.fifofs/events` as lines of JSON.
 //!
 //! Each subscriber gets everything from when it opened. One that is too slow
-//! loses the oldest lines and is told how many.
+//! loses the oldest events and is told how many.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::clock::Monotonic;
 use super::effects::{Effect, Effects, Unique};
+use super::generation::Way;
 use super::polling::{Pollers, Readiness};
+use super::{Core, Env, File};
+use crate::json;
 
-/// How many lines are kept for a subscriber that does not read.
-const QUEUE_LINES: usize = 4096;
+/// How many events are kept for a subscriber that does not read.
+const QUEUE_EVENTS: usize = 4096;
 
-/// One thing that happened to a file.
-#[derive(Debug, Clone, Serialize)]
+/// One thing that happened to a file of a mount.
+///
+/// As JSON it is what `event` and the fields beside it are in a line of `.fifofs/events`.
+///
+/// ```
+/// use fifofs::{Capture, Event, Target};
+///
+/// let capture = Capture::new("out.txt")?;
+/// let mut events = capture.events();
+/// std::fs::write(capture.path(), "hello\n")?;
+/// assert!(events.any(|event| matches!(event, Ok(Event::Done { bytes: 6, .. }))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
-pub(crate) enum Event<'a> {
-    /// It was opened for writing.
+#[non_exhaustive]
+pub enum Event {
+    /// A process opened it for writing.
+    #[non_exhaustive]
     Opened {
+        /// The process; 0 if it cannot be seen.
         pid: i32,
-        name: &'a str,
+        /// Its name.
+        name: String,
+        /// Which writing of the file this is, counted from 1.
         generation: u64,
     },
-    /// How it will be delivered was chosen.
-    Chosen { way: &'static str, reason: &'a str },
-    /// Bytes arrived.
-    Wrote { offset: u64, bytes: u64 },
+    /// How it is delivered was decided.
+    #[non_exhaustive]
+    Chosen {
+        /// Which way.
+        way: Way,
+        /// Why.
+        reason: String,
+    },
+    /// Bytes arrived. Of small writes many arrive as one.
+    #[non_exhaustive]
+    Wrote {
+        /// Where, from the beginning of the file.
+        offset: u64,
+        /// How many.
+        bytes: u64,
+    },
     /// It was set to a length.
-    Truncated { length: u64 },
+    #[non_exhaustive]
+    Truncated {
+        /// In bytes.
+        length: u64,
+    },
     /// It has another name.
-    Renamed { from: &'a str },
+    #[non_exhaustive]
+    Renamed {
+        /// What it was called before, relative to the mount.
+        #[serde(with = "json::path")]
+        from: PathBuf,
+    },
     /// A name of it was removed.
     Removed,
-    /// The last writer closed it.
+    /// The last process that had it open for writing closed it.
     Closed,
-    /// The generation is done.
-    Done { bytes: u64 },
-    /// A writer came to a bad end.
+    /// It is done and whole.
+    #[non_exhaustive]
+    Done {
+        /// Its length in bytes.
+        bytes: u64,
+    },
+    /// It is done, but a process that wrote it came to a bad end, or bytes were lost.
+    #[non_exhaustive]
     Failed {
+        /// The process; 0 if it cannot be seen.
         pid: i32,
-        name: &'a str,
+        /// Its name.
+        name: String,
+        /// The signal that killed it.
         signal: Option<i32>,
+        /// Or its exit status.
         status: Option<i32>,
     },
-    /// Bytes that a reader had were rewritten.
+    /// Bytes that a reader had were written over with others.
+    #[non_exhaustive]
     Rewritten {
+        /// The reader's process; 0 if it cannot be seen.
         pid: i32,
-        name: &'a str,
+        /// Its name.
+        name: String,
+        /// The first byte.
         from: u64,
+        /// One past the last.
         to: u64,
     },
     /// Something users should know.
-    Warning { message: &'a str },
+    #[non_exhaustive]
+    Warning {
+        /// What.
+        message: String,
+    },
+    /// Events were lost, since they were not taken in time.
+    #[non_exhaustive]
+    Lagged {
+        /// How many.
+        lost: u64,
+    },
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    /// Seconds since the mount was made.
-    time: f64,
-    path: &'a str,
+/// An event, with the file that it is about and when it happened.
+///
+/// As JSON it is a line of `.fifofs/events`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FileEvent {
+    /// Since the mount was made; in JSON in seconds. Of lost events, that of the last.
+    #[serde(with = "json::seconds", default)]
+    pub time: Duration,
+    /// The file, relative to the mount; its new name if it was renamed, empty if events of any file were lost.
+    /// In JSON, what is no UTF-8 is replaced.
+    #[serde(with = "json::path", default)]
+    pub path: PathBuf,
+    /// What happened.
     #[serde(flatten)]
-    event: &'a Event<'a>,
+    pub event: Event,
 }
 
 #[derive(Debug, Default)]
 struct Subscriber {
     /// The only path it is told of, if it is not told of all.
-    path: Option<String>,
+    path: Option<PathBuf>,
+    /// Whether it takes them as values.
+    by_value: bool,
     /// Of a line that did not fit into a read, what was not given yet.
     rest: Vec<u8>,
-    lines: VecDeque<Vec<u8>>,
-    lost: u64,
+    queue: VecDeque<Arc<FileEvent>>,
+    /// How many were lost, and when the last of them happened.
+    lost: (u64, Duration),
     reads: VecDeque<(Unique, u32)>,
-    /// How many lines there were for it so far.
+    /// How many events there were for it so far.
     told: u64,
     /// Whether there will be no more.
     over: bool,
@@ -109,49 +189,47 @@ impl Events {
     pub(crate) fn publish(
         &mut self,
         now: Monotonic,
-        path: &str,
-        event: &Event<'_>,
+        path: PathBuf,
+        event: Event,
         effects: &mut Effects,
     ) -> Vec<Unique> {
-        let line = Line {
-            time: now.saturating_sub(self.start).as_secs_f64(),
+        let event = Arc::new(FileEvent {
+            time: now.saturating_sub(self.start),
             path,
             event,
-        };
-        let Ok(mut text) = serde_json::to_string(&line) else {
-            return Vec::new();
-        };
-        log::debug!("{text}");
-        text.push('\n');
+        });
+        if log::log_enabled!(log::Level::Debug) {
+            log::debug!("{}", String::from_utf8_lossy(&line(&event)).trim_end());
+        }
         let mut answered = Vec::new();
         for subscriber in self.subscribers.values_mut() {
-            if !subscriber.is_told(path, event) {
+            if !subscriber.is_told(&event) {
                 continue;
             }
-            while subscriber.lines.len() >= QUEUE_LINES {
-                subscriber.lines.pop_front();
-                subscriber.lost += 1;
+            while subscriber.queue.len() >= QUEUE_EVENTS
+                && let Some(lost) = subscriber.queue.pop_front()
+            {
+                subscriber.lost = (subscriber.lost.0 + 1, lost.time);
             }
-            subscriber.lines.push_back(text.clone().into_bytes());
+            subscriber.queue.push_back(Arc::clone(&event));
             subscriber.told += 1;
             subscriber.pollers.notify(subscriber.readiness(), effects);
             if let Some((unique, length)) = subscriber.reads.pop_front() {
                 answered.push(unique);
-                effects.push(Effect::Text {
-                    unique,
-                    bytes: subscriber.take(length),
-                });
+                effects.push(subscriber.take(unique, length));
             }
         }
         answered
     }
 
-    /// One more subscriber, to the events of one path or of all.
-    pub(crate) fn subscribe(&mut self, path: Option<String>) -> u64 {
+    /// One more subscriber, to the events of one path or of all, which takes them as values or as
+    /// lines of JSON.
+    pub(crate) fn subscribe(&mut self, path: Option<PathBuf>, by_value: bool) -> u64 {
         let id = self.next;
         self.next += 1;
         let subscriber = Subscriber {
             path,
+            by_value,
             ..Subscriber::default()
         };
         self.subscribers.insert(id, subscriber);
@@ -163,15 +241,15 @@ impl Events {
         self.subscribers.remove(&id);
     }
 
-    /// What there is for a subscriber, or a note that it waits for the next unless
-    /// it does not wait.
+    /// The answer to a subscriber, if there is something for it; else a note that it waits for the
+    /// next, unless it does not wait.
     pub(crate) fn read(
         &mut self,
         id: u64,
         unique: Unique,
         length: u32,
         nonblocking: bool,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<Effect> {
         let subscriber = self.subscribers.get_mut(&id)?;
         if subscriber.is_empty() {
             if !nonblocking {
@@ -179,7 +257,7 @@ impl Events {
             }
             return None;
         }
-        Some(subscriber.take(length))
+        Some(subscriber.take(unique, length))
     }
 
     /// A POLL of a subscriber.
@@ -209,10 +287,12 @@ impl Events {
 }
 
 impl Subscriber {
-    fn is_told(&self, path: &str, event: &Event<'_>) -> bool {
-        self.path.as_deref().is_none_or(|own| {
-            own == path || matches!(event, Event::Renamed { from } if *from == own)
-        })
+    fn is_told(&self, event: &FileEvent) -> bool {
+        let Some(own) = &self.path else {
+            return true;
+        };
+        let left = matches!(&event.event, Event::Renamed { from } if from == own);
+        left || event.path == *own
     }
 
     fn readiness(&self) -> Readiness {
@@ -224,32 +304,116 @@ impl Subscriber {
     }
 
     fn is_empty(&self) -> bool {
-        self.rest.is_empty() && self.lines.is_empty()
+        self.rest.is_empty() && self.queue.is_empty() && self.lost.0 == 0
+    }
+
+    /// The next event; first of all how many were lost.
+    fn next(&mut self) -> Option<Arc<FileEvent>> {
+        match std::mem::take(&mut self.lost) {
+            (0, _) => self.queue.pop_front(),
+            (lost, time) => Some(Arc::new(FileEvent {
+                time,
+                path: self.path.clone().unwrap_or_default(),
+                event: Event::Lagged { lost },
+            })),
+        }
+    }
+
+    fn take(&mut self, unique: Unique, length: u32) -> Effect {
+        if self.by_value {
+            let events = std::iter::from_fn(|| self.next()).collect();
+            return Effect::Events { unique, events };
+        }
+        let bytes = self.take_lines(length as usize);
+        Effect::Text { unique, bytes }
     }
 
     /// As many bytes as fit, whole lines if one fits at all.
-    fn take(&mut self, length: u32) -> Vec<u8> {
-        let length = length as usize;
-        if self.rest.is_empty() {
-            if self.lost > 0 {
-                let note = format!("{{\"event\":\"lagged\",\"lost\":{}}}\n", self.lost);
-                self.lines.push_front(note.into_bytes());
-                self.lost = 0;
+    fn take_lines(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = match self.rest.is_empty() {
+            true => self.next().map_or_else(Vec::new, |event| line(&event)),
+            false => std::mem::take(&mut self.rest),
+        };
+        while bytes.len() < length
+            && let Some(event) = self.next()
+        {
+            let next = line(&event);
+            if bytes.len() + next.len() > length {
+                self.rest = next;
+                return bytes;
             }
-            self.rest = self.lines.pop_front().unwrap_or_default();
+            bytes.extend(next);
         }
-        let mut bytes = std::mem::take(&mut self.rest);
         if bytes.len() > length {
             self.rest = bytes.split_off(length);
-            return bytes;
-        }
-        while let Some(line) = self.lines.front()
-            && bytes.len() + line.len() <= length
-        {
-            bytes.extend_from_slice(line);
-            self.lines.pop_front();
         }
         bytes
+    }
+}
+
+fn line(event: &FileEvent) -> Vec<u8> {
+    // Nothing in it can fail.
+    let mut text = serde_json::to_vec(event).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+impl Core {
+    /// Tells whoever listens what happened to a file.
+    pub(super) fn publish(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        effects: &mut Effects,
+        event: impl FnOnce() -> Event,
+    ) {
+        if self.events.wanted() {
+            let path = self.path_of(ino);
+            self.publish_as(env, &path, effects, event);
+        }
+    }
+
+    /// The same, of a path that is gone already.
+    pub(super) fn publish_as(
+        &mut self,
+        env: Env<'_>,
+        path: &Path,
+        effects: &mut Effects,
+        event: impl FnOnce() -> Event,
+    ) {
+        if !self.events.wanted() {
+            return;
+        }
+        let now = env.now.monotonic;
+        for unique in self.events.publish(now, path.to_owned(), event(), effects) {
+            self.waiting.remove(&unique);
+        }
+    }
+
+    /// As [`Core::warn`], unless this is what was last said of the file: for what would be said at
+    /// each write.
+    pub(crate) fn warn_once(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        message: String,
+        effects: &mut Effects,
+    ) {
+        let is_known = |file: &File| file.warning.as_ref() == Some(&message);
+        if !self.files.get(&ino).is_some_and(is_known) {
+            self.warn(env, ino, message, effects);
+        }
+    }
+
+    /// Something users should know: in the log, in the events, in `ls`.
+    pub(crate) fn warn(&mut self, env: Env<'_>, ino: u64, message: String, effects: &mut Effects) {
+        log::warn!("{}: {message}", self.path_of(ino).display());
+        self.publish(env, ino, effects, || Event::Warning {
+            message: message.clone(),
+        });
+        if let Some(file) = self.files.get_mut(&ino) {
+            file.warning = Some(message);
+        }
     }
 }
 
@@ -257,39 +421,87 @@ impl Subscriber {
 mod tests {
     use super::*;
 
+    /// Subscribed to everything, and so many things that happened.
+    fn happened(count: usize, by_value: bool, path: &str) -> (Events, u64) {
+        let mut events = Events::new(Monotonic::ZERO);
+        let id = events.subscribe(None, by_value);
+        for _ in 0..count {
+            publish(&mut events, path);
+        }
+        (events, id)
+    }
+
+    fn publish(events: &mut Events, path: &str) {
+        let path = PathBuf::from(path);
+        events.publish(
+            Monotonic::ZERO,
+            path,
+            Event::Closed,
+            &mut Effects::default(),
+        );
+    }
+
+    fn text(events: &mut Events, id: u64, length: u32) -> Option<Vec<u8>> {
+        match events.read(id, Unique(1), length, true)? {
+            Effect::Text { bytes, .. } => Some(bytes),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn a_slow_subscriber_is_told_what_it_lost() {
-        let mut events = Events::new(Monotonic::ZERO);
-        let id = events.subscribe(None);
-        let mut effects = Effects::default();
-        for _ in 0..QUEUE_LINES + 3 {
-            events.publish(Monotonic::ZERO, "f", &Event::Closed, &mut effects);
-        }
-        let bytes = events.read(id, Unique(1), 1 << 20, true).unwrap();
-        let text = String::from_utf8(bytes).unwrap();
-        assert_eq!(text.lines().count(), QUEUE_LINES + 1);
-        assert!(text.starts_with(r#"{"event":"lagged","lost":3}"#));
+        let (mut events, id) = happened(QUEUE_EVENTS + 3, false, "f");
+        let text = String::from_utf8(text(&mut events, id, 1 << 20).unwrap()).unwrap();
+        assert_eq!(text.lines().count(), QUEUE_EVENTS + 1);
+        let first = text.lines().next().unwrap();
+        assert_eq!(first, r#"{"time":0.0,"path":"","event":"lagged","lost":3}"#);
+
+        let (mut events, id) = happened(QUEUE_EVENTS + 3, true, "f");
+        let Some(Effect::Events { events, .. }) = events.read(id, Unique(1), 0, true) else {
+            panic!("there are some");
+        };
+        assert_eq!(events.len(), QUEUE_EVENTS + 1);
+        assert_eq!(events[0].event, Event::Lagged { lost: 3 });
+        assert_eq!(events[1].event, Event::Closed);
     }
 
     #[test]
     fn a_line_that_does_not_fit_comes_in_pieces_and_is_not_torn_by_what_is_lost() {
-        let mut events = Events::new(Monotonic::ZERO);
-        let id = events.subscribe(None);
-        let mut effects = Effects::default();
-        events.publish(Monotonic::ZERO, "ü", &Event::Closed, &mut effects);
-        let mut text = events.read(id, Unique(1), 1, true).unwrap();
-        for _ in 0..QUEUE_LINES + 1 {
-            events.publish(Monotonic::ZERO, "ü", &Event::Closed, &mut effects);
+        let (mut events, id) = happened(1, false, "ü");
+        let mut all = text(&mut events, id, 1).unwrap();
+        for _ in 0..QUEUE_EVENTS + 1 {
+            publish(&mut events, "ü");
         }
-        while let Some(more) = events.read(id, Unique(1), 1, true) {
+        while let Some(more) = text(&mut events, id, 1) {
             assert_eq!(more.len(), 1);
-            text.extend(more);
+            all.extend(more);
         }
-        let text = String::from_utf8(text).unwrap();
+        let text = String::from_utf8(all).unwrap();
         let line = r#"{"time":0.0,"path":"ü","event":"closed"}"#;
         let mut lines = text.lines();
         assert_eq!(lines.next(), Some(line));
-        assert_eq!(lines.next(), Some(r#"{"event":"lagged","lost":1}"#));
+        let lost = lines.next().unwrap();
+        assert!(lost.contains(r#""event":"lagged","lost":1"#), "{lost}");
         assert!(lines.all(|other| other == line));
+    }
+
+    #[test]
+    fn an_event_is_the_same_again_when_it_was_json() {
+        for event in [
+            Event::Removed,
+            Event::Chosen {
+                way: Way::Follow,
+                reason: "why".into(),
+            },
+            Event::Renamed { from: "a/b".into() },
+        ] {
+            let event = FileEvent {
+                time: Duration::from_millis(1500),
+                path: "c".into(),
+                event,
+            };
+            let again: FileEvent = serde_json::from_slice(&line(&event)).unwrap();
+            assert_eq!(again, event);
+        }
     }
 }

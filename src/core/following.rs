@@ -196,7 +196,7 @@ impl Core {
             log::warn!(
                 "{} and maybe others are not flushed just now, as many are waited for: their \
                  readers get what is written when the kernel writes it back by itself",
-                self.display_path(ino)
+                self.path_of(ino).display()
             );
         }
     }

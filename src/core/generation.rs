@@ -18,14 +18,19 @@
 //! transport of every handle was chosen by it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::clock::Monotonic;
 use super::rules::{FailOn, Linger};
 
-/// How a generation reaches its readers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+/// How what is written to a file reaches its readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Way {
     /// Like a pipe: as written, nothing kept.
     Stream,
     /// As written, everything kept.
@@ -34,14 +39,14 @@ pub(crate) enum Way {
     Settled,
 }
 
-impl Way {
+impl fmt::Display for Way {
     /// The word for it, as `--deliver` takes it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Way::Stream => "stream",
             Way::Follow => "follow",
             Way::Settled => "settled",
-        }
+        })
     }
 }
 

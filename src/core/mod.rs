@@ -44,7 +44,7 @@ mod rewriting;
 pub(crate) mod rules;
 mod seeking;
 pub(crate) mod spool;
-mod status;
+pub(crate) mod status;
 mod view;
 mod writing;
 

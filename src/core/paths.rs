@@ -167,7 +167,7 @@ impl Core {
     ) -> Result<(), Errno> {
         self.refuse_control(parent, name)?;
         let ino = self.names.find(parent, name)?;
-        let path = self.display_path(ino);
+        let path = self.path_of(ino);
         self.names.unlink(parent, name, env.now.wall)?;
         self.record(env, || Deed::Unlink {
             at: noted((parent, name)),
@@ -213,7 +213,7 @@ impl Core {
             Rename::Exchange => Some(self.names.find(to.0, to.1)?),
             _ => None,
         };
-        let before = self.display_path(ino);
+        let before = self.path_of(ino);
         let replaced = self.names.rename(from, to, how, env.now.wall)?;
         self.record(env, || Deed::Rename {
             from: noted(from),
@@ -221,7 +221,7 @@ impl Core {
             how,
         });
         let is_file = self.names.get(ino)?.is_file();
-        self.publish(env, ino, effects, || Event::Renamed { from: &before });
+        self.publish(env, ino, effects, || Event::Renamed { from: before });
         if is_file && how != Rename::Exchange {
             self.name_changed(env, from.1, effects);
             self.name_changed(env, to.1, effects);

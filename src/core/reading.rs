@@ -141,7 +141,7 @@ impl Core {
             Some(Handle::Events(id)) => {
                 let id = *id;
                 match self.events.read(id, unique, length, nonblocking) {
-                    Some(bytes) => effects.push(Effect::Text { unique, bytes }),
+                    Some(answer) => effects.push(answer),
                     None if self.is_shut_down => effects.refuse(unique, Errno::NOTCONN),
                     None if nonblocking => effects.refuse(unique, Errno::AGAIN),
                     None => {

@@ -82,7 +82,7 @@ impl Core {
         );
         self.publish(env, ino, effects, || Event::Rewritten {
             pid,
-            name: &name,
+            name,
             from: range.start,
             to: range.end,
         });

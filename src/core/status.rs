@@ -1,74 +1,146 @@
-//! What users are shown: the status document, and events with their paths.
+//! The state of a mount, as users are shown it.
 
-use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::effects::Effects;
-use super::events::Event;
 use super::generation::{Ending, Phase, Way, Writer};
 use super::reader::{Awaits, Reader};
-use super::{Core, Env, File};
+use super::{Core, File};
+use crate::json;
 
-/// The document behind `.fifofs/status`.
-#[derive(Serialize)]
-struct Status {
-    version: &'static str,
-    memory: Memory,
-    files: Vec<FileStatus>,
+/// The state of a mount at a moment: every file, who writes, who reads, and who waits for whom.
+///
+/// As JSON it is the document behind `.fifofs/status`.
+///
+/// ```
+/// use fifofs::{FileState, Mount};
+///
+/// let mount = Mount::builder().mount_temporary()?;
+/// let writer = std::fs::File::create(mount.path().join("a.log"))?;
+/// let status = mount.status();
+/// assert_eq!(status.files[0].state, FileState::Writing);
+/// assert_eq!(status.files[0].writers[0].pid, std::process::id() as i32);
+/// drop(writer);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// Of fifofs.
+    pub version: String,
+    /// What is kept, and how much more can be.
+    pub memory: MemoryStatus,
+    /// By their paths.
+    pub files: Vec<FileStatus>,
     /// Readers of paths where nothing stands.
-    waiting: Vec<ReaderStatus>,
+    pub waiting: Vec<ReaderStatus>,
 }
 
-/// All in bytes.
-#[derive(Serialize)]
-struct Memory {
-    used: u64,
-    spilled: u64,
-    available: u64,
+/// What a mount keeps, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MemoryStatus {
+    /// In memory.
+    pub used: u64,
+    /// On disk.
+    pub spilled: u64,
+    /// How much more can be kept.
+    pub available: u64,
 }
 
-#[derive(Serialize)]
-struct FileStatus {
-    path: String,
-    state: &'static str,
-    generation: u64,
-    way: Option<&'static str>,
-    reason: Option<String>,
+/// Where a file stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FileState {
+    /// Somebody has it open for writing.
+    Writing,
+    /// Nobody has, but somebody may open it again.
+    Closed,
+    /// It is whole.
+    Done,
+    /// A writer came to a bad end, or bytes were lost: what there is may not be whole.
+    Failed,
+}
+
+impl fmt::Display for FileState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FileState::Writing => "writing",
+            FileState::Closed => "closed",
+            FileState::Done => "done",
+            FileState::Failed => "failed",
+        })
+    }
+}
+
+/// The state of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FileStatus {
+    /// Relative to the mount. In JSON, what is no UTF-8 is replaced.
+    #[serde(with = "json::path")]
+    pub path: PathBuf,
+    /// Where it stands.
+    pub state: FileState,
+    /// Which writing of it this is, counted from 1; 0 if it was never opened for writing.
+    pub generation: u64,
+    /// How it is delivered, once that is chosen.
+    pub way: Option<Way>,
+    /// Why in this way.
+    pub reason: Option<String>,
     /// Bytes, as far as they have arrived.
-    size: u64,
-    frontier: u64,
-    delivered: u64,
-    dropped: u64,
-    writers: Vec<WriterStatus>,
-    readers: Vec<ReaderStatus>,
-    warning: Option<String>,
+    pub size: u64,
+    /// The length, in bytes, of what was written without a gap.
+    pub frontier: u64,
+    /// The highest offset that any reader was given.
+    pub delivered: u64,
+    /// With [`Way::Stream`], how many bytes from the start are no longer kept.
+    pub dropped: u64,
+    /// Who wrote it: all that still run or came to a bad end, and the last of the others.
+    pub writers: Vec<WriterStatus>,
+    /// Who waits for it.
+    pub readers: Vec<ReaderStatus>,
+    /// What its user should know.
+    pub warning: Option<String>,
 }
 
-#[derive(Serialize)]
-struct WriterStatus {
-    pid: i32,
-    name: String,
-    running: bool,
-    /// How it ended, if that was bad.
-    failure: Option<String>,
+/// A process that wrote a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WriterStatus {
+    /// Its process id; 0 if it cannot be seen.
+    pub pid: i32,
+    /// Its name.
+    pub name: String,
+    /// Whether it has not ended.
+    pub running: bool,
+    /// How it ended, in words, if that was bad.
+    pub failure: Option<String>,
 }
 
-#[derive(Serialize)]
-struct ReaderStatus {
-    pid: i32,
-    name: String,
-    path: String,
-    /// Bytes it was given.
-    position: u64,
-    /// What it waits for, if it waits.
-    waits_for: Option<String>,
+/// A reader that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ReaderStatus {
+    /// Its process id; 0 if it cannot be seen.
+    pub pid: i32,
+    /// Its name.
+    pub name: String,
+    /// The path that it follows, relative to the mount. In JSON, what is no UTF-8 is replaced.
+    #[serde(with = "json::path")]
+    pub path: PathBuf,
+    /// How many bytes it was given.
+    pub position: u64,
+    /// What it waits for, in words, if it waits.
+    pub waits_for: Option<String>,
 }
 
 impl Core {
-    /// The state of everything, as JSON.
-    pub(super) fn status(&self) -> Vec<u8> {
+    /// The state of everything.
+    pub(crate) fn status(&self) -> Status {
         let mut files: Vec<FileStatus> = self
             .names
             .files()
@@ -82,17 +154,22 @@ impl Core {
             .map(|reader| self.reader_status(reader))
             .collect();
         waiting.sort_by(|a, b| a.path.cmp(&b.path));
-        let status = Status {
-            version: env!("CARGO_PKG_VERSION"),
-            memory: Memory {
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            memory: MemoryStatus {
                 used: self.pool.memory_used(),
                 spilled: self.pool.spilled(),
                 available: self.pool.available(),
             },
             files,
             waiting,
-        };
-        let mut text = serde_json::to_vec(&status).unwrap_or_default();
+        }
+    }
+
+    /// The same, as JSON.
+    pub(super) fn status_text(&self) -> Vec<u8> {
+        // Nothing in it can fail.
+        let mut text = serde_json::to_vec(&self.status()).unwrap_or_default();
         text.push(b'\n');
         text
     }
@@ -100,11 +177,11 @@ impl Core {
     fn file_status(&self, ino: u64, file: &File) -> FileStatus {
         let generation = file.generation.as_ref();
         let state = match generation.map(|g| g.phase) {
-            None => "done",
-            Some(Phase::Writing) => "writing",
-            Some(Phase::Closed { .. }) => "closed",
-            Some(Phase::Done) => "done",
-            Some(Phase::Failed) => "failed",
+            None => FileState::Done,
+            Some(Phase::Writing) => FileState::Writing,
+            Some(Phase::Closed { .. }) => FileState::Closed,
+            Some(Phase::Done) => FileState::Done,
+            Some(Phase::Failed) => FileState::Failed,
         };
         let writers = generation.map_or_else(Vec::new, |generation| {
             let writers = generation.writers.iter().map(|writer| WriterStatus {
@@ -123,10 +200,10 @@ impl Core {
         });
         let readers = file.readers.iter().filter_map(|id| self.readers.get(id));
         FileStatus {
-            path: self.display_path(ino),
+            path: self.path_of(ino),
             state,
             generation: generation.map_or(0, |g| g.number),
-            way: generation.and_then(|g| g.way).map(Way::as_str),
+            way: generation.and_then(|g| g.way),
             reason: generation
                 .filter(|g| g.way.is_some())
                 .map(|g| g.reason.clone()),
@@ -156,7 +233,7 @@ impl Core {
         ReaderStatus {
             pid: reader.pid,
             name: reader.name.clone(),
-            path: display(reader.path.as_deref().unwrap_or_default()),
+            path: reader.path.iter().flatten().collect(),
             position: reader.position,
             waits_for,
         }
@@ -179,73 +256,11 @@ impl Core {
         }
     }
 
-    /// The path of an inode, for people.
-    pub(super) fn display_path(&self, ino: u64) -> String {
+    /// The path of an inode, or what stands for it if it has none.
+    pub(super) fn path_of(&self, ino: u64) -> PathBuf {
         match self.names.path(ino) {
-            Some(path) => display(&path),
-            None => format!("(removed, inode {ino})"),
+            Some(path) => path.iter().collect(),
+            None => format!("(removed, inode {ino})").into(),
         }
     }
-
-    /// Tells whoever listens what happened to a file.
-    pub(super) fn publish<'a>(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        effects: &mut Effects,
-        event: impl FnOnce() -> Event<'a>,
-    ) {
-        if self.events.wanted() {
-            let path = self.display_path(ino);
-            self.publish_as(env, &path, effects, event);
-        }
-    }
-
-    /// The same, of a path that is gone already.
-    pub(super) fn publish_as<'a>(
-        &mut self,
-        env: Env<'_>,
-        path: &str,
-        effects: &mut Effects,
-        event: impl FnOnce() -> Event<'a>,
-    ) {
-        if !self.events.wanted() {
-            return;
-        }
-        let answered = self
-            .events
-            .publish(env.now.monotonic, path, &event(), effects);
-        for unique in answered {
-            self.waiting.remove(&unique);
-        }
-    }
-
-    /// As [`Core::warn`], unless this is what was last said of the file: for what would be said at
-    /// each write.
-    pub(crate) fn warn_once(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        message: String,
-        effects: &mut Effects,
-    ) {
-        let is_known = |file: &File| file.warning.as_ref() == Some(&message);
-        if !self.files.get(&ino).is_some_and(is_known) {
-            self.warn(env, ino, message, effects);
-        }
-    }
-
-    /// Something users should know: in the log, in the events, in `ls`.
-    pub(crate) fn warn(&mut self, env: Env<'_>, ino: u64, message: String, effects: &mut Effects) {
-        log::warn!("{}: {message}", self.display_path(ino));
-        self.publish(env, ino, effects, || Event::Warning { message: &message });
-        if let Some(file) = self.files.get_mut(&ino) {
-            file.warning = Some(message);
-        }
-    }
-}
-
-fn display(path: &[OsString]) -> String {
-    let path: PathBuf = path.iter().collect();
-    path.to_string_lossy().into_owned()
 }

@@ -65,7 +65,7 @@ impl Core {
         file.cached_writers += u32::from(cached);
         self.publish(env, ino, effects, || Event::Opened {
             pid,
-            name: &name,
+            name: name.clone(),
             generation: number,
         });
         if stranger {
@@ -287,13 +287,10 @@ impl Core {
         let name = self.names.path(ino).and_then(|mut path| path.pop());
         let by_name = name.as_deref().and_then(format::by_extension);
         let by_content = || format::by_content(data).filter(|_| offset == 0);
-        if generation.way.is_some() {
+        if let Some(way) = generation.way {
             file.format = by_name.or_else(by_content);
-            let (way, reason) = (generation.way, generation.reason.clone());
-            self.publish(env, ino, effects, || Event::Chosen {
-                way: way.map_or("", Way::as_str),
-                reason: &reason,
-            });
+            let reason = generation.reason.clone();
+            self.publish(env, ino, effects, || Event::Chosen { way, reason });
             return Ok(());
         }
         let by_content = by_content();
@@ -307,10 +304,7 @@ impl Core {
             choose_by_format(by_name, by_content, name.as_deref())
         };
         generation.choose(way, reason.clone(), true);
-        self.publish(env, ino, effects, || Event::Chosen {
-            way: way.as_str(),
-            reason: &reason,
-        });
+        self.publish(env, ino, effects, || Event::Chosen { way, reason });
         Ok(())
     }
 

@@ -107,6 +107,8 @@ impl Outlet for Kernel {
             } => self.reply(unique, &abi::open_reply(handle, open_flags(transport))),
             Effect::Data { unique, bytes } => self.data(unique, &bytes),
             Effect::Text { unique, bytes } => self.reply(unique, &bytes),
+            // Of this process, which the router has answered.
+            Effect::Events { .. } => {}
             Effect::Written { unique, length } => {
                 self.reply(unique, &abi::padded(length));
             }

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 
-use crate::capture::{self, Capture};
+use crate::capture::{self, Capture, Events};
+use crate::core::Core;
+use crate::core::status::Status;
 use crate::error::Result;
 use crate::fuse::Session;
 use crate::router::Router;
@@ -119,6 +121,41 @@ impl Mount {
         // An earlier capture of the path may have gone a moment ago.
         self.router().settle_names();
         Capture::of(Arc::clone(self.router()), self.path(), &inside)
+    }
+
+    /// Its state now: every file, who writes, who reads, and who waits for whom.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// std::fs::write(mount.path().join("a.txt"), "hello\n")?;
+    /// let status = mount.status();
+    /// assert_eq!(status.files[0].path, std::path::Path::new("a.txt"));
+    /// assert_eq!(status.files[0].size, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn status(&self) -> Status {
+        self.router().look(Core::status)
+    }
+
+    /// What happens to its files, from now on.
+    ///
+    /// ```
+    /// use fifofs::{Event, Mount};
+    ///
+    /// let mount = Mount::builder().mount_temporary()?;
+    /// let events = mount.events();
+    /// std::fs::write(mount.path().join("a.txt"), "hello\n")?;
+    /// for event in events {
+    ///     let event = event?;
+    ///     println!("{}: {:?}", event.path.display(), event.event);
+    ///     if matches!(event.event, Event::Done { .. }) {
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn events(&self) -> Events {
+        Events::new(self.router(), None)
     }
 
     pub(crate) fn router(&self) -> &Arc<Router> {

@@ -6,6 +6,7 @@
 //! zero. The answer comes over a channel from whichever thread has it.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use rustix::io::Errno;
 
 use super::{Router, Spin, Step, lock};
 use crate::core::effects::{Caller, Effect, Unique, Wanted};
+use crate::core::events::FileEvent;
 use crate::core::spool::Segments;
 use crate::core::{CaptureId, Core};
 
@@ -34,8 +36,8 @@ pub(super) type Answer = Result<Given, Errno>;
 pub(crate) enum Given {
     /// Bytes of a file; none at its end.
     Bytes(Segments),
-    /// Lines of events.
-    Text(Vec<u8>),
+    /// What happened.
+    Events(Vec<Arc<FileEvent>>),
 }
 
 /// Why a read gave nothing.
@@ -79,8 +81,8 @@ impl Router {
             .map(|handle| self.local_reader(handle))
     }
 
-    /// Opens the stream of events of one path, as events name it.
-    pub(crate) fn read_events(self: &Arc<Self>, path: String) -> LocalReader {
+    /// Opens the stream of events of one path, relative to the mount, or of all.
+    pub(crate) fn read_events(self: &Arc<Self>, path: Option<PathBuf>) -> LocalReader {
         let handle = self.run(|core, _, _| core.open_events(path));
         self.local_reader(handle)
     }
@@ -103,7 +105,11 @@ impl Router {
     pub(super) fn answer_here(&self, effect: Effect) -> Option<Effect> {
         let (unique, answer) = match effect {
             Effect::Data { unique, bytes } if is_local(unique) => (unique, Ok(Given::Bytes(bytes))),
-            Effect::Text { unique, bytes } if is_local(unique) => (unique, Ok(Given::Text(bytes))),
+            // Made for the end of a file.
+            Effect::Text { unique, .. } if is_local(unique) => {
+                (unique, Ok(Given::Bytes(Segments::default())))
+            }
+            Effect::Events { unique, events } => (unique, Ok(Given::Events(events))),
             Effect::Refused { unique, errno } if is_local(unique) => (unique, Err(errno)),
             effect => return Some(effect),
         };

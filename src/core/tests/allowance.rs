@@ -92,7 +92,7 @@ fn whatever_else_is_done_ends_it() {
 fn where_each_write_is_told_of_each_is_decided() {
     let (mut recorded, ino, _) = gathering_with(|settings| settings.records = true);
     let (mut heard, _, _) = gathering();
-    heard.run(|core, _, _| core.open_events("s".to_owned()));
+    heard.run(|core, _, _| core.open_events(Some("s".into())));
     let (mut neither, _, _) = gathering();
     for (world, taken) in [(&mut recorded, 0), (&mut heard, 0), (&mut neither, 2)] {
         world.write(ino, 13, b"third");

@@ -233,10 +233,10 @@ fn the_end_is_told_to_whoever_was_notified_already() {
 #[test]
 fn every_event_is_notified_unless_the_last_was_not_asked_about() {
     let mut events = Events::new(Duration::ZERO);
-    let id = events.subscribe(None);
+    let id = events.subscribe(None, false);
     let publish = |events: &mut Events| {
         let mut effects = Effects::default();
-        events.publish(Duration::ZERO, "f", &Event::Closed, &mut effects);
+        events.publish(Duration::ZERO, "f".into(), Event::Closed, &mut effects);
         let is_notification = |effect: &Effect| matches!(effect, Effect::PollAgain { .. });
         effects.0.iter().filter(|e| is_notification(e)).count()
     };
