@@ -13,28 +13,12 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use common::{FIFOFS, Finished, Mount, Process, SOON, assert_same, connection_of, parked_in_group};
+use common::{
+    Dice, FIFOFS, Finished, Mount, Process, SOON, assert_same, connection_of, parked_in_group};
 use rustix::process::Signal;
 
 /// Each takes about a second.
 const ROUNDS: usize = 12;
-
-/// Random numbers that a seed repeats: SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
-    }
-
-    fn pick<T: Copy>(&mut self, among: &[T]) -> T {
-        among[self.below(among.len())]
-    }
-}
 
 /// How a writer goes about it: from the first byte to the last; closing and opening again to append; as a shell whose
 /// children write to its standard output; renaming the whole over a first part of it, or over something else; or coming
@@ -283,7 +267,7 @@ fn whoever_is_killed_nothing_hangs_and_no_part_is_taken_for_the_whole() {
     let given = env::var("FIFOFS_TEST_SEED").map(|text| text.parse().expect("FIFOFS_TEST_SEED"));
     let seed = given.unwrap_or_else(|_| RandomState::new().hash_one(ROUNDS));
     println!("FIFOFS_TEST_SEED={seed} repeats this");
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     (0..ROUNDS).for_each(|number| round(number, &mut dice));
 }
 

@@ -15,6 +15,7 @@
 // Every test binary is a crate of its own and uses only a part of this.
 #![allow(dead_code, unused_imports)]
 
+mod dice;
 mod mount;
 mod place;
 mod procfs;
@@ -26,6 +27,7 @@ mod testing;
 use std::env;
 use std::path::PathBuf;
 
+pub(crate) use dice::Dice;
 pub(crate) use mount::{Mount, mount_command};
 pub(crate) use place::{MARKER, Place};
 pub(crate) use procfs::{Proc, connection_of, memory_rss, parked_in_group, process, processes};
