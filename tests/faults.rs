@@ -14,7 +14,8 @@ use std::thread;
 use std::time::Duration;
 
 use common::{
-    Dice, FIFOFS, Finished, Mount, Process, SOON, assert_same, connection_of, parked_in_group};
+    Dice, FIFOFS, Finished, Mount, Process, SOON, assert_same, connection_of, parked_in_group,
+};
 use rustix::process::Signal;
 
 /// Each takes about a second.

@@ -1,0 +1,340 @@
+//! Random programs with random readers: **a reader gets what the program left in the file, or it gets an error.**
+//!
+//! Never stale, short or mixed bytes that look whole, never a wait that no signal ends, and never anything else left in
+//! the directory than the same program leaves in a plain one. `oracle` says what is granted, `generator` what is tried.
+//!
+//! As a test this runs a few programs of a fixed seed. `scripts/chaos` runs as many as one likes.
+
+mod actor;
+#[path = "../common/mod.rs"]
+mod common;
+mod generator;
+mod ledger;
+mod model;
+mod oracle;
+mod plan;
+mod program;
+mod reader;
+mod trial;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read, Write};
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use actor::Stage;
+use common::{Mount, Place};
+use ledger::Ledger;
+use oracle::Verdict;
+use plan::{BATCH, Setup, Trial};
+use trial::{Seen, Stand};
+
+/// The name of this test to whoever chooses among tests.
+const TEST: &str = "readers_get_what_random_programs_left_or_an_error";
+
+/// What the test runs: in moments, the same ones each time.
+const GATE: Plan = Plan {
+    seed: 14,
+    first: 0,
+    trials: Some(48),
+    seconds: None,
+    jobs: 4,
+    times: 1,
+};
+
+const USAGE: &str = "\
+usage: scripts/chaos [--seed N] [--seconds S] [--programs N] [--jobs J]
+       scripts/chaos --seed N --program N [--times N]    runs one program, again";
+
+/// What is to be run.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    seed: u64,
+    first: u64,
+    /// How many, or for how long.
+    trials: Option<u64>,
+    seconds: Option<u64>,
+    jobs: usize,
+    /// How often each.
+    times: u64,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["actor", seed, number, stage, ledger, at] => act(seed, number, stage, ledger, at),
+        ["prepare", seed, number, directory] => {
+            let trial = made(seed, number);
+            actor::prepare(&trial.program, Path::new(directory));
+            ExitCode::SUCCESS
+        }
+        ["survey", _, _, directory] => {
+            actor::survey(Path::new(directory));
+            ExitCode::SUCCESS
+        }
+        ["reader", seed, number, reader, mount, name] => {
+            let reader: usize = reader.parse().expect("a reader");
+            let plan = made(seed, number).readers[reader];
+            status(reader::run(plan, Path::new(mount), name))
+        }
+        ["slow"] => slow(),
+        ["run", ref options @ ..] => match plan(options) {
+            Some(plan) => run(plan),
+            None => {
+                eprintln!("{USAGE}");
+                ExitCode::from(2)
+            }
+        },
+        _ => test(&words),
+    }
+}
+
+/// As whoever runs tests expects of them: `--list`, and the words by which tests are chosen.
+fn test(words: &[&str]) -> ExitCode {
+    if words.contains(&"--list") {
+        println!("{TEST}: test");
+        return ExitCode::SUCCESS;
+    }
+    let mut filters = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--skip" if words.next().is_some_and(|word| TEST.contains(word)) => {
+                return ExitCode::SUCCESS;
+            }
+            "--test-threads" | "--color" | "--format" | "--logfile" | "-Z" | "--skip" => {
+                words.next();
+            }
+            "--ignored" => return ExitCode::SUCCESS,
+            option if option.starts_with('-') => {}
+            filter => filters.push(filter),
+        }
+    }
+    if !filters.is_empty() && !filters.iter().any(|filter| TEST.contains(filter)) {
+        return ExitCode::SUCCESS;
+    }
+    run(GATE)
+}
+
+fn plan(options: &[&str]) -> Option<Plan> {
+    let mut plan = Plan {
+        // Short enough to be typed.
+        seed: RandomState::new().hash_one(0) % 1_000_000,
+        trials: None,
+        seconds: None,
+        jobs: 8,
+        ..GATE
+    };
+    for pair in options.chunks(2) {
+        let [option, value] = pair else {
+            return None;
+        };
+        let value: u64 = value.parse().ok()?;
+        match *option {
+            "--seed" => plan.seed = value,
+            "--seconds" => plan.seconds = Some(value),
+            "--programs" => plan.trials = Some(value),
+            "--jobs" => plan.jobs = (value as usize).max(1),
+            "--times" => plan.times = value,
+            "--program" => {
+                plan.first = value;
+                plan.trials = Some(1);
+            }
+            _ => return None,
+        }
+    }
+    if plan.trials.is_none() {
+        plan.seconds.get_or_insert(60);
+    }
+    Some(plan)
+}
+
+fn made(seed: &str, number: &str) -> Trial {
+    let (seed, number) = (
+        seed.parse().expect("a seed"),
+        number.parse().expect("a number"),
+    );
+    generator::trial(seed, number, Setup::of_batch(seed, number / BATCH))
+}
+
+fn status(status: i32) -> ExitCode {
+    ExitCode::from(status as u8)
+}
+
+fn act(seed: &str, number: &str, stage: &str, ledger: &str, at: &str) -> ExitCode {
+    let trial = made(seed, number);
+    let at = Path::new(at);
+    let (stage, directory) = match stage {
+        "Plain" => (Stage::Plain, at),
+        "Mount" => (Stage::Mount, at),
+        // fifofs gives the output's path.
+        _ => (Stage::Run, at.parent().expect("a directory")),
+    };
+    let ledger = Ledger::open(Path::new(ledger));
+    let ended = actor::run(&trial.program, directory, ledger, stage);
+    status(if stage == Stage::Run { ended } else { 0 })
+}
+
+/// Standard input to standard output, as slowly as a network.
+fn slow() -> ExitCode {
+    let (mut from, mut to) = (io::stdin(), io::stdout());
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        to.write_all(&buffer[..length]).expect("standard output");
+        thread::sleep(Duration::from_millis(2));
+    }
+    ExitCode::SUCCESS
+}
+
+/// What all jobs have seen.
+#[derive(Default)]
+struct Totals {
+    programs: AtomicU64,
+    verdicts: Mutex<BTreeMap<&'static str, u64>>,
+    faults: AtomicU64,
+}
+
+impl Totals {
+    fn count(&self, seen: &Seen) {
+        let mut verdicts = self.verdicts.lock().expect("not poisoned");
+        for (_, verdict) in &seen.verdicts {
+            let word = match verdict {
+                Verdict::Whole => "whole",
+                Verdict::Told => "told",
+                Verdict::Late => "late, not judged",
+                Verdict::InVain => "in vain",
+                Verdict::Fault(_) => "faulty",
+            };
+            *verdicts.entry(word).or_default() += 1;
+        }
+        self.programs.fetch_add(1, Ordering::Relaxed);
+        if !seen.is_well() {
+            self.faults.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn run(plan: Plan) -> ExitCode {
+    println!("chaos: seed {}, {} jobs", plan.seed, plan.jobs);
+    let started = Instant::now();
+    let totals = Totals::default();
+    let next = AtomicU64::new(plan.first);
+    let broken = AtomicBool::new(false);
+    let job = || {
+        loop {
+            // A batch of one mount, or what is left of it.
+            let first = next.fetch_add(BATCH - plan.first % BATCH, Ordering::Relaxed);
+            let last = plan.trials.map_or(u64::MAX, |trials| plan.first + trials);
+            let end = (first / BATCH * BATCH + BATCH).min(last);
+            let time_is_up = || {
+                let limit = plan.seconds.map(Duration::from_secs);
+                limit.is_some_and(|limit| started.elapsed() >= limit)
+            };
+            if first >= end || time_is_up() {
+                return;
+            }
+            for _ in 0..plan.times {
+                let batch = || run_batch(plan, first..end, &time_is_up, &totals);
+                if panic::catch_unwind(AssertUnwindSafe(batch)).is_err() {
+                    eprintln!("programs {first} to {end} of seed {}: see above", plan.seed);
+                    broken.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..plan.jobs {
+            scope.spawn(job);
+        }
+    });
+    let verdicts = totals.verdicts.lock().expect("not poisoned");
+    let readers: Vec<_> = verdicts
+        .iter()
+        .map(|(word, n)| format!("{n} {word}"))
+        .collect();
+    let faults = totals.faults.load(Ordering::Relaxed);
+    println!(
+        "chaos: seed {}, {} programs in {} s; readers: {}; {faults} programs with faults",
+        plan.seed,
+        totals.programs.load(Ordering::Relaxed),
+        started.elapsed().as_secs(),
+        readers.join(", "),
+    );
+    match faults == 0 && !broken.load(Ordering::Relaxed) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// Longer than a batch takes on a busy machine.
+const MOUNT_LIMIT: Duration = Duration::from_secs(900);
+
+fn run_batch(
+    plan: Plan,
+    numbers: std::ops::Range<u64>,
+    time_is_up: &dyn Fn() -> bool,
+    totals: &Totals,
+) {
+    let setup = Setup::of_batch(plan.seed, numbers.start / BATCH);
+    let place = Place::new();
+    let mount = match setup {
+        Setup::Mount { .. } => Some(Mount::start_for(MOUNT_LIMIT, &place, &setup.options())),
+        Setup::Run { .. } => None,
+    };
+    for number in numbers {
+        if time_is_up() {
+            break;
+        }
+        let trial = generator::trial(plan.seed, number, setup);
+        let stand = Stand {
+            place: &place,
+            seed: plan.seed,
+            number,
+            setup,
+            trial: &trial,
+        };
+        let seen = match &mount {
+            Some(mount) => stand.in_mount(mount),
+            None => stand.in_run(),
+        };
+        totals.count(&seen);
+        if !seen.is_well() {
+            explain(plan.seed, number, setup, &trial, &seen);
+        }
+    }
+    match mount {
+        Some(mount) => mount.unmount(),
+        None => place.assert_nothing_left(),
+    }
+}
+
+fn explain(seed: u64, number: u64, setup: Setup, trial: &Trial, seen: &Seen) {
+    let mut text = format!("\n=== FAULT: seed {seed}, program {number}, {setup:?}\n");
+    text += &trial.program.to_string();
+    match setup {
+        Setup::Mount { .. } => {
+            for (number, reader) in trial.readers.iter().enumerate() {
+                text += &format!("reader {number}: {reader:?}\n");
+            }
+        }
+        Setup::Run { .. } => text += &format!("into {:?}\n", trial.destination),
+    }
+    text += "--- seen\n";
+    for (who, verdict) in &seen.verdicts {
+        text += &format!("{who}: {verdict:?}\n");
+    }
+    for fault in &seen.faults {
+        text += &format!("{fault}\n");
+    }
+    text += &format!("--- when, in microseconds\n{}{}", seen.times, seen.world);
+    text += &format!("=== again: scripts/chaos --seed {seed} --program {number} --times 10\n");
+    eprintln!("{text}");
+}

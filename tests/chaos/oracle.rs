@@ -1,0 +1,473 @@
+//! What readers may end with.
+//!
+//! **A reader that ends well has what the program left in the file; else it was told.** What that is, is taken from what
+//! was observed: the steps of the program with the times at which each began and ended, as its processes wrote them
+//! down, and the model, which knows what stood at each name after each step. No verdict depends on how fast anything
+//! was. Times are those of one clock, so no slack is needed: fifofs cannot learn of a step before it began, nor hand
+//! an answer to a reader after the reader wrote down that it had it.
+//!
+//! What is granted, and why it must be:
+//!
+//! 1. *Closed for as long as the linger is done.* While nobody has a file open for writing or mapped, and the last who
+//!    had closed it a second ago or more (no sooner: the program's process group lives until its end), its content at
+//!    that moment is a right end for whoever was waiting then ([`Epoch::done_from`]). docs/delivery.md, "When a file is
+//!    done".
+//! 2. *A file that is done is an ordinary file.* Who opened it, or was told its end, while 1 held, and reads on while
+//!    the program changes it once more, reads what any file system would give: counted as *late*, not judged.
+//! 3. *Another name.* An OPEN says which file, not by which name. Who opens a file by its own path, and it gets another
+//!    name or has one before open(2) returns, may follow that one: docs/delivery.md, "Hard links" ([`Case::names`]).
+//! 4. *A failed file, opened by its own path later*, is an ordinary file; through the doors it is not.
+//!
+//! And who is told must have been told for a reason ([`Case::reason`]): ESTALE only if the program did more than append,
+//! EIO only if a process of it was killed, ENOENT only if the path led nowhere for a moment meanwhile. With stream also
+//! whatever a pipe cannot do is a reason, and to have come when bytes were gone.
+
+use std::sync::Arc;
+
+use crate::common::Finished;
+use crate::ledger::{NOT_DONE, Record};
+use crate::model::{Standing, World};
+use crate::plan::{Destination, Kind, Setup};
+use crate::program::{NAMES, Name, Op, Program, WATCHED};
+use crate::reader::{Ended, Reading, Told};
+
+/// `--linger auto`, where the program's process group lives.
+const LINGER: u64 = 1_000_000_000;
+
+/// What stood at a name from one step to the next.
+struct Epoch {
+    /// When the step began that made it so, and when the one ended that changed it.
+    from: u64,
+    until: u64,
+    standing: Option<Standing>,
+    /// From when on the file may have been done, if nobody had it open.
+    done_from: Option<u64>,
+    /// When a process was killed that had it open for writing.
+    killed_at: Option<u64>,
+}
+
+impl Epoch {
+    /// Whether it may have been done while a reader waited that opened it after `opened` and ended at `ended`.
+    fn may_be_done(&self, opened: u64, ended: u64) -> bool {
+        let done = |from: u64| from <= self.until && from <= ended;
+        self.until >= opened && self.done_from.is_some_and(done)
+    }
+
+    fn content(&self) -> Option<&Arc<Vec<u8>>> {
+        self.standing.as_ref()?.content.as_ref()
+    }
+
+    /// Whether the same file stands there, with the same bytes.
+    fn is_same(&self, other: &Self) -> bool {
+        let what = |epoch: &Self| {
+            let standing = epoch.standing.as_ref()?;
+            Some((standing.inode, standing.version))
+        };
+        what(self) == what(other)
+    }
+
+    fn overlaps(&self, from: u64, until: u64) -> bool {
+        self.from <= until && self.until >= from
+    }
+}
+
+/// A program that was run, and what stood where, when.
+pub(crate) struct Case<'a> {
+    program: &'a Program,
+    setup: Setup,
+    epochs: [Vec<Epoch>; NAMES],
+    /// What is left in the end.
+    last: World,
+    /// When the first bytes may have been written.
+    first_write: u64,
+    /// When all of it was killed.
+    killed: Option<u64>,
+    /// A step did not do what it does in a plain directory: with stream that may be.
+    pub(crate) diverged: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It ended well, with what was left.
+    Whole,
+    /// It was told of an error, with reason.
+    Told,
+    /// Not judged: see 2.
+    Late,
+    /// It waited for what did not come, and a signal ended it.
+    InVain,
+    Fault(String),
+}
+
+impl<'a> Case<'a> {
+    pub(crate) fn new(program: &'a Program, setup: Setup, record: &Record, diverged: bool) -> Self {
+        let mut case = Self {
+            program,
+            setup,
+            epochs: Default::default(),
+            last: World::new(program),
+            first_write: u64::MAX,
+            killed: None,
+            diverged,
+        };
+        case.replay(record);
+        case
+    }
+
+    fn replay(&mut self, record: &Record) {
+        let mut world = World::new(self.program);
+        let inodes = self.program.steps.len() + 1;
+        // What was there before nobody has open.
+        let mut closed = vec![Some(0); inodes];
+        let mut killed = vec![None; inodes];
+        self.add(0, &world, &closed, &killed);
+        let mut last = 0;
+        let mut in_the_middle = None;
+        for (number, step) in self.program.steps.iter().enumerate() {
+            let Some(done) = record.steps[number] else {
+                break;
+            };
+            let end = done.end.map_or(u64::MAX, |(end, _)| end);
+            let not_done = matches!(done.end, Some((_, NOT_DONE)));
+            last = done.end.map_or(done.begin, |(end, _)| end);
+            if not_done && record.killed.is_some() {
+                continue;
+            }
+            if let Op::Write { .. } | Op::Patch { .. } | Op::Store { .. } = step.op {
+                self.first_write = self.first_write.min(done.begin);
+            }
+            let before = world.clone();
+            world.apply(*step);
+            for inode in 0..inodes {
+                let (was, is) = (before.is_open(inode), world.is_open(inode));
+                if was && !is {
+                    closed[inode] = Some(done.begin);
+                }
+                if is {
+                    let was_done = closed[inode].is_some_and(|at| at + LINGER <= end);
+                    if !was && was_done {
+                        // A new writing, in which nobody was killed yet.
+                        killed[inode] = None;
+                    }
+                    closed[inode] = None;
+                }
+                if let Op::Kill { .. } = step.op
+                    && before.holds_for_writing(step.process, inode)
+                {
+                    killed[inode].get_or_insert(done.begin);
+                }
+            }
+            if done.end.is_none() {
+                in_the_middle = Some((done.begin, before, step.op));
+            }
+            self.close_last(end);
+            self.add(done.begin, &world, &closed, &killed);
+        }
+        if let Some(at) = record.killed {
+            // Whether it had the file open then is not known.
+            let uncertain = matches!(
+                in_the_middle,
+                Some((
+                    _,
+                    _,
+                    Op::Open { .. }
+                        | Op::Close { .. }
+                        | Op::Dup { .. }
+                        | Op::Exit
+                        | Op::Kill { .. }
+                ))
+            );
+            for (inode, killed) in killed.iter_mut().enumerate() {
+                if !uncertain && world.is_open_for_writing(inode) {
+                    killed.get_or_insert(at);
+                }
+            }
+            last = last.max(at);
+        }
+        let open = (0..inodes).filter(|inode| world.is_open(*inode));
+        for inode in open.collect::<Vec<_>>() {
+            closed[inode] = Some(last);
+        }
+        world.end();
+        self.close_last(u64::MAX);
+        self.add(last, &world, &closed, &killed);
+        for epochs in &mut self.epochs {
+            let end = epochs.last_mut().expect("just added");
+            // All are gone: no linger.
+            end.done_from = end.standing.as_ref().map(|_| last);
+        }
+        if let Some((begin, before, _)) = in_the_middle {
+            self.leave_before(begin, before, &killed);
+        }
+        self.killed = record.killed;
+        self.last = world;
+    }
+
+    fn add(&mut self, from: u64, world: &World, closed: &[Option<u64>], killed: &[Option<u64>]) {
+        for name in 0..NAMES as Name {
+            let standing = world.standing(name);
+            let inode = standing.as_ref().map(|standing| standing.inode);
+            let quiet = inode.and_then(|inode| closed[inode]);
+            self.epochs[usize::from(name)].push(Epoch {
+                from,
+                until: u64::MAX,
+                done_from: quiet.map(|at| from.max(if at == 0 { 0 } else { at + LINGER })),
+                killed_at: inode.and_then(|inode| killed[inode]),
+                standing,
+            });
+        }
+    }
+
+    fn close_last(&mut self, until: u64) {
+        for epochs in &mut self.epochs {
+            let last = epochs
+                .last_mut()
+                .expect("the first one is made with the case");
+            last.until = last.until.min(until);
+        }
+    }
+
+    /// What was before the step in whose middle all was killed may be what is left, too.
+    fn leave_before(&mut self, from: u64, mut before: World, killed: &[Option<u64>]) {
+        before.end();
+        for (name, epochs) in self.epochs.iter_mut().enumerate() {
+            let standing = before.standing(name as Name);
+            epochs.push(Epoch {
+                from,
+                until: u64::MAX,
+                done_from: standing.as_ref().map(|_| from),
+                killed_at: standing
+                    .as_ref()
+                    .and_then(|standing| killed[standing.inode]),
+                standing,
+            });
+        }
+    }
+
+    /// What the watched file holds in the end, and whether its last writing failed.
+    pub(crate) fn left(&self) -> Option<(Arc<Vec<u8>>, bool)> {
+        let last = self.epochs[usize::from(WATCHED)].last()?;
+        let content = last.standing.as_ref()?.content.as_ref()?;
+        Some((Arc::clone(content), last.killed_at.is_some()))
+    }
+
+    pub(crate) fn last(&self) -> &World {
+        &self.last
+    }
+
+    fn is_stream(&self) -> bool {
+        self.setup.way() == "stream"
+    }
+
+    /// The names whose content may be what a reader gets: see 3.
+    fn names(&self, kind: Kind, opened: (u64, u64)) -> Vec<Name> {
+        let inodes = |name: Name| {
+            self.epochs[usize::from(name)]
+                .iter()
+                .filter(|epoch| epoch.overlaps(opened.0, opened.1))
+                .filter_map(|epoch| Some(epoch.standing.as_ref()?.inode))
+                .collect::<Vec<_>>()
+        };
+        let watched = inodes(WATCHED);
+        let is_another = |name: &Name| {
+            let other = inodes(*name);
+            kind.is_own_path() && watched.iter().any(|inode| other.contains(inode))
+        };
+        let mut names = vec![WATCHED];
+        names.extend((WATCHED + 1..NAMES as Name).filter(is_another));
+        names
+    }
+
+    pub(crate) fn judge(&self, kind: Kind, reading: &Reading) -> Verdict {
+        let Some(opened) = reading.opened else {
+            // It was stopped while it waited for the file, or was refused before it had tried.
+            return match reading.ended {
+                Ended::Stopped => Verdict::InVain,
+                _ => Verdict::Fault(format!("it opened nothing: {}", reading.said)),
+            };
+        };
+        match reading.ended {
+            Ended::Stopped => Verdict::InVain,
+            Ended::Told(told) => match self.reason(kind, told, opened, reading.ended_at) {
+                true => Verdict::Told,
+                false => Verdict::Fault(format!("it was told {told:?} without a reason")),
+            },
+            Ended::Well => self.judge_end(kind, reading, opened),
+        }
+    }
+
+    fn judge_end(&self, kind: Kind, reading: &Reading, opened: (u64, u64)) -> Verdict {
+        let mut failed = false;
+        let names = self.names(kind, opened);
+        for epoch in names
+            .iter()
+            .flat_map(|name| &self.epochs[usize::from(*name)])
+        {
+            let is_it = epoch
+                .content()
+                .is_some_and(|content| **content == reading.bytes);
+            if !is_it || !epoch.may_be_done(opened.0, reading.ended_at) {
+                continue;
+            }
+            match epoch.killed_at {
+                Some(at) if !kind.is_own_path() || opened.1 <= at => failed = true,
+                _ => return Verdict::Whole,
+            }
+        }
+        if failed {
+            return Verdict::Fault("a clean end, though a writer was killed".to_owned());
+        }
+        // What was written when all was killed is not known.
+        let ordinary = kind.is_own_path() && self.killed.is_some_and(|at| at < opened.1);
+        if ordinary || self.is_late(&names, opened.0, reading.ended_at) {
+            return Verdict::Late;
+        }
+        Verdict::Fault(format!(
+            "a clean end of {} bytes; {}",
+            reading.bytes.len(),
+            self.nearest(&names, reading)
+        ))
+    }
+
+    /// See 2.
+    fn is_late(&self, names: &[Name], opened: u64, ended: u64) -> bool {
+        names.iter().any(|name| {
+            let epochs = &self.epochs[usize::from(*name)];
+            epochs.iter().enumerate().any(|(number, epoch)| {
+                let differs = |later: &Epoch| later.from <= ended && !later.is_same(epoch);
+                epoch.standing.is_some()
+                    && epoch.may_be_done(opened, ended)
+                    && epochs[number + 1..].iter().any(differs)
+            })
+        })
+    }
+
+    fn nearest(&self, names: &[Name], reading: &Reading) -> String {
+        let mut lines = String::from("it might have been");
+        for name in names {
+            for epoch in &self.epochs[usize::from(*name)] {
+                let Some(content) = epoch.content() else {
+                    continue;
+                };
+                let opened = reading.opened.map_or(0, |opened| opened.0);
+                let may = epoch.may_be_done(opened, reading.ended_at);
+                let same = **content == reading.bytes;
+                if may || same {
+                    let at = content.iter().zip(&reading.bytes).position(|(a, b)| a != b);
+                    let when = if may { "" } else { ", but not then" };
+                    lines += &format!(
+                        "\n      {} bytes of {}{when}, the first other one at {at:?}",
+                        content.len(),
+                        self.program.names[usize::from(*name)],
+                    );
+                }
+            }
+        }
+        lines
+    }
+
+    /// Whether what a reader was told has a reason in what the program did.
+    fn reason(&self, kind: Kind, told: Told, opened: (u64, u64), ended: u64) -> bool {
+        let rewrites = self.program.rewrites();
+        if self.is_stream() {
+            let asks_for_what_is_gone = |step: &crate::program::Step| {
+                matches!(
+                    step.op,
+                    Op::ReadBack { .. } | Op::ReadName { .. } | Op::Map { .. }
+                )
+            };
+            let cannot = rewrites || self.program.steps.iter().any(asks_for_what_is_gone);
+            // A stream that somebody else has read is not kept for who wants the finished file, or comes late.
+            let late = matches!(kind, Kind::Wait | Kind::Exact | Kind::Mapped)
+                || opened.1 > self.first_write;
+            if self.diverged || cannot || (late && told != Told::Gone) {
+                return true;
+            }
+        }
+        match told {
+            Told::Rewritten => rewrites,
+            Told::Failed => self.program.kills(),
+            Told::Gone => {
+                let absent =
+                    |epoch: &Epoch| epoch.standing.is_none() && epoch.overlaps(opened.0, ended);
+                let names = self.names(kind, opened);
+                let mut epochs = names
+                    .iter()
+                    .flat_map(|name| &self.epochs[usize::from(*name)]);
+                epochs.any(absent)
+            }
+            // A mapping of a file that was shortened since.
+            Told::Other(libc::EFAULT) => rewrites,
+            Told::Other(_) => false,
+        }
+    }
+}
+
+/// What `fifofs run` may end with: 0 only with all that was left, at the destination as it should be there; and another
+/// status only with a reason.
+pub(crate) fn judge_run(
+    case: &Case<'_>,
+    destination: Destination,
+    before: &[u8],
+    finished: &Finished,
+    got: &[u8],
+) -> Verdict {
+    let program = case.program;
+    let Some(status) = finished.status.code() else {
+        return Verdict::Fault(format!("fifofs run ended by {}", finished.status));
+    };
+    let untouched = destination == Destination::Output && got == before;
+    if destination == Destination::Output && status != 0 && !untouched {
+        return Verdict::Fault(format!("status {status}, and the file was replaced"));
+    }
+    let left = case.left();
+    // The program ends as its first process does: what that was killed by is its end.
+    let first_killed = program.steps.iter().find_map(|step| match step.op {
+        Op::Kill { signal } if step.process == 0 => Some(128 + signal),
+        _ => None,
+    });
+    let own = match case.killed {
+        Some(_) => None,
+        None => first_killed,
+    };
+    if status != 0 {
+        let kills = program.kills();
+        let into_pipe = matches!(
+            destination,
+            Destination::Pipe | Destination::SlowPipe | Destination::Appended
+        );
+        let reason = match status {
+            // What a stream cannot do the program was told, one way or the other.
+            _ if case.is_stream() && case.diverged => true,
+            74 => case.is_stream() || kills || left.is_none() || (into_pipe && program.rewrites()),
+            128.. => kills,
+            _ => false,
+        };
+        return match reason {
+            true => Verdict::Told,
+            false => Verdict::Fault(format!("status {status} without a reason")),
+        };
+    }
+    if let Some(own) = own {
+        return Verdict::Fault(format!("status 0, and the program's is {own}"));
+    }
+    let Some((content, failed)) = left else {
+        return Verdict::Fault("status 0, and there is no output".to_owned());
+    };
+    if failed {
+        return Verdict::Fault("status 0, though a writer was killed".to_owned());
+    }
+    let expected = match destination {
+        Destination::Appended => [before, &content].concat(),
+        _ => content.to_vec(),
+    };
+    if got != expected {
+        let at = got.iter().zip(&expected).position(|(a, b)| a != b);
+        return Verdict::Fault(format!(
+            "status 0 with {} bytes, and not {}; the first other one at {at:?}",
+            got.len(),
+            expected.len()
+        ));
+    }
+    Verdict::Whole
+}

@@ -1,0 +1,143 @@
+//! What is varied besides the program: how a mount is set up, who reads and how, where `fifofs run` sends its output.
+
+use crate::common::Dice;
+use crate::program::Program;
+
+/// So many trials share a mount.
+pub(crate) const BATCH: u64 = 12;
+
+/// What all trials of a batch have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Setup {
+    Mount {
+        way: &'static str,
+        memory: &'static str,
+    },
+    Run {
+        way: &'static str,
+        memory: &'static str,
+        window: &'static str,
+    },
+}
+
+impl Setup {
+    pub(crate) fn of_batch(seed: u64, batch: u64) -> Self {
+        let mut dice = Dice::new(seed ^ batch.wrapping_mul(0x5851_f42d_4c95_7f2d));
+        let ways = ["auto", "auto", "auto", "follow", "settled", "stream"];
+        // Nor is what a stream cannot do.
+        let ways = &ways[..if std::env::var_os("CHAOS_ALL").is_some() {
+            6
+        } else {
+            5
+        }];
+        let way = dice.pick(ways);
+        let memory = dice.pick(&["256M", "256M", "1M", "256K"]);
+        if dice.one_in(4) {
+            let window = dice.pick(&["1M", "64K"]);
+            Self::Run {
+                way,
+                memory,
+                window,
+            }
+        } else {
+            Self::Mount { way, memory }
+        }
+    }
+
+    pub(crate) fn way(&self) -> &'static str {
+        match self {
+            Self::Mount { way, .. } | Self::Run { way, .. } => way,
+        }
+    }
+
+    pub(crate) fn options(&self) -> Vec<&'static str> {
+        match self {
+            Self::Mount { way, memory } => vec!["--deliver", way, "--memory", memory],
+            Self::Run {
+                way,
+                memory,
+                window,
+            } => vec!["--deliver", way, "--memory", memory, "--window", window],
+        }
+    }
+}
+
+/// How a reader goes about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// By the file's own path, as soon as it is there.
+    Path,
+    /// The same with O_NONBLOCK and poll.
+    Polling,
+    /// The same with O_NONBLOCK and an edge-triggered epoll.
+    Edge,
+    /// Through `wait/`, to the end.
+    Wait,
+    /// Through `wait/`, as many bytes as fstat says, and no more.
+    Exact,
+    /// Through `wait/`, mapped.
+    Mapped,
+    /// Through `next/`.
+    Next,
+    /// `fifofs cat`.
+    Cat,
+    /// `fifofs cat --next`.
+    CatNext,
+}
+
+impl Kind {
+    const ALL: [Self; 9] = [
+        Self::Path,
+        Self::Polling,
+        Self::Wait,
+        Self::Next,
+        Self::Cat,
+        Self::CatNext,
+        Self::Edge,
+        Self::Exact,
+        Self::Mapped,
+    ];
+
+    /// Those that are tried: not the last two, which fifofs does not serve as it should yet, unless asked.
+    pub(crate) fn tried() -> &'static [Self] {
+        let all = std::env::var_os("CHAOS_ALL").is_some();
+        &Self::ALL[..if all { 9 } else { 7 }]
+    }
+
+    /// Whether it opens the file by its own path.
+    pub(crate) fn is_own_path(self) -> bool {
+        matches!(self, Self::Path | Self::Polling | Self::Edge)
+    }
+
+    /// Whether it wants a writing that begins after it came.
+    pub(crate) fn is_next(self) -> bool {
+        matches!(self, Self::Next | Self::CatNext)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReaderPlan {
+    pub(crate) kind: Kind,
+    /// After the program starts. Readers without a delay come before it.
+    pub(crate) delay: Option<u32>,
+    /// How much it reads at once, and how long it rests between two reads.
+    pub(crate) chunk: u64,
+    pub(crate) pause: u32,
+}
+
+/// Where the output of `fifofs run` goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    Pipe,
+    SlowPipe,
+    Output,
+    Redirected,
+    Appended,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Trial {
+    pub(crate) program: Program,
+    pub(crate) readers: Vec<ReaderPlan>,
+    pub(crate) destination: Destination,
+}
