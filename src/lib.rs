@@ -250,6 +250,6 @@ pub use error::{Error, Result};
 pub use explain::{
     Chance, Explanation, Facts, Findings, Opened, Rewritten, Study, Verdict, Verdicts, Worker,
 };
-pub use fuse::{Privacy, enter_private_namespace};
-pub use mount::{Mount, MountBuilder, mount_of, mounts, unmount, wait_path};
+pub use fuse::{IfBusy, Privacy, enter_private_namespace};
+pub use mount::{Mount, MountBuilder, mount_of, mounts, unmount, unmount_if, wait_path};
 pub use temporary_pipe::TemporaryPipe;

@@ -72,7 +72,7 @@ fn clean_up() {
     for directory in &there.directories {
         for mount in mounts_below(directory) {
             // Its daemon may have had the signal, too, and be faster.
-            let _ = fifofs::unmount(&mount);
+            let _ = fifofs::unmount_if(&mount, fifofs::IfBusy::Detach);
         }
         if mounts_below(directory).is_empty() {
             let _ = std::fs::remove_dir_all(directory);

@@ -124,6 +124,7 @@ enum Command {
     Explain(run::explain::Arguments),
     Cat(cat::Arguments),
     Ls(ls::Arguments),
+    #[command(alias = "umount")]
     Unmount(unmount::Arguments),
     Doctor(doctor::Arguments),
     Completions(generate::Completions),

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use fifofs::{Error, Linger, Mount, Result};
@@ -37,6 +38,9 @@ pub(crate) struct Arguments {
     #[arg(long)]
     consume: bool,
 }
+
+/// How often a mount that is out of sight is looked at for users.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Mounts, and serves until a signal or an unmount ends it.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
@@ -78,7 +82,10 @@ fn serve(mount: Mount) -> Result<()> {
     let ended = mount.ended();
     crossbeam_channel::select! {
         recv(told) -> _ => {}
-        recv(ended) -> _ => {}
+        recv(ended) -> _ => {
+            // A lazy unmount took it from sight; it is served for those who still use it.
+            while mount.is_in_use() && told.recv_timeout(LOOK_INTERVAL).is_err() {}
+        }
     }
     handle.close();
     // The listener has nothing left to wait for.

@@ -1,18 +1,38 @@
 //! `fifofs unmount`.
 
+use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
-use fifofs::Result;
+use fifofs::{Error, IfBusy, Result};
 
-/// Unmount, also what a killed daemon left behind
+/// Unmount; also cleans up after a killed daemon
+///
+/// A mount that is in use stays, and it is said who uses it.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
+    /// If it is in use, take it from sight; it ends with its last user
+    #[arg(short, long)]
+    lazy: bool,
+    /// If it is in use, cut its users off: they get errors
+    #[arg(short, long, conflicts_with = "lazy")]
+    force: bool,
     /// Where it is mounted
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    fifofs::unmount(&arguments.directory)
+    let if_busy = match (arguments.lazy, arguments.force) {
+        (true, _) => IfBusy::Detach,
+        (_, true) => IfBusy::Cut,
+        _ => IfBusy::Refuse,
+    };
+    fifofs::unmount_if(&arguments.directory, if_busy).map_err(|error| match &error {
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::ResourceBusy => error
+            .with_remedy(
+                "end that first, or let it go on out of sight (--lazy), or cut it off (--force)",
+            ),
+        _ => error,
+    })
 }

@@ -338,6 +338,11 @@ impl Core {
         self.alarms.insert((at, whom));
     }
 
+    /// Whether anybody has something open, or waits for it to be.
+    pub(crate) fn is_in_use(&self) -> bool {
+        !self.handles.is_empty() || !self.waiting.is_empty()
+    }
+
     /// Has the kernel let go of the pages of files that were removed meanwhile.
     pub(crate) fn forget_removed(&mut self, effects: &mut Effects) {
         for ino in self.removed.drain(..) {

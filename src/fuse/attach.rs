@@ -174,7 +174,22 @@ pub(super) fn detach(directory: &Path, flags: UnmountFlags) -> io::Result<()> {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(words.trim().replace('\n', "; ")))
+    let words = words.trim().replace('\n', "; ");
+    // In the words of strerror(3) in the C locale, which it does not leave.
+    let kind = match words.contains("resource busy") {
+        true => io::ErrorKind::ResourceBusy,
+        false => io::ErrorKind::Other,
+    };
+    Err(io::Error::new(kind, words))
+}
+
+/// Ends the connection of a mount: whoever uses it gets errors from then on. Its owner may, where
+/// fusectl is mounted.
+pub(super) fn abort(device_number: u64) -> io::Result<()> {
+    fs::write(
+        format!("/sys/fs/fuse/connections/{device_number}/abort"),
+        "1",
+    )
 }
 
 /// Where `fusermount3` is: on the path, or where distributions put it.

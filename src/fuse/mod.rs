@@ -27,7 +27,9 @@ mod rare;
 mod session;
 #[cfg(test)]
 mod testing;
+mod users;
 mod watchdog;
 
+pub use mountpoint::IfBusy;
 pub use private::{Privacy, enter_private_namespace};
 pub(crate) use session::Session;

@@ -26,6 +26,8 @@ pub(crate) struct FoundMount {
     /// The connection's number below `/sys/fs/fuse/connections`, which is the
     /// minor device number of the mount.
     pub(crate) device_number: u64,
+    /// The mount's number in this namespace.
+    pub(super) id: u64,
 }
 
 /// The fifofs mount that holds `path` (absolute and canonical), if one does.
@@ -68,6 +70,8 @@ pub(super) fn mount_at(directory: &Path) -> Result<Option<FoundMount>> {
 /// watchdog can use it after its fork. See proc_pid_mountinfo(5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MountLine<'a> {
+    /// The mount's number.
+    id: &'a [u8],
     /// `major:minor`; for FUSE the minor is the connection's number.
     pub(crate) device: &'a [u8],
     /// The mount point, octal escapes in it.
@@ -80,11 +84,13 @@ impl<'a> MountLine<'a> {
     /// The parts of `line` (without its newline), if it is a line of mountinfo.
     pub(crate) fn parse(line: &'a [u8]) -> Option<MountLine<'a>> {
         let mut fields = line.split(|byte| *byte == b' ');
-        let device = fields.nth(2)?;
+        let id = fields.next()?;
+        let device = fields.nth(1)?;
         let escaped_point = fields.nth(1)?;
         // Options, then any number of optional fields, then a lone hyphen.
         fields.find(|field| *field == b"-")?;
         Some(MountLine {
+            id,
             device,
             escaped_point,
             file_system: fields.next()?,
@@ -96,13 +102,16 @@ impl<'a> MountLine<'a> {
     }
 
     pub(crate) fn device_number(&self) -> Option<u64> {
-        let minor = self.device.rsplit(|byte| *byte == b':').next()?;
-        str::from_utf8(minor).ok()?.parse().ok()
+        number(self.device.rsplit(|byte| *byte == b':').next()?)
     }
 
     fn directory(&self) -> PathBuf {
         unescape(self.escaped_point)
     }
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// A mount point as mountinfo writes it: space, tab, newline and backslash in
@@ -159,6 +168,7 @@ fn holder_of(path: &Path, mountinfo: &[u8]) -> Option<FoundMount> {
             Some(FoundMount {
                 directory: line.directory(),
                 device_number: line.device_number()?,
+                id: number(line.id)?,
             })
         })
 }
@@ -166,7 +176,7 @@ fn holder_of(path: &Path, mountinfo: &[u8]) -> Option<FoundMount> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fuse::mountpoint::{MountOptions, unmount};
+    use crate::fuse::mountpoint::{IfBusy, MountOptions, unmount};
     use crate::fuse::testing::{Cleanup, mount};
 
     #[test]
@@ -180,7 +190,7 @@ mod tests {
             let mountinfo = read_mountinfo().unwrap();
             let escaped = escape(&mounted.directory);
             assert!(mount_lines(&mountinfo).any(|line| line.escaped_point == escaped));
-            unmount(&base.join(name)).unwrap();
+            unmount(&base.join(name), IfBusy::Refuse).unwrap();
         }
     }
 
@@ -194,7 +204,7 @@ mod tests {
         mount(&directory, &MountOptions::default()).unwrap();
         let found = mount_at(&directory).unwrap().unwrap();
         assert!(is_mounted(found.device_number).unwrap());
-        unmount(&directory).unwrap();
+        unmount(&directory, IfBusy::Refuse).unwrap();
     }
 
     #[test]

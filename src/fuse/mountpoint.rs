@@ -18,16 +18,17 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 pub(crate) use super::attach::MountOptions;
-use super::attach::{attach, detach};
-use super::mountinfo::mount_at;
+use super::attach::{abort, attach, detach};
+use super::mountinfo::{FoundMount, mount_at};
 pub(crate) use super::mountinfo::{all_mounts, find_mount};
+use super::users::users_of;
 use crate::error::{Error, Result};
 
 /// How long a daemon may take to answer whether it lives. A live one answers in
@@ -169,20 +170,54 @@ impl Drop for MountPoint {
     }
 }
 
-/// Unmounts the fifofs mount at `directory`, dead or alive; if it is in use it
-/// goes from sight at once and ends with its last user.
+/// What becomes of a mount that is to be unmounted while it is in use.
+///
+/// ```
+/// use fifofs::IfBusy;
+///
+/// let mount = fifofs::Mount::builder().mount_temporary()?;
+/// let file = std::fs::File::create(mount.path().join("x"))?;
+/// let refused = fifofs::unmount_if(mount.path(), IfBusy::Refuse).unwrap_err();
+/// assert!(refused.to_string().contains("it is in use by "));
+/// fifofs::unmount_if(mount.path(), IfBusy::Detach)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IfBusy {
+    /// It stays, and the error says who uses it.
+    Refuse,
+    /// It goes from sight at once. Who uses it may go on until its daemon ends, which that of
+    /// `fifofs mount` does with the last of them.
+    Detach,
+    /// Whoever uses it gets errors from now on.
+    Cut,
+}
+
+/// How long a mount may be busy before it is looked at by whom: a process that was killed lets go
+/// only when it is gone.
+const BUSY_PATIENCE: Duration = Duration::from_millis(100);
+/// The same where nobody is found. The mount's own helper has files open while somebody waits for
+/// them, and for a moment after that.
+const UNSEEN_PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is tried meanwhile.
+const BUSY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Unmounts the fifofs mount at `directory`, dead or alive. Of a dead one nothing can be used, and
+/// it is detached in any case.
 ///
 /// Call it from a process that does not serve the mount, or from a thread that
 /// the session does not need: the kernel may have dirty pages written first.
 ///
 /// # Errors
 ///
-/// If there is no fifofs mount at `directory`, or it is somebody else's.
-pub(crate) fn unmount(directory: &Path) -> Result<()> {
+/// If there is no fifofs mount at `directory`, it is somebody else's, or it is in use and
+/// `if_busy` says so.
+pub(crate) fn unmount(directory: &Path, if_busy: IfBusy) -> Result<()> {
     let directory = without_trailing_slash(directory);
     let directory = fs::canonicalize(&directory).unwrap_or(directory);
     let fail = |source: io::Error| Error::io("unmount", &directory, source);
-    if mount_at(&directory)?.is_none() {
+    let Some(mount) = mount_at(&directory)? else {
         let mut mounts: Vec<String> = all_mounts()?
             .iter()
             .map(|mount| mount.display().to_string())
@@ -193,8 +228,55 @@ pub(crate) fn unmount(directory: &Path) -> Result<()> {
             false => format!("those there are: {}", mounts.join(", ")),
         };
         return Err(fail(io::Error::other("no fifofs mount is there")).with_remedy(remedy));
+    };
+    match if_busy {
+        IfBusy::Refuse => match detach_unused(&mount)? {
+            None => Ok(()),
+            Some(_) if is_dead(&directory) => detach_from(&directory),
+            Some(users) => Err(fail(busy(&users))),
+        },
+        IfBusy::Detach => detach_from(&directory),
+        IfBusy::Cut => {
+            // Whoever may not, may still have it detached.
+            let _ = abort(mount.device_number);
+            let flags = UnmountFlags::FORCE | UnmountFlags::DETACH;
+            detach(&directory, flags).map_err(|error| not_yours(fail(error)))
+        }
     }
-    detach_from(&directory)
+}
+
+fn busy(users: &[(i32, String)]) -> io::Error {
+    let name = |(pid, name): &(i32, String)| format!("{name} ({pid})");
+    let by = match users {
+        [] => "something that cannot be seen here: a process of another user or in another pid \
+               namespace, or what is mounted below"
+            .to_owned(),
+        users => users.iter().map(name).collect::<Vec<_>>().join(", "),
+    };
+    io::Error::new(io::ErrorKind::ResourceBusy, format!("it is in use by {by}"))
+}
+
+/// Takes a mount away unless it is in use; gives who uses it, if it is.
+fn detach_unused(mount: &FoundMount) -> Result<Option<Vec<(i32, String)>>> {
+    let start = Instant::now();
+    loop {
+        match detach(&mount.directory, UnmountFlags::empty()) {
+            Ok(()) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+            Err(error) => return Err(not_yours(Error::io("unmount", &mount.directory, error))),
+        }
+        if start.elapsed() >= BUSY_PATIENCE {
+            let users = users_of(mount);
+            if !users.is_empty() || start.elapsed() >= UNSEEN_PATIENCE {
+                return Ok(Some(users));
+            }
+        }
+        std::thread::sleep(BUSY_INTERVAL);
+    }
+}
+
+fn not_yours(error: Error) -> Error {
+    error.with_remedy("do it as the user who mounted, or as root")
 }
 
 /// Takes away the topmost mount at `directory` (canonical), which is known to be
@@ -208,10 +290,8 @@ pub(crate) fn detach_from(directory: &Path) -> Result<()> {
         Ok(()) => Ok(()),
         // Only "busy" is known to be cured by detaching, but fusermount3 tells
         // its reasons in words, so it is tried whatever they were.
-        Err(_) => detach(directory, UnmountFlags::DETACH).map_err(|error| {
-            Error::io("unmount", directory, error)
-                .with_remedy("do it as the user who mounted, or as root")
-        }),
+        Err(_) => detach(directory, UnmountFlags::DETACH)
+            .map_err(|error| not_yours(Error::io("unmount", directory, error))),
     }
 }
 

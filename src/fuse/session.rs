@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 
@@ -27,11 +27,11 @@ use super::attach::FUSE_DEVICE;
 use super::device::Front;
 use super::flusher::Flusher;
 use super::kernel::Kernel;
-use super::mountpoint::{self, MountOptions, MountPoint, Mounted};
+use super::mountpoint::{self, IfBusy, MountOptions, MountPoint, Mounted};
 use super::watchdog::Watchdog;
 use super::{mount_watch, mountinfo};
-use crate::core::Settings;
 use crate::core::spool::Pool;
+use crate::core::{Core, Settings};
 use crate::error::{Error, Result};
 use crate::router::Router;
 
@@ -207,6 +207,12 @@ impl Session {
         self.gone.get_or_init(|| self.watch_list()).clone()
     }
 
+    /// Whether it is served, and somebody has something open or waits for it.
+    pub(crate) fn is_in_use(&self) -> bool {
+        let is_served = self.served.try_recv() != Err(TryRecvError::Disconnected);
+        is_served && self.router.look(Core::is_in_use)
+    }
+
     /// Starts the thread that watches the list of mounts.
     fn watch_list(&self) -> Receiver<()> {
         let (present, gone) = crossbeam_channel::bounded(0);
@@ -293,7 +299,7 @@ impl Session {
         // cannot be read, the attempt will tell.
         match mountinfo::is_mounted(self.device_number) {
             Ok(false) => Ok(()),
-            _ => mountpoint::unmount(&self.directory),
+            _ => mountpoint::unmount(&self.directory, IfBusy::Detach),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::core::CONTROL_NAME;
 use crate::error::{Error, Result};
-use crate::fuse::mountpoint;
+use crate::fuse::mountpoint::{self, IfBusy};
 
 /// The directories at which fifofs is mounted, as far as this process sees.
 ///
@@ -41,12 +41,12 @@ pub fn mount_of(path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
     Ok(mountpoint::find_mount(&path)?.map(|found| found.directory))
 }
 
-/// Unmounts whatever fifofs mount is at `directory`, also one whose daemon was
-/// killed.
+/// Unmounts the fifofs mount at `directory`, also one whose daemon was killed.
 ///
 /// # Errors
 ///
-/// If there is none, or the system refuses.
+/// If there is none, or the system refuses; of kind `ResourceBusy` if it is in use: the error says
+/// by whom.
 ///
 /// ```
 /// let mount = fifofs::Mount::builder().mount_temporary()?;
@@ -55,7 +55,24 @@ pub fn mount_of(path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
 /// # Ok::<(), fifofs::Error>(())
 /// ```
 pub fn unmount(directory: impl AsRef<Path>) -> Result<()> {
-    mountpoint::unmount(directory.as_ref())
+    unmount_if(directory, IfBusy::Refuse)
+}
+
+/// The same, where it is said what is to become of one that is in use.
+///
+/// # Errors
+///
+/// As [`unmount`].
+///
+/// ```
+/// let mount = fifofs::Mount::builder().mount_temporary()?;
+/// let file = std::fs::File::create(mount.path().join("x"))?;
+/// fifofs::unmount_if(mount.path(), fifofs::IfBusy::Cut)?;
+/// assert!(file.metadata().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn unmount_if(directory: impl AsRef<Path>, if_busy: IfBusy) -> Result<()> {
+    mountpoint::unmount(directory.as_ref(), if_busy)
 }
 
 /// The path to open to wait for a file of a mount: for the file itself, or with

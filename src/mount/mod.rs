@@ -5,7 +5,7 @@ mod finding;
 
 pub(crate) use builder::DEFAULT_WINDOW_BYTES;
 pub use builder::MountBuilder;
-pub use finding::{mount_of, mounts, unmount, wait_path};
+pub use finding::{mount_of, mounts, unmount, unmount_if, wait_path};
 
 use std::path::Path;
 use std::sync::Arc;
@@ -92,6 +92,23 @@ impl Mount {
     /// ```
     pub fn ended(&self) -> Receiver<()> {
         self.session.ended()
+    }
+
+    /// Whether somebody has a file of it open or waits for one: after a lazy unmount, which takes
+    /// it from sight only, it can still be so.
+    ///
+    /// ```
+    /// use fifofs::IfBusy;
+    ///
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// let file = std::fs::File::create(mount.path().join("x"))?;
+    /// fifofs::unmount_if(mount.path(), IfBusy::Detach)?;
+    /// mount.wait();
+    /// assert!(mount.is_in_use());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_in_use(&self) -> bool {
+        self.session.is_in_use()
     }
 
     /// Captures the file at `path`, relative to the mount: what a program writes

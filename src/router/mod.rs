@@ -20,7 +20,7 @@ mod reactor;
 mod spin;
 
 pub(crate) use local::{Failure, Given, LocalCanceller, LocalReader};
-pub(crate) use process::{is_own_thread, processor};
+pub(crate) use process::{all as all_processes, is_own_thread, name as process_name, processor};
 pub(crate) use reactor::{Flushes, Gone, Refused};
 pub(crate) use spin::{Spin, Step};
 

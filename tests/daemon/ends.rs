@@ -1,10 +1,11 @@
 //! How the daemon ends: everybody who waits gets an error, nothing is left, and a dead mount is cleared.
 
 use std::fs;
+use std::sync::Arc;
 
 use rustix::process::Signal;
 
-use crate::common::{Mount, Place, Process, SOON, connection_of, process, signal};
+use crate::common::{Finished, Mount, Place, Process, SOON, connection_of, process, signal};
 
 /// A reader that waits, one whose open waits, and a writer that waits, all of whom the end of the daemon must reach.
 fn somebody_waits(mount: &Mount) -> Vec<Process> {
@@ -80,20 +81,102 @@ fn sigterm_ends_the_daemon_like_ctrl_c() {
     place.assert_nothing_left();
 }
 
+fn unmount(place: &Arc<Place>, options: &[&str]) -> Finished {
+    let directory = place.mount_point().display().to_string();
+    let words = ["unmount"].iter().chain(options).copied();
+    let words: Vec<&str> = words.chain([&*directory]).collect();
+    place.fifofs(&words).finish(SOON)
+}
+
 #[test]
 fn fifofs_unmount_ends_the_mount_and_the_daemon() {
+    for command in ["unmount", "umount"] {
+        let mut mount = Mount::start(&STREAM_RULE);
+        mount
+            .shell(&format!("echo x > $D/x; cat $D/x; $FIFOFS {command} $D"))
+            .finish(SOON)
+            .succeeded();
+        assert!(connection_of(&mount.place().mount_point()).is_none());
+        assert_eq!(mount.wait_daemon(SOON).code(), Some(0));
+        mount.place().assert_nothing_left();
+    }
+}
+
+#[test]
+fn unmount_of_a_mount_in_use_refuses_and_names_who_uses_it() {
+    let mut mount = Mount::start(&STREAM_RULE);
+    let mut waiting = somebody_waits(&mount);
+    mount
+        .shell("mkdir $D/deep; echo mapped > $D/mapped")
+        .finish(SOON)
+        .succeeded();
+    let works = mount.shell("cd $D/deep; raise works; exec sleep 1000");
+    mount.wait_flag("works");
+    let maps = mount.python(
+        r#"
+fd = os.open(D + "/mapped", os.O_RDONLY | os.O_NONBLOCK)
+m = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
+os.close(fd)
+raise_flag("maps")
+time.sleep(1000)
+"#,
+    );
+    mount.wait_flag("maps");
+    waiting.extend([works, maps]);
+    let done = unmount(mount.place(), &[]).failed_saying("it is in use by ");
+    for process in &waiting {
+        let named = format!(" ({})", process.pid());
+        assert!(done.stderr.contains(&named), "no {named}: {}", done.stderr);
+    }
+    assert!(!done.stderr.contains("fifofs-flusher"), "{}", done.stderr);
+    assert!(done.stderr.contains("--lazy") && done.stderr.contains("--force"));
+    // Nothing happened to anybody.
+    mount
+        .shell("echo y > $D/y; cat $D/y")
+        .finish(SOON)
+        .succeeded()
+        .printed("y\n");
+    for mut process in waiting {
+        assert!(process.is_running());
+        drop(process);
+    }
+    let place = mount.place().clone();
+    unmount(&place, &[]).succeeded();
+    assert_eq!(mount.wait_daemon(SOON).code(), Some(0));
+    place.assert_nothing_left();
+}
+
+#[test]
+fn unmount_by_force_gives_everybody_an_error() {
     let mut mount = Mount::start(&STREAM_RULE);
     let waiting = somebody_waits(&mount);
     let place = mount.place().clone();
-    place
-        .fifofs(&["unmount", place.mount_point().to_str().expect("UTF-8")])
-        .finish(SOON)
-        .succeeded();
+    unmount(&place, &["--force"]).succeeded();
     assert!(connection_of(&place.mount_point()).is_none());
     assert_eq!(mount.wait_daemon(SOON).code(), Some(0));
     for process in waiting {
         process.finish(SOON).failed_saying("");
     }
+    place.assert_nothing_left();
+}
+
+#[test]
+fn after_a_lazy_unmount_users_go_on_and_the_mount_ends_with_the_last_of_them() {
+    let mut mount = Mount::start(&[]);
+    let writer =
+        mount.shell("exec > $D/x.log; echo one; await go; echo two; raise wrote; await end");
+    mount.wait_exists("x.log");
+    let reader = mount.reader("x.log");
+    reader.wait_output(b"one\n");
+    let place = mount.place().clone();
+    unmount(&place, &["--lazy"]).succeeded();
+    assert!(connection_of(&place.mount_point()).is_none());
+    mount.raise("go");
+    mount.wait_flag("wrote");
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed("one\ntwo\n");
+    assert_eq!(mount.wait_daemon(SOON).code(), Some(0));
     place.assert_nothing_left();
 }
 
@@ -109,7 +192,7 @@ fn fifofs_unmount_of_what_is_no_mount_fails_and_names_it() {
 }
 
 /// A mount whose daemon and watchdog both died at once: `Transport endpoint is not connected`.
-fn dead_mount() -> std::sync::Arc<Place> {
+fn dead_mount() -> Arc<Place> {
     let place = Place::new();
     let mount = Mount::start_in(&place, &[]);
     for helper in place.daemons() {

@@ -36,7 +36,7 @@ fn a_missing_directory_is_made_mounted_and_unmounted() {
         assert!(line.unwrap().contains(option), "{line:?}");
     }
 
-    unmount(&directory).unwrap();
+    unmount(&directory, IfBusy::Refuse).unwrap();
     assert_eq!(find_mount(&directory).unwrap(), None);
     let mode = fs::metadata(&directory).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o700);
@@ -50,7 +50,7 @@ fn an_existing_directory_reached_by_a_link_is_mounted_on_in_its_own_name() {
     let mounted = mount(&base.join("link"), &MountOptions::default()).unwrap();
     assert_eq!(mounted.directory, base.join("real"));
     assert!(!mounted.made_directory);
-    unmount(&base.join("link")).unwrap();
+    unmount(&base.join("link"), IfBusy::Refuse).unwrap();
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn a_dead_mount_is_cleared_and_mounted_over() {
     drop(second.device);
     let inside = message(mount(&directory.join("x"), &MountOptions::default()));
     assert!(inside.ends_with("it is inside a dead mount: `fifofs unmount` that one first"));
-    unmount(&directory).unwrap();
-    assert!(message(unmount(&directory)).contains("no fifofs mount is there; "));
+    unmount(&directory, IfBusy::Refuse).unwrap();
+    assert!(message(unmount(&directory, IfBusy::Refuse)).contains("no fifofs mount is there; "));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_mount_with_a_daemon_is_refused_even_while_that_does_not_answer() {
              use that one, or `fifofs unmount {shown}` first"
         ),
     );
-    unmount(&directory).unwrap();
+    unmount(&directory, IfBusy::Refuse).unwrap();
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn without_root_the_helper_mounts_and_unmounts() {
         drop(mounted.device);
         assert!(is_dead(&directory));
         drop(mount(&directory, &MountOptions::default()).unwrap());
-        unmount(&directory).unwrap();
+        unmount(&directory, IfBusy::Refuse).unwrap();
         assert_eq!(find_mount(&directory).unwrap(), None);
     });
 }

@@ -1,7 +1,7 @@
 //! Watchdogs of real mounts, and of daemons that are killed; as root only.
 
 use super::*;
-use crate::fuse::mountpoint::{MountOptions, MountPoint, Mounted, all_mounts, unmount};
+use crate::fuse::mountpoint::{IfBusy, MountOptions, MountPoint, Mounted, all_mounts, unmount};
 use crate::fuse::testing::{Cleanup, as_nobody};
 use crate::testing::{SOON, until, until_within};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -70,7 +70,7 @@ fn a_goodbye_leaves_the_mount() {
     watchdog.dismiss();
     wait_until("watchdog gone", || is_gone(pid));
     assert!(is_mounted(&mounted.directory));
-    unmount(&mounted.directory).unwrap();
+    unmount(&mounted.directory, IfBusy::Refuse).unwrap();
     assert!(!is_mounted(&mounted.directory));
 }
 
@@ -82,7 +82,7 @@ fn a_mount_that_is_not_the_daemons_is_left() {
     drop(watchdog);
     wait_until("watchdog gone", || is_gone(pid));
     assert!(is_mounted(&mounted.directory));
-    unmount(&mounted.directory).unwrap();
+    unmount(&mounted.directory, IfBusy::Refuse).unwrap();
 }
 
 #[test]

@@ -1,0 +1,102 @@
+//! Who uses a mount, as far as this process may see: why it is busy.
+//!
+//! Knows `/proc` and the status document; changes nothing. The invariant: the mount itself is asked
+//! by a thread with a deadline only, so that a daemon that hangs keeps nobody waiting.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+
+use super::mountinfo::FoundMount;
+use crate::core::CONTROL_NAME;
+use crate::router::{all_processes, process_name};
+
+/// How long the daemon may take to say who waits in its mount.
+const STATUS_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What the helper processes of a mount call themselves.
+const HELPER_PREFIX: &str = "fifofs-";
+
+/// The processes that have something of a mount open, work in it, map its files, or wait for one
+/// to be opened: their ids and names. Its own helpers are none.
+pub(super) fn users_of(mount: &FoundMount) -> Vec<(i32, String)> {
+    let holders = all_processes().filter(|pid| holds(*pid, mount));
+    let holders = holders.map(|pid| (pid, process_name(pid)));
+    let mut users: BTreeMap<i32, String> = holders.collect();
+    users.extend(waiting_in(&mount.directory));
+    users.retain(|pid, name| *pid > 0 && !name.starts_with(HELPER_PREFIX));
+    users.into_iter().collect()
+}
+
+fn holds(pid: i32, mount: &FoundMount) -> bool {
+    has_descriptor(pid, mount.id)
+        || is_in(pid, mount.device_number)
+        || maps(pid, mount.device_number)
+}
+
+/// By fdinfo, which says it without asking the file system (proc_pid_fdinfo(5)).
+fn has_descriptor(pid: i32, mount_id: u64) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fdinfo"));
+    let mut descriptors = descriptors.into_iter().flatten().flatten();
+    descriptors.any(|descriptor| {
+        let info = fs::read_to_string(descriptor.path()).unwrap_or_default();
+        let mut lines = info.lines();
+        let id = lines.find_map(|line| line.strip_prefix("mnt_id:"));
+        id.and_then(|id| id.trim().parse().ok()) == Some(mount_id)
+    })
+}
+
+/// Whether its working or root directory is there.
+fn is_in(pid: i32, device_number: u64) -> bool {
+    ["cwd", "root"].into_iter().any(|link| {
+        let path = format!("/proc/{pid}/{link}");
+        // Nothing but the device is asked for, which the kernel knows by itself.
+        let stat = rustix::fs::statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::empty());
+        stat.is_ok_and(|stat| {
+            stat.stx_dev_major == 0 && u64::from(stat.stx_dev_minor) == device_number
+        })
+    })
+}
+
+/// Whether it maps a file that is there, as a program that is executed does (proc_pid_maps(5)).
+fn maps(pid: i32, device_number: u64) -> bool {
+    let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+    maps.split(|byte| *byte == b'\n').any(|line| {
+        let device = line.split(|byte| *byte == b' ').nth(3);
+        let minor = device.and_then(|device| device.strip_prefix(b"00:"));
+        let minor = minor.and_then(|minor| str::from_utf8(minor).ok());
+        minor.and_then(|minor| u64::from_str_radix(minor, 16).ok()) == Some(device_number)
+    })
+}
+
+/// Those whose open(2) waits, who have no descriptor yet.
+fn waiting_in(directory: &Path) -> Vec<(i32, String)> {
+    let path = directory.join(CONTROL_NAME).join("status");
+    let (answer, answered) = mpsc::sync_channel(1);
+    let ask = move || {
+        // Who may not ask sees less.
+        let _ = answer.send(fs::read(path).unwrap_or_default());
+    };
+    let thread = std::thread::Builder::new().name("fifofs-status".to_owned());
+    if thread.spawn(ask).is_err() {
+        return Vec::new();
+    }
+    let text = answered.recv_timeout(STATUS_DEADLINE).unwrap_or_default();
+    let status: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    let entries = |value: &serde_json::Value, list: &str| {
+        let entries = value.get(list).and_then(|list| list.as_array());
+        entries.cloned().unwrap_or_default()
+    };
+    let files = entries(&status, "files");
+    let readers = files.iter().flat_map(|file| entries(file, "readers"));
+    let readers = readers.chain(entries(&status, "waiting"));
+    let process = |reader: serde_json::Value| {
+        let pid = i32::try_from(reader.get("pid")?.as_i64()?).ok()?;
+        Some((pid, reader.get("name")?.as_str()?.to_owned()))
+    };
+    readers.filter_map(process).collect()
+}
