@@ -20,7 +20,12 @@ fn quoted(word: &OsStr) -> String {
     if !text.is_empty() && word.as_bytes().iter().all(is_plain) && !has_range {
         return text.into_owned();
     }
-    if word.to_str().is_none_or(|text| text.contains(is_obeyed)) {
+    // A script of several lines is shown as its user wrote it.
+    let must_be_escaped = |character| is_obeyed(character) && !matches!(character, '\n' | '\t');
+    if word
+        .to_str()
+        .is_none_or(|text| text.contains(must_be_escaped))
+    {
         // As bash, zsh and POSIX since 2024 read it: nothing raw is shown.
         let escaped: Vec<u8> = word.as_bytes().iter().flat_map(escaped).collect();
         return format!("$'{}'", String::from_utf8_lossy(&escaped));
