@@ -98,6 +98,20 @@
 //!
 //! The dependencies of the command line go with `default-features = false`.
 //!
+//! # Own files
+//!
+//! The process that serves a mount may use its files like any other process, in any of its threads,
+//! and dies like any other with files of it open. The mount goes with the process, however that ends.
+//!
+//! # Forking
+//!
+//! A child that is forked and does not call exec(2), as in Python's `multiprocessing` or a pre-forking
+//! server, can make mounts and captures of its own at any time. What it inherited belongs to its
+//! parent: whether the child drops it or exits with it changes nothing, and to use it is an
+//! [`Error::Io`] that says so. (What gives no error does nothing there: a mount has ended, a capture
+//! has no writers.) While the child lives a [`TemporaryPipe`]'s reader may not end that was there at
+//! the fork: the child has the FIFO open, too.
+//!
 //! # Terms
 //!
 //! - A *virtual file* is a regular file in the mount.
@@ -227,6 +241,7 @@ mod core;
 mod error;
 mod explain;
 mod fifo;
+mod forked;
 mod fuse;
 mod json;
 mod limits;

@@ -1,13 +1,14 @@
 //! What happens to files, as iterators that wait.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::shared::SharedMount;
 use crate::core::events::{Event, FileEvent};
 use crate::error::{Error, Result};
+use crate::forked::{Owned, Owner};
 use crate::router::{Failure, Given, LocalReader, Router};
 
 /// What happens in a [`Mount`](crate::Mount) from now on, as an iterator that waits for the next. `Send`.
@@ -28,7 +29,9 @@ use crate::router::{Failure, Given, LocalReader, Router};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Events {
-    local: LocalReader,
+    /// None in a process that is a fork of the mount's.
+    local: Option<Owned<LocalReader>>,
+    owner: Owner,
     /// The only path that it is told of, if it is not told of all.
     path: Option<PathBuf>,
     timeout: Option<Duration>,
@@ -37,8 +40,12 @@ pub struct Events {
 
 impl Events {
     pub(crate) fn new(router: &Arc<Router>, path: Option<PathBuf>) -> Self {
+        let owner = router.owner();
         Events {
-            local: router.read_events(path.clone()),
+            local: owner
+                .is_this()
+                .then(|| Owned::new(router.read_events(path.clone()))),
+            owner,
             path,
             timeout: None,
             have: VecDeque::new(),
@@ -72,7 +79,11 @@ impl Iterator for Events {
             if let Some(event) = self.have.pop_front() {
                 return Some(Ok(Arc::unwrap_or_clone(event)));
             }
-            match self.local.read(0, 0, deadline) {
+            let path = self.path.as_deref().unwrap_or(Path::new("all files"));
+            if let Err(error) = self.owner.check("tell of the events of", path) {
+                return Some(Err(error));
+            }
+            match self.local.as_mut()?.value_mut().read(0, 0, deadline) {
                 Ok(Given::Events(events)) => self.have.extend(events),
                 // The mount is gone, and with it all files.
                 Ok(Given::Bytes(_)) | Err(Failure::Cancelled | Failure::Errno(_)) => return None,

@@ -154,6 +154,7 @@ impl Capture {
 
     /// A reader, of those only whose child holds the path if it is to be `of_holders`.
     fn open(&self, of_holders: bool) -> Result<Reader> {
+        self.router.owner().check("read", &self.path)?;
         let local = self
             .router
             .read_capture(self.id, of_holders)
@@ -184,7 +185,9 @@ impl Capture {
     /// # Ok::<(), fifofs::Error>(())
     /// ```
     pub fn keep_at_most(&self, bytes: u64) {
-        self.router.keep_at_most(self.id, bytes);
+        if self.router.owner().is_this() {
+            self.router.keep_at_most(self.id, bytes);
+        }
     }
 
     /// What happens to the file, from now on.
@@ -215,6 +218,7 @@ impl Target for Capture {
     }
 
     fn reader_until(&self, child: &mut Child) -> Result<Reader> {
+        self.router.owner().check("read", &self.path)?;
         match child.try_wait() {
             Ok(None) => self
                 .router
@@ -230,11 +234,15 @@ impl Target for Capture {
     }
 
     fn spawn(&self, command: &mut Command) -> Result<Running> {
+        self.router.owner().check("capture", &self.path)?;
         self.router.settle_capture(self.id);
         start(command, |child| self.reader_until(child))
     }
 
     fn hang_up(&self) {
+        if !self.router.owner().is_this() {
+            return;
+        }
         // As from a pipe: who does not ignore the signal never sees the error.
         for writer in self.writers() {
             // One that has exited meanwhile needs none.
@@ -244,6 +252,9 @@ impl Target for Capture {
     }
 
     fn writers(&self) -> Vec<Process> {
+        if !self.router.owner().is_this() {
+            return Vec::new();
+        }
         let writers = self.router.writers_of(self.id);
         let process = |(pid, name)| Process { pid, name };
         writers.into_iter().map(process).collect()
@@ -252,7 +263,9 @@ impl Target for Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        self.router.end_capture(self.id, self.directory.take());
+        if self.router.owner().is_this() {
+            self.router.end_capture(self.id, self.directory.take());
+        }
     }
 }
 

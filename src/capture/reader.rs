@@ -13,6 +13,7 @@ use super::shared::SharedMount;
 use crate::core::spool::{self, Cursor};
 use crate::error::{Error, Result};
 use crate::fifo::{self, Outcome, Pipe, PipeReader};
+use crate::forked::{Owned, Owner};
 use crate::router::{Failure, Given, LocalCanceller, LocalReader};
 
 /// As much as one request of the kernel carries, and so about what comes at once.
@@ -56,7 +57,7 @@ const PAGE_BYTES: usize = spool::PAGE_BYTES as usize;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Reader {
-    source: Source,
+    source: Owned<Source>,
     path: PathBuf,
     timeout: Option<Duration>,
     position: u64,
@@ -139,7 +140,7 @@ impl Reader {
 
     fn new(source: Source, path: PathBuf, mount: Option<Arc<SharedMount>>) -> Reader {
         Reader {
-            source,
+            source: Owned::new(source),
             path,
             timeout: None,
             position: 0,
@@ -195,10 +196,14 @@ impl Reader {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn canceller(&self) -> Canceller {
-        Canceller(match &self.source {
+        let cancels = match &*self.source {
             Source::Capture { local, .. } => Cancels::Capture(local.canceller()),
             Source::Pipe(buffered) => Cancels::Pipe(buffered.reader.canceller()),
-        })
+        };
+        Canceller {
+            cancels,
+            owner: self.source.owner(),
+        }
     }
 
     /// How many bytes were read so far.
@@ -259,7 +264,7 @@ impl Read for Reader {
 impl BufRead for Reader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let deadline = self.timeout.and_then(|t| Instant::now().checked_add(t));
-        match &mut self.source {
+        match self.source.get_mut("read", &self.path)? {
             Source::Capture { local, have } => {
                 if have.is_empty() && !self.ended {
                     *have = wait_for_bytes(local, &self.path, self.position, deadline)?;
@@ -273,7 +278,7 @@ impl BufRead for Reader {
 
     fn consume(&mut self, amount: usize) {
         self.position += amount as u64;
-        match &mut self.source {
+        match self.source.value_mut() {
             Source::Capture { have, .. } => have.advance(amount),
             Source::Pipe(BufferedPipe { have, .. }) => {
                 have.start = have.end.min(have.start + amount);
@@ -332,7 +337,10 @@ impl std::fmt::Debug for Reader {
 /// # Ok::<(), fifofs::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Canceller(Cancels);
+pub struct Canceller {
+    cancels: Cancels,
+    owner: Owner,
+}
 
 #[derive(Clone)]
 enum Cancels {
@@ -354,7 +362,10 @@ impl Canceller {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn cancel(&self) {
-        match &self.0 {
+        if !self.owner.is_this() {
+            return;
+        }
+        match &self.cancels {
             Cancels::Capture(canceller) => canceller.cancel(),
             Cancels::Pipe(canceller) => canceller.cancel(),
         }

@@ -1,20 +1,48 @@
 //! The mount that all captures of this process share.
 //!
 //! Made when it is first needed, gone with the last handle: the process keeps
-//! only a weak reference.
+//! only a weak reference. A forked child has one of its own.
 
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crossbeam_channel::TryRecvError;
 
 use crate::error::Result;
+use crate::forked::Owner;
 use crate::mount::Mount;
 
-/// Guards which mount is the present one. Held while it is made, so that there
-/// are never two.
-static PRESENT: Mutex<Weak<SharedMount>> = Mutex::new(Weak::new());
+/// The present mount of the first process that made one, its forked child's, and so on. That of
+/// another process may be locked for ever, by a thread that was not forked with it.
+static PRESENT: OnceLock<Present> = OnceLock::new();
+
+struct Present {
+    owner: Owner,
+    /// Guards which mount is the present one. Held while it is made, so that there
+    /// are never two.
+    mount: Mutex<Weak<SharedMount>>,
+    of_child: OnceLock<Box<Present>>,
+}
+
+impl Present {
+    fn new() -> Present {
+        Present {
+            owner: Owner::this(),
+            mount: Mutex::default(),
+            of_child: OnceLock::new(),
+        }
+    }
+
+    /// That of this process.
+    fn get() -> &'static Present {
+        let mut present = PRESENT.get_or_init(Present::new);
+        while !present.owner.is_this() {
+            present = present.of_child.get_or_init(|| Box::new(Present::new()));
+        }
+        present
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct SharedMount {
@@ -25,7 +53,8 @@ pub(super) struct SharedMount {
 impl SharedMount {
     /// The present one, or a new one.
     pub(super) fn get() -> Result<Arc<SharedMount>> {
-        let mut present = PRESENT.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = &Present::get().mount;
+        let mut present = present.lock().unwrap_or_else(PoisonError::into_inner);
         // One that somebody else unmounted serves only those who have it.
         if let Some(shared) = present.upgrade().filter(|shared| shared.is_there()) {
             return Ok(shared);

@@ -29,6 +29,7 @@ use tempfile::TempDir;
 use self::openings::Openings;
 pub(crate) use self::reader::{Canceller, Outcome, PipeReader};
 use crate::error::{Error, Result};
+use crate::forked::Owned;
 use crate::temporary;
 
 mod openings;
@@ -47,7 +48,7 @@ pub(crate) struct Pipe {
     has_reader: Arc<AtomicBool>,
     openings: Arc<Openings>,
     /// Removes itself, with all that is in it.
-    _directory: TempDir,
+    directory: Owned<TempDir>,
 }
 
 impl Pipe {
@@ -76,7 +77,7 @@ impl Pipe {
             path,
             identity,
             has_reader: Arc::default(),
-            _directory: directory,
+            directory: Owned::new(directory),
         })
     }
 
@@ -103,6 +104,7 @@ impl Pipe {
     /// If there is a reader already, a program replaced the FIFO, or the system
     /// refuses.
     pub(crate) fn reader(&self) -> Result<PipeReader> {
+        self.directory.owner().check("read", &self.path)?;
         let fail = |source: io::Error| Error::io("read", &self.path, source);
         let Some(claim) = Claim::take(&self.has_reader) else {
             let source = io::Error::new(io::ErrorKind::ResourceBusy, "it has a reader already");
@@ -120,6 +122,9 @@ impl Pipe {
     /// Nobody is to read it any more: whoever waits in open(2) for a reader goes
     /// on, to get EPIPE, and whoever comes later is refused (ENXIO).
     pub(crate) fn close(&self) {
+        if !self.directory.owner().is_this() {
+            return;
+        }
         self.remove();
         // The one kind of file that nobody can open, whatever the mode and the user.
         let mode = Mode::RUSR | Mode::WUSR;
@@ -155,7 +160,9 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        self.remove();
+        if self.directory.owner().is_this() {
+            self.remove();
+        }
     }
 }
 

@@ -34,7 +34,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::UnmountFlags;
 use rustix::net::{SendFlags, Shutdown, shutdown};
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
 use self::death::is_dying;
 use super::attach::fusermount;
@@ -87,31 +87,29 @@ impl Watchdog {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let status = rustix::fs::open("/proc/self/status", flags, Mode::empty())?;
         let status = above_stdio(status)?;
-        let kept = [theirs.as_raw_fd(), status.as_raw_fd()];
+        // Its socket may stay open in a child that was forked and never called exec.
+        let daemon = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+        let daemon = above_stdio(daemon)?;
+        let kept = [theirs.as_raw_fd(), status.as_raw_fd(), daemon.as_raw_fd()];
         let LateHelper { name, keep, body } = late_helper;
         let (kept_for_late_helper, mut late_helper) = (keep.as_raw_fd(), Some(body));
         let mut duty = Duty::new(directory, remove_directory)?;
         let body = move || -> Infallible {
-            // SAFETY: both are kept open in the helper, for as long as it runs.
-            let (socket, status) = unsafe {
-                (
-                    BorrowedFd::borrow_raw(kept[0]),
-                    BorrowedFd::borrow_raw(kept[1]),
-                )
-            };
+            // SAFETY: all are kept open in the helper, for as long as it runs.
+            let fds = kept.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
+            let [socket, status, daemon] = fds;
             loop {
-                match duty.watch(socket, status) {
+                match duty.watch(socket, status, daemon) {
                     Ending::Dismissed => exit(0),
                     Ending::DaemonDied => {
                         duty.perform();
                         exit(0)
                     }
                     Ending::Asked => {
-                        let others = [socket, status];
                         let pid = late_helper.take().map_or(0, |body| {
                             // SAFETY: this process has one thread, and `body` is
                             // async-signal-safe, as its owner promises.
-                            unsafe { late_helper::fork(name, others.into_iter(), body) }
+                            unsafe { late_helper::fork(name, fds.into_iter(), body) }
                         });
                         // SAFETY: this process has no more use for it, and its end
                         // is seen only when no copy is left.
@@ -121,7 +119,7 @@ impl Watchdog {
                 }
             }
         };
-        let keep = [theirs.as_fd(), status.as_fd(), keep.as_fd()];
+        let keep = [theirs.as_fd(), status.as_fd(), daemon.as_fd(), keep.as_fd()];
         // SAFETY: `Duty`'s methods but `new` are async-signal-safe, as said
         // there.
         let helper = unsafe { fork_helper(c"fifofs-watchdog", &keep, body) }?;
@@ -245,11 +243,16 @@ impl Duty {
     }
 
     /// Waits until the daemon says goodbye, or what else to do, or is dead.
-    fn watch(&mut self, socket: BorrowedFd<'_>, status: BorrowedFd<'_>) -> Ending {
+    fn watch(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        status: BorrowedFd<'_>,
+        daemon: BorrowedFd<'_>,
+    ) -> Ending {
         loop {
-            death::sleep(socket, self.uses_itself);
+            let has_ended = death::sleep(socket, daemon, self.uses_itself);
             match message::receive(socket) {
-                Err(Errno::AGAIN) if is_dying(status, &mut self.buffer) => {
+                Err(Errno::AGAIN) if has_ended || is_dying(status, &mut self.buffer) => {
                     return Ending::DaemonDied;
                 }
                 Err(Errno::AGAIN) => {}

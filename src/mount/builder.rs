@@ -8,6 +8,7 @@ use crate::core::Settings;
 use crate::core::namespace::Creator;
 use crate::core::rules::{Deliver, FailOn, Linger, Rules};
 use crate::error::{Error, Result};
+use crate::forked::Owned;
 use crate::fuse::Session;
 use crate::fuse::mountpoint::MountOptions;
 use crate::limits;
@@ -313,6 +314,8 @@ impl MountBuilder {
             remove_directory,
         };
         let session = Session::start(directory, &options, settings, pool)?;
-        Ok(Mount { session })
+        Ok(Mount {
+            session: Owned::new(session),
+        })
     }
 }

@@ -16,6 +16,7 @@ use crate::capture::{self, Capture, Events};
 use crate::core::Core;
 use crate::core::status::Status;
 use crate::error::Result;
+use crate::forked::Owned;
 use crate::fuse::Session;
 use crate::router::Router;
 
@@ -39,7 +40,7 @@ use crate::router::Router;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Mount {
-    session: Session,
+    session: Owned<Session>,
 }
 
 impl Mount {
@@ -76,7 +77,7 @@ impl Mount {
     /// ```
     pub fn wait(&self) {
         // Nothing is ever sent: the channel ends with the mount.
-        let _ = self.session.ended().recv();
+        let _ = self.ended().recv();
     }
 
     /// A channel on which nothing is ever sent, and which is disconnected when
@@ -91,7 +92,11 @@ impl Mount {
     /// # Ok::<(), fifofs::Error>(())
     /// ```
     pub fn ended(&self) -> Receiver<()> {
-        self.session.ended()
+        match self.session.owner().is_this() {
+            true => self.session.ended(),
+            // For a forked child it is gone.
+            false => crossbeam_channel::bounded(0).1,
+        }
     }
 
     /// Whether somebody has a file of it open or waits for one: after a lazy unmount, which takes
@@ -135,6 +140,9 @@ impl Mount {
     /// ```
     pub fn capture(&self, path: impl AsRef<Path>) -> Result<Capture> {
         let inside = capture::inside(path.as_ref())?;
+        self.session
+            .owner()
+            .check("capture a file of", self.path())?;
         // An earlier capture of the path may have gone a moment ago.
         self.router().settle_names();
         Capture::of(Arc::clone(self.router()), self.path(), &inside)
@@ -151,7 +159,11 @@ impl Mount {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn status(&self) -> Status {
-        self.router().look(Core::status)
+        match self.session.owner().is_this() {
+            true => self.router().look(Core::status),
+            // For a forked child it is gone.
+            false => Status::default(),
+        }
     }
 
     /// What happens to its files, from now on.
@@ -192,7 +204,8 @@ impl Mount {
     /// # Ok::<(), fifofs::Error>(())
     /// ```
     pub fn unmount(mut self) -> Result<()> {
-        self.session.unmount()
+        let path = self.path().to_owned();
+        self.session.get_mut("unmount", &path)?.unmount()
     }
 }
 

@@ -42,6 +42,7 @@ use crate::core::effects::{Bytes, Caller, Effect, Effects, Unique};
 use crate::core::generation::{Ending, Processes, Writer};
 use crate::core::spool::Pool;
 use crate::core::{CaptureId, Core, Env, Settings, seen_writer, unseen_writer};
+use crate::forked::Owner;
 use inspector::Inspector;
 use process::ExitWatch;
 
@@ -105,6 +106,8 @@ pub(crate) struct Router {
     /// another lock.
     holders: Mutex<HashMap<i32, Vec<CaptureId>>>,
     outlet: Arc<dyn Outlet>,
+    /// The process whose threads do all of this.
+    owner: Owner,
     start: Instant,
     /// When the reactor will look at the clock, in nanoseconds since `start`.
     sleeps_until: AtomicU64,
@@ -179,6 +182,7 @@ impl Router {
             locals: Mutex::default(),
             holders: Mutex::new(HashMap::new()),
             outlet,
+            owner: Owner::this(),
             start: Instant::now(),
             sleeps_until: AtomicU64::new(NEVER),
             stopping: AtomicBool::new(false),
@@ -186,6 +190,12 @@ impl Router {
             epoll,
             wake,
         }))
+    }
+
+    /// The only process in which it works: in a forked child none of its threads is there, and its
+    /// locks may be locked for ever.
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
     }
 
     /// The time as operations are told of it.

@@ -22,7 +22,7 @@ pub(crate) struct End {
     pub(crate) signal: Option<i32>,
 }
 
-pub(crate) const HOLDS: [Hold; 8] = [
+pub(crate) const HOLDS: [Hold; 9] = [
     Hold {
         name: "file",
         take: |mount| Box::new(open_for_writing(mount.path(), "x")),
@@ -50,6 +50,10 @@ pub(crate) const HOLDS: [Hold; 8] = [
     Hold {
         name: "unmounted",
         take: |_| Box::new(of_an_unmounted_one()),
+    },
+    Hold {
+        name: "forked",
+        take: |mount| Box::new(with_a_forked_child(mount)),
     },
     Hold {
         name: "capture",
@@ -112,6 +116,25 @@ pub(crate) fn play(hold: &str, end: &str) {
             thread::park();
         },
     }
+}
+
+/// A file, and a child without exec(2) that keeps a copy of all descriptors until the test is over.
+fn with_a_forked_child(mount: &Mount) -> File {
+    let file = open_for_writing(mount.path(), "x");
+    // SAFETY: the child only waits and exits.
+    if unsafe { libc::fork() } == 0 {
+        let mut input = libc::pollfd {
+            fd: 0,
+            events: 0,
+            revents: 0,
+        };
+        // SAFETY: one descriptor, as it says; and an end without destructors.
+        unsafe {
+            while libc::poll(&mut input, 1, -1) < 1 {}
+            libc::_exit(0);
+        }
+    }
+    file
 }
 
 /// A file of a mount that was unmounted meanwhile, and is out of sight.

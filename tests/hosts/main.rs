@@ -8,7 +8,7 @@
 mod host;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -106,8 +106,11 @@ fn run_one(hold: &str, end: &End) -> Duration {
             // SAFETY: a signal to a child that is not reaped yet.
             unsafe { libc::kill(host.child.id().cast_signed(), signal) };
         }
-        // The end of its input is its word.
-        None => drop(host.child.stdin.take()),
+        // Anything on its input is its word. That ends only when all is over, for what the host forked.
+        None => {
+            let input = host.child.stdin.as_mut().expect("a pipe");
+            input.write_all(b".").expect("a host that reads");
+        }
     }
     let status = host.wait();
     let taken = start.elapsed();
@@ -175,8 +178,11 @@ impl Host {
         let own = format!("PPid:\t{}", self.child.id());
         let entries = fs::read_dir("/proc").expect("/proc").flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| status(*pid).lines().any(|line| line == own))
-            .collect()
+        pids.filter(|pid| {
+            let status = status(*pid);
+            status.starts_with("Name:\tfifofs-") && status.lines().any(|line| line == own)
+        })
+        .collect()
     }
 
     /// Its state, thread by thread, and what is left of it.

@@ -4,8 +4,8 @@
 //!
 //! The daemon alone holds the other end of a socket (a socket and not a pipe,
 //! because writing to a dead watchdog's pipe could kill the daemon by SIGPIPE);
-//! when it dies, the socket is closed. But not always: a thread of the daemon
-//! that uses the daemon's own mount and whose request was already read waits for
+//! when it dies, the socket is closed, or if a forked child keeps that, its pidfd tells.
+//! But not always: a thread of the daemon that uses the daemon's own mount and whose request was already read waits for
 //! the answer even when killed, and while it waits no descriptor of the process
 //! is closed, no pidfd of the process becomes readable, and the process stays for
 //! ever (Linux 6.18). What does show it is a SIGKILL that stays pending, or a main
@@ -35,17 +35,23 @@ const LOOK_SELDOM: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-/// Until there is a message, or it is time for a look at the daemon.
-pub(super) fn sleep(socket: BorrowedFd<'_>, uses_itself: bool) {
+/// Until there is a message, or it is time for a look at the daemon, or that has ended, which its
+/// pidfd tells and this says.
+pub(super) fn sleep(socket: BorrowedFd<'_>, daemon: BorrowedFd<'_>, uses_itself: bool) -> bool {
     let timeout = match uses_itself {
         true => LOOK_EVERY,
         false => LOOK_SELDOM,
     };
-    let _ = poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&timeout));
+    let mut waited_for = [
+        PollFd::new(&socket, PollFlags::IN),
+        PollFd::new(&daemon, PollFlags::IN),
+    ];
+    let _ = poll(&mut waited_for, Some(&timeout));
+    !waited_for[1].revents().is_empty()
 }
 
 /// Whether the daemon, whose `/proc/PID/status` this is, was killed but cannot die, or
-/// is gone though a child that never called exec holds its socket.
+/// is gone.
 pub(super) fn is_dying(status: BorrowedFd<'_>, buffer: &mut [u8]) -> bool {
     match rustix::io::pread(status, &mut *buffer, 0) {
         Ok(length) => buffer.get(..length).is_some_and(says_dying),
