@@ -143,7 +143,7 @@ fn plan(options: &[&str]) -> Option<Plan> {
             "--seconds" => plan.seconds = Some(value),
             "--programs" => plan.trials = Some(value),
             "--jobs" => plan.jobs = (value as usize).max(1),
-            "--times" => plan.times = value,
+            "--times" => plan.times = value.max(1),
             "--program" => {
                 plan.first = value;
                 plan.trials = Some(1);
@@ -226,14 +226,16 @@ fn run(plan: Plan) -> ExitCode {
     println!("chaos: seed {}, {} jobs", plan.seed, plan.jobs);
     let started = Instant::now();
     let totals = Totals::default();
-    let next = AtomicU64::new(plan.first);
+    let next = AtomicU64::new(0);
     let broken = AtomicBool::new(false);
     let job = || {
         loop {
-            // A batch of one mount, or what is left of it.
-            let first = next.fetch_add(BATCH - plan.first % BATCH, Ordering::Relaxed);
+            // A batch of one mount, or what is left of it; each as often as it is wanted, at the same time.
+            let turn = next.fetch_add(1, Ordering::Relaxed) / plan.times;
+            let batch = plan.first / BATCH + turn;
             let last = plan.trials.map_or(u64::MAX, |trials| plan.first + trials);
-            let end = (first / BATCH * BATCH + BATCH).min(last);
+            let first = plan.first.max(batch * BATCH);
+            let end = last.min(batch * BATCH + BATCH);
             let time_is_up = || {
                 let limit = plan.seconds.map(Duration::from_secs);
                 limit.is_some_and(|limit| started.elapsed() >= limit)
@@ -241,12 +243,10 @@ fn run(plan: Plan) -> ExitCode {
             if first >= end || time_is_up() {
                 return;
             }
-            for _ in 0..plan.times {
-                let batch = || run_batch(plan, first..end, &time_is_up, &totals);
-                if panic::catch_unwind(AssertUnwindSafe(batch)).is_err() {
-                    eprintln!("programs {first} to {end} of seed {}: see above", plan.seed);
-                    broken.store(true, Ordering::Relaxed);
-                }
+            let batch = || run_batch(plan, first..end, &time_is_up, &totals);
+            if panic::catch_unwind(AssertUnwindSafe(batch)).is_err() {
+                eprintln!("programs {first} to {end} of seed {}: see above", plan.seed);
+                broken.store(true, Ordering::Relaxed);
             }
         }
     };

@@ -192,6 +192,17 @@ impl Program {
         })
     }
 
+    /// Whether a file of it loses a name.
+    pub(crate) fn takes_names(&self) -> bool {
+        let takes = |step: &Step| {
+            matches!(
+                step.op,
+                Op::Rename { .. } | Op::Exchange { .. } | Op::Unlink { .. }
+            )
+        };
+        self.steps.iter().any(takes)
+    }
+
     /// Whether a process of it is killed.
     pub(crate) fn kills(&self) -> bool {
         let kills = |step: &Step| matches!(step.op, Op::Kill { .. });
