@@ -121,6 +121,11 @@ impl Core {
                     }
                     return self.read_as_is(caller, ino, offset, length, effects);
                 }
+                if reader.capture.is_none() && offset < reader.position {
+                    // It cannot seek: the kernel repeats what it takes for a short read, if io_uring
+                    // asked for it, and would put the same bytes behind the first.
+                    return effects.refuse(unique, Errno::SPIPE);
+                }
                 reader.reads.push(PendingRead {
                     unique,
                     offset,

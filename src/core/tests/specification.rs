@@ -165,6 +165,21 @@ fn a_stream_is_a_pipe_for_those_who_come_late_go_early_or_look_back() {
 }
 
 #[test]
+fn what_a_waiting_reader_has_it_gets_no_second_time() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.write(ino, 0, b"once");
+    world.read(reader, 0, 4);
+    let again = world.read(reader, 0, 4);
+    assert_eq!(world.answer(again), Some(&Answer::Error(Errno::SPIPE)));
+    let next = world.read(reader, 4, 4);
+    world.write(ino, 4, b"more");
+    assert_eq!(world.answer(next), Some(&bytes("more")));
+}
+
+#[test]
 fn an_interrupted_read_is_gone_and_an_interrupted_write_has_happened() {
     let mut world = World::new(Deliver::Stream, |_| {});
     let (ino, _) = world.create("f", libc::O_WRONLY);
