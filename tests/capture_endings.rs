@@ -2,13 +2,15 @@
 
 mod library;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use fifofs::{Capture, Deliver, Error, Mount, Target};
 
-use library::{SOON, read_out, scratch, sh, until, within};
+use library::{BACKENDS, SOON, read_out, scratch, sh, until, within};
 
 fn capture(name: &str) -> Capture {
     Capture::new(name).expect("a mount")
@@ -253,4 +255,85 @@ fn what_is_left_by_a_run_that_failed_is_not_the_output_of_the_next() {
         let output = run(r#"echo next > "$1""#).unwrap();
         assert_eq!(String::from_utf8_lossy(&output.bytes), "next\n");
     }
+}
+
+#[test]
+fn a_program_with_piped_outputs_is_drained_while_it_runs() {
+    // More than a pipe holds, on both, and before the file.
+    let script = "head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2; echo file > \"$1\"";
+    for backend in BACKENDS {
+        let output = within(SOON, "a program with pipes", move || {
+            let target = backend.target("out.txt").unwrap();
+            let mut command = sh(script, &*target);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            target.run(&mut command).unwrap()
+        });
+        assert_eq!(output.stdout, [0; 300_000]);
+        assert_eq!(output.stderr, [0; 300_000]);
+        assert_eq!(output.bytes, b"file\n");
+        let output = within(SOON, "a program without", move || {
+            let target = backend.target("out.txt").unwrap();
+            target.run(&mut sh("echo file > \"$1\"", &*target)).unwrap()
+        });
+        assert!(output.stdout.is_empty() && output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn a_pipe_that_nobody_would_read_is_refused() {
+    for backend in BACKENDS {
+        let error = within(SOON, "a refused program", move || {
+            let target = backend.target("out.txt").unwrap();
+            let mut command = sh("head -c 300000 /dev/zero; echo file > \"$1\"", &*target);
+            let error = target.run_to(command.stdout(Stdio::piped()), &mut Vec::new());
+            error.unwrap_err()
+        });
+        assert!(matches!(error, Error::Usage { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_run_whose_end_hangs_on_this_process_says_so() {
+    let (error, output) = within(SOON, "a run of a program with the file itself", || {
+        let capture = Capture::new("out.txt").unwrap();
+        let mut command = Command::new("echo");
+        command
+            .arg("hello")
+            .stdout(File::create(capture.path()).unwrap());
+        let error = capture.run(&mut command).unwrap_err();
+        drop(command);
+        // As it advises.
+        let mut running = {
+            let mut command = Command::new("echo");
+            command
+                .arg("hello")
+                .stdout(File::create(capture.path()).unwrap());
+            capture.spawn(&mut command).unwrap()
+        };
+        let bytes = running.reader.read_all().unwrap();
+        running.child.wait().unwrap();
+        (error, bytes)
+    });
+    let text = error.to_string();
+    assert!(
+        text.contains("this process has the file open for writing; close it"),
+        "{text}"
+    );
+    assert_eq!(output, b"hello\n");
+}
+
+#[test]
+fn a_thread_that_closes_the_file_soon_after_the_program_is_waited_for() {
+    let output = within(SOON, "a program and a thread", || {
+        let capture = Capture::new("out.txt").unwrap();
+        let mut file = File::create(capture.path()).unwrap();
+        let writing = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(500));
+            file.write_all(b"of a thread\n").unwrap();
+        });
+        let output = capture.run(&mut sh("exit 0", &capture)).unwrap();
+        writing.join().unwrap();
+        output
+    });
+    assert_eq!(output.bytes, b"of a thread\n");
 }

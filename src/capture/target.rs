@@ -1,9 +1,14 @@
 //! What a program is told to write to, whichever way its bytes come here.
 
 use std::ffi::OsStr;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::{Capture, Reader};
 use crate::error::{Error, Result};
@@ -132,7 +137,8 @@ pub trait Target: Send + Sync {
     }
 
     /// Runs a program to its end and gives its exit status and what it wrote to
-    /// [`Target::path`].
+    /// [`Target::path`], and to its standard output and error where those are
+    /// [`Stdio::piped`](std::process::Stdio::piped). Its standard input, if it is piped, is at its end.
     ///
     /// # Errors
     ///
@@ -140,6 +146,10 @@ pub trait Target: Send + Sync {
     /// ended: its output is then not whole. But if the program itself was killed or
     /// exited with another status than 0, [`Error::Failed`] and [`Error::Missing`]
     /// are no errors here: look at `status` before you trust `bytes`.
+    ///
+    /// [`Error::Io`] too if, once the program has ended, only this process has the file open for
+    /// writing and keeps it open: `command` does, if the file was given to
+    /// [`Command::stdout`] or the like.
     ///
     /// ```
     /// use std::process::Command;
@@ -152,9 +162,36 @@ pub trait Target: Send + Sync {
     /// # Ok::<(), fifofs::Error>(())
     /// ```
     fn run(&self, command: &mut Command) -> Result<Output> {
+        let mut running = self.spawn(command)?;
+        let (stdout, stderr) = (running.child.stdout.take(), running.child.stderr.take());
         let mut bytes = Vec::new();
-        let status = self.run_to(command, &mut bytes)?;
-        Ok(Output { status, bytes })
+        thread::scope(|scope| {
+            // Each by a thread, as the program may wait for any one to be read.
+            let drain = |pipe: Option<Box<dyn Read + Send>>| {
+                pipe.map(|mut pipe| {
+                    scope.spawn(move || {
+                        let mut bytes = Vec::new();
+                        pipe.read_to_end(&mut bytes).map(|_| bytes)
+                    })
+                })
+            };
+            let stdout = drain(stdout.map(|pipe| Box::new(pipe) as _));
+            let stderr = drain(stderr.map(|pipe| Box::new(pipe) as _));
+            let status = finish(self, running, command, &mut bytes)?;
+            let drained = |thread: Option<thread::ScopedJoinHandle<'_, io::Result<Vec<u8>>>>| {
+                let bytes = thread.map(|thread| thread.join().unwrap_or_else(|p| resume_unwind(p)));
+                bytes
+                    .transpose()
+                    .map(Option::unwrap_or_default)
+                    .map_err(|error| Error::io("read a pipe of", command.get_program(), error))
+            };
+            Ok(Output {
+                status,
+                stdout: drained(stdout)?,
+                stderr: drained(stderr)?,
+                bytes: std::mem::take(&mut bytes),
+            })
+        })
     }
 
     /// The same, with the bytes going to `sink` as they come.
@@ -162,7 +199,8 @@ pub trait Target: Send + Sync {
     /// # Errors
     ///
     /// As [`Target::run`]; those of `sink`, upon which the program's further
-    /// writes fail, see [`Target::hang_up`].
+    /// writes fail, see [`Target::hang_up`]. [`Error::Usage`] if its standard output or error is
+    /// piped, which nobody would read; the program is killed then.
     ///
     /// ```
     /// use std::process::Command;
@@ -177,26 +215,87 @@ pub trait Target: Send + Sync {
     /// # Ok::<(), fifofs::Error>(())
     /// ```
     fn run_to(&self, command: &mut Command, sink: &mut dyn Write) -> Result<ExitStatus> {
-        let Running { mut child, reader } = self.spawn(command)?;
-        // A pipe to it that nobody will write to must end, as in `Child::wait`.
-        drop(child.stdin.take());
-        let path = self.path();
-        let copied = match copy(reader, sink) {
-            Ok(()) => Ok(()),
-            Err(Copying::Reading(error)) => Err(Error::io("read", path, error)),
-            Err(Copying::Writing(error)) => {
-                self.hang_up();
-                Err(Error::io("pass on", path, error))
-            }
-        };
-        let status = child
-            .wait()
-            .map_err(|error| Error::io("wait for", command.get_program(), error))?;
-        match copied {
-            // Whoever was killed has a status that says so.
-            Err(Error::Failed { .. } | Error::Missing { .. }) if !status.success() => Ok(status),
-            copied => copied.map(|()| status),
+        let mut running = self.spawn(command)?;
+        if running.child.stdout.is_some() || running.child.stderr.is_some() {
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+            return Err(Error::usage(format!(
+                "nobody would read the pipe of {}: let it inherit its standard output and error, or \
+                 call run, which gives what comes there, or spawn",
+                command.get_program().display()
+            )));
         }
+        finish(self, running, command, sink)
+    }
+}
+
+/// Passes on what a program writes, until it has ended, and waits for it.
+fn finish<T: Target + ?Sized>(
+    target: &T,
+    Running { mut child, reader }: Running,
+    command: &Command,
+    sink: &mut dyn Write,
+) -> Result<ExitStatus> {
+    // A pipe to it that nobody will write to must end, as in `Child::wait`.
+    drop(child.stdin.take());
+    let path = target.path();
+    let mut own_writer = OwnWriter::default();
+    let copied = match copy(reader, sink, || own_writer.check(target, &child)) {
+        Ok(()) => Ok(()),
+        Err(Copying::Reading(error)) => Err(Error::io("read", path, error)),
+        Err(Copying::Writing(error)) => {
+            target.hang_up();
+            Err(Error::io("pass on", path, error))
+        }
+    };
+    let status = child
+        .wait()
+        .map_err(|error| Error::io("wait for", command.get_program(), error))?;
+    match copied {
+        // Whoever was killed has a status that says so.
+        Err(Error::Failed { .. } | Error::Missing { .. }) if !status.success() => Ok(status),
+        copied => copied.map(|()| status),
+    }
+}
+
+/// How long nothing comes before it is looked at what it waits for. Twice that is long enough for
+/// another thread of this process that is about to close the file.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Whether the end of a run hangs on the very process that waits for it.
+#[derive(Default)]
+struct OwnWriter {
+    /// It did so at the last look.
+    was_seen: bool,
+}
+
+impl OwnWriter {
+    /// To be called when nothing has come for [`QUIET`].
+    ///
+    /// # Errors
+    ///
+    /// If the child has exited, and this process alone has had the file open since the last look.
+    fn check<T: Target + ?Sized>(&mut self, target: &T, child: &Child) -> io::Result<()> {
+        // Not reaped: how it ended may still be asked for.
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let has_exited = !matches!(waitid(WaitId::Pid(Pid::from_child(child)), look), Ok(None));
+        let own = std::process::id().cast_signed();
+        let is_own = || {
+            let writers = target.writers();
+            !writers.is_empty() && writers.iter().all(|writer| writer.pid == own)
+        };
+        let was_seen = std::mem::replace(&mut self.was_seen, has_exited && is_own());
+        if !(was_seen && self.was_seen) {
+            return Ok(());
+        }
+        let reason = io::Error::other(
+            "the program has ended, but this process has the file open for writing",
+        );
+        let error = Error::io("see the end of", target.path(), reason).with_remedy(
+            "close it; a Command keeps a file that was given to its stdout or stderr: have the \
+             program open the path, or use spawn and drop the Command before reading",
+        );
+        Err(error.into())
     }
 }
 
@@ -223,8 +322,21 @@ enum Copying {
     Writing(io::Error),
 }
 
-fn copy(mut reader: Reader, sink: &mut dyn Write) -> std::result::Result<(), Copying> {
+/// Calls `quiet` whenever nothing has come for [`QUIET`].
+fn copy(
+    mut reader: Reader,
+    sink: &mut dyn Write,
+    mut quiet: impl FnMut() -> io::Result<()>,
+) -> std::result::Result<(), Copying> {
+    reader.set_timeout(Some(QUIET));
     loop {
+        if let Err(error) = reader.fill_buf() {
+            match Error::io("read", reader.path(), error) {
+                Error::TimedOut { .. } => quiet().map_err(Copying::Reading)?,
+                error => return Err(Copying::Reading(error.into())),
+            }
+            continue;
+        }
         let bytes = reader.fill_buf().map_err(Copying::Reading)?;
         if bytes.is_empty() {
             return sink.flush().map_err(Copying::Writing);
@@ -279,6 +391,10 @@ pub struct Output {
     pub status: ExitStatus,
     /// What the file held in the end; none if it failed before it made one.
     pub bytes: Vec<u8>,
+    /// What it wrote to its standard output, if that is piped.
+    pub stdout: Vec<u8>,
+    /// What it wrote to its standard error, if that is piped.
+    pub stderr: Vec<u8>,
 }
 
 /// A process that has a file open.
