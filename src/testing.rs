@@ -1,5 +1,5 @@
 //! How tests wait: for a condition, with a deadline, and with the state of the world in the message
-//! when it passes.
+//! when it passes. And a child that does not outlive its test.
 //!
 //! Unit tests and integration tests, which include this file, share it; so it knows nothing of the
 //! crate. The invariant: a deadline here says "it hangs", never "it is slow", so that a busy machine
@@ -10,6 +10,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -58,4 +59,31 @@ pub(crate) fn children() -> String {
         }
     }
     text
+}
+
+/// A child that is killed and reaped with the test.
+pub(crate) struct Guard(pub(crate) Child);
+
+impl Guard {
+    /// One that does nothing.
+    pub(crate) fn sleeping() -> Self {
+        Self::of(Command::new("sleep").arg("600"))
+    }
+
+    /// One that runs this, in silence.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Guard(command.stdout(Stdio::null()).spawn().expect("it starts"))
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        self.0.id().cast_signed()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

@@ -177,6 +177,49 @@ pub(crate) enum Effect {
     },
 }
 
+/// What a request was answered, for tests.
+#[cfg(test)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Handle(u64, Transport),
+    Bytes(Vec<u8>),
+    Events(Vec<Arc<FileEvent>>),
+    Written(u32),
+    Sought(u64),
+    Polled(u32),
+    Error(Errno),
+}
+
+#[cfg(test)]
+impl Effect {
+    /// The request that this answers, and how; or the effect itself, if it answers none.
+    pub(crate) fn answer(self) -> Result<(Unique, Answer), Effect> {
+        Ok(match self {
+            Effect::Opened {
+                unique,
+                handle,
+                transport,
+            } => (unique, Answer::Handle(handle, transport)),
+            Effect::Data { unique, bytes } => {
+                let mut copy = Vec::new();
+                bytes.copy_to(&mut copy).expect("bytes that can be read");
+                (unique, Answer::Bytes(copy))
+            }
+            Effect::Text { unique, bytes } => (unique, Answer::Bytes(bytes)),
+            Effect::Events { unique, events } => (unique, Answer::Events(events)),
+            Effect::Written { unique, length } => (unique, Answer::Written(length)),
+            Effect::Sought { unique, offset } => (unique, Answer::Sought(offset)),
+            Effect::Polled { unique, events } => (unique, Answer::Polled(events)),
+            Effect::Refused { unique, errno } => (unique, Answer::Error(errno)),
+            Effect::PollAgain { .. }
+            | Effect::Flush { .. }
+            | Effect::ForgetAttributes { .. }
+            | Effect::ForgetPages { .. }
+            | Effect::ForgetName { .. } => return Err(self),
+        })
+    }
+}
+
 /// An ordered list of things to be done.
 #[derive(Debug, Default)]
 pub(crate) struct Effects(pub(crate) Vec<Effect>);

@@ -394,6 +394,12 @@ impl Core {
         self.waiting.get(&unique).map(|(_, thread)| *thread)
     }
 
+    /// How many requests wait.
+    #[cfg(test)]
+    pub(crate) fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Gives up a request that waits, because its caller has a signal to see to.
     pub(crate) fn cancel(&mut self, env: Env<'_>, unique: Unique, effects: &mut Effects) {
         self.give_up(env, unique, Errno::INTR, effects);

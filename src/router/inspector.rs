@@ -132,13 +132,13 @@ impl Router {
 /// would have all of them looked at each time. It comes to hold a file that it did
 /// not open itself, which is known otherwise, only by being handed it.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     /// By process and inode.
-    without: HashMap<(i32, u64), Instant>,
+    pub(super) without: HashMap<(i32, u64), Instant>,
 }
 
 impl Found {
-    fn kin(&mut self, thread: i32, ino: u64) -> Kin {
+    pub(super) fn kin(&mut self, thread: i32, ino: u64) -> Kin {
         let leader = process::thread_group(thread).unwrap_or(thread);
         let lineage: Vec<i32> = process::ancestors(leader).collect();
         let holds = lineage.iter().any(|pid| self.holds(*pid, ino));

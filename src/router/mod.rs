@@ -475,3 +475,6 @@ impl Processes for Router {
         pid == std::process::id().cast_signed()
     }
 }
+
+#[cfg(test)]
+mod tests;

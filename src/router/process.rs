@@ -300,38 +300,14 @@ fn positive(id: i32) -> Option<Pid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::until;
+    use crate::testing::{Guard, until};
     use std::fs::File;
     use std::os::unix::fs::MetadataExt;
     use std::os::unix::process::CommandExt;
-    use std::process::{Child, Command, Stdio};
+    use std::process::Command;
 
     /// An id that no process has: ids end at 2^22 (`PID_MAX_LIMIT`).
     pub(super) const NOBODY: i32 = i32::MAX;
-
-    /// Kills and reaps its child, whatever becomes of the test.
-    pub(super) struct Guard(pub(super) Child);
-
-    impl Guard {
-        pub(super) fn sleeping() -> Self {
-            Self::of(Command::new("sleep").arg("60"))
-        }
-
-        pub(super) fn of(command: &mut Command) -> Self {
-            Guard(command.stdout(Stdio::null()).spawn().unwrap())
-        }
-
-        pub(super) fn pid(&self) -> i32 {
-            self.0.id().cast_signed()
-        }
-    }
-
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
 
     /// The thread id and what ends the thread, which waits for that.
     pub(super) fn idle_thread() -> (i32, std::sync::mpsc::Sender<()>) {

@@ -5,7 +5,7 @@
 //! say what the world was like when the time is over.
 
 // Every test file is a crate of its own and uses only a part of this.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../../src/testing.rs"]
 mod testing;
@@ -13,14 +13,14 @@ mod testing;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use fifofs::{Error, Reader, Target};
 
-pub(crate) use testing::SOON;
+pub(crate) use testing::{Guard, SOON};
 use testing::{children, until_within};
 
 /// Both backends, by name.
@@ -159,14 +159,4 @@ pub(crate) fn succeed(mut command: Command) -> Output {
         String::from_utf8_lossy(&output.stderr)
     );
     output
-}
-
-/// A child that is killed with the test.
-pub(crate) struct Guard(pub(crate) Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

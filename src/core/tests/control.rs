@@ -1,5 +1,7 @@
 //! The control directory as the kernel looks it up.
 
+use rustix::io::Errno;
+
 use super::*;
 use crate::core::CONTROL_NAME;
 

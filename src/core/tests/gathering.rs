@@ -1,6 +1,7 @@
 //! Of many small writes to a stream its readers are told together.
 
 use super::*;
+use crate::core::effects::Effect;
 
 const RECENT: Duration = Duration::from_millis(1);
 

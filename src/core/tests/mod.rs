@@ -15,10 +15,8 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use rustix::io::Errno;
-
 use super::clock::{Moment, Timestamp};
-use super::effects::{Bytes, Caller, Effect, Effects, Kin, Opening, Transport, Unique, Wanted};
+use super::effects::{Answer, Bytes, Caller, Effect, Effects, Kin, Opening, Unique, Wanted};
 use super::generation::{Ending, Processes, Writer};
 use super::namespace::{Creator, ROOT};
 use super::rules::{Deliver, FailOn, Linger, Rules};
@@ -57,17 +55,6 @@ impl Processes for People {
     fn name(&self, pid: i32) -> String {
         format!("process-{pid}")
     }
-}
-
-/// What a request was answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Answer {
-    Handle(u64, Transport),
-    Bytes(Vec<u8>),
-    Written(u32),
-    /// The events of a POLL.
-    Polled(u32),
-    Error(Errno),
 }
 
 struct World {
@@ -129,26 +116,13 @@ impl World {
         self.core.revoke();
         let result = act(&mut self.core, env, &mut effects);
         for effect in effects.0 {
-            let (unique, answer) = match effect {
-                Effect::Opened {
-                    unique,
-                    handle,
-                    transport,
-                } => (unique, Answer::Handle(handle, transport)),
-                Effect::Data { unique, bytes } => {
-                    let mut copy = Vec::new();
-                    bytes.copy_to(&mut copy).unwrap();
-                    (unique, Answer::Bytes(copy))
-                }
-                Effect::Text { unique, bytes } => (unique, Answer::Bytes(bytes)),
-                Effect::Written { unique, length } => (unique, Answer::Written(length)),
-                Effect::Polled { unique, events } => (unique, Answer::Polled(events)),
-                Effect::Refused { unique, errno } => (unique, Answer::Error(errno)),
-                Effect::PollAgain { kernel_handle } => {
+            let (unique, answer) = match effect.answer() {
+                Ok(answered) => answered,
+                Err(Effect::PollAgain { kernel_handle }) => {
                     self.notified.push(kernel_handle);
                     continue;
                 }
-                _ => continue,
+                Err(_) => continue,
             };
             let before = self.answers.insert(unique, answer);
             assert!(before.is_none(), "a request was answered twice");

@@ -126,9 +126,9 @@ fn a_thread_is_stopped(process: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Guard, NOBODY};
+    use super::super::tests::NOBODY;
     use super::*;
-    use crate::testing::until;
+    use crate::testing::{Guard, until};
     use rustix::process::{Pid, Signal, kill_process};
     use std::process::Command;
 

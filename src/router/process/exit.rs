@@ -218,9 +218,9 @@ fn pidfd_info(pidfd: BorrowedFd<'_>) -> Option<PidfdInfo> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Guard, NOBODY, idle_thread};
+    use super::super::tests::{NOBODY, idle_thread};
     use super::*;
-    use crate::testing::until;
+    use crate::testing::{Guard, until};
     use std::process::Command;
 
     fn shell(script: &str) -> Guard {

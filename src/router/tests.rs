@@ -1,0 +1,319 @@
+//! The router alone: nothing is mounted. What the core wants done is kept instead of being sent to a
+//! kernel, and the flusher says what a test has it say. The processes are real ones, children of the
+//! tests, since it is the router that asks the system about them.
+
+mod captures;
+mod inspector;
+mod local;
+mod reactor;
+mod running;
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::*;
+use crate::core::effects::{Answer, Kin, Opening, Wanted};
+use crate::core::namespace::{Creator, ROOT};
+use crate::core::rules::{Deliver, FailOn, Linger, Rules};
+use crate::core::spool::Limits;
+use crate::testing::until;
+
+const OWNER: Creator = Creator {
+    uid: 0,
+    gid: 0,
+    mode: 0o644,
+};
+
+/// No thread of any process has it.
+const NOBODY: i32 = i32::MAX;
+
+/// Far from those of other file systems.
+const FIRST_INO: u64 = 1 << 40;
+
+/// Longer than any test lasts.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
+/// The side towards the kernel: keeps what was to be done, in order.
+#[derive(Default)]
+struct Outbox {
+    done: Mutex<Vec<Done>>,
+    settled: AtomicBool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Done {
+    Answered(Unique, Answer),
+    Flush(u64, bool),
+    Forgot(u64),
+    /// A name, and whether it was a thread that may wait for the kernel.
+    ForgotName(std::ffi::OsString, bool),
+}
+
+impl Outbox {
+    fn keep(&self, effect: Effect, patiently: bool) {
+        let done = match effect.answer() {
+            Ok((unique, answer)) => Done::Answered(unique, answer),
+            Err(Effect::Flush { ino, on }) => Done::Flush(ino, on),
+            Err(Effect::ForgetName { name, .. }) => Done::ForgotName(name, patiently),
+            Err(Effect::ForgetAttributes { ino } | Effect::ForgetPages { ino }) => {
+                Done::Forgot(ino)
+            }
+            Err(other) => panic!("not of these tests: {other:?}"),
+        };
+        lock(&self.done).push(done);
+    }
+
+    fn done(&self) -> Vec<Done> {
+        lock(&self.done).clone()
+    }
+
+    fn answer(&self, unique: Unique) -> Option<Answer> {
+        let answers = self.done().into_iter().filter_map(|done| match done {
+            Done::Answered(of, answer) if of == unique => Some(answer),
+            _ => None,
+        });
+        let answers: Vec<_> = answers.collect();
+        assert!(answers.len() <= 1, "answered twice: {answers:?}");
+        answers.into_iter().next()
+    }
+}
+
+impl Outlet for Outbox {
+    fn apply(&self, effect: Effect) {
+        self.keep(effect, false);
+    }
+    fn apply_patiently(&self, effect: Effect) {
+        self.keep(effect, true);
+    }
+    fn settle(&self) {
+        self.settled.store(true, Ordering::Release);
+    }
+}
+
+/// A flusher that says what it is told to.
+struct Flusher {
+    socket: UnixStream,
+    other_end: UnixStream,
+    says: Mutex<VecDeque<Result<Refused, Gone>>>,
+    /// How often it was asked.
+    asked: AtomicU64,
+}
+
+impl Flusher {
+    fn new() -> Arc<Flusher> {
+        let (socket, other_end) = UnixStream::pair().unwrap();
+        Arc::new(Flusher {
+            socket,
+            other_end,
+            says: Mutex::default(),
+            asked: AtomicU64::new(0),
+        })
+    }
+
+    fn say(&self, what: Result<Refused, Gone>) {
+        lock(&self.says).push_back(what);
+        (&self.other_end).write_all(b"!").unwrap();
+    }
+}
+
+impl Flushes for Flusher {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+    fn next(&self) -> Result<Option<Refused>, Gone> {
+        self.asked.fetch_add(1, Ordering::AcqRel);
+        lock(&self.says).pop_front().transpose()
+    }
+}
+
+/// A router and all around it.
+struct Bench {
+    router: Arc<Router>,
+    outbox: Arc<Outbox>,
+    flusher: Arc<Flusher>,
+    reactor: Option<JoinHandle<()>>,
+    last_unique: AtomicU64,
+}
+
+impl Bench {
+    /// One whose reactor does not run.
+    fn at_rest(deliver: Deliver, change: impl FnOnce(&mut Settings)) -> Bench {
+        Bench::numbering_from(FIRST_INO, deliver, change)
+    }
+
+    /// The same, with its first file's number.
+    fn numbering_from(
+        first_ino: u64,
+        deliver: Deliver,
+        change: impl FnOnce(&mut Settings),
+    ) -> Bench {
+        let mut rules = Rules::new();
+        rules.push(None, deliver).unwrap();
+        let mut settings = Settings {
+            rules,
+            linger: Linger::After(Duration::ZERO),
+            fail_on: FailOn::Signal,
+            window_bytes: 16,
+            patience: FOR_EVER,
+            unseen_bytes: 0,
+            readers_wait: true,
+            consume: false,
+            gathers: false,
+            records: false,
+            owner: OWNER,
+        };
+        change(&mut settings);
+        let pool = Pool::new(Limits {
+            memory: 1 << 20,
+            max_size: Some(1 << 20),
+            spill_directory: std::env::temp_dir(),
+        });
+        let outbox = Arc::<Outbox>::default();
+        let outlet: Arc<dyn Outlet> = outbox.clone();
+        Bench {
+            router: Router::new(settings, pool, first_ino, outlet).unwrap(),
+            outbox,
+            flusher: Flusher::new(),
+            reactor: None,
+            last_unique: AtomicU64::new(0),
+        }
+    }
+
+    fn new(deliver: Deliver) -> Bench {
+        Bench::with(deliver, |_| {})
+    }
+
+    fn with(deliver: Deliver, change: impl FnOnce(&mut Settings)) -> Bench {
+        let mut bench = Bench::at_rest(deliver, change);
+        bench.start();
+        bench
+    }
+
+    fn start(&mut self) {
+        self.reactor = Some(self.router.start_reactor(self.flusher.clone()).unwrap());
+    }
+
+    /// Waits until the reactor sleeps with nothing to come.
+    fn until_it_sleeps(&self) {
+        until("the reactor to sleep", || {
+            self.router.sleeps_until.load(Ordering::Acquire) > 0
+        });
+        // It says so just before it does.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+
+    /// Ends it as a mount does.
+    fn stop(&mut self) {
+        self.router.stop();
+        if let Some(reactor) = self.reactor.take() {
+            reactor.join().unwrap();
+        }
+        if let Some(inspector) = self.router.take_inspector() {
+            inspector.join().unwrap();
+        }
+    }
+
+    fn caller(&self, thread: i32) -> Caller {
+        let unique = self.last_unique.fetch_add(1, Ordering::AcqRel) + 1;
+        Caller {
+            unique: Unique(unique),
+            thread,
+            internal: false,
+        }
+    }
+
+    /// A new file and a handle of it, opened by a process that cannot be seen.
+    fn create(&self, name: &str) -> (u64, u64) {
+        self.create_by(name, unseen_writer())
+    }
+
+    fn create_by(&self, name: &str, writer: Writer) -> (u64, u64) {
+        let at = (ROOT, OsStr::new(name));
+        let made = self
+            .router
+            .run(|core, env, effects| core.create(env, at, OWNER, libc::O_WRONLY, writer, effects));
+        let (attributes, handle, _) = made.unwrap();
+        (attributes.ino, handle)
+    }
+
+    /// Has a thread open a file for reading, whoever else is of its kin.
+    fn open(&self, ino: u64, thread: i32) -> Unique {
+        let caller = self.caller(thread);
+        self.router.run(|core, env, effects| {
+            let opening = Opening {
+                flags: libc::O_RDONLY,
+                writer: None,
+                kin: &Kin::default(),
+            };
+            core.open(env, caller, ino, opening, effects);
+        });
+        caller.unique
+    }
+
+    fn read(&self, handle: u64, offset: u64, thread: i32) -> Unique {
+        let caller = self.caller(thread);
+        let wanted = Wanted {
+            offset,
+            length: 100,
+            nonblocking: false,
+        };
+        self.router
+            .run(|core, env, effects| core.read(env, caller, handle, wanted, effects));
+        caller.unique
+    }
+
+    /// A write as it comes from the device: decided in advance if it is.
+    fn write(&self, ino: u64, offset: u64, data: &[u8]) -> (Unique, bool) {
+        let caller = self.caller(NOBODY);
+        let mut bytes = Bytes {
+            offset,
+            data: data.into(),
+            from_cache: false,
+            kills_set_id: false,
+        };
+        let decided = self.router.write_on(caller, ino, &mut bytes);
+        if !decided {
+            self.router
+                .run(|core, env, effects| core.write(env, caller, ino, bytes, effects));
+        }
+        (caller.unique, decided)
+    }
+
+    fn release(&self, handle: u64) {
+        self.router
+            .run(|core, env, effects| core.release(env, handle, effects));
+    }
+
+    fn answer(&self, unique: Unique) -> Option<Answer> {
+        self.outbox.answer(unique)
+    }
+
+    /// Waits for the answer.
+    fn answered(&self, unique: Unique) -> Answer {
+        let mut answer = None;
+        until("an answer", || {
+            answer = self.answer(unique);
+            answer.is_some()
+        });
+        answer.unwrap()
+    }
+
+    fn handle(&self, unique: Unique) -> u64 {
+        match self.answered(unique) {
+            Answer::Handle(handle, _) => handle,
+            other => panic!("not opened: {other:?}"),
+        }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

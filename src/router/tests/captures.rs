@@ -1,0 +1,236 @@
+//! Captured paths whose end hangs on a process.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::time::Instant;
+
+use super::*;
+use crate::testing::{Guard, SOON};
+
+fn capture(bench: &Bench, path: &[&str]) -> CaptureId {
+    let path: Vec<OsString> = path.iter().map(OsString::from).collect();
+    bench.router.capture(&path).unwrap()
+}
+
+/// Whether the file that stands at a capture is done.
+fn is_done(bench: &Bench, id: CaptureId) -> bool {
+    !bench.router.look(|core| core.is_left_undone(id))
+}
+
+fn watched(bench: &Bench) -> usize {
+    lock(&bench.router.watches).len()
+}
+
+#[test]
+fn what_stands_at_a_held_path_is_done_when_the_process_has_exited() {
+    let bench = Bench::new(Deliver::Follow);
+    let id = capture(&bench, &["x"]);
+    let mut child = Guard::sleeping();
+    bench.router.hold_until_exit(id, child.pid()).unwrap();
+    let (_, handle) = bench.create("x");
+    bench.release(handle);
+    assert!(!is_done(&bench, id), "its holder lives");
+    child.0.kill().unwrap();
+    // Not reaped: its exit is what counts.
+    until("it to be done", || is_done(&bench, id));
+    until("nobody to be watched", || watched(&bench) == 0);
+    assert!(lock(&bench.router.holders).is_empty());
+}
+
+#[test]
+fn a_path_is_let_go_of_by_the_last_of_those_who_hold_it() {
+    let bench = Bench::new(Deliver::Follow);
+    let id = capture(&bench, &["x"]);
+    let (mut first, mut second) = (Guard::sleeping(), Guard::sleeping());
+    bench.router.hold_until_exit(id, first.pid()).unwrap();
+    bench.router.hold_until_exit(id, second.pid()).unwrap();
+    first.0.kill().unwrap();
+    until("the first to be let go of", || watched(&bench) == 1);
+    assert!(!is_done(&bench, id));
+    second.0.kill().unwrap();
+    until("it to be done", || is_done(&bench, id));
+}
+
+#[test]
+fn a_process_that_is_gone_holds_nothing() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let id = capture(&bench, &["x"]);
+    // One that nobody will tell of.
+    bench.router.hold_until_exit(id, NOBODY).unwrap();
+    assert!(is_done(&bench, id));
+    assert!(lock(&bench.router.holders).is_empty());
+    // A zombie is watched, and its end heard of by whoever looks.
+    let mut child = Guard::sleeping();
+    let watch = ExitWatch::open(child.pid()).unwrap();
+    child.0.kill().unwrap();
+    until("it to be dead", || watch.state() != Ending::Running);
+    bench.router.hold_until_exit(id, child.pid()).unwrap();
+    assert!(!is_done(&bench, id));
+    bench.router.settle_capture(id);
+    assert!(is_done(&bench, id));
+}
+
+/// The kernel tells of the last close of a process a moment after it is gone.
+#[test]
+fn to_settle_waits_for_the_last_close_of_those_who_are_gone_but_not_for_who_runs() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let id = capture(&bench, &["x"]);
+    let mut child = Guard::sleeping();
+    bench.router.hold_until_exit(id, child.pid()).unwrap();
+    let writer = bench.router.writer(child.pid()).unwrap();
+    let (_, handle) = bench.create_by("x", writer);
+    // Its holder runs: what it writes is not to be waited for.
+    let start = Instant::now();
+    bench.router.settle_capture(id);
+    let took = start.elapsed();
+    assert!(!is_done(&bench, id) && watched(&bench) == 1, "{took:?}");
+
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
+    std::thread::scope(|scope| {
+        let closes = scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(100));
+            bench.release(handle);
+        });
+        bench.router.settle_capture(id);
+        assert!(is_done(&bench, id), "it did not wait for the close");
+        assert_eq!(watched(&bench), 0, "its holder was let go of");
+        closes.join().unwrap();
+    });
+}
+
+#[test]
+fn to_settle_what_is_never_closed_takes_a_second() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let id = capture(&bench, &["x"]);
+    bench.router.release_capture(id);
+    let _open = bench.create("x");
+    let start = Instant::now();
+    bench.router.settle_capture(id);
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    assert!(!is_done(&bench, id));
+}
+
+#[test]
+fn a_capture_that_ends_takes_what_stands_there_and_its_directory_with_it() {
+    let bench = Bench::new(Deliver::Follow);
+    let id = capture(&bench, &["d", "x"]);
+    let directory = bench
+        .router
+        .look(|core| core.names().find(ROOT, OsStr::new("d")))
+        .unwrap();
+    for name in ["x", "beside"] {
+        let at = (directory, OsStr::new(name));
+        let made = bench.router.run(|core, env, effects| {
+            core.create(env, at, OWNER, libc::O_WRONLY, unseen_writer(), effects)
+        });
+        bench.release(made.unwrap().1);
+    }
+    bench.router.end_capture(id, Some("d".into()));
+    let found = |name: &str| {
+        bench
+            .router
+            .look(|core| core.names().find(ROOT, OsStr::new(name)))
+    };
+    assert_eq!(found("d"), Err(Errno::NOENT));
+    let mut names: Vec<_> = bench.outbox.done();
+    names.retain(|done| matches!(done, Done::ForgotName(..)));
+    // By a thread that answers nobody, which may wait for the kernel.
+    let forgot = |name: &str| Done::ForgotName(name.into(), true);
+    assert_eq!(names, ["x", "beside", "d"].map(forgot));
+    bench.router.settle_names();
+    assert!(bench.outbox.settled.load(Ordering::Acquire));
+}
+
+/// Once, now and then, what one program left was taken for what the next one wrote.
+#[test]
+fn what_one_holder_left_is_not_what_the_next_one_leaves() {
+    let bench = Bench::new(Deliver::Follow);
+    let id = capture(&bench, &["x"]);
+    let mut first = Guard::sleeping();
+    bench.router.hold_until_exit(id, first.pid()).unwrap();
+    let (ino, handle) = bench.create("x");
+    bench.write(ino, 0, b"first");
+    bench.release(handle);
+    first.0.kill().unwrap();
+    until("it to be done", || is_done(&bench, id));
+
+    let mut second = Guard::sleeping();
+    bench.router.hold_until_exit(id, second.pid()).unwrap();
+    let mut of_second = bench.router.read_capture(id, true).unwrap();
+    let mut of_any = bench.router.read_capture(id, false).unwrap();
+    for reader in [&mut of_second, &mut of_any] {
+        let soon = Some(Instant::now() + Duration::from_millis(50));
+        let early = reader.read(0, 100, soon);
+        assert!(matches!(early, Err(Failure::TimedOut)), "{early:?}");
+    }
+    // It leaves nothing.
+    second.0.kill().unwrap();
+    let late = Some(Instant::now() + SOON);
+    let nothing = of_second.read(0, 100, late);
+    assert!(
+        matches!(nothing, Err(Failure::Errno(Errno::NOENT))),
+        "{nothing:?}"
+    );
+    match of_any.read(0, 100, late) {
+        Ok(Given::Bytes(bytes)) => {
+            let mut text = Vec::new();
+            bytes.copy_to(&mut text).unwrap();
+            assert_eq!(text, b"first");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn who_has_a_captured_file_open_for_writing_is_named() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let id = capture(&bench, &["x"]);
+    assert_eq!(bench.router.writers_of(id), []);
+    // No process has a descriptor of a file that is in no mount.
+    let (ino, _) = bench.create("x");
+    assert_eq!(bench.router.writers_of(id), []);
+
+    // One that has the number of a plain file, which stands for it.
+    let directory = tempfile::tempdir().unwrap();
+    let file = File::create(directory.path().join("file")).unwrap();
+    let number = file.metadata().unwrap().ino();
+    let from = FIRST_INO + number - ino;
+    let bench = Bench::numbering_from(from, Deliver::Follow, |_| {});
+    let id = capture(&bench, &["x"]);
+    assert_eq!(bench.create("x").0, number);
+    let child = Guard::of(Command::new("sleep").arg("600").stderr(file));
+    until("it to run sleep", || process::name(child.pid()) == "sleep");
+    assert_eq!(
+        bench.router.writers_of(id),
+        [(child.pid(), "sleep".to_owned())]
+    );
+}
+
+#[test]
+fn after_its_readers_have_gone_writes_to_a_captured_path_fail() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let id = capture(&bench, &["x"]);
+    let (ino, _) = bench.create("x");
+    bench.router.hang_up(id);
+    let (refused, _) = bench.write(ino, 0, b"x");
+    assert_eq!(bench.answer(refused), Some(Answer::Error(Errno::PIPE)));
+}
+
+#[test]
+fn with_a_bound_a_writer_waits_for_who_reads_the_path() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let id = capture(&bench, &["x"]);
+    bench.router.keep_at_most(id, 8);
+    let mut reader = bench.router.read_capture(id, false).unwrap();
+    let (ino, _) = bench.create("x");
+    let (held, _) = bench.write(ino, 0, &[0; 20]);
+    assert_eq!(bench.answer(held), None);
+    assert!(matches!(reader.read(0, 20, None), Ok(Given::Bytes(_))));
+    // What was read is told with the next read.
+    let soon = Some(Instant::now() + Duration::from_millis(50));
+    assert!(matches!(reader.read(20, 20, soon), Err(Failure::TimedOut)));
+    assert_eq!(bench.answer(held), Some(Answer::Written(20)));
+}

@@ -1,0 +1,164 @@
+//! Readers in this process.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Instant;
+
+use super::*;
+use crate::testing::SOON;
+
+fn capture(bench: &Bench) -> CaptureId {
+    bench.router.capture(&[OsString::from("x")]).unwrap()
+}
+
+fn waiting(bench: &Bench) -> usize {
+    bench.router.look(Core::waiting_count)
+}
+
+fn text(given: Result<Given, Failure>) -> Vec<u8> {
+    match given {
+        Ok(Given::Bytes(bytes)) => {
+            let mut text = Vec::new();
+            bytes.copy_to(&mut text).unwrap();
+            text
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A deadline that passes only if the answer never comes.
+fn soon() -> Option<Instant> {
+    Some(Instant::now() + SOON)
+}
+
+fn failure(given: Result<Given, Failure>) -> Failure {
+    match given {
+        Ok(given) => panic!("{given:?}"),
+        Err(failure) => failure,
+    }
+}
+
+#[test]
+fn a_reader_here_gets_bytes_and_the_end_and_the_kernel_is_told_of_neither() {
+    let bench = Bench::new(Deliver::Follow);
+    let id = capture(&bench);
+    let mut reader = bench.router.read_capture(id, false).unwrap();
+    std::thread::scope(|scope| {
+        let read = scope.spawn(|| {
+            let first = text(reader.read(0, 100, soon()));
+            let second = text(reader.read(first.len() as u64, 100, soon()));
+            let all = [first, second].concat();
+            let end = text(reader.read(all.len() as u64, 100, soon()));
+            (all, end)
+        });
+        let (ino, handle) = bench.create("x");
+        bench.write(ino, 0, b"one");
+        until("it to wait for more", || waiting(&bench) > 0);
+        bench.write(ino, 3, b"two");
+        bench.release(handle);
+        bench.router.release_capture(id);
+        let (all, end) = read.join().unwrap();
+        assert_eq!((&all[..], &end[..]), (&b"onetwo"[..], &b""[..]));
+    });
+    for done in bench.outbox.done() {
+        let Done::Answered(unique, _) = done else {
+            continue;
+        };
+        assert!(unique.0 < 1 << 32, "{unique:?} is none of the kernel's");
+    }
+}
+
+#[test]
+fn a_deadline_ends_one_read_and_the_next_goes_on() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let mut reader = bench.router.read_capture(capture(&bench), false).unwrap();
+    let (ino, _) = bench.create("x");
+    for deadline in [Instant::now(), Instant::now() + Duration::from_millis(20)] {
+        let given = reader.read(0, 10, Some(deadline));
+        assert_eq!(failure(given), Failure::TimedOut);
+        assert!(Instant::now() >= deadline);
+    }
+    bench.write(ino, 0, b"late");
+    assert_eq!(
+        text(reader.read(0, 10, Some(Instant::now() + FOR_EVER))),
+        b"late"
+    );
+}
+
+#[test]
+fn to_cancel_ends_this_wait_and_all_to_come() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let mut reader = bench.router.read_capture(capture(&bench), false).unwrap();
+    let canceller = reader.canceller();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            until("it to wait", || waiting(&bench) > 0);
+            canceller.cancel();
+        });
+        assert_eq!(failure(reader.read(0, 10, soon())), Failure::Cancelled);
+    });
+    assert_eq!(failure(reader.read(0, 10, soon())), Failure::Cancelled);
+    let (ino, _) = bench.create("x");
+    bench.write(ino, 0, b"late");
+    assert_eq!(failure(reader.read(0, 10, soon())), Failure::Cancelled);
+}
+
+#[test]
+fn when_the_mount_ends_so_does_the_wait() {
+    let mut bench = Bench::new(Deliver::Follow);
+    let mut reader = bench.router.read_capture(capture(&bench), false).unwrap();
+    let mut events = bench.router.read_events(Some("x".into()));
+    let router = bench.router.clone();
+    let waits = std::thread::spawn(move || {
+        let ended = failure(reader.read(0, 10, soon()));
+        // And one that begins only then.
+        (ended, failure(reader.read(0, 10, soon())))
+    });
+    let hears = std::thread::spawn(move || failure(events.read(0, 100, soon())));
+    until("both to wait", || router.look(Core::waiting_count) == 2);
+    bench.stop();
+    let gone = Failure::Errno(Errno::NOTCONN);
+    assert_eq!(waits.join().unwrap(), (gone, gone));
+    assert_eq!(hears.join().unwrap(), gone);
+}
+
+#[test]
+fn a_reader_of_the_events_of_a_path_hears_of_no_other() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let mut events = bench.router.read_events(Some("x".into()));
+    bench.create("other");
+    let at_once = Some(Instant::now() + Duration::from_millis(20));
+    assert_eq!(failure(events.read(0, 4096, at_once)), Failure::TimedOut);
+    bench.create("x");
+    match events.read(0, 4096, soon()) {
+        Ok(Given::Events(events)) => assert_eq!(events[0].path, Path::new("x")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_reader_that_is_dropped_is_closed_and_gets_no_answers() {
+    let bench = Bench::at_rest(Deliver::Stream, |_| {});
+    let reader = bench.router.read_capture(capture(&bench), false).unwrap();
+    let (ino, _) = bench.create("x");
+    assert_eq!(lock(&bench.router.locals).len(), 1);
+    drop(reader);
+    assert!(lock(&bench.router.locals).is_empty());
+    // It was the only reader of the stream.
+    let (refused, _) = bench.write(ino, 0, b"x");
+    assert_eq!(bench.answer(refused), Some(Answer::Error(Errno::PIPE)));
+}
+
+#[test]
+fn what_changed_of_what_a_reader_had_is_said() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let mut reader = bench.router.read_capture(capture(&bench), false).unwrap();
+    let (ino, _) = bench.create("x");
+    bench.write(ino, 0, b"0123456789");
+    text(reader.read(0, 100, soon()));
+    assert_eq!(reader.rewritten_range(), None);
+    bench.write(ino, 4, b"45xy");
+    let stale = failure(reader.read(10, 100, soon()));
+    assert_eq!(stale, Failure::Errno(Errno::STALE));
+    assert_eq!(reader.rewritten_range(), Some(6..8));
+}

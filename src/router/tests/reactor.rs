@@ -1,0 +1,215 @@
+//! The one thread that waits: alarms, callers who had a signal, processes that end, the flusher's
+//! answers, and its own end.
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::*;
+use crate::testing::Guard;
+
+#[test]
+fn an_alarm_wakes_a_reactor_that_sleeps_without_one() {
+    let bench = Bench::with(Deliver::Stream, |settings| {
+        settings.patience = Duration::from_millis(50);
+    });
+    bench.until_it_sleeps();
+    let (ino, _) = bench.create("s");
+    let (held, _) = bench.write(ino, 0, &[0; 17]);
+    assert_eq!(bench.answered(held), Answer::Written(17));
+}
+
+#[test]
+fn an_alarm_that_becomes_earlier_wakes_a_reactor_that_sleeps_for_a_later_one() {
+    let bench = Bench::with(Deliver::Stream, |settings| {
+        settings.patience = Duration::from_millis(50);
+        settings.linger = Linger::After(FOR_EVER);
+    });
+    let (_, handle) = bench.create("lingers");
+    bench.release(handle);
+    until("it to sleep for an hour", || {
+        let until = bench.router.sleeps_until.load(Ordering::Acquire);
+        (nanoseconds(FOR_EVER / 2)..NEVER).contains(&until)
+    });
+    let (ino, _) = bench.create("s");
+    let (held, _) = bench.write(ino, 0, &[0; 17]);
+    assert_eq!(bench.answered(held), Answer::Written(17));
+}
+
+#[test]
+fn a_reactor_without_anything_to_wait_for_sleeps() {
+    let bench = Bench::new(Deliver::Follow);
+    bench.until_it_sleeps();
+    assert_eq!(bench.router.sleeps_until.load(Ordering::Acquire), NEVER);
+    // A later alarm than the one it sleeps for does not wake it, nor does what has none.
+    let wakes = || {
+        let mut count = [0; 8];
+        rustix::io::read(&bench.router.wake, &mut count).is_ok()
+    };
+    bench.router.run(|_, _, _| {});
+    assert!(!wakes());
+}
+
+#[test]
+fn a_caller_that_had_a_harmless_signal_is_looked_at_until_it_has_one_that_ends_its_wait() {
+    let bench = Bench::new(Deliver::Settled);
+    let (ino, _) = bench.create("x");
+    let child = Guard::sleeping();
+    until("the child to have no signal", || {
+        !process::must_let_go(child.pid())
+    });
+    let waits = bench.open(ino, child.pid());
+    let other = bench.open(ino, NOBODY);
+    bench.until_it_sleeps();
+    bench.router.interrupted(waits);
+    // Of what comes now the kernel does not tell.
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(bench.answer(waits), None, "its signal ends nothing");
+    kill_process(Pid::from_raw(child.pid()).unwrap(), Signal::STOP).unwrap();
+    assert_eq!(bench.answered(waits), Answer::Error(Errno::INTR));
+    assert_eq!(bench.answer(other), None, "another's wait goes on");
+    until("nobody to be looked at any more", || {
+        lock(&bench.router.rechecks).is_empty()
+    });
+}
+
+#[test]
+fn a_caller_whose_wait_is_over_is_not_looked_at_any_more() {
+    let bench = Bench::new(Deliver::Settled);
+    let (ino, handle) = bench.create("x");
+    let child = Guard::sleeping();
+    until("the child to have no signal", || {
+        !process::must_let_go(child.pid())
+    });
+    let waits = bench.open(ino, child.pid());
+    bench.router.interrupted(waits);
+    bench.release(handle);
+    bench.handle(waits);
+    until("nobody to be looked at", || {
+        lock(&bench.router.rechecks).is_empty()
+    });
+}
+
+#[test]
+fn a_writer_that_is_killed_fails_its_file_and_is_watched_no_more() {
+    let bench = Bench::with(Deliver::Follow, |settings| {
+        settings.linger = Linger::After(FOR_EVER);
+    });
+    let mut child = Guard::sleeping();
+    let writer = bench.router.writer(child.pid()).unwrap();
+    lock(&bench.router.threads).insert(NOBODY, child.pid());
+    let (ino, handle) = bench.create_by("x", writer);
+    let reader = bench.open(ino, NOBODY);
+    let reader = bench.handle(reader);
+    bench.write(ino, 0, b"half");
+    bench.read(reader, 0, NOBODY);
+    let end = bench.read(reader, 4, NOBODY);
+    child.0.kill().unwrap();
+    until("its end to be heard of", || {
+        lock(&bench.router.watches).is_empty()
+    });
+    assert!(lock(&bench.router.threads).is_empty());
+    assert_eq!(bench.answer(end), None, "its last close is still to come");
+    bench.release(handle);
+    let settings = Linger::After(FOR_EVER);
+    assert_eq!(bench.answer(end), None, "{settings:?}");
+    bench.router.run(|core, env, effects| {
+        // As if the hour were over.
+        let now = Moment {
+            monotonic: env.now.monotonic + 2 * FOR_EVER,
+            ..env.now
+        };
+        core.tick(Env { now, ..env }, effects);
+    });
+    assert_eq!(bench.answer(end), Some(Answer::Error(Errno::IO)));
+}
+
+/// A file that somebody reads while it is written through the page cache.
+fn followed(bench: &Bench, name: &str) -> u64 {
+    let (ino, _) = bench.create(name);
+    bench.handle(bench.open(ino, NOBODY));
+    ino
+}
+
+/// What the flusher was asked for.
+fn asked(bench: &Bench) -> Vec<Done> {
+    let done = bench.outbox.done().into_iter();
+    done.filter(|done| matches!(done, Done::Flush(..)))
+        .collect()
+}
+
+#[test]
+fn files_that_the_flusher_refused_are_asked_for_again_however_many() {
+    let bench = Bench::new(Deliver::Follow);
+    let files = ["x", "y", "z"].map(|name| followed(&bench, name));
+    let begun = files.map(|ino| Done::Flush(ino, true));
+    until("it to be asked", || asked(&bench) == begun);
+    // All of it is heard, though the descriptor becomes readable once.
+    lock(&bench.flusher.says).extend(files[1..].iter().map(|ino| Ok(Refused(*ino))));
+    bench.flusher.say(Ok(Refused(files[0])));
+    let refused = |ino| {
+        let of_it = asked(&bench).into_iter();
+        let of_it = of_it.filter(|done| matches!(done, Done::Flush(of, _) if *of == ino));
+        of_it.collect::<Vec<_>>()
+    };
+    for ino in files {
+        until("it to be asked again", || {
+            refused(ino) == [true, false, true].map(|on| Done::Flush(ino, on))
+        });
+    }
+}
+
+#[test]
+fn when_the_flusher_is_gone_it_is_not_asked_again_and_the_reactor_lives() {
+    let bench = Bench::with(Deliver::Stream, |settings| {
+        settings.patience = Duration::from_millis(50);
+    });
+    bench.until_it_sleeps();
+    bench.flusher.say(Err(Gone));
+    let heard = || bench.flusher.asked.load(Ordering::Acquire);
+    until("it to be heard", || lock(&bench.flusher.says).is_empty());
+    bench.until_it_sleeps();
+    let before = heard();
+    (&bench.flusher.other_end).write_all(b"!").unwrap();
+    bench.router.wake();
+    // Something else is seen to after that.
+    let (ino, _) = bench.create("s");
+    let (held, _) = bench.write(ino, 0, &[0; 17]);
+    assert_eq!(bench.answered(held), Answer::Written(17));
+    assert_eq!(heard(), before);
+}
+
+#[test]
+fn stopping_answers_everybody_and_ends_the_reactor_though_the_flusher_is_gone() {
+    let mut bench = Bench::with(Deliver::Settled, |settings| {
+        let follows = Some("*.log");
+        settings.rules.push(follows, Deliver::Follow).unwrap();
+    });
+    let (ino, _) = bench.create("x");
+    bench.write(ino, 0, b"data");
+    let reader = {
+        let followed = followed(&bench, "x.log");
+        bench.handle(bench.open(followed, NOBODY))
+    };
+    let child = Guard::sleeping();
+    let mut waiting = vec![bench.open(ino, child.pid()), bench.open(ino, 0)];
+    bench.router.interrupted(waiting[0]);
+    waiting.push(bench.read(reader, 4, NOBODY));
+    lock(&bench.flusher.says).push_back(Err(Gone));
+    bench.stop();
+    for unique in &waiting {
+        let answer = bench.answer(*unique);
+        assert_eq!(answer, Some(Answer::Error(Errno::NOTCONN)));
+    }
+    // Also who comes later: nobody is left who would wake them.
+    let late = bench.open(ino, child.pid());
+    assert_eq!(bench.answer(late), Some(Answer::Error(Errno::NOTCONN)));
+}
+
+#[test]
+fn stopping_lets_held_writers_go_with_what_they_wrote() {
+    let mut bench = Bench::new(Deliver::Stream);
+    let (ino, _) = bench.create("s");
+    let (held, _) = bench.write(ino, 0, &[0; 100]);
+    assert_eq!(bench.answer(held), None);
+    bench.stop();
+    assert_eq!(bench.answer(held), Some(Answer::Written(100)));
+}

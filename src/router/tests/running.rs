@@ -1,0 +1,212 @@
+//! What one operation does: the order of what it decided, and what is known of those who write.
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::*;
+use crate::testing::Guard;
+
+#[test]
+fn what_is_said_to_the_flusher_is_done_first_and_all_else_in_order() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let names = ["1", "2", "3"].map(Unique::of);
+    bench.router.run(|_, _, effects| {
+        effects.refuse(names[0], Errno::INTR);
+        effects.push(Effect::Flush { ino: 7, on: true });
+        effects.refuse(names[1], Errno::IO);
+        effects.push(Effect::Flush { ino: 8, on: true });
+        effects.push(Effect::Flush { ino: 7, on: false });
+        effects.refuse(names[2], Errno::NOENT);
+    });
+    let refused = |unique, errno| Done::Answered(unique, Answer::Error(errno));
+    assert_eq!(
+        bench.outbox.done(),
+        [
+            Done::Flush(7, true),
+            Done::Flush(8, true),
+            Done::Flush(7, false),
+            refused(names[0], Errno::INTR),
+            refused(names[1], Errno::IO),
+            refused(names[2], Errno::NOENT),
+        ]
+    );
+}
+
+impl Unique {
+    fn of(text: &str) -> Unique {
+        Unique(text.parse().unwrap())
+    }
+}
+
+/// A stream of which the next write is decided in advance.
+fn decided(bench: &Bench) -> u64 {
+    let (ino, _) = bench.create("s");
+    bench.write(ino, 0, b"a");
+    assert!(
+        bench.write(ino, 1, b"b").1,
+        "nothing was decided in advance"
+    );
+    ino
+}
+
+fn stream() -> Bench {
+    Bench::at_rest(Deliver::Stream, |settings| settings.gathers = true)
+}
+
+#[test]
+fn a_write_that_was_decided_in_advance_is_answered_like_any_other() {
+    let bench = stream();
+    let ino = decided(&bench);
+    let (unique, is_decided) = bench.write(ino, 2, b"cd");
+    assert!(is_decided);
+    assert_eq!(bench.answer(unique), Some(Answer::Written(2)));
+}
+
+#[test]
+fn whatever_is_done_nothing_is_decided_in_advance_any_more() {
+    let bench = stream();
+    let ino = decided(&bench);
+    bench.router.run(|_, _, _| {});
+    assert!(!bench.write(ino, 2, b"c").1);
+
+    let bench = stream();
+    let ino = decided(&bench);
+    bench.router.run_patiently(|_, _, _| {});
+    assert!(!bench.write(ino, 2, b"c").1);
+
+    // To look changes nothing.
+    let bench = stream();
+    let ino = decided(&bench);
+    bench.router.look(|_| {});
+    assert!(bench.write(ino, 2, b"c").1);
+}
+
+#[test]
+fn pages_of_a_file_that_is_gone_are_forgotten_with_the_operation_that_removed_it() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let (ino, handle) = bench.create("x");
+    bench.router.run(|core, _, _| core.forget(ino, 1));
+    bench.release(handle);
+    assert_eq!(bench.outbox.done(), []);
+    let removed = bench
+        .router
+        .run(|core, env, effects| core.unlink(env, (ROOT, OsStr::new("x")), effects));
+    removed.unwrap();
+    assert_eq!(bench.outbox.done(), [Done::Forgot(ino)]);
+}
+
+#[test]
+fn who_cannot_be_seen_or_is_gone_writes_as_one_unseen() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    for thread in [0, NOBODY] {
+        assert_eq!(bench.router.writer(thread).unwrap().pid, 0);
+    }
+    assert!(lock(&bench.router.watches).is_empty());
+}
+
+#[test]
+fn a_writer_is_watched_once_and_known_by_its_threads_too() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let own = std::process::id().cast_signed();
+    let thread = rustix::thread::gettid().as_raw_nonzero().get();
+    assert_ne!(thread, own, "tests run in threads of their own");
+    for id in [thread, own, thread] {
+        let writer = bench.router.writer(id).unwrap();
+        assert_eq!(writer.pid, own);
+        assert_eq!(writer.ending, Ending::Running);
+        assert_eq!(bench.router.known_process(id), Some(own));
+    }
+    assert_eq!(lock(&bench.router.watches).len(), 1);
+    assert_eq!(lock(&bench.router.threads).get(&thread), Some(&own));
+}
+
+/// The id of a thread that has ended may be another process's by now.
+#[test]
+fn a_thread_that_is_no_longer_one_of_the_process_it_was_of_is_not_known_by_it() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let child = Guard::sleeping();
+    assert_eq!(bench.router.watch(child.pid()), Ok(Some(child.pid())));
+    assert_eq!(bench.router.known_process(child.pid()), Some(child.pid()));
+    let thread = rustix::thread::gettid().as_raw_nonzero().get();
+    lock(&bench.router.threads).insert(thread, child.pid());
+    assert_eq!(bench.router.known_process(thread), None);
+    // It is looked at anew, and that is remembered.
+    let own = std::process::id().cast_signed();
+    assert_eq!(bench.router.writer(thread).unwrap().pid, own);
+    assert_eq!(lock(&bench.router.threads).get(&thread), Some(&own));
+}
+
+/// A process id is used again once its process was reaped: how that one ended must be noted before
+/// the new one takes its place, or a reader would never hear of it.
+#[test]
+fn when_an_id_is_used_again_how_its_last_owner_ended_is_noted_first() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let mut killed = Guard::sleeping();
+    let watch = ExitWatch::open(killed.pid()).unwrap();
+    killed.0.kill().unwrap();
+    until("it to be dead", || watch.state() != Ending::Running);
+
+    // As if the second had the id of the first, of whose end the reactor has not heard.
+    let second = Guard::sleeping();
+    let writer = Writer {
+        pid: second.pid(),
+        ..bench.router.writer(killed.pid()).unwrap()
+    };
+    lock(&bench.router.watches).insert(second.pid(), watch);
+    let writer = Writer {
+        ending: Ending::Running,
+        ..writer
+    };
+    let (ino, handle) = bench.create_by("x", writer);
+    let reader = bench.open(ino, NOBODY);
+    bench.release(handle);
+    assert_eq!(bench.router.watch(second.pid()), Ok(Some(second.pid())));
+
+    let ended = Ending::Signal(libc::SIGKILL);
+    let reader = bench.handle(reader);
+    let end = bench.read(reader, 0, NOBODY);
+    let failed = Answer::Error(Errno::IO);
+    assert_eq!(bench.answer(end), Some(failed), "it ended by {ended:?}");
+    let watched = lock(&bench.router.watches)
+        .get(&second.pid())
+        .map(ExitWatch::state);
+    assert_eq!(watched, Some(Ending::Running), "the second is watched");
+}
+
+/// A stopped process is one whose wait must end: the kernel does not say so twice.
+fn stop(child: &Guard) {
+    kill_process(Pid::from_raw(child.pid()).unwrap(), Signal::STOP).unwrap();
+    until("it to be stopped", || process::must_let_go(child.pid()));
+}
+
+#[test]
+fn a_signal_that_must_end_a_wait_ends_it_and_another_does_not() {
+    let bench = Bench::at_rest(Deliver::Settled, |_| {});
+    let (ino, _) = bench.create("x");
+    let child = Guard::sleeping();
+    let waits = bench.open(ino, child.pid());
+    until("the child to have no signal", || {
+        !process::must_let_go(child.pid())
+    });
+    bench.router.interrupted(waits);
+    assert_eq!(bench.answer(waits), None);
+    assert_eq!(*lock(&bench.router.rechecks), [waits]);
+
+    let waits = bench.open(ino, child.pid());
+    stop(&child);
+    bench.router.interrupted(waits);
+    assert_eq!(bench.answer(waits), Some(Answer::Error(Errno::INTR)));
+    assert_eq!(lock(&bench.router.rechecks).len(), 1);
+    // The kernel may tell of a request that was answered meanwhile.
+    bench.router.interrupted(waits);
+    bench.router.interrupted(Unique(12345));
+    assert_eq!(lock(&bench.router.rechecks).len(), 1);
+}
+
+#[test]
+fn a_caller_that_cannot_be_seen_is_taken_at_the_kernels_word() {
+    let bench = Bench::at_rest(Deliver::Settled, |_| {});
+    let (ino, _) = bench.create("x");
+    let waits = bench.open(ino, 0);
+    bench.router.interrupted(waits);
+    assert_eq!(bench.answer(waits), Some(Answer::Error(Errno::INTR)));
+}
