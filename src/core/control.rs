@@ -163,6 +163,7 @@ impl Core {
                     }
                     let ino = found?;
                     self.names.used_name(ino, parent, name);
+                    self.has_found(thread, parent, name, ino);
                     ino
                 }
             };
@@ -206,8 +207,8 @@ impl Core {
                 }
                 let path = [path.clone(), components].concat();
                 let found = self.names.resolve(&path);
-                let sent_back_for = self.sent_back_for(env, thread);
-                let is_wanted = !next || (found.is_some() && found == sent_back_for);
+                let has_waited_for = self.has_waited_for(env, thread);
+                let is_wanted = !next || (found.is_some() && found == has_waited_for);
                 let inode = found.and_then(|ino| self.names.get(ino).ok());
                 match inode.map(|inode| inode.st_mode() & libc::S_IFMT) {
                     Some(libc::S_IFDIR) => Place::Directory { next, path },
@@ -283,7 +284,10 @@ impl Core {
 
     /// Whether an OPEN for reading depends on who asks.
     pub(crate) fn depends_on_kin(&self, ino: u64) -> bool {
+        // Of one without a name it may be what stands there instead that is written.
+        let is_nameless = |inode: &Inode| inode.is_file() && inode.nlink() == 0;
         self.files.get(&ino).is_some_and(super::File::is_active)
+            || self.names.get(ino).is_ok_and(is_nameless)
     }
 
     /// An OPEN, of whatever it is. The caller's kin count where
@@ -298,17 +302,20 @@ impl Core {
     ) {
         let Opening { flags, writer, kin } = opening;
         let unique = caller.unique;
-        // Its content went with its last name, but the kernel still believes in
-        // that one: it is to look again.
-        if self.names.get(ino).is_ok_and(Inode::is_file) && !self.files.contains_key(&ino) {
-            return effects.refuse(unique, Errno::STALE);
-        }
         if let Some(node) = self.control.nodes.get(&ino) {
             if writer.is_some() {
                 return effects.refuse(unique, Errno::ACCESS);
             }
             let place = node.place.clone();
             return self.open_control(env, caller, place, flags, effects);
+        }
+        if writer.is_none() && self.was_misled(env, caller, ino, flags, kin, effects) {
+            return;
+        }
+        // Its content went with its last name, but the kernel still believes in
+        // that one: it is to look again.
+        if self.names.get(ino).is_ok_and(Inode::is_file) && !self.files.contains_key(&ino) {
+            return effects.refuse(unique, Errno::STALE);
         }
         let Some(writer) = writer else {
             return self.open_for_reading(env, caller, ino, flags, kin, effects);
@@ -347,7 +354,7 @@ impl Core {
             Place::File { next, path } => {
                 // Whoever was sent back has waited: another writing that began
                 // meanwhile must not have it wait for the one after that.
-                let has_waited = self.sent_back_for(env, caller.thread).is_some();
+                let has_waited = self.has_waited_for(env, caller.thread).is_some();
                 let awaits = if next && !has_waited {
                     Awaits::NextAfter(self.seen(&path))
                 } else {

@@ -12,7 +12,7 @@
 //!
 //! and the operations, each on the `Core` that holds all of the above:
 //! writing, allowance, resizing, rewriting, ending, backpressure, seeking: what writers do
-//! opening, following, reading, view, polling, companions: what readers get
+//! opening, looking_again, following, reading, view, polling, companions: what readers get
 //! recording: all of it, to be done again
 //! capturing: what this process itself reads
 //! paths, attributes, control, status
@@ -32,6 +32,7 @@ mod following;
 mod format;
 mod format_table;
 pub(crate) mod generation;
+mod looking_again;
 pub(crate) mod namespace;
 mod opening;
 mod paths;
@@ -66,6 +67,7 @@ use effects::{Effect, Effects, Unique};
 use events::Events;
 use format::Format;
 use generation::{Generation, Phase, Processes, Way};
+use looking_again::SentBack;
 use namespace::{Creator, Namespace};
 use reader::{Reader, ReaderId};
 use recording::{Deed, Recording};
@@ -254,13 +256,6 @@ pub(crate) struct Core {
     allowance: Option<Allowance>,
     /// Whether the mount is going away, so that nobody may wait any more.
     is_shut_down: bool,
-}
-
-/// A thread that is to look its path up again, to find this file.
-#[derive(Clone, Copy, Debug)]
-struct SentBack {
-    at: Monotonic,
-    ino: u64,
 }
 
 impl Core {

@@ -76,6 +76,7 @@ impl Namespace {
             ctime: now,
             xattrs: BTreeMap::new(),
             names: Vec::new(),
+            lost_name: None,
             removed: false,
             lookups: 0,
             pins: 0,
@@ -188,12 +189,17 @@ impl Namespace {
         let Some(inode) = self.inodes.get(&ino) else {
             return Vec::new();
         };
-        let paths = inode.names.iter().rev().filter_map(|(parent, name)| {
-            let mut path = self.path(*parent)?;
-            path.push(name.clone());
-            Some(path)
-        });
-        paths.collect()
+        let names = inode.names.iter().rev();
+        names
+            .filter_map(|(parent, name)| self.path_of(*parent, name))
+            .collect()
+    }
+
+    /// A name in a directory, as a path from the root.
+    pub(crate) fn path_of(&self, parent: u64, name: &OsStr) -> Option<Vec<OsString>> {
+        let mut path = self.path(parent)?;
+        path.push(name.to_owned());
+        Some(path)
     }
 
     /// What stands at a path from the root; symbolic links inside the tree are

@@ -1,18 +1,14 @@
 //! Opening for reading: who waits, for what, and how the wait ends.
 
-use std::time::Duration;
-
 use rustix::io::Errno;
 
 use super::capturing::Hold;
 use super::effects::{Caller, Effect, Effects, Kin, Transport};
 use super::generation::{Ending, Way};
+use super::looking_again::Why;
 use super::polling::Pollers;
 use super::reader::{Awaits, Reader, ReaderId};
-use super::{Core, Env, File, Handle, SentBack};
-
-/// For how long a thread that was sent back is expected to come again.
-const SENT_BACK_MEMORY: Duration = Duration::from_secs(5);
+use super::{Core, Env, File, Handle};
 
 /// What becomes of an OPEN.
 enum OpenAnswer {
@@ -43,13 +39,7 @@ impl Core {
         let dropped = file.spool.base() > 0;
         let lost = !file.is_active() && file.generation.as_ref().is_some_and(|g| g.lost);
         let stream = file.way() == Some(Way::Stream);
-        // To be removed when it was read, a file must be read through us.
-        let consumes = self.settings.consume && file.generation.is_some();
-        let waits = (file.is_active() || consumes)
-            && !caller.internal
-            && self.settings.readers_wait
-            && self.captures.hold_of_file(&self.names, ino) != Hold::Held
-            && !self.never_waits(ino, kin);
+        let waits = self.waits_for(ino, caller, kin);
         let group = kin
             .group
             .filter(|_| self.may_accompany(ino, caller) && !self.writes(ino, kin));
@@ -83,6 +73,18 @@ impl Core {
         // Its mappings show this one, wherever its path may lead.
         self.names.pin(ino);
         let _ = self.attach_reader(env, reader, Some(ino), effects);
+    }
+
+    /// Whether the caller gets nothing of this file but what a waiting reader gets.
+    pub(super) fn waits_for(&self, ino: u64, caller: Caller, kin: &Kin) -> bool {
+        // To be removed when it was read, a file must be read through us.
+        let consumes =
+            |file: &File| file.is_active() || self.settings.consume && file.generation.is_some();
+        self.files.get(&ino).is_some_and(consumes)
+            && !caller.internal
+            && self.settings.readers_wait
+            && self.captures.hold_of_file(&self.names, ino) != Hold::Held
+            && !self.never_waits(ino, kin)
     }
 
     fn opened_plain(
@@ -152,7 +154,7 @@ impl Core {
                 "a reader in another pid namespace waits: its wait cannot be interrupted by signals"
             );
         }
-        let was_sent_back = caller.thread == 0 || self.sent_back_for(env, caller.thread).is_some();
+        let was_sent_back = self.was_sent_back(env, caller.thread);
         self.sent_back.remove(&caller.thread);
         Reader {
             awaits,
@@ -235,13 +237,15 @@ impl Core {
                 self.opened_plain(env, caller, ino, transport, group, effects);
             }
             OpenAnswer::SendBack => {
-                if let Some(ino) = reader.source {
-                    let at = env.now.monotonic;
-                    self.sent_back
-                        .retain(|_, sent| at.saturating_sub(sent.at) < SENT_BACK_MEMORY);
-                    self.sent_back.insert(thread, SentBack { at, ino });
+                let caller = Caller {
+                    unique,
+                    thread,
+                    internal: false,
+                };
+                match reader.source {
+                    Some(ino) => self.send_back(env, caller, ino, Why::HasWaited, effects),
+                    None => effects.refuse(unique, Errno::STALE),
                 }
-                effects.refuse(unique, Errno::STALE);
             }
             OpenAnswer::Refuse(errno) => {
                 if let (Errno::STALE, Some(ino)) = (errno, reader.source)
@@ -254,13 +258,6 @@ impl Core {
         }
         self.drop_reader(env, id, effects);
         false
-    }
-
-    /// For which file this thread is looking its path up again, if it is.
-    pub(super) fn sent_back_for(&self, env: Env<'_>, thread: i32) -> Option<u64> {
-        let sent = self.sent_back.get(&thread)?;
-        let age = env.now.monotonic.saturating_sub(sent.at);
-        (age < SENT_BACK_MEMORY).then_some(sent.ino)
     }
 
     fn answer_open(&mut self, env: Env<'_>, id: ReaderId) -> OpenAnswer {

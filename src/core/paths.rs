@@ -169,6 +169,7 @@ impl Core {
         let ino = self.names.find(parent, name)?;
         let path = self.path_of(ino);
         self.names.unlink(parent, name, env.now.wall)?;
+        self.lost_name(env, ino);
         self.record(env, || Deed::Unlink {
             at: noted((parent, name)),
         });
@@ -215,6 +216,10 @@ impl Core {
         };
         let before = self.path_of(ino);
         let replaced = self.names.rename(from, to, how, env.now.wall)?;
+        self.lost_name(env, ino);
+        if let Some(other) = replaced.or(exchanged) {
+            self.lost_name(env, other);
+        }
         self.record(env, || Deed::Rename {
             from: noted(from),
             to: noted(to),
@@ -237,6 +242,13 @@ impl Core {
             self.reap(replaced);
         }
         Ok(())
+    }
+
+    /// A file has one name less, but the kernel may just have found it by that.
+    fn lost_name(&mut self, env: Env<'_>, ino: u64) {
+        if let Ok(inode) = self.names.get_mut(ino) {
+            inode.lost_name = Some(env.now.monotonic);
+        }
     }
 
     /// Removes a file that was read to its end.

@@ -91,3 +91,69 @@ fn a_reader_gets_estale_after_o_trunc_if_the_new_content_begins_otherwise() {
 fn a_reader_gets_estale_if_the_new_content_ends_before_what_it_has() {
     replace_while_a_reader_follows(BY_RENAME, "alp", false);
 }
+
+/// What the kernel does for a moment while a file is being replaced, for as long as one likes: an inode that it
+/// found by a name which that no longer has, by a descriptor that reads nothing.
+#[test]
+fn a_file_that_was_just_replaced_is_not_opened_and_read_to_a_clean_end() {
+    for replace in [
+        r#"put(D + "/t", b"NEW" * 10); os.rename(D + "/t", path)"#,
+        r#"os.unlink(path); put(path, b"NEW" * 10)"#,
+    ] {
+        // So that it is not done before.
+        let mount = Mount::start(&["--linger", "exit"]);
+        let early = mount.waiting_reader("x.txt");
+        let script = format!(
+            r#"
+def put(path, content):
+    with open(path, "wb") as file: file.write(content)
+path = D + "/x.txt"
+put(path, b"OLD" * 10)
+raise_flag("old")
+wait_flag("found")
+{replace}
+raise_flag("replaced")
+wait_flag("opened")
+"#
+        );
+        let writer = mount.python(&script);
+        let late = mount.python(
+            r#"
+wait_flag("old")
+found = os.open(D + "/x.txt", os.O_PATH)
+before = open(D + "/x.txt", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))
+raise_flag("found")
+wait_flag("replaced")
+for flags in os.O_RDONLY, os.O_RDONLY | os.O_NONBLOCK:
+    try: os.open(f"/proc/self/fd/{found}", flags)
+    except OSError as error: say(errno.errorcode[error.errno])
+raise_flag("opened")
+say(open(D + "/x.txt").read())
+say(before.read())
+"#,
+        );
+        let new = "NEW".repeat(10);
+        late.finish(SOON)
+            .succeeded()
+            .printed(format!("ESTALE\nESTALE\n{new}\n{new}\n"));
+        early.finish(SOON).succeeded().printed(new);
+        writer.finish(SOON).succeeded();
+        mount.unmount();
+    }
+}
+
+#[test]
+fn a_removed_file_is_opened_by_a_descriptor_of_those_who_have_it_open() {
+    let mount = Mount::start(&[]);
+    mount
+        .shell("exec 3<> $D/x; echo one >&3; rm $D/x; cat /dev/fd/3; echo two >&3; cat /proc/$$/fd/3; exec 3>&-; ! [ -e $D/x ]")
+        .finish(SOON)
+        .succeeded()
+        .printed("one\none\ntwo\n");
+    mount
+        .shell("echo one > $D/x; exec 3< $D/x; rm $D/x; cat /dev/fd/3")
+        .finish(SOON)
+        .succeeded()
+        .printed("one\n");
+    mount.unmount();
+}

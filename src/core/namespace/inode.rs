@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use super::super::clock::Timestamp;
+use super::super::clock::{Monotonic, Timestamp};
 
 /// What an inode is.
 #[derive(Debug)]
@@ -91,6 +91,8 @@ pub(crate) struct Inode {
     pub(crate) xattrs: BTreeMap<OsString, Vec<u8>>,
     /// The names of a file or link, the one used last at the end.
     pub(super) names: Vec<(u64, OsString)>,
+    /// When it last lost a name.
+    pub(crate) lost_name: Option<Monotonic>,
     /// A directory that was removed, or a file without names.
     pub(super) removed: bool,
     pub(super) lookups: u64,

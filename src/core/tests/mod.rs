@@ -8,6 +8,7 @@ mod gathering;
 mod never_stale;
 mod once_wrong;
 mod polling;
+mod renaming;
 mod specification;
 
 use std::cell::RefCell;

@@ -154,6 +154,8 @@ fn what_an_exchange_moves_away_from_who_captures_it_is_done_too() {
     world.create("other", libc::O_WRONLY);
     rename(&mut world, "other", "held", Rename::Exchange);
     world.pass(LINGER);
+    // It was renamed just now, so the kernel looks again.
+    world.open(ino);
     let open = world.open(ino);
     let reader = world.handle(open);
     let all = world.read(reader, 0, 10);

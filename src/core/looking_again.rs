@@ -1,0 +1,201 @@
+//! Having the kernel look a path up again: who is sent back to do so, and why.
+//!
+//! An OPEN that is answered with `ESTALE` makes the kernel look the path up once more, asking us
+//! for each name, and open what it finds then. It does so once for each open(2): a second `ESTALE`
+//! is the program's. So threads that were sent back are remembered.
+//!
+//! One reason is that the reader has waited for what may be another inode by now. The other is that
+//! the kernel may believe in a name that we have taken away already: it moves a name only when
+//! whoever renamed or removed it runs again. An OPEN that comes in between is of the wrong file.
+
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::clock::Monotonic;
+use super::effects::{Caller, Effects, Kin};
+use super::reader::Awaits;
+use super::{Core, Env, File, Handle};
+
+/// For how long a thread that was sent back is expected to come again.
+const MEMORY: Duration = Duration::from_secs(5);
+
+/// For how long after a file was renamed the kernel may still find it by its old name: until whoever
+/// renamed it runs again, which may take a while on a busy machine.
+const RENAMING: Duration = Duration::from_secs(1);
+
+/// A thread that is to look its path up again.
+#[derive(Debug)]
+pub(super) struct SentBack {
+    at: Monotonic,
+    /// What it opened, or is to find.
+    ino: u64,
+    why: Why,
+    /// What it has found since, if anything.
+    found: Option<Found>,
+}
+
+/// What a name led to.
+#[derive(Clone, Debug)]
+struct Found {
+    parent: u64,
+    name: OsString,
+    ino: u64,
+}
+
+/// Why it was sent back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It has waited until this file was done.
+    HasWaited,
+    /// The file had just lost a name.
+    LostName,
+}
+
+impl Core {
+    /// Sees to an OPEN for reading of an inode that has just lost a name, by which the kernel may
+    /// have found it. Says whether it is dealt with; else it is of the right inode.
+    pub(super) fn was_misled(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        ino: u64,
+        flags: i32,
+        kin: &Kin,
+        effects: &mut Effects,
+    ) -> bool {
+        let inode = self.names.get(ino).ok().filter(|inode| inode.is_file());
+        let Some((inode, lost_name_at)) = inode
+            .filter(|_| !caller.internal)
+            .and_then(|inode| Some((inode, inode.lost_name?)))
+        else {
+            return false;
+        };
+        let is_nameless = inode.nlink() == 0;
+        let is_recent = env.now.monotonic.saturating_sub(lost_name_at) < RENAMING;
+        let sent = self.sent_back_for(env, caller.thread);
+        if let Some(found) = sent.and_then(|sent| sent.found.clone())
+            && found.ino == ino
+        {
+            // It may have lost the very name by which it was found, and the kernel will not look
+            // again.
+            return self.names.find(found.parent, &found.name) != Ok(ino)
+                && self.open_what_stands_at(env, caller, &found, flags, kin, effects);
+        }
+        match sent {
+            // It was found by no name, but by a descriptor, as `/proc/PID/fd/N`: it is there for
+            // those who have it open, as a removed file is on any file system.
+            Some(sent) if sent.ino == ino => {
+                let is_there = !is_nameless || self.is_held_open(ino);
+                if !is_there {
+                    self.sent_back.remove(&caller.thread);
+                    effects.refuse(caller.unique, Errno::STALE);
+                }
+                !is_there
+            }
+            Some(_) if !is_nameless => false,
+            _ if is_nameless || is_recent => {
+                self.send_back(env, caller, ino, Why::LostName, effects);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Opens what stands now where another file was found before, as if the reader had come then
+    /// and followed its path until now. Says whether it may, not being one that writes it.
+    fn open_what_stands_at(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        before: &Found,
+        flags: i32,
+        kin: &Kin,
+        effects: &mut Effects,
+    ) -> bool {
+        let awaits = Awaits::File(before.ino);
+        let path = self.names.path_of(before.parent, &before.name);
+        let found = path.as_ref().and_then(|path| self.awaited(awaits, path));
+        let Some(found) = found else {
+            self.sent_back.remove(&caller.thread);
+            effects.refuse(caller.unique, Errno::NOENT);
+            return true;
+        };
+        let is_active = self.files.get(&found).is_some_and(File::is_active);
+        if is_active && !self.waits_for(found, caller, kin) {
+            return false;
+        }
+        let reader = self.new_reader(env, caller, flags, awaits, path);
+        self.names.pin(before.ino);
+        let _ = self.attach_reader(env, reader, Some(found), effects);
+        true
+    }
+
+    /// Has the kernel look the path up once more.
+    pub(super) fn send_back(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        ino: u64,
+        why: Why,
+        effects: &mut Effects,
+    ) {
+        let at = env.now.monotonic;
+        self.sent_back
+            .retain(|_, sent| at.saturating_sub(sent.at) < MEMORY);
+        let sent = SentBack {
+            at,
+            ino,
+            why,
+            found: None,
+        };
+        self.sent_back.insert(caller.thread, sent);
+        effects.refuse(caller.unique, Errno::STALE);
+    }
+
+    /// A thread has found something by a name, maybe since it was sent back.
+    pub(super) fn has_found(&mut self, thread: i32, parent: u64, name: &OsStr, ino: u64) {
+        if let Some(sent) = self.sent_back.get_mut(&thread) {
+            sent.found = Some(Found {
+                parent,
+                name: name.to_owned(),
+                ino,
+            });
+        }
+    }
+
+    /// Whether this thread is looking its path up again, and why.
+    fn sent_back_for(&self, env: Env<'_>, thread: i32) -> Option<&SentBack> {
+        let sent = self.sent_back.get(&thread)?;
+        let age = env.now.monotonic.saturating_sub(sent.at);
+        (age < MEMORY).then_some(sent)
+    }
+
+    /// Whether the kernel would not look again for this thread. Who cannot be told apart counts as
+    /// one that was sent back.
+    pub(super) fn was_sent_back(&self, env: Env<'_>, thread: i32) -> bool {
+        thread == 0 || self.sent_back_for(env, thread).is_some()
+    }
+
+    /// For which file this thread has waited, if it is looking its path up again to find that.
+    pub(super) fn has_waited_for(&self, env: Env<'_>, thread: i32) -> Option<u64> {
+        let sent = self.sent_back_for(env, thread)?;
+        (sent.why == Why::HasWaited).then_some(sent.ino)
+    }
+
+    /// Whether somebody has this very file open. Readers that have gone on to what stands at its
+    /// path now have not.
+    fn is_held_open(&self, ino: u64) -> bool {
+        self.handles.values().any(|handle| match handle {
+            Handle::Writer { ino: opened, .. } | Handle::Plain { ino: opened, .. } => {
+                *opened == ino
+            }
+            Handle::Reader(id) => {
+                let reader = self.readers.get(id);
+                reader.is_some_and(|reader| reader.source == Some(ino) && !reader.absent)
+            }
+            Handle::Text(_) | Handle::Events(_) => false,
+        })
+    }
+}
