@@ -189,6 +189,39 @@ say(data)
     mount.unmount();
 }
 
+/// Whoever is woken by a poll has the same promises for the reads that follow.
+#[test]
+fn a_reader_that_polls_reads_on_under_a_storm_and_dies_of_a_deadly_signal() {
+    let mount = Mount::start(&[]);
+    let writer = mount.shell(
+        "exec > $D/x.log; for i in 1 2 3 4 5; do echo $i; sleep 0.3; done; raise all; await end",
+    );
+    mount.wait_exists("x.log");
+    for which in [Signal::TERM, Signal::KILL] {
+        let reader = mount.python(&format!(
+            r#"
+{RAW_CALLS}
+{STORM}
+fd = raw_open(D + "/x.log")
+epoll = select.epoll()
+epoll.register(fd, select.EPOLLIN | select.EPOLLET)
+while True:
+    epoll.poll()
+    write_all(1, raw_read(fd))
+    # This one waits.
+    write_all(1, raw_read(fd))
+"#
+        ));
+        reader.wait_output(b"1\n2\n3\n4\n5\n");
+        mount.wait_flag("all");
+        reader.signal(which);
+        dies_of(reader, which);
+    }
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    mount.unmount();
+}
+
 #[test]
 fn an_open_under_a_sigalrm_storm_waits_undisturbed() {
     let mount = Mount::start(&["--deliver", "settled"]);

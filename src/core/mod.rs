@@ -244,6 +244,8 @@ pub(crate) struct Core {
     sent_back: HashMap<i32, SentBack>,
     /// Whether it was said that the flusher does not take every file.
     told_of_refusal: bool,
+    /// Whether it was said that readers may be unseen.
+    told_of_unseen_reader: bool,
     /// Files whose content is gone, and whose pages the kernel may still have.
     removed: Vec<u64>,
     /// What was done, if that is to be known afterwards.
@@ -281,6 +283,7 @@ impl Core {
             events: Events::new(now.monotonic),
             sent_back: HashMap::new(),
             told_of_refusal: false,
+            told_of_unseen_reader: false,
             removed: Vec::new(),
             recording,
             may_gather: false,

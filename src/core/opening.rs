@@ -149,9 +149,12 @@ impl Core {
         path: Option<Vec<std::ffi::OsString>>,
     ) -> Reader {
         let pid = env.processes.process_of(caller.thread);
-        if caller.thread == 0 {
+        // Which process it is nobody can tell: for the kernel all of them are number 0.
+        if caller.thread == 0 && !std::mem::replace(&mut self.told_of_unseen_reader, true) {
             log::warn!(
-                "a reader in another pid namespace waits: its wait cannot be interrupted by signals"
+                "a process waits for a file that is in a pid namespace of which nothing can be seen from \
+                 here: such processes are shown as number 0, and any signal that they do not ignore ends \
+                 their waits (said once)"
             );
         }
         let was_sent_back = self.was_sent_back(env, caller.thread);

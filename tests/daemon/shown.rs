@@ -5,7 +5,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::AS_NOBODY;
-use crate::common::{FIFOFS, Mount, Place, SOON, assert_same, needs, needs_root};
+use crate::common::{FIFOFS, Mount, Place, SOON, assert_same, needs, needs_root, parked_in_group};
 
 /// Whether a listing names this process.
 fn names(listing: &str, pid: i32) -> bool {
@@ -266,4 +266,43 @@ fn ls_leaves_out_mounts_that_belong_to_others() {
         .finish(SOON)
         .failed_saying("Permission denied");
     mount.unmount();
+}
+
+/// The daemon's pid namespace is below the test's, as of one in a container whose volume others read.
+#[test]
+fn a_reader_that_cannot_be_seen_is_told_of_once_and_any_signal_ends_its_wait() {
+    needs_root();
+    needs(&[("unshare", "util-linux")]);
+    let place = Place::new();
+    let daemon = place.shell("exec unshare --pid --fork --kill-child $FIFOFS mount $D 2> $P/log");
+    place.wait_for("the mount", SOON, || {
+        place.mount_point().join(".fifofs/status").exists()
+    });
+    for _ in 0..2 {
+        let reader = place.python(
+            r#"
+signal.signal(signal.SIGCHLD, lambda *_: raise_flag("signalled-%d" % os.getpid()))
+open(D + "/.fifofs/wait/nothing")
+"#,
+        );
+        let flag = place
+            .at("flags")
+            .join(format!("signalled-{}", reader.pid()));
+        // Python tries again.
+        for _ in 0..3 {
+            place.wait_for("the reader to wait", SOON, || {
+                parked_in_group(reader.pid()) > 0
+            });
+            let _ = std::fs::remove_file(&flag);
+            place.wait_for("the signal to be handled", SOON, || {
+                reader.signal(Signal::CHILD);
+                flag.exists()
+            });
+        }
+        reader.signal(Signal::TERM);
+        assert!(!reader.finish(SOON).status.success());
+    }
+    let log = std::fs::read_to_string(place.at("plain").join("log")).expect("the log");
+    assert_eq!(log.matches("pid namespace").count(), 1, "{log}");
+    drop(daemon);
 }
