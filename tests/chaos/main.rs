@@ -307,6 +307,8 @@ fn run_batch(
         };
         totals.count(&seen);
         if !seen.is_well() {
+            let done = totals.programs.load(Ordering::Relaxed);
+            eprintln!("\nafter {done} programs:");
             explain(plan.seed, number, setup, &trial, &seen);
         }
     }
@@ -317,7 +319,7 @@ fn run_batch(
 }
 
 fn explain(seed: u64, number: u64, setup: Setup, trial: &Trial, seen: &Seen) {
-    let mut text = format!("\n=== FAULT: seed {seed}, program {number}, {setup:?}\n");
+    let mut text = format!("=== FAULT: seed {seed}, program {number}, {setup:?}\n");
     text += &trial.program.to_string();
     match setup {
         Setup::Mount { .. } => {
