@@ -127,6 +127,8 @@ struct Process<'a> {
     directory: &'a Path,
     ledger: Ledger,
     stage: Stage,
+    /// The process that was started.
+    director: i32,
     slots: [Option<RawFd>; SLOTS],
     maps: [Option<(*mut u8, usize)>; MAPS],
 }
@@ -139,6 +141,7 @@ impl<'a> Process<'a> {
             directory,
             ledger,
             stage,
+            director: std::os::unix::process::parent_id() as i32,
             slots: [None; SLOTS],
             maps: [None; MAPS],
         }
@@ -151,6 +154,10 @@ impl<'a> Process<'a> {
             let Step { process, op } = steps[turn];
             if process != self.number {
                 self.ledger.wait(turn, 500);
+                if !exists(self.director) {
+                    // Nobody hands turns over any more.
+                    self.leave(Op::Exit);
+                }
                 continue;
             }
             self.ledger.begin(turn);

@@ -137,7 +137,11 @@ fn program(dice: &mut Dice, in_mount: bool) -> Program {
         steps: Vec::new(),
     };
     let length = 3 + dice.below(STEPS - 14);
-    draft.begin(dice);
+    if dice.one_in(3) {
+        draft.deliver_and_change(dice);
+    } else {
+        draft.begin(dice);
+    }
     while draft.steps.len() < length {
         if let Some(step) = draft.step(dice) {
             draft.push(step);
@@ -188,6 +192,36 @@ impl Draft {
                 exclusive: !self.world.exists(name) && dice.one_in(5),
             },
         });
+    }
+
+    /// Writes, waits until readers may have had it, and then does something that they ought to hear of.
+    fn deliver_and_change(&mut self, dice: &mut Dice) {
+        self.plain = false;
+        self.begin(dice);
+        for _ in 0..1 + dice.below(3) {
+            if let Some(op) = self.write(dice, 0) {
+                self.push(Step { process: 0, op });
+            }
+        }
+        let milliseconds = 105 + dice.below(150) as u32;
+        self.milliseconds -= milliseconds;
+        let op = Op::Sleep { milliseconds };
+        self.push(Step { process: 0, op });
+        let which = dice.below(4);
+        // What is possible depends on how it was opened.
+        for _ in 0..30 {
+            let change = match which {
+                0 | 1 => self.change(dice, 0),
+                2 => self.map(dice, 0),
+                _ => self.rename(dice).or_else(|| self.open(dice)),
+            };
+            if let Some(op) = change {
+                self.push(Step { process: 0, op });
+                if !matches!(op, Op::Map { .. }) {
+                    return;
+                }
+            }
+        }
     }
 
     fn access(&self, dice: &mut Dice) -> Access {

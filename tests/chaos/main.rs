@@ -9,6 +9,7 @@ mod actor;
 #[path = "../common/mod.rs"]
 mod common;
 mod generator;
+mod kills;
 mod ledger;
 mod model;
 mod oracle;
@@ -21,16 +22,18 @@ use std::collections::BTreeMap;
 use std::env;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use actor::Stage;
-use common::{Mount, Place};
+use common::Place;
+use kills::{Blow, Server, Victim};
 use ledger::Ledger;
 use oracle::Verdict;
 use plan::{BATCH, Setup, Trial};
@@ -47,11 +50,16 @@ const GATE: Plan = Plan {
     seconds: None,
     jobs: 4,
     times: 1,
+    victim: None,
 };
+
+/// Rounds of kills for each victim.
+const ROUNDS: u64 = 200;
 
 const USAGE: &str = "\
 usage: scripts/chaos [--seed N] [--seconds S] [--programs N] [--jobs J]
-       scripts/chaos --seed N --program N [--times N]    runs one program, again";
+       scripts/chaos --seed N --program N [--times N]    runs one program, again
+       scripts/kills [--rounds N] [--victim NAME] [--seed N] [--jobs J]";
 
 /// What is to be run.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +72,24 @@ struct Plan {
     jobs: usize,
     /// How often each.
     times: u64,
+    /// Whom rounds of kills kill; none if there are none.
+    victim: Option<Victim>,
+}
+
+impl Plan {
+    /// The programs of one mount.
+    fn batch(&self, turn: u64) -> Range<u64> {
+        let Some(victim) = self.victim else {
+            let batch = self.first / BATCH + turn;
+            let last = self.trials.map_or(u64::MAX, |trials| self.first + trials);
+            return self.first.max(batch * BATCH)..last.min(batch * BATCH + BATCH);
+        };
+        let fits = |batch: &u64| victim.fits(Setup::of_batch(self.seed, *batch));
+        let batch = (self.first / BATCH..).filter(fits).nth(turn as usize);
+        let first = batch.expect("one of many") * BATCH;
+        let left = self.trials.unwrap_or(0).saturating_sub(turn * BATCH);
+        first..first + left.min(BATCH)
+    }
 }
 
 fn main() -> ExitCode {
@@ -85,9 +111,14 @@ fn main() -> ExitCode {
             let plan = made(seed, number).readers[reader];
             status(reader::run(plan, Path::new(mount), name))
         }
+        ["host", directory] => {
+            kills::host(Path::new(directory));
+            ExitCode::SUCCESS
+        }
         ["slow"] => slow(),
-        ["run", ref options @ ..] => match plan(options) {
-            Some(plan) => run(plan),
+        [mode @ ("run" | "kills"), ref options @ ..] => match plan(options) {
+            Some(plan) if mode == "run" => run(plan),
+            Some(plan) => kill_rounds(plan),
             None => {
                 eprintln!("{USAGE}");
                 ExitCode::from(2)
@@ -137,11 +168,15 @@ fn plan(options: &[&str]) -> Option<Plan> {
         let [option, value] = pair else {
             return None;
         };
+        if *option == "--victim" {
+            plan.victim = Some(Victim::named(value)?);
+            continue;
+        }
         let value: u64 = value.parse().ok()?;
         match *option {
             "--seed" => plan.seed = value,
             "--seconds" => plan.seconds = Some(value),
-            "--programs" => plan.trials = Some(value),
+            "--programs" | "--rounds" => plan.trials = Some(value),
             "--jobs" => plan.jobs = (value as usize).max(1),
             "--times" => plan.times = value.max(1),
             "--program" => {
@@ -151,10 +186,30 @@ fn plan(options: &[&str]) -> Option<Plan> {
             _ => return None,
         }
     }
-    if plan.trials.is_none() {
+    if plan.trials.is_none() && plan.victim.is_none() {
         plan.seconds.get_or_insert(60);
     }
     Some(plan)
+}
+
+/// So many rounds for each victim, one victim after the other.
+fn kill_rounds(mut plan: Plan) -> ExitCode {
+    plan.trials.get_or_insert(ROUNDS);
+    plan.seconds = None;
+    let victims = match plan.victim {
+        Some(victim) => vec![victim],
+        None => Victim::ALL.to_vec(),
+    };
+    let mut ended = ExitCode::SUCCESS;
+    for victim in victims {
+        println!("kills: {victim:?}");
+        plan.victim = Some(victim);
+        let end = run(plan);
+        if end != ExitCode::SUCCESS {
+            ended = end;
+        }
+    }
+    ended
 }
 
 fn made(seed: &str, number: &str) -> Trial {
@@ -227,25 +282,28 @@ fn run(plan: Plan) -> ExitCode {
     let started = Instant::now();
     let totals = Totals::default();
     let next = AtomicU64::new(0);
+    // Whoever is interrupted lets each job end the program it is at, and so leaves nothing.
+    let stopped = Arc::new(AtomicBool::new(false));
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stopped)).expect("a handler");
+    }
     let broken = AtomicBool::new(false);
     let job = || {
         loop {
             // A batch of one mount, or what is left of it; each as often as it is wanted, at the same time.
             let turn = next.fetch_add(1, Ordering::Relaxed) / plan.times;
-            let batch = plan.first / BATCH + turn;
-            let last = plan.trials.map_or(u64::MAX, |trials| plan.first + trials);
-            let first = plan.first.max(batch * BATCH);
-            let end = last.min(batch * BATCH + BATCH);
+            let numbers = plan.batch(turn);
             let time_is_up = || {
                 let limit = plan.seconds.map(Duration::from_secs);
-                limit.is_some_and(|limit| started.elapsed() >= limit)
+                let is_up = limit.is_some_and(|limit| started.elapsed() >= limit);
+                is_up || stopped.load(Ordering::Relaxed)
             };
-            if first >= end || time_is_up() {
+            if numbers.is_empty() || time_is_up() {
                 return;
             }
-            let batch = || run_batch(plan, first..end, &time_is_up, &totals);
+            let batch = || run_batch(plan, numbers.clone(), &time_is_up, &totals);
             if panic::catch_unwind(AssertUnwindSafe(batch)).is_err() {
-                eprintln!("programs {first} to {end} of seed {}: see above", plan.seed);
+                eprintln!("programs {numbers:?} of seed {}: see above", plan.seed);
                 broken.store(true, Ordering::Relaxed);
             }
         }
@@ -274,21 +332,11 @@ fn run(plan: Plan) -> ExitCode {
     }
 }
 
-/// Longer than a batch takes on a busy machine.
-const MOUNT_LIMIT: Duration = Duration::from_secs(900);
-
-fn run_batch(
-    plan: Plan,
-    numbers: std::ops::Range<u64>,
-    time_is_up: &dyn Fn() -> bool,
-    totals: &Totals,
-) {
+fn run_batch(plan: Plan, numbers: Range<u64>, time_is_up: &dyn Fn() -> bool, totals: &Totals) {
     let setup = Setup::of_batch(plan.seed, numbers.start / BATCH);
     let place = Place::new();
-    let mount = match setup {
-        Setup::Mount { .. } => Some(Mount::start_for(MOUNT_LIMIT, &place, &setup.options())),
-        Setup::Run { .. } => None,
-    };
+    let mut server = Server::start(&place, setup, plan.victim);
+    let descriptors = server.descriptors();
     for number in numbers {
         if time_is_up() {
             break;
@@ -300,9 +348,12 @@ fn run_batch(
             number,
             setup,
             trial: &trial,
+            blow: plan
+                .victim
+                .map(|victim| Blow::random(victim, plan.seed, number)),
         };
-        let seen = match &mount {
-            Some(mount) => stand.in_mount(mount),
+        let seen = match server.pid() {
+            Some(pid) => stand.in_mount(pid),
             None => stand.in_run(),
         };
         totals.count(&seen);
@@ -311,11 +362,11 @@ fn run_batch(
             eprintln!("\nafter {done} programs:");
             explain(plan.seed, number, setup, &trial, &seen);
         }
+        if let Some(victim) = plan.victim {
+            server = server.after(&place, setup, victim, descriptors);
+        }
     }
-    match mount {
-        Some(mount) => mount.unmount(),
-        None => place.assert_nothing_left(),
-    }
+    server.end(&place);
 }
 
 fn explain(seed: u64, number: u64, setup: Setup, trial: &Trial, seen: &Seen) {

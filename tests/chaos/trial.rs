@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::actor::{Stage, prepare};
-use crate::common::{FIFOFS, Finished, Mount, Place, Process};
+use crate::common::{FIFOFS, Finished, MARKER, Place, Process};
+use crate::kills::{Blow, Victim};
 use crate::ledger::{Ledger, NOT_DONE, Record, now};
 use crate::model::World;
 use crate::oracle::{Case, Verdict};
 use crate::plan::{Destination, Setup, Trial};
 use crate::program::{NAMES, Name, Op, Program, Step, digest};
-use crate::reader::Reading;
+use crate::reader::{Ended, Reading};
 
 /// Within this everything must have ended that has no reason to wait.
 const ENDS: Duration = Duration::from_secs(60);
@@ -60,6 +61,8 @@ pub(crate) struct Stand<'a> {
     pub(crate) number: u64,
     pub(crate) setup: Setup,
     pub(crate) trial: &'a Trial,
+    /// In a round of kills, who is killed.
+    pub(crate) blow: Option<Blow>,
 }
 
 impl Stand<'_> {
@@ -170,11 +173,12 @@ impl Stand<'_> {
         Ok(finished.text().lines().map(str::to_owned).collect())
     }
 
-    pub(crate) fn in_mount(&self, mount: &Mount) -> Seen {
+    /// In the place's mount, which a process of this id serves.
+    pub(crate) fn in_mount(&self, daemon: i32) -> Seen {
         let mut seen = Seen::default();
         if let Err(error) = self
             .check_model()
-            .and_then(|()| self.play(mount, &mut seen))
+            .and_then(|()| self.play(daemon, &mut seen))
         {
             seen.faults.push(error);
         }
@@ -185,9 +189,10 @@ impl Stand<'_> {
         seen
     }
 
-    fn play(&self, mount: &Mount, seen: &mut Seen) -> Result<(), String> {
+    fn play(&self, daemon: i32, seen: &mut Seen) -> Result<(), String> {
+        let mount = self.place.mount_point();
         let relative = format!("t{}", self.number);
-        let directory = mount.path().join(&relative);
+        let directory = mount.join(&relative);
         fs::create_dir(&directory).map_err(|error| format!("a directory: {error}"))?;
         if self.program().initial.is_some() {
             let mut command = self.command("prepare");
@@ -199,7 +204,7 @@ impl Stand<'_> {
             let mut command = self.command("reader");
             command
                 .arg(number.to_string())
-                .arg(mount.path())
+                .arg(&mount)
                 .arg(format!("{relative}/{}", self.program().watched()));
             (number, self.place.spawn(command))
         };
@@ -212,16 +217,22 @@ impl Stand<'_> {
         }
         let program = self.place.spawn(self.actor(Stage::Mount, &directory));
         readers.extend(late.into_iter().map(start));
+        if let Some(blow) = self.blow {
+            blow.strike(self.place, daemon, &program, &readers);
+        }
         let ended = program.try_finish(ENDS);
         let ended = ended.ok_or("HANGS: the program does not end")?;
-        if !ended.stderr.is_empty() {
+        let is_victim = |victim: Victim| self.blow.is_some_and(|blow| blow.victim == victim);
+        let unmounted = self.blow.is_some_and(|blow| blow.victim.is_daemon());
+        let killed = is_victim(Victim::Writer);
+        if !ended.stderr.is_empty() && !unmounted {
             seen.faults
                 .push(format!("the program said {}", ended.stderr));
         }
         let record = Record::read(&self.ledger(Stage::Mount));
         let wrong = self.differences(&record);
         let diverged = !wrong.is_empty();
-        if self.setup.way() != "stream" {
+        if self.setup.way() != "stream" && !unmounted && !killed {
             seen.faults.extend(wrong);
         }
         let case = Case::new(self.program(), self.setup, &record, diverged);
@@ -232,7 +243,11 @@ impl Stand<'_> {
                 Ok((finished, before)) => {
                     let reading = Reading::of(kind, finished, before);
                     let verdict = case.judge(kind, &reading);
+                    let is_well = reading.ended == Ended::Well;
                     match verdict {
+                        // Whoever is killed or loses the mount is told; a clean end is right all the same.
+                        Verdict::Fault(_) if (unmounted || killed) && !is_well => Verdict::Told,
+                        Verdict::Fault(_) if killed => Verdict::Late,
                         Verdict::Fault(fault) => Verdict::Fault(format!(
                             "{fault}; {} bytes read, {:?}, opened {:?}, ended {}, said {:?}",
                             reading.bytes.len(),
@@ -248,9 +263,12 @@ impl Stand<'_> {
             };
             seen.verdicts.push((name, verdict));
         }
+        if unmounted {
+            return Ok(());
+        }
         let left = self.survey(&directory)?;
         let expected = self.expected(case.last());
-        let may_differ = record.killed.is_some() || self.setup.way() == "stream";
+        let may_differ = killed || record.killed.is_some() || self.setup.way() == "stream";
         if left != expected && !may_differ {
             seen.faults
                 .push(format!("left is {left:?} and not {expected:?}"));
@@ -267,7 +285,7 @@ impl Stand<'_> {
         let started = Instant::now();
         let may_wait = |number: usize| {
             let kind = self.trial.readers[number].kind;
-            case.left().is_none() || kind.is_next()
+            case.left().is_none() || kind.is_next() || self.blow.is_some()
         };
         let waits_long =
             |(number, process): &mut (usize, Process)| process.is_running() && !may_wait(*number);
@@ -324,6 +342,8 @@ impl Stand<'_> {
         let actor = self.actor(Stage::Run, Path::new(&placeholder));
         let script = match destination {
             Destination::Pipe => "exec \"$@\"",
+            // The process that is started must be the one to be killed.
+            Destination::SlowPipe if self.blow.is_some() => "exec \"$@\"",
             // A reader of 64 KiB each 2 ms.
             Destination::SlowPipe => "\"$@\" | \"$CHAOS\" slow; exit ${PIPESTATUS[0]}",
             Destination::Output => "fifofs=$1; shift 2; exec $fifofs run -o \"$OUTPUT\" \"$@\"",
@@ -334,6 +354,10 @@ impl Stand<'_> {
         command
             .env("CHAOS", env::current_exe().expect("this program"))
             .env("OUTPUT", &output)
+            // So that all that is started can be found, and what is left.
+            .env(MARKER, self.place.mount_point())
+            .env("TMPDIR", self.place.at("tmp"))
+            .env_remove("XDG_RUNTIME_DIR")
             .args(["-c", script, "run", FIFOFS, "run"])
             .args(self.setup.options())
             .arg("--spill")
@@ -341,12 +365,19 @@ impl Stand<'_> {
             .arg("--")
             .arg(actor.get_program())
             .args(actor.get_args());
-        let finished = self.place.spawn(command).try_finish(ENDS);
+        let process = self.place.spawn(command);
+        if let Some(blow) = self.blow {
+            blow.strike_run(self.place, &process);
+        }
+        let finished = process.try_finish(ENDS);
         let finished = finished.ok_or("HANGS: fifofs run does not end")?;
         let record = Record::read(&self.ledger(Stage::Run));
         let wrong = self.differences(&record);
         let diverged = !wrong.is_empty();
-        if self.setup.way() != "stream" {
+        let harmed = self
+            .blow
+            .is_some_and(|blow| blow.victim != Victim::RunWatchdog);
+        if self.setup.way() != "stream" && !harmed {
             seen.faults.extend(wrong);
         }
         let got = match destination {
@@ -355,6 +386,13 @@ impl Stand<'_> {
         };
         let _ = fs::remove_file(&output);
         let case = Case::new(self.program(), self.setup, &record, diverged);
+        if harmed && !finished.status.success() {
+            let untouched = destination != Destination::Output || got == before;
+            return match untouched {
+                true => Ok(Verdict::Told),
+                false => Err("it did not end well, and the file was replaced".to_owned()),
+            };
+        }
         let verdict = crate::oracle::judge_run(&case, destination, before, &finished, &got);
         Ok(match verdict {
             Verdict::Fault(fault) => {
