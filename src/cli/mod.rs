@@ -189,7 +189,7 @@ pub(crate) fn main() -> ExitCode {
     };
     let level = match arguments.command {
         // What becomes of its files, it says itself.
-        Command::Run(_) | Command::Explain(_) => "warn,fifofs::core::status=error",
+        Command::Run(_) | Command::Explain(_) => "warn,fifofs::files=error",
         _ => "warn",
     };
     let level = env_logger::Env::default().default_filter_or(level);

@@ -407,7 +407,8 @@ impl Core {
 
     /// Something users should know: in the log, in the events, in `ls`.
     pub(crate) fn warn(&mut self, env: Env<'_>, ino: u64, message: String, effects: &mut Effects) {
-        log::warn!("{}: {message}", self.path_of(ino).display());
+        // `fifofs run` says itself what became of its files, and turns these off by the target.
+        log::warn!(target: "fifofs::files", "{}: {message}", self.path_of(ino).display());
         self.publish(env, ino, effects, || Event::Warning {
             message: message.clone(),
         });
