@@ -259,7 +259,8 @@ pub use crate::core::status::{
     FileState, FileStatus, MemoryStatus, ReaderStatus, Status, WriterStatus,
 };
 pub use capture::{
-    Backend, Canceller, Capture, CaptureEvents, Events, Output, Process, Reader, Running, Target,
+    Backend, Canceller, Capture, CaptureEvents, CaptureHold, Events, Output, Process, Reader,
+    Running, Target,
 };
 pub use error::{Error, Result};
 pub use explain::{

@@ -190,6 +190,35 @@ impl Capture {
         }
     }
 
+    /// Has what stands at the path not be done, for as long as the value is there: for who knows of
+    /// more who may come to write it than a child.
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// use fifofs::{Capture, Target};
+    ///
+    /// let capture = Capture::new("log.txt")?;
+    /// let hold = capture.hold();
+    /// let mut reader = capture.reader()?;
+    /// std::fs::write(capture.path(), "one\n")?;
+    /// let mut file = std::fs::File::options().append(true).open(capture.path())?;
+    /// std::io::Write::write_all(&mut file, b"two\n")?;
+    /// drop(file);
+    /// drop(hold);
+    /// let mut text = String::new();
+    /// reader.read_to_string(&mut text)?;
+    /// assert_eq!(text, "one\ntwo\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn hold(&self) -> CaptureHold {
+        self.router.hold_capture(self.id);
+        CaptureHold {
+            router: Arc::clone(&self.router),
+            id: self.id,
+        }
+    }
+
     /// What happens to the file, from now on.
     ///
     /// ```
@@ -209,6 +238,32 @@ impl Capture {
     /// ```
     pub fn events(&self) -> CaptureEvents {
         CaptureEvents::new(&self.router, self.inside.clone(), self.mount.clone())
+    }
+}
+
+/// Keeps what stands at a captured path from being done, until it is dropped; see
+/// [`Capture::hold`]. It keeps no mount.
+///
+/// ```
+/// let capture = fifofs::Capture::new("log.txt")?;
+/// let hold = capture.hold();
+/// drop(hold);
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+pub struct CaptureHold {
+    router: Arc<Router>,
+    id: CaptureId,
+}
+
+impl Drop for CaptureHold {
+    fn drop(&mut self) {
+        self.router.give_back(self.id);
+    }
+}
+
+impl std::fmt::Debug for CaptureHold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CaptureHold").finish_non_exhaustive()
     }
 }
 

@@ -116,6 +116,7 @@ impl Core {
             if !self.names.get(ino)?.is_file() {
                 return Err(Errno::INVAL);
             }
+            self.refuse_frozen()?;
             self.truncate(env, ino, size, effects)?;
             if let Some(generation) = self.generation_mut(ino) {
                 generation.changed(env.now.monotonic);

@@ -31,6 +31,7 @@ pub(crate) mod events;
 mod following;
 mod format;
 mod format_table;
+mod freezing;
 pub(crate) mod generation;
 mod looking_again;
 pub(crate) mod namespace;
@@ -256,6 +257,8 @@ pub(crate) struct Core {
     gathering: Vec<ReaderId>,
     /// What may be written without being decided.
     allowance: Option<Allowance>,
+    /// Whether what is there stays as it is.
+    is_frozen: bool,
     /// Whether the mount is going away, so that nobody may wait any more.
     is_shut_down: bool,
 }
@@ -289,6 +292,7 @@ impl Core {
             may_gather: false,
             gathering: Vec::new(),
             allowance: None,
+            is_frozen: false,
             is_shut_down: false,
         }
     }

@@ -48,7 +48,7 @@ impl Core {
         (parent, name): (u64, &OsStr),
         creator: Creator,
     ) -> Result<u64, Errno> {
-        self.refuse_control(parent, name)?;
+        self.may_change(parent, name)?;
         let ino = self
             .names
             .make(parent, name, Kind::File, creator, 0, env.now.wall)?;
@@ -72,7 +72,7 @@ impl Core {
             self.name_changed(env, name, effects);
             ino
         } else {
-            self.refuse_control(parent, name)?;
+            self.may_change(parent, name)?;
             let kind = Kind::Special(kind);
             self.names
                 .make(parent, name, kind, creator, rdev, env.now.wall)?
@@ -94,7 +94,7 @@ impl Core {
         creator: Creator,
         effects: &mut Effects,
     ) -> Result<Attributes, Errno> {
-        self.refuse_control(parent, name)?;
+        self.may_change(parent, name)?;
         let ino = self
             .names
             .make_directory(parent, name, creator, env.now.wall)?;
@@ -116,7 +116,7 @@ impl Core {
         target: &Path,
         effects: &mut Effects,
     ) -> Result<Attributes, Errno> {
-        self.refuse_control(parent, name)?;
+        self.may_change(parent, name)?;
         let kind = Kind::Symlink(target.to_owned());
         let ino = self
             .names
@@ -147,7 +147,7 @@ impl Core {
         (parent, name): (u64, &OsStr),
         effects: &mut Effects,
     ) -> Result<Attributes, Errno> {
-        self.refuse_control(parent, name)?;
+        self.may_change(parent, name)?;
         self.names.link(ino, parent, name, env.now.wall)?;
         self.record(env, || Deed::Link {
             at: noted((parent, name)),
@@ -165,7 +165,7 @@ impl Core {
         (parent, name): (u64, &OsStr),
         effects: &mut Effects,
     ) -> Result<(), Errno> {
-        self.refuse_control(parent, name)?;
+        self.may_change(parent, name)?;
         let ino = self.names.find(parent, name)?;
         let path = self.path_of(ino);
         self.names.unlink(parent, name, env.now.wall)?;
@@ -188,7 +188,7 @@ impl Core {
         (parent, name): (u64, &OsStr),
         effects: &mut Effects,
     ) -> Result<(), Errno> {
-        self.refuse_control(parent, name)?;
+        self.may_change(parent, name)?;
         let ino = self.names.remove_directory(parent, name, env.now.wall)?;
         self.record(env, || Deed::RemoveDirectory {
             at: noted((parent, name)),
@@ -207,8 +207,8 @@ impl Core {
         how: Rename,
         effects: &mut Effects,
     ) -> Result<(), Errno> {
-        self.refuse_control(from.0, from.1)?;
-        self.refuse_control(to.0, to.1)?;
+        self.may_change(from.0, from.1)?;
+        self.may_change(to.0, to.1)?;
         let ino = self.names.find(from.0, from.1)?;
         let exchanged = match how {
             Rename::Exchange => Some(self.names.find(to.0, to.1)?),

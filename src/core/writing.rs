@@ -26,6 +26,7 @@ impl Core {
         writer: Writer,
         effects: &mut Effects,
     ) -> Result<(u64, Transport), Errno> {
+        self.refuse_frozen()?;
         let path = self.names.path(ino);
         self.file(ino)?;
         let is_new = self.begin_generation(env, ino, path.as_deref(), effects)?;

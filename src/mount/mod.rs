@@ -116,6 +116,24 @@ impl Mount {
         self.session.is_in_use()
     }
 
+    /// Has everything stay as it is from now on: whoever would open a file for writing, or make,
+    /// rename or remove one, gets `EROFS`. Not if a file is open for writing; says whether it is so.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// let file = std::fs::File::create(mount.path().join("x"))?;
+    /// assert!(!mount.freeze());
+    /// drop(file);
+    /// // The kernel says that it was closed a moment later.
+    /// while !mount.freeze() {}
+    /// let error = std::fs::File::create(mount.path().join("x")).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn freeze(&self) -> bool {
+        self.session.router().freeze()
+    }
+
     /// Captures the file at `path`, relative to the mount: what a program writes
     /// there comes to this process. Directories above it are made. Any number of
     /// captures may be there at once.

@@ -43,6 +43,21 @@ impl Router {
         });
     }
 
+    /// Has the path's end hang on one more, which is to give back its hold.
+    pub(crate) fn hold_capture(&self, id: CaptureId) {
+        self.run(|core, _, _| core.hold(id));
+    }
+
+    /// Gives back one `hold_capture`.
+    pub(crate) fn give_back(&self, id: CaptureId) {
+        self.run(|core, env, effects| core.let_go(env, id, effects));
+    }
+
+    /// See `Core::freeze`.
+    pub(crate) fn freeze(&self) -> bool {
+        self.run(|core, _, _| core.freeze())
+    }
+
     /// Has the path's end hang on a process, which is not reaped yet.
     pub(crate) fn hold_until_exit(&self, id: CaptureId, pid: i32) -> Result<(), Errno> {
         self.run(|core, _, _| core.hold(id));

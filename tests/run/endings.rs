@@ -156,3 +156,38 @@ fn children_are_waited_for_though_whoever_started_it_ignored_theirs() {
         .succeeded();
     assert_same(&runs.read("x"), b"x\n");
 }
+
+/// The shell exits before those in its background have opened what they write.
+#[test]
+fn whom_the_program_leaves_behind_may_open_an_output_a_moment_later() {
+    for script in [
+        "(sleep 0.5; echo late) > {out} & echo started >&2",
+        "(sleep 0.05; echo late > {out}) &",
+        ": > {out}; (sleep 0.05; echo late >> {out}; sleep 0.1; echo >&2) &",
+        "setsid sh -c 'sleep 0.05; echo late > {out}' & exit 0",
+        // Not an output yet, and not closed for longer than anybody is given.
+        "(exec 3> {dir}/part; sleep 0.5; echo late >&3; mv {dir}/part {out}) &",
+    ] {
+        run(&format!("run -- sh -c \"{script}\""))
+            .with_status(0)
+            .printed("late\n");
+    }
+    run("run --tar -- sh -c '(sleep 0.05; echo late > {dir}/x) &' | tar -xO")
+        .with_status(0)
+        .printed("late\n");
+}
+
+/// `place` fails if a file is left in the directory for temporary files.
+#[test]
+fn whoever_comes_later_than_that_changes_nothing_and_leaves_nothing() {
+    let runs = Runs::new();
+    runs.run(
+        r#"
+        run -- sh -c 'echo good > "$1"
+            (while [ ! -e "$F/stop" ]; do sleep 0.3; for i in $(seq 200); do echo bad >> "$1"; done; done) 2>&1 &
+        ' sh {out}
+        sleep 0.5; raise stop"#,
+    )
+    .with_status(0)
+    .printed("good\n");
+}

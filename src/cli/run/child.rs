@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use fifofs::{Error, Result};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitIdOptions, WaitOptions};
 
 use crate::cli::{restore_signals, status};
 
@@ -70,6 +70,10 @@ impl Program {
             command.stdout(Stdio::from(stderr));
         }
         die_with_this_process(&mut command);
+        // Whom it leaves behind is then a child of this process, so that it can be told whether
+        // there is anybody. Without it nobody is waited for.
+        let us = rustix::process::getpid();
+        let _ = rustix::process::set_child_subreaper(Some(us));
         let child = command
             .spawn()
             .map_err(|error| not_started(program, &error))?;
@@ -106,11 +110,34 @@ impl Program {
     }
 
     /// Whether what the terminal sends to our process group does not reach it: it made a group of
-    /// its own, as setsid(1) does. No other child of ours is in that group.
+    /// its own, as setsid(1) does.
     pub(super) fn has_left_our_group(&self) -> bool {
+        let group = rustix::process::getpgid(self.pid());
+        self.has_exited() || group != Ok(rustix::process::getpgrp())
+    }
+
+    /// Takes note of the ends of those whom it left behind. Says whether there are any that run;
+    /// while it runs itself, that is so.
+    pub(super) fn has_left_others(&self) -> bool {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let ours = rustix::process::waitid(WaitId::Pgid(None), look);
-        matches!(ours, Err(Errno::CHILD))
+        loop {
+            // SAFETY: all of the structure is integers and pointers, for which zero is valid.
+            let mut ended: libc::siginfo_t = unsafe { std::mem::zeroed() };
+            let options = look.bits() as i32;
+            // SAFETY: it waits for nothing and writes to `ended`. rustix does not tell who it was.
+            if unsafe { libc::waitid(libc::P_ALL, 0, &mut ended, options) } != 0 {
+                return false;
+            }
+            // SAFETY: waitid(2) sets it, or leaves it zero where nobody has ended.
+            let pid = unsafe { ended.si_pid() };
+            let pid =
+                Pid::from_raw(pid).filter(|pid| self.has_exited() || Some(*pid) != self.pid());
+            let Some(pid) = pid else {
+                return true;
+            };
+            // This process has no other children.
+            let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+        }
     }
 
     /// What is readable when it has exited, whoever waits for it.

@@ -94,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let sink = Sink::open(&Destination::File(NOWHERE.into()))?;
     let mut outputs = [Output::new(Source::Quiet(directory.clone()), sink)];
     let counters = Counters::new(outputs.len());
-    let ended_by = supervise::supervise(&mut program, &mut outputs, &counters, ears)?;
+    let ended_by = supervise::supervise(&mut program, &mut outputs, &counters, ears, None)?;
 
     let ended = program.wait()?;
     let search = Search {

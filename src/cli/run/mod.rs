@@ -124,7 +124,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     };
     // In the namespace that they will be renamed in.
     let sinks: Vec<Sink> = destinations.iter().map(Sink::open).collect::<Result<_>>()?;
-    let (stage, sources) = match arguments.backend {
+    let (mut stage, sources) = match arguments.backend {
         Via::Fuse => {
             let (delivery, tar) = (&arguments.delivery, arguments.tar);
             Stage::mount(&template, delivery, tar, &sinks, advise)?
@@ -155,7 +155,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let mut outputs: Vec<Output> = sources
         .map(|(source, sink)| Output::new(source, sink))
         .collect();
-    let ended_by = supervise::supervise(&mut program, &mut outputs, &counters, ears)?;
+    let ended_by = supervise::supervise(
+        &mut program,
+        &mut outputs,
+        &counters,
+        ears,
+        Some(&mut stage),
+    )?;
     drop(progress);
 
     let status = program.wait()?;

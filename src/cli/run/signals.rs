@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use fifofs::{Error, Result};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
@@ -27,6 +27,7 @@ impl Signals {
     pub(super) fn watch() -> Result<Self> {
         let failed = |error| Error::io("handle", "signals", error);
         let wanted = PASSED_ON.into_iter().filter(|number| !is_ignored(*number));
+        let wanted = wanted.chain([SIGCHLD]);
         let (read, write) = UnixStream::pair().map_err(failed)?;
         let signals = SignalDelivery::with_pipe(read, write, WithOrigin::default(), wanted);
         Ok(Signals(signals.map_err(failed)?))
@@ -34,9 +35,12 @@ impl Signals {
 
     /// Those that have come since the last call.
     pub(super) fn pending(&mut self) -> impl Iterator<Item = Event> {
-        self.0.pending().map(|origin| Event::Signal {
-            number: origin.signal,
-            for_the_group: is_for_the_group(&origin),
+        self.0.pending().map(|origin| match origin.signal {
+            SIGCHLD => Event::ChildEnded,
+            number => Event::Signal {
+                number,
+                for_the_group: is_for_the_group(&origin),
+            },
         })
     }
 }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fifofs::{Error, Linger, Mount, Result, Target, TemporaryPipe};
+use fifofs::{CaptureHold, Error, Linger, Mount, Result, Target, TemporaryPipe};
 
 use super::placeholders::Template;
 use super::sink::Sink;
@@ -23,6 +23,8 @@ pub(super) struct Stage {
     pub(super) paths: Vec<PathBuf>,
     /// The directory that they are in; FIFOs have none in common.
     mount: Option<Mount>,
+    /// Keep the outputs from being done.
+    holds: Vec<CaptureHold>,
 }
 
 impl Stage {
@@ -43,6 +45,7 @@ impl Stage {
         let mount = builder.mount_temporary().map_err(advise)?;
         let path = |name: &PathBuf| mount.path().join(name);
         let paths: Vec<PathBuf> = template.outputs().iter().map(path).collect();
+        let mut holds = Vec::new();
         let sources = if as_tar {
             for path in &paths {
                 make_directory_of(path)?;
@@ -52,6 +55,7 @@ impl Stage {
             let must_be_read = delivery.may_stream();
             let capture = |(name, sink): (&PathBuf, &Sink)| {
                 let capture = mount.capture(name)?;
+                holds.push(capture.hold());
                 if !sink.can_be_mended() {
                     capture.keep_at_most(KEPT_BYTES);
                 }
@@ -61,7 +65,12 @@ impl Stage {
             outputs.map(capture).collect::<Result<_>>()?
         };
         let mount = Some(mount);
-        Ok((Stage { paths, mount }, sources))
+        let stage = Stage {
+            paths,
+            mount,
+            holds,
+        };
+        Ok((stage, sources))
     }
 
     /// A FIFO for each output.
@@ -75,12 +84,28 @@ impl Stage {
             // Opening a FIFO waits for a reader.
             sources.push(source(name, Written::Fifo(pipe), true));
         }
-        Ok((Stage { paths, mount: None }, sources))
+        let (mount, holds) = (None, Vec::new());
+        let stage = Stage {
+            paths,
+            mount,
+            holds,
+        };
+        Ok((stage, sources))
     }
 
     /// The directory that all outputs are in.
     pub(super) fn directory(&self) -> Option<&Path> {
         self.mount.as_ref().map(Mount::path)
+    }
+
+    /// Ends the outputs: nothing can be written any more, and what there is is done. Not while
+    /// somebody has a file open for writing; says whether it did.
+    pub(super) fn close(&mut self) -> bool {
+        if self.mount.as_ref().is_some_and(|mount| !mount.freeze()) {
+            return false;
+        }
+        self.holds.clear();
+        true
     }
 
     /// Takes it down. The sources must be gone.

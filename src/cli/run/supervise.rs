@@ -27,10 +27,19 @@ use super::progress::Counters;
 use super::signals;
 use super::sink::Sink;
 use super::source::Source;
+use super::stage::Stage;
 use crate::cli::text::say;
 
 /// How long those whom the program left behind may hold an output open before they are named.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long those whom the program left behind are given to open an output.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// How often it is looked at whether nobody writes any more: soon at first, as the kernel tells of
+/// the last close a moment after the program has exited; then ever less often.
+const FIRST_LOOK: Duration = Duration::from_micros(50);
+const LAST_LOOK: Duration = Duration::from_millis(10);
 
 /// How often an output is written again. One that is rewritten that often by somebody whom the
 /// program left behind may be so for ever.
@@ -52,6 +61,8 @@ pub(super) enum Event {
     Signal { number: i32, for_the_group: bool },
     /// The program has exited.
     Exited,
+    /// Somebody whom it left behind has, perhaps.
+    ChildEnded,
 }
 
 /// An output on its way.
@@ -102,6 +113,10 @@ pub(super) struct Supervisor<'a> {
     outputs: &'a mut [Output],
     counters: &'a Counters,
     ears: Ears,
+    /// Where it writes, unless that is left as it is.
+    stage: Option<&'a mut Stage>,
+    /// Set from the program's exit until the outputs are closed.
+    closing: Option<Closing>,
     /// When those who still write are named; set once the program has exited.
     notice: Option<Instant>,
     has_noticed: bool,
@@ -113,6 +128,15 @@ pub(super) struct Supervisor<'a> {
     has_given_up: Arc<AtomicBool>,
 }
 
+/// The time between the exit of the program and the end of its outputs.
+struct Closing {
+    /// Until when those whom it left behind may open one.
+    grace: Instant,
+    /// When it is looked again, and how long after that.
+    at: Instant,
+    interval: Duration,
+}
+
 /// Waits until the program has exited and every output has ended. Gives the signal that ended the
 /// wait before that, if one did.
 pub(super) fn supervise(
@@ -120,12 +144,15 @@ pub(super) fn supervise(
     outputs: &mut [Output],
     counters: &Counters,
     ears: Ears,
+    stage: Option<&mut Stage>,
 ) -> Result<Option<i32>> {
     let mut supervisor = Supervisor {
         program,
         outputs,
         counters,
         ears,
+        stage,
+        closing: None,
         notice: None,
         has_noticed: false,
         ended_by: None,
@@ -159,7 +186,7 @@ impl Supervisor<'_> {
         while !self.is_done() {
             match self.next_event()? {
                 Some(event) => self.handle(event)?,
-                None => self.notice_writers(),
+                None => self.time_has_come()?,
             }
             let has_given_up = self.was_told_to_end && self.program.has_exited();
             self.has_given_up.store(has_given_up, Ordering::Relaxed);
@@ -178,9 +205,46 @@ impl Supervisor<'_> {
         self.notice.is_some_and(|at| Instant::now() >= at)
     }
 
-    /// The next event; none when it is time to name those who still write.
+    /// The next event; none when it is time for something.
     fn next_event(&mut self) -> Result<Option<Event>> {
-        self.ears.next(self.notice.filter(|_| !self.has_noticed))
+        let notice = self.notice.filter(|_| !self.has_noticed);
+        let look = self.closing.as_ref().map(|closing| closing.at);
+        self.ears.next(notice.into_iter().chain(look).min())
+    }
+
+    fn time_has_come(&mut self) -> Result<()> {
+        self.close()?;
+        if self.has_waited() && !self.has_noticed {
+            self.notice_writers();
+        }
+        Ok(())
+    }
+
+    /// Closes the outputs once those whom the program left behind had their time and nobody writes.
+    fn close(&mut self) -> Result<()> {
+        let now = Instant::now();
+        let Some(closing) = self.closing.as_mut() else {
+            return Ok(());
+        };
+        let is_due = now >= closing.grace || !self.program.has_left_others();
+        if !is_due || !self.stage.as_mut().is_none_or(|stage| stage.close()) {
+            closing.interval = (closing.interval * 2).min(LAST_LOOK);
+            closing.at = now + closing.interval;
+            return Ok(());
+        }
+        self.closing = None;
+        for number in 0..self.outputs.len() {
+            self.copy_rest(number)?;
+        }
+        Ok(())
+    }
+
+    /// Begins to copy an output that is not yet.
+    fn copy_rest(&mut self, number: usize) -> Result<()> {
+        match self.outputs[number].state {
+            State::ToRead(_) | State::ToReadAgain(..) => self.copy(number),
+            State::Copying(_) | State::Ended(..) => Ok(()),
+        }
     }
 
     fn handle(&mut self, event: Event) -> Result<()> {
@@ -201,6 +265,10 @@ impl Supervisor<'_> {
                 }
             }
             Event::Exited => self.exited()?,
+            Event::ChildEnded => {
+                self.program.has_left_others();
+                self.close()?;
+            }
         }
         Ok(())
     }
@@ -208,13 +276,20 @@ impl Supervisor<'_> {
     fn exited(&mut self) -> Result<()> {
         self.program.wait()?;
         self.counters.has_exited.store(true, Ordering::Relaxed);
-        self.notice = Some(Instant::now() + PATIENCE);
+        let now = Instant::now();
+        self.notice = Some(now + PATIENCE);
+        self.closing = Some(Closing {
+            grace: now + GRACE,
+            at: now,
+            interval: FIRST_LOOK,
+        });
         for number in 0..self.outputs.len() {
-            if let State::ToRead(_) | State::ToReadAgain(..) = self.outputs[number].state {
-                self.copy(number)?;
+            // All files of a directory are read when nobody changes them.
+            if self.outputs[number].source.streams() {
+                self.copy_rest(number)?;
             }
         }
-        Ok(())
+        self.close()
     }
 
     /// Copies an output in a thread of its own: a slow destination is no other's affair.
@@ -303,21 +378,33 @@ impl Supervisor<'_> {
         }
     }
 
-    /// One line that names those who hold an output open after the program has exited.
+    /// One line that names those who hold an output open after the program has exited; or another
+    /// file beside them, which may be to become one.
     fn notice_writers(&mut self) {
         self.has_noticed = true;
-        for output in self.outputs.iter().filter(|output| !output.has_ended()) {
-            let writers = output.source.writers();
-            if writers.is_empty() {
-                continue;
-            }
+        let waited_for = self.outputs.iter().filter(|output| !output.has_ended());
+        let mut named = false;
+        for source in waited_for.map(|output| &output.source) {
+            named |= self.name_writers(source);
+        }
+        let directory = self.stage.as_ref().and_then(|stage| stage.directory());
+        if let (false, Some(directory)) = (named || self.closing.is_none(), directory) {
+            self.name_writers(&Source::Quiet(directory.to_owned()));
+        }
+    }
+
+    /// Says whether there were any.
+    fn name_writers(&self, source: &Source) -> bool {
+        let writers = source.writers();
+        if !writers.is_empty() {
             say(&format!(
                 "{} has exited, but left {} behind with '{}' open: waiting for its end, or for Ctrl-C",
                 self.program.name(),
                 writers.join(", "),
-                output.source.name().display()
+                source.name().display()
             ));
         }
+        !writers.is_empty()
     }
 }
 

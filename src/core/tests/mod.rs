@@ -4,6 +4,7 @@
 mod allowance;
 mod companions;
 mod control;
+mod freezing;
 mod gathering;
 mod never_stale;
 mod once_wrong;
