@@ -112,6 +112,13 @@
 //! has no writers.) While the child lives a [`TemporaryPipe`]'s reader may not end that was there at
 //! the fork: the child has the FIFO open, too.
 //!
+//! # Memory
+//!
+//! A mount has a helper process or two, which end with it; they keep nothing of this process's memory.
+//! They are forked from it, though, and a fork copies page tables: where this process has much memory
+//! in small pages, the first mount or capture takes some 30 ms for each GiB of it, and so does the
+//! next one after all were dropped. A program for which that is long keeps one capture or mount.
+//!
 //! # Terms
 //!
 //! - A *virtual file* is a regular file in the mount.

@@ -9,8 +9,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 
-use fifofs::{Capture, Target, TemporaryPipe};
+use fifofs::{Capture, Mount, Target, TemporaryPipe};
 
 use library::{
     Guard, SOON, in_own_process, is_mounted_below, listing, processes_with, scratch, sh, succeed,
@@ -265,5 +266,73 @@ fn a_program_whose_capture_is_gone_with_its_owner_fails() {
         fs::read_to_string(&status).is_ok_and(|text| text.ends_with('\n'))
     });
     assert_ne!(fs::read_to_string(&status).unwrap(), "0\n");
+    assert_nothing_left(place.path());
+}
+
+/// What the helpers of this process have in memory, by their names.
+fn helpers() -> Vec<(String, u64)> {
+    let own = format!("PPid:\t{}", std::process::id());
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let statuses = entries.filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok());
+    let of = |status: String| {
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        let kibibytes = field("VmRSS:").trim_end_matches(" kB").parse().unwrap_or(0);
+        (field("Name:"), kibibytes << 10)
+    };
+    statuses
+        .filter(|status| status.contains(&own))
+        .map(of)
+        .collect()
+}
+
+/// Memory of all kinds that a program may have much of: in one piece, in many, and shared.
+fn much_memory() -> impl Sized {
+    const BYTES: usize = 128 << 20;
+    let large = vec![1_u8; BYTES];
+    let small: Vec<Box<[u8; 1000]>> = (0..BYTES / 1000).map(|_| Box::new([1; 1000])).collect();
+    // SAFETY: a mapping of our own, filled once.
+    let shared = unsafe {
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let shared = libc::mmap(std::ptr::null_mut(), BYTES, access, flags, -1, 0);
+        assert_ne!(shared, libc::MAP_FAILED);
+        std::ptr::write_bytes(shared.cast::<u8>(), 1, BYTES);
+        shared as usize
+    };
+    (large, small, shared)
+}
+
+#[test]
+fn the_helpers_have_nothing_of_their_owners_memory_and_do_their_work() {
+    const TEST: &str = "the_helpers_have_nothing_of_their_owners_memory_and_do_their_work";
+    let Some(command) = in_own_process(TEST, "owner") else {
+        let _memory = much_memory();
+        // On this thread, whose stack is one of many pieces of memory, and on the main thread's.
+        let (_busy, _other) = (
+            busy(),
+            thread::spawn(|| Mount::builder().mount_temporary()).join(),
+        );
+        let few = |(_, bytes): &(String, u64)| *bytes < 24 << 20;
+        until("there are two watchdogs and a flusher", || {
+            let helpers = helpers();
+            let count = |name| helpers.iter().filter(|(known, _)| known == name).count();
+            count("fifofs-watchdog") == 2 && count("fifofs-flusher") == 1
+        });
+        until("each has little memory", || {
+            let helpers = helpers();
+            helpers.iter().all(few)
+        });
+        say_ready();
+        loop {
+            std::thread::park();
+        }
+    };
+    let place = scratch();
+    end_when_ready(placed(command, place.path()), |owner| {
+        owner.0.kill().unwrap();
+    });
     assert_nothing_left(place.path());
 }

@@ -78,6 +78,7 @@ impl Flusher {
         let theirs = above_stdio(theirs)?;
         let kept = theirs.as_raw_fd();
         let mut worker = Worker::new(directory);
+        let needed = worker.needed();
         // `Worker::work` is async-signal-safe, as said there.
         let body = move || -> Infallible {
             // SAFETY: kept open in the helper, for as long as it runs.
@@ -87,6 +88,7 @@ impl Flusher {
         let late_helper = LateHelper {
             name: c"fifofs-flusher",
             keep: theirs,
+            needed,
             body,
         };
         Ok((ours, late_helper))

@@ -4,8 +4,8 @@
 //! invariant: it shares no descriptor with the watchdog but the one that it keeps, and is
 //! a child of the daemon, which is the one to wait for its end.
 //!
-//! By then the daemon may be large, and a fork would copy all of its memory, page by
-//! page; the watchdog is still as small as the daemon was at its start.
+//! By then the daemon may be large, and a fork would copy all of its page tables; the watchdog is
+//! small, as it has given back what it does not need.
 
 use std::convert::Infallible;
 use std::ffi::CStr;
@@ -19,6 +19,7 @@ use rustix::io::retry_on_intr;
 use rustix::net::SendFlags;
 use rustix::process::setsid;
 
+use super::helper_memory::Needed;
 use super::helper_process::{exit, raw_fork};
 use super::message;
 
@@ -38,6 +39,8 @@ pub(crate) struct LateHelper<F> {
     pub(crate) name: &'static CStr,
     /// The one descriptor that it keeps, not below 3, and the watchdog until then.
     pub(crate) keep: OwnedFd,
+    /// What `body` uses of the heap.
+    pub(crate) needed: Needed,
     /// What it does: async-signal-safe work only, as in `helper_process`.
     pub(crate) body: F,
 }

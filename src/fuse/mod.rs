@@ -12,6 +12,7 @@ mod flusher;
 mod forgetting;
 mod gathering;
 mod handshake;
+mod helper_memory;
 mod helper_process;
 mod intake;
 mod kernel;

@@ -38,6 +38,7 @@ use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
 use self::death::is_dying;
 use super::attach::fusermount;
+use super::helper_memory::Needed;
 use super::helper_process::{Helper, above_stdio, decimal, exit, fork_helper, raw_fork, reap};
 use super::late_helper::{self, LateHelper, START, Starter};
 use super::message;
@@ -91,9 +92,15 @@ impl Watchdog {
         let daemon = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
         let daemon = above_stdio(daemon)?;
         let kept = [theirs.as_raw_fd(), status.as_raw_fd(), daemon.as_raw_fd()];
-        let LateHelper { name, keep, body } = late_helper;
+        let LateHelper {
+            name,
+            keep,
+            needed,
+            body,
+        } = late_helper;
         let (kept_for_late_helper, mut late_helper) = (keep.as_raw_fd(), Some(body));
         let mut duty = Duty::new(directory, remove_directory)?;
+        let needed = needed.together(duty.needed());
         let body = move || -> Infallible {
             // SAFETY: all are kept open in the helper, for as long as it runs.
             let fds = kept.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
@@ -122,7 +129,7 @@ impl Watchdog {
         let keep = [theirs.as_fd(), status.as_fd(), daemon.as_fd(), keep.as_fd()];
         // SAFETY: `Duty`'s methods but `new` are async-signal-safe, as said
         // there.
-        let helper = unsafe { fork_helper(c"fifofs-watchdog", &keep, body) }?;
+        let helper = unsafe { fork_helper(c"fifofs-watchdog", &keep, needed, body) }?;
         Ok(Watchdog {
             socket: Arc::new(ours),
             helper,
@@ -240,6 +247,21 @@ impl Duty {
             uses_itself: false,
             buffer: vec![0; BUFFER_BYTES],
         })
+    }
+
+    /// What it uses of the heap.
+    fn needed(&self) -> Needed {
+        let fusermount = self
+            .fusermount
+            .as_deref()
+            .map_or(&[][..], CStr::to_bytes_with_nul);
+        let pieces = [
+            self.directory.as_bytes_with_nul(),
+            &self.escaped_directory,
+            fusermount,
+            &self.buffer,
+        ];
+        Needed::of(pieces)
     }
 
     /// Waits until the daemon says goodbye, or what else to do, or is dead.

@@ -26,6 +26,7 @@ use rustix::net::SendFlags;
 use rustix::process::{Resource, Rlimit};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::super::helper_memory::Needed;
 use super::super::helper_process::decimal;
 use super::super::message;
 use super::{ADD, REFUSED, REMOVE};
@@ -95,6 +96,21 @@ impl Worker {
             watches: None,
             told: Vec::with_capacity(TABLE_SLOTS),
         }
+    }
+
+    /// What it uses of the heap.
+    pub(super) fn needed(&self) -> Needed {
+        let Worker {
+            table,
+            path,
+            told,
+            path_prefix: _,
+            watches: _,
+        } = self;
+        Needed::default()
+            .with_room(table)
+            .with_room(path)
+            .with_room(told)
     }
 
     /// Serves until the other end is closed.

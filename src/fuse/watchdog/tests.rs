@@ -34,6 +34,7 @@ fn no_late_helper() -> LateHelper<fn() -> Infallible> {
     LateHelper {
         name: c"fifofs-nobody",
         keep: above_stdio(keep).unwrap(),
+        needed: Needed::default(),
         body: || exit(0),
     }
 }
