@@ -45,10 +45,11 @@ pub enum Error {
         /// The bytes that differ, where they are known.
         range: Option<Range<u64>>,
     },
-    /// What was read is all there is, and not whole: a writer was killed by a signal, or exited
-    /// with another status than 0 where [`FailOn::Status`](crate::FailOn) counts that, or bytes
-    /// were lost, since there was no space left or the program wanted those of a stream again that
-    /// were not kept.
+    /// What was read, if anything, is not whole, and no more will come: a writer was killed by a
+    /// signal, or exited with another status than 0 where [`FailOn::Status`](crate::FailOn) counts
+    /// that; bytes were lost, since there was no space left; or the program did what no pipe can
+    /// with a stream: it changed, cut or read back bytes that had been delivered, or put another
+    /// file in its place.
     Failed {
         /// The file.
         path: PathBuf,
@@ -151,9 +152,9 @@ impl fmt::Display for Error {
             }
             Error::Failed { path } => write!(
                 f,
-                "{}: all there is was read, but it is not whole: a process that wrote it was \
-                 killed or failed, there was no space left, or what was passed on of a stream was \
-                 wanted again",
+                "{}: it is not whole: a process that wrote it was killed or failed, there was no \
+                 space left, or it was a stream and was changed, read back or replaced after bytes \
+                 had been delivered (deliver that as settled)",
                 path.display()
             ),
             Error::Missing { path } => write!(

@@ -230,13 +230,13 @@
 //! | error | who gets it | what it means |
 //! |---|---|---|
 //! | `ESTALE` | reader | bytes it was given have changed since, or (stream) bytes it would need are dropped |
-//! | `EIO` | reader | it has every byte there is, but a writer was killed or failed, see [`FailOn`], or bytes were lost: there was no space, or dropped ones of a stream were wanted again |
+//! | `EIO` | reader | a writer was killed or failed, see [`FailOn`], bytes were lost for want of space, or a stream was asked for what no pipe can do; from `open` if what is settled failed, else after every byte there is |
 //! | `ENOENT` | reader | every writer is gone and nothing stands at the path |
 //! | `ENOTCONN`, `ECONNABORTED` | both | the mount is gone |
 //! | `EINTR` | both | a signal ended the wait |
 //! | `EAGAIN` | reader | opened with `O_NONBLOCK`, and there is nothing yet |
 //! | `EPIPE` | writer | stream: every reader went away |
-//! | `ESPIPE` | writer | stream: it wrote to bytes that are dropped |
+//! | `ESPIPE` | writer | stream: it would change, cut or read back bytes that a reader has had, or put another file in the place of theirs |
 //! | `ENOSPC` | writer | [`MountBuilder::max_size`] is reached; shows at `close` or `fsync` unless the way is stream |
 //!
 //! `ESTALE` from *opening* a path under `wait` can also mean that the file was

@@ -43,6 +43,21 @@ fn of_a_program_that_was_killed_run_gives_the_signal_and_the_bytes() {
 }
 
 #[test]
+fn a_stream_that_is_written_anew_is_an_error_and_never_blocks_its_program() {
+    let mount = Mount::builder()
+        .deliver_all(Deliver::Stream)
+        .mount_temporary()
+        .unwrap();
+    let capture = mount.capture("out.txt").unwrap();
+    let script = r#"echo a > "$1"; sleep 0.3; rm "$1"; for i in 1 2 3; do
+        head -c 3000000 /dev/zero > "$1"; rm -f "$1"; sleep 0.2; done; exit 0"#;
+    let result = within(SOON, "a stream written anew", move || {
+        capture.run(sh(script, &capture).stderr(Stdio::null()))
+    });
+    assert!(matches!(result, Err(Error::Failed { .. })), "{result:?}");
+}
+
+#[test]
 fn a_writer_that_was_killed_under_a_shell_that_says_all_is_well_is_an_error() {
     let capture = capture("out.txt");
     let script = r#"sh -c 'echo part; kill -KILL $$' > "$1"; exit 0"#;

@@ -59,7 +59,8 @@ os.write(a, bytes(1 << 20))
 wait_flag("read")
 b = os.open(D + "/new", os.O_WRONLY | os.O_CREAT, 0o644)
 write_all(b, b"1" * (1 << 20) + b"tail")
-os.rename(D + "/new", D + "/x")
+try: os.rename(D + "/new", D + "/x")
+except OSError as error: say(errno.errorcode[error.errno])
 raise_flag("replaced")
 wait_flag("end")
 os.close(a)
@@ -92,9 +93,9 @@ except OSError as error:
     say(errno.errorcode[error.errno])
 "#,
     );
-    reader.finish(SOON).succeeded().printed("ESTALE\n");
+    reader.finish(SOON).succeeded().printed("EIO\n");
     idle.finish(SOON).succeeded();
-    writer.finish(SOON).succeeded();
+    writer.finish(SOON).succeeded().printed("ESPIPE\n");
     mount.unmount();
 }
 

@@ -189,7 +189,7 @@ fn two_readers_from_the_start_each_get_every_byte_and_the_slower_sets_the_pace()
 #[test]
 fn a_write_to_bytes_already_dropped_gets_espipe_and_is_no_clean_end() {
     let mount = Mount::start(&["--deliver", "stream"]);
-    let reader = mount.shell("$FIFOFS cat $D/x > copy; echo $?; stat -c %s copy");
+    let reader = mount.shell("$FIFOFS cat $D/x > copy; echo $?");
     mount.wait_parked(&reader);
     let writer = mount.python(
         r#"
@@ -201,26 +201,113 @@ except OSError as error: say(errno.errorcode[error.errno])
     );
     writer.finish(SOON).succeeded().printed("ESPIPE\n");
     // Many a program does not look: ffmpeg, for one, and exits with 0.
-    reader.finish(SOON).printed("125\n4194304\n");
+    reader.finish(SOON).printed("125\n");
     mount.unmount();
 }
 
-/// ld, for one, makes something else of what it cannot read.
+/// The first reader was told and left, what was written after that was lost, and the next reader took the rest for
+/// the whole.
 #[test]
-fn reading_back_what_was_dropped_gets_estale_and_is_no_clean_end() {
+fn what_a_pipe_cannot_do_is_an_error_for_every_reader_and_for_later_ones() {
     let mount = Mount::start(&["--deliver", "stream"]);
-    let reader = mount.shell("$FIFOFS cat $D/x > copy; echo $?; stat -c %s copy");
-    mount.wait_parked(&reader);
+    let acts = [
+        ("patch", "os.pwrite(fd, b'X', 0)"),
+        // ld, for one, makes something else of what it cannot read.
+        ("read-back", "os.pread(fd, 4, 0)"),
+        ("cut", "os.ftruncate(fd, 2)"),
+        ("empty", "open(p, 'w')"),
+        (
+            "rename",
+            "open(p + '.t', 'w').write('other'); os.rename(p + '.t', p)",
+        ),
+        ("anew", "os.unlink(p); open(p, 'w')"),
+        (
+            "link",
+            "os.unlink(p); open(p + '.t', 'w'); os.link(p + '.t', p)",
+        ),
+        (
+            "punch",
+            "libc.fallocate(fd, 3, 0, 4) == 0 or fail(ctypes.get_errno())",
+        ),
+    ];
+    for (name, act) in acts {
+        let first = mount.waiting_reader(name);
+        let writer = mount.python(&format!(
+            r#"
+p = D + "/{name}"
+libc = ctypes.CDLL(None, use_errno=True)
+libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+def fail(number): raise OSError(number, "")
+fd = os.open(p, os.O_RDWR | os.O_CREAT, 0o644)
+os.write(fd, b"head and body\n")
+wait_flag("{name}-read")
+try: {act}
+except OSError as error: say(errno.errorcode[error.errno])
+raise_flag("{name}-done")
+wait_flag("{name}-told")
+try: os.write(fd, b"tail\n")
+except OSError as error: say(errno.errorcode[error.errno])
+wait_flag("{name}-late")
+"#
+        ));
+        first.wait_output(b"head and body\n");
+        mount.raise(&format!("{name}-read"));
+        first
+            .finish(SOON)
+            .failed_saying(name)
+            .printed("head and body\n");
+        mount.raise(&format!("{name}-told"));
+        mount.wait_flag(&format!("{name}-done"));
+        if !["anew", "link"].contains(&name) {
+            let late = mount.reader(name).finish(SOON);
+            assert!(!late.status.success(), "{name}: {:?}", late.stdout);
+        }
+        mount.raise(&format!("{name}-late"));
+        writer.finish(SOON).succeeded().printed("ESPIPE\nEPIPE\n");
+        if !["anew", "link"].contains(&name) {
+            let late = mount.shell(&format!("$FIFOFS cat $D/{name}")).finish(SOON);
+            assert!(!late.status.success(), "{name}: {:?}", late.stdout);
+        }
+    }
+    mount.unmount();
+}
+
+#[test]
+fn bytes_that_came_when_every_reader_had_gone_are_missed_by_the_next() {
+    let mount = Mount::start(&["--deliver", "stream"]);
     let writer = mount.python(
         r#"
-fd = os.open(D + "/x", os.O_RDWR | os.O_CREAT, 0o644)
-for i in range(64): write_all(fd, bytes(65536))
-try: os.pread(fd, 10, 0)
+fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
+raise_flag("open")
+wait_flag("left")
+try: os.write(fd, b"missed\n")
 except OSError as error: say(errno.errorcode[error.errno])
 "#,
     );
-    writer.finish(SOON).succeeded().printed("ESTALE\n");
-    reader.finish(SOON).printed("125\n4194304\n");
+    mount.wait_flag("open");
+    mount
+        .python("os.close(os.open(D + '/x', os.O_RDONLY))")
+        .finish(SOON)
+        .succeeded();
+    mount.raise("left");
+    writer.finish(SOON).succeeded().printed("EPIPE\n");
+    mount
+        .shell("$FIFOFS cat $D/x")
+        .finish(SOON)
+        .failed_saying("x")
+        .printed("");
+    mount.unmount();
+}
+
+#[test]
+fn a_stream_whose_name_is_removed_goes_on() {
+    let mount = Mount::start(&["--deliver", "stream"]);
+    let reader = mount.waiting_reader("x");
+    let writer = mount.shell("exec > $D/x; echo one; await read; rm $D/x; echo two");
+    reader.wait_output(b"one\n");
+    mount.raise("read");
+    writer.finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed("one\ntwo\n");
     mount.unmount();
 }
 

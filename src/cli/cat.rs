@@ -49,6 +49,7 @@ fn copy(path: &Path, next: bool, output: &mut impl Write) -> Result<bool> {
             Error::io("read", path, reason)
                 .with_remedy("start the reader before the writer, or mount with `--deliver follow`")
         }
+        Some(libc::EIO) => explain(path, error),
         _ => other("wait for", path, error),
     })?;
     let mut buffer = avec![[PAGE_BYTES]| 0; FIRST_BUFFER_BYTES];
@@ -102,9 +103,9 @@ fn explain(path: &Path, error: io::Error) -> Error {
         },
         Some(libc::EIO) => {
             let reason = io::Error::other(
-                "all there is was read, but it is not whole: a process that wrote it was killed \
-                 or failed, there was no space left, or what was passed on of a stream was wanted \
-                 again",
+                "it is not whole: a process that wrote it was killed or failed, there was no space \
+                 left, or it was a stream and was changed, read back or replaced after bytes had \
+                 been delivered",
             );
             Error::io("read", path, reason).with_remedy("`fifofs ls` says more")
         }

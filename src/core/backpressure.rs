@@ -126,7 +126,7 @@ impl Core {
         if let (Some(pace), true) = (&pace, has_readers) {
             file.spool.drop_before(slowest.saturating_sub(pace.keep));
         }
-        let broken = file.is_broken();
+        let broken = !file.held_writes.is_empty() && file.refuse_if_broken().is_err();
         let room =
             pace.is_none_or(|pace| file.spool.frontier() <= slowest.saturating_add(pace.ahead));
         while let Some(write) = file.held_writes.front() {
@@ -149,14 +149,25 @@ impl Core {
 }
 
 impl File {
-    /// Whether writes fail: with stream, if there were readers and none is left.
+    /// Whether writes fail: with stream, if it has failed, or there were readers and none is left.
     pub(super) fn is_broken(&self) -> bool {
         let left = self.generation.as_ref().is_some_and(|generation| {
             generation.way == Some(Way::Stream)
                 && generation.is_active()
-                && generation.had_reader
-                && self.readers.is_empty()
+                && (generation.lost || generation.had_reader && self.readers.is_empty())
         });
         left || self.hung_up
+    }
+
+    /// Fails as a write then does. Whoever came to read a stream later would miss what was to be
+    /// written, so that it has failed.
+    pub(super) fn refuse_if_broken(&mut self) -> Result<(), Errno> {
+        if !self.is_broken() {
+            return Ok(());
+        }
+        if let Some(generation) = &mut self.generation {
+            generation.lost |= generation.way == Some(Way::Stream);
+        }
+        Err(Errno::PIPE)
     }
 }

@@ -59,6 +59,8 @@ struct Captured {
     hung_up: bool,
     /// Who reads it.
     readers: Vec<ReaderId>,
+    /// Whether somebody has come to read it while it was held.
+    was_read: bool,
 }
 
 /// All captured paths of a mount.
@@ -100,6 +102,13 @@ impl Captures {
         };
         let ids = names.iter().filter_map(|at| self.by_name.get(at));
         ids.filter_map(|id| self.by_id.get(id))
+    }
+
+    /// Whether somebody has read what stood there before, so that nobody reads it any more once
+    /// its readers have gone.
+    pub(super) fn was_read(&self, names: &Namespace, ino: u64) -> bool {
+        let mut captured = self.of_file(names, ino);
+        captured.any(|captured| captured.was_read && captured.hold == Hold::Held)
     }
 
     /// How much of a file that follows is kept once every reader has it.
@@ -162,6 +171,7 @@ impl Core {
             keep_bytes: None,
             hung_up: false,
             readers: Vec::new(),
+            was_read: false,
         };
         self.captures.by_id.insert(id, captured);
         Ok(id)
@@ -172,6 +182,7 @@ impl Core {
         if let Some(captured) = self.captures.by_id.get_mut(&id) {
             captured.holders += 1;
             captured.hold = Hold::Held;
+            captured.was_read &= captured.holders > 1;
             captured.left_before = captured.left.take().or(captured.left_before);
         }
     }
@@ -317,6 +328,7 @@ impl Core {
         let reader = self.attach_reader(env, reader, source, effects);
         if let Some(captured) = self.captures.by_id.get_mut(&id) {
             captured.readers.push(reader);
+            captured.was_read |= captured.hold == Hold::Held;
         }
         Ok(self.add_handle(Handle::Reader(reader)))
     }

@@ -7,8 +7,6 @@
 //! is, and for everybody else it is done only when they have had time to write it
 //! anew: while they have it open and a second more, but no longer than five.
 
-use rustix::io::Errno;
-
 use super::effects::Effects;
 use super::generation::Visitor;
 use super::reader::ReaderId;
@@ -84,11 +82,5 @@ impl Core {
             generation.visited = Some(env.now.monotonic);
             self.evaluate(env, ino, effects);
         }
-    }
-
-    /// Whoever may be meant to mend the file cannot have it, as bytes of it are
-    /// gone. Many a program goes on without.
-    pub(super) fn lose_again(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
-        self.lose(env, ino, "cannot be read again", 0, Errno::STALE, effects);
     }
 }

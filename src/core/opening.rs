@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::capturing::Hold;
 use super::effects::{Caller, Effect, Effects, Kin, Transport};
-use super::generation::{Ending, Way};
+use super::generation::{Ending, Phase, Way};
 use super::looking_again::Why;
 use super::polling::Pollers;
 use super::reader::{Awaits, Reader, ReaderId};
@@ -47,10 +47,8 @@ impl Core {
             // If it was sent back, it has arrived.
             self.sent_back.remove(&caller.thread);
             if dropped && !caller.internal {
-                // Where nobody waits, everybody has to do with what is written.
-                let writes_too = !self.settings.readers_wait || self.is_captured(ino);
-                if writes_too || self.accompanied(ino, group).is_some() {
-                    self.lose_again(env, ino, effects);
+                if self.is_of_writers(ino, self.accompanied(ino, group).is_some()) {
+                    return self.refuse_reading_back(env, caller.unique, ino, 0, effects);
                 }
                 return effects.refuse(caller.unique, Errno::STALE);
             }
@@ -77,9 +75,11 @@ impl Core {
 
     /// Whether the caller gets nothing of this file but what a waiting reader gets.
     pub(super) fn waits_for(&self, ino: u64, caller: Caller, kin: &Kin) -> bool {
-        // To be removed when it was read, a file must be read through us.
-        let consumes =
-            |file: &File| file.is_active() || self.settings.consume && file.generation.is_some();
+        // To be removed when it was read, a file must be read through us. One that failed is not.
+        let consumes = |file: &File| match file.phase() {
+            Some(Phase::Done) => self.settings.consume,
+            _ => file.is_active(),
+        };
         self.files.get(&ino).is_some_and(consumes)
             && !caller.internal
             && self.settings.readers_wait
@@ -251,12 +251,15 @@ impl Core {
                 }
             }
             OpenAnswer::Refuse(errno) => {
-                if let (Errno::STALE, Some(ino)) = (errno, reader.source)
-                    && self.is_companion(id, ino)
-                {
-                    self.lose_again(env, ino, effects);
+                let source = reader.source;
+                let is_companion = source.is_some_and(|ino| self.is_companion(id, ino));
+                // First: what is refused may concern all readers.
+                self.drop_reader(env, id, effects);
+                match source.filter(|_| is_companion && errno == Errno::STALE) {
+                    Some(ino) => self.refuse_reading_back(env, unique, ino, 0, effects),
+                    None => effects.refuse(unique, errno),
                 }
-                effects.refuse(unique, errno);
+                return false;
             }
         }
         self.drop_reader(env, id, effects);
@@ -288,13 +291,18 @@ impl Core {
         if view.base > 0 {
             return OpenAnswer::Refuse(Errno::STALE);
         }
+        // It has had nothing of what there is, and many a program that asks for the size first
+        // would never see an error behind that.
+        if view.end && view.failed {
+            return OpenAnswer::Refuse(Errno::IO);
+        }
         if !view.end {
             return match view.way {
                 None | Some(Way::Settled) => OpenAnswer::Wait,
                 Some(Way::Follow | Way::Stream) => OpenAnswer::Waiting,
             };
         }
-        if view.failed || self.settings.consume {
+        if self.settings.consume {
             return OpenAnswer::Waiting;
         }
         match awaits {

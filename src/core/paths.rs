@@ -24,7 +24,7 @@ impl Core {
         writer: Writer,
         effects: &mut Effects,
     ) -> Result<(Attributes, u64, Transport), Errno> {
-        let ino = self.make_file(env, at, creator)?;
+        let ino = self.make_file(env, at, creator, effects)?;
         let opener = writer.clone();
         // Also if it is opened for reading only: who makes a file so has it written
         // next, with a lock on it, say. Those who wait for the name hear of it when
@@ -47,8 +47,10 @@ impl Core {
         env: Env<'_>,
         (parent, name): (u64, &OsStr),
         creator: Creator,
+        effects: &mut Effects,
     ) -> Result<u64, Errno> {
         self.may_change(parent, name)?;
+        self.refuse_in_place_of_a_stream(env, (parent, name), None, effects)?;
         let ino = self
             .names
             .make(parent, name, Kind::File, creator, 0, env.now.wall)?;
@@ -68,7 +70,7 @@ impl Core {
     ) -> Result<Attributes, Errno> {
         let mode = kind;
         let ino = if kind == libc::S_IFREG || kind == 0 {
-            let ino = self.make_file(env, (parent, name), creator)?;
+            let ino = self.make_file(env, (parent, name), creator, effects)?;
             self.name_changed(env, name, effects);
             ino
         } else {
@@ -148,6 +150,7 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<Attributes, Errno> {
         self.may_change(parent, name)?;
+        self.refuse_in_place_of_a_stream(env, (parent, name), Some(ino), effects)?;
         self.names.link(ino, parent, name, env.now.wall)?;
         self.record(env, || Deed::Link {
             at: noted((parent, name)),
@@ -214,6 +217,10 @@ impl Core {
             Rename::Exchange => Some(self.names.find(to.0, to.1)?),
             _ => None,
         };
+        self.refuse_in_place_of_a_stream(env, to, Some(ino), effects)?;
+        if exchanged.is_some() {
+            self.refuse_in_place_of_a_stream(env, from, exchanged, effects)?;
+        }
         let before = self.path_of(ino);
         let replaced = self.names.rename(from, to, how, env.now.wall)?;
         self.lost_name(env, ino);
@@ -325,6 +332,10 @@ impl Core {
             return;
         };
         let (before, position) = (reader.source, reader.position);
+        let streams = self.has_streamed(reader);
+        let is_stream = before
+            .and_then(|ino| self.files.get(&ino))
+            .is_some_and(File::is_stream);
         let accompanies = reader.group.is_some();
         let found = self.awaited(reader.awaits, path);
         let follows_file = matches!(reader.awaits, Awaits::File(_));
@@ -339,6 +350,13 @@ impl Core {
         }
         match found {
             Some(ino) if before == Some(ino) => self.set_absent(id, false),
+            Some(_) if streams => {
+                // By another directory, say, which could not be refused.
+                self.stop_following(id);
+                if let Some(before) = before {
+                    self.lose(env, before, "cannot be replaced", 0, Errno::SPIPE, effects);
+                }
+            }
             Some(ino) => {
                 self.set_absent(id, false);
                 if position > 0 {
@@ -346,7 +364,7 @@ impl Core {
                 }
                 self.set_source(env, id, Some(ino), effects);
             }
-            None if follows_file || position > 0 => self.set_absent(id, true),
+            None if follows_file || position > 0 || is_stream => self.set_absent(id, true),
             None => self.set_source(env, id, None, effects),
         }
         if let Some(before) = before {
@@ -376,7 +394,7 @@ impl Core {
         if reader.prior.is_some() {
             return;
         }
-        if file.spool.base() > 0 {
+        if file.spool.base() > 0 || file.is_stream() {
             let all = 0..reader.position;
             self.mark_rewritten(env, id, all, effects);
         } else {

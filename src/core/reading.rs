@@ -92,18 +92,16 @@ impl Core {
         } = wanted;
         match self.handles.get(&handle) {
             Some(handle @ (Handle::Plain { ino, .. } | Handle::Writer { ino, .. })) => {
-                let (ino, writes) = (*ino, matches!(handle, Handle::Writer { .. }));
-                let base = self.files.get(&ino).map_or(0, |file| file.spool.base());
-                if writes && offset < base {
-                    // What it makes of what it cannot read back is anybody's guess.
-                    self.lose(
-                        env,
-                        ino,
-                        "cannot be read back",
-                        offset,
-                        Errno::STALE,
-                        effects,
-                    );
+                let ino = *ino;
+                let file = self.files.get(&ino);
+                let is_gone = file.is_some_and(|file| match handle {
+                    Handle::Plain { visit, .. } => {
+                        offset < file.spool.base() && self.is_of_writers(ino, visit.is_some())
+                    }
+                    _ => offset < file.passed_on(),
+                });
+                if is_gone {
+                    return self.refuse_reading_back(env, unique, ino, offset, effects);
                 }
                 self.read_as_is(caller, ino, offset, length, effects);
             }
@@ -415,10 +413,12 @@ impl Core {
         if !view.end {
             return Available::Nothing;
         }
+        // As with a pipe, whose name is nothing to those who have it open.
+        let absent = reader.absent && !self.has_streamed(reader);
         match reader.awaits {
-            Awaits::File(_) if reader.absent && view.abandoned => Available::Error(Errno::NOENT),
-            _ if reader.absent && forsaken => Available::Error(Errno::NOENT),
-            _ if reader.absent => Available::Nothing,
+            Awaits::File(_) if absent && view.abandoned => Available::Error(Errno::NOENT),
+            _ if absent && forsaken => Available::Error(Errno::NOENT),
+            _ if absent => Available::Nothing,
             _ if view.failed => Available::Error(Errno::IO),
             _ if reader.position < view.limit => Available::NoBytes,
             _ => Available::End,

@@ -26,8 +26,11 @@ impl Core {
         length: u64,
         effects: &mut Effects,
     ) -> Result<(), Errno> {
-        let file = self.file_mut(ino)?;
         spool::end_of(length, 0)?;
+        if length < self.file(ino)?.streamed() {
+            self.refuse_what_was_passed_on(env, ino, length, effects)?;
+        }
+        let file = self.file_mut(ino)?;
         let before = file.spool.len();
         let mut given = None;
         if let Some(generation) = file.generation.as_mut().filter(|g| g.is_active())
@@ -57,13 +60,19 @@ impl Core {
     }
 
     /// The file is emptied to be written anew: readers who have some of it go
-    /// on if the new content begins with that.
+    /// on if the new content begins with that. Of a stream nobody does.
     pub(super) fn truncate_by_open(
         &mut self,
         env: Env<'_>,
         ino: u64,
         effects: &mut Effects,
     ) -> Result<(), Errno> {
+        let generation = self.generation(ino);
+        if generation.is_some_and(|generation| generation.openings > 1)
+            && self.file(ino)?.streamed() > 0
+        {
+            self.refuse_what_was_passed_on(env, ino, 0, effects)?;
+        }
         for id in self.file(ino)?.readers.clone() {
             let is_reading = |reader: &super::Reader| reader.position > 0 && !reader.finished;
             if self.readers.get(&id).is_some_and(is_reading) {
@@ -100,10 +109,8 @@ impl Core {
                 file.spool.allocate(offset, length, keep_size)?;
             }
             libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE => {
-                if offset < file.spool.base() {
-                    self.lose(env, ino, "cannot be mended", offset, Errno::SPIPE, effects);
-                    return Err(Errno::SPIPE);
-                }
+                self.refuse_what_was_passed_on(env, ino, offset, effects)?;
+                let file = self.file_mut(ino)?;
                 let changed = file.delivered_nonzero(offset..end)?;
                 file.spool.punch(offset, length)?;
                 if mode & libc::FALLOC_FL_ZERO_RANGE != 0 && !keep_size && end > file.spool.len() {
@@ -143,7 +150,7 @@ impl Core {
             self.handles.get(&from_handle),
             Some(Handle::Plain { .. } | Handle::Writer { .. })
         );
-        let is_stream = |file: &File| file.spool.base() > 0 || file.way() == Some(Way::Stream);
+        let is_stream = |file: &File| file.spool.base() > 0 || file.is_stream();
         if !reads_as_is || is_stream(self.file(from_ino)?) || is_stream(self.file(to_ino)?) {
             return Err(Errno::XDEV);
         }

@@ -1,17 +1,23 @@
 //! When what readers have is not what the program left, or will not be: which of
 //! them are told, and how.
+//!
+//! Of a file that follows, those readers are told whose bytes were rewritten. A stream is a pipe
+//! and no more: whatever a pipe cannot do is refused where the kernel lets us, and has the
+//! generation fail for good ([`Core::lose`]).
 
+use std::ffi::OsStr;
 use std::ops::Range;
 
 use rustix::io::Errno;
 
-use super::effects::Effects;
+use super::effects::{Effects, Unique};
 use super::events::Event;
-use super::reader::ReaderId;
-use super::{Core, Env};
+use super::reader::{Reader, ReaderId};
+use super::{Core, Env, File};
 
 impl Core {
-    /// A generation is not what its program believes: it will have failed.
+    /// A generation is not what its program believes: it will have failed. A stream has failed
+    /// at once: nobody gets or writes any more of it.
     pub(super) fn lose(
         &mut self,
         env: Env<'_>,
@@ -25,10 +31,88 @@ impl Core {
             return;
         };
         // Once is enough: the kernel goes on with all that it holds.
-        if !std::mem::replace(&mut generation.lost, true) {
-            let message = format!("bytes from {offset} on {what}: {errno}");
-            self.warn(env, ino, message, effects);
+        if std::mem::replace(&mut generation.lost, true) {
+            return;
         }
+        let message = format!("bytes from {offset} on {what}: {errno}");
+        self.warn(env, ino, message, effects);
+        if self.files.get(&ino).is_some_and(File::is_stream) {
+            self.progress_all(env, ino, effects);
+            self.release_writes(env, ino, effects);
+        }
+    }
+
+    /// Refuses to change bytes from `offset` on where that cannot be: they are dropped, or
+    /// readers of a stream have had them.
+    pub(super) fn refuse_what_was_passed_on(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        offset: u64,
+        effects: &mut Effects,
+    ) -> Result<(), Errno> {
+        let file = self.file(ino)?;
+        if offset >= file.passed_on() {
+            return Ok(());
+        }
+        // Many a program does not look, or goes on all the same, when it is told that what it
+        // wants to mend cannot be mended.
+        let errno = Errno::SPIPE;
+        self.lose(env, ino, "cannot be changed", offset, errno, effects);
+        Err(errno)
+    }
+
+    /// Whether somebody who has a file open as it is belongs to those who write it: one of the
+    /// program, where nobody waits but this process, or who `accompanies` them.
+    pub(super) fn is_of_writers(&self, ino: u64, accompanies: bool) -> bool {
+        accompanies || !self.settings.readers_wait || self.is_captured(ino)
+    }
+
+    /// Refuses to have those who write read what was passed on: what they make of that is
+    /// anybody's guess.
+    pub(super) fn refuse_reading_back(
+        &mut self,
+        env: Env<'_>,
+        unique: Unique,
+        ino: u64,
+        offset: u64,
+        effects: &mut Effects,
+    ) {
+        let errno = Errno::SPIPE;
+        self.lose(env, ino, "cannot be read back", offset, errno, effects);
+        effects.refuse(unique, errno);
+    }
+
+    /// Refuses to put another file at a name where readers of a stream have had bytes of one.
+    pub(super) fn refuse_in_place_of_a_stream(
+        &mut self,
+        env: Env<'_>,
+        (parent, name): (u64, &OsStr),
+        ino: Option<u64>,
+        effects: &mut Effects,
+    ) -> Result<(), Errno> {
+        let ids = self.followers.get(name).into_iter().flatten();
+        let replaced: Vec<u64> = ids
+            .filter_map(|id| {
+                let reader = self.readers.get(id).filter(|r| self.has_streamed(r))?;
+                let (_, above) = reader.path.as_ref()?.split_last()?;
+                let is_here = self.names.resolve(above) == Some(parent);
+                reader.source.filter(|_| is_here && reader.source != ino)
+            })
+            .collect();
+        for source in &replaced {
+            self.lose(env, *source, "cannot be replaced", 0, Errno::SPIPE, effects);
+        }
+        match replaced[..] {
+            [] => Ok(()),
+            [..] => Err(Errno::SPIPE),
+        }
+    }
+
+    /// Whether a reader was given bytes of a stream, and is to get more.
+    pub(super) fn has_streamed(&self, reader: &Reader) -> bool {
+        let file = reader.source.and_then(|ino| self.files.get(&ino));
+        reader.position > 0 && !reader.finished && file.is_some_and(File::is_stream)
     }
 
     /// Bytes that readers were given are no longer so.

@@ -124,8 +124,15 @@ impl Core {
                     .generation
                     .as_ref()
                     .is_none_or(Generation::is_abandoned),
-                failed: phase == Some(Phase::Failed),
+                failed: phase == Some(Phase::Failed)
+                    || file.generation.as_ref().is_some_and(|g| g.lost),
                 ..whole
+            },
+            // Nobody gets any more of it.
+            Some(generation) if generation.lost && generation.way == Some(Way::Stream) => View {
+                end: true,
+                failed: true,
+                ..nothing_yet
             },
             Some(generation) if generation.rests.is_some() && accompanies => View {
                 failed: generation.has_failed(fail_on),

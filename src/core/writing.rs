@@ -99,6 +99,7 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<bool, Errno> {
         let has_reader = self.settings.readers_wait || self.is_captured(ino);
+        let was_read = self.captures.was_read(&self.names, ino);
         let file = self.files.get_mut(&ino).ok_or(Errno::NOENT)?;
         let (number, told_done, lost) = match &file.generation {
             Some(last) if last.is_active() => return Ok(false),
@@ -127,9 +128,12 @@ impl Core {
                 generation.choose(way, format!("--deliver {rule}"), false);
             }
         }
+        generation.had_reader = was_read;
         // Readers that have not had all of the last one go on with this one.
         let readers = file.readers.iter().filter_map(|id| self.readers.get(id));
-        let unfinished = readers.filter(|reader| !reader.finished && reader.prior.is_none());
+        let unfinished = readers.filter(|reader| {
+            !reader.finished && reader.prior.is_none() && reader.rewritten.is_none()
+        });
         for reader in unfinished {
             generation.had_reader = true;
             generation.delivered = generation.delivered.max(reader.position);
@@ -194,12 +198,9 @@ impl Core {
         self.may_gather = false;
         if let Err(errno) = taken {
             // Of what the kernel's cache held the program was told long ago that it was
-            // written. And many a program does not look, or goes on all the same,
-            // when it is told that what it wants to mend cannot be mended.
-            match errno {
-                Errno::SPIPE => self.lose(env, ino, "cannot be mended", offset, errno, effects),
-                _ if from_cache => self.lose(env, ino, "could not be kept", offset, errno, effects),
-                _ => {}
+            // written.
+            if from_cache {
+                self.lose(env, ino, "could not be kept", offset, errno, effects);
             }
             return effects.refuse(unique, errno);
         }
@@ -250,13 +251,9 @@ impl Core {
         spool::end_of(offset, length)?;
         data.align(offset);
         self.note_first_write(env, ino, offset, data.beginning(), effects)?;
+        self.file_mut(ino)?.refuse_if_broken()?;
+        self.refuse_what_was_passed_on(env, ino, offset, effects)?;
         let file = self.file_mut(ino)?;
-        if file.is_broken() {
-            return Err(Errno::PIPE);
-        }
-        if offset < file.spool.base() {
-            return Err(Errno::SPIPE);
-        }
         let changed = file.delivered_difference(offset, data)?;
         file.put(offset, data)?;
         if let Some(range) = changed {

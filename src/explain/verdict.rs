@@ -159,7 +159,9 @@ fn why_not(outcome: &Replayed) -> String {
             )
         }
         End::Failed => {
-            "bytes that the program needs again are not kept: its reader gets an error".into()
+            "the program needs bytes again that are not kept, or puts another file in the place \
+             of what was passed on: its reader gets an error"
+                .into()
         }
         End::Missing => "nothing stands there in the end".into(),
         End::Whole => String::new(),

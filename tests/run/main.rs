@@ -18,6 +18,7 @@ mod progress;
 mod readers;
 mod several;
 mod signals;
+mod stream;
 mod usage;
 
 use std::fs;

@@ -149,8 +149,9 @@ fn course(steps: &[Step], decides_all: bool) -> (World, Vec<u8>, Timestamp) {
                 end = end.max(offset + length as u64);
             }
             Step::Truncate(length) => {
-                world.truncate(ino, length);
-                end = length;
+                if world.truncate(ino, length).is_ok() {
+                    end = length;
+                }
             }
             Step::Read(which, length) => {
                 let (handle, at) = *readers[which].get_or_insert_with(|| {

@@ -11,11 +11,14 @@ mod once_wrong;
 mod polling;
 mod renaming;
 mod specification;
+mod streams;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::time::Duration;
+
+use rustix::io::Errno;
 
 use super::clock::{Moment, Timestamp};
 use super::effects::{Answer, Bytes, Caller, Effect, Effects, Kin, Opening, Unique, Wanted};
@@ -182,6 +185,11 @@ impl World {
     }
 
     fn reopen_for_writing(&mut self, ino: u64, flags: i32) -> u64 {
+        let reopened = self.try_to_reopen(ino, flags);
+        self.handle(reopened)
+    }
+
+    fn try_to_reopen(&mut self, ino: u64, flags: i32) -> Unique {
         let caller = self.caller(WRITER);
         self.run(|core, env, effects| {
             let opening = Opening {
@@ -191,7 +199,7 @@ impl World {
             };
             core.open(env, caller, ino, opening, effects);
         });
-        self.handle(caller.unique)
+        caller.unique
     }
 
     fn handle(&self, unique: Unique) -> u64 {
@@ -260,13 +268,13 @@ impl World {
         caller.unique
     }
 
-    fn truncate(&mut self, ino: u64, length: u64) {
+    fn truncate(&mut self, ino: u64, length: u64) -> Result<(), Errno> {
         let changes = Changes {
             size: Some(length),
             ..Changes::default()
         };
         self.run(|core, env, effects| core.change(env, ino, changes, effects))
-            .unwrap();
+            .map(drop)
     }
 
     fn release(&mut self, handle: u64) {
@@ -285,6 +293,13 @@ impl World {
 
     fn answer(&self, unique: Unique) -> Option<&Answer> {
         self.answers.get(&unique)
+    }
+
+    fn error(&self, unique: Unique) -> Option<Errno> {
+        match self.answer(unique) {
+            Some(Answer::Error(errno)) => Some(*errno),
+            _ => None,
+        }
     }
 }
 

@@ -29,7 +29,7 @@ impl World {
         self.answer(caller.unique).unwrap().clone()
     }
 
-    fn look_up(&mut self, parent: u64, name: &str) -> u64 {
+    pub(super) fn look_up(&mut self, parent: u64, name: &str) -> u64 {
         self.run(|core, env, _| core.lookup(env, parent, OsStr::new(name), READER, false))
             .unwrap()
             .attributes
@@ -99,7 +99,7 @@ fn a_file_that_is_emptied_lacks_nothing_any_more() {
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let lost = world.write_back(ino, 0, &vec![1; 2 << 20]);
     assert_eq!(world.answer(lost), Some(&Answer::Error(Errno::NOSPC)));
-    world.truncate(ino, 0);
+    world.truncate(ino, 0).unwrap();
     world.write_back(ino, 0, b"anew");
     world.release(handle);
     world.pass(LINGER);

@@ -24,10 +24,9 @@ impl World {
         notified.len()
     }
 
-    fn replace(&mut self, from: &str, to: &str) {
+    fn replace(&mut self, from: &str, to: &str) -> Result<(), Errno> {
         let (from, to) = ((ROOT, OsStr::new(from)), (ROOT, OsStr::new(to)));
         self.run(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
-            .unwrap();
     }
 
     fn remove(&mut self, name: &str) {
@@ -132,7 +131,7 @@ fn every_end_is_notified_and_every_error() {
         ),
         (
             "a truncation",
-            |world, ino, _| world.truncate(ino, 0),
+            |world, ino, _| world.truncate(ino, 0).unwrap(),
             Answer::Error(Errno::STALE),
         ),
         (
@@ -140,7 +139,7 @@ fn every_end_is_notified_and_every_error() {
             |world, _, _| {
                 let (other, writer) = world.create("other", libc::O_WRONLY);
                 world.write(other, 0, b"z");
-                world.replace("other", "f");
+                world.replace("other", "f").unwrap();
                 world.release(writer);
             },
             Answer::Error(Errno::STALE),
@@ -343,13 +342,17 @@ fn never_sleeps_on_what_is_ready(deliver: Deliver, steps: Vec<Step>) {
                 world.write(ino, at, b"\x01\x02"[(at % 2) as usize..].get(..1).unwrap());
             }
             Step::Truncate(to) if !writers.is_empty() => {
-                world.truncate(ino, to);
-                length = to;
+                if world.truncate(ino, to).is_ok() {
+                    length = to;
+                }
             }
             Step::Reopen { empties } if is_there(&world) => {
                 let flags = libc::O_WRONLY | if empties { libc::O_TRUNC } else { 0 };
-                writers.push(world.reopen_for_writing(ino, flags));
-                length = if empties { 0 } else { length };
+                let reopened = world.try_to_reopen(ino, flags);
+                if world.error(reopened).is_none() {
+                    writers.push(world.handle(reopened));
+                    length = if empties { 0 } else { length };
+                }
             }
             Step::Close => {
                 if let Some(writer) = writers.pop() {
@@ -365,8 +368,12 @@ fn never_sleeps_on_what_is_ready(deliver: Deliver, steps: Vec<Step>) {
             Step::Replace(bytes) => {
                 let (other, writer) = world.create("other", libc::O_WRONLY);
                 world.write(other, 0, &vec![1; bytes]);
-                world.replace("other", "f");
+                let replaced = world.replace("other", "f");
                 world.release(writer);
+                if replaced.is_err() {
+                    world.remove("other");
+                    continue;
+                }
                 for writer in writers.drain(..) {
                     world.release(writer);
                 }

@@ -63,7 +63,7 @@ fn truncating_a_closed_file_by_its_path_begins_the_wait_for_another_opening_anew
     world.release(handle);
     let open = world.open(ino);
     world.pass(LINGER - Duration::from_millis(1));
-    world.truncate(ino, 2);
+    world.truncate(ino, 2).unwrap();
     world.pass(LINGER - Duration::from_millis(1));
     assert_eq!(world.answer(open), None);
     world.pass(Duration::from_millis(1));
@@ -112,7 +112,7 @@ fn auto_settles_what_is_opened_for_reading_and_writing() {
 
 #[test]
 fn the_end_of_a_killed_writer_is_an_error_and_not_an_end() {
-    for deliver in [Deliver::Follow, Deliver::Settled, Deliver::Stream] {
+    for deliver in [Deliver::Follow, Deliver::Stream] {
         let mut world = World::new(deliver, |_| {});
         let (ino, handle) = world.create("f", libc::O_WRONLY);
         let open = world.open(ino);
@@ -126,42 +126,6 @@ fn the_end_of_a_killed_writer_is_an_error_and_not_an_end() {
         let end = world.read(reader, 4, 4);
         assert_eq!(world.answer(end), Some(&Answer::Error(Errno::IO)));
     }
-}
-
-#[test]
-fn a_stream_writer_waits_for_the_slowest_reader_but_not_for_ever() {
-    let mut world = World::new(Deliver::Stream, |_| {});
-    let (ino, _) = world.create("f", libc::O_WRONLY);
-    let opens = [world.open(ino), world.open(ino)];
-    let readers = opens.map(|open| world.handle(open));
-    let within = world.write(ino, 0, &[1; 16]);
-    assert_eq!(world.answer(within), Some(&Answer::Written(16)));
-    let beyond = world.write(ino, 16, &[2; 8]);
-    world.read(readers[0], 0, 24);
-    assert_eq!(world.answer(beyond), None, "the other reader has nothing");
-    world.read(readers[1], 0, 8);
-    assert_eq!(world.answer(beyond), Some(&Answer::Written(8)));
-    let again = world.write(ino, 24, &[3; 8]);
-    assert_eq!(world.answer(again), None);
-    world.pass(Duration::from_millis(300));
-    assert_eq!(world.answer(again), Some(&Answer::Written(8)));
-}
-
-#[test]
-fn a_stream_is_a_pipe_for_those_who_come_late_go_early_or_look_back() {
-    let mut world = World::new(Deliver::Stream, |_| {});
-    let (ino, _) = world.create("f", libc::O_WRONLY);
-    let open = world.open(ino);
-    let reader = world.handle(open);
-    world.write(ino, 0, b"0123");
-    world.read(reader, 0, 4);
-    let back = world.write(ino, 0, b"x");
-    assert_eq!(world.answer(back), Some(&Answer::Error(Errno::SPIPE)));
-    let late = world.open(ino);
-    assert_eq!(world.answer(late), Some(&Answer::Error(Errno::STALE)));
-    world.release(reader);
-    let broken = world.write(ino, 4, b"x");
-    assert_eq!(world.answer(broken), Some(&Answer::Error(Errno::PIPE)));
 }
 
 #[test]
@@ -290,7 +254,7 @@ fn truncating_a_done_file_below_what_a_slow_reader_has_is_told() {
     world.read(reader, 0, 4);
     world.release(handle);
     world.pass(LINGER);
-    world.truncate(ino, 2);
+    world.truncate(ino, 2).unwrap();
     let rest = world.read(reader, 4, 4);
     assert_eq!(world.answer(rest), Some(&Answer::Error(Errno::STALE)));
 }

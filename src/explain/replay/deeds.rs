@@ -147,6 +147,10 @@ impl Replay<'_> {
                 };
                 let (done, _) =
                     self.run(|core, env, effects| core.change(env, ino, changes, effects));
+                if done.as_ref().err() == Some(&Errno::SPIPE) {
+                    self.refused(ino, Refused::Write, *length);
+                    return Ok(());
+                }
                 done.map(drop)
             }
             Deed::Allocate {
@@ -204,6 +208,8 @@ impl Replay<'_> {
             Some(Answer::Opened(handle)) => {
                 self.handles.insert(recorded, handle);
             }
+            // Only what empties it is refused then.
+            _ if writer.is_some() => self.refused(ino, Refused::Write, 0),
             _ => self.refused(ino, Refused::Open, 0),
         }
     }

@@ -1,0 +1,149 @@
+//! A stream is a pipe and no more.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::super::namespace::{ROOT, Rename};
+use super::super::rules::Deliver;
+use super::{Answer, LINGER, OWNER, WRITER, World, writer};
+
+fn bytes(text: &str) -> Answer {
+    Answer::Bytes(text.as_bytes().to_vec())
+}
+
+#[test]
+fn a_stream_writer_waits_for_the_slowest_reader_but_not_for_ever() {
+    let mut world = World::new(Deliver::Stream, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let opens = [world.open(ino), world.open(ino)];
+    let readers = opens.map(|open| world.handle(open));
+    let within = world.write(ino, 0, &[1; 16]);
+    assert_eq!(world.answer(within), Some(&Answer::Written(16)));
+    let beyond = world.write(ino, 16, &[2; 8]);
+    world.read(readers[0], 0, 24);
+    assert_eq!(world.answer(beyond), None, "the other reader has nothing");
+    world.read(readers[1], 0, 8);
+    assert_eq!(world.answer(beyond), Some(&Answer::Written(8)));
+    let again = world.write(ino, 24, &[3; 8]);
+    assert_eq!(world.answer(again), None);
+    world.pass(Duration::from_millis(300));
+    assert_eq!(world.answer(again), Some(&Answer::Written(8)));
+}
+
+#[test]
+fn a_stream_is_a_pipe_for_those_who_come_late_go_early_or_look_back() {
+    let mut world = World::new(Deliver::Stream, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.write(ino, 0, b"0123");
+    world.read(reader, 0, 4);
+    let back = world.write(ino, 0, b"x");
+    assert_eq!(world.answer(back), Some(&Answer::Error(Errno::SPIPE)));
+    let late = world.open(ino);
+    assert_eq!(world.answer(late), Some(&Answer::Error(Errno::STALE)));
+    world.release(reader);
+    let broken = world.write(ino, 4, b"x");
+    assert_eq!(world.answer(broken), Some(&Answer::Error(Errno::PIPE)));
+}
+
+/// A stream `f` of which a reader has had four bytes.
+fn streamed() -> (World, u64, u64) {
+    let mut world = World::new(Deliver::Stream, |_| {});
+    let (ino, _) = world.create("f", libc::O_RDWR);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.write(ino, 0, b"0123");
+    world.read(reader, 0, 4);
+    (world, ino, reader)
+}
+
+#[test]
+fn what_a_pipe_cannot_do_fails_a_stream_for_good() {
+    type Act = fn(&mut World, u64) -> Option<Errno>;
+    let acts: [(&str, Act); 7] = [
+        ("write", |world, ino| {
+            let write = world.write(ino, 3, b"34");
+            world.error(write)
+        }),
+        ("mapped", |world, ino| {
+            let write = world.write_back(ino, 0, b"0123");
+            world.error(write)
+        }),
+        ("read back", |world, ino| {
+            let writer = world.reopen_for_writing(ino, libc::O_RDWR);
+            let read = world.read(writer, 0, 4);
+            world.error(read)
+        }),
+        ("cut", |world, ino| world.truncate(ino, 3).err()),
+        ("empty", |world, ino| {
+            let reopened = world.try_to_reopen(ino, libc::O_WRONLY | libc::O_TRUNC);
+            world.error(reopened)
+        }),
+        ("replace", |world, _| {
+            world.create("new", libc::O_WRONLY);
+            let (from, to) = ((ROOT, OsStr::new("new")), (ROOT, OsStr::new("f")));
+            world
+                .run(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
+                .err()
+        }),
+        ("make anew", |world, _| {
+            let at = (ROOT, OsStr::new("f"));
+            world
+                .run(|core, env, effects| core.unlink(env, at, effects))
+                .unwrap();
+            let made = world.run(|core, env, effects| {
+                core.create(env, at, OWNER, libc::O_WRONLY, writer(WRITER), effects)
+            });
+            made.err()
+        }),
+    ];
+    for (what, act) in acts {
+        let (mut world, ino, reader) = streamed();
+        let waits = world.read(reader, 4, 4);
+        assert_eq!(act(&mut world, ino), Some(Errno::SPIPE), "{what}");
+        assert_eq!(world.error(waits), Some(Errno::IO), "{what}");
+        let goes_on = world.write(ino, 4, b"45");
+        assert_eq!(world.error(goes_on), Some(Errno::PIPE), "{what}");
+        let again = world.read(reader, 4, 4);
+        assert_eq!(world.error(again), Some(Errno::IO), "{what}");
+    }
+}
+
+#[test]
+fn removing_a_streams_name_changes_nothing_for_its_reader() {
+    let mut world = World::new(Deliver::Stream, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    let at = (ROOT, OsStr::new("f"));
+    world
+        .run(|core, env, effects| core.unlink(env, at, effects))
+        .unwrap();
+    world.write(ino, 0, b"0123");
+    let read = world.read(reader, 0, 4);
+    assert_eq!(world.answer(read), Some(&bytes("0123")));
+    let end = world.read(reader, 4, 4);
+    world.release(handle);
+    world.pass(LINGER);
+    assert_eq!(world.answer(end), Some(&bytes("")));
+}
+
+#[test]
+fn what_every_reader_of_a_stream_left_before_is_no_clean_end_for_the_next() {
+    let mut world = World::new(Deliver::Stream, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let leaves = world.handle(open);
+    world.release(leaves);
+    let write = world.write(ino, 0, b"missed");
+    assert_eq!(world.error(write), Some(Errno::PIPE));
+    let late = world.open(ino);
+    assert_eq!(world.error(late), Some(Errno::IO));
+    world.release(handle);
+    world.pass(LINGER);
+    let late = world.open(ino);
+    assert_eq!(world.error(late), Some(Errno::IO));
+}
