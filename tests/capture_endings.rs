@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fifofs::{Capture, Deliver, Error, Mount, Target};
+use fifofs::{Capture, Deliver, Error, Mount, Target, Way};
 
 use library::{BACKENDS, SOON, read_out, scratch, sh, until, within};
 
@@ -40,6 +40,29 @@ fn of_a_program_that_was_killed_run_gives_the_signal_and_the_bytes() {
     let output = output.unwrap();
     assert_eq!(output.status.signal(), Some(9));
     assert!(output.bytes.ends_with(b"\n20000\n"));
+}
+
+#[test]
+fn of_a_settled_output_of_a_program_that_was_killed_nobody_gets_anything() {
+    let capture = capture("out.zip");
+    let script = r#"exec > "$1"; head -c 3000000 /dev/zero; kill -KILL $$"#;
+    let mut running = capture.spawn(&mut sh(script, &capture)).unwrap();
+    let (bytes, error) = within(SOON, "a killed child", move || {
+        let read = read_out(&mut running.reader);
+        assert_eq!(running.reader.way(), Some(Way::Settled));
+        running.child.wait().unwrap();
+        read
+    });
+    assert!(bytes.is_empty());
+    assert!(matches!(error, Some(Error::Failed { .. })), "{error:?}");
+    let output = within(SOON, "a killed child", move || {
+        capture.run(&mut sh(script, &capture))
+    });
+    let output = output.unwrap();
+    assert_eq!(
+        (output.status.signal(), output.bytes),
+        (Some(9), Vec::new())
+    );
 }
 
 #[test]

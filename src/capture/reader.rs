@@ -10,6 +10,7 @@ use aligned_vec::{AVec, ConstAlign, avec};
 use rustix::io::Errno;
 
 use super::shared::SharedMount;
+use crate::core::generation::Way;
 use crate::core::spool::{self, Cursor};
 use crate::error::{Error, Result};
 use crate::fifo::{self, Outcome, Pipe, PipeReader};
@@ -31,9 +32,11 @@ const PAGE_BYTES: usize = spool::PAGE_BYTES as usize;
 /// that holds an [`Error`] of this crate, which [`Error::io`] gives back:
 ///
 /// - [`Error::Rewritten`]: the program changed bytes that were given already;
-/// - [`Error::Failed`]: every byte there is was given, but a writer was killed by a
-///   signal or failed otherwise (see [`FailOn`](crate::FailOn)), or bytes were lost:
-///   there was no space left, or the program wanted dropped ones of a stream again;
+/// - [`Error::Failed`]: a writer was killed by a signal or failed otherwise (see
+///   [`FailOn`](crate::FailOn)), or bytes were lost since there was no space left. What
+///   is delivered as it is written was given to its last byte before; of what is
+///   [`Settled`](Way::Settled) nothing was given. Or the program did what no pipe
+///   can with a [`Stream`](Way::Stream);
 /// - [`Error::Missing`]: the program has ended and nothing stands at the path, or it never opened the
 ///   FIFO there;
 /// - [`Error::TimedOut`], [`Error::Cancelled`]: the wait was ended from here.
@@ -203,6 +206,29 @@ impl Reader {
         Canceller {
             cancels,
             owner: self.source.owner(),
+        }
+    }
+
+    /// How what is read is delivered. Nothing before that is chosen, which is when the
+    /// first byte is written at the latest.
+    ///
+    /// ```
+    /// use fifofs::{Capture, Target, Way};
+    ///
+    /// let capture = Capture::new("report.zip")?;
+    /// let mut reader = capture.reader()?;
+    /// assert_eq!(reader.way(), None);
+    /// std::fs::write(capture.path(), "PK\x03\x04")?;
+    /// reader.read_all()?;
+    /// assert_eq!(reader.way(), Some(Way::Settled));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn way(&self) -> Option<Way> {
+        match &*self.source {
+            // In a forked child nobody would let go of the locks.
+            Source::Capture { .. } if !self.source.owner().is_this() => None,
+            Source::Capture { local, .. } => local.way(),
+            Source::Pipe(_) => Some(Way::Stream),
         }
     }
 

@@ -389,7 +389,9 @@ pub struct Running {
 pub struct Output {
     /// Its exit status.
     pub status: ExitStatus,
-    /// What the file held in the end; none if it failed before it made one.
+    /// What the file held in the end. None if the program failed before it made one, or if a
+    /// writer was killed and the file was [`Settled`](crate::Way::Settled): of such a one
+    /// nothing is given.
     pub bytes: Vec<u8>,
     /// What it wrote to its standard output, if that is piped.
     pub stdout: Vec<u8>,

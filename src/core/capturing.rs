@@ -21,6 +21,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::effects::{Caller, Effect, Effects, Unique};
+use super::generation::Way;
 use super::namespace::{Namespace, ROOT};
 use super::reader::{Awaits, ReaderId, Seen};
 use super::rules::Linger;
@@ -339,6 +340,15 @@ impl Core {
         if let Some(captured) = self.captures.by_id.get_mut(&id) {
             captured.keep_bytes = Some(bytes);
         }
+    }
+
+    /// How that is delivered which a reader of this process reads, once it is chosen.
+    pub(crate) fn way_read(&self, handle: u64) -> Option<Way> {
+        let Some(Handle::Reader(id)) = self.handles.get(&handle) else {
+            return None;
+        };
+        let source = self.readers.get(id)?.source?;
+        self.files.get(&source)?.way()
     }
 
     /// The bytes that a reader of this process was given and that are no longer

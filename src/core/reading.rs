@@ -407,6 +407,9 @@ impl Core {
         if reader.rewritten.is_some() || offset < view.base {
             return Available::Error(Errno::STALE);
         }
+        if view.is_refused() {
+            return Available::Error(Errno::IO);
+        }
         if offset < view.limit {
             return Available::Bytes(view);
         }

@@ -30,6 +30,13 @@ pub(super) struct View {
     pub(super) way: Option<Way>,
 }
 
+impl View {
+    /// Whether nobody is to get what there is of it: a part of what should have come all at once.
+    pub(super) fn is_refused(&self) -> bool {
+        self.failed && self.end && matches!(self.way, None | Some(Way::Settled))
+    }
+}
+
 impl Core {
     /// Sees whether the file a reader was moved to begins with what it was
     /// given. An error is what there is for it meanwhile.

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use super::{Router, Spin, Step, lock};
 use crate::core::effects::{Caller, Effect, Unique, Wanted};
 use crate::core::events::FileEvent;
+use crate::core::generation::Way;
 use crate::core::spool::Segments;
 use crate::core::{CaptureId, Core};
 
@@ -180,6 +181,11 @@ impl LocalReader {
     /// Which of the bytes that were given are no longer so.
     pub(crate) fn rewritten_range(&self) -> Option<Range<u64>> {
         self.router.look(|core| core.rewritten_range(self.handle))
+    }
+
+    /// How what it reads is delivered, once that is chosen.
+    pub(crate) fn way(&self) -> Option<Way> {
+        self.router.look(|core| core.way_read(self.handle))
     }
 
     /// What ends its waits.

@@ -1,6 +1,6 @@
 //! What was not written to its end is not passed off as whole: writers that are killed, fail or have no space.
 
-use crate::common::{Mount, SOON};
+use crate::common::{Mount, SOON, needs};
 
 #[test]
 fn readers_of_a_writer_killed_by_sigkill_get_every_byte_and_then_eio() {
@@ -24,13 +24,85 @@ fn readers_of_a_writer_killed_by_sigkill_get_every_byte_and_then_eio() {
     mount.unmount();
 }
 
+/// Programs that read `$1`; many ask how much there is and read no further, where no error would ever reach them.
+const READERS: [&str; 8] = [
+    r#"cat "$1""#,
+    r#"head -c 3 "$1""#,
+    r#"cp "$1" copy && cat copy"#,
+    r#"dd status=none if="$1""#,
+    r#"curl -sST "$1" "file://$PWD/uploaded""#,
+    r#"rsync "$1" synced"#,
+    r#"$PYTHON -c 'import os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+os.write(1, os.read(fd, os.fstat(fd).st_size))' "$1""#,
+    r#"$PYTHON -c 'import mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+os.write(1, mmap.mmap(fd, 0, prot=mmap.PROT_READ)[:])' "$1""#,
+];
+
 #[test]
-fn a_settled_reader_of_a_killed_writer_gets_eio_and_not_a_whole_file() {
+fn a_settled_file_of_a_killed_writer_cannot_be_opened_by_those_who_waited_for_it() {
+    needs(&[("curl", "curl"), ("rsync", "rsync")]);
     let mount = Mount::start(&["--deliver", "settled"]);
     let early = mount.waiting_reader("killed.zip");
-    let writer = mount.shell("exec > $D/killed.zip; echo one; kill -KILL $$");
+    let through_wait = mount.shell("cat $D/.fifofs/wait/killed.zip");
+    mount.wait_parked(&through_wait);
+    let writer = mount.shell(
+        "exec > $D/killed.zip; head -c 5M /dev/zero; raise written; await kill; kill -KILL $$",
+    );
+    mount.wait_flag("written");
+    let readers: Vec<_> = READERS
+        .iter()
+        .map(|reader| mount.shell(&format!("set -- $D/killed.zip; {reader}")))
+        .collect();
+    for reader in &readers {
+        mount.wait_parked(reader);
+    }
+    mount.raise("kill");
     writer.finish(SOON);
-    early.finish(SOON).failed_saying("killed.zip");
+    early.finish(SOON).failed_saying("not whole").printed("");
+    through_wait
+        .finish(SOON)
+        .failed_saying("Input/output error")
+        .printed("");
+    for (reader, program) in readers.into_iter().zip(READERS) {
+        let ended = reader.finish(SOON);
+        assert!(!ended.status.success(), "{program}: {}", ended.stderr);
+        assert!(
+            ended.stdout.len() < 20 << 10,
+            "{program} printed {}",
+            ended.stdout.len()
+        );
+    }
+    // Those who come afterwards, and would have waited.
+    let tar = r#"tar -cf - -C "$(dirname "$1")" "$(basename "$1")""#;
+    for program in READERS.into_iter().chain([tar]) {
+        let script = format!("set -- $D/.fifofs/wait/killed.zip; {program}");
+        let ended = mount.shell(&script).finish(SOON);
+        assert!(!ended.status.success(), "{program}: {}", ended.stderr);
+    }
+    mount
+        .shell("$FIFOFS cat $D/killed.zip")
+        .finish(SOON)
+        .failed_saying("not whole")
+        .printed("");
+    // By its own path it is a file like any that a crash left.
+    mount
+        .shell("wc -c < $D/killed.zip")
+        .finish(SOON)
+        .succeeded()
+        .printed("5242880\n");
+    mount.unmount();
+}
+
+#[test]
+fn an_empty_file_of_a_killed_writer_is_not_taken_for_an_empty_result() {
+    let mount = Mount::start(&["--deliver", "settled"]);
+    let early = mount.waiting_reader("killed.zip");
+    mount
+        .shell("exec > $D/killed.zip; kill -KILL $$")
+        .finish(SOON);
+    early.finish(SOON).failed_saying("not whole").printed("");
     mount.unmount();
 }
 

@@ -7,7 +7,7 @@ use crate::{Ended, INPUTS, LIMIT, Runs, run};
 
 #[test]
 fn the_status_is_the_programs_own() {
-    run(r#"run -- sh -c 'echo x > "$1"; exit 3' sh {out}"#)
+    run(r#"run -- sh -c 'echo x > "$1"; exit 3' sh {out:x.txt}"#)
         .with_status(3)
         .printed("x\n");
 }
@@ -23,16 +23,57 @@ fn a_program_that_fails_before_it_writes_has_its_status() {
 
 #[test]
 fn a_program_that_is_killed_has_128_and_the_number_of_the_signal() {
-    let ended = run(r#"run -- bash -c 'echo x > "$1"; exec 3>> "$1"; kill -KILL $$' sh {out}"#);
+    let ended =
+        run(r#"run -- bash -c 'echo x > "$1"; exec 3>> "$1"; kill -KILL $$' sh {out:x.txt}"#);
     ended
         .with_status(137)
-        .saying("'out' may not be whole: bash was killed by signal 9")
+        .saying("'x.txt' may not be whole: bash was killed by signal 9")
         .printed("x\n");
     let ended =
         run(r#"run -o x -- bash -c 'echo x > "$1"; exec 3>> "$1"; kill -KILL $$' sh {out}"#);
     ended
         .with_status(137)
         .saying("x is left as it was: bash was killed by signal 9");
+}
+
+/// `fifofs run -- prog {out:a.zip} | aws s3 cp - …` published half an object.
+#[test]
+fn of_a_program_that_fails_a_settled_output_is_not_passed_on() {
+    for (end, status) in [
+        ("exit 3", 3),
+        ("kill -KILL $$", 137),
+        ("exec 3>> \"$1\"; kill -KILL $$", 137),
+    ] {
+        let runs = Runs::new();
+        let program =
+            format!("bash -c 'head -c 3000000 /dev/zero > \"$1\"; {end}' sh {{out:x.zip}}");
+        let ended = runs.run(&format!(
+            "run -- {program} | cat > piped; echo ${{PIPESTATUS[0]}}
+            run -- {program} > written; echo $?
+            echo old > kept; run -o kept -- {program}; echo $?
+            run --to x.zip=fd:7 -- {program} 7> seventh; echo $?"
+        ));
+        ended
+            .saying("'x.zip' is not passed on: bash ")
+            .saying("kept is left as it was: bash ")
+            .printed(format!("{status}\n").repeat(4));
+        for name in ["piped", "written", "seventh"] {
+            assert_same(&runs.read(name), b"");
+        }
+        assert_same(&runs.read("kept"), b"old\n");
+    }
+}
+
+/// One that fails in a program that does not.
+#[test]
+fn nothing_of_a_settled_output_is_passed_on_whose_writer_was_killed() {
+    let runs = Runs::new();
+    runs.run(
+        r#"run -- sh -c 'bash -c "exec > \$0; head -c 3000000 /dev/zero; kill -9 \$\$" "$1"; true' sh {out:x.zip} > written"#,
+    )
+    .with_status(74)
+    .saying("x.zip");
+    assert_same(&runs.read("written"), b"");
 }
 
 #[test]

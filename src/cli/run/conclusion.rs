@@ -67,12 +67,19 @@ impl Conclusion<'_> {
                 Ok(()) => return true,
                 Err(error) => error.to_string(),
             },
-            (End::Whole | End::Unread(Error::Failed { .. }), Some(sink))
+            (End::Whole | End::Withheld | End::Unread(Error::Failed { .. }), Some(sink))
                 if !succeeded && sink.appears_later() =>
             {
                 format!(
                     "{} is left as it was: {} {how}",
                     sink.destination(),
+                    self.program
+                )
+            }
+            (End::Withheld, _) => {
+                format!(
+                    "'{}' is not passed on: {} {how}",
+                    name.display(),
                     self.program
                 )
             }

@@ -16,6 +16,8 @@ use super::sink::{Sink, Stopped};
 pub(super) enum End {
     /// The output is at its destination.
     Whole,
+    /// The program failed, and what it left is not passed on: nobody has had any of it.
+    Withheld,
     /// Nobody reads the destination any more.
     Closed,
     /// There is no more to read, and what was read is not the output.

@@ -4,14 +4,15 @@
 //! Knows how to begin to read it; whose turn it is, `supervise` knows.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fifofs::{Canceller, Capture, Error, Process, Reader, Result, Target, TemporaryPipe};
+use fifofs::{Canceller, Capture, Error, Process, Reader, Result, Target, TemporaryPipe, Way};
 use serde::Deserialize;
 
 use super::copy::{End, copy};
@@ -67,6 +68,9 @@ impl Written {
     }
 }
 
+/// Whether the program succeeded, once it has exited.
+pub(super) type Success = Arc<OnceLock<bool>>;
+
 /// Copies to a destination; to be done by a thread of its own.
 pub(super) type Job = Box<dyn FnOnce(&mut Sink, &AtomicU64) -> End + Send>;
 
@@ -90,20 +94,36 @@ impl Source {
     }
 
     /// Begins to read what `child` writes, or left, if it is read `again`: what is to be done, and
-    /// what ends its waits.
-    pub(super) fn read(&self, child: &mut Child, again: bool) -> Result<(Job, Option<Canceller>)> {
+    /// what ends its waits. What is finished only with the child is passed on only if that
+    /// succeeds.
+    pub(super) fn read(
+        &self,
+        child: &mut Child,
+        again: bool,
+        success: &Success,
+    ) -> Result<(Job, Option<Canceller>)> {
+        let success = Arc::clone(success);
         match self {
             Source::Target { name, target, .. } => {
                 let mut reader = target.read(child, again)?;
                 let canceller = reader.canceller();
                 let name = name.clone();
-                let job: Job =
-                    Box::new(move |sink, delivered| copy(&mut reader, &name, sink, delivered));
+                let job: Job = Box::new(move |sink, delivered| {
+                    // Now it is chosen how it is delivered. An error comes again.
+                    let _ = reader.fill_buf();
+                    match reader.way() {
+                        Some(Way::Settled) if !success.wait() => End::Withheld,
+                        _ => copy(&mut reader, &name, sink, delivered),
+                    }
+                });
                 Ok((job, Some(canceller)))
             }
             Source::Directory(directory) => {
                 let directory = directory.clone();
-                let job: Job = Box::new(move |sink, delivered| pack(&directory, sink, delivered));
+                let job: Job = Box::new(move |sink, delivered| match success.wait() {
+                    true => pack(&directory, sink, delivered),
+                    false => End::Withheld,
+                });
                 Ok((job, None))
             }
             Source::Quiet(directory) => {
@@ -213,6 +233,9 @@ fn pack(directory: &Path, sink: &mut Sink, delivered: &AtomicU64) -> End {
         Ok(files) => files,
         Err(error) => return End::Unread(failed(error)),
     };
+    if let Some(File { path, .. }) = files.into_iter().find(File::has_failed) {
+        return End::Unread(Error::Failed { path });
+    }
     let mut output = Output {
         sink,
         delivered,
@@ -226,12 +249,9 @@ fn pack(directory: &Path, sink: &mut Sink, delivered: &AtomicU64) -> End {
     if let Err(error) = written {
         return End::Unread(failed(error));
     }
-    if let Err(stopped) = sink.finish() {
-        return stopped.into();
-    }
-    match files.into_iter().find(File::has_failed) {
-        Some(File { path, .. }) => End::Unread(Error::Failed { path }),
-        None => End::Whole,
+    match sink.finish() {
+        Ok(()) => End::Whole,
+        Err(stopped) => stopped.into(),
     }
 }
 

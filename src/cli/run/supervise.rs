@@ -26,7 +26,7 @@ use super::ears::Ears;
 use super::progress::Counters;
 use super::signals;
 use super::sink::Sink;
-use super::source::Source;
+use super::source::{Source, Success};
 use super::stage::Stage;
 use crate::cli::text::say;
 
@@ -124,6 +124,7 @@ pub(super) struct Supervisor<'a> {
     ended_by: Option<i32>,
     /// A signal asked for the end.
     was_told_to_end: bool,
+    success: Success,
     /// Set when it did, and the program has exited: nobody waits for readers of FIFOs any more.
     has_given_up: Arc<AtomicBool>,
 }
@@ -157,6 +158,7 @@ pub(super) fn supervise(
         has_noticed: false,
         ended_by: None,
         was_told_to_end: false,
+        success: Arc::default(),
         has_given_up: Arc::default(),
     };
     supervisor.begin()?;
@@ -274,7 +276,8 @@ impl Supervisor<'_> {
     }
 
     fn exited(&mut self) -> Result<()> {
-        self.program.wait()?;
+        let status = self.program.wait()?;
+        let _ = self.success.set(status.success());
         self.counters.has_exited.store(true, Ordering::Relaxed);
         let now = Instant::now();
         self.notice = Some(now + PATIENCE);
@@ -310,7 +313,9 @@ impl Supervisor<'_> {
                 return Ok(());
             }
         };
-        let (job, canceller) = output.source.read(self.program.child(), again)?;
+        let (job, canceller) = output
+            .source
+            .read(self.program.child(), again, &self.success)?;
         output.state = State::Copying(canceller);
         let delivered = Arc::clone(&self.counters.delivered[number]);
         let voice = self.ears.voice();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::effects::Transport;
+use super::super::effects::{Kin, Transport};
 use super::super::generation::Ending;
 use super::super::namespace::{ROOT, Rename};
 use super::super::rules::Deliver;
@@ -141,6 +141,45 @@ fn what_a_waiting_reader_has_it_gets_no_second_time() {
     let next = world.read(reader, 4, 4);
     world.write(ino, 4, b"more");
     assert_eq!(world.answer(next), Some(&bytes("more")));
+}
+
+#[test]
+fn nobody_who_waited_for_a_settled_file_gets_anything_of_a_failed_one() {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let waits = world.open(ino);
+    let asks = world.open_with(ino, libc::O_NONBLOCK, &Kin::default());
+    let asks = world.handle(asks);
+    world.write(ino, 0, b"half");
+    world.release(handle);
+    world.end(WRITER, Ending::Signal(9));
+    world.pass(LINGER);
+    let failed = Some(&Answer::Error(Errno::IO));
+    assert_eq!(world.answer(waits), failed);
+    let read = world.read(asks, 0, 4);
+    assert_eq!(world.answer(read), failed);
+    // By its own path it is a file as a crash leaves it in any directory.
+    let late = world.open(ino);
+    let late = world.handle(late);
+    let read = world.read(late, 0, 10);
+    assert_eq!(world.answer(read), Some(&bytes("half")));
+}
+
+#[test]
+fn what_failed_cannot_be_opened_by_those_who_would_have_waited_for_it() {
+    for deliver in [Deliver::Follow, Deliver::Settled, Deliver::Stream] {
+        let mut world = World::new(deliver, |_| {});
+        let control = world.look_up(ROOT, ".fifofs");
+        let wait = world.look_up(control, "wait");
+        let (ino, handle) = world.create("f", libc::O_WRONLY);
+        world.write(ino, 0, b"half");
+        world.release(handle);
+        world.end(WRITER, Ending::Signal(9));
+        world.pass(LINGER);
+        let name = world.look_up(wait, "f");
+        let late = world.open(name);
+        assert_eq!(world.answer(late), Some(&Answer::Error(Errno::IO)));
+    }
 }
 
 #[test]
