@@ -11,22 +11,26 @@
 //! What stands below `wait` and `next` is made as it is looked up and lives
 //! until the kernel forgets it.
 
+mod decoding;
+
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 
 use super::attributes::Attributes;
 use super::effects::{Caller, Effect, Effects, Opening, Transport};
 use super::generation::Phase;
-use super::namespace::{Inode, NAME_MAX, Namespace, ROOT};
+use super::namespace::{CONTROL, Inode, Leads, NAME_MAX, Namespace, ROOT};
 use super::reader::{Awaits, Seen};
 use super::recording::Deed;
 use super::{Core, Env, Handle};
+use decoding::decode;
 
 /// The name of the control directory in the root.
-pub(crate) const NAME: &str = ".fifofs";
+pub(crate) const NAME: &str = CONTROL;
 
 /// One place in the control directory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,11 +44,17 @@ enum Place {
     Directory {
         next: bool,
         path: Vec<OsString>,
+        /// How many names below `wait` or `next` it is, some of which may stand for several.
+        depth: usize,
     },
     /// A file that is waited for.
     File {
         next: bool,
         path: Vec<OsString>,
+    },
+    /// A path that leads out of the tree, or to what is no file: the kernel is to follow it.
+    Link {
+        target: PathBuf,
     },
 }
 
@@ -185,6 +195,7 @@ impl Core {
                 b"wait" | b"next" => Place::Directory {
                     next: name == "next",
                     path: Vec::new(),
+                    depth: 0,
                 },
                 _ => return Err(Errno::NOENT),
             },
@@ -198,20 +209,34 @@ impl Core {
                     lasting: false,
                 });
             }
-            Place::Directory { next, path } => {
-                let next = *next;
+            Place::Directory { next, path, depth } => {
+                let (next, depth) = (*next, *depth);
                 let components = decode(name);
                 // Nothing of such a name can come.
                 if components.iter().any(|name| name.len() > NAME_MAX) {
                     return Err(Errno::NAMETOOLONG);
                 }
                 let path = [path.clone(), components].concat();
-                let found = self.names.resolve(&path);
+                // From a name below `wait` or `next` to the root.
+                let to_root: PathBuf = std::iter::repeat_n("..", depth + 2).collect();
+                let found = match self.names.leads(&path) {
+                    Leads::To(ino) => Some(ino),
+                    Leads::ToNothing => None,
+                    Leads::Nowhere(errno) => return Err(errno),
+                    Leads::Out(target) => {
+                        let target = to_root.join(target);
+                        return self.found_place(Place::Link { target });
+                    }
+                };
                 let has_waited_for = self.has_waited_for(env, thread);
                 let is_wanted = !next || (found.is_some() && found == has_waited_for);
                 let inode = found.and_then(|ino| self.names.get(ino).ok());
                 match inode.map(|inode| inode.st_mode() & libc::S_IFMT) {
-                    Some(libc::S_IFDIR) => Place::Directory { next, path },
+                    Some(libc::S_IFDIR) => Place::Directory {
+                        next,
+                        path,
+                        depth: depth + 1,
+                    },
                     Some(libc::S_IFREG) if is_wanted && self.is_settled(found) => {
                         // Nothing to wait for: it is the file itself.
                         let ino = found.ok_or(Errno::NOENT)?;
@@ -221,11 +246,20 @@ impl Core {
                             lasting: false,
                         });
                     }
-                    _ => Place::File { next, path },
+                    Some(libc::S_IFREG) | None => Place::File { next, path },
+                    // A FIFO, socket or device: nothing is written there that could be waited for.
+                    Some(_) => Place::Link {
+                        target: path.iter().fold(to_root, |target, name| target.join(name)),
+                    },
                 }
             }
             _ => return Err(Errno::NOTDIR),
         };
+        self.found_place(place)
+    }
+
+    /// The kernel holds a reference to this place from now on.
+    fn found_place(&mut self, place: Place) -> Result<Found, Errno> {
         let lasting = place.is_lasting();
         let fresh = self.names.reserve_number();
         let ino = self.control.number_of(place, fresh);
@@ -263,6 +297,7 @@ impl Core {
                 let size = source.map_or(0, |file| file.spool.len());
                 (libc::S_IFREG | 0o400, size)
             }
+            Place::Link { target } => (libc::S_IFLNK | 0o777, target.as_os_str().len() as u64),
             _ => (libc::S_IFDIR | 0o500, 0),
         };
         let root = self.names.get(ROOT).ok()?;
@@ -280,6 +315,29 @@ impl Core {
             ctime: root.ctime,
             lasting: true,
         })
+    }
+
+    /// Where a link in the control directory points.
+    pub(super) fn control_link(&self, ino: u64) -> Option<PathBuf> {
+        match &self.control.nodes.get(&ino)?.place {
+            Place::Link { target } => Some(target.clone()),
+            _ => None,
+        }
+    }
+
+    /// Why nothing can come at a path, if nothing can.
+    pub(super) fn cannot_come(&self, path: &[OsString]) -> Option<Errno> {
+        match self.names.leads(path) {
+            Leads::Nowhere(errno) => Some(errno),
+            // Looked up again, it is a link to there.
+            Leads::Out(_) => Some(Errno::STALE),
+            Leads::To(ino) => match self.names.get(ino).ok()?.st_mode() & libc::S_IFMT {
+                libc::S_IFREG => None,
+                libc::S_IFDIR => Some(Errno::ISDIR),
+                _ => Some(Errno::STALE),
+            },
+            Leads::ToNothing => None,
+        }
     }
 
     /// Whether an OPEN for reading depends on who asks.
@@ -368,6 +426,7 @@ impl Core {
             Place::Top | Place::Inodes | Place::Directory { .. } => {
                 return effects.refuse(caller.unique, Errno::ISDIR);
             }
+            Place::Link { .. } => return effects.refuse(caller.unique, Errno::LOOP),
         };
         let handle = self.add_handle(handle);
         effects.push(Effect::Opened {
@@ -399,45 +458,5 @@ impl Core {
     /// Whether a number belongs to the control directory.
     pub(crate) fn is_control(&self, ino: u64) -> bool {
         self.control.nodes.contains_key(&ino)
-    }
-}
-
-/// The components of a name below `wait` or `next`, where `%2F` stands for a
-/// slash and `%25` for a per cent sign.
-fn decode(name: &OsStr) -> Vec<OsString> {
-    let bytes = name.as_bytes();
-    let mut components = vec![Vec::new()];
-    let mut at = 0;
-    while at < bytes.len() {
-        let (byte, step) = match &bytes[at..] {
-            [b'%', b'2', b'F' | b'f', ..] => {
-                components.push(Vec::new());
-                at += 3;
-                continue;
-            }
-            [b'%', b'2', b'5', ..] => (b'%', 3),
-            [byte, ..] => (*byte, 1),
-            [] => break,
-        };
-        if let Some(last) = components.last_mut() {
-            last.push(byte);
-        }
-        at += step;
-    }
-    components
-        .into_iter()
-        .filter(|component| !component.is_empty())
-        .map(OsString::from_vec)
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slashes_and_per_cent_signs_are_decoded() {
-        let decoded = decode(OsStr::new("a%2Fb%25c%2f%41"));
-        assert_eq!(decoded, ["a", "b%c", "%41"]);
     }
 }

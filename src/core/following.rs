@@ -115,7 +115,7 @@ impl Core {
     /// A reader follows this path from now on.
     pub(super) fn follow(&mut self, id: ReaderId, path: Option<Vec<std::ffi::OsString>>) {
         self.stop_following(id);
-        if let Some(name) = path.as_ref().and_then(|path| path.last()) {
+        for name in path.iter().flatten() {
             self.followers.entry(name.clone()).or_default().insert(id);
         }
         if let Some(reader) = self.readers.get_mut(&id) {
@@ -126,12 +126,12 @@ impl Core {
     /// A reader stays with what it has, whatever becomes of its path.
     pub(super) fn stop_following(&mut self, id: ReaderId) {
         let path = self.readers.get_mut(&id).and_then(|r| r.path.take());
-        if let Some(name) = path.as_ref().and_then(|path| path.last())
-            && let Some(ids) = self.followers.get_mut(name)
-        {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.followers.remove(name);
+        for name in path.iter().flatten() {
+            if let Some(ids) = self.followers.get_mut(name) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.followers.remove(name);
+                }
             }
         }
     }

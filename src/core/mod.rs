@@ -250,8 +250,8 @@ pub(crate) struct Core {
     next_handle: u64,
     readers: FxHashMap<ReaderId, Reader>,
     next_reader: u64,
-    /// Readers by the last component of the path they follow, so that a name
-    /// that changes concerns only those who wait for it.
+    /// Readers by the components of the path they follow, so that a name that changes
+    /// concerns only those to whose path it belongs.
     followers: HashMap<std::ffi::OsString, BTreeSet<ReaderId>>,
     waiting: FxHashMap<Unique, (Waiting, i32)>,
     alarms: BTreeSet<(Monotonic, Alarm)>,

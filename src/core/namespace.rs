@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
@@ -19,17 +20,22 @@ use super::clock::Timestamp;
 mod inode;
 mod listing;
 mod rename;
+mod resolve;
 
 use inode::Directory;
 pub(crate) use inode::{Creator, Inode, Kind};
 use listing::Listings;
 pub(crate) use rename::Rename;
+pub(crate) use resolve::Leads;
 
 /// The number of the root directory, fixed by the FUSE protocol.
 pub(crate) const ROOT: u64 = 1;
 
 /// The cookie of `..`, the second entry of every directory: real ones come after.
 pub(crate) const DOTS: u64 = 2;
+
+/// The name in the root of what is no part of the tree.
+pub(crate) const CONTROL: &str = ".fifofs";
 
 /// The longest file name, as on other Linux file systems (`NAME_MAX`).
 pub(crate) const NAME_MAX: usize = 255;
@@ -41,6 +47,8 @@ pub(crate) struct Namespace {
     symlinks: usize,
     next_ino: u64,
     listings: Listings,
+    /// Where it is mounted, once that is known: an absolute link may lead there.
+    place: Option<PathBuf>,
 }
 
 impl Namespace {
@@ -54,6 +62,7 @@ impl Namespace {
             symlinks: 0,
             next_ino: ROOT,
             listings: Listings::default(),
+            place: None,
         };
         let root = namespace.add(Kind::Directory(Directory::new(ROOT)), owner, 0, now);
         namespace.pin(root);
@@ -200,36 +209,6 @@ impl Namespace {
         let mut path = self.path(parent)?;
         path.push(name.to_owned());
         Some(path)
-    }
-
-    /// What stands at a path from the root; symbolic links inside the tree are
-    /// followed, those that lead out of it lead nowhere.
-    pub(crate) fn resolve(&self, path: &[OsString]) -> Option<u64> {
-        let mut at = ROOT;
-        let mut rest: Vec<OsString> = path.iter().rev().cloned().collect();
-        // As many as the kernel follows in one path (MAXSYMLINKS).
-        let mut links_left = 40;
-        while let Some(name) = rest.pop() {
-            if name == "." {
-                continue;
-            }
-            if name == ".." {
-                at = self.parent(at).ok()?;
-                continue;
-            }
-            let ino = self.find(at, &name).ok()?;
-            match &self.inodes.get(&ino)?.kind {
-                Kind::Symlink(target) => {
-                    links_left -= 1;
-                    if links_left == 0 || target.is_absolute() {
-                        return None;
-                    }
-                    rest.extend(target.iter().rev().map(OsStr::to_owned));
-                }
-                _ => at = ino,
-            }
-        }
-        Some(at)
     }
 
     /// Makes a directory entry and what it names.

@@ -266,6 +266,13 @@ impl Core {
         false
     }
 
+    /// Why what a reader waits for can never come, if it cannot. What this process captures may be
+    /// anything until those who write it have ended.
+    pub(super) fn nothing_can_come(&self, reader: &Reader) -> Option<Errno> {
+        let path = reader.path.as_ref().filter(|_| reader.capture.is_none())?;
+        self.cannot_come(path)
+    }
+
     fn answer_open(&mut self, env: Env<'_>, id: ReaderId) -> OpenAnswer {
         let Some(reader) = self.readers.get(&id) else {
             return OpenAnswer::Wait;
@@ -273,6 +280,9 @@ impl Core {
         let (awaits, absent) = (reader.awaits, reader.absent);
         let (nonblocking, was_sent_back) = (reader.nonblocking, reader.was_sent_back);
         let Some(source) = reader.source else {
+            if let Some(errno) = self.nothing_can_come(reader) {
+                return OpenAnswer::Refuse(errno);
+            }
             return match nonblocking {
                 true => OpenAnswer::Waiting,
                 false => OpenAnswer::Wait,

@@ -1,5 +1,6 @@
 //! Names that come, go and move, and what that does to those who follow them.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -135,6 +136,9 @@ impl Core {
 
     /// Where a symbolic link points.
     pub(crate) fn read_link(&self, ino: u64) -> Result<PathBuf, Errno> {
+        if let Some(target) = self.control_link(ino) {
+            return Ok(target);
+        }
         match &self.names.get(ino)?.kind {
             Kind::Symlink(target) => Ok(target.clone()),
             _ => Err(Errno::INVAL),
@@ -290,7 +294,7 @@ impl Core {
 
     /// A directory or a link came, went or moved: every path may lead elsewhere.
     fn any_path_changed(&mut self, env: Env<'_>, effects: &mut Effects) {
-        let all: Vec<ReaderId> = self.followers.values().flatten().copied().collect();
+        let all: BTreeSet<ReaderId> = self.followers.values().flatten().copied().collect();
         for id in all {
             self.find_again(env, id, effects);
         }

@@ -392,9 +392,10 @@ impl Core {
         // Whoever was to write it has ended, so that nothing more will come.
         let forsaken = capture.is_some_and(|id| self.captures.hold(id) == Hold::Released);
         let Some(source) = reader.source else {
-            return match forsaken {
-                true => Available::Error(Errno::NOENT),
-                false => Available::Nothing,
+            return match (forsaken, self.nothing_can_come(reader)) {
+                (true, _) => Available::Error(Errno::NOENT),
+                (false, Some(errno)) => Available::Error(errno),
+                (false, None) => Available::Nothing,
             };
         };
         let view = self.view(env, id, source);

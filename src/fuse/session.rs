@@ -142,6 +142,7 @@ impl Session {
         let kernel = Arc::new(Kernel::new(Arc::clone(&device), Arc::clone(&flusher)));
         let first_ino = first_ino(mounted.device_number);
         let router = Router::new(settings, pool, first_ino, kernel.clone()).map_err(failed)?;
+        router.run(|core, _, _| core.names_mut().set_place(&directory));
         let front = Front {
             kernel,
             router: Arc::clone(&router),

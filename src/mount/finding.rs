@@ -81,7 +81,7 @@ pub fn unmount_if(directory: impl AsRef<Path>, if_busy: IfBusy) -> Result<()> {
 ///
 /// # Errors
 ///
-/// If the path is in no fifofs mount.
+/// If the path is in no fifofs mount, or ends in a slash.
 ///
 /// ```
 /// let mount = fifofs::Mount::builder().mount_temporary()?;
@@ -92,13 +92,26 @@ pub fn unmount_if(directory: impl AsRef<Path>, if_busy: IfBusy) -> Result<()> {
 pub fn wait_path(path: impl AsRef<Path>, next: bool) -> Result<PathBuf> {
     let given = path.as_ref();
     let path = absolute(given)?;
-    let mount = mountpoint::find_mount(&path)?.map(|found| found.directory);
+    if matches!(given.as_os_str().as_bytes(), [.., b'/'] | [.., b'/', b'.']) {
+        let reason = std::io::Error::from_raw_os_error(libc::EISDIR);
+        return Err(Error::io("wait for", given, reason)
+            .with_remedy("name a file; what ends in a slash is a directory"));
+    }
+    let find = |path: PathBuf| -> Result<_> {
+        let found = mountpoint::find_mount(&path)?;
+        Ok(found.map(|found| (path, found.directory)))
+    };
+    let found = match find(path)? {
+        Some(found) => Some(found),
+        // It leads out of one by a link, which the mount follows by itself.
+        None => find(std::path::absolute(given).map_err(|e| Error::io("find", given, e))?)?,
+    };
     let no_mount = || {
         let reason = std::io::Error::other("it is in no fifofs mount");
         Error::io("wait for", given, reason)
             .with_remedy("give a path below a directory that `fifofs mount` serves")
     };
-    let mount = mount.ok_or_else(no_mount)?;
+    let (path, mount) = found.ok_or_else(no_mount)?;
     let inside = path.strip_prefix(&mount).map_err(|_| no_mount())?;
     let mut name = Vec::new();
     for component in inside.iter() {

@@ -132,3 +132,63 @@ fn a_link_can_be_waited_for_by_its_name() {
     reader.finish(SOON).succeeded().printed("hi\n");
     mount.unmount();
 }
+
+/// All of these once waited for ever, or were no directory.
+#[test]
+fn links_are_followed_as_the_kernel_does_and_what_can_never_come_is_an_error_at_once() {
+    let mount = Mount::start(&[]);
+    mount
+        .shell(
+            r#"
+P=$(dirname $D)
+mkdir $P/outside; echo outside > $P/outside/f
+cd $D
+mkdir d; echo file > file; mkfifo fifo
+ln -s loop loop; ln -s $P/outside outside; ln -s ../outside/f above; ln -s $D/later into; ln -s $D/d dir
+"#,
+        )
+        .finish(SOON)
+        .succeeded();
+    let cat = |path: &str| {
+        let path = mount.file(path);
+        let words = ["cat", path.to_str().expect("UTF-8")];
+        mount.place().fifofs(&words).finish(SOON)
+    };
+    for (path, reason) in [
+        (".fifofs", "Is a directory"),
+        (".fifofs/nosuch", "No such file"),
+        ("missing/", "Is a directory"),
+        ("file/below", "Not a directory"),
+        ("loop", "symbolic links"),
+        ("loop/below", "symbolic links"),
+        ("outside/missing", "No such file"),
+        ("d", "Is a directory"),
+    ] {
+        cat(path).failed_saying(reason).printed("");
+    }
+    for path in ["outside/f", "above"] {
+        cat(path).succeeded().printed("outside\n");
+    }
+    mount
+        .shell("cat $D/.fifofs/wait/outside/f $D/.fifofs/next/above")
+        .finish(SOON)
+        .succeeded()
+        .printed("outside\noutside\n");
+    let into = mount.waiting_reader("into");
+    let below = mount.shell("exec cat $D/.fifofs/wait/dir/later");
+    mount.wait_parked(&below);
+    mount
+        .shell("echo into > $D/later; echo below > $D/d/later")
+        .finish(SOON)
+        .succeeded();
+    into.finish(SOON).succeeded().printed("into\n");
+    below.finish(SOON).succeeded().printed("below\n");
+    // What is waited for becomes a link that leads out.
+    let late = mount.waiting_reader("late");
+    mount
+        .shell("ln -s $(dirname $D)/outside/f $D/late")
+        .finish(SOON)
+        .succeeded();
+    late.finish(SOON).succeeded().printed("outside\n");
+    mount.unmount();
+}

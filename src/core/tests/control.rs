@@ -2,6 +2,8 @@
 
 use rustix::io::Errno;
 
+use std::path::Path;
+
 use super::*;
 use crate::core::CONTROL_NAME;
 
@@ -39,6 +41,130 @@ fn what_a_waiting_name_leads_to_is_asked_for_each_time() {
     let (first, lasting) = look_up(&mut world, &path);
     assert!(!lasting);
     assert_ne!(look_up(&mut world, &path).0, first);
+}
+
+fn link(world: &mut World, name: &str, target: &str) {
+    world
+        .run(|core, env, effects| {
+            let at = (ROOT, OsStr::new(name));
+            core.make_symlink(env, at, OWNER, Path::new(target), effects)
+        })
+        .unwrap();
+}
+
+/// Whoever waited for it waited for ever.
+#[test]
+fn what_can_never_come_is_an_error_at_once_and_links_lead_where_the_kernel_would_go() {
+    let mut world = World::new(Deliver::Auto, |_| {});
+    world.core.names_mut().set_place(Path::new("/mnt/m"));
+    world.create("file", libc::O_WRONLY);
+    world
+        .run(|core, env, effects| core.make_directory(env, (ROOT, OsStr::new("d")), OWNER, effects))
+        .unwrap();
+    for (name, target) in [
+        ("loop", "loop"),
+        ("outside", "/tmp/outside"),
+        ("above", "../up/./x"),
+        ("inside", "/mnt/m/later"),
+        ("there", "/mnt/m"),
+        ("dir", "/mnt/m/d"),
+        ("control", ".fifofs/status"),
+        ("near", "/mnt/mm"),
+    ] {
+        link(&mut world, name, target);
+    }
+    enum Is {
+        Error(Errno),
+        Link(&'static str),
+        Waits,
+        Directory,
+    }
+    use Is::{Directory, Error, Link, Waits};
+    let cases = [
+        ("later", Waits),
+        ("nodir%2Flater", Waits),
+        ("inside", Waits),
+        ("there%2Flater", Waits),
+        ("dir%2Flater", Waits),
+        ("d", Directory),
+        ("dir", Directory),
+        ("there", Directory),
+        ("loop", Error(Errno::LOOP)),
+        ("loop%2Fx", Error(Errno::LOOP)),
+        ("file%2Fx", Error(Errno::NOTDIR)),
+        ("file%2F", Error(Errno::NOTDIR)),
+        ("later%2F", Error(Errno::NOENT)),
+        ("outside", Link("/tmp/outside")),
+        ("above", Link("../../../up/x")),
+        ("d%2F..%2F..%2Fx", Link("../../../x")),
+        ("near", Link("/mnt/mm")),
+        (".fifofs", Link("../../.fifofs")),
+        (".fifofs%2Fnosuch", Link("../../.fifofs/nosuch")),
+        ("control", Link("../../.fifofs/status")),
+    ];
+    for which in ["wait", "next"] {
+        let (parent, _) = look_up(&mut world, &[CONTROL_NAME, which]);
+        for (name, expected) in &cases {
+            let found = world.run(|core, env, _| {
+                core.lookup(env, parent, OsStr::new(name), READER, false)
+                    .map(|found| (found.attributes, core.read_link(found.attributes.ino).ok()))
+            });
+            match (expected, found) {
+                (Error(errno), found) => assert_eq!(found.err(), Some(*errno), "{which}/{name}"),
+                (Link(expected), Ok((_, target))) => {
+                    assert_eq!(target.unwrap(), Path::new(expected), "{which}/{name}");
+                }
+                (Waits, Ok((attributes, target))) => {
+                    let kind = attributes.mode & libc::S_IFMT;
+                    assert_eq!((kind, target), (libc::S_IFREG, None), "{which}/{name}");
+                }
+                (Directory, Ok((attributes, _))) => {
+                    assert_eq!(
+                        attributes.mode & libc::S_IFMT,
+                        libc::S_IFDIR,
+                        "{which}/{name}"
+                    );
+                }
+                (_, Err(errno)) => panic!("{which}/{name}: {errno}"),
+            }
+        }
+    }
+    // Below a directory it is one name further to the root.
+    let (parent, _) = look_up(&mut world, &[CONTROL_NAME, "wait", "d"]);
+    let (found, _) = look_up(&mut world, &[CONTROL_NAME, "wait", "d", "..%2Fabove"]);
+    assert_ne!(parent, found);
+    assert_eq!(
+        world.core.read_link(found).unwrap(),
+        Path::new("../../../../up/x")
+    );
+}
+
+/// A reader waits for a path that becomes one at which nothing can come.
+#[test]
+fn a_wait_ends_when_nothing_can_come_any_more() {
+    let mut world = World::new(Deliver::Auto, |_| {});
+    let wait = |world: &mut World, name: &str| {
+        let (ino, _) = look_up(world, &[CONTROL_NAME, "wait", name]);
+        let open = world.open(ino);
+        assert_eq!(world.answer(open), None, "{name}");
+        open
+    };
+    let loops = wait(&mut world, "loop");
+    let below = wait(&mut world, "a%2Fb%2Fc");
+    let outside = wait(&mut world, "out");
+    let waits = wait(&mut world, "other");
+    link(&mut world, "loop", "loop");
+    world.create("a", libc::O_WRONLY);
+    link(&mut world, "out", "/elsewhere");
+    let refused = |errno| Some(Answer::Error(errno));
+    assert_eq!(world.answer(loops).cloned(), refused(Errno::LOOP));
+    assert_eq!(world.answer(below).cloned(), refused(Errno::NOTDIR));
+    assert_eq!(
+        world.answer(outside).cloned(),
+        refused(Errno::STALE),
+        "to look again"
+    );
+    assert_eq!(world.answer(waits), None);
 }
 
 /// Whoever waited for it waited for ever.
