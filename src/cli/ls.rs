@@ -143,9 +143,10 @@ fn unreadable(mount: &Path, path: &Path, error: io::Error) -> Error {
 fn describe(mount: &Path, status: &Status) -> String {
     let mut page = Page::default();
     page.line(format_args!(
-        "{}: {} bytes in memory, {} spilled, {} available",
+        "{}: {} bytes in memory, {} for names, {} spilled, {} available",
         mount.display(),
         status.memory.used,
+        status.memory.kept,
         status.memory.spilled,
         status.memory.available
     ));

@@ -321,6 +321,7 @@ impl Core {
             unique: Unique(0),
             thread,
             internal: false,
+            user: None,
         };
         let source = self.awaited(awaits, &path);
         let mut reader = self.new_reader(env, caller, 0, awaits, Some(path));

@@ -367,6 +367,10 @@ impl Core {
             let place = node.place.clone();
             return self.open_control(env, caller, place, flags, effects);
         }
+        // The flusher must get at what is written whatever there is.
+        if let (false, Err(errno)) = (caller.internal, self.check_room_to_open(caller.user)) {
+            return effects.refuse(unique, errno);
+        }
         if writer.is_none() && self.was_misled(env, caller, ino, flags, kin, effects) {
             return;
         }
@@ -379,7 +383,7 @@ impl Core {
             return self.open_for_reading(env, caller, ino, flags, kin, effects);
         };
         let opener = writer.clone();
-        match self.open_for_writing(env, ino, flags, writer, effects) {
+        match self.open_for_writing(env, ino, flags, (writer, caller.user), effects) {
             Ok((handle, transport)) => {
                 self.record(env, || Deed::Open {
                     ino,
@@ -410,6 +414,10 @@ impl Core {
             Place::Status => Handle::Text(self.status_text()),
             Place::Events => Handle::Events(self.events.subscribe(None, false)),
             Place::File { next, path } => {
+                // Only here: with no memory left the state can still be looked at.
+                if let Err(errno) = self.check_room_to_open(caller.user) {
+                    return effects.refuse(caller.unique, errno);
+                }
                 // Whoever was sent back has waited: another writing that began
                 // meanwhile must not have it wait for the one after that.
                 let has_waited = self.has_waited_for(env, caller.thread).is_some();

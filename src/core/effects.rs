@@ -83,6 +83,8 @@ pub(crate) struct Caller {
     pub(crate) thread: i32,
     /// Whether it is our own flusher, which neither reads nor waits.
     pub(crate) internal: bool,
+    /// For which user; none is this process itself.
+    pub(crate) user: Option<u32>,
 }
 
 /// One thing to be done.

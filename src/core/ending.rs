@@ -10,7 +10,7 @@ impl Core {
     pub(crate) fn release(&mut self, env: Env<'_>, handle: u64, effects: &mut Effects) {
         self.record_close(env, handle);
         match self.handles.remove(&handle) {
-            Some(Handle::Writer { ino, cached }) => {
+            Some(Handle::Writer { ino, cached, .. }) => {
                 if let Some(file) = self.files.get_mut(&ino) {
                     file.cached_writers -= u32::from(cached);
                     if let Some(generation) = file.generation.as_mut() {
@@ -24,7 +24,7 @@ impl Core {
                 self.evaluate(env, ino, effects);
                 self.unpin(ino);
             }
-            Some(Handle::Plain { ino, visit }) => {
+            Some(Handle::Plain { ino, visit, .. }) => {
                 if let Some(visit) = visit {
                     self.end_visit(env, ino, visit, effects);
                 }

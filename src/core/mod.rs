@@ -73,7 +73,7 @@ use namespace::{Creator, Namespace};
 use reader::{Reader, ReaderId};
 use recording::{Deed, Recording};
 use rules::{FailOn, Linger, Rules};
-use spool::{Pool, Spool};
+use spool::{Kept, Pool, Spool};
 
 pub(crate) use attributes::{Attributes, Change, Changes};
 pub(crate) use capturing::CaptureId;
@@ -212,9 +212,13 @@ enum Flushing {
 #[derive(Debug)]
 enum Handle {
     /// It may write.
-    Writer { ino: u64, cached: bool },
+    Writer { ino: u64, cached: bool, _kept: Kept },
     /// It reads the file as it is, maybe as a companion.
-    Plain { ino: u64, visit: Option<Visit> },
+    Plain {
+        ino: u64,
+        visit: Option<Visit>,
+        _kept: Kept,
+    },
     /// It reads what it has waited for.
     Reader(ReaderId),
     /// Text made when it was opened.
@@ -239,6 +243,9 @@ enum Waiting {
     Write(u64),
     Events(u64),
 }
+
+/// The most memory that a reader takes which waits, beside its path; other open files take less.
+const OPEN_BYTES: u64 = 1024;
 
 /// All state of one mount.
 pub(crate) struct Core {
@@ -284,7 +291,8 @@ pub(crate) struct Core {
 impl Core {
     /// An empty tree, whose inodes but the root are numbered from `first_ino`.
     pub(crate) fn new(settings: Settings, pool: Pool, first_ino: u64, now: Moment) -> Self {
-        let mut names = Namespace::new(settings.owner, first_ino, now.wall);
+        pool.belongs_to(settings.owner.uid);
+        let mut names = Namespace::new(settings.owner, first_ino, now.wall, &pool);
         let control = Control::new(&mut names);
         let recording = settings.records.then(|| Recording::new(&pool));
         Core {
@@ -361,6 +369,38 @@ impl Core {
     /// Whether anybody has something open, or waits for it to be.
     pub(crate) fn is_in_use(&self) -> bool {
         !self.handles.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// The store as this user may have of it; no user is this process itself.
+    fn pool_of(&self, user: Option<u32>) -> Pool {
+        user.map_or_else(|| self.pool.clone(), |user| self.pool.of(user))
+    }
+
+    /// Whether there is memory for one more open file of a user's.
+    fn check_room_to_open(&self, user: Option<u32>) -> Result<(), Errno> {
+        match self.pool_of(user).has_room(OPEN_BYTES) {
+            true => Ok(()),
+            false => Err(Errno::NOMEM),
+        }
+    }
+
+    /// Spills contents until there is room for what cannot be spilled, which has come already.
+    pub(crate) fn make_room(&mut self) {
+        match (self.pool.is_over(), self.pool.is_stuck()) {
+            (false, false) | (true, true) => return,
+            (false, true) => return self.pool.set_stuck(false),
+            (true, false) => {}
+        }
+        for file in self.files.values_mut() {
+            while self.pool.is_over() {
+                match file.spool.spill_one() {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(_) => return self.pool.set_stuck(true),
+                }
+            }
+        }
+        self.pool.set_stuck(self.pool.is_over());
     }
 
     /// Has the kernel let go of the pages of files that were removed meanwhile.

@@ -8,7 +8,7 @@ use super::generation::{Ending, Phase, Way};
 use super::looking_again::Why;
 use super::polling::Pollers;
 use super::reader::{Awaits, Reader, ReaderId};
-use super::{Core, Env, File, Handle};
+use super::{Core, Env, File, Handle, OPEN_BYTES};
 
 /// What becomes of an OPEN.
 enum OpenAnswer {
@@ -98,7 +98,8 @@ impl Core {
     ) -> u64 {
         self.names.pin(ino);
         let visit = self.begin_visit(env, caller.thread, ino, group);
-        let handle = self.add_handle(Handle::Plain { ino, visit });
+        let _kept = self.pool_of(caller.user).keep_anyway(OPEN_BYTES / 4);
+        let handle = self.add_handle(Handle::Plain { ino, visit, _kept });
         effects.push(Effect::Opened {
             unique: caller.unique,
             handle,
@@ -159,7 +160,13 @@ impl Core {
         }
         let was_sent_back = self.was_sent_back(env, caller.thread);
         self.sent_back.remove(&caller.thread);
+        // It is in the table of those who follow paths, too.
+        let components = path.iter().flatten();
+        let path_bytes: u64 = components.map(|name| 48 + name.len() as u64).sum();
+        let pool = self.pool_of(caller.user);
         Reader {
+            user: caller.user,
+            _kept: pool.keep_anyway(OPEN_BYTES + 2 * path_bytes),
             awaits,
             pid,
             name: env.processes.name(pid),
@@ -225,6 +232,7 @@ impl Core {
                 let (Some(ino), group) = (reader.source, reader.group) else {
                     return false;
                 };
+                let user = reader.user;
                 let mut transport = Transport::Cached;
                 if let Some(generation) = self.generation_mut(ino) {
                     generation.told_done |= !generation.is_active();
@@ -236,6 +244,7 @@ impl Core {
                     unique,
                     thread,
                     internal: false,
+                    user,
                 };
                 self.opened_plain(env, caller, ino, transport, group, effects);
             }
@@ -244,6 +253,7 @@ impl Core {
                     unique,
                     thread,
                     internal: false,
+                    user: reader.user,
                 };
                 match reader.source {
                     Some(ino) => self.send_back(env, caller, ino, Why::HasWaited, effects),

@@ -25,13 +25,16 @@ impl Core {
         writer: Writer,
         effects: &mut Effects,
     ) -> Result<(Attributes, u64, Transport), Errno> {
+        let user = Some(creator.uid);
+        self.check_room_to_open(user)?;
         let ino = self.make_file(env, at, creator, effects)?;
         let opener = writer.clone();
         // Also if it is opened for reading only: who makes a file so has it written
         // next, with a lock on it, say. Those who wait for the name hear of it when
         // the generation has begun: before, it would look like a file that is empty
         // and done.
-        let (handle, transport) = self.open_for_writing(env, ino, flags, writer, effects)?;
+        let (handle, transport) =
+            self.open_for_writing(env, ino, flags, (writer, user), effects)?;
         self.record(env, || Deed::Create {
             at: noted(at),
             ino,
@@ -55,7 +58,8 @@ impl Core {
         let ino = self
             .names
             .make(parent, name, Kind::File, creator, 0, env.now.wall)?;
-        self.files.insert(ino, File::new(&self.pool));
+        let pool = self.pool.of(creator.uid);
+        self.files.insert(ino, File::new(&pool));
         Ok(ino)
     }
 
@@ -145,17 +149,18 @@ impl Core {
         }
     }
 
-    /// Gives a file another name.
+    /// Gives a file another name, for this user.
     pub(crate) fn link(
         &mut self,
         env: Env<'_>,
         ino: u64,
         (parent, name): (u64, &OsStr),
+        user: u32,
         effects: &mut Effects,
     ) -> Result<Attributes, Errno> {
         self.may_change(parent, name)?;
         self.refuse_in_place_of_a_stream(env, (parent, name), Some(ino), effects)?;
-        self.names.link(ino, parent, name, env.now.wall)?;
+        self.names.link(ino, (parent, name), user, env.now.wall)?;
         self.record(env, || Deed::Link {
             at: noted((parent, name)),
             ino,

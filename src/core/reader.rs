@@ -17,7 +17,7 @@ use super::capturing::CaptureId;
 use super::clock::Monotonic;
 use super::effects::Unique;
 use super::polling::Pollers;
-use super::spool::Spool;
+use super::spool::{Kept, Spool};
 
 /// A reader's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,6 +60,10 @@ pub(crate) struct PendingRead {
 /// One waiting reader.
 #[derive(Debug)]
 pub(crate) struct Reader {
+    /// Who opened it; no user is this process itself.
+    pub(crate) user: Option<u32>,
+    /// The memory that it takes.
+    pub(crate) _kept: Kept,
     pub(crate) awaits: Awaits,
     /// The process, and its name: who waits for whom is shown to users.
     pub(crate) pid: i32,

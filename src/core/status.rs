@@ -42,8 +42,11 @@ pub struct Status {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemoryStatus {
-    /// In memory.
+    /// By contents, in memory.
     pub used: u64,
+    /// In memory by what cannot be spilled: names, attributes, open files.
+    #[serde(default)]
+    pub kept: u64,
     /// On disk.
     pub spilled: u64,
     /// How much more can be kept.
@@ -158,6 +161,7 @@ impl Core {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             memory: MemoryStatus {
                 used: self.pool.memory_used(),
+                kept: self.pool.kept(),
                 spilled: self.pool.spilled(),
                 available: self.pool.available(),
             },

@@ -14,7 +14,7 @@ use super::generation::{Ending, Generation, Processes, Way, Writer};
 use super::recording::Deed;
 use super::rules::Deliver;
 use super::spool::{self, Load};
-use super::{Alarm, Core, Env, File, Handle, HeldWrite, Waiting, format};
+use super::{Alarm, Core, Env, File, Handle, HeldWrite, OPEN_BYTES, Waiting, format};
 
 impl Core {
     /// A file is opened for writing: by an open or by being made.
@@ -23,7 +23,7 @@ impl Core {
         env: Env<'_>,
         ino: u64,
         flags: i32,
-        writer: Writer,
+        (writer, user): (Writer, Option<u32>),
         effects: &mut Effects,
     ) -> Result<(u64, Transport), Errno> {
         self.refuse_frozen()?;
@@ -77,7 +77,8 @@ impl Core {
             && let Err(errno) = self.truncate_by_open(env, ino, effects)
         {
             self.names.pin(ino);
-            let handle = self.add_handle(Handle::Writer { ino, cached });
+            let _kept = self.pool_of(user).keep_anyway(OPEN_BYTES / 2);
+            let handle = self.add_handle(Handle::Writer { ino, cached, _kept });
             self.release(env, handle, effects);
             return Err(errno);
         }
@@ -87,7 +88,9 @@ impl Core {
         self.progress_all(env, ino, effects);
         self.update_flushing(env, ino, effects);
         self.names.pin(ino);
-        Ok((self.add_handle(Handle::Writer { ino, cached }), transport))
+        let _kept = self.pool_of(user).keep_anyway(OPEN_BYTES / 2);
+        let handle = self.add_handle(Handle::Writer { ino, cached, _kept });
+        Ok((handle, transport))
     }
 
     /// Makes a new generation if the last one is over; says whether it did.

@@ -255,6 +255,7 @@ impl<'a> Replay<'a> {
             unique: Unique(self.unique),
             thread: 1,
             internal: false,
+            user: None,
         }
     }
 

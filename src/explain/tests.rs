@@ -118,6 +118,7 @@ impl Program {
             unique: Unique(1),
             thread: 7,
             internal: false,
+            user: None,
         };
         let bytes = Bytes {
             offset,

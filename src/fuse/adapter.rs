@@ -14,14 +14,12 @@ use fuser::{
 
 use super::convert::{answer_empty, answer_entry, answer_xattr, creator};
 use crate::core::effects::Effects;
-use crate::core::namespace::{NAME_MAX, Rename};
+use crate::core::namespace::{INODE_BYTES, NAME_MAX, Rename, name_bytes};
 use crate::core::{Core, Env};
 use crate::router::Router;
 
 /// The unit in which `statfs` counts.
 const STATFS_BLOCK_BYTES: u32 = 4096;
-/// As many more files as `statfs` says can be made: memory is the limit.
-const STATFS_FREE_FILES: u64 = 1 << 32;
 
 /// fuser's view of a mount.
 pub(crate) struct Adapter {
@@ -134,14 +132,15 @@ impl Filesystem for Adapter {
 
     fn link(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         new_parent: INodeNo,
         new_name: &OsStr,
         reply: ReplyEntry,
     ) {
-        let made =
-            self.run(|core, env, effects| core.link(env, ino.0, (new_parent.0, new_name), effects));
+        let made = self.run(|core, env, effects| {
+            core.link(env, ino.0, (new_parent.0, new_name), request.uid(), effects)
+        });
         answer_entry(made, reply);
     }
 
@@ -153,19 +152,23 @@ impl Filesystem for Adapter {
         reply.ok();
     }
 
-    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+    fn statfs(&self, request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         // The disk is asked once the core is free again.
         let (pool, files) = self
             .router
             .look(|core| (core.pool().clone(), core.names().count()));
-        let (size, available) = (pool.max_size(), pool.available());
+        let (size, free) = (pool.max_size(), pool.available());
+        // Of which this user may have so much.
+        let mine = pool.of(request.uid());
+        let available = mine.available();
+        let free_files = mine.room() / (INODE_BYTES + name_bytes(OsStr::new("a-common-name")));
         let blocks = |bytes: u64| bytes / u64::from(STATFS_BLOCK_BYTES);
         reply.statfs(
             blocks(size),
+            blocks(free),
             blocks(available),
-            blocks(available),
-            files as u64 + STATFS_FREE_FILES,
-            STATFS_FREE_FILES,
+            files as u64 + free_files,
+            free_files,
             STATFS_BLOCK_BYTES,
             NAME_MAX as u32,
             STATFS_BLOCK_BYTES,
@@ -174,7 +177,7 @@ impl Filesystem for Adapter {
 
     fn setxattr(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         name: &OsStr,
         value: &[u8],
@@ -182,7 +185,8 @@ impl Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let done = self.run(|core, env, _| core.set_xattr(env, ino.0, name, value, flags));
+        let done = self
+            .run(|core, env, _| core.set_xattr(env, ino.0, (name, value), flags, request.uid()));
         answer_empty(done, reply);
     }
 

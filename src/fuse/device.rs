@@ -132,6 +132,7 @@ impl Front {
             unique: Unique(header.unique),
             thread,
             internal: thread != 0 && thread == self.kernel.flusher().pid(),
+            user: Some(header.uid),
         }
     }
 

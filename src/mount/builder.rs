@@ -158,9 +158,9 @@ impl MountBuilder {
         self
     }
 
-    /// How many bytes are kept in memory, over all files. Unless set, 1 GiB or
-    /// an eighth of what the machine or the control group has, whichever is
-    /// less.
+    /// How many bytes are kept in memory, over all files: contents, and names, attributes and
+    /// open files, which cannot be spilled. Unless set, 1 GiB or an eighth of what the machine
+    /// has, RLIMIT_AS allows or a control group allows, whichever is least.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().memory(256 << 20).mount_temporary()?;

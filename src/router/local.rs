@@ -142,6 +142,7 @@ impl LocalReader {
             unique: Unique(self.number),
             thread: rustix::thread::gettid().as_raw_nonzero().get(),
             internal: false,
+            user: None,
         };
         let wanted = Wanted {
             offset,

@@ -239,6 +239,7 @@ impl Router {
             core.shut_down(env, &mut effects);
         }
         core.forget_removed(&mut effects);
+        core.make_room();
         let alarm = core.next_alarm();
         drop(core);
         let is_flush = |e: &mut Effect| matches!(e, Effect::Flush { .. });

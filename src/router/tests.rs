@@ -225,6 +225,7 @@ impl Bench {
             unique: Unique(unique),
             thread,
             internal: false,
+            user: None,
         }
     }
 

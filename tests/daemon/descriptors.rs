@@ -85,7 +85,7 @@ print(ends.count(0), ends.count(1), ends.count(2))
 
 #[test]
 fn two_thousand_files_that_are_spilled_take_no_descriptor_each() {
-    let mount = Mount::start(&["--memory", "4M"]);
+    let mount = Mount::start(&["--memory", "8M"]);
     limit_descriptors(&mount, 256);
     mount
         .python(
@@ -99,7 +99,7 @@ for i in range(2000):
         .succeeded();
     let spilled = |mount: &Mount| mount.status()["memory"]["spilled"].as_u64();
     mount.wait_for("what has no room in memory to be spilled", || {
-        spilled(&mount).is_some_and(|bytes| bytes >= 2000 * 16384 - (4 << 20))
+        spilled(&mount).is_some_and(|bytes| bytes >= 2000 * 16384 - (8 << 20))
     });
     assert!(
         mount.descriptors() < 64,

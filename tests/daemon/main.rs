@@ -12,6 +12,7 @@ mod ends;
 mod refusals;
 mod shown;
 mod starts;
+mod users;
 
 /// Whoever is not the owner.
 const AS_NOBODY: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups";

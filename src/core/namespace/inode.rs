@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use super::super::clock::{Monotonic, Timestamp};
+use super::super::spool::Kept;
 
 /// What an inode is.
 #[derive(Debug)]
@@ -33,10 +34,12 @@ pub(crate) struct Directory {
     pub(super) subdirectories: u32,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Entry {
     pub(super) ino: u64,
     pub(super) cookie: u64,
+    /// The memory that the name takes.
+    pub(super) kept: Kept,
 }
 
 /// The first cookie of a real entry; `.` and `..` have 1 and 2.
@@ -54,17 +57,18 @@ impl Directory {
     }
 
     /// Adds an entry, in the place of a listing that one which has gone for it had, if any.
-    pub(super) fn insert(&mut self, name: &OsStr, ino: u64, cookie: Option<u64>) {
+    pub(super) fn insert(&mut self, name: &OsStr, ino: u64, cookie: Option<u64>, kept: Kept) {
         let cookie = cookie.unwrap_or(self.next_cookie);
         self.next_cookie = self.next_cookie.max(cookie + 1);
         self.order.insert(cookie, name.to_owned());
-        self.entries.insert(name.to_owned(), Entry { ino, cookie });
+        let entry = Entry { ino, cookie, kept };
+        self.entries.insert(name.to_owned(), entry);
     }
 
-    pub(super) fn remove(&mut self, name: &OsStr) {
-        if let Some(entry) = self.entries.remove(name) {
-            self.order.remove(&entry.cookie);
-        }
+    pub(super) fn remove(&mut self, name: &OsStr) -> Option<Entry> {
+        let entry = self.entries.remove(name)?;
+        self.order.remove(&entry.cookie);
+        Some(entry)
     }
 }
 
@@ -87,8 +91,10 @@ pub(crate) struct Inode {
     pub(crate) mtime: Timestamp,
     /// Last change of anything.
     pub(crate) ctime: Timestamp,
-    /// Extended attributes.
-    pub(crate) xattrs: BTreeMap<OsString, Vec<u8>>,
+    /// Extended attributes, each with the memory that it takes.
+    pub(crate) xattrs: BTreeMap<OsString, (Vec<u8>, Kept)>,
+    /// The memory that it takes itself.
+    pub(super) _kept: Kept,
     /// The names of a file or link, the one used last at the end.
     pub(super) names: Vec<(u64, OsString)>,
     /// When it last lost a name.

@@ -68,8 +68,8 @@ impl Namespace {
                 (false, true) => return Err(Errno::ISDIR),
             }
         }
-        self.detach(from.0, from.1, ino, now);
-        self.attach(to.0, to.1, ino, cookie, now);
+        let kept = self.detach(from.0, from.1, ino, now);
+        self.attach_again(to, ino, cookie, now, kept);
         if is_directory {
             self.directory_mut(from.0)?.subdirectories -= 1;
             self.directory_mut(to.0)?.subdirectories += 1;
@@ -86,10 +86,13 @@ impl Namespace {
         let moves_directory = self.get(from.2)?.is_directory();
         let gets_directory = self.get(to.2)?.is_directory();
         let cookies = [self.cookie(from.0, from.1), self.cookie(to.0, to.1)];
-        self.detach(from.0, from.1, from.2, now);
-        self.detach(to.0, to.1, to.2, now);
-        self.attach(to.0, to.1, from.2, cookies[1], now);
-        self.attach(from.0, from.1, to.2, cookies[0], now);
+        let kept = [
+            self.detach(from.0, from.1, from.2, now),
+            self.detach(to.0, to.1, to.2, now),
+        ];
+        let [of_from, of_to] = kept;
+        self.attach_again((to.0, to.1), from.2, cookies[1], now, of_from);
+        self.attach_again((from.0, from.1), to.2, cookies[0], now, of_to);
         if moves_directory != gets_directory {
             let (loses, gains) = if moves_directory {
                 (from.0, to.0)

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::super::spool::Limits;
 use super::*;
 
 const OWNER: Creator = Creator {
@@ -14,6 +15,15 @@ const NOW: Timestamp = Timestamp {
     nanoseconds: 0,
 };
 
+fn tree() -> Namespace {
+    let pool = Pool::new(Limits {
+        memory: 1 << 20,
+        max_size: None,
+        spill_directory: std::env::temp_dir(),
+    });
+    Namespace::new(OWNER, 2, NOW, &pool)
+}
+
 fn name(text: &str) -> &OsStr {
     OsStr::new(text)
 }
@@ -25,7 +35,7 @@ fn file(tree: &mut Namespace, parent: u64, text: &str) -> u64 {
 
 #[test]
 fn a_listing_under_way_survives_names_that_come_and_go() {
-    let mut tree = Namespace::new(OWNER, 2, NOW);
+    let mut tree = tree();
     for text in ["a", "b", "c", "d"] {
         file(&mut tree, ROOT, text);
     }
@@ -92,7 +102,7 @@ fn what_is_there_all_the_time_is_listed_once_whatever_is_renamed_meanwhile() {
         ("d", "a", Rename::Exchange, 2, "abcd"),
     ];
     for (from, to, how, after, expected) in cases {
-        let mut tree = Namespace::new(OWNER, 2, NOW);
+        let mut tree = tree();
         for text in ["a", "b", "c", "d"] {
             file(&mut tree, ROOT, text);
         }
@@ -109,7 +119,7 @@ fn what_is_there_all_the_time_is_listed_once_whatever_is_renamed_meanwhile() {
 
 #[test]
 fn what_is_made_in_a_directory_while_it_is_listed_is_not_in_the_listing() {
-    let mut tree = Namespace::new(OWNER, 2, NOW);
+    let mut tree = tree();
     let other = tree.make_directory(ROOT, name("d"), OWNER, NOW).unwrap();
     file(&mut tree, other, "x");
     file(&mut tree, ROOT, "e");
@@ -125,7 +135,7 @@ fn what_is_made_in_a_directory_while_it_is_listed_is_not_in_the_listing() {
 
 #[test]
 fn exchange_moves_link_counts_with_the_directories() {
-    let mut tree = Namespace::new(OWNER, 2, NOW);
+    let mut tree = tree();
     let one = tree.make_directory(ROOT, name("one"), OWNER, NOW).unwrap();
     let inner = tree.make_directory(one, name("inner"), OWNER, NOW).unwrap();
     let plain = file(&mut tree, ROOT, "plain");
@@ -144,7 +154,7 @@ fn exchange_moves_link_counts_with_the_directories() {
 
 #[test]
 fn an_inode_without_names_lives_until_it_is_forgotten() {
-    let mut tree = Namespace::new(OWNER, 2, NOW);
+    let mut tree = tree();
     let ino = file(&mut tree, ROOT, "f");
     tree.looked_up(ino);
     tree.unlink(ROOT, name("f"), NOW).unwrap();
@@ -157,7 +167,7 @@ fn an_inode_without_names_lives_until_it_is_forgotten() {
 
 #[test]
 fn nothing_can_be_made_in_a_removed_directory() {
-    let mut tree = Namespace::new(OWNER, 2, NOW);
+    let mut tree = tree();
     let gone = tree.make_directory(ROOT, name("d"), OWNER, NOW).unwrap();
     tree.looked_up(gone);
     tree.remove_directory(ROOT, name("d"), NOW).unwrap();
@@ -167,7 +177,7 @@ fn nothing_can_be_made_in_a_removed_directory() {
 
 #[test]
 fn relative_links_are_followed_and_loops_end() {
-    let mut tree = Namespace::new(OWNER, 2, NOW);
+    let mut tree = tree();
     let ino = file(&mut tree, ROOT, "f");
     let link = |to: &str| Kind::Symlink(PathBuf::from(to));
     tree.make(ROOT, name("l"), link("./f"), OWNER, 0, NOW)

@@ -29,7 +29,8 @@
 //! The file being written spills its own chunks, lowest first, except those being written and
 //! those that are shared (spilling them would free nothing). With none left it writes to disk.
 //! A chunk on disk that is written to in part comes back into memory if there is room, so a program
-//! that works in one place pays for it once.
+//! that works in one place pays for it once. A file that is not written spills, too, where what
+//! cannot be spilled needs the room (`Core::make_room`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -285,31 +286,47 @@ impl Chunks {
             if let Some(buffer) = self.pool.try_take(bytes) {
                 return Ok(Some(buffer));
             }
-            let slots = &mut self.slots;
-            let unshared = self
-                .resident
-                .iter()
-                .filter(|index| !touched.contains(index))
-                .find_map(|index| {
-                    let slot = slots.get(index)?;
-                    let Store::Memory(buffer) = &slot.store else {
-                        return None;
-                    };
-                    (Arc::strong_count(buffer) == 1).then(|| (*index, buffer.clone(), slot.length))
-                });
-            let Some((index, buffer, length)) = unshared else {
+            if !self.spill_one(|index| touched.contains(&index))? {
                 return Ok(None);
-            };
-            let place = self.pool.spill().store(&buffer.bytes()[..length])?;
-            self.slots.insert(
-                index,
-                Slot {
-                    length,
-                    store: Store::Disk(Arc::new(place)),
-                },
-            );
-            self.resident.remove(&index);
+            }
         }
+    }
+
+    /// Spills the first chunk that frees memory, other than those to keep; says whether there is one.
+    ///
+    /// # Errors
+    /// Of the spill file.
+    pub(super) fn spill_one(&mut self, is_kept: impl Fn(u64) -> bool) -> Result<bool, Errno> {
+        let slots = &mut self.slots;
+        let unshared = self
+            .resident
+            .iter()
+            .filter(|index| !is_kept(**index))
+            .find_map(|index| {
+                let slot = slots.get(index)?;
+                let Store::Memory(buffer) = &slot.store else {
+                    return None;
+                };
+                (Arc::strong_count(buffer) == 1).then(|| (*index, buffer.clone(), slot.length))
+            });
+        let Some((index, buffer, length)) = unshared else {
+            return Ok(false);
+        };
+        let place = self.pool.spill().store(&buffer.bytes()[..length])?;
+        self.slots.insert(
+            index,
+            Slot {
+                length,
+                store: Store::Disk(Arc::new(place)),
+            },
+        );
+        self.resident.remove(&index);
+        Ok(true)
+    }
+
+    /// How many there are with content.
+    pub(super) fn count(&self) -> usize {
+        self.slots.len()
     }
 
     /// Puts a piece on disk where nothing refers to it yet.

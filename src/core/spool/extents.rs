@@ -25,6 +25,11 @@ impl Extents {
         self.total
     }
 
+    /// How many ranges there are.
+    pub(super) fn count(&self) -> usize {
+        self.ranges.len()
+    }
+
     /// Adds the bytes of `range`.
     pub(super) fn insert(&mut self, range: Range<u64>) {
         if range.is_empty() {

@@ -13,6 +13,7 @@ mod buffer;
 mod chunks;
 mod cursor;
 mod extents;
+mod kept;
 mod load;
 mod pool;
 mod segments;
@@ -30,6 +31,7 @@ pub(crate) use buffer::Memory;
 use chunks::Chunks;
 pub(crate) use cursor::Cursor;
 use extents::Extents;
+pub(crate) use kept::Kept;
 pub(crate) use load::Load;
 pub(crate) use pool::{CHUNK_BYTES, Limits, Pool};
 pub(crate) use segments::Segments;
@@ -55,7 +57,15 @@ pub(crate) struct Spool {
     reserved: Extents,
     /// The bytes.
     chunks: Chunks,
+    /// The memory that all of these take but the bytes, or somewhat more.
+    kept: Kept,
 }
+
+/// About what a chunk takes beside its bytes: its slot, its store's description, and two nodes' shares
+/// of the trees that they are in.
+const SLOT_BYTES: u64 = 160;
+/// The same of a range.
+const RANGE_BYTES: u64 = 48;
 
 impl Spool {
     /// An empty file.
@@ -68,6 +78,7 @@ impl Spool {
             data: Extents::default(),
             reserved: Extents::default(),
             chunks: Chunks::new(pool),
+            kept: pool.keep_anyway(0),
         }
     }
 
@@ -94,8 +105,8 @@ impl Spool {
     /// Writes `data` at `offset`, lengthening the file if it must.
     ///
     /// # Errors
-    /// EFBIG past the longest offset, ESPIPE below [`Spool::base`], ENOSPC past the maximum size
-    /// or if the disk is full, and what else the spill file gives. Then nothing has changed.
+    /// EFBIG past the longest offset, ESPIPE below [`Spool::base`], ENOSPC past the maximum size,
+    /// if the disk is full or if there is no memory to know where the bytes are, and what else the spill file gives. Then nothing has changed.
     pub(crate) fn write<'a>(
         &mut self,
         offset: u64,
@@ -116,6 +127,7 @@ impl Spool {
         if offset < self.base {
             return Err(Errno::SPIPE);
         }
+        self.make_room_for((end - offset) / CHUNK_BYTES as u64 + 2)?;
         let pages = pages_around(offset..end);
         let fresh = self.uncharged(&pages);
         self.pool.charge(fresh)?;
@@ -140,6 +152,7 @@ impl Spool {
             self.written.remove(length..u64::MAX);
             self.release_pages(page_up(length)..u64::MAX);
             self.base = self.base.min(length);
+            self.kept.shrink(self.bookkeeping());
         }
         self.length = length;
         Ok(())
@@ -161,6 +174,7 @@ impl Spool {
         if length == 0 {
             return Err(Errno::INVAL);
         }
+        self.make_room_for(0)?;
         // What was dropped is not to be held again.
         let pages = pages_around(offset.max(self.base)..end.max(self.base));
         self.pool.charge(self.uncharged(&pages))?;
@@ -178,13 +192,15 @@ impl Spool {
     /// frontier it stays as written as it was, for the program left zeros there.
     ///
     /// # Errors
-    /// Of the spill file, if a chunk's middle must be zeroed there. Then nothing has changed.
+    /// Of the spill file, if a chunk's middle must be zeroed there; ENOSPC if there is no memory to
+    /// know of the hole. Then nothing has changed.
     pub(crate) fn punch(&mut self, offset: u64, length: u64) -> Result<(), Errno> {
         let end = offset.saturating_add(length);
         let start = offset.max(self.base);
         if start >= end {
             return Ok(());
         }
+        self.make_room_for(1)?;
         self.chunks.zero(start..end)?;
         self.release_pages(page_up(start)..page_down(end));
         Ok(())
@@ -201,6 +217,7 @@ impl Spool {
         self.written.insert(0..offset);
         self.release_pages(0..page_down(offset));
         self.base = offset;
+        self.kept.shrink(self.bookkeeping());
     }
 
     /// Counts every gap as written, for good: zeros up to the length. Holes stay holes.
@@ -258,11 +275,32 @@ impl Spool {
             data: self.data.clone(),
             reserved: self.reserved.clone(),
             chunks: self.chunks.clone(),
+            kept: self.pool.keep_anyway(self.bookkeeping()),
         };
         self.pool.charge_anyway(copy.allocated_bytes());
         // Cannot fail: a length that exists is not too long.
         let _ = copy.truncate(length.min(self.length));
         copy
+    }
+
+    /// Moves a chunk from memory to disk; says whether there was one to move.
+    ///
+    /// # Errors
+    /// Of the spill file.
+    pub(crate) fn spill_one(&mut self) -> Result<bool, Errno> {
+        self.chunks.spill_one(|_| false)
+    }
+
+    /// About what it takes of memory to know where the bytes are.
+    fn bookkeeping(&self) -> u64 {
+        let ranges = self.written.count() + self.data.count() + self.reserved.count();
+        self.chunks.count() as u64 * SLOT_BYTES + ranges as u64 * RANGE_BYTES
+    }
+
+    /// Sees that there is memory for so many chunks more, and one range more of each kind.
+    fn make_room_for(&mut self, chunks: u64) -> Result<(), Errno> {
+        let more = chunks * SLOT_BYTES + 3 * RANGE_BYTES;
+        self.kept.fit(self.bookkeeping() + more)
     }
 
     /// The bytes of `pages` that the pool does not charge this file for yet.

@@ -6,18 +6,23 @@
 //! - `used`: capacity of the chunk buffers in use, by spools and by reads handed out. Idle buffers
 //!   waiting to be used again are not in it, but `used` + idle never exceeds the memory limit
 //!   because of an idle one.
+//! - `kept`: bytes of memory that cannot be spilled ([`super::kept`]). With `used` it is within the
+//!   memory limit, but for the moment until contents are spilled to make room for it.
 //! - `charged`: whole pages that files hold (written or reserved), in memory or on disk. This is
 //!   what the maximum size bounds and what statfs shows, so that neither depends on how chunks
 //!   are rounded or shared.
+//!
+//! The last two are counted for each user, too: see [`Pool::of`].
 //!
 //! Buffers give themselves back when dropped, which readers do on their own threads; hence the
 //! mutex around the idle ones. It is a leaf of the lock order: it is held for a push or a pop, and
 //! nothing is locked, written or waited for meanwhile.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use rustix::io::Errno;
 
@@ -36,6 +41,10 @@ const IDLE_BYTES_MAX: u64 = 64 << 20;
 /// The smallest buffer: below this the bookkeeping around it costs more than the bytes.
 const BUFFER_BYTES_MIN: usize = 512;
 
+/// However little memory there may be, so much may be kept that cannot be spilled: with less no file
+/// could be made.
+const KEPT_BYTES_MIN: u64 = 1 << 20;
+
 /// Bounds on what all files of a pool may hold together.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
@@ -48,16 +57,35 @@ pub(crate) struct Limits {
     pub(crate) spill_directory: PathBuf,
 }
 
-/// The memory and disk that the spools of one mount share. A clone is another handle on the same.
+/// The memory and disk that the spools of one mount share, as one user may have of them. A clone is
+/// another handle on the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Pool(Arc<Shared>);
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    /// Who has no more than half; none for the owner of the mount.
+    user: Option<Arc<Counts>>,
+}
+
+/// What all have, or one user has.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Whole pages that files hold.
+    charged: AtomicU64,
+    /// Bytes of memory that cannot be spilled.
+    kept: AtomicU64,
+}
 
 #[derive(Debug)]
 struct Shared {
     limits: Limits,
     used: AtomicU64,
     spill: Arc<Spill>,
-    charged: AtomicU64,
+    counts: Counts,
+    /// Whether what is kept has outgrown its room though nothing was left to spill.
+    stuck: AtomicBool,
+    owner: OnceLock<u32>,
+    /// Those who are not the owner and have something. Leaf lock.
+    users: Mutex<HashMap<u32, Weak<Counts>>>,
     /// The measured maximum size, if `limits` names none. Written seldom, and any value that was
     /// measured will do, so it needs no lock. 0: not measured yet.
     measured: AtomicU64,
@@ -69,29 +97,65 @@ impl Pool {
     /// A pool in which nothing is held yet. Touches no disk.
     pub(crate) fn new(limits: Limits) -> Pool {
         let spill = Spill::new(limits.spill_directory.clone());
-        Pool(Arc::new(Shared {
-            limits,
-            used: AtomicU64::new(0),
-            spill,
-            charged: AtomicU64::new(0),
-            measured: AtomicU64::new(0),
-            idle: Mutex::new(Vec::new()),
-        }))
+        Pool {
+            shared: Arc::new(Shared {
+                limits,
+                used: AtomicU64::new(0),
+                spill,
+                counts: Counts::default(),
+                stuck: AtomicBool::new(false),
+                owner: OnceLock::new(),
+                users: Mutex::default(),
+                measured: AtomicU64::new(0),
+                idle: Mutex::new(Vec::new()),
+            }),
+            user: None,
+        }
+    }
+
+    /// Who may have all of it: nobody else gets more than half. To be said once, at the beginning.
+    pub(crate) fn belongs_to(&self, owner: u32) {
+        let _ = self.shared.owner.set(owner);
+    }
+
+    /// The same pool, as this user may have of it.
+    pub(crate) fn of(&self, user: u32) -> Pool {
+        let shared = Arc::clone(&self.shared);
+        if self.shared.owner.get().is_none_or(|owner| *owner == user) {
+            return Pool { shared, user: None };
+        }
+        let mut users = self
+            .shared
+            .users
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let known = users.get(&user).and_then(Weak::upgrade);
+        let counts = known.unwrap_or_else(|| {
+            users.retain(|_, counts| counts.strong_count() > 0);
+            let fresh = Arc::default();
+            users.insert(user, Arc::downgrade(&fresh));
+            fresh
+        });
+        drop(users);
+        Pool {
+            shared,
+            user: Some(counts),
+        }
     }
 
     /// Bytes of chunk buffers in use.
     pub(crate) fn memory_used(&self) -> u64 {
-        self.0.used.load(Ordering::Relaxed)
+        self.shared.used.load(Ordering::Relaxed)
     }
 
     /// Bytes of content on disk.
     pub(crate) fn spilled(&self) -> u64 {
-        self.0.spill.used()
+        self.shared.spill.used()
     }
 
     /// Where chunks go that memory has no room for.
     pub(super) fn spill(&self) -> &Arc<Spill> {
-        &self.0.spill
+        &self.shared.spill
     }
 
     /// Makes the file that they go to, which is else made when it is first needed.
@@ -99,14 +163,14 @@ impl Pool {
     /// # Errors
     /// Of making it.
     pub(crate) fn open_spill_file(&self) -> io::Result<()> {
-        self.0.spill.open().map(drop)
+        self.shared.spill.open().map(drop)
     }
 
     /// The bytes that all files may hold together.
     pub(crate) fn max_size(&self) -> u64 {
         match (
-            self.0.limits.max_size,
-            self.0.measured.load(Ordering::Relaxed),
+            self.shared.limits.max_size,
+            self.shared.measured.load(Ordering::Relaxed),
         ) {
             (Some(bytes), _) => bytes,
             (None, 0) => self.measure(),
@@ -116,8 +180,96 @@ impl Pool {
 
     /// The bytes that may still be written before ENOSPC.
     pub(crate) fn available(&self) -> u64 {
-        self.max_size()
-            .saturating_sub(self.0.charged.load(Ordering::Relaxed))
+        self.left(|counts| &counts.charged, self.max_size())
+    }
+
+    /// Bytes of memory that cannot be spilled.
+    pub(crate) fn kept(&self) -> u64 {
+        self.shared.counts.kept.load(Ordering::Relaxed)
+    }
+
+    /// How much more can be kept that cannot be spilled.
+    pub(crate) fn room(&self) -> u64 {
+        self.left(|counts| &counts.kept, self.kept_max())
+    }
+
+    /// Whether so much more can be kept.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        bytes <= self.room() && !(self.is_over() && self.shared.stuck.load(Ordering::Relaxed))
+    }
+
+    /// Whether contents must be spilled, as what cannot be has outgrown its room.
+    pub(crate) fn is_over(&self) -> bool {
+        self.memory_used().saturating_add(self.kept()) > self.shared.limits.memory
+            && self.memory_used() > 0
+    }
+
+    /// Whether contents were spilled as far as they can be, as long as that is not enough.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.shared.stuck.load(Ordering::Relaxed)
+    }
+
+    /// Says so, or that they can be spilled.
+    pub(crate) fn set_stuck(&self, stuck: bool) {
+        self.shared.stuck.store(stuck, Ordering::Relaxed);
+    }
+
+    fn kept_max(&self) -> u64 {
+        self.shared.limits.memory.max(KEPT_BYTES_MIN)
+    }
+
+    /// What is left of `max`, of which a user has half.
+    fn left(&self, count: impl Fn(&Counts) -> &AtomicU64, max: u64) -> u64 {
+        let left =
+            |counts: &Counts, max: u64| max.saturating_sub(count(counts).load(Ordering::Relaxed));
+        let of_all = left(&self.shared.counts, max);
+        let of_user = self.user.as_ref().map(|user| left(user, max / 2));
+        of_user.map_or(of_all, |of_user| of_user.min(of_all))
+    }
+
+    /// Adds to a count unless that would pass `max`, or its half for a user; says whether it did.
+    fn add(&self, count: impl Fn(&Counts) -> &AtomicU64, bytes: u64, max: u64) -> bool {
+        if let Some(user) = &self.user
+            && !add_within(count(user), bytes, max / 2)
+        {
+            return false;
+        }
+        let fits = add_within(count(&self.shared.counts), bytes, max);
+        if let (false, Some(user)) = (fits, &self.user) {
+            count(user).fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Adds to a count, whatever the limit; what wraps around is subtracted.
+    fn add_anyway(&self, count: impl Fn(&Counts) -> &AtomicU64, bytes: u64) {
+        for counts in [Some(&self.shared.counts), self.user.as_deref()]
+            .into_iter()
+            .flatten()
+        {
+            count(counts).fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts `bytes` more that cannot be spilled.
+    ///
+    /// # Errors
+    /// ENOSPC if there is no room for them; then nothing is counted.
+    pub(super) fn add_kept(&self, bytes: u64) -> Result<(), Errno> {
+        match self.has_room(bytes) && self.add(|counts| &counts.kept, bytes, self.kept_max()) {
+            true => Ok(()),
+            false => Err(Errno::NOSPC),
+        }
+    }
+
+    /// The same, whatever the limit.
+    pub(super) fn add_kept_anyway(&self, bytes: u64) {
+        self.add_anyway(|counts| &counts.kept, bytes);
+    }
+
+    /// Counts `bytes` fewer.
+    pub(super) fn remove_kept(&self, bytes: u64) {
+        self.add_anyway(|counts| &counts.kept, bytes.wrapping_neg());
     }
 
     /// Works the maximum size out anew from what is free on disk now. A directory that cannot be
@@ -126,15 +278,15 @@ impl Pool {
         let free = rustix::fs::statvfs(self.spill_directory())
             .map_or(0, |status| status.f_bavail.saturating_mul(status.f_frsize));
         let bytes = self
-            .0
+            .shared
             .limits
             .memory
             .saturating_add(self.spilled())
             // What can be written again is not free to others.
-            .saturating_add(self.0.spill.idle())
+            .saturating_add(self.shared.spill.idle())
             .saturating_add(free / 20 * 19)
             .max(1);
-        self.0.measured.store(bytes, Ordering::Relaxed);
+        self.shared.measured.store(bytes, Ordering::Relaxed);
         bytes
     }
 
@@ -143,8 +295,8 @@ impl Pool {
     /// # Errors
     /// ENOSPC if that would pass the maximum size; then nothing is counted.
     pub(super) fn charge(&self, bytes: u64) -> Result<(), Errno> {
-        let fits = |max: u64| add_within(&self.0.charged, bytes, max);
-        let measured = self.0.limits.max_size.is_none();
+        let fits = |max: u64| self.add(|counts| &counts.charged, bytes, max);
+        let measured = self.shared.limits.max_size.is_none();
         if bytes == 0 || fits(self.max_size()) || (measured && fits(self.measure())) {
             Ok(())
         } else {
@@ -154,17 +306,17 @@ impl Pool {
 
     /// Counts `bytes` more whatever the limit: for content that exists already.
     pub(super) fn charge_anyway(&self, bytes: u64) {
-        self.0.charged.fetch_add(bytes, Ordering::Relaxed);
+        self.add_anyway(|counts| &counts.charged, bytes);
     }
 
     /// Counts `bytes` fewer.
     pub(super) fn uncharge(&self, bytes: u64) {
-        self.0.charged.fetch_sub(bytes, Ordering::Relaxed);
+        self.add_anyway(|counts| &counts.charged, bytes.wrapping_neg());
     }
 
     /// Where spill files are made.
     pub(crate) fn spill_directory(&self) -> &Path {
-        self.0.spill.directory()
+        self.shared.spill.directory()
     }
 
     /// An empty buffer that takes at least `bytes` (at most a chunk), or `None` if the memory
@@ -172,15 +324,17 @@ impl Pool {
     /// constant number of times per byte.
     pub(super) fn try_take(&self, bytes: usize) -> Option<Buffer> {
         let capacity = capacity_for(bytes);
-        let memory = self.0.limits.memory;
-        add_within(&self.0.used, capacity as u64, memory).then(|| self.counted(capacity))
+        let memory = self.shared.limits.memory.saturating_sub(self.kept());
+        add_within(&self.shared.used, capacity as u64, memory).then(|| self.counted(capacity))
     }
 
     /// As [`Pool::try_take`], whatever the limit.
     #[cfg(test)]
     pub(super) fn take(&self, bytes: usize) -> Buffer {
         let capacity = capacity_for(bytes);
-        self.0.used.fetch_add(capacity as u64, Ordering::Relaxed);
+        self.shared
+            .used
+            .fetch_add(capacity as u64, Ordering::Relaxed);
         self.counted(capacity)
     }
 
@@ -195,12 +349,17 @@ impl Pool {
             self.trim_idle();
             Memory::new(capacity)
         });
-        Buffer::new(memory, self.clone())
+        // Whose it is does not count: what is in memory can be spilled.
+        let pool = Pool {
+            shared: Arc::clone(&self.shared),
+            user: None,
+        };
+        Buffer::new(memory, pool)
     }
 
     /// Takes back what a buffer was made of, which counts no more.
     pub(super) fn give_back(&self, memory: Memory) {
-        self.0
+        self.shared
             .used
             .fetch_sub(memory.len() as u64, Ordering::Relaxed);
         if memory.len() == CHUNK_BYTES {
@@ -223,14 +382,17 @@ impl Pool {
 
     /// Whether `count` idle buffers may be kept beside those in use.
     fn idle_fits(&self, count: usize) -> bool {
-        let memory = self.0.limits.memory;
+        let memory = self.shared.limits.memory;
         let bytes = (count * CHUNK_BYTES) as u64;
         bytes <= IDLE_BYTES_MAX.min(memory / 4)
-            && self.memory_used().saturating_add(bytes) <= memory
+            && [self.memory_used(), self.kept(), bytes].iter().sum::<u64>() <= memory
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Memory>> {
-        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -80,7 +80,8 @@ fn pool(memory: usize) -> (Pool, tempfile::TempDir) {
 
 #[test]
 fn dropping_everything_leaves_no_memory_and_no_disk() {
-    let (pool, directory) = pool(2 * CHUNK);
+    // With some for what it takes to know where they are.
+    let (pool, directory) = pool(2 * CHUNK + PAGE);
     let mut spool = Spool::new(&pool);
     for at in 0..40u64 {
         spool
@@ -129,6 +130,31 @@ fn however_many_files_are_kept_on_disk_they_take_one_descriptor() {
     assert_eq!(pool.spilled(), 300 * 5000);
     drop(files);
     assert_no_disk_is_taken(directory.path());
+}
+
+#[test]
+fn what_a_sparse_file_takes_beside_its_bytes_is_counted_and_refused_in_the_end() {
+    let (pool, _directory) = pool(0);
+    let mut spool = Spool::new(&pool);
+    let mut offset = 0;
+    let refused = loop {
+        match spool.write(offset, b"x") {
+            Ok(()) => offset += 2,
+            Err(errno) => break errno,
+        }
+    };
+    assert_eq!(refused, Errno::NOSPC);
+    let ranges = spool.written.count();
+    assert_eq!((spool.len(), ranges as u64), (offset - 1, offset / 2));
+    assert!(
+        (10_000..40_000).contains(&ranges),
+        "{ranges} ranges in a mebibyte"
+    );
+    spool.truncate(1).expect("less needs nothing");
+    spool.write(1, b"y").expect("room again");
+    assert!(pool.kept() < 4096, "{} bytes", pool.kept());
+    drop(spool);
+    assert_eq!(pool.kept(), 0);
 }
 
 #[test]

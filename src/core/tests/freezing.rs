@@ -34,7 +34,7 @@ fn a_tree_that_nobody_writes_can_be_frozen_and_then_nothing_in_it_is_changed() {
             core.rename(env, x, y, Rename::Replace, effects)
         }),
         ("link", &|core, env, effects| {
-            core.link(env, ino, y, effects).map(drop)
+            core.link(env, ino, y, 0, effects).map(drop)
         }),
         ("unlink", &|core, env, effects| core.unlink(env, x, effects)),
         ("truncate", &|core, env, effects| {

@@ -141,6 +141,7 @@ impl World {
             unique: Unique(self.unique),
             thread,
             internal: false,
+            user: None,
         }
     }
 

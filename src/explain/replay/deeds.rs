@@ -64,7 +64,7 @@ impl Replay<'_> {
             Deed::Link { at, ino } => {
                 if let Some(&known) = self.inos.get(ino) {
                     self.make(at, *ino, |core, env, at, effects| {
-                        core.link(env, known, at, effects)
+                        core.link(env, known, at, CREATOR.uid, effects)
                     });
                 }
             }

@@ -278,8 +278,13 @@ fn run(memory: usize, max_size: usize, steps: Vec<Step>) {
     }
     drop(held);
     assert_eq!(
-        (pool.memory_used(), pool.spilled(), pool.available()),
-        (0, 0, max_size as u64)
+        (
+            pool.memory_used(),
+            pool.kept(),
+            pool.spilled(),
+            pool.available()
+        ),
+        (0, 0, 0, max_size as u64)
     );
     assert_no_disk_is_taken(directory.path());
 }

@@ -1,0 +1,157 @@
+//! Memory that something takes which cannot be spilled: names, attributes, open files, and what a file
+//! needs to know where its bytes are.
+//!
+//! Knows how much, and for whom; does not know what for. Invariant: it counts until it is dropped, so
+//! whatever holds it is counted as long as it is there.
+
+use rustix::io::Errno;
+
+use super::pool::Pool;
+
+/// Bytes that count as taken until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pool: Pool,
+    bytes: u64,
+}
+
+impl Pool {
+    /// Counts `bytes` as taken by what cannot be spilled.
+    ///
+    /// # Errors
+    /// ENOSPC if that is more than fits into memory, or more than its half for one user who is not
+    /// the owner.
+    pub(crate) fn keep(&self, bytes: u64) -> Result<Kept, Errno> {
+        let mut kept = self.keep_anyway(0);
+        kept.resize(bytes)?;
+        Ok(kept)
+    }
+
+    /// The same whatever the limit: for what was found to have [room](Pool::has_room), or exists
+    /// already.
+    pub(crate) fn keep_anyway(&self, bytes: u64) -> Kept {
+        self.add_kept_anyway(bytes);
+        Kept {
+            pool: self.clone(),
+            bytes,
+        }
+    }
+}
+
+impl Kept {
+    /// Counts so many bytes from now on.
+    ///
+    /// # Errors
+    /// Those of [`Pool::keep`]; then nothing has changed.
+    pub(crate) fn resize(&mut self, bytes: u64) -> Result<(), Errno> {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.pool.add_kept(more)?,
+            None => self.pool.remove_kept(self.bytes - bytes),
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// The same whatever the limit.
+    pub(crate) fn resize_anyway(&mut self, bytes: u64) {
+        self.pool.remove_kept(self.bytes);
+        self.pool.add_kept_anyway(bytes);
+        self.bytes = bytes;
+    }
+
+    /// Makes sure that `bytes` are counted, at least, and not many times as many: for what changes
+    /// often by a little.
+    ///
+    /// # Errors
+    /// Those of [`Pool::keep`]; then nothing has changed.
+    pub(super) fn fit(&mut self, bytes: u64) -> Result<(), Errno> {
+        if bytes > self.bytes {
+            let ample = bytes.next_power_of_two();
+            return self.resize(ample).or_else(|_| self.resize(bytes));
+        }
+        self.shrink(bytes);
+        Ok(())
+    }
+
+    /// Counts fewer if `bytes` is far fewer.
+    pub(super) fn shrink(&mut self, bytes: u64) {
+        let ample = bytes.next_power_of_two();
+        if ample < self.bytes / 2 {
+            self.pool.remove_kept(self.bytes - ample);
+            self.bytes = ample;
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.pool.remove_kept(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Limits;
+    use super::*;
+
+    const MEMORY: u64 = 8 << 20;
+
+    fn pool() -> Pool {
+        let pool = Pool::new(Limits {
+            memory: MEMORY,
+            max_size: Some(1 << 20),
+            spill_directory: std::env::temp_dir(),
+        });
+        pool.belongs_to(7);
+        pool
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_by_memory_and_given_back() {
+        let pool = pool();
+        let mut some = pool.keep(MEMORY / 2).expect("room");
+        let more = pool.keep(MEMORY / 2).expect("room");
+        assert_eq!(pool.keep(1).unwrap_err(), Errno::NOSPC);
+        assert_eq!(some.resize(MEMORY), Err(Errno::NOSPC));
+        some.resize(100).expect("less");
+        drop(more);
+        assert_eq!(pool.kept(), 100);
+        drop(some);
+        assert_eq!(pool.kept(), 0);
+    }
+
+    #[test]
+    fn no_user_but_the_owner_gets_more_than_half_of_memory_or_of_the_size() {
+        let pool = pool();
+        let user = pool.of(8);
+        let kept = user.keep(MEMORY / 2).expect("half");
+        assert_eq!(user.keep(1).unwrap_err(), Errno::NOSPC);
+        assert_eq!(
+            pool.of(8).keep(1).unwrap_err(),
+            Errno::NOSPC,
+            "the same user"
+        );
+        let others = [
+            pool.of(9).keep(MEMORY / 4).expect("another user"),
+            pool.of(7).keep(MEMORY / 4).expect("the owner"),
+        ];
+        drop((kept, others));
+        let all = pool.of(7).keep(MEMORY).expect("the owner may have all");
+        drop(all);
+        user.charge(1 << 19).expect("half");
+        assert_eq!((user.charge(1), user.available()), (Err(Errno::NOSPC), 0));
+        assert_eq!((pool.charge(1 << 19), pool.available()), (Ok(()), 0));
+    }
+
+    #[test]
+    fn what_fits_is_counted_amply_and_not_for_ever() {
+        let pool = pool();
+        let mut kept = pool.keep_anyway(0);
+        for bytes in 0..5000 {
+            kept.fit(bytes).expect("room");
+            assert!((bytes..=2 * bytes + 1).contains(&pool.kept()), "{bytes}");
+        }
+        kept.shrink(10);
+        assert!((10..=40).contains(&pool.kept()), "{}", pool.kept());
+    }
+}

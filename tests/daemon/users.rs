@@ -1,0 +1,132 @@
+//! Several users of one mount: whatever one of them has it keep, others have room, and the daemon's
+//! memory is bounded.
+
+use crate::AS_NOBODY;
+use crate::common::{Mount, SOON};
+
+/// Neither the owner nor [`AS_NOBODY`].
+const AS_ANOTHER: &str = "setpriv --reuid 65533 --regid 65533 --clear-groups";
+
+/// A mount in which everybody may make files.
+fn open_to_all(options: &[&str]) -> Mount {
+    let mount = Mount::start(&[&["--allow-other"], options].concat());
+    mount.shell("chmod 1777 $D").finish(SOON).succeeded();
+    mount
+}
+
+/// What nobody's flood ends with, and that it hinders nobody else.
+fn assert_a_flood_hinders_nobody_else(flood: &str) {
+    let mount = open_to_all(&["--memory", "16M"]);
+    let before = mount.memory_rss();
+    let script = format!(
+        "import os, errno\nD = os.environ['D']\ndef flood():\n    made = 0\n    while made < 400000:\n        {}\n        made += 1\n\
+         try:\n    flood()\n    print('nothing refused it')\nexcept OSError as error: print(errno.errorcode[error.errno])\n",
+        flood.replace('\n', "\n        ")
+    );
+    std::fs::write(mount.place().at("plain/flood.py"), script).expect("the script");
+    mount
+        .shell(&format!("{AS_NOBODY} $PYTHON flood.py"))
+        .finish(std::time::Duration::from_secs(100))
+        .succeeded()
+        .printed("ENOSPC\n");
+    let more = mount.memory_rss() - before;
+    assert!(more < 24 << 20, "half of 16 MiB was {more} bytes");
+    for user in ["", AS_ANOTHER] {
+        mount
+            .shell(&format!(
+                "for i in 1 2 3 4 5; do {user} sh -c 'head -c 2M /dev/zero > $D/mine && \
+                 setfattr -n user.a -v b $D/mine && ln -s x $D/link && wc -c < $D/mine && \
+                 rm $D/mine $D/link'; done"
+            ))
+            .finish(SOON)
+            .succeeded()
+            .printed("2097152\n".repeat(5));
+    }
+    // Also to the one who did it there is room again once it is gone.
+    mount
+        .shell("find $D -mindepth 1 -delete; ls $D")
+        .finish(SOON)
+        .succeeded()
+        .printed("");
+    mount.wait_for("the memory to be free again", || {
+        mount.status()["memory"]["kept"]
+            .as_u64()
+            .is_some_and(|kept| kept < 64 << 10)
+    });
+    mount
+        .shell(&format!("{AS_NOBODY} sh -c 'echo again > $D/x; cat $D/x'"))
+        .finish(SOON)
+        .succeeded()
+        .printed("again\n");
+    mount.unmount();
+}
+
+#[test]
+fn a_flood_of_attributes_by_one_user_is_refused_and_others_still_write() {
+    assert_a_flood_hinders_nobody_else(
+        "if made % 16 == 0: open(D + '/x%d' % (made // 16), 'w').close()
+os.setxattr(D + '/x%d' % (made // 16), 'user.a%d' % made, b'z' * 65536)",
+    );
+}
+
+#[test]
+fn a_flood_of_symbolic_links_by_one_user_is_refused_and_others_still_write() {
+    assert_a_flood_hinders_nobody_else("os.symlink('t' * 4000, D + '/' + 'n' * 240 + str(made))");
+}
+
+#[test]
+fn a_flood_of_names_by_one_user_is_refused_and_others_still_write() {
+    assert_a_flood_hinders_nobody_else(
+        "os.close(os.open(D + '/%d' % made, os.O_CREAT | os.O_WRONLY))",
+    );
+}
+
+#[test]
+fn no_user_but_the_owner_writes_more_than_half_of_max_size_and_df_shows_it() {
+    let mount = open_to_all(&["--max-size", "64M"]);
+    let free = "stat -f -c %a $D";
+    let blocks = |user: &str| -> u64 {
+        let shown = mount.shell(&format!("{user} {free}")).finish(SOON);
+        shown.succeeded().text().trim().parse().expect("a number")
+    };
+    assert_eq!((blocks(AS_NOBODY), blocks("")), (8 << 10, 16 << 10));
+    mount
+        .shell(&format!(
+            "{AS_NOBODY} sh -c 'head -c 40M /dev/zero > $D/much; sync $D/much'"
+        ))
+        .finish(SOON)
+        .failed_saying("No space left on device");
+    assert!(blocks(AS_NOBODY) < 256);
+    mount
+        .shell(&format!(
+            "{AS_ANOTHER} sh -c 'head -c 15M /dev/zero > $D/some; sync $D/some'; \
+             head -c 15M /dev/zero > $D/own; sync $D/own"
+        ))
+        .finish(SOON)
+        .succeeded();
+    mount.unmount();
+}
+
+#[test]
+fn contents_are_spilled_to_make_room_for_names() {
+    let mount = Mount::start(&["--memory", "8M"]);
+    mount
+        .python(
+            r#"
+for i in range(80):
+    with open(D + "/f%d" % i, "wb") as f: f.write(b"%04d" % i * 25000)
+for i in range(3000):
+    os.symlink("t" * 200, D + "/l%d" % i)
+for i in range(80):
+    with open(D + "/f%d" % i, "rb") as f: assert f.read() == b"%04d" % i * 25000
+"#,
+        )
+        .finish(SOON)
+        .succeeded();
+    let status = mount.status();
+    let bytes = |what: &str| status["memory"][what].as_u64().expect("a number");
+    assert!(bytes("kept") > 5 << 20, "{status}");
+    assert!(bytes("used") + bytes("kept") <= 8 << 20, "{status}");
+    assert!(bytes("spilled") >= 4 << 20, "{status}");
+    mount.unmount();
+}
