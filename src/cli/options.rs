@@ -30,7 +30,7 @@ pub(crate) struct Delivery {
     /// device" [default: what is free in the spill directory, less 5 %]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
-    /// Which ends of a writer give its readers an error after the last byte:
+    /// Which ends of a writer give its readers an error instead of an end of file:
     /// signal, status (signals as well) or never [default: signal]
     #[arg(long, value_name = "WHEN")]
     fail_on: Option<FailOn>,

@@ -133,7 +133,7 @@ impl MountBuilder {
         self
     }
 
-    /// Which ends of a writer give its readers an error after the last byte.
+    /// Which ends of a writer give its readers an error instead of an end of file.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().fail_on(fifofs::FailOn::Status).mount_temporary()?;
