@@ -1,14 +1,20 @@
 //! `fifofs cat`.
 
+mod waiting;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aligned_vec::avec;
 use clap::Args;
 use fifofs::{Error, Result};
 
+use waiting::Wait;
+
+use super::options::duration;
 use super::{PAGE_BYTES, check_standard_output, close_again};
 
 /// As much as one request of the file system carries.
@@ -23,6 +29,9 @@ pub(crate) struct Arguments {
     /// Wait for the next time that the file is written, whatever is there now
     #[arg(long)]
     next: bool,
+    /// Give up, with status 124, when nothing has come for so long: no file, or no more bytes of it
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
     /// Files in a mount; they need not exist yet
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -30,9 +39,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     check_standard_output()?;
+    let wait = Wait::look_after(arguments.timeout)?;
     let mut output = io::stdout().lock();
     for path in &arguments.paths {
-        if !copy(path, arguments.next, &mut output)? {
+        if !copy(path, arguments.next, &wait, &mut output)? {
             return Ok(());
         }
     }
@@ -41,9 +51,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Copies one file; says whether the other side still reads.
-fn copy(path: &Path, next: bool, output: &mut impl Write) -> Result<bool> {
+fn copy(path: &Path, next: bool, wait: &Wait, output: &mut impl Write) -> Result<bool> {
     let wait_path = fifofs::wait_path(path, next)?;
-    let mut file = open(&wait_path).map_err(|error| match error.raw_os_error() {
+    let opened = wait.during(path, || open(&wait_path));
+    let mut file = opened.map_err(|error| match error.raw_os_error() {
         Some(libc::ESTALE) => {
             let reason = io::Error::other("it is a stream whose first bytes were dropped");
             Error::io("read", path, reason)
@@ -54,7 +65,7 @@ fn copy(path: &Path, next: bool, output: &mut impl Write) -> Result<bool> {
     })?;
     let mut buffer = avec![[PAGE_BYTES]| 0; FIRST_BUFFER_BYTES];
     loop {
-        let length = match file.read(&mut buffer) {
+        let length = match wait.during(path, || file.read(&mut buffer)) {
             Ok(0) => break,
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -123,6 +134,9 @@ fn other(operation: &str, path: &Path, error: io::Error) -> Error {
         }
         (Some(libc::EACCES), _) => Error::io(operation, path, error)
             .with_remedy("do it as the user who mounted; only that one can wait in a mount"),
+        (Some(libc::ELOOP | libc::ENOTDIR | libc::ENOENT), _) => {
+            Error::io(operation, path, error).with_remedy("nothing can come there: see the path")
+        }
         (Some(libc::EISDIR), _) => {
             Error::io(operation, path, error).with_remedy("name a file in it")
         }

@@ -43,6 +43,8 @@ pub(crate) mod status {
     /// What was read is not what the file holds; of `run` also: there is no such
     /// file, or it did not get to its destination (`EX_IOERR` of sysexits.h).
     pub(crate) const NOT_WHOLE: u8 = 74;
+    /// Nothing came in the time that was given, as of timeout(1).
+    pub(crate) const TIMED_OUT: u8 = 124;
     /// `run`: the program could not be executed.
     pub(crate) const NOT_EXECUTABLE: u8 = 126;
     /// `run`: there is no such program.
@@ -63,6 +65,7 @@ impl From<Error> for Ended {
         let (status, option) = match error {
             // What `run` was given, it judges by itself: this is a file of a mount.
             Error::Rewritten { .. } => (status::NOT_WHOLE, " (`fifofs mount --deliver settled`)"),
+            Error::TimedOut { .. } => (status::TIMED_OUT, ""),
             _ => (status::FAILED, ""),
         };
         let messages = vec![format!("{error}{option}")];
@@ -215,9 +218,13 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Man(_) => generate::man::<Arguments>().map(nothing_to_say),
     };
-    let ended = done.unwrap_or_else(Ended::from);
+    ExitCode::from(conclude(&done.unwrap_or_else(Ended::from)))
+}
+
+/// Says what there is to say at the end, and gives the exit status.
+fn conclude(ended: &Ended) -> u8 {
     for message in &ended.messages {
         say(message);
     }
-    ExitCode::from(ended.status)
+    ended.status
 }

@@ -98,7 +98,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// A duration with ms, s or m.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a number with ms, s or m: 500ms"))
 }

@@ -4,6 +4,7 @@
 #![cfg(feature = "cli")]
 
 mod arrival;
+mod cat;
 #[path = "../common/mod.rs"]
 mod common;
 mod failures;
