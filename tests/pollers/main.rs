@@ -280,13 +280,32 @@ fn the_end_of_the_daemon_wakes_them_with_an_error() {
 }
 
 #[test]
-fn an_unmount_by_others_wakes_them_with_an_error() {
-    let mut mount = mount("follow");
-    let (_writer, everybody) = everybody(&mount);
+fn a_lazy_unmount_lets_them_go_on() {
+    let mount = mount("follow");
+    let writer = writer(&mount, "exec 3>&-");
+    let pollers = pollers(&mount, "x.log");
+    mount.raise("line-1");
+    pollers.all_have(&LINES[..7]);
     let mut command = Command::new("umount");
     command.arg("-l").arg(mount.path());
     mount.place().spawn(command).finish(SOON).succeeded();
-    everybody.iter().for_each(Pollers::all_fail);
+    lines(&mount, &pollers);
+    mount.raise("end");
+    pollers.all_end_with(LINES);
+    writer.finish(SOON).succeeded();
+}
+
+/// The kernel then answers each POLL with POLLERR alone, of which `AsyncFd` hears only if it is asked to.
+#[test]
+fn a_forced_unmount_wakes_them_with_an_error() {
+    let mut mount = mount("follow");
+    let (_writer, everybody) = everybody(&mount);
+    let path = mount.path();
+    let arguments = ["unmount", "--force", path.to_str().expect("UTF-8")];
+    mount.place().fifofs(&arguments).finish(SOON).succeeded();
+    for pollers in everybody {
+        pollers.without(TOKIO).all_fail();
+    }
     mount.wait_daemon(SOON);
 }
 
@@ -308,7 +327,7 @@ fn the_end_of_a_librarys_mount_wakes_them_with_an_error() {
     of_nothing.all_fail();
 }
 
-/// The kernel then answers each POLL with POLLERR alone, of which `AsyncFd` hears only if it is asked to.
+/// As after a forced unmount.
 #[test]
 fn the_death_of_the_daemon_wakes_them_with_an_error() {
     let mut mount = mount("follow");
