@@ -274,5 +274,7 @@ pub use explain::{
     Chance, Explanation, Facts, Findings, Opened, Rewritten, Study, Verdict, Verdicts, Worker,
 };
 pub use fuse::{IfBusy, Privacy, enter_private_namespace};
-pub use mount::{Mount, MountBuilder, mount_of, mounts, unmount, unmount_if, wait_path};
+pub use mount::{
+    Mount, MountBuilder, clear_dead, mount_of, mounts, unmount, unmount_if, wait_path,
+};
 pub use temporary_pipe::TemporaryPipe;

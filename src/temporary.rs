@@ -1,23 +1,86 @@
 //! Where mount points and FIFOs are made that nobody named.
+//!
+//! A directory goes with the process that made it; what is left of one that was killed together with
+//! its helpers, the next that makes a directory in the same place clears away. The invariant: what
+//! is cleared away is nobody's any more. A directory that is in use is locked by its maker
+//! (flock(2)), which the kernel unlocks however that ends, and which is so in whatever pid or mount
+//! namespace it is; a mount that is in sight is dead by the kernel's word.
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::Permissions;
+use std::fs::{self, Permissions};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
+use crate::fuse::mountpoint;
 
-/// What begins the name of the directory.
+/// What begins the name of a directory, before the process id of its maker.
 const PREFIX: &str = "fifofs-";
+
+/// How often a directory may be taken for what is left, between its making and its locking.
+const TAKEN_AT_MOST: u32 = 10;
+
+/// How many files are looked at in any case, to see what is left, and for how long if there are more.
+const LOOKED_AT: usize = 256;
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// File systems where a lock is one for everybody who sees the directory: not those of a network,
+/// where another machine may not know of it (linux/magic.h).
+const LOCAL: [u32; 7] = [
+    0xef53,      // ext2 to ext4
+    0x5846_5342, // XFS
+    0x9123_683e, // btrfs
+    0x0102_1994, // tmpfs
+    0x794c_7630, // overlayfs
+    0xf2f5_2010, // F2FS
+    0x2fc1_2fc1, // ZFS
+];
+
+/// A directory of mode 0700 that is removed with the value, with all that is in it.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    directory: TempDir,
+    lock: Lock,
+}
+
+/// Says that a directory is in use. Nothing, where it cannot be locked.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "it is held")] Option<OwnedFd>);
+
+impl Directory {
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Leaves it there; it is in use for as long as the lock is held.
+    pub(crate) fn keep(self) -> Lock {
+        let _ = self.directory.keep();
+        self.lock
+    }
+}
 
 /// A fresh directory of mode 0700 below `$XDG_RUNTIME_DIR`, if that is absolute
 /// and can be used, else below `$TMPDIR` or `/tmp`. Removed with the value.
-pub(crate) fn directory() -> Result<TempDir> {
-    let runtime_directory = env::var_os("XDG_RUNTIME_DIR");
-    make_directory(&bases(runtime_directory, env::temp_dir()))
+pub(crate) fn directory() -> Result<Directory> {
+    make_directory(&usual_bases())
+}
+
+/// Clears away what is left in the usual places of those who were killed.
+pub(crate) fn clear_left() {
+    for base in usual_bases() {
+        clear_left_in(&base);
+    }
+}
+
+fn usual_bases() -> Vec<PathBuf> {
+    bases(env::var_os("XDG_RUNTIME_DIR"), env::temp_dir())
 }
 
 /// Where the directory may be made, best first.
@@ -32,18 +95,14 @@ fn bases(runtime_directory: Option<OsString>, temporary_directory: PathBuf) -> V
 }
 
 /// Makes a directory of our own below the first of `bases` that takes one.
-fn make_directory(bases: &[PathBuf]) -> Result<TempDir> {
+fn make_directory(bases: &[PathBuf]) -> Result<Directory> {
     let mut result = Err(Error::usage("no temporary directory is known"));
     for base in bases {
-        result = tempfile::Builder::new()
-            .prefix(PREFIX)
-            // Unless told, it makes directories as the umask allows.
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(base)
-            .map_err(|error| {
-                Error::io("make a temporary directory in", base, error)
-                    .with_remedy("set TMPDIR to a directory you may write")
-            });
+        clear_left_in(base);
+        result = make_locked(base).map_err(|error| {
+            Error::io("make a temporary directory in", base, error)
+                .with_remedy("set TMPDIR to a directory you may write")
+        });
         if result.is_ok() {
             break;
         }
@@ -51,11 +110,142 @@ fn make_directory(bases: &[PathBuf]) -> Result<TempDir> {
     result
 }
 
+fn make_locked(base: &Path) -> std::io::Result<Directory> {
+    let prefix = format!("{PREFIX}{}-", std::process::id());
+    for _ in 0..TAKEN_AT_MOST {
+        let directory = tempfile::Builder::new()
+            .prefix(&prefix)
+            // Unless told, it makes directories as the umask allows.
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(base)?;
+        let locked = lock(directory.path());
+        // Somebody may have taken it for what is left before it was locked.
+        if directory.path().symlink_metadata().is_ok() {
+            let lock = Lock(locked.ok());
+            return Ok(Directory { directory, lock });
+        }
+    }
+    Err(std::io::Error::other("others remove it at once"))
+}
+
+/// Locks a directory that nobody has locked.
+fn lock(directory: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let descriptor = rustix::fs::openat(CWD, directory, flags, Mode::empty())?;
+    rustix::fs::flock(&descriptor, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(descriptor)
+}
+
+/// Clears away what is left in a directory of mounts and directories whose makers are dead.
+fn clear_left_in(base: &Path) {
+    let deadline = Instant::now() + PATIENCE;
+    let Ok(base) = base.canonicalize() else {
+        return;
+    };
+    let is_local = |found: rustix::fs::StatFs| LOCAL.contains(&(found.f_type as u32));
+    if !rustix::fs::statfs(&base).is_ok_and(is_local) {
+        return;
+    }
+    let mut mounts = None;
+    let entries = fs::read_dir(&base).into_iter().flatten().flatten();
+    let entries = entries.enumerate();
+    for (_, entry) in entries.take_while(|(n, _)| *n < LOOKED_AT || Instant::now() < deadline) {
+        let Some(maker) = maker_of(entry.file_name().as_bytes()) else {
+            continue;
+        };
+        let path = entry.path();
+        // A mount is looked at only if its daemon is not among the processes here: it could hang.
+        let all_mounts = || mountpoint::all_mounts().unwrap_or_default();
+        let is_mounted = mounts.get_or_insert_with(all_mounts).contains(&path);
+        if is_mounted && (is_running(maker) || !mountpoint::clear_if_dead(&path)) {
+            continue;
+        }
+        clear_directory(&path);
+    }
+}
+
+/// The process that made a directory of this name.
+fn maker_of(name: &[u8]) -> Option<i32> {
+    let rest = str::from_utf8(name).ok()?.strip_prefix(PREFIX)?;
+    rest.split_once('-')?.0.parse().ok()
+}
+
+fn is_running(pid: i32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// Removes a directory of ours that nobody holds, unless there is more in it than FIFOs.
+fn clear_directory(path: &Path) {
+    let us = rustix::process::geteuid().as_raw();
+    let is_ours = |stat: &rustix::fs::Stat| {
+        stat.st_uid == us && FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+    };
+    // Before it is opened: what is somebody else's is not touched.
+    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
+    if !stat.is_ok_and(|stat| is_ours(&stat)) {
+        return;
+    }
+    let Ok(locked) = lock(path) else {
+        return;
+    };
+    let names = rustix::fs::Dir::read_from(&locked).into_iter().flatten();
+    for entry in names.flatten() {
+        if entry.file_type() == FileType::Fifo {
+            let _ = rustix::fs::unlinkat(&locked, entry.file_name(), AtFlags::empty());
+        }
+    }
+    // It fails where anything else is in it.
+    let _ = fs::remove_dir(path);
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
 
     use super::*;
+
+    #[test]
+    fn what_nobody_holds_is_cleared_away_and_nothing_else() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        let held = make_locked(base.path()).unwrap();
+        let fifo = make_locked(base.path()).unwrap();
+        let dead = make_locked(base.path()).unwrap().keep();
+        for name in ["fifofs-1-file", "fifofs-1-empty", "fifofs-x-a", "other"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        fs::write(at("fifofs-1-file/x"), "").unwrap();
+        fs::create_dir(at("victim")).unwrap();
+        std::os::unix::fs::symlink("victim", at("fifofs-1-link")).unwrap();
+        let path = fifo.path().join("out");
+        rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        drop((fifo.keep(), dead));
+        // Where there are many, one look may not be enough.
+        let names = || {
+            clear_left_in(base.path());
+            let entries = fs::read_dir(base.path()).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<String> = names.collect();
+            names.sort();
+            names
+        };
+        let held_name = held.path().file_name().unwrap().to_str().unwrap();
+        let mut expected = [
+            "fifofs-1-file",
+            "fifofs-1-link",
+            "fifofs-x-a",
+            "other",
+            "victim",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        expected.push(held_name.to_owned());
+        expected.sort();
+        let start = Instant::now();
+        while names() != expected {
+            assert!(start.elapsed() < Duration::from_secs(30), "{:?}", names());
+        }
+    }
 
     #[test]
     fn the_runtime_directory_is_used_if_it_is_absolute_and_usable() {

@@ -13,11 +13,15 @@ use fifofs::{Mount, Privacy, Result, Target, TemporaryPipe};
 use rustix::process::Resource;
 
 use super::text::Page;
-use super::{Ended, status};
+use super::{Ended, print, status};
 
 /// Try what fifofs needs on this machine, and say how to mend what does not work
 #[derive(Args, Debug)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Only take away what killed processes left, and print which mounts
+    #[arg(long, hide = true)]
+    clear_dead: bool,
+}
 
 /// What came of one trial.
 enum Finding {
@@ -35,8 +39,18 @@ use Finding::{Broken, Less, Well};
 const FUSE_DEVICE: u64 = libc::makedev(10, 229);
 
 /// To be called while there is one thread: it enters a private namespace.
-pub(crate) fn run() -> Result<Ended> {
+pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
+    if arguments.clear_dead {
+        let mut page = Page::default();
+        for mount in fifofs::clear_dead()? {
+            page.line(mount.display());
+        }
+        print(page.into_text())?;
+        return Ok(Ended::default());
+    }
     let findings = [
+        // First: in the namespace that all others are in.
+        ("dead mounts", dead_mounts()),
         ("FUSE device", device()),
         ("private mounts", private_mounts()),
         ("capture by FUSE", capture()),
@@ -66,6 +80,26 @@ pub(crate) fn run() -> Result<Ended> {
     // Whoever does not read it needs none.
     let _ = std::io::stdout().write_all(page.into_text().as_bytes());
     Ok(ended)
+}
+
+/// In a process of its own, as it has threads, of which one may hang with a daemon.
+fn dead_mounts() -> Finding {
+    let mut command = Command::new("/proc/self/exe");
+    match command.args(["doctor", "--clear-dead"]).output() {
+        Ok(output) if output.status.success() && output.stdout.is_empty() => {
+            Well("none is left of a daemon that was killed".into())
+        }
+        Ok(output) if output.status.success() => {
+            let mounts = String::from_utf8_lossy(&output.stdout);
+            let mounts: Vec<&str> = mounts.lines().collect();
+            Well(format!("taken away: {}", mounts.join(", ")))
+        }
+        Ok(output) => Less(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            "`fifofs unmount DIR` takes one away",
+        ),
+        Err(error) => Less(error.to_string(), "`fifofs unmount DIR` takes one away"),
+    }
 }
 
 fn device() -> Finding {

@@ -212,7 +212,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Cat(arguments) => cat::run(&arguments).map(nothing_to_say),
         Command::Ls(arguments) => ls::run(&arguments),
         Command::Unmount(arguments) => unmount::run(&arguments).map(nothing_to_say),
-        Command::Doctor(_) => doctor::run(),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => {
             generate::completions::<Arguments>(&arguments).map(nothing_to_say)
         }

@@ -24,13 +24,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, lstat, mknodat, open};
 use rustix::io::Errno;
-use tempfile::TempDir;
 
 use self::openings::Openings;
 pub(crate) use self::reader::{Canceller, Outcome, PipeReader};
 use crate::error::{Error, Result};
 use crate::forked::Owned;
-use crate::temporary;
+use crate::temporary::{self, Directory};
 
 mod openings;
 mod reader;
@@ -48,7 +47,7 @@ pub(crate) struct Pipe {
     has_reader: Arc<AtomicBool>,
     openings: Arc<Openings>,
     /// Removes itself, with all that is in it.
-    directory: Owned<TempDir>,
+    directory: Owned<Directory>,
 }
 
 impl Pipe {

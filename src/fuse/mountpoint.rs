@@ -339,6 +339,11 @@ pub(crate) fn means_dead(error: Errno) -> bool {
     )
 }
 
+/// Takes away the mount at `directory` (canonical) if it is dead; says whether it did.
+pub(crate) fn clear_if_dead(directory: &Path) -> bool {
+    is_dead(directory) && detach(directory, UnmountFlags::DETACH).is_ok()
+}
+
 fn without_trailing_slash(path: &Path) -> PathBuf {
     path.components().collect()
 }

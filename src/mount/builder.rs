@@ -275,9 +275,9 @@ impl MountBuilder {
     /// ```
     pub fn mount_temporary(self) -> Result<Mount> {
         let directory = temporary::directory()?;
-        let mount = self.mount_at(directory.path(), true)?;
+        let mut mount = self.mount_at(directory.path(), true)?;
         // From here on it goes with the mount.
-        let _ = directory.keep();
+        mount.directory = Some(directory.keep());
         Ok(mount)
     }
 
@@ -316,6 +316,7 @@ impl MountBuilder {
         let session = Session::start(directory, &options, settings, pool)?;
         Ok(Mount {
             session: Owned::new(session),
+            directory: None,
         })
     }
 }

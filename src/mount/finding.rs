@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::core::CONTROL_NAME;
 use crate::error::{Error, Result};
 use crate::fuse::mountpoint::{self, IfBusy};
+use crate::temporary;
 
 /// The directories at which fifofs is mounted, as far as this process sees.
 ///
@@ -73,6 +74,28 @@ pub fn unmount(directory: impl AsRef<Path>) -> Result<()> {
 /// ```
 pub fn unmount_if(directory: impl AsRef<Path>, if_busy: IfBusy) -> Result<()> {
     mountpoint::unmount(directory.as_ref(), if_busy)
+}
+
+/// Takes away what killed processes left: mounts without a daemon, as far as this user may, and
+/// temporary directories. Says which mounts.
+///
+/// # Errors
+///
+/// If `/proc/thread-self/mountinfo` cannot be read.
+///
+/// ```
+/// for mount in fifofs::clear_dead()? {
+///     println!("{} was dead", mount.display());
+/// }
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+pub fn clear_dead() -> Result<Vec<PathBuf>> {
+    let mounts = mounts()?.into_iter();
+    let dead = mounts
+        .filter(|mount| mountpoint::clear_if_dead(mount))
+        .collect();
+    temporary::clear_left();
+    Ok(dead)
 }
 
 /// The path to open to wait for a file of a mount: for the file itself, or with

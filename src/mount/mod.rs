@@ -5,7 +5,7 @@ mod finding;
 
 pub(crate) use builder::DEFAULT_WINDOW_BYTES;
 pub use builder::MountBuilder;
-pub use finding::{mount_of, mounts, unmount, unmount_if, wait_path};
+pub use finding::{clear_dead, mount_of, mounts, unmount, unmount_if, wait_path};
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::forked::Owned;
 use crate::fuse::Session;
 use crate::router::Router;
+use crate::temporary;
 
 /// A mount served by this process. Dropping it unmounts; whoever waits in it
 /// gets an error then.
@@ -41,6 +42,8 @@ use crate::router::Router;
 /// ```
 pub struct Mount {
     session: Owned<Session>,
+    /// Held until the session is gone.
+    directory: Option<temporary::Lock>,
 }
 
 impl Mount {

@@ -232,3 +232,44 @@ fn whoever_comes_later_than_that_changes_nothing_and_leaves_nothing() {
     .with_status(0)
     .printed("good\n");
 }
+
+/// A batch system kills all of a job at once; nobody is there then who could clean up.
+#[test]
+fn what_is_left_when_run_and_its_helpers_are_killed_together_the_next_run_clears_away() {
+    for backend in ["fuse", "fifo"] {
+        let runs = Runs::new();
+        // The job's processes are those that have its session, and the helpers, which have their own.
+        let done = runs.run(&format!(
+            r#"
+            setsid "$FIFOFS" run --backend {backend} -- sh -c 'raise() {{ : > "$F/$1"; }}; raise there; exec sleep 1000' sh {{out}} &
+            await there
+            mark() {{ tr '\0' '\n' < /proc/$1/environ | grep -qx "TMPDIR=$TMPDIR" && [ "$(cat /proc/$1/comm)" != bash ]; }}
+            job=$(for d in /proc/[0-9]*; do mark ${{d#/proc/}} 2> /dev/null && echo ${{d#/proc/}}; done)
+            kill -STOP $job; kill -KILL $job; wait
+            until ! kill -0 $job; do sleep 0.01; done 2> /dev/null
+            ls "$TMPDIR" | wc -l
+            run --backend {backend} -- sh -c 'echo next > "$1"' sh {{out}}
+            ls "$TMPDIR" | wc -l"#
+        ));
+        done.with_status(0).printed("1\nnext\n0\n");
+    }
+}
+
+#[test]
+fn a_signal_at_any_moment_of_the_start_leaves_nothing() {
+    let runs = Runs::new();
+    runs.run(
+        r#"
+        for delay in 0 0.001 0.002 0.003 0.004 0.006 0.008 0.01 0.015 0.02; do
+            # A shell has INT and QUIT ignored in its background.
+            for signal in TERM HUP USR1; do
+                "$FIFOFS" run -- sh -c 'exec sleep 1000' sh {out} & run=$!
+                sleep $delay; kill -$signal $run; kill $run 2> /dev/null; wait $run
+                ls "$TMPDIR"
+            done
+        done
+        exit 0"#,
+    )
+    .with_status(0)
+    .printed("");
+}

@@ -14,7 +14,7 @@ use fifofs::{Error, Result};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-use super::signals::Signals;
+use super::signals::{self, Signals};
 use super::supervise::Event;
 
 /// Tells the main thread of something, from another one.
@@ -64,6 +64,15 @@ impl Ears {
 
     pub(super) fn voice(&self) -> Voice {
         self.voice.clone()
+    }
+
+    /// The signal that has asked for the end already, if one has. What came before it is still told.
+    pub(super) fn told_to_end(&mut self) -> Option<i32> {
+        self.heard.extend(self.signals.pending());
+        self.heard.iter().find_map(|event| match event {
+            Event::Signal { number, .. } => signals::ends(*number).then_some(*number),
+            _ => None,
+        })
     }
 
     /// From now on, tells once when the process of this pidfd has exited.

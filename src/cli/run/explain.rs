@@ -67,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         true => Privacy::Shared,
         false => fifofs::enter_private_namespace()?,
     };
+    let ears = Ears::new(Signals::watch()?)?;
     let study = Study::new()?;
     let directory = study.path().to_owned();
     let paths: Vec<PathBuf> = template
@@ -77,7 +78,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     for path in &paths {
         stage::make_directory_of(path)?;
     }
-    let ears = Ears::new(Signals::watch()?)?;
     let variables = Variables {
         first_output: paths.first().map(|path| &**path),
         directory: Some(&directory),

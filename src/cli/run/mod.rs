@@ -23,7 +23,7 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 use fifofs::{Error, Privacy, Result};
 
-use self::child::{NotStarted, Program, Variables};
+use self::child::{NotStarted, Program, Variables, signal_status};
 use self::conclusion::Conclusion;
 use self::destinations::{Destination, STDOUT};
 use self::ears::Ears;
@@ -122,6 +122,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         Via::Fuse if !arguments.shared => fifofs::enter_private_namespace().map_err(advise)?,
         _ => Privacy::Shared,
     };
+    // Before there is anything that a signal could leave behind.
+    let mut ears = Ears::new(Signals::watch()?)?;
     // In the namespace that they will be renamed in.
     let sinks: Vec<Sink> = destinations.iter().map(Sink::open).collect::<Result<_>>()?;
     let (mut stage, sources) = match arguments.backend {
@@ -132,7 +134,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         Via::Fifo => Stage::fifos(&template)?,
     };
 
-    let ears = Ears::new(Signals::watch()?)?;
+    if let Some(signal) = ears.told_to_end() {
+        drop(sources);
+        stage.end();
+        let (status, messages) = (signal_status(signal), Vec::new());
+        return Ok(Ended { status, messages });
+    }
     let words = template.words(&stage.paths, stage.directory().unwrap_or(Path::new("")));
     let variables = Variables {
         first_output: stage.paths.first().map(|path| &**path),
