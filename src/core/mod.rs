@@ -15,7 +15,7 @@
 //! opening, looking_again, following, reading, view, polling, companions: what readers get
 //! recording: all of it, to be done again
 //! capturing: what this process itself reads
-//! paths, attributes, control, status
+//! paths, attributes, control, status, room
 //! ```
 
 mod allowance;
@@ -43,6 +43,7 @@ mod reading;
 pub(crate) mod recording;
 mod resizing;
 mod rewriting;
+mod room;
 pub(crate) mod rules;
 mod seeking;
 pub(crate) mod spool;
@@ -244,9 +245,6 @@ enum Waiting {
     Events(u64),
 }
 
-/// The most memory that a reader takes which waits, beside its path; other open files take less.
-const OPEN_BYTES: u64 = 1024;
-
 /// All state of one mount.
 pub(crate) struct Core {
     settings: Settings,
@@ -369,38 +367,6 @@ impl Core {
     /// Whether anybody has something open, or waits for it to be.
     pub(crate) fn is_in_use(&self) -> bool {
         !self.handles.is_empty() || !self.waiting.is_empty()
-    }
-
-    /// The store as this user may have of it; no user is this process itself.
-    fn pool_of(&self, user: Option<u32>) -> Pool {
-        user.map_or_else(|| self.pool.clone(), |user| self.pool.of(user))
-    }
-
-    /// Whether there is memory for one more open file of a user's.
-    fn check_room_to_open(&self, user: Option<u32>) -> Result<(), Errno> {
-        match self.pool_of(user).has_room(OPEN_BYTES) {
-            true => Ok(()),
-            false => Err(Errno::NOMEM),
-        }
-    }
-
-    /// Spills contents until there is room for what cannot be spilled, which has come already.
-    pub(crate) fn make_room(&mut self) {
-        match (self.pool.is_over(), self.pool.is_stuck()) {
-            (false, false) | (true, true) => return,
-            (false, true) => return self.pool.set_stuck(false),
-            (true, false) => {}
-        }
-        for file in self.files.values_mut() {
-            while self.pool.is_over() {
-                match file.spool.spill_one() {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(_) => return self.pool.set_stuck(true),
-                }
-            }
-        }
-        self.pool.set_stuck(self.pool.is_over());
     }
 
     /// Has the kernel let go of the pages of files that were removed meanwhile.

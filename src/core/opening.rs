@@ -8,7 +8,8 @@ use super::generation::{Ending, Phase, Way};
 use super::looking_again::Why;
 use super::polling::Pollers;
 use super::reader::{Awaits, Reader, ReaderId};
-use super::{Core, Env, File, Handle, OPEN_BYTES};
+use super::room::OPEN_BYTES;
+use super::{Core, Env, File, Handle};
 
 /// What becomes of an OPEN.
 enum OpenAnswer {

@@ -12,9 +12,10 @@ use super::effects::{Bytes, Caller, Effect, Effects, Transport};
 use super::events::Event;
 use super::generation::{Ending, Generation, Processes, Way, Writer};
 use super::recording::Deed;
+use super::room::OPEN_BYTES;
 use super::rules::Deliver;
 use super::spool::{self, Load};
-use super::{Alarm, Core, Env, File, Handle, HeldWrite, OPEN_BYTES, Waiting, format};
+use super::{Alarm, Core, Env, File, Handle, HeldWrite, Waiting, format};
 
 impl Core {
     /// A file is opened for writing: by an open or by being made.

@@ -10,6 +10,7 @@ mod never_stale;
 mod once_wrong;
 mod polling;
 mod renaming;
+mod room;
 mod specification;
 mod streams;
 

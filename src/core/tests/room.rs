@@ -1,0 +1,99 @@
+//! What happens where there is no more memory for what cannot be spilled. All of it is a mebibyte.
+
+use rustix::io::Errno;
+
+use super::*;
+use crate::core::CONTROL_NAME;
+
+const USER: u32 = 77;
+const OTHER: u32 = 78;
+
+/// Opens a file for reading; gives the handle or why not.
+fn open_by(world: &mut World, user: u32, ino: u64) -> Result<u64, Errno> {
+    let caller = Caller {
+        user: Some(user),
+        ..world.caller(READER)
+    };
+    world.run(|core, env, effects| {
+        let opening = Opening {
+            flags: libc::O_RDONLY,
+            writer: None,
+            kin: &Kin::default(),
+        };
+        core.open(env, caller, ino, opening, effects);
+    });
+    match world.answer(caller.unique) {
+        Some(Answer::Handle(handle, _)) => Ok(*handle),
+        Some(Answer::Error(errno)) => Err(*errno),
+        other => panic!("neither opened nor refused: {other:?}"),
+    }
+}
+
+/// Opens it until that is refused; gives the handles.
+fn open_all(world: &mut World, user: u32, ino: u64) -> Vec<u64> {
+    let mut handles = Vec::new();
+    loop {
+        match open_by(world, user, ino) {
+            Ok(handle) => handles.push(handle),
+            Err(errno) => {
+                assert_eq!(errno, Errno::NOMEM);
+                return handles;
+            }
+        }
+    }
+}
+
+#[test]
+fn open_files_are_refused_to_who_has_half_of_all_memory_and_the_state_can_be_looked_at_even_then() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, handle) = world.create("x", libc::O_WRONLY);
+    world.release(handle);
+    world.pass(Duration::from_secs(1));
+    let mine = open_all(&mut world, USER, ino);
+    assert!(
+        (500..5000).contains(&mine.len()),
+        "{} open files",
+        mine.len()
+    );
+    let others = open_all(&mut world, OTHER, ino);
+    assert!(others.len() * 10 > mine.len() * 9, "the other half");
+    assert_eq!(open_by(&mut world, OWNER.uid, ino), Err(Errno::NOMEM));
+
+    let status = [CONTROL_NAME, "status"].iter().fold(ROOT, |parent, name| {
+        let look = |core: &mut Core, env: Env<'_>, _: &mut Effects| {
+            core.lookup(env, parent, OsStr::new(name), READER, false)
+        };
+        world.run(look).expect("it is there").attributes.ino
+    });
+    open_by(&mut world, OWNER.uid, status).expect("the state");
+    for handle in mine {
+        world.release(handle);
+    }
+    open_by(&mut world, USER, ino).expect("room again");
+}
+
+#[test]
+fn contents_are_spilled_when_names_need_their_room_and_are_what_they_were() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, _) = world.create("x", libc::O_WRONLY);
+    let content = vec![7; 900 << 10];
+    world.write(ino, 0, &content);
+    let used = world.core.pool().memory_used();
+    for name in 0..300 {
+        world.run(|core, env, effects| {
+            let name = format!("d{name}");
+            let made = core.make_directory(env, (ROOT, OsStr::new(&name)), OWNER, effects);
+            made.expect("room for a name");
+            core.make_room();
+        });
+    }
+    let pool = world.core.pool();
+    assert!(pool.memory_used() < used && pool.spilled() > 0);
+    assert!(pool.memory_used() + pool.kept() <= 1 << 20);
+    let handle = world.open(ino);
+    let handle = world.handle(handle);
+    let Answer::Bytes(first) = world.read_now(handle, 0, 1 << 20) else {
+        panic!("no bytes")
+    };
+    assert!(first == content);
+}
