@@ -149,6 +149,24 @@ impl Core {
 }
 
 impl File {
+    /// Whether the present or the last generation is delivered like a pipe.
+    pub(super) fn is_stream(&self) -> bool {
+        self.way() == Some(Way::Stream)
+    }
+
+    /// With stream, how much of the present generation readers have had.
+    pub(super) fn streamed(&self) -> u64 {
+        let generation = self.generation.as_ref().filter(|g| g.is_active());
+        let generation = generation.filter(|g| g.way == Some(Way::Stream));
+        generation.map_or(0, |generation| generation.delivered)
+    }
+
+    /// Up to where bytes cannot be changed or read back: they are dropped, or on their way
+    /// through a stream.
+    pub(super) fn passed_on(&self) -> u64 {
+        self.spool.base().max(self.streamed())
+    }
+
     /// Whether writes fail: with stream, if it has failed, or there were readers and none is left.
     pub(super) fn is_broken(&self) -> bool {
         let left = self.generation.as_ref().is_some_and(|generation| {

@@ -176,24 +176,6 @@ impl File {
         self.generation.as_ref().map(|generation| generation.phase)
     }
 
-    /// Whether the present or the last generation is delivered like a pipe.
-    fn is_stream(&self) -> bool {
-        self.way() == Some(Way::Stream)
-    }
-
-    /// With stream, how much of the present generation readers have had.
-    fn streamed(&self) -> u64 {
-        let generation = self.generation.as_ref().filter(|g| g.is_active());
-        let generation = generation.filter(|g| g.way == Some(Way::Stream));
-        generation.map_or(0, |generation| generation.delivered)
-    }
-
-    /// Up to where bytes cannot be changed or read back: they are dropped, or on their way
-    /// through a stream.
-    fn passed_on(&self) -> u64 {
-        self.spool.base().max(self.streamed())
-    }
-
     /// How the present or the last generation is delivered, once chosen.
     fn way(&self) -> Option<Way> {
         self.generation.as_ref()?.way

@@ -166,6 +166,25 @@ fn nobody_who_waited_for_a_settled_file_gets_anything_of_a_failed_one() {
 }
 
 #[test]
+fn a_failed_file_is_not_consumed() {
+    let mut world = World::new(Deliver::Settled, |settings| settings.consume = true);
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    world.write(ino, 0, b"half");
+    world.release(handle);
+    world.end(WRITER, Ending::Signal(9));
+    world.pass(LINGER);
+    for _ in 0..2 {
+        let open = world.open(ino);
+        let reader = world.handle(open);
+        let read = world.read(reader, 0, 10);
+        assert_eq!(world.answer(read), Some(&bytes("half")));
+        let end = world.read(reader, 4, 10);
+        assert_eq!(world.answer(end), Some(&bytes("")));
+        world.release(reader);
+    }
+}
+
+#[test]
 fn what_failed_cannot_be_opened_by_those_who_would_have_waited_for_it() {
     for deliver in [Deliver::Follow, Deliver::Settled, Deliver::Stream] {
         let mut world = World::new(deliver, |_| {});

@@ -147,3 +147,56 @@ fn what_every_reader_of_a_stream_left_before_is_no_clean_end_for_the_next() {
     let late = world.open(ino);
     assert_eq!(world.error(late), Some(Errno::IO));
 }
+
+#[test]
+fn a_stream_whose_path_leads_to_another_file_has_failed() {
+    let mut world = World::new(Deliver::Stream, |_| {});
+    let [first, second] = ["first", "second"].map(|name| {
+        let at = (ROOT, OsStr::new(name));
+        let made = world.run(|core, env, effects| core.make_directory(env, at, OWNER, effects));
+        let directory = made.unwrap().ino;
+        let at = (directory, OsStr::new("f"));
+        let made = world.run(|core, env, effects| {
+            core.create(env, at, OWNER, libc::O_WRONLY, writer(WRITER), effects)
+        });
+        made.unwrap().0.ino
+    });
+    let open = world.open(first);
+    let reader = world.handle(open);
+    world.write(first, 0, b"0123");
+    world.write(second, 0, b"0123 and more");
+    world.read(reader, 0, 4);
+    let waits = world.read(reader, 4, 4);
+    let mut rename = |from: &str, to: &str| {
+        let (from, to) = ((ROOT, OsStr::new(from)), (ROOT, OsStr::new(to)));
+        world
+            .run(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
+            .unwrap();
+    };
+    rename("first", "away");
+    rename("second", "first");
+    assert_eq!(world.error(waits), Some(Errno::IO));
+    let write = world.write(first, 4, b"4567");
+    assert_eq!(world.error(write), Some(Errno::PIPE));
+}
+
+#[test]
+fn who_was_told_keeps_no_later_writing_from_being_read() {
+    let mut world = World::new(Deliver::Stream, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.write(ino, 0, b"0123");
+    world.read(reader, 0, 2);
+    world.release(handle);
+    world.pass(LINGER);
+    // What it has not read yet is written over by the next generation.
+    world.reopen_for_writing(ino, libc::O_WRONLY | libc::O_TRUNC);
+    let rest = world.read(reader, 2, 2);
+    assert_eq!(world.error(rest), Some(Errno::STALE));
+    world.write(ino, 0, b"anew");
+    let open = world.open(ino);
+    let next = world.handle(open);
+    let all = world.read(next, 0, 4);
+    assert_eq!(world.answer(all), Some(&bytes("anew")));
+}
