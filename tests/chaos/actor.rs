@@ -308,7 +308,10 @@ impl<'a> Process<'a> {
             } => {
                 let (start, mapped) = self.maps[usize::from(map)].ok_or(Errno::BADF)?;
                 let data = bytes(text, mark, offset, length);
-                assert!(offset as usize + data.len() <= mapped);
+                if offset as usize + data.len() > mapped {
+                    // It was not written what the program believes.
+                    return Err(Errno::FAULT);
+                }
                 // SAFETY: within the mapping, of which nobody holds a reference; the program does not shorten its
                 // file below what it stores, and if the file is shorter all the same the signal is what is tested.
                 unsafe {

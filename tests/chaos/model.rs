@@ -76,6 +76,11 @@ impl World {
         })
     }
 
+    /// What a file holds, whatever its names.
+    pub(crate) fn content(&self, inode: usize) -> Arc<Vec<u8>> {
+        Arc::clone(&self.inodes[inode].content)
+    }
+
     /// Whether somebody may still write to it: has it open for writing, or mapped.
     pub(crate) fn is_open(&self, inode: usize) -> bool {
         let mut files = self.processes.iter().flatten();

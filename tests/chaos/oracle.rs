@@ -16,7 +16,8 @@
 //!    the program changes it once more, reads what any file system would give: counted as *late*, not judged.
 //! 3. *Another name.* An OPEN says which file, not by which name. Who opens a file by its own path, and it gets another
 //!    name or has one before open(2) returns, may follow that one: docs/delivery.md, "Hard links" ([`Case::names`]).
-//! 4. *A failed file, opened by its own path later*, is an ordinary file; through the doors it is not.
+//! 4. *A stream stays with its file*, as a pipe does, when that has no name or another one ([`Case::of_stream`]).
+//! 5. *A failed file, opened by its own path later*, is an ordinary file; through the doors it is not.
 //!
 //! And who is told must have been told for a reason ([`Case::reason`]): ESTALE only if the program did more than append,
 //! EIO only if a process of it was killed, ENOENT only if the path led nowhere for a moment meanwhile. With stream also
@@ -76,8 +77,9 @@ pub(crate) struct Case<'a> {
     program: &'a Program,
     setup: Setup,
     epochs: [Vec<Epoch>; NAMES],
-    /// What is left in the end.
+    /// What is left in the end, and of which files somebody was killed who had them open for writing.
     last: World,
+    failed: Vec<bool>,
     /// When the first bytes may have been written.
     first_write: u64,
     /// When all of it was killed.
@@ -106,6 +108,7 @@ impl<'a> Case<'a> {
             setup,
             epochs: Default::default(),
             last: World::new(program),
+            failed: Vec::new(),
             first_write: u64::MAX,
             killed: None,
             diverged,
@@ -200,6 +203,7 @@ impl<'a> Case<'a> {
             self.leave_before(begin, before, &killed);
         }
         self.killed = record.killed;
+        self.failed = killed.iter().map(Option::is_some).collect();
         self.last = world;
     }
 
@@ -242,6 +246,16 @@ impl<'a> Case<'a> {
                 standing,
             });
         }
+    }
+
+    /// See 4: what the files hold in the end that stood at the watched name within this time, and whether they failed.
+    fn of_stream(&self, from: u64, until: u64) -> Vec<(Arc<Vec<u8>>, bool)> {
+        let epochs = self.epochs[usize::from(WATCHED)].iter();
+        epochs
+            .filter(|epoch| self.is_stream() && epoch.overlaps(from, until))
+            .filter_map(|epoch| Some(epoch.standing.as_ref()?.inode))
+            .map(|inode| (self.last.content(inode), self.failed[inode]))
+            .collect()
     }
 
     /// What the watched file holds in the end, and whether its last writing failed.
@@ -313,6 +327,15 @@ impl<'a> Case<'a> {
                 Some(at) if !kind.is_own_path() || opened.1 <= at => failed = true,
                 _ => return Verdict::Whole,
             }
+        }
+        for (content, has_failed) in self.of_stream(opened.0, reading.ended_at) {
+            if *content != reading.bytes {
+                continue;
+            }
+            if !has_failed {
+                return Verdict::Whole;
+            }
+            failed = true;
         }
         if failed {
             return Verdict::Fault("a clean end, though a writer was killed".to_owned());
@@ -451,7 +474,8 @@ pub(crate) fn judge_run(
     if let Some(own) = own {
         return Verdict::Fault(format!("status 0, and the program's is {own}"));
     }
-    let Some((content, failed)) = left else {
+    let removed = || case.of_stream(0, u64::MAX).pop();
+    let Some((content, failed)) = left.or_else(removed) else {
         return Verdict::Fault("status 0, and there is no output".to_owned());
     };
     if failed {

@@ -23,14 +23,7 @@ pub(crate) enum Setup {
 impl Setup {
     pub(crate) fn of_batch(seed: u64, batch: u64) -> Self {
         let mut dice = Dice::new(seed ^ batch.wrapping_mul(0x5851_f42d_4c95_7f2d));
-        let ways = ["auto", "auto", "auto", "follow", "settled", "stream"];
-        // Nor is what a stream cannot do.
-        let ways = &ways[..if std::env::var_os("CHAOS_ALL").is_some() {
-            6
-        } else {
-            5
-        }];
-        let way = dice.pick(ways);
+        let way = dice.pick(&["auto", "auto", "auto", "follow", "settled", "stream"]);
         let memory = dice.pick(&["256M", "256M", "1M", "256K"]);
         if dice.one_in(4) {
             let window = dice.pick(&["1M", "64K"]);
