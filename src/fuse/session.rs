@@ -115,7 +115,7 @@ impl Session {
             .and_then(|()| watchdog.arm(mounted.device_number));
         if let Err(error) = armed {
             // It was killed.
-            if let Err(error) = mountpoint::detach_from(&mounted.directory) {
+            if let Err(error) = mountpoint::detach_from(&mounted.directory, || {}) {
                 log::error!("{error}");
             }
             return Err(failed(error));
@@ -294,7 +294,13 @@ impl Session {
             return Ok(());
         }
         if mountpoint::device_number_at(&self.directory) == Some(self.device_number) {
-            return mountpoint::detach_from(&self.directory);
+            return mountpoint::detach_from(&self.directory, || {
+                // While it is out of sight and served nobody could free this process.
+                let watchdog = self.watchdog.as_ref();
+                if watchdog.is_some_and(Watchdog::daemon_uses_itself) {
+                    self.abandon();
+                }
+            });
         }
         // Elsewhere, below another, or gone from sight and still in use. If the list
         // cannot be read, the attempt will tell.

@@ -22,7 +22,7 @@ pub(crate) struct End {
     pub(crate) signal: Option<i32>,
 }
 
-pub(crate) const HOLDS: [Hold; 9] = [
+pub(crate) const HOLDS: [Hold; 10] = [
     Hold {
         name: "file",
         take: |mount| Box::new(open_for_writing(mount.path(), "x")),
@@ -50,6 +50,10 @@ pub(crate) const HOLDS: [Hold; 9] = [
     Hold {
         name: "unmounted",
         take: |_| Box::new(of_an_unmounted_one()),
+    },
+    Hold {
+        name: "unmounting",
+        take: |_| Box::new(of_one_that_is_being_unmounted()),
     },
     Hold {
         name: "forked",
@@ -133,6 +137,20 @@ fn with_a_forked_child(mount: &Mount) -> File {
             while libc::poll(&mut input, 1, -1) < 1 {}
             libc::_exit(0);
         }
+    }
+    file
+}
+
+/// The same, while the unmount waits for those who have a file open.
+fn of_one_that_is_being_unmounted() -> File {
+    let mount = Mount::builder().mount_temporary().expect("a mount");
+    let (file, path) = (open_for_writing(mount.path(), "x"), mount.path().to_owned());
+    thread::spawn(move || mount.unmount());
+    while fifofs::mounts()
+        .expect("the list of mounts")
+        .contains(&path)
+    {
+        thread::sleep(Duration::from_millis(1));
     }
     file
 }
