@@ -252,12 +252,13 @@ impl Session {
             Ok(()) => self.watchdog.take(),
             Err(_) => None,
         };
-        if let Some(watchdog) = &watchdog {
-            watchdog.dismiss();
-        }
         if self.made_directory {
             // Only what is empty goes; if it is not, somebody uses it.
             let _ = std::fs::remove_dir(&self.directory);
+        }
+        // After that, as it would remove the directory if this process ended now.
+        if let Some(watchdog) = &watchdog {
+            watchdog.dismiss();
         }
         if self.served.recv_timeout(TEARDOWN) == Err(RecvTimeoutError::Disconnected) {
             let threads = std::mem::take(&mut *lock(&self.threads));
