@@ -55,6 +55,7 @@ impl Core {
         if length != before {
             self.publish(env, ino, effects, || Event::Truncated { length });
         }
+        self.update_flushing(env, ino, effects);
         self.progress_all(env, ino, effects);
         Ok(())
     }
@@ -129,6 +130,7 @@ impl Core {
             mode,
         });
         self.stamp_write(env.now.wall, ino);
+        self.update_flushing(env, ino, effects);
         self.progress_all(env, ino, effects);
         Ok(())
     }

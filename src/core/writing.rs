@@ -307,6 +307,8 @@ impl Core {
         };
         generation.choose(way, reason.clone(), true);
         self.publish(env, ino, effects, || Event::Chosen { way, reason });
+        // Who waits for what is settled needs nothing written back.
+        self.update_flushing(env, ino, effects);
         Ok(())
     }
 

@@ -151,7 +151,7 @@ fn one_whose_path_leads_elsewhere_is_not_waited_for() {
         world.release(handle);
         let (from, to) = ((ROOT, OsStr::new("f")), (ROOT, OsStr::new("g")));
         world
-            .run(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
+            .run_removing(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
             .unwrap();
         if let Some(name) = then {
             world.pass(LINGER);

@@ -8,6 +8,7 @@ mod freezing;
 mod gathering;
 mod never_stale;
 mod once_wrong;
+mod oracle;
 mod polling;
 mod renaming;
 mod room;
@@ -28,6 +29,7 @@ use super::namespace::{Creator, ROOT};
 use super::rules::{Deliver, FailOn, Linger, Rules};
 use super::spool::{Limits, Pool};
 use super::{Changes, Core, Env, Settings};
+use oracle::{Before, Oracle};
 
 const OWNER: Creator = Creator {
     uid: 0,
@@ -75,6 +77,10 @@ struct World {
     decides_all: bool,
     /// How many were not.
     taken: u32,
+    /// What must hold after every operation.
+    oracle: Oracle,
+    /// Whether names go because the kernel asked for it.
+    removes: bool,
 }
 
 impl World {
@@ -110,6 +116,8 @@ impl World {
             notified: Vec::new(),
             decides_all: false,
             taken: 0,
+            oracle: Oracle::default(),
+            removes: false,
         }
     }
 
@@ -119,27 +127,41 @@ impl World {
             now: moment(self.now),
             processes: &self.people,
         };
+        let before = Before::look(&self.core);
         self.core.revoke();
         let result = act(&mut self.core, env, &mut effects);
+        self.core.forget_removed(&mut effects);
+        let mut told = Vec::new();
         for effect in effects.0 {
-            let (unique, answer) = match effect.answer() {
-                Ok(answered) => answered,
-                Err(Effect::PollAgain { kernel_handle }) => {
-                    self.notified.push(kernel_handle);
-                    continue;
-                }
-                Err(_) => continue,
-            };
-            let before = self.answers.insert(unique, answer);
-            assert!(before.is_none(), "a request was answered twice");
+            match effect.answer() {
+                Ok((unique, answer)) => self.answer_with(unique, answer),
+                Err(Effect::PollAgain { kernel_handle }) => self.notified.push(kernel_handle),
+                Err(effect) => told.push(effect),
+            }
         }
+        let removes = std::mem::take(&mut self.removes);
+        self.check(&before, &told, removes);
         result
+    }
+
+    fn answer_with(&mut self, unique: Unique, answer: Answer) {
+        let before = self.answers.insert(unique, answer);
+        assert!(before.is_none(), "a request was answered twice");
+        self.note_answer(unique);
+    }
+
+    /// The same for what takes names away, or moves them, as the kernel was asked to.
+    fn run_removing<R>(&mut self, act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R) -> R {
+        self.removes = true;
+        self.run(act)
     }
 
     fn caller(&mut self, thread: i32) -> Caller {
         self.unique += 1;
+        let unique = Unique(self.unique);
+        self.note_request(unique);
         Caller {
-            unique: Unique(self.unique),
+            unique,
             thread,
             internal: false,
             user: None,
@@ -263,7 +285,7 @@ impl World {
         if !self.decides_all && self.core.write_on(now, caller, ino, &mut bytes) {
             self.taken += 1;
             let written = Answer::Written(data.len() as u32);
-            self.answers.insert(caller.unique, written);
+            self.answer_with(caller.unique, written);
         } else {
             self.run(|core, env, effects| core.write(env, caller, ino, bytes, effects));
         }

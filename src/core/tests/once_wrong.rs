@@ -41,7 +41,7 @@ fn rename(world: &mut World, from: &str, to: &str, how: Rename) {
     let from = (ROOT, OsStr::new(from));
     let to = (ROOT, OsStr::new(to));
     world
-        .run(|core, env, effects| core.rename(env, from, to, how, effects))
+        .run_removing(|core, env, effects| core.rename(env, from, to, how, effects))
         .unwrap();
 }
 
@@ -57,7 +57,7 @@ fn a_write_that_waits_is_let_go_when_nobody_captures_its_file_any_more() {
     assert_eq!(world.answer(ahead), None);
     let at = (ROOT, OsStr::new("f"));
     world
-        .run(|core, env, effects| core.unlink(env, at, effects))
+        .run_removing(|core, env, effects| core.unlink(env, at, effects))
         .unwrap();
     world.pass(Duration::from_secs(1));
     assert_eq!(world.answer(ahead), Some(&Answer::Written(32)));

@@ -235,7 +235,7 @@ fn a_reader_follows_its_path_to_what_is_renamed_there() {
         let from = (ROOT, OsStr::new("temporary"));
         let to = (ROOT, OsStr::new("f"));
         world
-            .run(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
+            .run_removing(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
             .unwrap();
         world.release(other_handle);
         world.release(handle);
@@ -251,7 +251,7 @@ fn a_reader_of_a_removed_file_is_told_when_everybody_is_gone() {
     let open = world.open(ino);
     let at = (ROOT, OsStr::new("f"));
     world
-        .run(|core, env, effects| core.unlink(env, at, effects))
+        .run_removing(|core, env, effects| core.unlink(env, at, effects))
         .unwrap();
     assert_eq!(world.answer(open), None);
     world.release(handle);
@@ -275,7 +275,7 @@ fn nothing_is_left_when_everything_is_closed_and_forgotten() {
     world.release(handle);
     let at = (ROOT, OsStr::new("f"));
     world
-        .run(|core, env, effects| core.unlink(env, at, effects))
+        .run_removing(|core, env, effects| core.unlink(env, at, effects))
         .unwrap();
     world.core.forget(ino, 1);
     world.pass(Duration::from_secs(60));
@@ -329,7 +329,7 @@ fn once_a_file_is_done_its_readers_do_not_care_what_becomes_of_its_name() {
     world.pass(LINGER);
     let at = (ROOT, OsStr::new("f"));
     world
-        .run(|core, env, effects| core.unlink(env, at, effects))
+        .run_removing(|core, env, effects| core.unlink(env, at, effects))
         .unwrap();
     let rest = world.read(reader, 3, 6);
     assert_eq!(world.answer(rest), Some(&bytes(" of it")));

@@ -1,0 +1,184 @@
+//! What must hold after every operation, whatever it was: looked at by [`World::run`].
+//!
+//! Most of it is of effects that answer nobody, whose lack no answer shows: the flusher is at work on
+//! a file exactly while somebody waits for what the kernel may hold of it; the kernel is told to ask
+//! again for the attributes of a file whose readers it showed too little, and to forget the pages of a
+//! file that is gone and each name that went by itself. And nothing is left undone: to look at
+//! everything again at the same moment finds nothing more to do.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
+
+use super::super::Flushing;
+use super::super::effects::{Effect, Effects, Unique};
+use super::super::generation::Way;
+use super::super::namespace::{DOTS, ROOT};
+use super::super::reader::ReaderId;
+use super::super::{Core, Env};
+use super::World;
+
+/// What is known from the operations so far.
+#[derive(Default)]
+pub(super) struct Oracle {
+    /// The files that the flusher was told to keep written back.
+    flushed: HashSet<u64>,
+    /// The requests that were made and not answered.
+    open_requests: HashSet<Unique>,
+}
+
+/// What stood before an operation.
+pub(super) struct Before {
+    names: BTreeSet<OsString>,
+    files: HashSet<u64>,
+    /// Files under way that had a reader.
+    read: Vec<u64>,
+}
+
+impl Before {
+    pub(super) fn look(core: &Core) -> Before {
+        let is_read = |ino: &u64| {
+            let generation = core.generation(*ino);
+            generation.is_some_and(|g| g.is_active() && g.had_reader)
+        };
+        Before {
+            names: names(core),
+            files: core.files.keys().copied().collect(),
+            read: core.files.keys().copied().filter(is_read).collect(),
+        }
+    }
+}
+
+fn names(core: &Core) -> BTreeSet<OsString> {
+    let listed = core.names.list(ROOT, DOTS, u64::MAX).unwrap();
+    listed.map(|(_, _, name)| name.to_owned()).collect()
+}
+
+impl World {
+    /// A request is made.
+    pub(super) fn note_request(&mut self, unique: Unique) {
+        self.oracle.open_requests.insert(unique);
+    }
+
+    /// A request is answered.
+    pub(super) fn note_answer(&mut self, unique: Unique) {
+        self.oracle.open_requests.remove(&unique);
+    }
+
+    /// Sees whether all is as it must be after an operation; `told` is what it wanted done that
+    /// answers nobody, and `removes` whether it was one by which the kernel itself takes names away.
+    pub(super) fn check(&mut self, before: &Before, told: &[Effect], removes: bool) {
+        self.check_flusher(told);
+        self.check_memory_of_the_kernel(before, told, removes);
+        self.check_requests();
+        self.check_that_nothing_is_left_undone();
+    }
+
+    fn check_flusher(&mut self, told: &[Effect]) {
+        for effect in told {
+            match effect {
+                Effect::Flush { ino, on: true } => {
+                    assert!(self.oracle.flushed.insert(*ino), "{ino} is flushed already");
+                }
+                Effect::Flush { ino, on: false } => {
+                    assert!(self.oracle.flushed.remove(ino), "{ino} is not flushed");
+                }
+                _ => {}
+            }
+        }
+        for (ino, file) in &self.core.files {
+            let waits = |id: &ReaderId| !self.core.readers[id].finished;
+            let wanted = file.cached_writers > 0
+                && file.is_active()
+                && file.way() != Some(Way::Settled)
+                && file.readers.iter().any(waits);
+            let is_flushed = self.oracle.flushed.contains(ino);
+            let is_right = match file.flushing {
+                Flushing::No => !wanted && !is_flushed,
+                Flushing::Now => wanted && is_flushed,
+                // The alarm is for that.
+                Flushing::From(at) => {
+                    let alarm = self.core.next_alarm();
+                    wanted && !is_flushed && alarm.is_some_and(|next| next <= at)
+                }
+            };
+            assert!(
+                is_right,
+                "wanted: {wanted}, {:?}, flushed: {is_flushed}, next alarm {:?}: {file:?}",
+                file.flushing,
+                self.core.next_alarm()
+            );
+        }
+        let gone = |ino: &&u64| !self.core.files.contains_key(ino);
+        let left = self.oracle.flushed.iter().find(gone);
+        assert_eq!(left, None, "a file that is gone is flushed");
+    }
+
+    fn check_memory_of_the_kernel(&mut self, before: &Before, told: &[Effect], removes: bool) {
+        let mut attributes: HashMap<u64, usize> = HashMap::new();
+        let (mut pages, mut forgotten) = (HashSet::new(), BTreeSet::new());
+        for effect in told {
+            match effect {
+                Effect::ForgetAttributes { ino } => *attributes.entry(*ino).or_default() += 1,
+                Effect::ForgetPages { ino } => assert!(pages.insert(*ino), "{ino}: told twice"),
+                Effect::ForgetName { parent, name } => {
+                    let is_gone = self.core.names.find(*parent, name).is_err();
+                    assert!(is_gone, "{name:?} is still there");
+                    if *parent == ROOT {
+                        assert!(forgotten.insert(name.clone()), "{name:?}: told twice");
+                    }
+                }
+                _ => {}
+            }
+        }
+        for ino in &before.read {
+            let generation = self.core.generation(*ino);
+            let over = generation.is_some_and(|g| !g.is_active());
+            let told = attributes.get(ino).copied().unwrap_or(0);
+            assert!(!over || told > 0, "{ino}: the kernel believes its old size");
+        }
+        let files: HashSet<u64> = self.core.files.keys().copied().collect();
+        let gone: HashSet<u64> = before.files.difference(&files).copied().collect();
+        assert_eq!(pages, gone, "pages of files that are gone");
+        if !removes {
+            let after = names(&self.core);
+            let gone: BTreeSet<OsString> = before.names.difference(&after).cloned().collect();
+            assert_eq!(forgotten, gone, "names that went by themselves");
+        }
+    }
+
+    fn check_requests(&self) {
+        let waiting: HashSet<Unique> = self.core.waiting.keys().copied().collect();
+        let lost: Vec<_> = self.oracle.open_requests.difference(&waiting).collect();
+        assert!(lost.is_empty(), "neither answered nor waiting: {lost:?}");
+        let answered: Vec<_> = waiting.difference(&self.oracle.open_requests).collect();
+        assert!(answered.is_empty(), "answered, and waiting: {answered:?}");
+    }
+
+    /// Whoever changed something must have told everybody whom that concerns.
+    fn check_that_nothing_is_left_undone(&mut self) {
+        if self.core.settings.gathers {
+            // Who gathers would be given what there is.
+            return;
+        }
+        let env = Env {
+            now: super::moment(self.now),
+            processes: &self.people,
+        };
+        let core = &mut self.core;
+        let mut effects = Effects::default();
+        let readers: Vec<ReaderId> = core.readers.keys().copied().collect();
+        for id in readers {
+            core.progress(env, id, &mut effects);
+        }
+        let files: Vec<u64> = core.files.keys().copied().collect();
+        for ino in files {
+            core.evaluate(env, ino, &mut effects);
+            core.update_flushing(env, ino, &mut effects);
+        }
+        let left = &effects.0;
+        assert!(
+            left.is_empty(),
+            "left undone, and nobody will do it: {left:?}"
+        );
+    }
+}
