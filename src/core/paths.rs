@@ -54,6 +54,7 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<u64, Errno> {
         self.may_change(parent, name)?;
+        self.refuse_if_taken(parent, name)?;
         self.refuse_in_place_of_a_stream(env, (parent, name), None, effects)?;
         let ino = self
             .names
@@ -149,6 +150,14 @@ impl Core {
         }
     }
 
+    /// What would not be done anyway puts nothing in the place of a stream.
+    fn refuse_if_taken(&self, parent: u64, name: &OsStr) -> Result<(), Errno> {
+        match self.names.find(parent, name) {
+            Ok(_) => Err(Errno::EXIST),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Gives a file another name, for this user.
     pub(crate) fn link(
         &mut self,
@@ -159,6 +168,7 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<Attributes, Errno> {
         self.may_change(parent, name)?;
+        self.refuse_if_taken(parent, name)?;
         self.refuse_in_place_of_a_stream(env, (parent, name), Some(ino), effects)?;
         self.names.link(ino, (parent, name), user, env.now.wall)?;
         self.record(env, || Deed::Link {
@@ -224,7 +234,8 @@ impl Core {
         let ino = self.names.find(from.0, from.1)?;
         let exchanged = match how {
             Rename::Exchange => Some(self.names.find(to.0, to.1)?),
-            _ => None,
+            Rename::KeepTarget => self.refuse_if_taken(to.0, to.1).map(|()| None)?,
+            Rename::Replace => None,
         };
         self.refuse_in_place_of_a_stream(env, to, Some(ino), effects)?;
         if exchanged.is_some() {

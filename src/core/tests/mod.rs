@@ -169,13 +169,15 @@ impl World {
     }
 
     fn create(&mut self, name: &str, flags: i32) -> (u64, u64) {
-        let (attributes, handle, _) = self
-            .run(|core, env, effects| {
-                let at = (ROOT, OsStr::new(name));
-                core.create(env, at, OWNER, flags, writer(WRITER), effects)
-            })
-            .unwrap();
-        (attributes.ino, handle)
+        self.try_to_create(name, flags).unwrap()
+    }
+
+    fn try_to_create(&mut self, name: &str, flags: i32) -> Result<(u64, u64), Errno> {
+        let created = self.run(|core, env, effects| {
+            let at = (ROOT, OsStr::new(name));
+            core.create(env, at, OWNER, flags, writer(WRITER), effects)
+        });
+        created.map(|(attributes, handle, _)| (attributes.ino, handle))
     }
 
     fn open(&mut self, ino: u64) -> Unique {

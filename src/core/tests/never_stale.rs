@@ -1,40 +1,107 @@
-//! Whatever writers do, in whatever order: a reader gets what the file holds in
-//! the end, or an error.
+//! Whatever writers do, in whatever order, with two files and three names: a reader gets what stands
+//! at its path in the end, whole, or an error. Every request is drawn that changes files or names.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use rustix::io::Errno;
 
-use super::super::effects::Unique;
+use super::super::effects::{Kin, Opening, Unique};
+use super::super::generation::Ending;
+use super::super::namespace::{ROOT, Rename};
 use super::super::rules::Deliver;
-use super::{Answer, LINGER, World};
+use super::{Answer, LINGER, READER, WRITER, World};
+
+/// The names that files may have: of formats that follow under auto, and one of which nothing is known.
+const NAMES: [&str; 3] = ["f.log", "g.log", "h"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Write { offset: u64, data: Vec<u8> },
-    Truncate(u64),
-    Reopen { empties: bool },
-    Read { reader: usize, length: u32 },
+    /// Opens a name to write, anew if nothing stands there.
+    Create(usize),
+    Write {
+        file: usize,
+        offset: u64,
+        data: Vec<u8>,
+        from_cache: bool,
+    },
+    Truncate {
+        file: usize,
+        length: u64,
+    },
+    Allocate {
+        file: usize,
+        offset: u64,
+        length: u64,
+        mode: i32,
+    },
+    Reopen {
+        file: usize,
+        empties: bool,
+    },
+    Rename {
+        from: usize,
+        to: usize,
+        how: Rename,
+    },
+    Unlink(usize),
+    Link {
+        from: usize,
+        to: usize,
+    },
+    Read {
+        reader: usize,
+        length: u32,
+    },
     Pass(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     // Few values and short data, so that the same bytes are often rewritten.
     let data = prop::collection::vec(0..2_u8, 1..6);
+    let modes = [
+        0,
+        libc::FALLOC_FL_KEEP_SIZE,
+        libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_PUNCH_HOLE,
+        libc::FALLOC_FL_ZERO_RANGE,
+        libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_ZERO_RANGE,
+    ];
+    let renames = [Rename::Replace, Rename::KeepTarget, Rename::Exchange];
+    let file = || 0..3_usize;
+    let name = || 0..NAMES.len();
     prop_oneof![
-        4 => (0..12_u64, data).prop_map(|(offset, data)| Step::Write { offset, data }),
-        1 => (0..12_u64).prop_map(Step::Truncate),
-        1 => any::<bool>().prop_map(|empties| Step::Reopen { empties }),
-        4 => (0..3_usize, 1..8_u32).prop_map(|(reader, length)| Step::Read { reader, length }),
-        1 => (0..120_u64).prop_map(Step::Pass),
+        2 => name().prop_map(Step::Create),
+        8 => (file(), 0..12_u64, data, any::<bool>()).prop_map(
+            |(file, offset, data, from_cache)| Step::Write { file, offset, data, from_cache }
+        ),
+        2 => (file(), 0..12_u64).prop_map(|(file, length)| Step::Truncate { file, length }),
+        2 => (file(), 0..12_u64, 1..6_u64, prop::sample::select(modes.to_vec())).prop_map(
+            |(file, offset, length, mode)| Step::Allocate { file, offset, length, mode }
+        ),
+        2 => (file(), any::<bool>()).prop_map(|(file, empties)| Step::Reopen { file, empties }),
+        1 => (name(), name(), prop::sample::select(renames.to_vec()))
+            .prop_map(|(from, to, how)| Step::Rename { from, to, how }),
+        1 => name().prop_map(Step::Unlink),
+        1 => (name(), name()).prop_map(|(from, to)| Step::Link { from, to }),
+        8 => (0..3_usize, 1..8_u32).prop_map(|(reader, length)| Step::Read { reader, length }),
+        2 => (0..120_u64).prop_map(Step::Pass),
     ]
 }
 
 /// A reader that reads on from where it is, one request at a time.
 #[derive(Default)]
 struct Following {
+    thread: i32,
+    /// What it was opened by.
+    name: &'static str,
+    /// The file that was found, and all names that it had then.
+    ino: u64,
+    paths: Vec<&'static str>,
     open: Option<Unique>,
+    /// Whether the kernel has looked the name up again, as it does once.
+    has_looked_again: bool,
     handle: Option<u64>,
     pending: Option<Unique>,
     got: Vec<u8>,
@@ -42,14 +109,19 @@ struct Following {
 }
 
 impl Following {
-    fn look(&mut self, world: &World) {
+    fn look(&mut self, world: &mut World, model: &Model) {
         if let Some(open) = self.open
-            && let Some(answer) = world.answer(open)
+            && let Some(answer) = world.answer(open).cloned()
         {
             self.open = None;
             match answer {
-                Answer::Handle(handle, _) => self.handle = Some(*handle),
-                Answer::Error(errno) => self.end = Some(Err(*errno)),
+                Answer::Handle(handle, _) => self.handle = Some(handle),
+                Answer::Error(Errno::STALE) if !self.has_looked_again => {
+                    self.has_looked_again = true;
+                    self.open(world, model);
+                    self.look(world, model);
+                }
+                Answer::Error(errno) => self.end = Some(Err(errno)),
                 other => panic!("an open was answered {other:?}"),
             }
         }
@@ -66,86 +138,311 @@ impl Following {
         }
     }
 
-    fn advance(&mut self, world: &mut World, ino: u64, length: u32) {
-        self.look(world);
+    /// open(2), of which the kernel makes a LOOKUP and an OPEN.
+    fn open(&mut self, world: &mut World, model: &Model) {
+        let (name, thread) = (OsStr::new(self.name), self.thread);
+        let found = world.run(|core, env, _| core.lookup(env, ROOT, name, thread, false));
+        let Ok(found) = found else {
+            if self.has_looked_again {
+                self.end = Some(Err(Errno::NOENT));
+            }
+            return;
+        };
+        let ino = found.attributes.ino;
+        self.ino = ino;
+        self.paths = model.names_of(ino);
+        let caller = world.caller(self.thread);
+        world.run(|core, env, effects| {
+            let opening = Opening {
+                flags: libc::O_RDONLY,
+                writer: None,
+                kin: &Kin::default(),
+            };
+            core.open(env, caller, ino, opening, effects);
+        });
+        self.open = Some(caller.unique);
+    }
+
+    fn advance(&mut self, world: &mut World, model: &Model, length: u32) {
+        self.look(world, model);
         if self.end.is_none() && self.open.is_none() && self.handle.is_none() {
-            self.open = Some(world.open(ino));
-            self.look(world);
+            self.open(world, model);
+            self.look(world, model);
         }
         if let (Some(handle), None, None) = (self.handle, self.pending, &self.end) {
             self.pending = Some(world.read(handle, self.got.len() as u64, length));
-            self.look(world);
+            self.look(world, model);
+        }
+    }
+}
+
+/// What the files must hold, and what their names must be.
+#[derive(Default)]
+struct Model {
+    names: BTreeMap<&'static str, u64>,
+    contents: HashMap<u64, Vec<u8>>,
+    /// Whoever writes, and what.
+    open: Vec<(u64, u64)>,
+    /// Whether a name was moved or removed, or came to be.
+    moved: bool,
+    /// Files of which something was refused: streams, which have failed for good.
+    refused: HashSet<u64>,
+    /// Names at which something was refused, in the place of such a one that has no name any more.
+    refused_names: HashSet<&'static str>,
+}
+
+impl Model {
+    fn names_of(&self, ino: u64) -> Vec<&'static str> {
+        let names = self.names.iter().filter(|(_, of)| **of == ino);
+        names.map(|(name, _)| *name).collect()
+    }
+
+    fn content(&mut self, ino: u64) -> &mut Vec<u8> {
+        self.contents.entry(ino).or_default()
+    }
+
+    /// One of the open files.
+    fn file(&self, number: usize) -> Option<u64> {
+        let number = number.checked_rem(self.open.len())?;
+        Some(self.open[number].0)
+    }
+
+    /// Does one step to the world and to itself.
+    fn step(&mut self, world: &mut World, step: Step) {
+        match step {
+            Step::Create(name) => self.create(world, NAMES[name]),
+            Step::Write {
+                file,
+                offset,
+                data,
+                from_cache,
+            } => {
+                let Some(ino) = self.file(file) else { return };
+                let write = world.write_by(ino, offset, &data, from_cache);
+                if world.error(write).is_some() {
+                    self.refused.insert(ino);
+                    return;
+                }
+                let end = offset as usize + data.len();
+                let content = self.content(ino);
+                content.resize(content.len().max(end), 0);
+                content[offset as usize..end].copy_from_slice(&data);
+            }
+            Step::Truncate { file, length } => {
+                let Some(ino) = self.file(file) else { return };
+                match world.truncate(ino, length) {
+                    Ok(()) => self.content(ino).resize(length as usize, 0),
+                    Err(_) => self.refused.extend([ino]),
+                }
+            }
+            Step::Allocate {
+                file,
+                offset,
+                length,
+                mode,
+            } => {
+                let Some(ino) = self.file(file) else { return };
+                self.allocate(world, ino, (offset, length), mode);
+            }
+            Step::Reopen { file, empties } => {
+                let Some(ino) = self.file(file) else { return };
+                let flags = libc::O_WRONLY | if empties { libc::O_TRUNC } else { 0 };
+                let again = world.try_to_reopen(ino, flags);
+                if world.error(again).is_some() {
+                    self.refused.insert(ino);
+                    return;
+                }
+                let number = file % self.open.len();
+                let again = world.handle(again);
+                let before = std::mem::replace(&mut self.open[number].1, again);
+                world.release(before);
+                if empties {
+                    self.content(ino).clear();
+                }
+            }
+            Step::Rename { from, to, how } => self.rename(world, NAMES[from], NAMES[to], how),
+            Step::Unlink(name) => {
+                let Some(_) = self.names.remove(NAMES[name]) else {
+                    return;
+                };
+                self.moved = true;
+                let at = (ROOT, OsStr::new(NAMES[name]));
+                world
+                    .run_removing(|core, env, effects| core.unlink(env, at, effects))
+                    .unwrap();
+            }
+            Step::Link { from, to } => {
+                let (Some(&ino), None) = (self.names.get(NAMES[from]), self.names.get(NAMES[to]))
+                else {
+                    return;
+                };
+                let at = (ROOT, OsStr::new(NAMES[to]));
+                let linked = world.run(|core, env, effects| core.link(env, ino, at, 0, effects));
+                if linked.is_err() {
+                    self.refused_names.insert(NAMES[to]);
+                    return;
+                }
+                self.moved = true;
+                self.names.insert(NAMES[to], ino);
+            }
+            Step::Pass(milliseconds) => world.pass(Duration::from_millis(milliseconds)),
+            Step::Read { .. } => unreachable!("that is the readers'"),
+        }
+    }
+
+    fn create(&mut self, world: &mut World, name: &'static str) {
+        let (ino, handle) = match self.names.get(name) {
+            Some(ino) => {
+                let opened = world.try_to_reopen(*ino, libc::O_WRONLY);
+                if world.error(opened).is_some() {
+                    self.refused.insert(*ino);
+                    return;
+                }
+                (*ino, world.handle(opened))
+            }
+            None => match world.try_to_create(name, libc::O_WRONLY) {
+                Ok(created) => created,
+                Err(_) => return self.refused_names.extend([name]),
+            },
+        };
+        self.moved |= !self.names.is_empty() && !self.names.contains_key(name);
+        self.names.insert(name, ino);
+        self.open.push((ino, handle));
+    }
+
+    fn allocate(&mut self, world: &mut World, ino: u64, (offset, length): (u64, u64), mode: i32) {
+        let allocated =
+            world.run(|core, env, effects| core.allocate(env, ino, offset, length, mode, effects));
+        if allocated.is_err() {
+            self.refused.insert(ino);
+            return;
+        }
+        let content = self.content(ino);
+        let end = (offset + length) as usize;
+        if mode & libc::FALLOC_FL_KEEP_SIZE == 0 {
+            content.resize(content.len().max(end), 0);
+        }
+        if mode & (libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE) != 0 {
+            let end = end.min(content.len());
+            let start = end.min(offset as usize);
+            content[start..end].fill(0);
+        }
+    }
+
+    fn rename(&mut self, world: &mut World, from: &'static str, to: &'static str, how: Rename) {
+        let (here, there) = (self.names.get(from).copied(), self.names.get(to).copied());
+        let (at, target) = ((ROOT, OsStr::new(from)), (ROOT, OsStr::new(to)));
+        let renamed =
+            world.run_removing(|core, env, effects| core.rename(env, at, target, how, effects));
+        let expected = match (here, there, how) {
+            (None, _, _) | (_, None, Rename::Exchange) => Err(Errno::NOENT),
+            (_, Some(_), Rename::KeepTarget) => Err(Errno::EXIST),
+            // What readers have of a stream cannot be replaced.
+            _ if renamed == Err(Errno::SPIPE) => {
+                self.refused_names.extend([from, to]);
+                return;
+            }
+            _ => Ok(()),
+        };
+        assert_eq!(renamed, expected, "{from} to {to}, {how:?}");
+        let (Some(here), Ok(())) = (here, renamed) else {
+            return;
+        };
+        self.moved = true;
+        match (there, how) {
+            // As POSIX has it, two names of one file stay.
+            (Some(there), _) if there == here => {}
+            (Some(there), Rename::Exchange) => {
+                self.names.insert(from, there);
+                self.names.insert(to, here);
+            }
+            _ => {
+                self.names.remove(from);
+                self.names.insert(to, here);
+            }
+        }
+    }
+
+    /// Sees whether a reader ended as it may.
+    fn judge(&self, reader: &Following, deliver: Deliver) {
+        let Following {
+            name,
+            paths,
+            got,
+            end,
+            ..
+        } = reader;
+        let mut stands: Vec<Option<&u64>> = paths.iter().map(|path| self.names.get(path)).collect();
+        if deliver == Deliver::Stream {
+            // To remove a name alone changes nothing, as with a pipe: any that stood there will do.
+            stands.extend(self.open.iter().map(|(ino, _)| Some(ino)));
+        }
+        let content = |ino: &u64| self.contents.get(ino).map_or(&[][..], Vec::as_slice);
+        let is_whole = |ino: &&u64| content(ino) == got && !self.refused.contains(ino);
+        match end {
+            Some(Ok(())) => assert!(
+                stands.iter().flatten().any(is_whole),
+                "{name}, opened as {paths:?}: {got:?} is none of what stands there, {stands:?}: {:?}, refused: {:?}",
+                self.contents,
+                self.refused
+            ),
+            Some(Err(Errno::IO)) => {
+                let mut files = stands.iter().flatten().copied().chain([&reader.ino]);
+                let is_refused = files.any(|ino| self.refused.contains(ino))
+                    || paths.iter().any(|path| self.refused_names.contains(path));
+                assert!(is_refused, "{name}: an error without a reason");
+            }
+            Some(Err(Errno::STALE)) => assert!(
+                deliver != Deliver::Settled || self.moved,
+                "what is settled is never stale"
+            ),
+            Some(Err(Errno::NOENT)) => assert!(
+                stands.contains(&None) || !self.names.contains_key(name),
+                "{name}, opened as {paths:?}, is there"
+            ),
+            Some(Err(errno)) => panic!("{name}: {errno}"),
+            None if reader.handle.is_none() && reader.open.is_none() => {
+                assert!(!self.names.contains_key(name), "{name} was never opened");
+            }
+            None => panic!("a reader of {name}, which is done, still waits"),
         }
     }
 }
 
 fn never_stale(deliver: Deliver, steps: Vec<Step>) {
     let mut world = World::new(deliver, |_| {});
-    let (ino, mut handle) = world.create("f.log", libc::O_WRONLY);
-    let mut model: Vec<u8> = Vec::new();
-    let mut readers: [Following; 3] = Default::default();
-    // Of a stream: then it has failed.
-    let mut was_refused = false;
+    let mut model = Model::default();
+    model.create(&mut world, NAMES[0]);
+    let mut readers = [0, 1, 2].map(|number| Following {
+        thread: READER + number as i32,
+        name: NAMES[number % 2],
+        ..Following::default()
+    });
     for step in steps {
         match step {
-            Step::Write { offset, data } => {
-                let write = world.write(ino, offset, &data);
-                if let Some(Answer::Error(_)) = world.answer(write) {
-                    was_refused = true;
-                    continue;
-                }
-                let end = offset as usize + data.len();
-                model.resize(model.len().max(end), 0);
-                model[offset as usize..end].copy_from_slice(&data);
+            Step::Read { reader, length } => {
+                readers[reader].advance(&mut world, &model, length);
             }
-            Step::Truncate(length) => match world.truncate(ino, length) {
-                Ok(()) => model.resize(length as usize, 0),
-                Err(_) => was_refused = true,
-            },
-            Step::Reopen { empties } => {
-                let flags = libc::O_WRONLY | if empties { libc::O_TRUNC } else { 0 };
-                let again = world.try_to_reopen(ino, flags);
-                if let Some(Answer::Error(_)) = world.answer(again) {
-                    was_refused = true;
-                    continue;
-                }
-                world.release(handle);
-                handle = world.handle(again);
-                if empties {
-                    model.clear();
-                }
-            }
-            Step::Read { reader, length } => readers[reader].advance(&mut world, ino, length),
-            Step::Pass(milliseconds) => world.pass(Duration::from_millis(milliseconds)),
+            step => model.step(&mut world, step),
         }
     }
-    world.release(handle);
+    for (_, handle) in &model.open {
+        world.release(*handle);
+    }
+    world.end(WRITER, Ending::Status(0));
     world.pass(Duration::from_secs(2));
     for reader in &mut readers {
         for _ in 0..100 {
-            reader.advance(&mut world, ino, 7);
+            reader.advance(&mut world, &model, 7);
             world.pass(Duration::from_millis(5));
         }
-        match reader.end {
-            Some(Ok(())) => {
-                assert!(
-                    !was_refused,
-                    "a clean end of what the program could not write"
-                );
-                assert_eq!(reader.got, model);
-            }
-            Some(Err(errno)) => {
-                assert!(errno == Errno::STALE || (was_refused && errno == Errno::IO));
-                assert_ne!(deliver, Deliver::Settled, "what is settled is never stale");
-            }
-            None => panic!("a reader of a file that is done still waits"),
-        }
+        model.judge(reader, deliver);
     }
 }
 
 proptest! {
     #[test]
-    fn what_a_reader_gets_is_what_the_file_holds_or_an_error(
+    fn what_a_reader_gets_is_what_stands_at_its_path_or_an_error(
         steps in prop::collection::vec(step(), 1..60),
     ) {
         for deliver in [Deliver::Follow, Deliver::Auto, Deliver::Settled, Deliver::Stream] {
@@ -160,16 +457,17 @@ proptest! {
         let mut world = World::new(Deliver::Follow, |_| {});
         let (ino, handle) = world.create("f", libc::O_WRONLY);
         let open = world.open(ino);
+        let model = Model::default();
         let mut reader = Following { handle: Some(world.handle(open)), ..Default::default() };
         for block in order {
             world.write(ino, block * 3, &[block as u8; 3]);
-            reader.advance(&mut world, ino, 2);
+            reader.advance(&mut world, &model, 2);
             world.pass(Duration::from_millis(4));
         }
         world.release(handle);
         world.pass(LINGER);
         while reader.end.is_none() {
-            reader.advance(&mut world, ino, 7);
+            reader.advance(&mut world, &model, 7);
         }
         let expected: Vec<u8> = (0..20).flat_map(|block| [block; 3]).collect();
         prop_assert_eq!(reader.got, expected);

@@ -26,9 +26,7 @@ impl World {
 
     fn replace(&mut self, from: &str, to: &str) -> Result<(), Errno> {
         let (from, to) = ((ROOT, OsStr::new(from)), (ROOT, OsStr::new(to)));
-        self.run_removing(|core, env, effects| {
-            core.rename(env, from, to, Rename::Replace, effects)
-        })
+        self.run_removing(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
     }
 
     fn remove(&mut self, name: &str) {

@@ -17,7 +17,7 @@ const STALE: Option<&Answer> = Some(&Answer::Error(Errno::STALE));
 
 fn rename(world: &mut World, from: &str, to: &str) {
     world
-        .run(|core, env, effects| {
+        .run_removing(|core, env, effects| {
             let (from, to) = ((ROOT, OsStr::new(from)), (ROOT, OsStr::new(to)));
             core.rename(env, from, to, Rename::Replace, effects)
         })
@@ -26,7 +26,7 @@ fn rename(world: &mut World, from: &str, to: &str) {
 
 fn unlink(world: &mut World, name: &str) {
     world
-        .run(|core, env, effects| core.unlink(env, (ROOT, OsStr::new(name)), effects))
+        .run_removing(|core, env, effects| core.unlink(env, (ROOT, OsStr::new(name)), effects))
         .unwrap();
 }
 

@@ -63,7 +63,7 @@ fn streamed() -> (World, u64, u64) {
 #[test]
 fn what_a_pipe_cannot_do_fails_a_stream_for_good() {
     type Act = fn(&mut World, u64) -> Option<Errno>;
-    let acts: [(&str, Act); 7] = [
+    let acts: [(&str, Act); 8] = [
         ("write", |world, ino| {
             let write = world.write(ino, 3, b"34");
             world.error(write)
@@ -77,6 +77,12 @@ fn what_a_pipe_cannot_do_fails_a_stream_for_good() {
             let read = world.read(writer, 0, 4);
             world.error(read)
         }),
+        ("punch", |world, ino| {
+            let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+            world
+                .run(|core, env, effects| core.allocate(env, ino, 1, 2, mode, effects))
+                .err()
+        }),
         ("cut", |world, ino| world.truncate(ino, 3).err()),
         ("empty", |world, ino| {
             let reopened = world.try_to_reopen(ino, libc::O_WRONLY | libc::O_TRUNC);
@@ -86,13 +92,15 @@ fn what_a_pipe_cannot_do_fails_a_stream_for_good() {
             world.create("new", libc::O_WRONLY);
             let (from, to) = ((ROOT, OsStr::new("new")), (ROOT, OsStr::new("f")));
             world
-                .run(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
+                .run_removing(|core, env, effects| {
+                    core.rename(env, from, to, Rename::Replace, effects)
+                })
                 .err()
         }),
         ("make anew", |world, _| {
             let at = (ROOT, OsStr::new("f"));
             world
-                .run(|core, env, effects| core.unlink(env, at, effects))
+                .run_removing(|core, env, effects| core.unlink(env, at, effects))
                 .unwrap();
             let made = world.run(|core, env, effects| {
                 core.create(env, at, OWNER, libc::O_WRONLY, writer(WRITER), effects)
@@ -113,6 +121,22 @@ fn what_a_pipe_cannot_do_fails_a_stream_for_good() {
 }
 
 #[test]
+fn what_would_not_be_done_anyway_does_no_harm_to_a_stream() {
+    let (mut world, ino, reader) = streamed();
+    let (other, _) = world.create("other", libc::O_WRONLY);
+    let (from, to) = ((ROOT, OsStr::new("other")), (ROOT, OsStr::new("f")));
+    let refused =
+        world.run(|core, env, effects| core.rename(env, from, to, Rename::KeepTarget, effects));
+    assert_eq!(refused, Err(Errno::EXIST));
+    let refused = world.run(|core, env, effects| core.link(env, other, to, 0, effects).err());
+    assert_eq!(refused, Some(Errno::EXIST));
+    assert_eq!(world.try_to_create("f", libc::O_WRONLY), Err(Errno::EXIST));
+    world.write(ino, 4, b"45");
+    let read = world.read(reader, 4, 4);
+    assert_eq!(world.answer(read), Some(&bytes("45")));
+}
+
+#[test]
 fn removing_a_streams_name_changes_nothing_for_its_reader() {
     let mut world = World::new(Deliver::Stream, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
@@ -120,7 +144,7 @@ fn removing_a_streams_name_changes_nothing_for_its_reader() {
     let reader = world.handle(open);
     let at = (ROOT, OsStr::new("f"));
     world
-        .run(|core, env, effects| core.unlink(env, at, effects))
+        .run_removing(|core, env, effects| core.unlink(env, at, effects))
         .unwrap();
     world.write(ino, 0, b"0123");
     let read = world.read(reader, 0, 4);
