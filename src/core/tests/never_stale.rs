@@ -187,6 +187,8 @@ struct Model {
     moved: bool,
     /// Files of which something was refused: streams, which have failed for good.
     refused: HashSet<u64>,
+    /// Those of which everything was thrown away since, so that nothing is missing of them.
+    emptied: HashSet<u64>,
     /// Names at which something was refused, in the place of such a one that has no name any more.
     refused_names: HashSet<&'static str>,
 }
@@ -207,6 +209,12 @@ impl Model {
         Some(self.open[number].0)
     }
 
+    /// Something that was to be done to a file was not.
+    fn refuse(&mut self, ino: u64) {
+        self.refused.insert(ino);
+        self.emptied.remove(&ino);
+    }
+
     /// Does one step to the world and to itself.
     fn step(&mut self, world: &mut World, step: Step) {
         match step {
@@ -220,7 +228,7 @@ impl Model {
                 let Some(ino) = self.file(file) else { return };
                 let write = world.write_by(ino, offset, &data, from_cache);
                 if world.error(write).is_some() {
-                    self.refused.insert(ino);
+                    self.refuse(ino);
                     return;
                 }
                 let end = offset as usize + data.len();
@@ -231,8 +239,11 @@ impl Model {
             Step::Truncate { file, length } => {
                 let Some(ino) = self.file(file) else { return };
                 match world.truncate(ino, length) {
-                    Ok(()) => self.content(ino).resize(length as usize, 0),
-                    Err(_) => self.refused.extend([ino]),
+                    Ok(()) => {
+                        self.content(ino).resize(length as usize, 0);
+                        self.emptied.extend((length == 0).then_some(ino));
+                    }
+                    Err(_) => self.refuse(ino),
                 }
             }
             Step::Allocate {
@@ -249,7 +260,7 @@ impl Model {
                 let flags = libc::O_WRONLY | if empties { libc::O_TRUNC } else { 0 };
                 let again = world.try_to_reopen(ino, flags);
                 if world.error(again).is_some() {
-                    self.refused.insert(ino);
+                    self.refuse(ino);
                     return;
                 }
                 let number = file % self.open.len();
@@ -258,6 +269,7 @@ impl Model {
                 world.release(before);
                 if empties {
                     self.content(ino).clear();
+                    self.emptied.insert(ino);
                 }
             }
             Step::Rename { from, to, how } => self.rename(world, NAMES[from], NAMES[to], how),
@@ -291,14 +303,14 @@ impl Model {
     }
 
     fn create(&mut self, world: &mut World, name: &'static str) {
-        let (ino, handle) = match self.names.get(name) {
+        let (ino, handle) = match self.names.get(name).copied() {
             Some(ino) => {
-                let opened = world.try_to_reopen(*ino, libc::O_WRONLY);
+                let opened = world.try_to_reopen(ino, libc::O_WRONLY);
                 if world.error(opened).is_some() {
-                    self.refused.insert(*ino);
+                    self.refuse(ino);
                     return;
                 }
-                (*ino, world.handle(opened))
+                (ino, world.handle(opened))
             }
             None => match world.try_to_create(name, libc::O_WRONLY) {
                 Ok(created) => created,
@@ -314,7 +326,7 @@ impl Model {
         let allocated =
             world.run(|core, env, effects| core.allocate(env, ino, offset, length, mode, effects));
         if allocated.is_err() {
-            self.refused.insert(ino);
+            self.refuse(ino);
             return;
         }
         let content = self.content(ino);
@@ -378,7 +390,10 @@ impl Model {
             stands.extend(self.open.iter().map(|(ino, _)| Some(ino)));
         }
         let content = |ino: &u64| self.contents.get(ino).map_or(&[][..], Vec::as_slice);
-        let is_whole = |ino: &&u64| content(ino) == got && !self.refused.contains(ino);
+        let is_whole = |ino: &&u64| {
+            let is_missing = self.refused.contains(ino) && !self.emptied.contains(ino);
+            content(ino) == got && !is_missing
+        };
         match end {
             Some(Ok(())) => assert!(
                 stands.iter().flatten().any(is_whole),

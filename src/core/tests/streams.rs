@@ -194,7 +194,7 @@ fn a_stream_whose_path_leads_to_another_file_has_failed() {
     let mut rename = |from: &str, to: &str| {
         let (from, to) = ((ROOT, OsStr::new(from)), (ROOT, OsStr::new(to)));
         world
-            .run(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
+            .run_removing(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
             .unwrap();
     };
     rename("first", "away");
