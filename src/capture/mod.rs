@@ -190,6 +190,25 @@ impl Capture {
         }
     }
 
+    /// The permissions of the file at the path (chmod(2)), if one stands there. The mount itself is not
+    /// asked, which whoever serves it had better leave alone.
+    ///
+    /// ```
+    /// use std::fs::{File, Permissions};
+    /// use std::os::unix::fs::PermissionsExt;
+    ///
+    /// use fifofs::{Capture, Target};
+    ///
+    /// let capture = Capture::new("key.pem")?;
+    /// assert_eq!(capture.permissions(), None);
+    /// File::create(capture.path())?.set_permissions(Permissions::from_mode(0o600))?;
+    /// assert_eq!(capture.permissions(), Some(0o600));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn permissions(&self) -> Option<u32> {
+        self.router.look(|core| core.captured_mode(self.id))
+    }
+
     /// Has what stands at the path not be done, for as long as the value is there: for who knows of
     /// more who may come to write it than a child.
     ///

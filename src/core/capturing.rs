@@ -235,6 +235,12 @@ impl Core {
         found.or_else(|| self.names.resolve(&captured.path))
     }
 
+    /// The mode of the file at the path, if one stands there, without set-id and sticky bits.
+    pub(crate) fn captured_mode(&self, id: CaptureId) -> Option<u32> {
+        let inode = self.names.get(self.captured_file(id)?).ok()?;
+        inode.is_file().then_some(inode.mode & 0o777)
+    }
+
     /// Whether, of those who held the path and are gone, one has still to let go of it, or what stands
     /// there is not done.
     pub(crate) fn is_left_undone(&self, id: CaptureId) -> bool {

@@ -3,7 +3,6 @@
 //!
 //! Knows everything about the end and does nothing but that.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitStatus;
 
@@ -14,6 +13,7 @@ use super::copy::End;
 use super::missing::{self, Search};
 use super::placeholders::Template;
 use super::sink::Sink;
+use super::source::Source;
 use super::supervise::Output;
 use crate::cli::{Ended, status};
 
@@ -40,8 +40,7 @@ impl Conclusion<'_> {
         let mut is_whole = has_files;
         for output in outputs.into_iter().filter(|_| has_files) {
             let (source, sink, end) = output.into_end();
-            let name = source.name().to_owned();
-            is_whole &= self.conclude_output(&name, sink, end, &mut messages);
+            is_whole &= self.conclude_output(&source, sink, end, &mut messages);
         }
         let status = match self.ended_by {
             Some(signal) => signal_status(signal),
@@ -55,15 +54,16 @@ impl Conclusion<'_> {
     /// Whether an output is whole, and at its destination if the program succeeded.
     fn conclude_output(
         &self,
-        name: &Path,
+        source: &Source,
         sink: Option<Sink>,
         end: End,
         messages: &mut Vec<String>,
     ) -> bool {
+        let name = source.name();
         let succeeded = self.status.success();
         let how = describe(self.status);
         let message = match (end, sink) {
-            (End::Whole, Some(sink)) if succeeded => match sink.appear(self.mode_of(name)) {
+            (End::Whole, Some(sink)) if succeeded => match sink.appear(source.permissions()) {
                 Ok(()) => return true,
                 Err(error) => error.to_string(),
             },
@@ -111,14 +111,6 @@ impl Conclusion<'_> {
         };
         messages.push(message);
         false
-    }
-
-    /// The permissions that the program gave its output: a key that it keeps from others, or a
-    /// program that can be executed, is to be so where it appears.
-    fn mode_of(&self, name: &Path) -> Option<u32> {
-        let directory = self.directory.filter(|_| !self.is_tar)?;
-        let file = directory.join(name).symlink_metadata().ok()?;
-        file.is_file().then(|| file.mode() & 0o777)
     }
 
     /// Whether a program whose files were packed left those that it was to make.

@@ -139,6 +139,19 @@ impl Source {
         }
     }
 
+    /// The permissions that the program gave it: a key that it keeps from others, or a program that
+    /// can be executed, is to be so where it appears. Asked of the library: a process that is killed
+    /// while it waits for its own mount stays for ever, if nobody is left to unmount that.
+    pub(super) fn permissions(&self) -> Option<u32> {
+        match self {
+            Source::Target {
+                target: Written::Capture(capture),
+                ..
+            } => capture.permissions(),
+            _ => None,
+        }
+    }
+
     /// Who writes it now.
     pub(super) fn writers(&self) -> Vec<String> {
         let describe = |name: &str, pid: i32| format!("{name} ({pid})");
