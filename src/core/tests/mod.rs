@@ -11,6 +11,7 @@ mod once_wrong;
 mod oracle;
 mod polling;
 mod renaming;
+mod resizing;
 mod room;
 mod specification;
 mod streams;

@@ -1,0 +1,85 @@
+//! What changes a file otherwise than by writing to it: what it chooses, and what it copies.
+
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::super::generation::{Ending, Way};
+use super::super::rules::Deliver;
+use super::{Answer, LINGER, WRITER, World};
+
+fn way_after(act: impl FnOnce(&mut World, u64)) -> Option<Way> {
+    let mut world = World::new(Deliver::Auto, |_| {});
+    let (ino, _) = world.create("f.log", libc::O_WRONLY);
+    act(&mut world, ino);
+    world.write(ino, 0, b"line\n");
+    world.core.files[&ino].way()
+}
+
+fn allocate(world: &mut World, ino: u64, length: u64) {
+    world
+        .run(|core, env, effects| core.allocate(env, ino, 0, length, 0, effects))
+        .unwrap();
+}
+
+#[test]
+fn auto_settles_what_has_a_length_before_it_is_written_and_nothing_else() {
+    assert_eq!(way_after(|_, _| {}), Some(Way::Follow));
+    let emptied = way_after(|world, ino| world.truncate(ino, 0).unwrap());
+    assert_eq!(emptied, Some(Way::Follow));
+    let longer = way_after(|world, ino| world.truncate(ino, 9).unwrap());
+    assert_eq!(longer, Some(Way::Settled));
+    let allocated = way_after(|world, ino| allocate(world, ino, 9));
+    assert_eq!(allocated, Some(Way::Settled));
+    // Once it is written it is too late for that.
+    for act in [
+        |world: &mut World, ino| world.truncate(ino, 9).unwrap(),
+        |world: &mut World, ino| {
+            allocate(world, ino, 9);
+        },
+    ] {
+        let way = way_after(|world, ino| {
+            world.write(ino, 0, b"first\n");
+            act(world, ino);
+        });
+        assert_eq!(way, Some(Way::Follow));
+    }
+}
+
+#[test]
+fn a_copy_within_the_mount_is_told_to_who_follows_and_one_of_a_reader_is_refused() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (from, from_handle) = world.create("from", libc::O_RDWR);
+    let (to, _) = world.create("to", libc::O_WRONLY);
+    world.write(from, 0, b"0123456789");
+    let open = world.open(to);
+    let reader = world.handle(open);
+    let read = world.read(reader, 0, 100);
+    let mut copy = |handle, offset, length| {
+        world.run(|core, env, effects| {
+            core.copy_range(env, (from, handle, offset), (to, 0), length, effects)
+        })
+    };
+    assert_eq!(copy(from_handle, 2, 5), Ok(5));
+    assert_eq!(copy(from_handle, 10, 5), Ok(0), "beyond the end");
+    assert_eq!(copy(reader, 0, 5), Err(Errno::XDEV));
+    assert_eq!(world.answer(read), Some(&Answer::Bytes(b"23456".to_vec())));
+}
+
+#[test]
+fn who_reads_a_failed_file_again_past_its_end_gets_the_error_again() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.write(ino, 0, b"half");
+    world.read(reader, 0, 4);
+    world.end(WRITER, Ending::Signal(libc::SIGKILL));
+    world.release(handle);
+    world.pass(LINGER);
+    world.pass(Duration::from_secs(2));
+    for _ in 0..2 {
+        let end = world.read(reader, 4, 4);
+        assert_eq!(world.error(end), Some(Errno::IO));
+    }
+}
