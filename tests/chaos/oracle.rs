@@ -337,13 +337,13 @@ impl<'a> Case<'a> {
             }
             failed = true;
         }
-        if failed {
-            return Verdict::Fault("a clean end, though a writer was killed".to_owned());
-        }
         // What was written when all was killed is not known.
         let ordinary = kind.is_own_path() && self.killed.is_some_and(|at| at < opened.1);
         if ordinary || self.is_late(&names, opened.0, reading.ended_at) {
             return Verdict::Late;
+        }
+        if failed {
+            return Verdict::Fault("a clean end, though a writer was killed".to_owned());
         }
         Verdict::Fault(format!(
             "a clean end of {} bytes; {}",
