@@ -84,10 +84,6 @@ impl Front {
                 Err(Errno::NODEV | Errno::CONNABORTED) => return Ok(()),
                 Err(errno) => return Err(errno.into()),
             }
-            if intake.is_at_end() {
-                // Abandoned by the session.
-                return Ok(());
-            }
             let Some(request) = intake.request() else {
                 return Err(io::Error::from(io::ErrorKind::InvalidData));
             };

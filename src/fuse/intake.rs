@@ -130,11 +130,6 @@ impl Intake {
         let _ = rustix::event::poll(&mut polled, at_most.as_ref());
     }
 
-    /// Whether nothing was read, of which the device has none: it is one no more.
-    pub(super) fn is_at_end(&self) -> bool {
-        self.length == 0
-    }
-
     /// The request that was read; nothing if it is too short to be one.
     pub(super) fn request(&mut self) -> Option<Request<'_>> {
         let head = &self.head[..self.length.min(HEAD_BYTES)];

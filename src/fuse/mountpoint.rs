@@ -232,10 +232,10 @@ pub(crate) fn unmount(directory: &Path, if_busy: IfBusy) -> Result<()> {
     match if_busy {
         IfBusy::Refuse => match detach_unused(&mount)? {
             None => Ok(()),
-            Some(_) if is_dead(&directory) => detach_from(&directory, || {}),
+            Some(_) if is_dead(&directory) => detach_from(&directory),
             Some(users) => Err(fail(busy(&users))),
         },
-        IfBusy::Detach => detach_from(&directory, || {}),
+        IfBusy::Detach => detach_from(&directory),
         IfBusy::Cut => {
             // Whoever may not, may still have it detached.
             let _ = abort(mount.device_number);
@@ -280,21 +280,18 @@ fn not_yours(error: Error) -> Error {
 }
 
 /// Takes away the topmost mount at `directory` (canonical), which is known to be
-/// the one that is meant; if it is in use it goes from sight at once, and before that `if_busy` is called.
+/// the one that is meant; if it is in use it goes from sight at once.
 ///
 /// # Errors
 ///
 /// If it is somebody else's.
-pub(crate) fn detach_from(directory: &Path, if_busy: impl FnOnce()) -> Result<()> {
+pub(crate) fn detach_from(directory: &Path) -> Result<()> {
     match detach(directory, UnmountFlags::empty()) {
         Ok(()) => Ok(()),
         // Only "busy" is known to be cured by detaching, but fusermount3 tells
         // its reasons in words, so it is tried whatever they were.
-        Err(_) => {
-            if_busy();
-            detach(directory, UnmountFlags::DETACH)
-                .map_err(|error| not_yours(Error::io("unmount", directory, error)))
-        }
+        Err(_) => detach(directory, UnmountFlags::DETACH)
+            .map_err(|error| not_yours(Error::io("unmount", directory, error))),
     }
 }
 

@@ -13,7 +13,7 @@
 //! others, which may be a lazy one, is seen in the list of mounts.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Mode, OFlags};
 
 use super::attach::FUSE_DEVICE;
 use super::device::Front;
@@ -36,7 +35,7 @@ use crate::error::{Error, Result};
 use crate::router::Router;
 
 /// How long the end of the mount is waited for once it is unmounted. Whoever
-/// still has a file of it open keeps it alive, out of sight, for so long.
+/// still has a file of it open keeps it alive, out of sight.
 const TEARDOWN: Duration = Duration::from_secs(1);
 
 /// How often a directory may vanish just when it is mounted on.
@@ -115,7 +114,7 @@ impl Session {
             .and_then(|()| watchdog.arm(mounted.device_number));
         if let Err(error) = armed {
             // It was killed.
-            if let Err(error) = mountpoint::detach_from(&mounted.directory, || {}) {
+            if let Err(error) = mountpoint::detach_from(&mounted.directory) {
                 log::error!("{error}");
             }
             return Err(failed(error));
@@ -266,26 +265,10 @@ impl Session {
                 // A thread that panicked has said so.
                 let _ = thread.join();
             }
-        } else {
-            self.abandon();
         }
         // Last, as it takes the watchdog a while to go.
         drop(watchdog);
         unmounted
-    }
-
-    /// Serves no longer those who still have a file of it open. Were it to be this process itself, it
-    /// could not die: it would wait for its own answer to its last close, and nobody finds the mount to
-    /// free it from that.
-    fn abandon(&self) {
-        let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let Ok(null) = rustix::fs::open("/dev/null", flags, Mode::empty()) else {
-            return;
-        };
-        // The connection ends with the device's last descriptor. Its number stays taken, as the
-        // threads use it until they notice.
-        // SAFETY: the descriptor is ours, and stays open; nobody but us knows what it is of.
-        unsafe { libc::dup3(null.as_raw_fd(), self.device.as_raw_fd(), libc::O_CLOEXEC) };
     }
 
     fn detach(&self) -> Result<()> {
@@ -295,13 +278,7 @@ impl Session {
             return Ok(());
         }
         if mountpoint::device_number_at(&self.directory) == Some(self.device_number) {
-            return mountpoint::detach_from(&self.directory, || {
-                // While it is out of sight and served nobody could free this process.
-                let watchdog = self.watchdog.as_ref();
-                if watchdog.is_some_and(Watchdog::daemon_uses_itself) {
-                    self.abandon();
-                }
-            });
+            return mountpoint::detach_from(&self.directory);
         }
         // Elsewhere, below another, or gone from sight and still in use. If the list
         // cannot be read, the attempt will tell.

@@ -29,7 +29,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -64,7 +63,6 @@ pub(crate) struct Watchdog {
     /// Shut down before the process is waited for.
     socket: Arc<OwnedFd>,
     helper: Helper,
-    uses_itself: Arc<AtomicBool>,
 }
 
 impl Watchdog {
@@ -135,7 +133,6 @@ impl Watchdog {
         Ok(Watchdog {
             socket: Arc::new(ours),
             helper,
-            uses_itself: Arc::default(),
         })
     }
 
@@ -167,13 +164,7 @@ impl Watchdog {
     pub(crate) fn own_use(&self) -> OwnUse {
         OwnUse {
             watchdog: Some(Arc::clone(&self.socket)),
-            uses_itself: Arc::clone(&self.uses_itself),
         }
-    }
-
-    /// Whether the daemon has used its own mount.
-    pub(crate) fn daemon_uses_itself(&self) -> bool {
-        self.uses_itself.load(Ordering::Acquire)
     }
 
     /// Sends the watchdog away without its touching the mount: it was unmounted.
@@ -198,7 +189,6 @@ impl Drop for Watchdog {
 pub(crate) struct OwnUse {
     /// None once it was told.
     watchdog: Option<Arc<OwnedFd>>,
-    uses_itself: Arc<AtomicBool>,
 }
 
 impl OwnUse {
@@ -211,7 +201,6 @@ impl OwnUse {
             // A watchdog that was killed does not look.
             let _ = message::send(&**watchdog, USES_ITSELF, 0, SendFlags::empty());
             self.watchdog = None;
-            self.uses_itself.store(true, Ordering::Release);
         }
     }
 }

@@ -212,8 +212,7 @@ impl Mount {
         self.session.router()
     }
 
-    /// Unmounts. Dropping does the same, and logs errors. Whoever still has a file of it open
-    /// finds it gone (`ENOTCONN`), this process at once, others within a second.
+    /// Unmounts. Dropping does the same, and logs errors.
     ///
     /// # Errors
     ///

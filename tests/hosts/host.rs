@@ -22,7 +22,7 @@ pub(crate) struct End {
     pub(crate) signal: Option<i32>,
 }
 
-pub(crate) const HOLDS: [Hold; 10] = [
+pub(crate) const HOLDS: [Hold; 8] = [
     Hold {
         name: "file",
         take: |mount| Box::new(open_for_writing(mount.path(), "x")),
@@ -46,14 +46,6 @@ pub(crate) const HOLDS: [Hold; 10] = [
     Hold {
         name: "open",
         take: blocked_in_open,
-    },
-    Hold {
-        name: "unmounted",
-        take: |_| Box::new(of_an_unmounted_one()),
-    },
-    Hold {
-        name: "unmounting",
-        take: |_| Box::new(of_one_that_is_being_unmounted()),
     },
     Hold {
         name: "forked",
@@ -138,28 +130,6 @@ fn with_a_forked_child(mount: &Mount) -> File {
             libc::_exit(0);
         }
     }
-    file
-}
-
-/// The same, while the unmount waits for those who have a file open.
-fn of_one_that_is_being_unmounted() -> File {
-    let mount = Mount::builder().mount_temporary().expect("a mount");
-    let (file, path) = (open_for_writing(mount.path(), "x"), mount.path().to_owned());
-    thread::spawn(move || mount.unmount());
-    while fifofs::mounts()
-        .expect("the list of mounts")
-        .contains(&path)
-    {
-        thread::sleep(Duration::from_millis(1));
-    }
-    file
-}
-
-/// A file of a mount that was unmounted meanwhile, and is out of sight.
-fn of_an_unmounted_one() -> File {
-    let mount = Mount::builder().mount_temporary().expect("a mount");
-    let file = open_for_writing(mount.path(), "x");
-    mount.unmount().expect("an end");
     file
 }
 
