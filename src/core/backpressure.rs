@@ -73,13 +73,6 @@ impl Core {
         (end <= frontier && is_ahead).then_some(pace.patience)
     }
 
-    /// How many bytes more its writers may be ahead of its readers, if anything bounds that and they are
-    /// not ahead by more already.
-    pub(super) fn room(&self, ino: u64, file: &File) -> Option<u64> {
-        let furthest = self.slowest(file).saturating_add(self.pace(ino)?.ahead);
-        furthest.checked_sub(file.spool.frontier())
-    }
-
     /// The position of the reader that has least; or of one that has nothing of what is
     /// kept, as nobody has less of that.
     fn slowest(&self, file: &File) -> u64 {

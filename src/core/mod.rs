@@ -11,14 +11,13 @@
 //! format      what formats patch         reader      one waiting reader
 //!
 //! and the operations, each on the `Core` that holds all of the above:
-//! writing, allowance, resizing, rewriting, ending, backpressure, seeking: what writers do
+//! writing, resizing, rewriting, ending, backpressure, seeking: what writers do
 //! opening, looking_again, following, reading, view, polling, companions: what readers get
 //! recording: all of it, to be done again
 //! capturing: what this process itself reads
 //! paths, attributes, control, status, room
 //! ```
 
-mod allowance;
 mod attributes;
 mod backpressure;
 mod capturing;
@@ -60,7 +59,6 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
-use allowance::Allowance;
 use capturing::Captures;
 use clock::{Moment, Monotonic};
 use companions::Visit;
@@ -260,8 +258,6 @@ pub(crate) struct Core {
     may_gather: bool,
     /// Those who do, and some who did.
     gathering: Vec<ReaderId>,
-    /// What may be written without being decided.
-    allowance: Option<Allowance>,
     /// Whether what is there stays as it is.
     is_frozen: bool,
     /// Whether the mount is going away, so that nobody may wait any more.
@@ -297,7 +293,6 @@ impl Core {
             recording,
             may_gather: false,
             gathering: Vec::new(),
-            allowance: None,
             is_frozen: false,
             is_shut_down: false,
         }

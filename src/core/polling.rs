@@ -85,11 +85,6 @@ impl Pollers {
             effects.push(Effect::PollAgain { kernel_handle });
         }
     }
-
-    /// Whether they must be notified of the next byte.
-    pub(crate) fn are_waiting(&self) -> bool {
-        self.are_waiting
-    }
 }
 
 impl Core {

@@ -1,7 +1,6 @@
 //! Reading, and waiting for more: what a reader gets, and when.
 //!
-//! Everything that may change what a reader can have ends in `progress`, but for
-//! writes under an allowance, which readers need not be told of yet. It looks at
+//! Everything that may change what a reader can have ends in `progress`. It looks at
 //! the reader and its file and answers what can be answered now. It decides from
 //! the state alone, so that calling it once too often is harmless.
 

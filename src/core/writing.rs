@@ -234,9 +234,6 @@ impl Core {
             }
             None => effects.push(Effect::Written { unique, length }),
         }
-        if self.settings.gathers && !from_cache {
-            self.allow(caller, ino, offset + u64::from(length), kills_set_id);
-        }
     }
 
     /// Puts bytes into the file and wakes whoever waits for them.

@@ -142,22 +142,17 @@ impl Front {
     ) {
         let (handle, ino) = (fields.u64(0), header.nodeid);
         let caller = self.caller(header);
-        let mut bytes = Bytes {
+        let bytes = Bytes {
             offset: fields.u64(8),
             data,
             from_cache: is_from_cache(fields),
             kills_set_id: fields.u32(20) & abi::WRITE_KILL_SUIDGID != 0,
         };
-        if self.router.write_on(caller, ino, &mut bytes) {
-            return gathering.go_on();
+        if !bytes.from_cache {
+            self.router.seen_writing(handle, caller.thread);
         }
-        let is_known = bytes.from_cache || self.router.seen_writing(handle, caller.thread);
         let gathers = self.router.run(|core, env, effects| {
             core.write(env, caller, ino, bytes, effects);
-            if !is_known {
-                // Maybe it will be by the next.
-                core.revoke();
-            }
             core.gathers().then_some(env.now.monotonic)
         });
         gathering.note(gathers);

@@ -3,8 +3,7 @@
 //!
 //! Whoever has an operation calls [`Router::run`]: it takes the lock, lets the
 //! core decide, drops the lock and only then carries out what was decided, in
-//! order. Nothing is sent, answered or waited for with the lock held. Writes of
-//! which all is decided already take a shorter way: [`Router::write_on`].
+//! order. Nothing is sent, answered or waited for with the lock held.
 //!
 //! Lock order: `flush_order`, `core`, `watches`. The reactor takes them like
 //! everybody else. No deadlock is possible through the mount itself: of other
@@ -38,7 +37,7 @@ use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::clock::{Moment, Monotonic, Timestamp};
-use crate::core::effects::{Bytes, Caller, Effect, Effects, Unique};
+use crate::core::effects::{Effect, Effects, Unique};
 use crate::core::generation::{Ending, Processes, Writer};
 use crate::core::spool::Pool;
 use crate::core::{CaptureId, Core, Env, Settings, seen_writer, unseen_writer};
@@ -228,7 +227,6 @@ impl Router {
         let mut effects = Effects::default();
         let in_order = lock(&self.flush_order);
         let mut core = lock(&self.core);
-        core.revoke();
         let env = Env {
             now: self.now(),
             processes: self,
@@ -258,16 +256,6 @@ impl Router {
             }
         }
         result
-    }
-
-    /// Takes and answers a write of which nothing is to be decided; says whether it is one.
-    pub(crate) fn write_on(&self, caller: Caller, ino: u64, bytes: &mut Bytes<'_>) -> bool {
-        let (unique, length) = (caller.unique, bytes.data.len() as u32);
-        let taken = lock(&self.core).write_on(wall_clock(), caller, ino, bytes);
-        if taken {
-            self.outlet.apply(Effect::Written { unique, length });
-        }
-        taken
     }
 
     /// Looks at state without changing it.
@@ -369,11 +357,10 @@ impl Router {
     }
 
     /// A process has written to a file that it may not have opened itself: a descriptor can be
-    /// inherited. Says whether it is known to write it now, or cannot be.
-    pub(crate) fn seen_writing(&self, handle: u64, thread: i32) -> bool {
-        match self.unknown_writer(handle, thread) {
-            Some(ino) => self.note_writer(ino, thread, false),
-            None => true,
+    /// inherited.
+    pub(crate) fn seen_writing(&self, handle: u64, thread: i32) {
+        if let Some(ino) = self.unknown_writer(handle, thread) {
+            self.note_writer(ino, thread, false);
         }
     }
 
@@ -400,11 +387,8 @@ impl Router {
         (!known).then_some(ino)
     }
 
-    /// Says whether it is known now, or cannot be.
-    fn note_writer(&self, ino: u64, thread: i32, let_go: bool) -> bool {
-        let writer = self.writer(thread);
-        let is_known = writer.is_ok();
-        match writer {
+    fn note_writer(&self, ino: u64, thread: i32, let_go: bool) {
+        match self.writer(thread) {
             Ok(writer) if writer.pid != 0 => {
                 let writer = Writer { let_go, ..writer };
                 self.run(|core, env, _| core.wrote_too(env, ino, writer));
@@ -418,7 +402,6 @@ impl Router {
                 core.warn_once(env, ino, message, effects);
             }),
         }
-        is_known
     }
 
     /// The caller of a request that waits has a signal pending.

@@ -1,7 +1,6 @@
 //! A world for the core: no kernel, no clock, no processes but those that the
 //! tests make up.
 
-mod allowance;
 mod companions;
 mod control;
 mod freezing;
@@ -74,10 +73,6 @@ struct World {
     answers: HashMap<Unique, Answer>,
     /// The notifications of pollers that nobody looked at yet, by the kernel's number of the open file.
     notified: Vec<u64>,
-    /// Whether every write is decided, also those of which all is decided already.
-    decides_all: bool,
-    /// How many were not.
-    taken: u32,
     /// What must hold after every operation.
     oracle: Oracle,
     /// Whether names go because the kernel asked for it.
@@ -115,8 +110,6 @@ impl World {
             unique: 0,
             answers: HashMap::new(),
             notified: Vec::new(),
-            decides_all: false,
-            taken: 0,
             oracle: Oracle::default(),
             removes: false,
         }
@@ -129,7 +122,6 @@ impl World {
             processes: &self.people,
         };
         let before = Before::look(&self.core);
-        self.core.revoke();
         let result = act(&mut self.core, env, &mut effects);
         self.core.forget_removed(&mut effects);
         let mut told = Vec::new();
@@ -278,20 +270,13 @@ impl World {
 
     fn write_by(&mut self, ino: u64, offset: u64, data: &[u8], from_cache: bool) -> Unique {
         let caller = self.caller(WRITER);
-        let mut bytes = Bytes {
+        let bytes = Bytes {
             offset,
             data: data.into(),
             from_cache,
             kills_set_id: false,
         };
-        let now = moment(self.now).wall;
-        if !self.decides_all && self.core.write_on(now, caller, ino, &mut bytes) {
-            self.taken += 1;
-            let written = Answer::Written(data.len() as u32);
-            self.answer_with(caller.unique, written);
-        } else {
-            self.run(|core, env, effects| core.write(env, caller, ino, bytes, effects));
-        }
+        self.run(|core, env, effects| core.write(env, caller, ino, bytes, effects));
         caller.unique
     }
 
