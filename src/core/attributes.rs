@@ -125,7 +125,7 @@ impl Core {
             if let Some(generation) = self.generation_mut(ino) {
                 generation.changed(env.now.monotonic);
             }
-            self.evaluate(env, ino, effects);
+            self.touched.generations.add(ino);
             self.record(env, || Deed::Resize { ino, length: size });
         }
         let inode = self.names.get_mut(ino)?;

@@ -127,12 +127,7 @@ impl Core {
     ///
     /// `EXIST` if something stands there or it is captured, `NOTDIR` if
     /// something above it is no directory, `INVAL` if it is no path.
-    pub(crate) fn capture(
-        &mut self,
-        env: Env<'_>,
-        path: &[OsString],
-        effects: &mut Effects,
-    ) -> Result<CaptureId, Errno> {
+    pub(crate) fn capture(&mut self, env: Env<'_>, path: &[OsString]) -> Result<CaptureId, Errno> {
         let (name, above) = path.split_last().ok_or(Errno::INVAL)?;
         let mut parent = ROOT;
         for component in above {
@@ -140,7 +135,7 @@ impl Core {
                 Ok(ino) => ino,
                 Err(Errno::NOENT) => {
                     let at = (parent, component.as_os_str());
-                    let made = self.make_directory(env, at, self.settings.owner, effects)?;
+                    let made = self.make_directory(env, at, self.settings.owner)?;
                     // The kernel was not told, and will not give it back.
                     self.names.forget(made.ino, 1);
                     made.ino
@@ -189,7 +184,7 @@ impl Core {
     }
 
     /// Gives back one `hold`.
-    pub(crate) fn let_go(&mut self, env: Env<'_>, id: CaptureId, effects: &mut Effects) {
+    pub(crate) fn let_go(&mut self, id: CaptureId) {
         let Some(captured) = self.captures.by_id.get_mut(&id) else {
             return;
         };
@@ -198,14 +193,12 @@ impl Core {
             return;
         }
         captured.hold = Hold::Released;
-        let readers = captured.readers.clone();
-        let file = self.captured_file(id);
-        if let Some(ino) = file {
-            self.evaluate(env, ino, effects);
-            self.note_left(ino);
+        for reader in &captured.readers {
+            self.touched.readers.add(*reader);
         }
-        for reader in readers {
-            self.progress(env, reader, effects);
+        if let Some(ino) = self.captured_file(id) {
+            self.touched.generations.add(ino);
+            self.note_left(ino);
         }
     }
 
@@ -267,7 +260,7 @@ impl Core {
         self.remove_tree(env, (parent, &name), effects);
         self.unpin(parent);
         for reader in captured.readers {
-            self.progress(env, reader, effects);
+            self.touched.readers.add(reader);
         }
     }
 
@@ -299,7 +292,7 @@ impl Core {
             }
             let at = (parent, name.as_os_str());
             let removed = match self.unlink(env, at, effects) {
-                Err(Errno::ISDIR) => self.remove_directory(env, at, effects),
+                Err(Errno::ISDIR) => self.remove_directory(env, at),
                 done => done,
             };
             if removed.is_ok() {
@@ -315,7 +308,6 @@ impl Core {
         env: Env<'_>,
         thread: i32,
         (id, of_holders): (CaptureId, bool),
-        effects: &mut Effects,
     ) -> Result<u64, Errno> {
         let captured = self.captures.by_id.get(&id).ok_or(Errno::NOENT)?;
         let path = captured.path.clone();
@@ -333,7 +325,7 @@ impl Core {
         let mut reader = self.new_reader(env, caller, 0, awaits, Some(path));
         reader.open = None;
         reader.capture = Some(id);
-        let reader = self.attach_reader(env, reader, source, effects);
+        let reader = self.attach_reader(reader, source);
         if let Some(captured) = self.captures.by_id.get_mut(&id) {
             captured.readers.push(reader);
             captured.was_read |= captured.hold == Hold::Held;
@@ -369,16 +361,16 @@ impl Core {
 
     /// Nobody reads a captured path any more: writes to it fail from now on, also
     /// to what comes to stand there later.
-    pub(crate) fn hang_up(&mut self, env: Env<'_>, id: CaptureId, effects: &mut Effects) {
+    pub(crate) fn hang_up(&mut self, id: CaptureId, effects: &mut Effects) {
         if let Some(captured) = self.captures.by_id.get_mut(&id) {
             self.captures.hung_up += usize::from(!captured.hung_up);
             captured.hung_up = true;
-            self.hang_up_file(env, id, effects);
+            self.hang_up_file(id, effects);
         }
     }
 
     /// Something else may stand at the captured paths of this name.
-    pub(super) fn hang_up_again(&mut self, env: Env<'_>, name: &OsStr, effects: &mut Effects) {
+    pub(super) fn hang_up_again(&mut self, name: &OsStr, effects: &mut Effects) {
         if self.captures.hung_up == 0 {
             return;
         }
@@ -387,17 +379,17 @@ impl Core {
         };
         let ids: Vec<CaptureId> = self.captures.by_id.iter().filter_map(hung_up).collect();
         for id in ids {
-            self.hang_up_file(env, id, effects);
+            self.hang_up_file(id, effects);
         }
     }
 
-    fn hang_up_file(&mut self, env: Env<'_>, id: CaptureId, effects: &mut Effects) {
+    fn hang_up_file(&mut self, id: CaptureId, effects: &mut Effects) {
         if let Some(ino) = self.captured_file(id)
             && let Some(file) = self.files.get_mut(&ino)
             && !file.hung_up
         {
             file.hung_up = true;
-            self.release_writes(env, ino, effects);
+            self.touched.room.add(ino);
             // See `Attributes::lasting`.
             effects.push(Effect::ForgetAttributes { ino });
         }

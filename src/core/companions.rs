@@ -7,7 +7,6 @@
 //! is, and for everybody else it is done only when they have had time to write it
 //! anew: while they have it open and a second more, but no longer than five.
 
-use super::effects::Effects;
 use super::generation::Visitor;
 use super::reader::ReaderId;
 use super::{Core, Env};
@@ -66,13 +65,7 @@ impl Core {
     }
 
     /// The companion has closed it.
-    pub(super) fn end_visit(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        visit: Visit,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn end_visit(&mut self, env: Env<'_>, ino: u64, visit: Visit) {
         let generation = self.generation_mut(ino);
         if let Some(generation) = generation.filter(|g| g.number == visit.generation) {
             let visitors = &mut generation.visitors;
@@ -80,7 +73,7 @@ impl Core {
                 visitors.swap_remove(at);
             }
             generation.visited = Some(env.now.monotonic);
-            self.evaluate(env, ino, effects);
+            self.touched.generations.add(ino);
         }
     }
 }

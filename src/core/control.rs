@@ -428,7 +428,7 @@ impl Core {
                 };
                 let source = self.awaited(awaits, &path);
                 let reader = self.new_reader(env, caller, flags, awaits, Some(path));
-                let _ = self.attach_reader(env, reader, source, effects);
+                let _ = self.attach_reader(reader, source);
                 return;
             }
             Place::Top | Place::Inodes | Place::Directory { .. } => {

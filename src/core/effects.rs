@@ -222,16 +222,40 @@ impl Effect {
     }
 }
 
-/// An ordered list of things to be done.
+/// What is to be done, in order.
 #[derive(Debug, Default)]
-pub(crate) struct Effects(pub(crate) Vec<Effect>);
+pub(crate) struct Effects {
+    first: Vec<Effect>,
+    others: Vec<Effect>,
+}
 
 impl Effects {
+    /// One more, after all that there are.
     pub(crate) fn push(&mut self, effect: Effect) {
-        self.0.push(effect);
+        self.others.push(effect);
+    }
+
+    /// One more that comes before all that are pushed without being first.
+    pub(crate) fn push_first(&mut self, effect: Effect) {
+        self.first.push(effect);
     }
 
     pub(crate) fn refuse(&mut self, unique: Unique, errno: Errno) {
-        self.0.push(Effect::Refused { unique, errno });
+        self.push(Effect::Refused { unique, errno });
+    }
+
+    /// Takes out what is to be done by the flusher.
+    pub(crate) fn take_flushes(&mut self) -> Vec<Effect> {
+        let is_flush = |effect: &mut Effect| matches!(effect, Effect::Flush { .. });
+        self.others.extract_if(.., is_flush).collect()
+    }
+}
+
+impl IntoIterator for Effects {
+    type Item = Effect;
+    type IntoIter = std::iter::Chain<std::vec::IntoIter<Effect>, std::vec::IntoIter<Effect>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.others)
     }
 }

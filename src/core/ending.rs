@@ -20,13 +20,13 @@ impl Core {
                         }
                     }
                 }
-                self.update_flushing(env, ino, effects);
-                self.evaluate(env, ino, effects);
+                self.touched.writeback.add(ino);
+                self.touched.generations.add(ino);
                 self.unpin(ino);
             }
             Some(Handle::Plain { ino, visit, .. }) => {
                 if let Some(visit) = visit {
-                    self.end_visit(env, ino, visit, effects);
+                    self.end_visit(env, ino, visit);
                 }
                 self.unpin(ino);
             }
@@ -36,8 +36,7 @@ impl Core {
         }
     }
 
-    /// Sees whether a closed generation is done, and whether writes that wait
-    /// may go on.
+    /// Sees whether a closed generation is done.
     pub(super) fn evaluate(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
         let now = env.now.monotonic;
         let (linger, fail_on) = (self.linger_of(ino), self.settings.fail_on);
@@ -57,10 +56,10 @@ impl Core {
             if over {
                 self.generation_over(env, ino, effects);
             } else if comes_to_rest {
-                self.progress_all(env, ino, effects);
+                self.touched.contents.add(ino);
             }
         }
-        self.release_writes(env, ino, effects);
+        self.touched.room.add(ino);
     }
 
     fn generation_over(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
@@ -107,9 +106,9 @@ impl Core {
             self.publish(env, ino, effects, || Event::Done { bytes });
         }
         self.note_left(ino);
-        self.update_flushing(env, ino, effects);
+        self.touched.writeback.add(ino);
         self.latch_readers(ino);
-        self.progress_all(env, ino, effects);
+        self.touched.contents.add(ino);
     }
 
     /// What stands at the path when the generation is done is what its readers

@@ -18,13 +18,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Core {
     /// A reader comes into being: its OPEN is answered or waits from here on.
-    pub(super) fn attach_reader(
-        &mut self,
-        env: Env<'_>,
-        reader: Reader,
-        source: Option<u64>,
-        effects: &mut Effects,
-    ) -> ReaderId {
+    pub(super) fn attach_reader(&mut self, reader: Reader, source: Option<u64>) -> ReaderId {
         let id = ReaderId(self.next_reader);
         self.next_reader += 1;
         if let Some(unique) = reader.open {
@@ -34,19 +28,13 @@ impl Core {
         let path = reader.path.clone();
         self.readers.insert(id, reader);
         self.follow(id, path);
-        self.set_source(env, id, source, effects);
-        self.progress(env, id, effects);
+        self.set_source(id, source);
+        self.touched.readers.add(id);
         id
     }
 
     /// A reader reads another inode from now on.
-    pub(super) fn set_source(
-        &mut self,
-        env: Env<'_>,
-        id: ReaderId,
-        source: Option<u64>,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn set_source(&mut self, id: ReaderId, source: Option<u64>) {
         let Some(reader) = self.readers.get_mut(&id) else {
             return;
         };
@@ -62,13 +50,14 @@ impl Core {
                     generation.had_reader = true;
                 }
             }
-            self.update_flushing(env, ino, effects);
+            self.touched.writeback.add(ino);
         }
         if let Some(ino) = before {
             if let Some(file) = self.files.get_mut(&ino) {
                 file.readers.remove(&id);
             }
-            self.update_flushing(env, ino, effects);
+            self.touched.writeback.add(ino);
+            self.touched.room.add(ino);
             self.unpin(ino);
         }
     }
@@ -82,7 +71,7 @@ impl Core {
             self.names.pin(ino);
         }
         let accompanied = source.filter(|ino| self.is_companion(id, *ino));
-        self.set_source(env, id, None, effects);
+        self.set_source(id, None);
         self.stop_following(id);
         let Some(reader) = self.readers.remove(&id) else {
             return;
@@ -102,9 +91,8 @@ impl Core {
                 && let Some(generation) = self.generation_mut(ino)
             {
                 generation.visited = Some(env.now.monotonic);
-                self.evaluate(env, ino, effects);
+                self.touched.generations.add(ino);
             }
-            self.release_writes(env, ino, effects);
             self.unpin(ino);
         }
         if let Awaits::File(ino) = reader.awaits {
@@ -153,11 +141,16 @@ impl Core {
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
+        let now = env.now.monotonic;
         match (wanted, file.flushing) {
             (true, Flushing::No) => {
-                let at = env.now.monotonic + FLUSH_AFTER;
+                let at = now + FLUSH_AFTER;
                 file.flushing = Flushing::From(at);
                 self.wake_at(at, Alarm::Flush(ino));
+            }
+            (true, Flushing::From(at)) if at <= now => {
+                file.flushing = Flushing::Now;
+                effects.push(Effect::Flush { ino, on: true });
             }
             (false, Flushing::From(_)) => file.flushing = Flushing::No,
             (false, Flushing::Now) => {
@@ -165,17 +158,6 @@ impl Core {
                 effects.push(Effect::Flush { ino, on: false });
             }
             (true, Flushing::From(_) | Flushing::Now) | (false, Flushing::No) => {}
-        }
-    }
-
-    /// Has the flusher begin, if it is still to, and it is time.
-    pub(super) fn begin_flushing(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
-        if let Some(file) = self.files.get_mut(&ino)
-            && let Flushing::From(at) = file.flushing
-            && at <= env.now.monotonic
-        {
-            file.flushing = Flushing::Now;
-            effects.push(Effect::Flush { ino, on: true });
         }
     }
 

@@ -128,7 +128,7 @@ impl Core {
         }
         let reader = self.new_reader(env, caller, flags, awaits, path);
         self.names.pin(before.ino);
-        let _ = self.attach_reader(env, reader, Some(found), effects);
+        let _ = self.attach_reader(reader, Some(found));
         true
     }
 

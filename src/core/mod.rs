@@ -45,6 +45,7 @@ mod rewriting;
 mod room;
 pub(crate) mod rules;
 mod seeking;
+mod settling;
 pub(crate) mod spool;
 pub(crate) mod status;
 mod view;
@@ -72,6 +73,7 @@ use namespace::{Creator, Namespace};
 use reader::{Reader, ReaderId};
 use recording::{Deed, Recording};
 use rules::{FailOn, Linger, Rules};
+use settling::Touched;
 use spool::{Kept, Pool, Spool};
 
 pub(crate) use attributes::{Attributes, Change, Changes};
@@ -252,11 +254,11 @@ pub(crate) struct Core {
     told_of_unseen_reader: bool,
     /// Files whose content is gone, and whose pages the kernel may still have.
     removed: Vec<u64>,
+    /// What is to be looked at before the present operation is over.
+    touched: Touched,
     /// What was done, if that is to be known afterwards.
     recording: Option<Recording>,
-    /// Whether readers may wait for the next write though there is something for them.
-    may_gather: bool,
-    /// Those who do, and some who did.
+    /// Readers who wait for the next write though there is something for them, and some who did.
     gathering: Vec<ReaderId>,
     /// Whether what is there stays as it is.
     is_frozen: bool,
@@ -290,8 +292,8 @@ impl Core {
             told_of_refusal: false,
             told_of_unseen_reader: false,
             removed: Vec::new(),
+            touched: Touched::default(),
             recording,
-            may_gather: false,
             gathering: Vec::new(),
             is_frozen: false,
             is_shut_down: false,
@@ -346,11 +348,16 @@ impl Core {
         !self.handles.is_empty() || !self.waiting.is_empty()
     }
 
-    /// Has the kernel let go of the pages of files that were removed meanwhile.
-    pub(crate) fn forget_removed(&mut self, effects: &mut Effects) {
-        for ino in self.removed.drain(..) {
-            effects.push(Effect::ForgetPages { ino });
-        }
+    /// Does an operation, with all that follows from it.
+    pub(crate) fn run<R>(
+        &mut self,
+        env: Env<'_>,
+        act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R,
+    ) -> (R, Effects) {
+        let mut effects = Effects::default();
+        let result = act(self, env, &mut effects);
+        self.settle(env, &mut effects);
+        (result, effects)
     }
 
     /// When `tick` must be called next.
@@ -359,36 +366,35 @@ impl Core {
     }
 
     /// Does what was put off until now.
-    pub(crate) fn tick(&mut self, env: Env<'_>, effects: &mut Effects) {
+    pub(crate) fn tick(&mut self, env: Env<'_>) {
         while let Some(&(at, whom)) = self.alarms.first() {
             if at > env.now.monotonic {
                 break;
             }
             self.alarms.pop_first();
             match whom {
-                Alarm::File(ino) => self.evaluate(env, ino, effects),
-                Alarm::Flush(ino) => self.begin_flushing(env, ino, effects),
-                Alarm::Reader(id) => self.progress(env, id, effects),
+                Alarm::File(ino) => {
+                    self.touched.generations.add(ino);
+                    self.touched.room.add(ino);
+                }
+                Alarm::Flush(ino) => self.touched.writeback.add(ino),
+                Alarm::Reader(id) => self.touched.readers.add(id),
             }
         }
     }
 
     /// A process that wrote has ended: what it wrote may be done now.
-    pub(crate) fn process_ended(&mut self, env: Env<'_>, pid: i32, effects: &mut Effects) {
+    pub(crate) fn process_ended(&mut self, env: Env<'_>, pid: i32) {
         let ending = env.processes.ending(pid);
         self.record(env, || Deed::Ended { pid, ending });
-        let mut concerned = Vec::new();
         for (ino, file) in &mut self.files {
             if let Some(generation) = file.generation.as_mut()
                 && generation.writers.iter().any(|w| w.pid == pid)
             {
                 generation.note_ending(pid, ending);
-                concerned.push(*ino);
+                self.touched.generations.add(*ino);
+                self.touched.contents.add(*ino);
             }
-        }
-        for ino in concerned {
-            self.evaluate(env, ino, effects);
-            self.progress_all(env, ino, effects);
         }
     }
 
@@ -412,7 +418,7 @@ impl Core {
         let Some((kept, _)) = self.waiting.remove(&unique) else {
             return;
         };
-        effects.refuse(unique, errno);
+        let mut answer = Effect::Refused { unique, errno };
         match kept {
             Waiting::Open(id) => self.drop_reader(env, id, effects),
             Waiting::Read(id) => {
@@ -427,26 +433,30 @@ impl Core {
                     if let Some(at) = file.held_writes.iter().position(|w| w.unique == unique)
                         && let Some(write) = file.held_writes.remove(at)
                     {
-                        effects.0.pop();
-                        effects.push(Effect::Written {
+                        answer = Effect::Written {
                             unique,
                             length: write.length,
-                        });
+                        };
                     }
                 }
             }
             Waiting::Events(id) => self.events.cancel(id, unique),
         }
+        effects.push(answer);
     }
 
-    /// Answers everybody who waits with an error: the mount is going away.
+    /// The mount is going away: who waits is answered with an error, now and from now on.
     pub(crate) fn shut_down(&mut self, env: Env<'_>, effects: &mut Effects) {
+        if !std::mem::replace(&mut self.is_shut_down, true) {
+            self.refuse_all(env, effects);
+            self.notify_all_pollers(env, effects);
+        }
+    }
+
+    fn refuse_all(&mut self, env: Env<'_>, effects: &mut Effects) {
         let waiting: Vec<Unique> = self.waiting.keys().copied().collect();
         for unique in waiting {
             self.give_up(env, unique, Errno::NOTCONN, effects);
-        }
-        if !std::mem::replace(&mut self.is_shut_down, true) {
-            self.notify_all_pollers(env, effects);
         }
     }
 

@@ -71,7 +71,7 @@ impl Core {
         reader.group = group;
         // Its mappings show this one, wherever its path may lead.
         self.names.pin(ino);
-        let _ = self.attach_reader(env, reader, Some(ino), effects);
+        let _ = self.attach_reader(reader, Some(ino));
     }
 
     /// Whether the caller gets nothing of this file but what a waiting reader gets.

@@ -77,7 +77,7 @@ impl Core {
         let mode = kind;
         let ino = if kind == libc::S_IFREG || kind == 0 {
             let ino = self.make_file(env, (parent, name), creator, effects)?;
-            self.name_changed(env, name, effects);
+            self.touched.names.add(name.to_owned());
             ino
         } else {
             self.may_change(parent, name)?;
@@ -100,7 +100,6 @@ impl Core {
         env: Env<'_>,
         (parent, name): (u64, &OsStr),
         creator: Creator,
-        effects: &mut Effects,
     ) -> Result<Attributes, Errno> {
         self.may_change(parent, name)?;
         let ino = self
@@ -110,7 +109,7 @@ impl Core {
             at: noted((parent, name)),
             ino,
         });
-        self.any_path_changed(env, effects);
+        self.touched.all_paths = true;
         self.names.looked_up(ino);
         self.attributes(ino)
     }
@@ -122,7 +121,6 @@ impl Core {
         (parent, name): (u64, &OsStr),
         creator: Creator,
         target: &Path,
-        effects: &mut Effects,
     ) -> Result<Attributes, Errno> {
         self.may_change(parent, name)?;
         let kind = Kind::Symlink(target.to_owned());
@@ -134,7 +132,7 @@ impl Core {
             ino,
             target: target.to_owned(),
         });
-        self.name_changed(env, name, effects);
+        self.touched.names.add(name.to_owned());
         self.names.looked_up(ino);
         self.attributes(ino)
     }
@@ -175,7 +173,7 @@ impl Core {
             at: noted((parent, name)),
             ino,
         });
-        self.name_changed(env, name, effects);
+        self.touched.names.add(name.to_owned());
         self.names.looked_up(ino);
         self.attributes(ino)
     }
@@ -196,9 +194,9 @@ impl Core {
             at: noted((parent, name)),
         });
         self.publish_as(env, &path, effects, || Event::Removed);
-        self.name_changed(env, name, effects);
+        self.touched.names.add(name.to_owned());
         // It may have been held by this name.
-        self.evaluate(env, ino, effects);
+        self.touched.generations.add(ino);
         self.reap(ino);
         Ok(())
     }
@@ -208,14 +206,13 @@ impl Core {
         &mut self,
         env: Env<'_>,
         (parent, name): (u64, &OsStr),
-        effects: &mut Effects,
     ) -> Result<(), Errno> {
         self.may_change(parent, name)?;
         let ino = self.names.remove_directory(parent, name, env.now.wall)?;
         self.record(env, || Deed::RemoveDirectory {
             at: noted((parent, name)),
         });
-        self.name_changed(env, name, effects);
+        self.touched.names.add(name.to_owned());
         self.reap(ino);
         Ok(())
     }
@@ -255,17 +252,17 @@ impl Core {
         let is_file = self.names.get(ino)?.is_file();
         self.publish(env, ino, effects, || Event::Renamed { from: before });
         if is_file && how != Rename::Exchange {
-            self.name_changed(env, from.1, effects);
-            self.name_changed(env, to.1, effects);
+            self.touched.names.add(from.1.to_owned());
+            self.touched.names.add(to.1.to_owned());
         } else {
-            self.any_path_changed(env, effects);
+            self.touched.all_paths = true;
         }
-        self.evaluate(env, ino, effects);
+        self.touched.generations.add(ino);
         if let Some(exchanged) = exchanged {
-            self.evaluate(env, exchanged, effects);
+            self.touched.generations.add(exchanged);
         }
         if let Some(replaced) = replaced {
-            self.evaluate(env, replaced, effects);
+            self.touched.generations.add(replaced);
             self.reap(replaced);
         }
         Ok(())
@@ -295,8 +292,8 @@ impl Core {
     }
 
     /// What stands at this name, in whatever directory, may be another now.
-    fn name_changed(&mut self, env: Env<'_>, name: &OsStr, effects: &mut Effects) {
-        self.hang_up_again(env, name, effects);
+    pub(super) fn name_changed(&mut self, env: Env<'_>, name: &OsStr, effects: &mut Effects) {
+        self.hang_up_again(name, effects);
         if let Some(ids) = self.followers.get(name) {
             for id in ids.clone() {
                 self.find_again(env, id, effects);
@@ -304,12 +301,12 @@ impl Core {
         }
         if self.names.has_symlinks() {
             // Any path may lead through one, under whatever name.
-            self.any_path_changed(env, effects);
+            self.touched.all_paths = true;
         }
     }
 
     /// A directory or a link came, went or moved: every path may lead elsewhere.
-    fn any_path_changed(&mut self, env: Env<'_>, effects: &mut Effects) {
+    pub(super) fn all_paths_changed(&mut self, env: Env<'_>, effects: &mut Effects) {
         let all: BTreeSet<ReaderId> = self.followers.values().flatten().copied().collect();
         for id in all {
             self.find_again(env, id, effects);
@@ -317,10 +314,10 @@ impl Core {
     }
 
     /// A file began a new generation, which somebody may wait for by its name.
-    pub(super) fn path_changed(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+    pub(super) fn path_changed(&mut self, ino: u64) {
         for mut path in self.names.paths(ino) {
             if let Some(name) = path.pop() {
-                self.name_changed(env, &name, effects);
+                self.touched.names.add(name);
             }
         }
     }
@@ -366,7 +363,7 @@ impl Core {
         if let (None, true, Some(other)) = (found, follows_file, other) {
             self.follow(id, Some(other));
             self.set_absent(id, false);
-            return self.progress(env, id, effects);
+            return self.touched.readers.add(id);
         }
         match found {
             Some(ino) if before == Some(ino) => self.set_absent(id, false),
@@ -382,19 +379,19 @@ impl Core {
                 if position > 0 {
                     self.keep_prior(env, id, effects);
                 }
-                self.set_source(env, id, Some(ino), effects);
+                self.set_source(id, Some(ino));
             }
             None if follows_file || position > 0 || is_stream => self.set_absent(id, true),
-            None => self.set_source(env, id, None, effects),
+            None => self.set_source(id, None),
         }
         if let Some(before) = before {
-            self.release_writes(env, before, effects);
+            self.touched.room.add(before);
         }
         if let (Some(ino), true) = (before, accompanies) {
             // It may have been what others waited for.
-            self.evaluate(env, ino, effects);
+            self.touched.generations.add(ino);
         }
-        self.progress(env, id, effects);
+        self.touched.readers.add(id);
     }
 
     fn set_absent(&mut self, id: ReaderId, absent: bool) {

@@ -1,6 +1,6 @@
 //! Reading, and waiting for more: what a reader gets, and when.
 //!
-//! Everything that may change what a reader can have ends in `progress`. It looks at
+//! The settle pass calls `progress` for each reader who may get more. It looks at
 //! the reader and its file and answers what can be answered now. It decides from
 //! the state alone, so that calling it once too often is harmless.
 
@@ -132,7 +132,7 @@ impl Core {
                 });
                 self.waiting
                     .insert(unique, (Waiting::Read(id), caller.thread));
-                self.progress(env, id, effects);
+                self.touched.readers.add(id);
             }
             Some(Handle::Text(text)) => {
                 let start = (offset as usize).min(text.len());
@@ -199,44 +199,20 @@ impl Core {
         }
     }
 
-    /// Everybody who waits for a file looks at it again.
-    pub(super) fn progress_all(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
-        let Some(file) = self.files.get(&ino).filter(|f| !f.readers.is_empty()) else {
-            return;
-        };
-        let readers: Vec<ReaderId> = file.readers.iter().copied().collect();
-        let mut answered = false;
-        for id in readers {
-            answered |= self.answer_reads(env, id, effects);
-        }
-        if answered {
-            self.release_writes(env, ino, effects);
-        }
-    }
-
     /// Answers what of a reader's requests can be answered now.
     pub(super) fn progress(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
-        if self.answer_reads(env, id, effects)
-            && let Some(ino) = self.readers.get(&id).and_then(|reader| reader.source)
-        {
-            self.release_writes(env, ino, effects);
-        }
-    }
-
-    /// The same, but for writes that may go on then; says whether a READ was answered.
-    fn answer_reads(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) -> bool {
         let Some(reader) = self.readers.get(&id) else {
-            return false;
+            return;
         };
         if reader.open.is_some() && !self.progress_open(env, id, effects) {
-            return false;
+            return;
         }
         self.notify_pollers(env, id, effects);
         let mut reads = match self.readers.get_mut(&id) {
             Some(reader) if !reader.reads.is_empty() => std::mem::take(&mut reader.reads),
-            _ => return false,
+            _ => return,
         };
-        let (mut answered, mut gathers) = (false, false);
+        let mut gathers = false;
         reads.retain_mut(|read| {
             match self.answer_read(env, id, *read, effects) {
                 ReadAnswer::Wait => return true,
@@ -266,7 +242,6 @@ impl Core {
                 ReadAnswer::Refuse(errno) => effects.refuse(read.unique, errno),
             }
             self.waiting.remove(&read.unique);
-            answered = true;
             false
         });
         if let Some(reader) = self.readers.get_mut(&id) {
@@ -276,7 +251,6 @@ impl Core {
             }
             reader.gathers = gathers;
         }
-        answered
     }
 
     /// Whether readers of a file were given something a moment ago.
@@ -303,11 +277,11 @@ impl Core {
     }
 
     /// No more is coming for now: they get what there is.
-    pub(crate) fn end_gathering(&mut self, env: Env<'_>, effects: &mut Effects) {
+    pub(crate) fn end_gathering(&mut self) {
         for id in std::mem::take(&mut self.gathering) {
             if let Some(reader) = self.readers.get_mut(&id).filter(|reader| reader.gathers) {
                 reader.gathers = false;
-                self.progress(env, id, effects);
+                self.touched.readers.add(id);
             }
         }
     }
@@ -350,7 +324,8 @@ impl Core {
         if !enough {
             return ReadAnswer::WaitForMore;
         }
-        let gathers = self.may_gather
+        let more_comes = self.touched.writes.iter().any(|write| write.may_gather);
+        let gathers = more_comes
             && view.way == Some(Way::Stream)
             && available < self.enough(read.length)
             && !view.end
@@ -438,6 +413,7 @@ impl Core {
             && let Some(generation) = self.generation_mut(ino)
         {
             generation.delivered = generation.delivered.max(position);
+            self.touched.room.add(ino);
         }
     }
 
@@ -453,7 +429,8 @@ impl Core {
         if let Some(generation) = self.generation_mut(ino) {
             generation.told_done |= !generation.is_active();
         }
-        self.update_flushing(env, ino, effects);
+        self.touched.writeback.add(ino);
+        self.touched.room.add(ino);
         if self.settings.consume {
             self.consume(env, ino, effects);
         }

@@ -55,8 +55,8 @@ impl Core {
         if length != before {
             self.publish(env, ino, effects, || Event::Truncated { length });
         }
-        self.update_flushing(env, ino, effects);
-        self.progress_all(env, ino, effects);
+        self.touched.writeback.add(ino);
+        self.touched.contents.add(ino);
         Ok(())
     }
 
@@ -130,8 +130,8 @@ impl Core {
             mode,
         });
         self.stamp_write(env.now.wall, ino);
-        self.update_flushing(env, ino, effects);
-        self.progress_all(env, ino, effects);
+        self.touched.writeback.add(ino);
+        self.touched.contents.add(ino);
         Ok(())
     }
 

@@ -37,8 +37,8 @@ impl Core {
         let message = format!("bytes from {offset} on {what}: {errno}");
         self.warn(env, ino, message, effects);
         if self.files.get(&ino).is_some_and(File::is_stream) {
-            self.progress_all(env, ino, effects);
-            self.release_writes(env, ino, effects);
+            self.touched.contents.add(ino);
+            self.touched.room.add(ino);
         }
     }
 
@@ -135,7 +135,7 @@ impl Core {
             if concerned {
                 let range = range.start..range.end.min(reader.position);
                 self.mark_rewritten(env, id, range, effects);
-                self.progress(env, id, effects);
+                self.touched.readers.add(id);
             }
         }
     }

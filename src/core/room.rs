@@ -27,7 +27,7 @@ impl Core {
     }
 
     /// Spills contents until there is room for what cannot be spilled, which has come already.
-    pub(crate) fn make_room(&mut self) {
+    pub(super) fn make_room(&mut self) {
         match (self.pool.is_over(), self.pool.is_stuck()) {
             (false, false) | (true, true) => return,
             (false, true) => return self.pool.set_stuck(false),

@@ -14,6 +14,7 @@ use super::generation::{Ending, Generation, Processes, Way, Writer};
 use super::recording::Deed;
 use super::room::OPEN_BYTES;
 use super::rules::Deliver;
+use super::settling::TakenWrite;
 use super::spool::{self, Load};
 use super::{Alarm, Core, Env, File, Handle, HeldWrite, Waiting, format};
 
@@ -84,10 +85,10 @@ impl Core {
             return Err(errno);
         }
         if may_be_next {
-            self.path_changed(env, ino, effects);
+            self.path_changed(ino);
         }
-        self.progress_all(env, ino, effects);
-        self.update_flushing(env, ino, effects);
+        self.touched.contents.add(ino);
+        self.touched.writeback.add(ino);
         self.names.pin(ino);
         let _kept = self.pool_of(user).keep_anyway(OPEN_BYTES / 2);
         let handle = self.add_handle(Handle::Writer { ino, cached, _kept });
@@ -195,11 +196,8 @@ impl Core {
         let length = data.len() as u32;
         // Afterwards they are the file's.
         let recorded = self.recording.as_ref().map(|_| data.to_vec());
-        let before = effects.0.len();
         let is_busy = self.is_busy(env, ino);
-        self.may_gather = self.settings.gathers && !from_cache;
         let taken = self.take(env, ino, offset, &mut data, effects);
-        self.may_gather = false;
         if let Err(errno) = taken {
             // Of what the kernel's cache held the program was told long ago that it was
             // written.
@@ -212,31 +210,50 @@ impl Core {
         if !from_cache {
             self.stamp_write(env.now.wall, ino);
         }
-        match self.must_hold(ino, offset + u64::from(length), from_cache) {
-            Some(patience) => {
-                let until = env.now.monotonic.checked_add(patience);
-                if let Some(file) = self.files.get_mut(&ino) {
-                    file.held_writes.push_back(HeldWrite {
-                        unique,
-                        length,
-                        until,
-                    });
-                }
-                self.waiting
-                    .insert(unique, (Waiting::Write(ino), caller.thread));
-                if let Some(until) = until {
-                    self.wake_at(until, Alarm::File(ino));
-                }
+        self.touched.writes.push_back(TakenWrite {
+            unique,
+            thread: caller.thread,
+            ino,
+            length,
+            end: offset + u64::from(length),
+            from_cache,
+            comes_first: is_busy,
+            may_gather: self.settings.gathers && !from_cache,
+        });
+    }
+
+    /// Answers a write, unless it must wait until the readers have come nearer.
+    pub(super) fn answer_write(&mut self, env: Env<'_>, write: TakenWrite, effects: &mut Effects) {
+        let TakenWrite {
+            unique,
+            ino,
+            length,
+            ..
+        } = write;
+        let Some(patience) = self.must_hold(ino, write.end, write.from_cache) else {
+            let answer = Effect::Written { unique, length };
+            match write.comes_first {
+                true => effects.push_first(answer),
+                false => effects.push(answer),
             }
-            // While much is written, the program is to go on before its readers do.
-            None if is_busy => {
-                effects.0.insert(before, Effect::Written { unique, length });
-            }
-            None => effects.push(Effect::Written { unique, length }),
+            return;
+        };
+        let until = env.now.monotonic.checked_add(patience);
+        if let Some(file) = self.files.get_mut(&ino) {
+            file.held_writes.push_back(HeldWrite {
+                unique,
+                length,
+                until,
+            });
+        }
+        self.waiting
+            .insert(unique, (Waiting::Write(ino), write.thread));
+        if let Some(until) = until {
+            self.wake_at(until, Alarm::File(ino));
         }
     }
 
-    /// Puts bytes into the file and wakes whoever waits for them.
+    /// Puts bytes into the file.
     pub(super) fn take(
         &mut self,
         env: Env<'_>,
@@ -264,7 +281,7 @@ impl Core {
             offset,
             bytes: length,
         });
-        self.progress_all(env, ino, effects);
+        self.touched.contents.add(ino);
         Ok(())
     }
 
@@ -305,7 +322,7 @@ impl Core {
         generation.choose(way, reason.clone(), true);
         self.publish(env, ino, effects, || Event::Chosen { way, reason });
         // Who waits for what is settled needs nothing written back.
-        self.update_flushing(env, ino, effects);
+        self.touched.writeback.add(ino);
         Ok(())
     }
 

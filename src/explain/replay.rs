@@ -155,11 +155,11 @@ impl<'a> Replay<'a> {
             buffer: Vec::new(),
         };
         for path in outputs {
-            let (captured, _) = replay.run(|core, env, effects| -> Result<_, Errno> {
-                let id = core.capture(env, path, effects)?;
+            let (captured, _) = replay.run(|core, env, _| -> Result<_, Errno> {
+                let id = core.capture(env, path)?;
                 core.hold(id);
                 core.keep_at_most(id, KEPT_BYTES);
-                let handle = core.open_captured(env, 1, (id, true), effects)?;
+                let handle = core.open_captured(env, 1, (id, true))?;
                 Ok((id, handle))
             });
             let (id, handle) = captured?;
@@ -210,13 +210,12 @@ impl<'a> Replay<'a> {
         &mut self,
         act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R,
     ) -> (R, Vec<(Unique, Answer)>) {
-        let mut effects = Effects::default();
         let env = Env {
             now: moment(self.now),
             processes: &self.people,
         };
-        let result = act(&mut self.core, env, &mut effects);
-        let answers = effects.0.into_iter().filter_map(|effect| match effect {
+        let (result, effects) = self.core.run(env, act);
+        let answers = effects.into_iter().filter_map(|effect| match effect {
             Effect::Opened { unique, handle, .. } => Some((unique, Answer::Opened(handle))),
             Effect::Data { unique, bytes } => Some((unique, Answer::Bytes(bytes))),
             Effect::Text { unique, .. } => Some((unique, Answer::End)),
@@ -279,7 +278,7 @@ impl<'a> Replay<'a> {
                 break;
             };
             self.now = self.now.max(next);
-            self.run(|core, env, effects| core.tick(env, effects));
+            self.run(|core, env, _| core.tick(env));
             self.read();
         }
         self.now = self.now.max(until);
@@ -329,7 +328,7 @@ impl<'a> Replay<'a> {
         }
         let ids: Vec<CaptureId> = self.captures.iter().map(|(id, _)| *id).collect();
         for id in ids {
-            self.run(|core, env, effects| core.let_go(env, id, effects));
+            self.run(|core, _, _| core.let_go(id));
         }
     }
 
@@ -347,7 +346,7 @@ impl<'a> Replay<'a> {
                 break;
             };
             self.now = self.now.max(alarm);
-            self.run(|core, env, effects| core.tick(env, effects));
+            self.run(|core, env, _| core.tick(env));
         }
     }
 

@@ -73,14 +73,12 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         let creator = creator(request, mode);
-        let made = self
-            .run(|core, env, effects| core.make_directory(env, (parent.0, name), creator, effects));
+        let made = self.run(|core, env, _| core.make_directory(env, (parent.0, name), creator));
         answer_entry(made, reply);
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done =
-            self.run(|core, env, effects| core.remove_directory(env, (parent.0, name), effects));
+        let done = self.run(|core, env, _| core.remove_directory(env, (parent.0, name)));
         answer_empty(done, reply);
     }
 
@@ -93,9 +91,8 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         let creator = creator(request, 0o777);
-        let made = self.run(|core, env, effects| {
-            core.make_symlink(env, (parent.0, name), creator, target, effects)
-        });
+        let made =
+            self.run(|core, env, _| core.make_symlink(env, (parent.0, name), creator, target));
         answer_entry(made, reply);
     }
 

@@ -67,8 +67,7 @@ impl<'a> Gathering<'a> {
     /// Whoever gathers gets what there is.
     pub(super) fn end(&mut self) {
         if self.since.take().is_some() {
-            self.router
-                .run(|core, env, effects| core.end_gathering(env, effects));
+            self.router.run(|core, _, _| core.end_gathering());
         }
     }
 }

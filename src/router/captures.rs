@@ -23,7 +23,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 impl Router {
     /// Captures what will stand at a path; see `Core::capture`.
     pub(crate) fn capture(self: &Arc<Self>, path: &[OsString]) -> Result<CaptureId, Errno> {
-        self.run(|core, env, effects| core.capture(env, path, effects))
+        self.run(|core, env, _| core.capture(env, path))
     }
 
     /// Waits until the kernel knows of no name any more that was removed without
@@ -50,7 +50,7 @@ impl Router {
 
     /// Gives back one `hold_capture`.
     pub(crate) fn give_back(&self, id: CaptureId) {
-        self.run(|core, env, effects| core.let_go(env, id, effects));
+        self.run(|core, _, _| core.let_go(id));
     }
 
     /// See `Core::freeze`.
@@ -107,9 +107,9 @@ impl Router {
 
     /// Nothing more is to come at the path.
     pub(crate) fn release_capture(&self, id: CaptureId) {
-        self.run(|core, env, effects| {
+        self.run(|core, _, _| {
             core.hold(id);
-            core.let_go(env, id, effects);
+            core.let_go(id);
         });
     }
 
@@ -117,7 +117,7 @@ impl Router {
     pub(super) fn let_go(&self, pid: i32) {
         let held = lock(&self.holders).remove(&pid).unwrap_or_default();
         for id in held {
-            self.run(|core, env, effects| core.let_go(env, id, effects));
+            self.run(|core, _, _| core.let_go(id));
         }
     }
 
@@ -128,7 +128,7 @@ impl Router {
 
     /// Nobody reads the path any more.
     pub(crate) fn hang_up(&self, id: CaptureId) {
-        self.run(|core, env, effects| core.hang_up(env, id, effects));
+        self.run(|core, _, effects| core.hang_up(id, effects));
     }
 
     /// Who has what stands at the path open for writing: process ids and names.

@@ -78,7 +78,7 @@ impl Router {
         of_holders: bool,
     ) -> Result<LocalReader, Errno> {
         let thread = rustix::thread::gettid().as_raw_nonzero().get();
-        self.run(|core, env, effects| core.open_captured(env, thread, (id, of_holders), effects))
+        self.run(|core, env, _| core.open_captured(env, thread, (id, of_holders)))
             .map(|handle| self.local_reader(handle))
     }
 

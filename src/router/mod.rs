@@ -224,24 +224,16 @@ impl Router {
         act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R,
         apply: impl Fn(Effect),
     ) -> R {
-        let mut effects = Effects::default();
         let in_order = lock(&self.flush_order);
         let mut core = lock(&self.core);
         let env = Env {
             now: self.now(),
             processes: self,
         };
-        let result = act(&mut core, env, &mut effects);
-        if self.stopping.load(Ordering::Acquire) {
-            // Nobody is left who would wake them.
-            core.shut_down(env, &mut effects);
-        }
-        core.forget_removed(&mut effects);
-        core.make_room();
+        let (result, mut effects) = core.run(env, act);
         let alarm = core.next_alarm();
         drop(core);
-        let is_flush = |e: &mut Effect| matches!(e, Effect::Flush { .. });
-        for flush in effects.0.extract_if(.., is_flush) {
+        for flush in effects.take_flushes() {
             self.outlet.apply(flush);
         }
         drop(in_order);
@@ -250,7 +242,7 @@ impl Router {
         {
             self.wake();
         }
-        for effect in effects.0 {
+        for effect in effects {
             if let Some(effect) = self.answer_here(effect) {
                 apply(effect);
             }
@@ -433,7 +425,7 @@ impl Router {
         self.stopping.store(true, Ordering::Release);
         self.wake();
         self.stop_inspector();
-        self.run(|_, _, _| {});
+        self.run(Core::shut_down);
     }
 }
 

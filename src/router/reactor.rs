@@ -82,7 +82,7 @@ impl Router {
                     pid => self.process_ended(pid as i32),
                 }
             }
-            self.run(|core, env, effects| core.tick(env, effects));
+            self.run(|core, env, _| core.tick(env));
             self.recheck();
         }
     }
@@ -126,7 +126,7 @@ impl Router {
 
     /// The core takes note of how it ended; then there is nothing left to watch.
     pub(super) fn process_ended(&self, pid: i32) {
-        self.run(|core, env, effects| core.process_ended(env, pid, effects));
+        self.run(|core, env, _| core.process_ended(env, pid));
         let mut watches = lock(&self.watches);
         let has_ended = |watch: &ExitWatch| watch.state() != Ending::Running;
         if watches.get(&pid).is_some_and(has_ended)

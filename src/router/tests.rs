@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::core::effects::{Answer, Kin, Opening, Wanted};
+use crate::core::effects::{Bytes, Caller};
 use crate::core::namespace::{Creator, ROOT};
 use crate::core::rules::{Deliver, FailOn, Linger, Rules};
 use crate::core::spool::Limits;
@@ -269,21 +270,17 @@ impl Bench {
         caller.unique
     }
 
-    /// A write as it comes from the device: decided in advance if it is.
-    fn write(&self, ino: u64, offset: u64, data: &[u8]) -> (Unique, bool) {
+    fn write(&self, ino: u64, offset: u64, data: &[u8]) -> Unique {
         let caller = self.caller(NOBODY);
-        let mut bytes = Bytes {
+        let bytes = Bytes {
             offset,
             data: data.into(),
             from_cache: false,
             kills_set_id: false,
         };
-        let decided = self.router.write_on(caller, ino, &mut bytes);
-        if !decided {
-            self.router
-                .run(|core, env, effects| core.write(env, caller, ino, bytes, effects));
-        }
-        (caller.unique, decided)
+        self.router
+            .run(|core, env, effects| core.write(env, caller, ino, bytes, effects));
+        caller.unique
     }
 
     fn release(&self, handle: u64) {

@@ -27,8 +27,8 @@ fn a_tree_that_nobody_writes_can_be_frozen_and_then_nothing_in_it_is_changed() {
             core.create(env, y, OWNER, flags, writer(WRITER), effects)
                 .map(drop)
         }),
-        ("mkdir", &|core, env, effects| {
-            core.make_directory(env, y, OWNER, effects).map(drop)
+        ("mkdir", &|core, env, _| {
+            core.make_directory(env, y, OWNER).map(drop)
         }),
         ("rename", &|core, env, effects| {
             core.rename(env, x, y, Rename::Replace, effects)

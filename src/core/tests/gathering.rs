@@ -1,7 +1,6 @@
 //! Of many small writes to a stream its readers are told together.
 
 use super::*;
-use crate::core::effects::Effect;
 
 const RECENT: Duration = Duration::from_millis(1);
 
@@ -33,7 +32,7 @@ fn a_busy_reader_gets_several_writes_at_once() {
     assert_eq!(world.answer(write), Some(&Answer::Written(8)));
     world.write(ino, 13, b", third");
     assert!(world.answer(read).is_none() && world.core.gathers());
-    world.run(|core, env, effects| core.end_gathering(env, effects));
+    world.run(|core, _, _| core.end_gathering());
     let both = Answer::Bytes(b", second, third".to_vec());
     assert_eq!(world.answer(read), Some(&both));
     assert!(!world.core.gathers());
@@ -47,22 +46,12 @@ fn a_busy_writer_is_answered_before_its_readers_and_another_after_them() {
         if !busy {
             world.pass(RECENT);
         }
-        let caller = world.caller(WRITER);
-        let order = world.run(|core, env, effects| {
-            let bytes = Bytes {
-                offset: at,
-                data: (&[0; 300 << 10]).into(),
-                from_cache: false,
-                kills_set_id: false,
-            };
-            core.write(env, caller, ino, bytes, effects);
-            let place = |answers: fn(&Effect) -> bool| effects.0.iter().position(answers).unwrap();
-            let written = place(|effect| matches!(effect, Effect::Written { .. }));
-            let given = place(|effect| matches!(effect, Effect::Data { .. }));
-            written < given
-        });
-        assert_eq!(order, busy);
-        assert!(world.answer(read).is_some());
+        let write = world.write(ino, at, &[0; 300 << 10]);
+        let order = match busy {
+            true => [write, read],
+            false => [read, write],
+        };
+        assert!(world.answered.ends_with(&order), "{busy}");
     }
 }
 
@@ -119,7 +108,7 @@ fn of_two_reads_at_once_the_answer_to_one_does_not_strand_the_other() {
     world.write(ino, 5, b"more");
     assert!(world.answer(short).is_some() && world.answer(long).is_none());
     assert!(world.core.gathers());
-    world.run(|core, env, effects| core.end_gathering(env, effects));
+    world.run(|core, _, _| core.end_gathering());
     assert_eq!(world.answer(long), Some(&Answer::Bytes(b"e".to_vec())));
 }
 

@@ -71,6 +71,8 @@ struct World {
     now: Duration,
     unique: u64,
     answers: HashMap<Unique, Answer>,
+    /// Which requests were answered, in order.
+    answered: Vec<Unique>,
     /// The notifications of pollers that nobody looked at yet, by the kernel's number of the open file.
     notified: Vec<u64>,
     /// What must hold after every operation.
@@ -109,6 +111,7 @@ impl World {
             now,
             unique: 0,
             answers: HashMap::new(),
+            answered: Vec::new(),
             notified: Vec::new(),
             oracle: Oracle::default(),
             removes: false,
@@ -116,16 +119,14 @@ impl World {
     }
 
     fn run<R>(&mut self, act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R) -> R {
-        let mut effects = Effects::default();
         let env = Env {
             now: moment(self.now),
             processes: &self.people,
         };
         let before = Before::look(&self.core);
-        let result = act(&mut self.core, env, &mut effects);
-        self.core.forget_removed(&mut effects);
+        let (result, effects) = self.core.run(env, act);
         let mut told = Vec::new();
-        for effect in effects.0 {
+        for effect in effects {
             match effect.answer() {
                 Ok((unique, answer)) => self.answer_with(unique, answer),
                 Err(Effect::PollAgain { kernel_handle }) => self.notified.push(kernel_handle),
@@ -138,6 +139,7 @@ impl World {
     }
 
     fn answer_with(&mut self, unique: Unique, answer: Answer) {
+        self.answered.push(unique);
         let before = self.answers.insert(unique, answer);
         assert!(before.is_none(), "a request was answered twice");
         self.note_answer(unique);
@@ -295,12 +297,12 @@ impl World {
 
     fn end(&mut self, pid: i32, ending: Ending) {
         self.people.endings.borrow_mut().insert(pid, ending);
-        self.run(|core, env, effects| core.process_ended(env, pid, effects));
+        self.run(|core, env, _| core.process_ended(env, pid));
     }
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.run(|core, env, effects| core.tick(env, effects));
+        self.run(|core, env, _| core.tick(env));
     }
 
     fn answer(&self, unique: Unique) -> Option<&Answer> {

@@ -49,7 +49,7 @@ fn rename(world: &mut World, from: &str, to: &str, how: Rename) {
 fn a_write_that_waits_is_let_go_when_nobody_captures_its_file_any_more() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let capture = world
-        .run(|core, env, effects| core.capture(env, &["f".into()], effects))
+        .run(|core, env, _| core.capture(env, &["f".into()]))
         .unwrap();
     let (ino, _) = world.create("f", libc::O_WRONLY);
     world.core.keep_at_most(capture, 8);
@@ -70,7 +70,7 @@ fn a_write_of_a_stream_that_waits_is_let_go_when_nobody_captures_its_file_any_mo
         settings.patience = Duration::MAX;
     });
     let capture = world
-        .run(|core, env, effects| core.capture(env, &["f".into()], effects))
+        .run(|core, env, _| core.capture(env, &["f".into()]))
         .unwrap();
     let (ino, _) = world.create("f", libc::O_WRONLY);
     let ahead = world.write(ino, 0, &[1; 32]);
@@ -143,7 +143,7 @@ fn pages_of_what_was_waited_for_come_from_where_its_reader_is() {
 fn what_an_exchange_moves_away_from_who_captures_it_is_done_too() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let capture = world
-        .run(|core, env, effects| core.capture(env, &["held".into()], effects))
+        .run(|core, env, _| core.capture(env, &["held".into()]))
         .unwrap();
     world.core.hold(capture);
     let (ino, handle) = world.create("held", libc::O_WRONLY);

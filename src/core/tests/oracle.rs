@@ -166,16 +166,16 @@ impl World {
         };
         let core = &mut self.core;
         let mut effects = Effects::default();
-        let readers: Vec<ReaderId> = core.readers.keys().copied().collect();
-        for id in readers {
-            core.progress(env, id, &mut effects);
+        for id in core.readers.keys() {
+            core.touched.readers.add(*id);
         }
-        let files: Vec<u64> = core.files.keys().copied().collect();
-        for ino in files {
-            core.evaluate(env, ino, &mut effects);
-            core.update_flushing(env, ino, &mut effects);
+        for ino in core.files.keys() {
+            core.touched.generations.add(*ino);
+            core.touched.room.add(*ino);
+            core.touched.writeback.add(*ino);
         }
-        let left = &effects.0;
+        core.settle(env, &mut effects);
+        let left: Vec<Effect> = effects.into_iter().collect();
         assert!(
             left.is_empty(),
             "left undone, and nobody will do it: {left:?}"

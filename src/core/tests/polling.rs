@@ -217,7 +217,7 @@ fn the_end_is_told_to_whoever_was_notified_already() {
     let mut notifies = |pollers: &mut Pollers, ready, limit, over| {
         let readiness = super::super::polling::Readiness { ready, limit, over };
         pollers.notify(readiness, &mut effects);
-        effects.0.drain(..).count()
+        std::mem::take(&mut effects).into_iter().count()
     };
     assert_eq!(notifies(&mut pollers, true, 1, false), 0, "nobody polls");
     pollers.asked(Some(OPEN_FILE), Default::default());
@@ -236,7 +236,7 @@ fn every_event_is_notified_unless_the_last_was_not_asked_about() {
         let mut effects = Effects::default();
         events.publish(Duration::ZERO, "f".into(), Event::Closed, &mut effects);
         let is_notification = |effect: &Effect| matches!(effect, Effect::PollAgain { .. });
-        effects.0.iter().filter(|e| is_notification(e)).count()
+        effects.into_iter().filter(is_notification).count()
     };
     assert!(!events.poll(id, Some(OPEN_FILE)).ready);
     assert_eq!(publish(&mut events), 1);
@@ -247,7 +247,7 @@ fn every_event_is_notified_unless_the_last_was_not_asked_about() {
     let mut effects = Effects::default();
     events.shut_down(&mut effects);
     events.shut_down(&mut effects);
-    assert_eq!(effects.0.len(), 1);
+    assert_eq!(effects.into_iter().count(), 1);
     assert!(events.poll(id, Some(OPEN_FILE)).ready);
 }
 

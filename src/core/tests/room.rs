@@ -80,11 +80,10 @@ fn contents_are_spilled_when_names_need_their_room_and_are_what_they_were() {
     world.write(ino, 0, &content);
     let used = world.core.pool().memory_used();
     for name in 0..300 {
-        world.run(|core, env, effects| {
+        world.run(|core, env, _| {
             let name = format!("d{name}");
-            let made = core.make_directory(env, (ROOT, OsStr::new(&name)), OWNER, effects);
+            let made = core.make_directory(env, (ROOT, OsStr::new(&name)), OWNER);
             made.expect("room for a name");
-            core.make_room();
         });
     }
     let pool = world.core.pool();

@@ -177,7 +177,7 @@ fn a_stream_whose_path_leads_to_another_file_has_failed() {
     let mut world = World::new(Deliver::Stream, |_| {});
     let [first, second] = ["first", "second"].map(|name| {
         let at = (ROOT, OsStr::new(name));
-        let made = world.run(|core, env, effects| core.make_directory(env, at, OWNER, effects));
+        let made = world.run(|core, env, _| core.make_directory(env, at, OWNER));
         let directory = made.unwrap().ino;
         let at = (directory, OsStr::new("f"));
         let made = world.run(|core, env, effects| {

@@ -48,17 +48,17 @@ impl Replay<'_> {
                 });
             }
             Deed::MakeDirectory { at, ino } => {
-                self.make(at, *ino, |core, env, at, effects| {
+                self.make(at, *ino, |core, env, at, _| {
                     // Captures have made those above them.
                     match core.names().find(at.0, at.1) {
                         Ok(there) => core.attributes(there),
-                        Err(_) => core.make_directory(env, at, CREATOR, effects),
+                        Err(_) => core.make_directory(env, at, CREATOR),
                     }
                 });
             }
             Deed::MakeSymlink { at, ino, target } => {
-                self.make(at, *ino, |core, env, at, effects| {
-                    core.make_symlink(env, at, CREATOR, target, effects)
+                self.make(at, *ino, |core, env, at, _| {
+                    core.make_symlink(env, at, CREATOR, target)
                 });
             }
             Deed::Link { at, ino } => {
@@ -72,9 +72,7 @@ impl Replay<'_> {
                 self.named(at, |core, env, at, effects| core.unlink(env, at, effects));
             }
             Deed::RemoveDirectory { at } => {
-                self.named(at, |core, env, at, effects| {
-                    core.remove_directory(env, at, effects)
-                });
+                self.named(at, |core, env, at, _| core.remove_directory(env, at));
             }
             Deed::Rename { from, to, how } => {
                 if let Some(&parent) = self.inos.get(&to.0) {
@@ -100,7 +98,7 @@ impl Replay<'_> {
             }
             Deed::Ended { pid, ending } => {
                 self.people.0.insert(*pid, *ending);
-                self.run(|core, env, effects| core.process_ended(env, *pid, effects));
+                self.run(|core, env, _| core.process_ended(env, *pid));
             }
             Deed::Look { .. } => {}
             Deed::Open { ino, .. }

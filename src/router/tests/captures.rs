@@ -215,7 +215,7 @@ fn after_its_readers_have_gone_writes_to_a_captured_path_fail() {
     let id = capture(&bench, &["x"]);
     let (ino, _) = bench.create("x");
     bench.router.hang_up(id);
-    let (refused, _) = bench.write(ino, 0, b"x");
+    let refused = bench.write(ino, 0, b"x");
     assert_eq!(bench.answer(refused), Some(Answer::Error(Errno::PIPE)));
 }
 
@@ -226,7 +226,7 @@ fn with_a_bound_a_writer_waits_for_who_reads_the_path() {
     bench.router.keep_at_most(id, 8);
     let mut reader = bench.router.read_capture(id, false).unwrap();
     let (ino, _) = bench.create("x");
-    let (held, _) = bench.write(ino, 0, &[0; 20]);
+    let held = bench.write(ino, 0, &[0; 20]);
     assert_eq!(bench.answer(held), None);
     assert!(matches!(reader.read(0, 20, None), Ok(Given::Bytes(_))));
     // What was read is told with the next read.

@@ -145,7 +145,7 @@ fn a_reader_that_is_dropped_is_closed_and_gets_no_answers() {
     drop(reader);
     assert!(lock(&bench.router.locals).is_empty());
     // It was the only reader of the stream.
-    let (refused, _) = bench.write(ino, 0, b"x");
+    let refused = bench.write(ino, 0, b"x");
     assert_eq!(bench.answer(refused), Some(Answer::Error(Errno::PIPE)));
 }
 

@@ -37,49 +37,6 @@ impl Unique {
     }
 }
 
-/// A stream of which the next write is decided in advance.
-fn decided(bench: &Bench) -> u64 {
-    let (ino, _) = bench.create("s");
-    bench.write(ino, 0, b"a");
-    assert!(
-        bench.write(ino, 1, b"b").1,
-        "nothing was decided in advance"
-    );
-    ino
-}
-
-fn stream() -> Bench {
-    Bench::at_rest(Deliver::Stream, |settings| settings.gathers = true)
-}
-
-#[test]
-fn a_write_that_was_decided_in_advance_is_answered_like_any_other() {
-    let bench = stream();
-    let ino = decided(&bench);
-    let (unique, is_decided) = bench.write(ino, 2, b"cd");
-    assert!(is_decided);
-    assert_eq!(bench.answer(unique), Some(Answer::Written(2)));
-}
-
-#[test]
-fn whatever_is_done_nothing_is_decided_in_advance_any_more() {
-    let bench = stream();
-    let ino = decided(&bench);
-    bench.router.run(|_, _, _| {});
-    assert!(!bench.write(ino, 2, b"c").1);
-
-    let bench = stream();
-    let ino = decided(&bench);
-    bench.router.run_patiently(|_, _, _| {});
-    assert!(!bench.write(ino, 2, b"c").1);
-
-    // To look changes nothing.
-    let bench = stream();
-    let ino = decided(&bench);
-    bench.router.look(|_| {});
-    assert!(bench.write(ino, 2, b"c").1);
-}
-
 #[test]
 fn pages_of_a_file_that_is_gone_are_forgotten_with_the_operation_that_removed_it() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});

@@ -1,0 +1,142 @@
+//! The settle pass: what an operation touched is looked at again, until nothing is left to look at.
+//!
+//! Handlers change state and *mark* what they touched. They never call each other to have somebody woken.
+//! [`Core::settle`] ends every operation. It looks in one order, in which what comes first decides what comes
+//! after it, and goes back to the beginning whenever something was marked meanwhile:
+//!
+//! ```text
+//! names        who follows a path looks where it leads now
+//! generations  a closed one may be done
+//! readers      a reader gets what it may have
+//! writes       a write is answered, or waits until its readers are near enough
+//! room         writes that waited go on, and what every reader has is dropped
+//! writeback    the flusher is at work exactly where somebody waits
+//! ```
+//!
+//! Each step decides from the state alone, so that marking too much is harmless; what is not marked is not
+//! looked at.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::hash::Hash;
+
+use rustc_hash::FxHashSet;
+
+use super::effects::{Effect, Effects, Unique};
+use super::reader::ReaderId;
+use super::{Core, Env};
+
+/// What is to be looked at again, each once, in the order in which it was marked.
+#[derive(Debug)]
+pub(super) struct Marks<T> {
+    queue: VecDeque<T>,
+    known: FxHashSet<T>,
+}
+
+impl<T> Default for Marks<T> {
+    fn default() -> Self {
+        Marks {
+            queue: VecDeque::new(),
+            known: FxHashSet::default(),
+        }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Marks<T> {
+    pub(super) fn add(&mut self, item: T) {
+        if self.known.insert(item.clone()) {
+            self.queue.push_back(item);
+        }
+    }
+
+    fn take(&mut self) -> Option<T> {
+        let item = self.queue.pop_front()?;
+        self.known.remove(&item);
+        Some(item)
+    }
+}
+
+/// A write that was taken and is to be answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TakenWrite {
+    pub(super) unique: Unique,
+    pub(super) thread: i32,
+    pub(super) ino: u64,
+    pub(super) length: u32,
+    /// One past its last byte.
+    pub(super) end: u64,
+    /// Whether the kernel writes back its cache.
+    pub(super) from_cache: bool,
+    /// Whether the program is to go on before its readers do.
+    pub(super) comes_first: bool,
+    /// Whether readers may wait for the next one though there is something for them.
+    pub(super) may_gather: bool,
+}
+
+/// What an operation touched.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    /// Names at which another file may stand, in whatever directory.
+    pub(super) names: Marks<OsString>,
+    /// Whether every path may lead elsewhere: a directory or a link came, went or moved.
+    pub(super) all_paths: bool,
+    /// Files whose generation may be done.
+    pub(super) generations: Marks<u64>,
+    /// Files of which every reader may get more.
+    pub(super) contents: Marks<u64>,
+    /// Readers who may get more.
+    pub(super) readers: Marks<ReaderId>,
+    /// Writes to be answered.
+    pub(super) writes: VecDeque<TakenWrite>,
+    /// Files whose writers may go on, or of which bytes may be dropped.
+    pub(super) room: Marks<u64>,
+    /// Files that the flusher may have to take in hand, or to let go.
+    pub(super) writeback: Marks<u64>,
+}
+
+impl Core {
+    /// Does what an operation made possible or necessary.
+    pub(super) fn settle(&mut self, env: Env<'_>, effects: &mut Effects) {
+        while self.settle_one(env, effects) {}
+        if self.is_shut_down && !self.waiting.is_empty() {
+            // Nobody is left who would wake them.
+            self.refuse_all(env, effects);
+            while self.settle_one(env, effects) {}
+        }
+        self.make_room();
+        for ino in self.removed.drain(..) {
+            effects.push(Effect::ForgetPages { ino });
+        }
+    }
+
+    /// Looks at the first thing that was touched; says whether there was any.
+    fn settle_one(&mut self, env: Env<'_>, effects: &mut Effects) -> bool {
+        if let Some(name) = self.touched.names.take() {
+            self.name_changed(env, &name, effects);
+        } else if std::mem::take(&mut self.touched.all_paths) {
+            self.all_paths_changed(env, effects);
+        } else if let Some(ino) = self.touched.generations.take() {
+            self.evaluate(env, ino, effects);
+        } else if let Some(ino) = self.touched.contents.take() {
+            for id in self.readers_of(ino) {
+                self.touched.readers.add(id);
+            }
+        } else if let Some(id) = self.touched.readers.take() {
+            self.progress(env, id, effects);
+        } else if let Some(write) = self.touched.writes.pop_front() {
+            self.answer_write(env, write, effects);
+        } else if let Some(ino) = self.touched.room.take() {
+            self.release_writes(env, ino, effects);
+        } else if let Some(ino) = self.touched.writeback.take() {
+            self.update_flushing(env, ino, effects);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn readers_of(&self, ino: u64) -> Vec<ReaderId> {
+        let file = self.files.get(&ino);
+        file.map_or_else(Vec::new, |file| file.readers.iter().copied().collect())
+    }
+}
