@@ -132,7 +132,7 @@ impl Row {
         })
     }
 
-    /// One line, under [`HEADING`].
+    /// One line, under [`heading`].
     pub(crate) fn line(&self) -> String {
         let Some(figure) = self.figure() else {
             return format!("{:<46} not measured: {}", self.what, self.note);
