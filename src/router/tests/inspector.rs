@@ -72,7 +72,9 @@ fn a_writer_and_its_children_open_what_it_writes_at_once_and_others_wait() {
         bench.router.look(|core| core.waiting_thread(waits)) == Some(other.pid())
     });
     assert_eq!(bench.answer(waits), None);
-    assert!(lock(&bench.router.inspected).is_empty());
+    until("the inspector to be done with it", || {
+        lock(&bench.router.inspected).is_empty()
+    });
 
     // Both are children of this process.
     let writer = bench.router.writer(own()).unwrap();
