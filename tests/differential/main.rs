@@ -72,9 +72,9 @@ const SETUPS: [Setup; 12] = [
     read(&["--deliver", "follow", "--linger", "1ms"]),
     read(&["--deliver", "settled", "--linger", "1ms"]),
     // Nearly all goes to the disk, and what is removed must come back from there.
-    alone(&["--deliver", "auto", "--memory", "64K"]),
-    read(&["--deliver", "follow", "--memory", "64K"]),
-    alone(&["--deliver", "settled", "--memory", "64K"]),
+    alone(&["--deliver", "auto", "--memory", "512K"]),
+    read(&["--deliver", "follow", "--memory", "512K"]),
+    alone(&["--deliver", "settled", "--memory", "512K"]),
 ];
 
 /// What is read where there are readers: `fifofs cat` waits for a path to appear, also if it is removed again.
