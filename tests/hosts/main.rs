@@ -9,7 +9,7 @@ mod host;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
@@ -92,6 +92,16 @@ fn run_one(hold: &str, end: &End) -> Duration {
         .env("TMPDIR", place.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
+    let reset = || {
+        for signal in ENDS.iter().filter_map(|end| end.signal) {
+            // SAFETY: signal(2) is async-signal-safe, and the default is no handler.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // Whoever started the tests may have them ignored, as nohup(1) does and a shell in the background.
+    // SAFETY: `reset` does nothing that is not async-signal-safe.
+    unsafe { command.pre_exec(reset) };
     let mut host = Host {
         child: command.spawn().expect("it starts"),
         place: place.path().to_owned(),
