@@ -277,6 +277,7 @@ pub use explain::{
 };
 pub use fuse::{IfBusy, Privacy, enter_private_namespace};
 pub use mount::{
-    Mount, MountBuilder, clear_dead, mount_of, mounts, unmount, unmount_if, wait_path,
+    Entry, EntryKind, Mount, MountBuilder, MountView, clear_dead, mount_of, mounts, unmount,
+    unmount_if, wait_path,
 };
 pub use temporary_pipe::TemporaryPipe;

@@ -137,6 +137,11 @@ impl Namespace {
         self.inodes.len()
     }
 
+    /// Everything there is, by its number.
+    pub(crate) fn inodes(&self) -> impl Iterator<Item = (u64, &Inode)> {
+        self.inodes.iter().map(|(ino, inode)| (*ino, inode))
+    }
+
     /// The numbers of all regular files.
     pub(crate) fn files(&self) -> impl Iterator<Item = u64> {
         self.inodes

@@ -1,5 +1,6 @@
 //! The state of a mount, as users are shown it.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -176,6 +177,12 @@ impl Core {
         let mut text = serde_json::to_vec(&self.status()).unwrap_or_default();
         text.push(b'\n');
         text
+    }
+
+    /// The size of the regular file that a path from the root leads to.
+    pub(crate) fn file_size(&self, path: &[OsString]) -> Option<u64> {
+        let file = self.files.get(&self.names.resolve(path)?)?;
+        Some(file.spool.len())
     }
 
     fn file_status(&self, ino: u64, file: &File) -> FileStatus {

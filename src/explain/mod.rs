@@ -39,7 +39,7 @@ use crate::core::rules::Deliver;
 use crate::core::spool::Pool;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::mount::Mount;
+use crate::mount::{Mount, MountView};
 use observer::Observer;
 use outcome::{End, Outcome};
 use replay::{Pace, Replay, components};
@@ -119,6 +119,17 @@ impl Study {
     /// ```
     pub fn path(&self) -> &Path {
         self.mount.path()
+    }
+
+    /// What is in it.
+    ///
+    /// ```
+    /// let study = fifofs::Study::new()?;
+    /// assert!(study.view().entries().is_empty());
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn view(&self) -> MountView {
+        self.mount.view()
     }
 
     /// The program: times count from now, and its outputs are not done before it has

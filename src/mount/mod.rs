@@ -2,10 +2,12 @@
 
 mod builder;
 mod finding;
+mod view;
 
 pub(crate) use builder::DEFAULT_WINDOW_BYTES;
 pub use builder::MountBuilder;
 pub use finding::{clear_dead, mount_of, mounts, unmount, unmount_if, wait_path};
+pub use view::{Entry, EntryKind, MountView};
 
 use std::path::Path;
 use std::sync::Arc;
@@ -206,6 +208,18 @@ impl Mount {
     /// ```
     pub fn events(&self) -> Events {
         Events::new(self.router(), None)
+    }
+
+    /// What is in it, for threads of this process, which had better not ask the kernel for what
+    /// this process serves itself.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// assert!(mount.view().entries().is_empty());
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn view(&self) -> MountView {
+        MountView::new(self.router(), self.path())
     }
 
     pub(crate) fn router(&self) -> &Arc<Router> {

@@ -3,14 +3,13 @@
 //!
 //! Knows everything about the end and does nothing but that.
 
-use std::path::Path;
 use std::process::ExitStatus;
 
-use fifofs::Error;
+use fifofs::{Error, MountView};
 
 use super::child::{describe, signal_status, status_of};
 use super::copy::End;
-use super::missing::{self, Search};
+use super::missing::Search;
 use super::placeholders::Template;
 use super::sink::Sink;
 use super::source::Source;
@@ -25,8 +24,8 @@ pub(super) struct Conclusion<'a> {
     /// The signal that ended the wait for those whom it left behind.
     pub(super) ended_by: Option<i32>,
     pub(super) template: &'a Template,
-    /// The directory of the outputs, if they are in one.
-    pub(super) directory: Option<&'a Path>,
+    /// What is in the directory of the outputs, if they are in one.
+    pub(super) view: Option<&'a MountView>,
     pub(super) is_tar: bool,
     pub(super) is_shared: bool,
 }
@@ -115,15 +114,17 @@ impl Conclusion<'_> {
 
     /// Whether a program whose files were packed left those that it was to make.
     fn check_files(&self, messages: &mut Vec<String>) -> bool {
-        let Some(directory) = self.directory else {
+        let Some(view) = self.view else {
             return true;
         };
-        if self.template.outputs().is_empty() && missing::is_empty(directory) {
+        let entries = view.entries();
+        if self.template.outputs().is_empty() && entries.is_empty() {
             let message = self.search().describe_nothing();
             messages.push(format!("{} {message}", self.program));
             return false;
         }
-        let is_there = |name: &&std::path::PathBuf| directory.join(name).symlink_metadata().is_ok();
+        let is_there =
+            |name: &&std::path::PathBuf| entries.iter().any(|entry| entry.path == **name);
         let missing = self
             .template
             .outputs()
@@ -140,7 +141,7 @@ impl Conclusion<'_> {
     fn search(&self) -> Search<'_> {
         Search {
             template: self.template,
-            directory: self.directory,
+            view: self.view,
             is_shared: self.is_shared,
         }
     }

@@ -92,14 +92,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     };
     study.watch(program.child())?;
     let sink = Sink::open(&Destination::File(NOWHERE.into()))?;
-    let mut outputs = [Output::new(Source::Quiet(directory.clone()), sink)];
+    let view = study.view();
+    let mut outputs = [Output::new(Source::Quiet(view.clone()), sink)];
     let counters = Counters::new(outputs.len());
     let ended_by = supervise::supervise(&mut program, &mut outputs, &counters, ears, None)?;
 
     let ended = program.wait()?;
     let search = Search {
         template: &template,
-        directory: Some(&directory),
+        view: Some(&view),
         is_shared: privacy == Privacy::Shared,
     };
     let missing = search.all_missing();

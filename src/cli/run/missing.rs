@@ -1,9 +1,10 @@
 //! What to say when a program left nothing where its output was to be.
 //!
-//! Knows how to list a directory and what to advise; decides nothing.
+//! Knows what to advise about what is in a mount; decides nothing.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use fifofs::{Entry, EntryKind, MountView};
 
 use super::destinations::list;
 use super::placeholders::Template;
@@ -11,14 +12,11 @@ use super::placeholders::Template;
 /// How many files are named.
 const NAMED_AT_MOST: usize = 5;
 
-/// As many are looked at: a program may have left a million.
-const LOOKED_AT_MOST: usize = 10_000;
-
 /// Where an output was expected.
 pub(super) struct Search<'a> {
     pub(super) template: &'a Template,
-    /// The directory of the outputs; a FIFO is in one of its own.
-    pub(super) directory: Option<&'a Path>,
+    /// What is in the directory of the outputs; a FIFO is in one of its own.
+    pub(super) view: Option<&'a MountView>,
     /// Whether others would see the directory.
     pub(super) is_shared: bool,
 }
@@ -27,13 +25,13 @@ impl Search<'_> {
     /// What is to be said of an output that a program which succeeded did not make, but for who
     /// did not: `did not make 'out': it left 'out.zip'; use {out:out.zip}`.
     pub(super) fn describe(&self, name: &Path) -> String {
-        if self.directory.is_none() {
+        let Some(view) = self.view else {
             return format!(
                 "did not open '{}' to write{}, or use --backend fuse if it makes a file of its own",
                 name.display(),
                 self.advice_on_nothing()
             );
-        }
+        };
         let missing = format!("did not make '{}': ", name.display());
         let nothing = || {
             format!(
@@ -41,16 +39,14 @@ impl Search<'_> {
                 self.advice_on_nothing()
             )
         };
-        if self.directory.is_none_or(is_empty) {
-            return nothing();
-        }
-        if let Some(kind) = self.kind_of_what_is_there(name) {
+        let entries = view.entries();
+        if let Some(kind) = kind_of_what_is_there(&entries, name) {
             return format!(
                 "made '{}' {kind}, which has no content to deliver",
                 name.display()
             );
         }
-        let found = self.other_files();
+        let found = self.other_files(entries);
         let Some(first) = found.first() else {
             return nothing();
         };
@@ -73,13 +69,10 @@ impl Search<'_> {
     /// The same for every output that is not there, or where there is no file at all.
     pub(super) fn all_missing(&self) -> Vec<String> {
         let outputs = self.template.outputs();
-        if outputs.is_empty() && self.directory.is_some_and(is_empty) {
+        if outputs.is_empty() && self.view.is_some_and(|view| view.entries().is_empty()) {
             return vec![self.describe_nothing()];
         }
-        let is_there = |name: &Path| {
-            let directory = self.directory.unwrap_or(Path::new(""));
-            directory.join(name).is_file()
-        };
+        let is_there = |name: &Path| self.view.and_then(|view| view.file_size(name)).is_some();
         let missing = outputs.iter().filter(|name| !is_there(name));
         missing.map(|name| self.describe(name)).collect()
     }
@@ -90,70 +83,47 @@ impl Search<'_> {
     }
 
     fn advice_on_nothing(&self) -> &'static str {
-        if self.directory.is_none() || self.is_shared {
+        if self.view.is_none() || self.is_shared {
             "; check that it writes to the path that it is given"
         } else {
             "; if another process writes it (a server, a container engine), use --shared"
         }
     }
 
-    /// What stands there, if it is no file.
-    fn kind_of_what_is_there(&self, name: &Path) -> Option<&'static str> {
-        let metadata = self.directory?.join(name).symlink_metadata().ok()?;
-        match metadata.file_type() {
-            kind if kind.is_file() => None,
-            kind if kind.is_dir() => Some("a directory"),
-            kind if kind.is_symlink() => Some("a symbolic link"),
-            _ => Some("a special file"),
-        }
-    }
-
-    /// The files of the directory that are no outputs, in the order of their names.
-    fn other_files(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        if let Some(directory) = self.directory {
-            collect(directory, Path::new(""), &mut found);
-        }
+    /// The files that are no outputs, in the order of their names.
+    fn other_files(&self, entries: Vec<Entry>) -> Vec<PathBuf> {
+        let files = entries
+            .into_iter()
+            .filter(|e| e.kind != EntryKind::Directory);
+        let mut found: Vec<PathBuf> = files.map(|file| file.path).collect();
         found.retain(|file| !self.template.outputs().contains(file));
-        found.sort();
         found
     }
 }
 
-/// Adds the files below a directory, which is given as its path from `root`.
-fn collect(root: &Path, inside: &Path, found: &mut Vec<PathBuf>) {
-    // What cannot be read has nothing to advise.
-    for entry in fs::read_dir(root.join(inside))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        if found.len() >= LOOKED_AT_MOST {
-            return;
-        }
-        let path = inside.join(entry.file_name());
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => collect(root, &path, found),
-            _ => found.push(path),
-        }
+/// What stands there, if it is no file.
+fn kind_of_what_is_there(entries: &[Entry], name: &Path) -> Option<&'static str> {
+    match entries.iter().find(|entry| entry.path == name)?.kind {
+        EntryKind::File => None,
+        EntryKind::Directory => Some("a directory"),
+        EntryKind::Symlink => Some("a symbolic link"),
+        _ => Some("a special file"),
     }
-}
-
-/// Whether there is anything in a directory.
-pub(super) fn is_empty(directory: &Path) -> bool {
-    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
+    use std::fs;
+
+    use fifofs::Mount;
 
     use super::*;
 
     fn said(files: &[&str], placeholder: &str, shared: bool) -> String {
-        let place = tempfile::tempdir().expect("a directory");
+        let mount = Mount::builder().mount_temporary().expect("a mount");
         for file in files {
-            let path = place.path().join(file);
+            let path = mount.path().join(file);
             fs::create_dir_all(path.parent().expect("a parent")).expect("mkdir");
             fs::write(path, "").expect("write");
         }
@@ -161,7 +131,7 @@ mod tests {
         let template = Template::parse(&words, OsStr::new(placeholder)).expect("a template");
         let search = Search {
             template: &template,
-            directory: Some(place.path()),
+            view: Some(&mount.view()),
             is_shared: shared,
         };
         search.describe(Path::new("out"))

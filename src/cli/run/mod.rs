@@ -157,7 +157,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     };
 
     let counters = Counters::new(sources.len());
-    let progress = Progress::start(arguments.progress, &counters, stage.paths.clone())?;
+    let view = stage.view();
+    let written = (view.clone(), template.outputs().to_vec());
+    let progress = Progress::start(arguments.progress, &counters, written)?;
     let sources = sources.into_iter().zip(sinks);
     let mut outputs: Vec<Output> = sources
         .map(|(source, sink)| Output::new(source, sink))
@@ -177,7 +179,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         status,
         ended_by,
         template: &template,
-        directory: stage.directory(),
+        view: view.as_ref(),
         is_tar: arguments.tar,
         is_shared: privacy == Privacy::Shared,
     };

@@ -4,7 +4,7 @@
 //! costs an atomic addition, and showing is done by a thread of its own.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use crossbeam_channel::{RecvTimeoutError, Sender};
-use fifofs::{Error, Result};
+use fifofs::{Error, MountView, Result};
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 
 use crate::cli::text::say;
@@ -67,11 +67,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Shows the counters, and how long the files at `written` are.
+    /// Shows the counters, and how long the files at `written` are: paths of a mount, if there is one.
     pub(super) fn start(
         when: When,
         counters: &Arc<Counters>,
-        written: Vec<PathBuf>,
+        written: (Option<MountView>, Vec<PathBuf>),
     ) -> Result<Option<Self>> {
         let on_terminal = io::stderr().is_terminal();
         if when == When::Never || (when == When::Auto && !on_terminal) {
@@ -112,7 +112,7 @@ impl Drop for Progress {
 
 struct Meter {
     counters: Arc<Counters>,
-    written: Vec<PathBuf>,
+    written: (Option<MountView>, Vec<PathBuf>),
     started: Instant,
 }
 
@@ -133,8 +133,9 @@ impl Meter {
 
     /// How much the program has written, as far as it is still there.
     fn written(&self) -> u64 {
-        let length = |path: &PathBuf| path.symlink_metadata().map_or(0, |file| file.len());
-        self.written.iter().map(length).sum()
+        let (view, paths) = &self.written;
+        let size = |path: &Path| view.as_ref()?.file_size(path);
+        paths.iter().filter_map(|path| size(path)).sum()
     }
 
     fn state(&self) -> &'static str {

@@ -3,24 +3,24 @@
 //!
 //! Knows how to begin to read it; whose turn it is, `supervise` knows.
 
-use std::fs;
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use fifofs::{Canceller, Capture, Error, Process, Reader, Result, Target, TemporaryPipe, Way};
-use serde::Deserialize;
+use fifofs::{
+    Canceller, Capture, Error, Event, Events, FileState, FileStatus, MountView, Process, Reader,
+    Result, Target, TemporaryPipe, Way,
+};
 
 use super::copy::{End, copy};
 use super::sink::{Sink, Stopped};
 use super::tar;
 
-/// How often the directory is looked at for processes that still write.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// How often the mount is looked at for processes that still write, if nothing happens in it.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// For how long it is waited for who closed a file to exit, since it may be dying: how it ends
 /// counts. Who lives on may do so for ever.
@@ -39,9 +39,9 @@ pub(super) enum Source {
         must_be_read: bool,
     },
     /// All files of a mount, as tar.
-    Directory(PathBuf),
+    Directory(MountView),
     /// The same, until nobody writes to them any more; they are left where they are.
-    Quiet(PathBuf),
+    Quiet(MountView),
 }
 
 /// What a program writes to.
@@ -118,20 +118,20 @@ impl Source {
                 });
                 Ok((job, Some(canceller)))
             }
-            Source::Directory(directory) => {
-                let directory = directory.clone();
+            Source::Directory(view) => {
+                let view = view.clone();
                 let job: Job = Box::new(move |sink, delivered| match success.wait() {
-                    true => pack(&directory, sink, delivered),
+                    true => pack(&view, sink, delivered),
                     false => End::Withheld,
                 });
                 Ok((job, None))
             }
-            Source::Quiet(directory) => {
-                let directory = directory.clone();
+            Source::Quiet(view) => {
+                let view = view.clone();
                 let job: Job = Box::new(move |_, _| {
-                    match wait_until_all(&directory, None, |file| !file.is_open()) {
+                    match wait_until_all(&view, None, |state| state != FileState::Writing) {
                         Ok(_) => End::Whole,
-                        Err(error) => End::Unread(Error::io("look at", directory, error)),
+                        Err(error) => End::Unread(error),
                     }
                 });
                 Ok((job, None))
@@ -161,9 +161,9 @@ impl Source {
                 let process = |process: &Process| describe(&process.name, process.pid);
                 writers.iter().map(process).collect()
             }
-            Source::Directory(directory) | Source::Quiet(directory) => {
-                let files = files_of(directory).unwrap_or_default();
-                let open = files.iter().filter(|file| file.is_open());
+            Source::Directory(view) | Source::Quiet(view) => {
+                let files = view.status().files;
+                let open = files.iter().filter(|file| file.state == FileState::Writing);
                 let running = open.flat_map(|file| file.writers.iter().filter(|w| w.running));
                 running
                     .map(|writer| describe(&writer.name, writer.pid))
@@ -180,73 +180,58 @@ impl Source {
     }
 }
 
-/// The part of a mount's status that is used here.
-#[derive(Deserialize)]
-struct Status {
-    files: Vec<File>,
-}
-
-#[derive(Deserialize)]
-struct File {
-    path: PathBuf,
-    state: String,
-    writers: Vec<Writer>,
-}
-
-#[derive(Deserialize)]
-struct Writer {
-    pid: i32,
-    name: String,
-    running: bool,
-}
-
-impl File {
-    fn is_open(&self) -> bool {
-        self.state == "writing"
-    }
-
-    fn has_ended(&self) -> bool {
-        self.state == "done" || self.has_failed()
-    }
-
-    fn has_failed(&self) -> bool {
-        self.state == "failed"
-    }
-}
-
-fn files_of(directory: &Path) -> io::Result<Vec<File>> {
-    let text = fs::read_to_string(directory.join(".fifofs/status"))?;
-    let status: Status = serde_json::from_str(&text)?;
-    Ok(status.files)
-}
-
-/// Waits until all files of the mount are so, or for so long.
+/// Waits until all files of the mount are so, or for so long. The mount is asked as this process has
+/// it, as in [`Source::permissions`].
 fn wait_until_all(
-    directory: &Path,
+    view: &MountView,
     patience: Option<Duration>,
-    are_so: impl Fn(&File) -> bool,
-) -> io::Result<Vec<File>> {
+    are_so: impl Fn(FileState) -> bool,
+) -> Result<Vec<FileStatus>> {
     let start = Instant::now();
+    // From before the first look, so that nothing happens unseen.
+    let mut events = view.events();
     loop {
-        let files = files_of(directory)?;
-        let is_late = || patience.is_some_and(|patience| start.elapsed() >= patience);
-        if files.iter().all(&are_so) || is_late() {
+        let files = view.status().files;
+        let left = patience.map(|patience| patience.saturating_sub(start.elapsed()));
+        if files.iter().all(|file| are_so(file.state)) || left == Some(Duration::ZERO) {
             return Ok(files);
         }
-        thread::sleep(LOOK_INTERVAL);
+        // Even if a change should have no event.
+        let wait = left.unwrap_or(LOOK_INTERVAL).min(LOOK_INTERVAL);
+        wait_for_end(&mut events, Instant::now() + wait)?;
+    }
+}
+
+/// Waits until something has happened to a file that may have ended it, or for so long.
+fn wait_for_end(events: &mut Events, deadline: Instant) -> Result<()> {
+    loop {
+        events.set_timeout(Some(deadline.saturating_duration_since(Instant::now())));
+        match events.next() {
+            // Of a file that is written there are very many.
+            Some(Ok(event)) if matches!(event.event, Event::Wrote { .. }) => {}
+            Some(Ok(_)) | Some(Err(Error::TimedOut { .. })) => return Ok(()),
+            Some(Err(error)) => return Err(error),
+            // The mount is gone: whoever waits for this sees that.
+            None => {
+                let path = PathBuf::from("{dir}");
+                return Err(Error::Cancelled { path });
+            }
+        }
     }
 }
 
 /// Waits until nobody writes to any file of the mount, and packs them.
-fn pack(directory: &Path, sink: &mut Sink, delivered: &AtomicU64) -> End {
-    let failed = |error| Error::io("pack", directory, error);
-    let closed = wait_until_all(directory, None, |file| !file.is_open());
-    let ended = closed.and_then(|_| wait_until_all(directory, Some(DYING), File::has_ended));
-    let files = match ended {
+fn pack(view: &MountView, sink: &mut Sink, delivered: &AtomicU64) -> End {
+    let ended = |state| matches!(state, FileState::Done | FileState::Failed);
+    let closed = wait_until_all(view, None, |state| state != FileState::Writing);
+    let files = match closed.and_then(|_| wait_until_all(view, Some(DYING), ended)) {
         Ok(files) => files,
-        Err(error) => return End::Unread(failed(error)),
+        Err(error) => return End::Unread(error),
     };
-    if let Some(File { path, .. }) = files.into_iter().find(File::has_failed) {
+    let mut failed = files
+        .into_iter()
+        .filter(|file| file.state == FileState::Failed);
+    if let Some(FileStatus { path, .. }) = failed.next() {
         return End::Unread(Error::Failed { path });
     }
     let mut output = Output {
@@ -255,12 +240,12 @@ fn pack(directory: &Path, sink: &mut Sink, delivered: &AtomicU64) -> End {
         stopped: None,
     };
     let buffered = io::BufWriter::with_capacity(BUFFER_BYTES, &mut output);
-    let written = tar::write(directory, buffered);
+    let written = tar::write(view.path(), buffered);
     if let Some(stopped) = output.stopped {
         return stopped.into();
     }
     if let Err(error) = written {
-        return End::Unread(failed(error));
+        return End::Unread(Error::io("pack", view.path(), error));
     }
     match sink.finish() {
         Ok(()) => End::Whole,

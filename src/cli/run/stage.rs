@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fifofs::{CaptureHold, Error, Linger, Mount, Result, Target, TemporaryPipe};
+use fifofs::{CaptureHold, Error, Linger, Mount, MountView, Result, Target, TemporaryPipe};
 
 use super::placeholders::Template;
 use super::sink::Sink;
@@ -47,10 +47,11 @@ impl Stage {
         let paths: Vec<PathBuf> = template.outputs().iter().map(path).collect();
         let mut holds = Vec::new();
         let sources = if as_tar {
-            for path in &paths {
-                make_directory_of(path)?;
+            for name in template.outputs() {
+                // Makes the directory that it is in, which stays, without a request to the kernel.
+                drop(mount.capture(name)?);
             }
-            vec![Source::Directory(mount.path().to_owned())]
+            vec![Source::Directory(mount.view())]
         } else {
             let must_be_read = delivery.may_stream();
             let capture = |(name, sink): (&PathBuf, &Sink)| {
@@ -96,6 +97,11 @@ impl Stage {
     /// The directory that all outputs are in.
     pub(super) fn directory(&self) -> Option<&Path> {
         self.mount.as_ref().map(Mount::path)
+    }
+
+    /// What is in that directory.
+    pub(super) fn view(&self) -> Option<MountView> {
+        self.mount.as_ref().map(Mount::view)
     }
 
     /// Ends the outputs: nothing can be written any more, and what there is is done. Not while

@@ -392,9 +392,9 @@ impl Supervisor<'_> {
         for source in waited_for.map(|output| &output.source) {
             named |= self.name_writers(source);
         }
-        let directory = self.stage.as_ref().and_then(|stage| stage.directory());
-        if let (false, Some(directory)) = (named || self.closing.is_none(), directory) {
-            self.name_writers(&Source::Quiet(directory.to_owned()));
+        let view = self.stage.as_ref().and_then(|stage| stage.view());
+        if let (false, Some(view)) = (named || self.closing.is_none(), view) {
+            self.name_writers(&Source::Quiet(view));
         }
     }
 
