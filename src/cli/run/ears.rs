@@ -163,13 +163,12 @@ mod tests {
         Some(Instant::now() + Duration::from_secs(10))
     }
 
-    /// The next output whose reader went, until then. Signals are the whole process's, and so the other tests' too.
-    fn hung_up(ears: &mut Ears, until: Option<Instant>) -> Option<usize> {
+    /// What happens next, until then. That a child of this process has ended may be another test's doing.
+    fn next(ears: &mut Ears, until: Option<Instant>) -> Option<Event> {
         loop {
             match ears.next(until).expect("polled") {
-                Some(Event::HungUp { output }) => return Some(output),
-                Some(_) => {}
-                None => return None,
+                Some(Event::ChildEnded) => {}
+                event => return event,
             }
         }
     }
@@ -182,10 +181,13 @@ mod tests {
         ears.watch_destination(3, first);
         ears.watch_destination(5, second);
         let moment = Some(Instant::now() + Duration::from_millis(20));
-        assert_eq!(hung_up(&mut ears, moment), None);
+        assert!(next(&mut ears, moment).is_none());
         for (output, reader) in [(5, second_reader), (3, first_reader)] {
             drop(reader);
-            assert_eq!(hung_up(&mut ears, soon()), Some(output));
+            match next(&mut ears, soon()) {
+                Some(Event::HungUp { output: got }) => assert_eq!(got, output),
+                _ => panic!("output {output} was not told of"),
+            }
         }
         assert!(ears.watched.is_empty(), "each is told of once");
     }
@@ -200,11 +202,11 @@ mod tests {
         ears.watch_program(pidfd);
         let voice = ears.voice();
         let thread = std::thread::spawn(move || voice.tell(Event::HungUp { output: 7 }));
-        let event = ears.next(soon()).expect("polled");
+        let event = next(&mut ears, soon());
         assert!(matches!(event, Some(Event::HungUp { output: 7 })));
         thread.join().expect("ended");
         drop(child.stdin.take());
-        let event = ears.next(soon()).expect("polled");
+        let event = next(&mut ears, soon());
         assert!(matches!(event, Some(Event::Exited)));
         assert!(ears.program.is_none());
         child.wait().expect("waited");
