@@ -107,10 +107,12 @@ fn kill_all(ledger: Ledger) {
 
 /// Whether it is there and has not ended.
 fn exists(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .ok()
-        .and_then(|stat| Some(stat.rsplit_once(')')?.1.trim_start().to_owned()))
-        .is_some_and(|rest| !rest.starts_with(['Z', 'X']))
+    std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| {
+        let state = status
+            .lines()
+            .find_map(|line| line.strip_prefix("State:\t"));
+        state.is_some_and(|state| !state.starts_with(['Z', 'X']))
+    })
 }
 
 fn fork() -> i32 {

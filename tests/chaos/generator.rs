@@ -35,16 +35,7 @@ pub(crate) fn trial(seed: u64, number: u64, setup: Setup) -> Trial {
     dice.next();
     let in_mount = matches!(setup, Setup::Mount { .. });
     let program = program(&mut dice, in_mount);
-    let mut readers: Vec<_> = (0..1 + dice.below(4)).map(|_| reader(&mut dice)).collect();
-    // An OPEN that comes when its file has just lost its name is not sent back yet.
-    if std::env::var_os("CHAOS_ALL").is_none() && program.takes_names() {
-        for reader in readers
-            .iter_mut()
-            .filter(|reader| reader.kind.is_own_path())
-        {
-            reader.kind = Kind::Wait;
-        }
-    }
+    let readers = (0..1 + dice.below(4)).map(|_| reader(&mut dice)).collect();
     let destination = dice.pick(&[
         Destination::Pipe,
         Destination::Pipe,

@@ -143,6 +143,22 @@ pub(crate) enum Op {
     },
 }
 
+impl Op {
+    /// Whether it changes nothing where it gives an error. A descriptor that is closed is closed all the same.
+    pub(crate) fn may_be_refused(&self) -> bool {
+        !matches!(
+            self,
+            Self::Close { .. }
+                | Self::Unmap { .. }
+                | Self::ReadBack { .. }
+                | Self::ReadName { .. }
+                | Self::Size { .. }
+                | Self::Exit
+                | Self::Kill { .. }
+        )
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     pub(crate) process: u8,
@@ -190,17 +206,6 @@ impl Program {
             world.apply(*step);
             rewrites
         })
-    }
-
-    /// Whether a file of it loses a name.
-    pub(crate) fn takes_names(&self) -> bool {
-        let takes = |step: &Step| {
-            matches!(
-                step.op,
-                Op::Rename { .. } | Op::Exchange { .. } | Op::Unlink { .. }
-            )
-        };
-        self.steps.iter().any(takes)
     }
 
     /// Whether a process of it is killed.
