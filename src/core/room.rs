@@ -2,7 +2,7 @@
 //!
 //! What takes it holds a [`Kept`](super::spool::Kept), which counts it for whoever had it made; here is
 //! said what happens where there is none. The invariant: after each operation contents have been
-//! spilled until all is within the limit, or nothing more could be spilled.
+//! spilled until all is within the limit, or nothing more can be spilled at that moment.
 
 use rustix::io::Errno;
 
@@ -27,6 +27,9 @@ impl Core {
     }
 
     /// Spills contents until there is room for what cannot be spilled, which has come already.
+    ///
+    /// Only a spill file that takes nothing more is a reason to refuse what needs room from now on. What a
+    /// reader has in hand cannot be spilled either, but for a moment; it is tried again after each operation.
     pub(super) fn make_room(&mut self) {
         match (self.pool.is_over(), self.pool.is_stuck()) {
             (false, false) | (true, true) => return,
@@ -42,6 +45,5 @@ impl Core {
                 }
             }
         }
-        self.pool.set_stuck(self.pool.is_over());
     }
 }

@@ -144,17 +144,23 @@ pub(crate) enum Op {
 }
 
 impl Op {
+    /// Whether it changes files, their names or who has them open.
+    pub(crate) fn is_change(&self) -> bool {
+        !matches!(
+            self,
+            Self::Sync { .. }
+                | Self::ReadBack { .. }
+                | Self::ReadName { .. }
+                | Self::Size { .. }
+                | Self::Sleep { .. }
+        )
+    }
+
     /// Whether it changes nothing where it gives an error. A descriptor that is closed is closed all the same.
     pub(crate) fn may_be_refused(&self) -> bool {
         !matches!(
             self,
-            Self::Close { .. }
-                | Self::Unmap { .. }
-                | Self::ReadBack { .. }
-                | Self::ReadName { .. }
-                | Self::Size { .. }
-                | Self::Exit
-                | Self::Kill { .. }
+            Self::Close { .. } | Self::Unmap { .. } | Self::Exit | Self::Kill { .. }
         )
     }
 }

@@ -81,7 +81,7 @@ struct Shared {
     used: AtomicU64,
     spill: Arc<Spill>,
     counts: Counts,
-    /// Whether what is kept has outgrown its room though nothing was left to spill.
+    /// Whether what is kept has outgrown its room and the spill file takes nothing more.
     stuck: AtomicBool,
     owner: OnceLock<u32>,
     /// Those who are not the owner and have something. Leaf lock.
@@ -204,12 +204,12 @@ impl Pool {
             && self.memory_used() > 0
     }
 
-    /// Whether contents were spilled as far as they can be, as long as that is not enough.
+    /// Whether the spill file takes nothing more, as long as there is not enough memory without it.
     pub(crate) fn is_stuck(&self) -> bool {
         self.shared.stuck.load(Ordering::Relaxed)
     }
 
-    /// Says so, or that they can be spilled.
+    /// Says so, or that it does.
     pub(crate) fn set_stuck(&self, stuck: bool) {
         self.shared.stuck.store(stuck, Ordering::Relaxed);
     }

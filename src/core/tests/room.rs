@@ -96,3 +96,28 @@ fn contents_are_spilled_when_names_need_their_room_and_are_what_they_were() {
     };
     assert!(first == content);
 }
+
+/// What a reader was handed is in memory until it has been sent: no reason to lose what others write.
+#[test]
+fn nothing_is_refused_because_a_reader_has_contents_in_hand() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, _) = world.create("x", libc::O_WRONLY);
+    world.write(ino, 0, &vec![7; 900 << 10]);
+    let in_hand = world.core.files[&ino].spool.read(0, 1 << 20);
+    for name in 0..300 {
+        world.run(|core, env, _| {
+            let name = format!("d{name}");
+            let made = core.make_directory(env, (ROOT, OsStr::new(&name)), OWNER);
+            made.expect("room for a name");
+        });
+    }
+    assert!(world.core.pool().is_over(), "nothing could be spilled");
+    world.create("y", libc::O_WRONLY);
+    world.write(ino, 900 << 10, &[8; 100]);
+    drop(in_hand);
+    world.create("z", libc::O_WRONLY);
+    assert!(
+        !world.core.pool().is_over(),
+        "spilled as soon as it was sent"
+    );
+}
