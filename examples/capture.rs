@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use fifofs::{Capture, Error, Target};
+use fifofs::{Capture, Error};
 
 fn main() -> Result<(), Error> {
     let capture = Capture::new("out.txt")?;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use fifofs::{Error, Target, TemporaryPipe};
+use fifofs::{Error, TemporaryPipe};
 
 fn main() -> Result<(), Error> {
     let pipe = TemporaryPipe::new()?;

@@ -27,6 +27,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system, or fifofs in its name, refused an operation.
+    #[non_exhaustive]
     Io {
         /// What was attempted, as a verb phrase: `mount`, `open`.
         operation: String,
@@ -39,6 +40,7 @@ pub enum Error {
     },
     /// The program rewrote bytes that the reader was already given, so that
     /// what it has is not what the file holds.
+    #[non_exhaustive]
     Rewritten {
         /// The file.
         path: PathBuf,
@@ -50,30 +52,83 @@ pub enum Error {
     /// that; bytes were lost, since there was no space left; or the program did what no pipe can
     /// with a stream: it changed, cut or read back bytes that had been delivered, or put another
     /// file in its place.
+    #[non_exhaustive]
     Failed {
         /// The file.
         path: PathBuf,
+        /// Who came to a bad end, if that was the reason and somebody could be seen.
+        writer: Option<FailedWriter>,
     },
-    /// The program has ended and nothing stands at the path, or it never opened the FIFO there.
+    /// The program has ended and nothing stands at the path, or it never opened the FIFO there; or
+    /// nobody has opened it, and no child of this process lives that could
+    /// (see [`Capture::reader`](crate::Capture::reader)).
+    #[non_exhaustive]
     Missing {
         /// The path.
         path: PathBuf,
     },
-    /// Nothing came in the time that was given.
+    /// Nothing came in the time that was given, or the program did not end in it.
+    #[non_exhaustive]
     TimedOut {
         /// The file.
         path: PathBuf,
     },
     /// Somebody ended the wait.
+    #[non_exhaustive]
     Cancelled {
         /// The file.
         path: PathBuf,
     },
     /// An option or argument does not make sense.
+    #[non_exhaustive]
     Usage {
         /// What is wrong with it, and what would be right.
         message: String,
     },
+}
+
+/// The process by whose end a file failed.
+///
+/// ```
+/// use std::process::Command;
+///
+/// use fifofs::{Capture, Error};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let capture = Capture::new("out.txt")?;
+/// let script = "echo half > $0; kill -TERM $$";
+/// let mut command = Command::new("sh");
+/// let mut running = capture.spawn(command.arg("-c").arg(script).arg(capture.path()))?;
+/// let Err(Error::Failed { writer: Some(writer), .. }) = running.reader.read_all() else {
+///     panic!("it was killed");
+/// };
+/// assert_eq!((writer.pid, writer.signal), (running.child.id(), Some(15)));
+/// running.child.wait()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FailedWriter {
+    /// Its process id, which may be another's by now; 0 if it cannot be seen.
+    pub pid: u32,
+    /// Its name as `ps` shows it, of at most 15 bytes.
+    pub name: String,
+    /// The signal that killed it.
+    pub signal: Option<i32>,
+    /// Or its exit status.
+    pub status: Option<i32>,
+}
+
+impl fmt::Display for FailedWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.pid)?;
+        match (self.signal, self.status) {
+            (Some(signal), _) => write!(f, ", which wrote it, was killed by signal {signal}"),
+            (_, Some(status)) => write!(f, ", which wrote it, exited with status {status}"),
+            _ => write!(f, ", which wrote it, came to a bad end"),
+        }
+    }
 }
 
 impl Error {
@@ -96,6 +151,70 @@ impl Error {
             source,
             remedy: None,
         }
+    }
+
+    /// What was written to `path` is not whole.
+    ///
+    /// ```
+    /// let error = fifofs::Error::failed("out.txt");
+    /// assert!(error.to_string().contains("is not whole"));
+    /// ```
+    pub fn failed(path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref().to_owned();
+        Error::Failed { path, writer: None }
+    }
+
+    /// Bytes of `path` were rewritten after they had been given; which is not known.
+    ///
+    /// ```
+    /// let error = fifofs::Error::rewritten("out.txt");
+    /// assert!(error.to_string().contains("rewrote"));
+    /// ```
+    pub fn rewritten(path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref().to_owned();
+        Error::Rewritten { path, range: None }
+    }
+
+    /// Nothing came from `path` in time.
+    ///
+    /// ```
+    /// let error = fifofs::Error::timed_out("out.txt");
+    /// assert!(error.to_string().contains("the time that was set"));
+    /// ```
+    pub fn timed_out(path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref().to_owned();
+        Error::TimedOut { path }
+    }
+
+    /// A wait for `path` was ended by somebody.
+    ///
+    /// ```
+    /// let error = fifofs::Error::cancelled("out.txt");
+    /// assert!(error.to_string().contains("was cancelled"));
+    /// ```
+    pub fn cancelled(path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref().to_owned();
+        Error::Cancelled { path }
+    }
+
+    /// The same error, of another path: for whoever knows the file by another name.
+    ///
+    /// ```
+    /// let error = fifofs::Error::failed("/tmp/.fifofs-x/out.txt").with_path("out.txt");
+    /// assert!(error.to_string().starts_with("out.txt: "));
+    /// ```
+    #[must_use]
+    pub fn with_path(mut self, name: impl AsRef<Path>) -> Self {
+        match &mut self {
+            Error::Io { path, .. }
+            | Error::Rewritten { path, .. }
+            | Error::Failed { path, .. }
+            | Error::Missing { path }
+            | Error::TimedOut { path }
+            | Error::Cancelled { path } => *path = name.as_ref().to_owned(),
+            Error::Usage { .. } => {}
+        }
+        self
     }
 
     /// An option or argument that does not make sense.
@@ -150,7 +269,11 @@ impl fmt::Display for Error {
                 }
                 write!(f, " after they had been delivered; deliver it as settled")
             }
-            Error::Failed { path } => write!(
+            Error::Failed {
+                path,
+                writer: Some(writer),
+            } => write!(f, "{}: it is not whole: {writer}", path.display()),
+            Error::Failed { path, writer: None } => write!(
                 f,
                 "{}: it is not whole: a process that wrote it was killed or failed, there was no \
                  space left, or it was a stream and was changed, read back or replaced after bytes \
@@ -159,13 +282,13 @@ impl fmt::Display for Error {
             ),
             Error::Missing { path } => write!(
                 f,
-                "{}: the program has ended and wrote no file there",
+                "{}: no program that could write it is left, and there is no file",
                 path.display()
             ),
             Error::TimedOut { path } => write!(
                 f,
-                "cannot wait longer for {}: nothing came in the time that was set; try again, or \
-                 set a longer one",
+                "cannot wait longer for {}: the time that was set is over; try again, or set a \
+                 longer one",
                 path.display()
             ),
             Error::Cancelled { path } => write!(

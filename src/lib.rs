@@ -14,7 +14,7 @@
 //! ```
 //! use std::process::Command;
 //!
-//! use fifofs::{Capture, Target};
+//! use fifofs::Capture;
 //!
 //! let capture = Capture::new("list.txt")?;
 //! let output = capture.run(Command::new("sort").args(["-o".as_ref(), capture.path(), "Cargo.toml".as_ref()]))?;
@@ -25,8 +25,8 @@
 //!
 //! The extension counts, for the program and for fifofs: a `.zip` is given out
 //! when it is done, since it gets patched; lines of a `.log` as they are written.
-//! [`Target::run_to`] passes bytes on to any [`Write`](std::io::Write), and
-//! [`Target::spawn`] gives a child and a [`Reader`], which is [`Read`](std::io::Read)
+//! [`Capture::run_to`] passes bytes on to any [`Write`](std::io::Write), and
+//! [`Capture::spawn`] gives a child and a [`Reader`], which is [`Read`](std::io::Read)
 //! and [`BufRead`](std::io::BufRead), can time out and be cancelled, and never
 //! hangs if the child dies early:
 //!
@@ -34,12 +34,12 @@
 //! use std::io::BufRead;
 //! use std::process::Command;
 //!
-//! use fifofs::{Capture, Running, Target};
+//! use fifofs::{Capture, Running};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let capture = Capture::new("progress.log")?;
 //! let script = "for i in 1 2 3; do echo step $i >> $0; sleep 0.05; done";
-//! let Running { mut child, reader } =
+//! let Running { mut child, reader, .. } =
 //!     capture.spawn(Command::new("sh").arg("-c").arg(script).arg(capture.path()))?;
 //! let lines = reader.lines().collect::<Result<Vec<String>, _>>()?;
 //! assert_eq!(lines, ["step 1", "step 2", "step 3"]);
@@ -63,7 +63,7 @@
 //! use std::process::Command;
 //! use std::time::Duration;
 //!
-//! use fifofs::{Deliver, FailOn, Linger, Mount, Target};
+//! use fifofs::{Deliver, FailOn, Linger, Mount};
 //!
 //! let mount = Mount::builder()
 //!     .deliver_all(Deliver::Settled)
@@ -268,10 +268,10 @@ pub use crate::core::status::{
     FileState, FileStatus, MemoryStatus, ReaderStatus, Status, WriterStatus,
 };
 pub use capture::{
-    Backend, Canceller, Capture, CaptureEvents, CaptureHold, Events, Output, Process, Reader,
-    Running, Target,
+    Backend, Canceller, Capture, CaptureBuilder, CaptureEvents, CaptureHold, Events, Process,
+    ProcessRef, Reader, RunError, RunOutput, Running, Target,
 };
-pub use error::{Error, Result};
+pub use error::{Error, FailedWriter, Result};
 pub use explain::{
     Chance, Explanation, Facts, Findings, Opened, Rewritten, Study, Verdict, Verdicts, Worker,
 };

@@ -2,11 +2,11 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::capture::{Process, Reader, Running, Target, start};
-use crate::error::{Error, Result};
+use crate::capture::{Process, ProcessRef, Reader, Running, start};
+use crate::error::Result;
 use crate::fifo::{Canceller, Pipe, PipeReader};
 
 /// A FIFO in a temporary directory of its own.
@@ -23,7 +23,7 @@ use crate::fifo::{Canceller, Pipe, PipeReader};
 /// ```
 /// use std::process::Command;
 ///
-/// use fifofs::{Target, TemporaryPipe};
+/// use fifofs::TemporaryPipe;
 ///
 /// let pipe = TemporaryPipe::new()?;
 /// let script = r#"echo hello > "$1"; echo again >> "$1""#;
@@ -79,40 +79,75 @@ impl TemporaryPipe {
 }
 
 impl TemporaryPipe {
-    /// Has the stream end with the child.
-    fn end_with(&self, mut reader: PipeReader, child: &mut Child) -> Result<Reader> {
-        match child.try_wait() {
-            Ok(None) => reader
-                .ends_with(child)
-                .map_err(|error| Error::io("watch the process that writes", self.path(), error))?,
-            Ok(Some(_)) | Err(_) => reader.end(),
-        }
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some(reader.canceller());
-        Ok(Reader::of_pipe(reader, &self.pipe))
-    }
-}
-
-impl Target for TemporaryPipe {
-    fn path(&self) -> &Path {
+    /// The path to give to the program, absolute.
+    ///
+    /// ```
+    /// let pipe = fifofs::TemporaryPipe::new()?;
+    /// assert!(pipe.path().is_absolute());
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn path(&self) -> &Path {
         self.pipe.path()
     }
 
-    fn reader_until(&self, child: &mut Child) -> Result<Reader> {
-        self.end_with(self.pipe.reader()?, child)
+    /// A reader of what a process and those it started write. It ends when the process has exited
+    /// and nobody has the FIFO open for writing any more; see
+    /// [`Capture::reader_until_exit`](crate::Capture::reader_until_exit).
+    ///
+    /// # Errors
+    ///
+    /// If it has a reader already, or the process cannot be watched.
+    ///
+    /// ```
+    /// let pipe = fifofs::TemporaryPipe::new()?;
+    /// let mut child = std::process::Command::new("cp").arg("Cargo.toml").arg(pipe.path()).spawn()?;
+    /// let mut reader = pipe.reader_until_exit(&child)?;
+    /// assert!(reader.read_all()?.starts_with(b"[package]"));
+    /// child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reader_until_exit<'p>(&self, process: impl Into<ProcessRef<'p>>) -> Result<Reader> {
+        self.end_with(self.pipe.reader()?, process.into())
     }
 
+    /// Starts a program that writes to the FIFO, and reads it.
+    ///
     /// The reading end is there before the program: one that opens the FIFO
     /// without waiting (`O_NONBLOCK`) would be refused otherwise.
-    fn spawn(&self, command: &mut Command) -> Result<Running> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) if it cannot be started, or the FIFO has a reader already.
+    ///
+    /// ```
+    /// use fifofs::{Running, TemporaryPipe};
+    ///
+    /// let pipe = TemporaryPipe::new()?;
+    /// let mut command = std::process::Command::new("cp");
+    /// let Running { mut child, mut reader, .. } =
+    ///     pipe.spawn(command.arg("Cargo.toml").arg(pipe.path()))?;
+    /// assert!(reader.read_all()?.starts_with(b"[package]"));
+    /// child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn(&self, command: &mut Command) -> Result<Running> {
         let reader = self.pipe.reader()?;
-        start(command, |child| self.end_with(reader, child))
+        start(command, |child| {
+            self.end_with(reader, ProcessRef::from(child))
+        })
     }
 
     /// Ends the waits of the reader; once that is dropped, writers get SIGPIPE
     /// from the kernel. Who opens the path after this is refused (`ENXIO`), where a
     /// FIFO would have it wait for a reader, and there can be no other reader.
-    fn hang_up(&self) {
+    ///
+    /// ```
+    /// let pipe = fifofs::TemporaryPipe::new()?;
+    /// pipe.hang_up();
+    /// assert!(std::fs::File::create(pipe.path()).is_err());
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn hang_up(&self) {
         self.pipe.close();
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(canceller) = &*last {
@@ -120,7 +155,19 @@ impl Target for TemporaryPipe {
         }
     }
 
-    fn writers(&self) -> Vec<Process> {
+    /// Nobody: it cannot be told.
+    pub(crate) fn writers(&self) -> Vec<Process> {
         Vec::new()
+    }
+
+    /// Has the stream end with the process.
+    fn end_with(&self, mut reader: PipeReader, process: ProcessRef<'_>) -> Result<Reader> {
+        match process.find_for(self.path())? {
+            Some(found) => reader.ends_with(found.pidfd),
+            None => reader.end(),
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(reader.canceller());
+        Ok(Reader::of_pipe(reader, &self.pipe))
     }
 }

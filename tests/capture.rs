@@ -76,7 +76,7 @@ fn a_program_that_cannot_be_started_is_an_error_that_names_it() {
         let error = target
             .run(&mut Command::new("/nonexistent/program"))
             .unwrap_err();
-        assert!(matches!(&error, Error::Io { .. }), "{error:?}");
+        assert!(matches!(*error.source, Error::Io { .. }), "{error:?}");
         assert!(
             error.to_string().contains("/nonexistent/program"),
             "{error}"
@@ -271,7 +271,10 @@ fn a_running_program_can_be_killed() {
         let pid = running.child.id().cast_signed();
         if backend == Backend::Fuse {
             until("the child has opened its output", || {
-                target.writers().iter().any(|writer| writer.pid == pid)
+                target
+                    .writers()
+                    .iter()
+                    .any(|writer| writer.pid.cast_signed() == pid)
             });
         }
         running.child.kill().unwrap();

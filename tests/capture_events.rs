@@ -6,9 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fifofs::{
-    Capture, CaptureEvents, Deliver, Error, Event, FileState, Mount, Status, Target, Way,
-};
+use fifofs::{Capture, CaptureEvents, Deliver, Error, Event, FileState, Mount, Status, Way};
 
 use library::{SOON, sh, within};
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use fifofs::{Capture, Error, Mount, Running, Target};
+use fifofs::{Capture, Error, Mount, Running};
 
 use library::{SOON, is_mounted_below, read_out, sh, until, within};
 
@@ -147,7 +147,7 @@ fn everything_may_be_dropped_in_every_order() {
                 } else {
                     "exec sleep 60"
                 };
-                let Running { child, reader } = capture
+                let Running { child, reader, .. } = capture
                     .spawn(sh(script, &capture).stderr(Stdio::null()))
                     .unwrap();
                 if writes {

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
 
-use fifofs::{Deliver, Error, Mount, Target};
+use fifofs::{Deliver, Error, Mount};
 
 use library::{SOON, read_out, sh, sh_at, until, within};
 
@@ -204,7 +204,7 @@ fn those_who_write_are_named() {
         capture
             .writers()
             .iter()
-            .any(|writer| writer.pid == pid && writer.name == "sh")
+            .any(|writer| writer.pid.cast_signed() == pid && writer.name == "sh")
     });
     running.child.kill().unwrap();
     running.child.wait().unwrap();

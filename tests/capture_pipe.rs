@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::process::Command;
 
-use fifofs::{Error, Target, TemporaryPipe};
+use fifofs::{Error, TemporaryPipe};
 
 use library::{SOON, is_alive, listing, scratch, sh, within};
 
@@ -73,7 +73,7 @@ fn a_program_that_replaces_it_is_told_apart_from_one_that_writes_nothing() {
     let result = pipe.run(&mut sh(r#"echo a > "$1.tmp"; mv "$1.tmp" "$1""#, &pipe));
     assert!(
         matches!(
-            &result,
+            result.as_ref().map_err(|error| &*error.source),
             Err(Error::Io {
                 remedy: Some(_),
                 ..
@@ -119,7 +119,7 @@ fn a_reader_ends_though_the_child_was_waited_for_already() {
     let pid = child.id().cast_signed();
     child.wait().unwrap();
     assert!(!is_alive(pid));
-    let mut reader = pipe.reader_until(&mut child).unwrap();
+    let mut reader = pipe.reader_until_exit(&child).unwrap();
     let read = within(SOON, "a reader of nobody", move || reader.read_all());
     // Another test's program has copies of all descriptors before its exec, and so may count.
     match read {

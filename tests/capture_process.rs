@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use fifofs::{Capture, Mount, Target, TemporaryPipe};
+use fifofs::{Capture, Mount, TemporaryPipe};
 
 use library::{
     Guard, SOON, in_own_process, is_mounted_below, listing, processes_with, scratch, sh, succeed,

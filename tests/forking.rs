@@ -131,12 +131,15 @@ fn whatever_a_fork_wants_of_what_it_inherited_is_an_error_that_says_what_to_do()
             let said = in_a_fork(false, || {
                 let mut errors = vec![
                     capture.reader().unwrap_err(),
-                    capture.run(&mut sh("echo > \"$1\"", &capture)).unwrap_err(),
+                    capture
+                        .run(&mut sh("echo > \"$1\"", &capture))
+                        .unwrap_err()
+                        .into(),
                     capture
                         .spawn(&mut sh("echo > \"$1\"", &capture))
                         .unwrap_err(),
                     capture
-                        .reader_until(&mut Command::new("true").spawn().unwrap())
+                        .reader_until_exit(&Command::new("true").spawn().unwrap())
                         .unwrap_err(),
                     reader.read_all().unwrap_err(),
                     events.next().unwrap().unwrap_err(),

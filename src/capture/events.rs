@@ -112,7 +112,7 @@ impl std::fmt::Debug for Events {
 /// is [`Event::Removed`].
 ///
 /// ```
-/// use fifofs::{Capture, Event, Target};
+/// use fifofs::{Capture, Event};
 ///
 /// let capture = Capture::new("out.txt")?;
 /// let mut events = capture.events();

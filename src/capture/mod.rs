@@ -4,20 +4,27 @@
 //! a FIFO; both are a [`Target`]. Knows paths, children and readers; how bytes
 //! get here is the router's (or the FIFO's) affair.
 
+mod builder;
 mod events;
+mod process;
 mod reader;
+mod run;
 mod shared;
 mod target;
 
+pub use builder::CaptureBuilder;
 pub use events::CaptureEvents;
 pub use events::Events;
+pub(crate) use process::Found;
+pub use process::{Process, ProcessRef};
 pub use reader::{Canceller, Reader};
-pub(crate) use target::start;
-pub use target::{Backend, Output, Process, Running, Target};
+pub(crate) use run::start;
+pub use run::{RunError, RunOutput, Running};
+pub use target::{Backend, Target};
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -43,7 +50,7 @@ use shared::SharedMount;
 /// ```
 /// use std::process::Command;
 ///
-/// use fifofs::{Capture, Target};
+/// use fifofs::Capture;
 ///
 /// let capture = Capture::new("report.zip")?;
 /// let output = capture.run(Command::new("zip").arg("-q").arg(capture.path()).arg("Cargo.toml"))?;
@@ -85,15 +92,27 @@ impl Capture {
     /// # Ok::<(), fifofs::Error>(())
     /// ```
     pub fn new(name: impl AsRef<OsStr>) -> Result<Capture> {
-        let name = name.as_ref();
-        let is_plain = Path::new(name).file_name() == Some(name);
-        if !is_plain || name.as_encoded_bytes().contains(&0) {
-            return Err(Error::usage(format!(
-                "{} cannot be captured: give a plain file name, such as report.zip",
-                Path::new(name).display()
-            )));
-        }
-        let mount = SharedMount::get()?;
+        Capture::builder(name).capture()
+    }
+
+    /// The same with other options.
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// use fifofs::{Capture, Deliver};
+    ///
+    /// let capture = Capture::builder("report.txt").deliver(Deliver::Settled).capture()?;
+    /// let output = capture.run(Command::new("cp").arg("Cargo.toml").arg(capture.path()))?;
+    /// assert!(output.bytes.starts_with(b"[package]"));
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn builder(name: impl AsRef<OsStr>) -> CaptureBuilder {
+        CaptureBuilder::new(name.as_ref())
+    }
+
+    /// A file of this name in a directory of its own on a shared mount.
+    fn on(mount: Arc<SharedMount>, name: &OsStr) -> Result<Capture> {
         let directory = mount.free_name();
         let path = [directory.clone(), name.to_owned()];
         let router = Arc::clone(mount.mount().router());
@@ -125,9 +144,25 @@ impl Capture {
         })
     }
 
+    /// The path to give to the program, absolute.
+    ///
+    /// ```
+    /// let capture = fifofs::Capture::new("out.txt")?;
+    /// assert!(capture.path().is_absolute());
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A reader that waits for the file to be made, and ends when it is done as
     /// any file of the mount is: when nobody has it open for writing any more and
-    /// it has lingered. To end it with a child, see [`Target::reader_until`].
+    /// it has lingered. To end it with a process, see [`Capture::reader_until_exit`].
+    ///
+    /// Its blocking reads fail with [`Error::Missing`] where nobody has opened the path and this
+    /// process has no living child that might: of a program that failed before it made its output,
+    /// and was waited for. If it is to wait for somebody else, as for a thread of this process, or a
+    /// process that is no child, give it a timeout or a deadline, or keep a [`Capture::hold`].
     ///
     /// Several readers get all the bytes each.
     ///
@@ -149,7 +184,7 @@ impl Capture {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reader(&self) -> Result<Reader> {
-        self.open(false)
+        self.open(false).map(Reader::open_ended)
     }
 
     /// A reader, of those only whose child holds the path if it is to be `of_holders`.
@@ -286,51 +321,128 @@ impl std::fmt::Debug for CaptureHold {
     }
 }
 
-impl Target for Capture {
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn reader_until(&self, child: &mut Child) -> Result<Reader> {
+impl Capture {
+    /// A reader of what a process and those it started write. It ends when the process has exited
+    /// (it need not be reaped) and nobody has the file open for writing any more; it is an error,
+    /// [`Error::Missing`], if no file is there then. It does not hang if the process dies early.
+    ///
+    /// The process is a child, a pidfd or a process id: see [`ProcessRef`]. To be called right
+    /// after it was started, when nothing is lost yet; one that has exited by then is fine, too.
+    ///
+    /// What an earlier child left is not given again: if this one writes nothing,
+    /// there is nothing. After a child whose output was not read to its end prefer
+    /// [`Capture::spawn`], which sees to that before the next one can write.
+    ///
+    /// # Errors
+    ///
+    /// If the mount is gone, or the process cannot be watched.
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// use fifofs::Capture;
+    ///
+    /// let (data, log) = (Capture::new("data.csv")?, Capture::new("run.log")?);
+    /// let script = "echo 1,2 > \"$1\"; echo well > \"$2\"";
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", script, "sh"]).args([data.path(), log.path()]);
+    /// let mut child = command.spawn()?;
+    /// // Two outputs of one program.
+    /// let mut readers = [data.reader_until_exit(&child)?, log.reader_until_exit(child.id())?];
+    /// assert_eq!(readers[0].read_all()?, b"1,2\n");
+    /// assert_eq!(readers[1].read_all()?, b"well\n");
+    /// child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reader_until_exit<'p>(&self, process: impl Into<ProcessRef<'p>>) -> Result<Reader> {
         self.router.owner().check("read", &self.path)?;
-        match child.try_wait() {
-            Ok(None) => self
+        match process.into().find_for(&self.path)? {
+            Some(Found { pidfd, pid }) => self
                 .router
-                .hold_until_exit(self.id, child.id().cast_signed())
-                .map_err(|errno| {
-                    Error::io("watch the process that writes", &self.path, errno.into())
-                        .with_remedy("allow this process more open files (`ulimit -n`)")
-                })?,
-            // It has exited, or somebody else has waited for it.
-            Ok(Some(_)) | Err(_) => self.router.release_capture(self.id),
+                .hold_until_exit(self.id, (pidfd, pid))
+                .map_err(|errno| process::cannot_watch(&self.path, errno))?,
+            None => self.router.release_capture(self.id),
         }
         self.open(true)
     }
 
-    fn spawn(&self, command: &mut Command) -> Result<Running> {
+    /// Starts a program that writes to [`Capture::path`], and reads it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if it cannot be started.
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// use fifofs::{Capture, Running};
+    ///
+    /// let capture = Capture::new("copy.toml")?;
+    /// let Running { mut child, mut reader, .. } =
+    ///     capture.spawn(Command::new("cp").arg("Cargo.toml").arg(capture.path()))?;
+    /// assert!(reader.read_all()?.starts_with(b"[package]"));
+    /// assert!(child.wait()?.success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn(&self, command: &mut Command) -> Result<Running> {
         self.router.owner().check("capture", &self.path)?;
         self.router.settle_capture(self.id);
-        start(command, |child| self.reader_until(child))
+        start(command, |child| self.reader_until_exit(child))
     }
 
-    fn hang_up(&self) {
+    /// Nobody will read any more: every further write fails with `EPIPE`, and the
+    /// processes that have the file open for writing get SIGPIPE, as of a pipe.
+    /// So do writes to what comes to stand there later.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use std::process::Command;
+    ///
+    /// use fifofs::{Capture, Running};
+    ///
+    /// let capture = Capture::new("endless.txt")?;
+    /// let script = "exec yes > \"$1\"";
+    /// let mut command = Command::new("sh");
+    /// let Running { mut child, mut reader, .. } =
+    ///     capture.spawn(command.args(["-c", script, "sh"]).arg(capture.path()))?;
+    /// reader.read_exact(&mut [0; 100])?;
+    /// capture.hang_up();
+    /// assert!(!child.wait()?.success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn hang_up(&self) {
         if !self.router.owner().is_this() {
             return;
         }
         // As from a pipe: who does not ignore the signal never sees the error.
         for writer in self.writers() {
             // One that has exited meanwhile needs none.
-            let _ = Pid::from_raw(writer.pid).map(|pid| kill_process(pid, Signal::PIPE));
+            let _ =
+                Pid::from_raw(writer.pid.cast_signed()).map(|pid| kill_process(pid, Signal::PIPE));
         }
         self.router.hang_up(self.id);
     }
 
-    fn writers(&self) -> Vec<Process> {
+    /// Which processes have the file open for writing now.
+    ///
+    /// ```
+    /// use fifofs::Capture;
+    ///
+    /// let capture = Capture::new("out.txt")?;
+    /// let file = std::fs::File::create(capture.path())?;
+    /// assert_eq!(capture.writers()[0].pid, std::process::id());
+    /// drop(file);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn writers(&self) -> Vec<Process> {
         if !self.router.owner().is_this() {
             return Vec::new();
         }
         let writers = self.router.writers_of(self.id);
-        let process = |(pid, name)| Process { pid, name };
+        let process = |(pid, name): (i32, String)| Process {
+            pid: pid.cast_unsigned(),
+            name,
+        };
         writers.into_iter().map(process).collect()
     }
 }

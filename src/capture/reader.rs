@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use aligned_vec::{AVec, ConstAlign, avec};
 use rustix::io::Errno;
 
+use super::process;
 use super::shared::SharedMount;
 use crate::core::generation::Way;
 use crate::core::spool::{self, Cursor};
@@ -49,7 +50,7 @@ const PAGE_BYTES: usize = spool::PAGE_BYTES as usize;
 /// use std::io::BufRead;
 /// use std::process::Command;
 ///
-/// use fifofs::{Capture, Target};
+/// use fifofs::Capture;
 ///
 /// let capture = Capture::new("log")?;
 /// let mut running = capture.spawn(Command::new("cp").arg("Cargo.toml").arg(capture.path()))?;
@@ -63,8 +64,11 @@ pub struct Reader {
     source: Owned<Source>,
     path: PathBuf,
     timeout: Option<Duration>,
+    deadline: Option<Instant>,
     position: u64,
     ended: bool,
+    /// Whether its end hangs on no process, so that nobody may ever come to write.
+    is_open_ended: bool,
     /// Keeps the shared mount.
     _mount: Option<Arc<SharedMount>>,
 }
@@ -129,6 +133,12 @@ impl Reader {
         Reader::new(Source::Capture { local, have }, path, mount)
     }
 
+    /// Its end hangs on no process.
+    pub(super) fn open_ended(mut self) -> Reader {
+        self.is_open_ended = true;
+        self
+    }
+
     pub(crate) fn of_pipe(reader: PipeReader, pipe: &Arc<Pipe>) -> Reader {
         let path = pipe.path().to_owned();
         let buffered = BufferedPipe {
@@ -146,8 +156,10 @@ impl Reader {
             source: Owned::new(source),
             path,
             timeout: None,
+            deadline: None,
             position: 0,
             ended: false,
+            is_open_ended: false,
             _mount: mount,
         }
     }
@@ -157,7 +169,7 @@ impl Reader {
     /// ```
     /// let capture = fifofs::Capture::new("out.txt")?;
     /// let reader = capture.reader()?;
-    /// assert_eq!(reader.path(), fifofs::Target::path(&capture));
+    /// assert_eq!(reader.path(), capture.path());
     /// # Ok::<(), fifofs::Error>(())
     /// ```
     pub fn path(&self) -> &Path {
@@ -181,6 +193,30 @@ impl Reader {
     /// ```
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
+    }
+
+    /// Until when reads wait for bytes: after that they give what there is at once, and else fail
+    /// with [`Error::TimedOut`]. For the whole of what is read, where [`Reader::set_timeout`] is for
+    /// each read: a program that writes a line now and then never times out by that. No deadline
+    /// unless set.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// use fifofs::{Capture, Error};
+    ///
+    /// let capture = Capture::new("log.txt")?;
+    /// let mut command = std::process::Command::new("sh");
+    /// command.args(["-c", "while echo tick; do sleep 0.02; done > $1", "sh"]).arg(capture.path());
+    /// let mut running = capture.spawn(&mut command)?;
+    /// running.reader.set_deadline(Some(Instant::now() + Duration::from_secs(1)));
+    /// assert!(matches!(running.reader.read_all(), Err(Error::TimedOut { .. })));
+    /// running.child.kill()?;
+    /// running.child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
     }
 
     /// What ends the waits of this reader from anywhere else.
@@ -289,11 +325,19 @@ impl Read for Reader {
 
 impl BufRead for Reader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let deadline = self.timeout.and_then(|t| Instant::now().checked_add(t));
+        let timeout = self.timeout.and_then(|t| Instant::now().checked_add(t));
+        let deadline = match (timeout, self.deadline) {
+            (Some(timeout), Some(deadline)) => Some(timeout.min(deadline)),
+            (timeout, deadline) => timeout.or(deadline),
+        };
         match self.source.get_mut("read", &self.path)? {
             Source::Capture { local, have } => {
                 if have.is_empty() && !self.ended {
-                    *have = wait_for_bytes(local, &self.path, self.position, deadline)?;
+                    let wait = match self.is_open_ended && deadline.is_none() {
+                        true => wait_for_anybody,
+                        false => wait_for_bytes,
+                    };
+                    *have = wait(local, &self.path, self.position, deadline)?;
                     self.ended = have.is_empty();
                 }
                 have.chunk()
@@ -313,6 +357,34 @@ impl BufRead for Reader {
     }
 }
 
+/// How long it is waited for somebody to open the path before it is looked whether anybody is there
+/// to do so. Twice that is long enough for one whose parent has started it and exited.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// As [`wait_for_bytes`], as long as there may be somebody to write some.
+fn wait_for_anybody(
+    local: &mut LocalReader,
+    path: &Path,
+    position: u64,
+    _: Option<Instant>,
+) -> io::Result<Cursor> {
+    let mut was_alone = false;
+    while local.waits_for_nobody() {
+        let soon = Instant::now() + LOOK_INTERVAL;
+        match wait_for_bytes(local, path, position, Some(soon)) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
+            given => return given,
+        }
+        let is_alone = local.waits_for_nobody() && !process::has_living_child()?;
+        if was_alone && is_alone {
+            let path = path.to_owned();
+            return Err(Error::Missing { path }.into());
+        }
+        was_alone = is_alone;
+    }
+    wait_for_bytes(local, path, position, None)
+}
+
 fn wait_for_bytes(
     local: &mut LocalReader,
     path: &Path,
@@ -330,7 +402,10 @@ fn wait_for_bytes(
             None => dropped_bytes(&path),
             range => Error::Rewritten { path, range },
         },
-        Err(Failure::Errno(Errno::IO)) => Error::Failed { path },
+        Err(Failure::Errno(Errno::IO)) => {
+            let writer = local.failed_writer();
+            Error::Failed { path, writer }
+        }
         Err(Failure::Errno(Errno::NOENT)) => Error::Missing { path },
         Err(Failure::Errno(errno)) => Error::io("read", &path, errno.into()),
     };

@@ -1,7 +1,7 @@
-//! The mount that all captures of this process share.
+//! The mounts that captures of this process share: one for all that have the same options.
 //!
 //! Made when it is first needed, gone with the last handle: the process keeps
-//! only a weak reference. A forked child has one of its own.
+//! only a weak reference. A forked child has its own.
 
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,19 +9,30 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crossbeam_channel::TryRecvError;
 
+use crate::core::rules::{Deliver, FailOn, Linger};
 use crate::error::Result;
 use crate::forked::Owner;
 use crate::mount::Mount;
 
-/// The present mount of the first process that made one, its forked child's, and so on. That of
+/// What can be said of a captured file that a mount says of all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Options {
+    pub(super) deliver: Deliver,
+    pub(super) linger: Linger,
+    /// As of any mount unless set.
+    pub(super) fail_on: Option<FailOn>,
+    pub(super) window: Option<u64>,
+}
+
+/// The present mounts of the first process that made one, its forked child's, and so on. That of
 /// another process may be locked for ever, by a thread that was not forked with it.
 static PRESENT: OnceLock<Present> = OnceLock::new();
 
 struct Present {
     owner: Owner,
-    /// Guards which mount is the present one. Held while it is made, so that there
-    /// are never two.
-    mount: Mutex<Weak<SharedMount>>,
+    /// Guards which mounts are the present ones. Held while one is made, so that there
+    /// are never two of the same options.
+    mounts: Mutex<Vec<(Options, Weak<SharedMount>)>>,
     of_child: OnceLock<Box<Present>>,
 }
 
@@ -29,7 +40,7 @@ impl Present {
     fn new() -> Present {
         Present {
             owner: Owner::this(),
-            mount: Mutex::default(),
+            mounts: Mutex::default(),
             of_child: OnceLock::new(),
         }
     }
@@ -51,22 +62,35 @@ pub(super) struct SharedMount {
 }
 
 impl SharedMount {
-    /// The present one, or a new one.
-    pub(super) fn get() -> Result<Arc<SharedMount>> {
-        let present = &Present::get().mount;
+    /// The present one with these options, or a new one.
+    pub(super) fn get(options: &Options) -> Result<Arc<SharedMount>> {
+        let present = &Present::get().mounts;
         let mut present = present.lock().unwrap_or_else(PoisonError::into_inner);
+        present.retain(|(_, mount)| mount.strong_count() > 0);
+        let found = present.iter().filter(|(of, _)| of == options);
         // One that somebody else unmounted serves only those who have it.
-        if let Some(shared) = present.upgrade().filter(|shared| shared.is_there()) {
+        let mut found = found.filter_map(|(_, mount)| mount.upgrade());
+        if let Some(shared) = found.find(|shared| shared.is_there()) {
             return Ok(shared);
         }
         // Programs that look at each other's output must not wait for it: the end
         // of a capture hangs on the child, which may wait for them.
-        let mount = Mount::builder().readers_wait(false).mount_temporary()?;
+        let mut builder = Mount::builder().readers_wait(false).linger(options.linger);
+        // As a rule it would be the reason that is given.
+        if options.deliver != Deliver::Auto {
+            builder = builder.deliver_all(options.deliver);
+        }
+        if let Some(fail_on) = options.fail_on {
+            builder = builder.fail_on(fail_on);
+        }
+        if let Some(bytes) = options.window {
+            builder = builder.window(bytes);
+        }
         let shared = Arc::new(SharedMount {
-            mount,
+            mount: builder.mount_temporary()?,
             next: AtomicU64::new(1),
         });
-        *present = Arc::downgrade(&shared);
+        present.push((options.clone(), Arc::downgrade(&shared)));
         Ok(shared)
     }
 

@@ -108,10 +108,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 fn explain(path: &Path, error: io::Error) -> Error {
     match error.raw_os_error() {
-        Some(libc::ESTALE) => Error::Rewritten {
-            path: path.to_owned(),
-            range: None,
-        },
+        Some(libc::ESTALE) => Error::rewritten(path),
         Some(libc::EIO) => {
             let reason = io::Error::other(
                 "it is not whole: a process that wrote it was killed or failed, there was no space \

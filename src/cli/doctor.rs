@@ -159,7 +159,7 @@ fn capture() -> Finding {
 fn pipe() -> Finding {
     let trial = || {
         Ok(TemporaryPipe::new()
-            .and_then(|pipe| pipe.run(&mut echo(&pipe)))?
+            .and_then(|pipe| Ok(pipe.run(&mut echo(&pipe))?))?
             .bytes)
     };
     judge(trial(), "set TMPDIR to a directory that you may write")

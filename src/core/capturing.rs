@@ -26,6 +26,7 @@ use super::namespace::{Namespace, ROOT};
 use super::reader::{Awaits, ReaderId, Seen};
 use super::rules::Linger;
 use super::{Core, Env, File, Handle};
+use crate::error::FailedWriter;
 
 /// A captured path's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -357,6 +358,28 @@ impl Core {
             return None;
         };
         self.readers.get(id)?.rewritten.clone()
+    }
+
+    /// Who came to such an end that what a reader of this process reads has failed, if it was that.
+    pub(crate) fn failed_writer(&self, handle: u64) -> Option<FailedWriter> {
+        let Some(Handle::Reader(id)) = self.handles.get(&handle) else {
+            return None;
+        };
+        let source = self.readers.get(id)?.source?;
+        let generation = self.files.get(&source)?.generation.as_ref()?;
+        let culprit = generation.culprit(self.settings.fail_on)?;
+        Some(culprit.as_failed())
+    }
+
+    /// Whether what a reader of this process waits for was never there, and nobody holds its path.
+    pub(crate) fn waits_for_nobody(&self, handle: u64) -> bool {
+        let Some(Handle::Reader(id)) = self.handles.get(&handle) else {
+            return false;
+        };
+        self.readers.get(id).is_some_and(|reader| {
+            let held = reader.capture.map(|id| self.captures.hold(id));
+            reader.source.is_none() && held != Some(Hold::Held)
+        })
     }
 
     /// Nobody reads a captured path any more: writes to it fail from now on, also

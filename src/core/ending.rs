@@ -2,8 +2,9 @@
 
 use super::effects::{Effect, Effects};
 use super::events::Event;
-use super::generation::{Ending, Phase, Writer};
+use super::generation::Phase;
 use super::{Alarm, Core, Env, Handle};
+use crate::error::FailedWriter;
 
 impl Core {
     /// A handle is closed for good.
@@ -74,27 +75,15 @@ impl Core {
             effects.push(Effect::ForgetAttributes { ino });
         }
         if generation.phase == Phase::Failed {
-            let culprit = generation
-                .writers
-                .iter()
-                .find(|w| {
-                    !matches!(
-                        w.ending,
-                        Ending::Status(0) | Ending::Running | Ending::Unknown
-                    )
-                })
-                // Bytes were lost, whoever wrote them.
-                .or(generation.writers.last())
-                .cloned();
-            if let Some(Writer {
-                pid, name, ending, ..
-            }) = culprit
-            {
-                let (signal, status) = match ending {
-                    Ending::Signal(signal) => (Some(signal), None),
-                    Ending::Status(status) => (None, Some(status)),
-                    Ending::Running | Ending::Unknown => (None, None),
-                };
+            // If bytes were lost, whoever wrote them.
+            let culprit = generation.culprit(self.settings.fail_on);
+            if let Some(writer) = culprit.or(generation.writers.last()) {
+                let FailedWriter {
+                    pid,
+                    name,
+                    signal,
+                    status,
+                } = writer.as_failed();
                 self.publish(env, ino, effects, || Event::Failed {
                     pid,
                     name,

@@ -26,7 +26,7 @@ const QUEUE_EVENTS: usize = 4096;
 /// As JSON it is what `event` and the fields beside it are in a line of `.fifofs/events`.
 ///
 /// ```
-/// use fifofs::{Capture, Event, Target};
+/// use fifofs::{Capture, Event};
 ///
 /// let capture = Capture::new("out.txt")?;
 /// let mut events = capture.events();
@@ -42,7 +42,7 @@ pub enum Event {
     #[non_exhaustive]
     Opened {
         /// The process; 0 if it cannot be seen.
-        pid: i32,
+        pid: u32,
         /// Its name.
         name: String,
         /// Which writing of the file this is, counted from 1.
@@ -91,7 +91,7 @@ pub enum Event {
     #[non_exhaustive]
     Failed {
         /// The process; 0 if it cannot be seen.
-        pid: i32,
+        pid: u32,
         /// Its name.
         name: String,
         /// The signal that killed it.
@@ -103,7 +103,7 @@ pub enum Event {
     #[non_exhaustive]
     Rewritten {
         /// The reader's process; 0 if it cannot be seen.
-        pid: i32,
+        pid: u32,
         /// Its name.
         name: String,
         /// The first byte.

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Monotonic;
 use super::rules::{FailOn, Linger};
+use crate::error::FailedWriter;
 
 /// How what is written to a file reaches its readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +89,21 @@ impl Writer {
             _ if self.let_go => Ending::Unknown,
             ending => ending,
         };
+    }
+
+    /// The same, for who reads what it wrote.
+    pub(crate) fn as_failed(&self) -> FailedWriter {
+        let (signal, status) = match self.ending {
+            Ending::Signal(signal) => (Some(signal), None),
+            Ending::Status(status) => (None, Some(status)),
+            Ending::Running | Ending::Unknown => (None, None),
+        };
+        FailedWriter {
+            pid: self.pid.cast_unsigned(),
+            name: self.name.clone(),
+            signal,
+            status,
+        }
     }
 
     fn has_ended_well(&self) -> bool {
@@ -415,12 +431,16 @@ impl Generation {
 
     /// Whether it has failed, as far as is known.
     pub(crate) fn has_failed(&self, fail_on: FailOn) -> bool {
-        self.lost
-            || self.writers.iter().any(|w| match w.ending {
-                Ending::Signal(_) => fail_on != FailOn::Never,
-                Ending::Status(status) => fail_on == FailOn::Status && status != 0,
-                Ending::Running | Ending::Unknown => false,
-            })
+        self.lost || self.culprit(fail_on).is_some()
+    }
+
+    /// Who came to such an end that it has failed.
+    pub(crate) fn culprit(&self, fail_on: FailOn) -> Option<&Writer> {
+        self.writers.iter().find(|w| match w.ending {
+            Ending::Signal(_) => fail_on != FailOn::Never,
+            Ending::Status(status) => fail_on == FailOn::Status && status != 0,
+            Ending::Running | Ending::Unknown => false,
+        })
     }
 
     /// Whether this is the process group of one who wrote.

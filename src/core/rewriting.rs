@@ -155,7 +155,7 @@ impl Core {
             return;
         }
         reader.rewritten = Some(range.clone());
-        let (pid, name) = (reader.pid, reader.name.clone());
+        let (pid, name) = (reader.pid.cast_unsigned(), reader.name.clone());
         let Some(ino) = reader.source else {
             return;
         };

@@ -22,7 +22,7 @@ use crate::json;
 /// let writer = std::fs::File::create(mount.path().join("a.log"))?;
 /// let status = mount.status();
 /// assert_eq!(status.files[0].state, FileState::Writing);
-/// assert_eq!(status.files[0].writers[0].pid, std::process::id() as i32);
+/// assert_eq!(status.files[0].writers[0].pid, std::process::id());
 /// drop(writer);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -116,7 +116,7 @@ pub struct FileStatus {
 #[non_exhaustive]
 pub struct WriterStatus {
     /// Its process id; 0 if it cannot be seen.
-    pub pid: i32,
+    pub pid: u32,
     /// Its name.
     pub name: String,
     /// Whether it has not ended.
@@ -130,7 +130,7 @@ pub struct WriterStatus {
 #[non_exhaustive]
 pub struct ReaderStatus {
     /// Its process id; 0 if it cannot be seen.
-    pub pid: i32,
+    pub pid: u32,
     /// Its name.
     pub name: String,
     /// The path that it follows, relative to the mount. In JSON, what is no UTF-8 is replaced.
@@ -196,7 +196,7 @@ impl Core {
         };
         let writers = generation.map_or_else(Vec::new, |generation| {
             let writers = generation.writers.iter().map(|writer| WriterStatus {
-                pid: writer.pid,
+                pid: writer.pid.cast_unsigned(),
                 name: writer.name.clone(),
                 running: writer.ending == Ending::Running,
                 failure: match writer.ending {
@@ -242,7 +242,7 @@ impl Core {
             None
         };
         ReaderStatus {
-            pid: reader.pid,
+            pid: reader.pid.cast_unsigned(),
             name: reader.name.clone(),
             path: reader.path.iter().flatten().collect(),
             position: reader.position,

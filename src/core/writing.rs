@@ -33,7 +33,7 @@ impl Core {
         self.file(ino)?;
         let is_new = self.begin_generation(env, ino, path.as_deref(), effects)?;
         let now = env.now.monotonic;
-        let (pid, name) = (writer.pid, writer.name.clone());
+        let (pid, name) = (writer.pid.cast_unsigned(), writer.name.clone());
         let records = self.recording.is_some();
         let file = self.file_mut(ino)?;
         let length = file.spool.len();

@@ -21,8 +21,7 @@
 //! is too late: `Ended` stays.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::process::Child;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -30,7 +29,6 @@ use std::time::Instant;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
 use super::{Claim, Openings};
 
@@ -104,27 +102,18 @@ impl PipeReader {
         })
     }
 
-    /// Ends the stream with `child`, a process that this one spawned: after it
-    /// has exited, when every other writer (its descendants too) has closed the
-    /// FIFO and everything was read. A descendant that opens it only after that
-    /// is too late.
+    /// Ends the stream with a process, given by its pidfd: after it has exited, when every other
+    /// writer (its descendants too) has closed the FIFO and everything was read. A descendant that
+    /// opens it only after that is too late.
     ///
-    /// The child is not reaped; if the caller did that already, it has exited.
-    /// The last child given counts. Without effect once the stream is ending.
-    ///
-    /// # Errors
-    ///
-    /// If the system refuses a pidfd. The stream then goes on as before.
-    pub(crate) fn ends_with(&mut self, child: &Child) -> io::Result<()> {
-        let process = watch(Pid::from_child(child))?;
+    /// The last process given counts. Without effect once the stream is ending.
+    pub(crate) fn ends_with(&mut self, process: OwnedFd) {
         self.stream = match std::mem::replace(&mut self.stream, Stream::Ended) {
-            Stream::Held { write_end } | Stream::Until { write_end, .. } => match process {
-                Some(process) => Stream::Until { write_end, process },
-                None => self.drain(write_end),
-            },
+            Stream::Held { write_end } | Stream::Until { write_end, .. } => {
+                Stream::Until { write_end, process }
+            }
             ending @ (Stream::Draining | Stream::Ended) => ending,
         };
-        Ok(())
     }
 
     fn drain(&self, write_end: OwnedFd) -> Stream {
@@ -268,25 +257,6 @@ impl Cancellation {
 
     fn happened(&self) -> bool {
         self.happened.load(Ordering::Acquire)
-    }
-}
-
-/// The pidfd of a child of ours, close-on-exec as all are, which polls readable
-/// once it has exited. `None` if it is reaped, whoever may have its id now.
-pub(super) fn watch(child: Pid) -> io::Result<Option<OwnedFd>> {
-    let process = match pidfd_open(child, PidfdFlags::empty()) {
-        Ok(process) => process,
-        // Nobody has the id, or (EINVAL up to Linux 6.15, ENOENT since) another
-        // process's thread has it.
-        Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    // Who is not ours to wait for has the id by chance. Looking reaps nobody.
-    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    match rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(process.as_fd()), look)) {
-        Ok(_) => Ok(Some(process)),
-        Err(Errno::CHILD) => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -2,6 +2,7 @@
 //! there is not done.
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,10 +59,15 @@ impl Router {
         self.run(|core, _, _| core.freeze())
     }
 
-    /// Has the path's end hang on a process, which is not reaped yet.
-    pub(crate) fn hold_until_exit(&self, id: CaptureId, pid: i32) -> Result<(), Errno> {
+    /// Has the path's end hang on a process, given by its pidfd and the id that it has or had a moment
+    /// ago.
+    pub(crate) fn hold_until_exit(
+        &self,
+        id: CaptureId,
+        (pidfd, pid): (OwnedFd, i32),
+    ) -> Result<(), Errno> {
         self.run(|core, _, _| core.hold(id));
-        let watched = self.watch(pid);
+        let watched = self.watch_by(ExitWatch::of(pidfd, pid), pid);
         lock(&self.holders).entry(pid).or_default().push(id);
         // If it exited before that was noted, nobody else will let go.
         if !lock(&self.watches).contains_key(&pid) {

@@ -20,6 +20,7 @@ use crate::core::events::FileEvent;
 use crate::core::generation::Way;
 use crate::core::spool::Segments;
 use crate::core::{CaptureId, Core};
+use crate::error::FailedWriter;
 
 /// Tells the numbers of requests of this process from those of the kernel.
 const LOCAL: u64 = 1 << 63;
@@ -182,6 +183,16 @@ impl LocalReader {
     /// Which of the bytes that were given are no longer so.
     pub(crate) fn rewritten_range(&self) -> Option<Range<u64>> {
         self.router.look(|core| core.rewritten_range(self.handle))
+    }
+
+    /// Whose end was a bad one, if what it reads failed by that.
+    pub(crate) fn failed_writer(&self) -> Option<FailedWriter> {
+        self.router.look(|core| core.failed_writer(self.handle))
+    }
+
+    /// See `Core::waits_for_nobody`.
+    pub(crate) fn waits_for_nobody(&self) -> bool {
+        self.router.look(|core| core.waits_for_nobody(self.handle))
     }
 
     /// How what it reads is delivered, once that is chosen.

@@ -19,7 +19,9 @@ mod reactor;
 mod spin;
 
 pub(crate) use local::{Failure, Given, LocalCanceller, LocalReader};
-pub(crate) use process::{all as all_processes, is_own_thread, name as process_name, processor};
+pub(crate) use process::{
+    all as all_processes, is_own_thread, name as process_name, parent as parent_process, processor,
+};
 pub(crate) use reactor::{Flushes, Gone, Refused};
 pub(crate) use spin::{Spin, Step};
 
@@ -295,11 +297,16 @@ impl Router {
 
     /// Watches the process of a thread, if there is one, and says which it is.
     pub(crate) fn watch(&self, thread: i32) -> Result<Option<i32>, Errno> {
-        let watch = match ExitWatch::open(thread).and_then(within_limit) {
-            Ok(watch) => watch,
-            Err(Errno::SRCH) => return Ok(None),
-            Err(errno) => return Err(self.cannot_watch(thread, errno)),
-        };
+        match ExitWatch::open(thread) {
+            Ok(watch) => self.watch_by(watch, thread).map(Some),
+            Err(Errno::SRCH) => Ok(None),
+            Err(errno) => Err(self.cannot_watch(thread, errno)),
+        }
+    }
+
+    /// Watches a process, of which this is a thread, and says which it is.
+    fn watch_by(&self, watch: ExitWatch, thread: i32) -> Result<i32, Errno> {
+        let watch = within_limit(watch).map_err(|errno| self.cannot_watch(thread, errno))?;
         let pid = watch.pid();
         if pid != thread {
             let mut threads = lock(&self.threads);
@@ -318,14 +325,14 @@ impl Router {
         if let Some(known) = watches.get(&pid)
             && known.state() == Ending::Running
         {
-            return Ok(Some(pid));
+            return Ok(pid);
         }
         let data = epoll::EventData::new_u64(pid as u64);
         let events = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
         epoll::add(&self.epoll, watch.as_fd(), data, events)
             .map_err(|errno| self.cannot_watch(thread, errno))?;
         watches.insert(pid, watch);
-        Ok(Some(pid))
+        Ok(pid)
     }
 
     /// Why a process that wants to write may not; said in the log, but not each time.

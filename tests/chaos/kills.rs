@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use fifofs::{Capture, Target as _};
+use fifofs::Capture;
 use rustix::process::Signal;
 
 use crate::common::{Dice, MARKER, Mount, Place, Process, connection_of, processes, signal};

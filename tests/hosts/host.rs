@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fifofs::{Capture, Linger, Mount, Target};
+use fifofs::{Capture, Linger, Mount};
 
 /// Something of its own mount that a process holds or waits for when it dies.
 pub(crate) struct Hold {

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fifofs::{Running, Target};
+use fifofs::Running;
 
 use crate::common::{Mount, Place, SOON, connection_of, until};
 
@@ -41,7 +41,9 @@ fn dropping_a_mount_whose_file_a_program_has_open_takes_a_second_and_little_more
         .args(["-c", r#"exec > "$1"; echo a; exec sleep 60"#, "sh"])
         .arg(capture.path())
         .stderr(Stdio::null());
-    let Running { mut child, reader } = capture.spawn(&mut program).unwrap();
+    let Running {
+        mut child, reader, ..
+    } = capture.spawn(&mut program).unwrap();
     until("the child writes", || !capture.writers().is_empty());
     drop(capture);
     let started = Instant::now();

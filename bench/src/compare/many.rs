@@ -134,7 +134,7 @@ fn captured(site: &Site, count: usize) -> Outcome<Duration> {
         let capture = mount.capture(format!("{index}.txt")).map_err(failed)?;
         let mut reader = capture.reader().map_err(failed)?;
         reader.set_timeout(Some(DEADLINE));
-        let path = fifofs::Target::path(&capture);
+        let path = capture.path();
         std::fs::write(path, CAPTURED)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         right(&reader.read_all().map_err(failed)?)

@@ -98,9 +98,7 @@ impl Wait {
                 let state = self.lock();
                 let is_over = |limit: Duration| state.since.is_some_and(|at| now - at >= limit);
                 if concern.timeout.is_some_and(is_over) {
-                    end(Error::TimedOut {
-                        path: state.path.clone(),
-                    });
+                    end(Error::timed_out(&state.path));
                 }
                 // A wait that begins now must not be looked at too late.
                 let since = state.since.unwrap_or(now);
@@ -167,7 +165,7 @@ fn what_is_waited_for(path: &Path) -> Option<String> {
     let mount = fifofs::mount_of(path).ok()??;
     let text = std::fs::read_to_string(mount.join(".fifofs/status")).ok()?;
     let status: Status = serde_json::from_str(&text).ok()?;
-    let own = std::process::id().cast_signed();
+    let own = std::process::id();
     let readers = status.files.into_iter().flat_map(|file| file.readers);
     let mut readers = readers.chain(status.waiting);
     readers.find(|reader| reader.pid == own)?.waits_for

@@ -11,8 +11,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use fifofs::{
-    Canceller, Capture, Error, Event, Events, FileState, FileStatus, MountView, Process, Reader,
-    Result, Target, TemporaryPipe, Way,
+    Canceller, Capture, Error, Event, Events, FileState, FileStatus, MountView, Process,
+    ProcessRef, Reader, Result, Target, TemporaryPipe, Way,
 };
 
 use super::copy::{End, copy};
@@ -63,7 +63,7 @@ impl Written {
     fn read(&self, child: &mut Child, again: bool) -> Result<Reader> {
         match self {
             Written::Capture(capture) if again => capture.reader(),
-            target => target.target().reader_until(child),
+            target => target.target().reader_until_exit(ProcessRef::from(child)),
         }
     }
 }
@@ -154,7 +154,7 @@ impl Source {
 
     /// Who writes it now.
     pub(super) fn writers(&self) -> Vec<String> {
-        let describe = |name: &str, pid: i32| format!("{name} ({pid})");
+        let describe = |name: &str, pid: u32| format!("{name} ({pid})");
         match self {
             Source::Target { target, .. } => {
                 let writers = target.target().writers();
@@ -214,7 +214,7 @@ fn wait_for_end(events: &mut Events, deadline: Instant) -> Result<()> {
             // The mount is gone: whoever waits for this sees that.
             None => {
                 let path = PathBuf::from("{dir}");
-                return Err(Error::Cancelled { path });
+                return Err(Error::cancelled(path));
             }
         }
     }
@@ -232,7 +232,7 @@ fn pack(view: &MountView, sink: &mut Sink, delivered: &AtomicU64) -> End {
         .into_iter()
         .filter(|file| file.state == FileState::Failed);
     if let Some(FileStatus { path, .. }) = failed.next() {
-        return End::Unread(Error::Failed { path });
+        return End::Unread(Error::failed(path));
     }
     let mut output = Output {
         sink,

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fifofs::{CaptureHold, Error, Linger, Mount, MountView, Result, Target, TemporaryPipe};
+use fifofs::{CaptureHold, Error, Linger, Mount, MountView, Result, TemporaryPipe};
 
 use super::placeholders::Template;
 use super::sink::Sink;

@@ -101,7 +101,7 @@ impl Output {
             State::Ended(sink, end) => (self.source, sink, end),
             State::ToRead(_) | State::ToReadAgain(..) | State::Copying(_) => {
                 let path = self.source.name().to_owned();
-                (self.source, None, End::Unread(Error::Cancelled { path }))
+                (self.source, None, End::Unread(Error::cancelled(path)))
             }
         }
     }

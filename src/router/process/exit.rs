@@ -49,6 +49,11 @@ impl ExitWatch {
         Ok(ExitWatch { pidfd, process })
     }
 
+    /// Watches the process that a pidfd stands for, whose id this is or was a moment ago.
+    pub(crate) fn of(pidfd: OwnedFd, process: i32) -> ExitWatch {
+        ExitWatch { pidfd, process }
+    }
+
     /// The process's id, as long as it is not reaped.
     pub(crate) fn pid(&self) -> i32 {
         self.process

@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::Instant;
 
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
 use super::*;
 use crate::testing::{Guard, SOON};
 
@@ -19,6 +21,12 @@ fn is_done(bench: &Bench, id: CaptureId) -> bool {
     !bench.router.look(|core| core.is_left_undone(id))
 }
 
+fn by_pidfd(child: &Guard) -> (OwnedFd, i32) {
+    let pid = Pid::from_child(&child.0);
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+    (pidfd, child.pid())
+}
+
 fn watched(bench: &Bench) -> usize {
     lock(&bench.router.watches).len()
 }
@@ -28,7 +36,7 @@ fn what_stands_at_a_held_path_is_done_when_the_process_has_exited() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     let mut child = Guard::sleeping();
-    bench.router.hold_until_exit(id, child.pid()).unwrap();
+    bench.router.hold_until_exit(id, by_pidfd(&child)).unwrap();
     let (_, handle) = bench.create("x");
     bench.release(handle);
     assert!(!is_done(&bench, id), "its holder lives");
@@ -44,8 +52,8 @@ fn a_path_is_let_go_of_by_the_last_of_those_who_hold_it() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     let (mut first, mut second) = (Guard::sleeping(), Guard::sleeping());
-    bench.router.hold_until_exit(id, first.pid()).unwrap();
-    bench.router.hold_until_exit(id, second.pid()).unwrap();
+    bench.router.hold_until_exit(id, by_pidfd(&first)).unwrap();
+    bench.router.hold_until_exit(id, by_pidfd(&second)).unwrap();
     first.0.kill().unwrap();
     until("the first to be let go of", || watched(&bench) == 1);
     assert!(!is_done(&bench, id));
@@ -57,16 +65,12 @@ fn a_path_is_let_go_of_by_the_last_of_those_who_hold_it() {
 fn a_process_that_is_gone_holds_nothing() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let id = capture(&bench, &["x"]);
-    // One that nobody will tell of.
-    bench.router.hold_until_exit(id, NOBODY).unwrap();
-    assert!(is_done(&bench, id));
-    assert!(lock(&bench.router.holders).is_empty());
     // A zombie is watched, and its end heard of by whoever looks.
     let mut child = Guard::sleeping();
     let watch = ExitWatch::open(child.pid()).unwrap();
     child.0.kill().unwrap();
     until("it to be dead", || watch.state() != Ending::Running);
-    bench.router.hold_until_exit(id, child.pid()).unwrap();
+    bench.router.hold_until_exit(id, by_pidfd(&child)).unwrap();
     assert!(!is_done(&bench, id));
     bench.router.settle_capture(id);
     assert!(is_done(&bench, id));
@@ -78,7 +82,7 @@ fn to_settle_waits_for_the_last_close_of_those_who_are_gone_but_not_for_who_runs
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let id = capture(&bench, &["x"]);
     let mut child = Guard::sleeping();
-    bench.router.hold_until_exit(id, child.pid()).unwrap();
+    bench.router.hold_until_exit(id, by_pidfd(&child)).unwrap();
     let writer = bench.router.writer(child.pid()).unwrap();
     let (_, handle) = bench.create_by("x", writer);
     // Its holder runs: what it writes is not to be waited for.
@@ -150,7 +154,7 @@ fn what_one_holder_left_is_not_what_the_next_one_leaves() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     let mut first = Guard::sleeping();
-    bench.router.hold_until_exit(id, first.pid()).unwrap();
+    bench.router.hold_until_exit(id, by_pidfd(&first)).unwrap();
     let (ino, handle) = bench.create("x");
     bench.write(ino, 0, b"first");
     bench.release(handle);
@@ -158,7 +162,7 @@ fn what_one_holder_left_is_not_what_the_next_one_leaves() {
     until("it to be done", || is_done(&bench, id));
 
     let mut second = Guard::sleeping();
-    bench.router.hold_until_exit(id, second.pid()).unwrap();
+    bench.router.hold_until_exit(id, by_pidfd(&second)).unwrap();
     let mut of_second = bench.router.read_capture(id, true).unwrap();
     let mut of_any = bench.router.read_capture(id, false).unwrap();
     for reader in [&mut of_second, &mut of_any] {

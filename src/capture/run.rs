@@ -1,0 +1,453 @@
+//! Running a program to its end: what it writes to a target, to its pipes, and how it ended.
+//!
+//! Knows a target's reader and the child; nothing of how bytes come here. The invariant: whatever
+//! happens the child has ended and is reaped when a run is over, and what came until then is given,
+//! also where that is an error.
+
+use std::fmt;
+use std::io::{self, BufRead, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::panic::resume_unwind;
+use std::process::{Child, Command, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
+};
+
+use super::{Reader, Target};
+use crate::error::{Error, Result};
+
+/// A program that runs, and the reader of what it writes. Dropping it neither
+/// kills the program nor waits for it, as with [`Child`]; of the reader see
+/// [`Reader`].
+///
+/// ```
+/// use std::process::Command;
+///
+/// use fifofs::{Running, TemporaryPipe};
+///
+/// let pipe = TemporaryPipe::new()?;
+/// let mut command = Command::new("cp");
+/// let Running { mut child, mut reader, .. } =
+///     pipe.spawn(command.arg("Cargo.toml").arg(pipe.path()))?;
+/// assert!(reader.read_all()?.starts_with(b"[package]"));
+/// assert!(child.wait()?.success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Running {
+    /// The program.
+    pub child: Child,
+    /// What it writes; ends with it.
+    pub reader: Reader,
+}
+
+/// How a program ended, and what it wrote.
+///
+/// ```
+/// use std::process::Command;
+///
+/// use fifofs::Capture;
+///
+/// let capture = Capture::new("out.txt")?;
+/// let output = capture.run(&mut Command::new("false"))?;
+/// assert_eq!((output.status.code(), &output.bytes[..]), (Some(1), &b""[..]));
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunOutput {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// What the file held in the end. None if the program failed before it made one, or if a
+    /// writer was killed and the file was [`Settled`](crate::Way::Settled): of such a one
+    /// nothing is given.
+    pub bytes: Vec<u8>,
+    /// What it wrote to its standard output, if that is piped.
+    pub stdout: Vec<u8>,
+    /// What it wrote to its standard error, if that is piped.
+    pub stderr: Vec<u8>,
+}
+
+/// Why a run gave no whole output, and what there was till then.
+///
+/// Converts into [`Error`], and into [`std::io::Error`], where that is all that matters.
+///
+/// ```
+/// use std::process::Command;
+/// use std::time::Duration;
+///
+/// use fifofs::{Capture, Error};
+///
+/// let capture = Capture::new("log.txt")?;
+/// let mut command = Command::new("sh");
+/// command.args(["-c", "echo started > $1; sleep 60", "sh"]).arg(capture.path());
+/// let error = capture.run_timeout(&mut command, Duration::from_secs(1)).unwrap_err();
+/// assert!(matches!(*error.source, Error::TimedOut { .. }));
+/// assert_eq!(error.bytes, b"started\n");
+/// assert_eq!(error.status.unwrap().code(), None, "it was killed");
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RunError {
+    /// How the program ended; nothing if it could not be started or waited for.
+    pub status: Option<ExitStatus>,
+    /// What was delivered before the error. Not to be trusted to be a beginning of anything if
+    /// that is [`Error::Rewritten`]. Empty for [`Target::run_to`], whose sink has it.
+    pub bytes: Vec<u8>,
+    /// What it wrote to its standard output, if that is piped.
+    pub stdout: Vec<u8>,
+    /// What it wrote to its standard error, if that is piped.
+    pub stderr: Vec<u8>,
+    /// What went wrong.
+    pub source: Box<Error>,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.source)?;
+        match self.status {
+            Some(status) => write!(f, " (the program ended with {status})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+impl From<Error> for RunError {
+    fn from(error: Error) -> RunError {
+        RunError {
+            status: None,
+            bytes: Vec::new(),
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            source: Box::new(error),
+        }
+    }
+}
+
+impl From<RunError> for Error {
+    fn from(error: RunError) -> Error {
+        *error.source
+    }
+}
+
+impl From<RunError> for io::Error {
+    fn from(error: RunError) -> io::Error {
+        Error::from(error).into()
+    }
+}
+
+/// How long nothing comes before it is looked at what it waits for. Twice that is long enough for
+/// another thread of this process that is about to close the file.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// After the program was killed, how long it is waited for the end of what was written. Who left its
+/// process group may go on for ever.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// See [`Target::run`] and [`Target::run_timeout`].
+pub(super) fn run(
+    target: &dyn Target,
+    command: &mut Command,
+    timeout: Option<Duration>,
+) -> std::result::Result<RunOutput, RunError> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    if deadline.is_some() {
+        // What it started is to be killed with it.
+        command.process_group(0);
+    }
+    let fail = |error: io::Error| Error::io("run", command.get_program(), error);
+    let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| fail(errno.into()))?;
+    let mut running = target.spawn(command)?;
+    let stdout = running.child.stdout.take().map(OwnedFd::from);
+    let stderr = running.child.stderr.take().map(OwnedFd::from);
+    thread::scope(|scope| {
+        // Each by a thread, as the program may wait for any one to be read.
+        let drain =
+            |pipe: Option<OwnedFd>| pipe.map(|pipe| scope.spawn(|| drain(pipe.into(), &stop)));
+        let (stdout, stderr) = (drain(stdout), drain(stderr));
+        let mut bytes = Vec::new();
+        let finished = finish(target, running, command, &mut bytes, deadline);
+        if matches!(finished.result, Err(Error::TimedOut { .. })) {
+            // Who left the process group may keep them open for ever.
+            let _ = rustix::io::write(&stop, &1_u64.to_ne_bytes());
+        }
+        let mut result = finished.result;
+        let mut drained = |thread: Option<thread::ScopedJoinHandle<'_, Drained>>| {
+            let drained = thread.map(|thread| thread.join().unwrap_or_else(|p| resume_unwind(p)));
+            let (bytes, error) = drained.unwrap_or_default();
+            if let (Some(error), Ok(())) = (error, &result) {
+                result = Err(Error::io("read a pipe of", command.get_program(), error));
+            }
+            bytes
+        };
+        let (stdout, stderr) = (drained(stdout), drained(stderr));
+        match (finished.status, result) {
+            (Some(status), Ok(())) => Ok(RunOutput {
+                status,
+                bytes,
+                stdout,
+                stderr,
+            }),
+            (status, result) => Err(RunError {
+                status,
+                bytes,
+                stdout,
+                stderr,
+                source: Box::new(result.err().unwrap_or_else(|| Error::failed(target.path()))),
+            }),
+        }
+    })
+}
+
+/// See [`Target::run_to`].
+pub(super) fn run_to(
+    target: &dyn Target,
+    command: &mut Command,
+    sink: &mut dyn Write,
+) -> std::result::Result<ExitStatus, RunError> {
+    let mut running = target.spawn(command)?;
+    if running.child.stdout.is_some() || running.child.stderr.is_some() {
+        let _ = running.child.kill();
+        let _ = running.child.wait();
+        return Err(RunError::from(Error::usage(format!(
+            "nobody would read the pipe of {}: let it inherit its standard output and error, or \
+             call run, which gives what comes there, or spawn",
+            command.get_program().display()
+        ))));
+    }
+    let finished = finish(target, running, command, sink, None);
+    match (finished.status, finished.result) {
+        (Some(status), Ok(())) => Ok(status),
+        (status, result) => Err(RunError {
+            status,
+            ..RunError::from(result.err().unwrap_or_else(|| Error::failed(target.path())))
+        }),
+    }
+}
+
+/// What came from a pipe, and what ended it early.
+type Drained = (Vec<u8>, Option<io::Error>);
+
+/// Reads a pipe to its end, or until `stop` is readable and there is no more at once.
+fn drain(mut pipe: std::fs::File, stop: &OwnedFd) -> Drained {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 64 << 10];
+    loop {
+        let mut polled = [
+            PollFd::new(&pipe, PollFlags::IN),
+            PollFd::new(stop, PollFlags::IN),
+        ];
+        match rustix::io::retry_on_intr(|| poll(&mut polled, None)) {
+            Ok(_) if polled[0].revents().is_empty() => return (bytes, None),
+            Ok(_) => {}
+            Err(errno) => return (bytes, Some(errno.into())),
+        }
+        match pipe.read(&mut buffer) {
+            Ok(0) => return (bytes, None),
+            Ok(length) => bytes.extend_from_slice(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (bytes, Some(error)),
+        }
+    }
+}
+
+/// How a run ended.
+struct Finished {
+    /// None if the program could not be waited for.
+    status: Option<ExitStatus>,
+    result: Result<()>,
+}
+
+/// Passes on what a program writes, until it has ended, and waits for it.
+fn finish(
+    target: &dyn Target,
+    Running {
+        mut child,
+        mut reader,
+    }: Running,
+    command: &Command,
+    sink: &mut dyn Write,
+    deadline: Option<Instant>,
+) -> Finished {
+    // A pipe to it that nobody will write to must end, as in `Child::wait`.
+    drop(child.stdin.take());
+    let path = target.path();
+    let timed_out = || Error::TimedOut {
+        path: path.to_owned(),
+    };
+    let mut own_writer = OwnWriter::default();
+    let quiet = || own_writer.check(target, &child);
+    let copied = copy(&mut reader, sink, deadline, quiet);
+    let mut still_written = false;
+    if let Err(Stopped::Late) = copied {
+        kill_group(&child);
+        let last = Some(Instant::now() + LAST_BYTES);
+        let rest = copy(&mut reader, sink, last, || Ok(()));
+        still_written = matches!(rest, Err(Stopped::Late));
+    }
+    // Whoever still writes to a FIFO is to see that nobody reads.
+    drop(reader);
+    if still_written || matches!(copied, Err(Stopped::Writing(_))) {
+        target.hang_up();
+    }
+    let mut result = copied.map_err(|stopped| match stopped {
+        Stopped::Late => timed_out(),
+        Stopped::Reading(error) => Error::io("read", path, error),
+        Stopped::Writing(error) => Error::io("pass on", path, error),
+    });
+    if let Some(deadline) = deadline
+        && !exits_by(&child, deadline)
+    {
+        kill_group(&child);
+        result = Err(timed_out());
+    }
+    match child.wait() {
+        Ok(status) => Finished {
+            status: Some(status),
+            result: match result {
+                // Whoever was killed has a status that says so.
+                Err(Error::Failed { .. } | Error::Missing { .. }) if !status.success() => Ok(()),
+                result => result,
+            },
+        },
+        Err(error) => Finished {
+            status: None,
+            result: result.and(Err(Error::io("wait for", command.get_program(), error))),
+        },
+    }
+}
+
+/// Kills a child that leads its process group, and all in that. It is not reaped yet, so that the id
+/// is its own.
+fn kill_group(child: &Child) {
+    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+}
+
+/// Whether a child exits before the deadline. It is not reaped.
+fn exits_by(child: &Child, deadline: Instant) -> bool {
+    let Ok(pidfd) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) else {
+        // It was reaped; or nothing can be found out, and it is waited for.
+        return true;
+    };
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok(left) = Timespec::try_from(left) else {
+            return true;
+        };
+        let mut polled = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
+        match poll(&mut polled, Some(&left)) {
+            Ok(ready) => return ready > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return true,
+        }
+    }
+}
+
+/// Whether the end of a run hangs on the very process that waits for it.
+#[derive(Default)]
+struct OwnWriter {
+    /// It did so at the last look.
+    was_seen: bool,
+}
+
+impl OwnWriter {
+    /// To be called when nothing has come for [`QUIET`].
+    ///
+    /// # Errors
+    ///
+    /// If the child has exited, and this process alone has had the file open since the last look.
+    fn check(&mut self, target: &dyn Target, child: &Child) -> io::Result<()> {
+        // Not reaped: how it ended may still be asked for.
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let has_exited = !matches!(waitid(WaitId::Pid(Pid::from_child(child)), look), Ok(None));
+        let own = std::process::id();
+        let is_own = || {
+            let writers = target.writers();
+            !writers.is_empty() && writers.iter().all(|writer| writer.pid == own)
+        };
+        let was_seen = std::mem::replace(&mut self.was_seen, has_exited && is_own());
+        if !(was_seen && self.was_seen) {
+            return Ok(());
+        }
+        let reason = io::Error::other(
+            "the program has ended, but this process has the file open for writing",
+        );
+        let error = Error::io("see the end of", target.path(), reason).with_remedy(
+            "close it; a Command keeps a file that was given to its stdout or stderr: have the \
+             program open the path, or use spawn and drop the Command before reading",
+        );
+        Err(error.into())
+    }
+}
+
+/// Starts a program that is read; if it cannot be, nobody would wait for it, and it is ended.
+pub(crate) fn start(
+    command: &mut Command,
+    read: impl FnOnce(&mut Child) -> Result<Reader>,
+) -> Result<Running> {
+    let mut child = command
+        .spawn()
+        .map_err(|error| Error::io("run", command.get_program(), error))?;
+    match read(&mut child) {
+        Ok(reader) => Ok(Running { child, reader }),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error)
+        }
+    }
+}
+
+/// Why no more is passed on.
+enum Stopped {
+    /// The deadline is over.
+    Late,
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+/// Passes on what is read, until `deadline`; calls `quiet` whenever nothing has come for [`QUIET`].
+fn copy(
+    reader: &mut Reader,
+    sink: &mut dyn Write,
+    deadline: Option<Instant>,
+    mut quiet: impl FnMut() -> io::Result<()>,
+) -> std::result::Result<(), Stopped> {
+    reader.set_timeout(Some(QUIET));
+    reader.set_deadline(deadline);
+    let is_late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
+    loop {
+        if let Err(error) = reader.fill_buf() {
+            match Error::io("read", reader.path(), error) {
+                Error::TimedOut { .. } if is_late() => return Err(Stopped::Late),
+                Error::TimedOut { .. } => quiet().map_err(Stopped::Reading)?,
+                error => return Err(Stopped::Reading(error.into())),
+            }
+            continue;
+        }
+        let bytes = reader.fill_buf().map_err(Stopped::Reading)?;
+        if bytes.is_empty() {
+            return sink.flush().map_err(Stopped::Writing);
+        }
+        let length = bytes.len();
+        sink.write_all(bytes).map_err(Stopped::Writing)?;
+        reader.consume(length);
+        // A fast writer must not keep it from being seen.
+        if is_late() {
+            return Err(Stopped::Late);
+        }
+    }
+}
