@@ -9,6 +9,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -88,10 +89,20 @@ fn bases(runtime_directory: Option<OsString>, temporary_directory: PathBuf) -> V
     // The XDG Base Directory Specification: "must be absolute", else ignored.
     let runtime_directory = runtime_directory.map(PathBuf::from);
     let runtime_directory = runtime_directory.filter(|path| path.is_absolute());
-    runtime_directory
-        .into_iter()
-        .chain([temporary_directory])
-        .collect()
+    let usual = runtime_directory.into_iter().chain([temporary_directory]);
+    let mut bases: Vec<PathBuf> = usual.filter(|path| is_one_word(path)).collect();
+    if bases.is_empty() {
+        bases.push(PathBuf::from("/tmp"));
+    }
+    bases
+}
+
+/// Whether shells leave the path as it is where it stands without quotes, as `{out}` may in a script.
+fn is_one_word(path: &Path) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-+=:,./@%".contains(byte);
+    let path = path.as_os_str().as_bytes();
+    // What is no ASCII is a letter to them, or several.
+    path.iter().all(|byte| is_plain(byte) || !byte.is_ascii())
 }
 
 /// Makes a directory of our own below the first of `bases` that takes one.
@@ -100,7 +111,7 @@ fn make_directory(bases: &[PathBuf]) -> Result<Directory> {
     for base in bases {
         clear_left_in(base);
         result = make_locked(base).map_err(|error| {
-            Error::io("make a temporary directory in", base, error)
+            Error::io("make a temporary directory in", base, without_path(error))
                 .with_remedy("set TMPDIR to a directory you may write")
         });
         if result.is_ok() {
@@ -108,6 +119,14 @@ fn make_directory(bases: &[PathBuf]) -> Result<Directory> {
         }
     }
     result
+}
+
+/// `tempfile` adds the path, which says nothing where it could not be made.
+fn without_path(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path ") {
+        Some((why, _)) => io::Error::new(error.kind(), why),
+        None => error,
+    }
 }
 
 fn make_locked(base: &Path) -> std::io::Result<Directory> {

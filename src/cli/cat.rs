@@ -15,7 +15,7 @@ use fifofs::{Error, Result};
 use waiting::Wait;
 
 use super::options::duration;
-use super::{PAGE_BYTES, check_standard_output, close_again};
+use super::{PAGE_BYTES, check_standard_output, close_again, failure};
 
 /// As much as one request of the file system carries.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -60,7 +60,7 @@ fn copy(path: &Path, next: bool, wait: &Wait, output: &mut impl Write) -> Result
             Error::io("read", path, reason)
                 .with_remedy("start the reader before the writer, or mount with `--deliver follow`")
         }
-        Some(libc::EIO) => explain(path, error),
+        Some(libc::EIO) => explain(path, &wait_path, error),
         _ => other("wait for", path, error),
     })?;
     let mut buffer = avec![[PAGE_BYTES]| 0; FIRST_BUFFER_BYTES];
@@ -69,7 +69,7 @@ fn copy(path: &Path, next: bool, wait: &Wait, output: &mut impl Write) -> Result
             Ok(0) => break,
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(explain(path, error)),
+            Err(error) => return Err(explain(path, &wait_path, error)),
         };
         match output
             .write_all(&buffer[..length])
@@ -106,15 +106,16 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-fn explain(path: &Path, error: io::Error) -> Error {
+fn explain(path: &Path, door: &Path, error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::ESTALE) => Error::rewritten(path),
         Some(libc::EIO) => {
-            let reason = io::Error::other(
-                "it is not whole: a process that wrote it was killed or failed, there was no space \
-                 left, or it was a stream and was changed, read back or replaced after bytes had \
-                 been delivered",
-            );
+            let reason = failure::at_door(door).unwrap_or_else(|| {
+                "a process that wrote it was killed or failed, there was no space left, or it was \
+                 a stream and was changed, read back or replaced after bytes had been delivered"
+                    .to_owned()
+            });
+            let reason = io::Error::other(format!("it is not whole: {reason}"));
             Error::io("read", path, reason).with_remedy("`fifofs ls` says more")
         }
         _ => other("read", path, error),
@@ -122,21 +123,16 @@ fn explain(path: &Path, error: io::Error) -> Error {
 }
 
 fn other(operation: &str, path: &Path, error: io::Error) -> Error {
-    match (error.raw_os_error(), fifofs::mount_of(path)) {
-        (Some(libc::ENOTCONN | libc::ECONNABORTED), Ok(Some(mount))) => {
-            Error::io(operation, path, error).with_remedy(super::dead_mount(&mount))
-        }
-        (Some(libc::ENOTCONN | libc::ECONNABORTED), _) => {
-            Error::io(operation, path, error).with_remedy("it was unmounted meanwhile")
-        }
-        (Some(libc::EACCES), _) => Error::io(operation, path, error)
+    match error.raw_os_error() {
+        // Whichever it was: a killed daemon's mount is soon gone, too.
+        Some(libc::ENOTCONN | libc::ECONNABORTED) => Error::io(operation, path, error)
+            .with_remedy("it was unmounted, or its daemon was killed: mount it again"),
+        Some(libc::EACCES) => Error::io(operation, path, error)
             .with_remedy("do it as the user who mounted; only that one can wait in a mount"),
-        (Some(libc::ELOOP | libc::ENOTDIR | libc::ENOENT), _) => {
+        Some(libc::ELOOP | libc::ENOTDIR | libc::ENOENT) => {
             Error::io(operation, path, error).with_remedy("nothing can come there: see the path")
         }
-        (Some(libc::EISDIR), _) => {
-            Error::io(operation, path, error).with_remedy("name a file in it")
-        }
+        Some(libc::EISDIR) => Error::io(operation, path, error).with_remedy("name a file in it"),
         _ => Error::io(operation, path, error)
             .with_remedy("`fifofs ls` shows which files there are, and what becomes of them"),
     }

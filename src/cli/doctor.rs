@@ -21,6 +21,9 @@ pub(crate) struct Arguments {
     /// Only take away what killed processes left, and print which mounts
     #[arg(long, hide = true)]
     clear_dead: bool,
+    /// Only mount somewhere, and unmount
+    #[arg(long, hide = true)]
+    try_mount: bool,
 }
 
 /// What came of one trial.
@@ -48,15 +51,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         print(page.into_text())?;
         return Ok(Ended::default());
     }
+    if arguments.try_mount {
+        Mount::builder().mount_temporary()?.unmount()?;
+        return Ok(Ended::default());
+    }
     let findings = [
         // First: in the namespace that all others are in.
         ("dead mounts", dead_mounts()),
         ("FUSE device", device()),
+        ("mounts", mounts()),
         ("private mounts", private_mounts()),
         ("capture by FUSE", capture()),
         ("capture by FIFO", pipe()),
         ("request timeout", request_timeout()),
         ("killed writers", killed_writers()),
+        ("mappings", mappings()),
+        ("small writes", small_writes()),
         ("open files", open_files()),
         ("pipe size", pipe_size()),
         ("spill directory", spill_directory()),
@@ -130,16 +140,41 @@ fn device() -> Finding {
     }
 }
 
+/// What `fifofs mount` does, where everybody does it: in a process of its own, as this one is about to
+/// enter a namespace in which it may do more.
+fn mounts() -> Finding {
+    let remedy = "`fifofs run` can do without where the lines below are ok";
+    let mut command = Command::new("/proc/self/exe");
+    match command.args(["doctor", "--try-mount"]).output() {
+        Ok(output) if output.status.success() => {
+            Well("what `fifofs mount` mounts can be used, and taken away again".into())
+        }
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said = said.trim().trim_start_matches("fifofs: ");
+            Broken(said.replace('\n', "; "), remedy)
+        }
+        Err(error) => Broken(error.to_string(), remedy),
+    }
+}
+
 fn private_mounts() -> Finding {
     match fifofs::enter_private_namespace() {
         Ok(Privacy::Private) => Well("what `fifofs run` mounts is seen by nobody else".into()),
+        Ok(_) if rustix::process::geteuid().is_root() => Less(
+            "this is a chroot, whose root is no mount point: others see that there are mounts"
+                .into(),
+            "nobody but root can look into them; to have them private, bind the directory over \
+             itself before the chroot (`mount --bind DIR DIR`)",
+        ),
         Ok(_) => Less(
             "mounts are made by fusermount3, where others see that they are there".into(),
             "nobody else can look into them; run as root to have them private",
         ),
         Err(error) => Broken(
             error.to_string(),
-            "until then there is no mount for this user; `fifofs run --backend fifo` needs none",
+            "until then `fifofs run` cannot mount for this user; `fifofs run --backend fifo` needs \
+             no mount",
         ),
     }
 }
@@ -196,27 +231,57 @@ fn request_timeout() -> Finding {
     }
 }
 
-fn killed_writers() -> Finding {
+/// The kernel's version, and how it calls itself.
+fn kernel() -> ((u32, u32), String) {
     let release = rustix::system::uname()
         .release()
         .to_string_lossy()
         .into_owned();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut next = || {
-        numbers
-            .next()
-            .and_then(|n| n.parse::<u32>().ok())
-            .unwrap_or(0)
-    };
+    let mut next = || numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    ((next(), next()), release)
+}
+
+fn killed_writers() -> Finding {
     // PIDFD_INFO_EXIT.
-    if (next(), next()) >= (6, 15) {
-        return Well(format!("Linux {release} says how any process ended"));
+    match kernel() {
+        (version, release) if version >= (6, 15) => {
+            Well(format!("Linux {release} says how any process ended"))
+        }
+        (_, release) => Less(
+            format!("Linux {release} does not say how a process ended that was reaped quickly"),
+            "in a mount a killed writer may then pass for one that finished; `fifofs run` is not \
+             concerned. Linux 6.15 and newer say it",
+        ),
     }
-    Less(
-        format!("Linux {release} does not say how a process ended that was reaped quickly"),
-        "in a mount a killed writer may then pass for one that finished; `fifofs run` is not \
-         concerned. Linux 6.15 and newer say it",
-    )
+}
+
+fn mappings() -> Finding {
+    // FUSE_DIRECT_IO_ALLOW_MMAP.
+    match kernel() {
+        (version, release) if version >= (6, 6) => {
+            Well(format!("Linux {release} maps every file of a mount"))
+        }
+        (_, release) => Less(
+            format!("Linux {release} cannot map streams, and files that `fifofs explain` watches"),
+            "a program that writes through a mapping gets ENODEV there: leave out `--deliver \
+             stream`. Linux 6.6 and newer can",
+        ),
+    }
+}
+
+fn small_writes() -> Finding {
+    // FUSE_HANDLE_KILLPRIV_V2.
+    match kernel() {
+        (version, release) if version >= (5, 12) => {
+            Well(format!("Linux {release} passes each on by one request"))
+        }
+        (_, release) => Less(
+            format!("Linux {release} asks for set-user-id bits before each write"),
+            "programs that write a few KiB at a time are several times slower. Linux 5.12 and newer \
+             do not ask",
+        ),
+    }
 }
 
 fn open_files() -> Finding {

@@ -3,6 +3,7 @@
 
 mod cat;
 mod doctor;
+mod failure;
 mod generate;
 mod links;
 mod log;
@@ -10,6 +11,7 @@ mod ls;
 mod mount;
 mod options;
 mod run;
+mod shell;
 mod standard;
 mod text;
 mod unmount;
@@ -62,6 +64,13 @@ pub(crate) struct Ended {
 
 impl From<Error> for Ended {
     fn from(error: Error) -> Self {
+        let error = match &error {
+            // Whatever was attempted: nothing else helps.
+            Error::Io { source, .. } if source.raw_os_error() == Some(libc::EMFILE) => {
+                error.with_remedy("allow this process more open files (`ulimit -n`)")
+            }
+            _ => error,
+        };
         let (status, option) = match error {
             // What `run` was given, it judges by itself: this is a file of a mount.
             Error::Rewritten { .. } => (status::NOT_WHOLE, " (`fifofs mount --deliver settled`)"),
@@ -177,7 +186,8 @@ fn show_parse_error(error: &clap::Error) {
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     set_signals();
-    let arguments = match Arguments::try_parse() {
+    let words = run::progress_with_equals::<Arguments>(std::env::args_os().collect());
+    let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no failures.

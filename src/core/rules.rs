@@ -70,19 +70,25 @@ trait Words: Copy + PartialEq + Sized + 'static {
         }
     }
 
+    /// That `given`, which stands in `place`, is none of the words.
+    fn invalid(given: &str, place: &str) -> Error {
+        let advice = match Self::from_word(&given.to_ascii_lowercase()) {
+            Some(meant) => format!("write {}, in lower case", meant.word()),
+            None => format!("expected {}", Self::list()),
+        };
+        Error::usage(format!(
+            "invalid {} '{given}'{place} ({advice})",
+            Self::WHAT
+        ))
+    }
+
     fn parse_word(given: &str) -> Result<Self, Error> {
-        Self::from_word(given).ok_or_else(|| {
-            Error::usage(format!(
-                "'{given}' is no {}; give {}",
-                Self::WHAT,
-                Self::list()
-            ))
-        })
+        Self::from_word(given).ok_or_else(|| Self::invalid(given, ""))
     }
 }
 
 impl Words for Deliver {
-    const WHAT: &'static str = "way of delivery";
+    const WHAT: &'static str = "delivery mode";
     const ALL: &'static [(Self, &'static str)] = &[
         (Deliver::Auto, "auto"),
         (Deliver::Stream, "stream"),
@@ -259,11 +265,11 @@ impl Rules {
             None => (None, text),
         };
         let way = Deliver::from_word(word).ok_or_else(|| {
-            Error::usage(format!(
-                "'{word}' in the rule '{text}' is no {}; give WAY or GLOB=WAY, where WAY is {}",
-                Deliver::WHAT,
-                Deliver::list()
-            ))
+            let place = match glob {
+                Some(_) => format!(" in the rule '{text}'"),
+                None => String::new(),
+            };
+            Deliver::invalid(word, &place)
         })?;
         self.push(glob, way)
     }
@@ -363,7 +369,7 @@ mod tests {
         for (text, parts) in [
             (
                 "fallow",
-                &["'fallow'", "auto, stream, follow or settled", "GLOB=WAY"][..],
+                &["'fallow'", "auto, stream, follow or settled"][..],
             ),
             (
                 "*.log=pipe",
@@ -375,6 +381,7 @@ mod tests {
                 "[a=stream",
                 &["'[a'", "is no glob", "unclosed character class"],
             ),
+            ("Settled", &["'Settled'", "write settled, in lower case"]),
             ("", &["''", "auto, stream, follow or settled"]),
         ] {
             let error = Rules::new().parse(text).unwrap_err();
@@ -398,7 +405,7 @@ mod tests {
         let error = "sometimes".parse::<FailOn>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "'sometimes' is no kind of failure; give signal, status or never"
+            "invalid kind of failure 'sometimes' (expected signal, status or never)"
         );
     }
 }

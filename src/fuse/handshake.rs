@@ -68,7 +68,8 @@ pub(super) fn answer(request: &[u8]) -> io::Result<Vec<u8>> {
     for (flag, name) in WANTED {
         flags |= offered & flag;
         if offered & flag == 0 {
-            log::warn!("the kernel has no {name}");
+            // What it costs, `fifofs doctor` says.
+            log::info!("the kernel has no {name}");
         }
     }
     let pages = MAX_WRITE_BYTES.div_ceil(rustix::param::page_size() as u32);

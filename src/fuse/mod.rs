@@ -25,6 +25,7 @@ mod names;
 mod placement;
 mod private;
 mod rare;
+mod release;
 mod session;
 #[cfg(test)]
 mod testing;

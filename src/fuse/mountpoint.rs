@@ -276,7 +276,11 @@ fn detach_unused(mount: &FoundMount) -> Result<Option<Vec<(i32, String)>>> {
 }
 
 fn not_yours(error: Error) -> Error {
-    error.with_remedy("do it as the user who mounted, or as root")
+    match error.to_string().contains("/etc/mtab") {
+        // What fusermount3 needs, and a minimal root file system lacks.
+        true => error.with_remedy("as root: `ln -s /proc/self/mounts /etc/mtab`"),
+        false => error.with_remedy("do it as the user who mounted, or as root"),
+    }
 }
 
 /// Takes away the topmost mount at `directory` (canonical), which is known to be

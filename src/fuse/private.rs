@@ -10,7 +10,7 @@ use std::io;
 
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::process::{getgid, getuid};
+use rustix::process::{geteuid, getgid, getuid};
 use rustix::thread::{CapabilitySet, UnshareFlags, capabilities};
 
 use super::attach::fusermount;
@@ -75,7 +75,7 @@ pub fn enter_private_namespace() -> Result<Privacy> {
     }
     if may_mount() {
         unshare(UnshareFlags::NEWNS, "start it with --cap-add SYS_ADMIN")?;
-    } else if fusermount().is_ok() {
+    } else if !geteuid().is_root() && fusermount().is_ok() {
         return Ok(Privacy::Shared);
     } else {
         enter_user_namespace()?;

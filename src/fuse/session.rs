@@ -27,6 +27,7 @@ use super::device::Front;
 use super::flusher::Flusher;
 use super::kernel::Kernel;
 use super::mountpoint::{self, IfBusy, MountOptions, MountPoint, Mounted};
+use super::release;
 use super::watchdog::Watchdog;
 use super::{mount_watch, mountinfo};
 use crate::core::spool::Pool;
@@ -77,6 +78,7 @@ impl Session {
         settings: Settings,
         pool: Pool,
     ) -> Result<Session> {
+        release::check()?;
         // The daemon of a mount that was there a moment ago may be just removing
         // the directory that it had made.
         for _ in 0..VANISHED_AT_MOST {

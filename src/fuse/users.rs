@@ -22,13 +22,15 @@ const STATUS_DEADLINE: Duration = Duration::from_secs(2);
 const HELPER_PREFIX: &str = "fifofs-";
 
 /// The processes that have something of a mount open, work in it, map its files, or wait for one
-/// to be opened: their ids and names. Its own helpers are none.
+/// to be opened: their ids and names. Its own helpers are none, nor is this process, which ends soon
+/// and may have inherited a descriptor from one of them.
 pub(super) fn users_of(mount: &FoundMount) -> Vec<(i32, String)> {
     let holders = all_processes().filter(|pid| holds(*pid, mount));
     let holders = holders.map(|pid| (pid, process_name(pid)));
     let mut users: BTreeMap<i32, String> = holders.collect();
     users.extend(waiting_in(&mount.directory));
-    users.retain(|pid, name| *pid > 0 && !name.starts_with(HELPER_PREFIX));
+    let us = rustix::process::getpid().as_raw_pid();
+    users.retain(|pid, name| *pid > 0 && *pid != us && !name.starts_with(HELPER_PREFIX));
     users.into_iter().collect()
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Knows everything about the end and does nothing but that.
 
+use std::path::Path;
 use std::process::ExitStatus;
 
 use fifofs::{Error, MountView};
@@ -14,7 +15,7 @@ use super::placeholders::Template;
 use super::sink::Sink;
 use super::source::Source;
 use super::supervise::Output;
-use crate::cli::{Ended, status};
+use crate::cli::{Ended, failure, status};
 
 /// How a program ended, and what was expected of it.
 pub(super) struct Conclusion<'a> {
@@ -103,6 +104,7 @@ impl Conclusion<'_> {
                     name.display()
                 )
             }
+            (End::Unread(error @ Error::Failed { .. }), _) => self.describe_failure(name, &error),
             (End::Unread(error @ Error::Rewritten { .. }), _) => {
                 format!("{error} (--deliver settled)")
             }
@@ -110,6 +112,20 @@ impl Conclusion<'_> {
         };
         messages.push(message);
         false
+    }
+
+    /// That a file is not whole though the program succeeded.
+    fn describe_failure(&self, name: &Path, error: &Error) -> String {
+        // Of a directory that was to be packed, a file in it.
+        let path = match error {
+            Error::Failed { path, .. } => path,
+            _ => name,
+        };
+        let status = self.view.map(MountView::status);
+        match status.and_then(|status| failure::reason(&status, path)) {
+            Some(reason) => format!("'{}' is not whole: {reason}", path.display()),
+            None => error.to_string(),
+        }
     }
 
     /// Whether a program whose files were packed left those that it was to make.

@@ -5,7 +5,6 @@
 //! put that on a page, `report`.
 
 mod report;
-mod shell;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -86,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let mut program = match Program::start(&words, &variables, true) {
         Ok(program) => program,
         Err(NotStarted { status, message }) => {
-            let messages = vec![message];
+            let messages = vec![placeholders::one_word(&arguments.command).unwrap_or(message)];
             return Ok(Ended { status, messages });
         }
     };

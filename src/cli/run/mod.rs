@@ -36,6 +36,8 @@ use self::supervise::Output;
 use super::Ended;
 use super::options::Delivery;
 
+pub(super) use self::progress::with_equals as progress_with_equals;
+
 /// Run a program that writes to a file, and send what it writes to standard
 /// output
 ///
@@ -151,7 +153,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         Err(NotStarted { status, message }) => {
             drop(sources);
             stage.end();
-            let messages = vec![message];
+            let messages = vec![placeholders::one_word(&arguments.command).unwrap_or(message)];
             return Ok(Ended { status, messages });
         }
     };

@@ -4,11 +4,15 @@
 //! name of an output is a path inside of the directory that it will be in, and no output's name is
 //! a directory of another's.
 
+mod advice;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use fifofs::{Error, Result};
+
+pub(super) use self::advice::one_word;
 
 /// What stands for an output unless `--placeholder` says otherwise.
 pub(super) const DEFAULT: &str = "{out}";
@@ -53,8 +57,12 @@ impl Template {
             let parts = template.parse_word(word.as_bytes())?;
             template.words.push(parts);
         }
-        if template.outputs.is_empty() && !template.has_directory {
-            return Err(no_placeholder(words, &template.syntax));
+        let has_none = template.outputs.is_empty() && !template.has_directory;
+        if template.syntax.is_default() {
+            advice::refuse_misspelt(words, has_none)?;
+        }
+        if has_none {
+            return Err(advice::no_placeholder(words, &template.syntax.plain()));
         }
         template.check_no_output_holds_another()?;
         Ok(template)
@@ -190,6 +198,10 @@ impl Syntax {
         Ok(Some((&rest[..length], before.len() + length + 1)))
     }
 
+    fn is_default(&self) -> bool {
+        self.plain == DEFAULT.as_bytes()
+    }
+
     /// The placeholder, for people.
     fn plain(&self) -> String {
         String::from_utf8_lossy(&self.plain).into_owned()
@@ -225,16 +237,6 @@ fn output_name(text: &[u8]) -> Result<PathBuf> {
         return wrong("it is empty");
     }
     Ok(name)
-}
-
-fn no_placeholder(words: &[OsString], syntax: &Syntax) -> Error {
-    let command: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-    let placeholder = syntax.plain();
-    Error::usage(format!(
-        "no word of the command says where its output goes; put {placeholder} where the name of \
-         the output file belongs: fifofs run -- {} {placeholder}",
-        command.join(" ")
-    ))
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use fifofs::{Chance, Explanation, Verdict, Verdicts};
 use serde::Serialize;
 
-use super::{Arguments, is_captured, shell};
+use super::{Arguments, is_captured};
 use crate::cli::run::destinations::list;
 use crate::cli::run::placeholders::{self, Template};
+use crate::cli::shell;
 use crate::cli::text::Page;
 
 /// All that there is to say.

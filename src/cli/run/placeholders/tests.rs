@@ -104,3 +104,73 @@ fn without_a_placeholder_the_message_says_what_to_type() {
     refused(&["p", "x"], "", "cannot be empty");
     refused(&["p", "x"], "{dir}", "cannot be empty or {dir}");
 }
+
+#[test]
+fn what_is_nearly_a_placeholder_is_refused_and_the_one_that_is_meant_is_named() {
+    for (word, meant) in [
+        ("{Out}", "{out}"),
+        ("-o{OUT:x.zip}", "-o{out:x.zip}"),
+        ("{outt:b}", "{out:b}"),
+        ("{ot}", "{out}"),
+        ("{uot}", "{out}"),
+        ("{out.zip}", "{out:out.zip}"),
+        ("{{out}}", "{out}"),
+        ("{{out:x.zip}}", "{out:x.zip}"),
+        ("{{dir}}/a", "{dir}/a"),
+        ("{Dir}", "{dir}"),
+        ("{dir:a}", "{dir}/a"),
+    ] {
+        let said = format!("run -- p {meant}");
+        refused(&["p", word], DEFAULT, &said);
+        refused(&["p", word, "{out:a}"], DEFAULT, &said);
+        let (words, _) = expand(&["p", word, "@OUT@"], "@OUT@");
+        assert!(word.contains("{dir}") || words[1] == word);
+    }
+    for (word, meant) in [("{}", "{out}"), ("{output:x.zip}", "{out:x.zip}")] {
+        refused(&["p", word], DEFAULT, &format!("run -- p {meant}"));
+        let (words, _) = expand(&["p", word, "{out:a}"], DEFAULT);
+        assert_eq!(words[1], word);
+    }
+}
+
+#[test]
+fn what_only_looks_like_a_placeholder_stays() {
+    for word in [
+        "${Out}",
+        "{our:d}",
+        "{put}",
+        "{out",
+        "{a}",
+        "{outer.name}",
+        "{o:5}",
+        "{print}",
+        "{ {out} }",
+    ] {
+        let (words, _) = expand(&["awk", word, "{out}"], DEFAULT);
+        assert_eq!(words[1], word.replace("{out}", "/m/out"));
+    }
+}
+
+#[test]
+fn what_to_type_can_be_pasted() {
+    refused(
+        &["sort", "-k2 n", "it's"],
+        DEFAULT,
+        r"fifofs run -- sort '-k2 n' 'it'\''s' {out}",
+    );
+    refused(
+        &["sh", "-c", "sort < a > $FIFOFS_OUT"],
+        DEFAULT,
+        r#"fifofs run -- sh -c 'sort < a > "$1"' sh {out}"#,
+    );
+    refused(
+        &["bash", "-ec", "cp \"$1\" \"${FIFOFS_OUT}\"", "x", "a"],
+        DEFAULT,
+        r#"fifofs run -- bash -ec 'cp "$1" "$2"' x a {out}"#,
+    );
+    refused(
+        &["sh", "-c", "echo a > x.txt"],
+        DEFAULT,
+        r#"fifofs run -- sh -c '… > "$1"' sh {out}"#,
+    );
+}

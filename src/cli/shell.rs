@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::cli::text::is_obeyed;
 
 /// Words that can be pasted.
-pub(super) fn line<'a>(words: impl IntoIterator<Item = &'a OsStr>) -> String {
+pub(crate) fn line<'a>(words: impl IntoIterator<Item = &'a OsStr>) -> String {
     let words: Vec<String> = words.into_iter().map(quoted).collect();
     words.join(" ")
 }

@@ -1,0 +1,45 @@
+//! Why a file is not whole, as the status of its mount tells it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fifofs::{Status, WriterStatus};
+
+const CONTROL_NAME: &str = ".fifofs";
+
+/// What happened to a file that failed, in words that follow "it is not whole: "; the path is relative
+/// to the mount.
+pub(crate) fn reason(status: &Status, path: &Path) -> Option<String> {
+    let file = status.files.iter().find(|file| file.path == path)?;
+    // Of bytes that were lost, or of a stream that was changed; whatever its writer said to that.
+    let lost = file.warning.clone();
+    let lost = lost.filter(|warning| warning.starts_with("bytes from "));
+    lost.or_else(|| file.writers.iter().find_map(end_of))
+}
+
+/// That a writer came to a bad end, if it did.
+fn end_of(writer: &WriterStatus) -> Option<String> {
+    let how = writer.failure.as_ref()?;
+    let verb = if how.starts_with("killed") {
+        "was "
+    } else {
+        ""
+    };
+    let (name, pid) = (&writer.name, writer.pid);
+    Some(format!("{name} ({pid}), which wrote it, {verb}{how}"))
+}
+
+/// The same of a file of another process's mount, by the path below its `.fifofs` that one waits at.
+pub(crate) fn at_door(door: &Path) -> Option<String> {
+    let is_control = |path: &&Path| path.file_name().is_some_and(|name| name == CONTROL_NAME);
+    let control = door.ancestors().filter(is_control).last()?;
+    let text = fs::read_to_string(control.join("status")).ok()?;
+    let status: Status = serde_json::from_str(&text).ok()?;
+    // There all of the path is one name.
+    let name = door.file_name()?.to_string_lossy();
+    let path = PathBuf::from(name.replace("%2F", "/").replace("%25", "%"));
+    if path.starts_with(CONTROL_NAME) {
+        return at_door(&control.parent()?.join(path));
+    }
+    reason(&status, &path)
+}

@@ -1,0 +1,216 @@
+//! What to say where a placeholder was meant and none was written.
+//!
+//! Knows how people misspell the usual placeholders; replaces nothing in the command. The invariant: a
+//! command that a message shows can be pasted.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use fifofs::{Error, Result};
+
+use super::DEFAULT;
+use crate::cli::shell;
+
+/// What people write for the output when they do not know its name. Only where nothing else in the
+/// command is a placeholder: in scripts these are names of variables.
+const GUESSES: [&str; 6] = ["", "output", "outfile", "outputfile", "file", "o"];
+
+/// Shells, whose scripts get the output's path as `$1`.
+const SHELLS: [&str; 5] = ["sh", "bash", "dash", "ksh", "zsh"];
+
+/// Names of what the path is in, where a script reads it from the environment.
+const VARIABLES: [&str; 4] = [
+    "\"$FIFOFS_OUT\"",
+    "\"${FIFOFS_OUT}\"",
+    "${FIFOFS_OUT}",
+    "$FIFOFS_OUT",
+];
+
+/// Refuses what is nearly a placeholder; with `guess`, what might be meant as one, too.
+pub(super) fn refuse_misspelt(words: &[OsString], guess: bool) -> Result<()> {
+    let mut found = None;
+    let mend = |word: &OsString| {
+        let mut mended = Vec::new();
+        let mut rest = word.as_bytes();
+        while !rest.is_empty() {
+            let before = mended.last().copied();
+            if let Some((length, meant)) = misspelt(before, rest, guess) {
+                let written = String::from_utf8_lossy(&rest[..length]).into_owned();
+                mended.extend_from_slice(meant.as_bytes());
+                found.get_or_insert((written, meant));
+                rest = &rest[length..];
+            } else {
+                mended.push(rest[0]);
+                rest = &rest[1..];
+            }
+        }
+        OsString::from_vec(mended)
+    };
+    let mended: Vec<OsString> = words.iter().map(mend).collect();
+    match found {
+        None => Ok(()),
+        Some((written, meant)) => Err(Error::usage(format!(
+            "'{written}' is no placeholder; write {meant}: {}; if it is meant as it stands, choose \
+             another --placeholder, such as @OUT@",
+            command_line(words, &mended)
+        ))),
+    }
+}
+
+/// What a misspelt placeholder that `text` begins with is as long as, and what is meant.
+fn misspelt(before: Option<u8>, text: &[u8], guess: bool) -> Option<(usize, String)> {
+    // To a shell `${out}` is a variable.
+    if text[0] != b'{' || before == Some(b'$') {
+        return None;
+    }
+    if let Some(inner) = text.strip_prefix(b"{")
+        && let Some((length, placeholder)) = placeholder(inner)
+        && inner[length..].starts_with(b"}")
+    {
+        return Some((length + 2, placeholder.into()));
+    }
+    let end = text.iter().position(|byte| *byte == b'}')?;
+    let inside = std::str::from_utf8(&text[1..end]).ok()?;
+    let (key, name) = match inside.split_once(':') {
+        Some((key, name)) => (key, Some(name)),
+        None => (inside, None),
+    };
+    let output = || match name {
+        Some(name) if !name.is_empty() => format!("{{out:{name}}}"),
+        _ => DEFAULT.to_owned(),
+    };
+    let meant = match (key.to_ascii_lowercase().as_str(), name) {
+        _ if (key, name) == ("dir", None) || key == "out" => return None,
+        ("dir", None) => "{dir}".to_owned(),
+        ("dir", Some(name)) => format!("{{dir}}/{name}"),
+        ("out", _) => output(),
+        (key, None) if key.strip_prefix("out.").is_some_and(is_extension) => {
+            format!("{{out:{inside}}}")
+        }
+        (key, _) if is_slip_of(key, "out") => output(),
+        (key, _) if guess && GUESSES.contains(&key) => output(),
+        _ => return None,
+    };
+    Some((end + 1, meant))
+}
+
+/// The placeholder that `text` begins with.
+fn placeholder(text: &[u8]) -> Option<(usize, &str)> {
+    let end = 1 + text.iter().position(|byte| *byte == b'}')?;
+    let placeholder = std::str::from_utf8(&text[..end]).ok()?;
+    let is_one = ["{out}", "{dir}"].contains(&placeholder)
+        || placeholder.starts_with("{out:") && placeholder.len() > "{out:}".len();
+    is_one.then_some((end, placeholder))
+}
+
+/// Whether one letter is too many or missing, or two are exchanged. Where one is another, it may well
+/// be another word.
+fn is_slip_of(word: &str, meant: &str) -> bool {
+    let without_one = |text: &str, shorter: &str| {
+        (0..text.len()).any(|at| format!("{}{}", &text[..at], &text[at + 1..]) == shorter)
+    };
+    if !word.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return false;
+    }
+    let exchanged = |at: usize| {
+        let mut bytes = meant.as_bytes().to_vec();
+        bytes.swap(at, at + 1);
+        bytes == word.as_bytes()
+    };
+    match word.len() as isize - meant.len() as isize {
+        1 => without_one(word, meant),
+        -1 => without_one(meant, word),
+        0 => (0..meant.len() - 1).any(exchanged),
+        _ => false,
+    }
+}
+
+fn is_extension(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// That the command says nowhere where its output goes, and what to type.
+pub(super) fn no_placeholder(words: &[OsString], placeholder: &str) -> Error {
+    const WRONG: &str = "no word of the command says where its output goes";
+    let message = match script(words) {
+        None => {
+            let mut mended = words.to_vec();
+            mended.push(placeholder.into());
+            format!(
+                "{WRONG}; put {placeholder} where the name of the output file belongs, which is the last \
+                 word in: {}",
+                command_line(words, &mended)
+            )
+        }
+        Some(script) => match with_argument(words, script, placeholder) {
+            Some(mended) => format!(
+                "{WRONG}: $FIFOFS_OUT is only set beside a placeholder; give the path to the \
+                 script: {}",
+                command_line(words, &mended)
+            ),
+            None => format!(
+                "{WRONG}; in the script, write \"$1\" where the name of the output file belongs, \
+                 and behind the script, the name of the shell and {placeholder}: \
+                 {} -c '… > \"$1\"' sh {placeholder}",
+                command_line(words, &words[..1]),
+            ),
+        },
+    };
+    Error::usage(message)
+}
+
+/// What to say of a program that cannot be started, if it is a whole command in one word.
+pub(in crate::cli::run) fn one_word(words: &[OsString]) -> Option<String> {
+    let [word] = words else {
+        return None;
+    };
+    let text = word.to_str()?;
+    let mended: Vec<OsString> = text.split_whitespace().map(OsString::from).collect();
+    (mended.len() > 1 && !Path::new(word).exists()).then(|| {
+        format!(
+            "there is no program '{text}', which is one word; leave out the quotes around the \
+             command: {}, or give it to a shell",
+            command_line(words, &mended)
+        )
+    })
+}
+
+/// Where the script of `sh -c SCRIPT` is among the words.
+fn script(words: &[OsString]) -> Option<usize> {
+    let program = words.first()?.to_str()?;
+    let name = program.rsplit('/').next()?;
+    let option = words.get(1)?.to_str()?;
+    let is_script = SHELLS.contains(&name) && option.starts_with('-') && option.ends_with('c');
+    (is_script && words.len() > 2).then_some(2)
+}
+
+/// The same with an argument instead of the variable, if the script has that.
+fn with_argument(words: &[OsString], script: usize, placeholder: &str) -> Option<Vec<OsString>> {
+    let text = words[script].to_str()?;
+    VARIABLES.iter().find(|name| text.contains(**name))?;
+    let mut mended = words.to_vec();
+    if mended.len() == script + 1 {
+        // What it is called in its messages.
+        mended.push("sh".into());
+    }
+    let argument = format!("\"${}\"", mended.len() - script - 1);
+    mended[script] = VARIABLES
+        .iter()
+        .fold(text.to_owned(), |text, name| text.replace(name, &argument))
+        .into();
+    mended.push(placeholder.into());
+    Some(mended)
+}
+
+/// The command line of this process with other words in place of those of the command.
+fn command_line(words: &[OsString], mended: &[OsString]) -> String {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    let options = match given.strip_suffix(words) {
+        Some([_, options @ ..]) => options.to_vec(),
+        _ => ["run", "--"].map(OsString::from).to_vec(),
+    };
+    let program = OsString::from("fifofs");
+    let line = [&program].into_iter().chain(&options).chain(mended);
+    shell::line(line.map(|word| -> &OsStr { word }))
+}
