@@ -198,8 +198,8 @@
 //! send_and_sync::<fifofs::Mount>();
 //! send_and_sync::<fifofs::Capture>();
 //! send_and_sync::<fifofs::TemporaryPipe>();
-//! send_and_sync::<fifofs::Study>();
-//! send_and_sync::<fifofs::Findings>();
+//! send_and_sync::<fifofs::explain::Study>();
+//! send_and_sync::<fifofs::explain::Findings>();
 //! send_and_sync::<fifofs::Canceller>();
 //! send_and_sync::<fifofs::MountBuilder>();
 //! send_and_sync::<fifofs::Error>();
@@ -248,7 +248,7 @@
 mod capture;
 mod core;
 mod error;
-mod explain;
+pub mod explain;
 mod fifo;
 mod forked;
 mod fuse;
@@ -272,9 +272,6 @@ pub use capture::{
     ProcessRef, Reader, RunError, RunOutput, Running, Target,
 };
 pub use error::{Error, FailedWriter, Result};
-pub use explain::{
-    Chance, Explanation, Facts, Findings, Opened, Rewritten, Study, Verdict, Verdicts, Worker,
-};
 pub use fuse::{IfBusy, Privacy, enter_private_namespace};
 pub use mount::{
     Entry, EntryKind, Mount, MountBuilder, MountView, clear_dead, mount_of, mounts, unmount,

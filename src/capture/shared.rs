@@ -6,8 +6,7 @@
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-
-use crossbeam_channel::TryRecvError;
+use std::time::Duration;
 
 use crate::core::rules::{Deliver, FailOn, Linger};
 use crate::error::Result;
@@ -95,7 +94,7 @@ impl SharedMount {
     }
 
     fn is_there(&self) -> bool {
-        self.mount.ended().try_recv() != Err(TryRecvError::Disconnected)
+        !self.mount.wait_timeout(Duration::ZERO)
     }
 
     pub(super) fn mount(&self) -> &Mount {

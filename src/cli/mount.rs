@@ -3,17 +3,18 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use fifofs::{Error, Linger, Mount, Result};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use super::links;
-use super::options::{self, Delivery};
+use super::options::Delivery;
 use super::text::say;
 
 /// Mount a directory whose files go to waiting readers as they are written
@@ -29,7 +30,7 @@ pub(crate) struct Arguments {
     delivery: Delivery,
     /// When a closed file is done: auto, exit (when all who wrote have exited)
     /// or a duration after the last close
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = options::linger)]
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
     linger: Linger,
     /// Let other users in; file modes and owners count for them
     #[arg(long)]
@@ -68,28 +69,22 @@ fn mount(arguments: &Arguments) -> Result<Mount> {
 fn serve(mount: Mount) -> Result<()> {
     let path = mount.path().to_owned();
     let failed = |error| Error::io("wait for signals for", &path, error);
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
-    let handle = signals.handle();
-    let (tell, told) = crossbeam_channel::bounded::<()>(1);
-    let listener = std::thread::Builder::new()
-        .name("fifofs-signals".into())
-        .spawn(move || {
-            if signals.forever().next().is_some() {
-                let _ = tell.send(());
-            }
-        })
-        .map_err(failed)?;
-    let ended = mount.ended();
-    crossbeam_channel::select! {
-        recv(told) -> _ => {}
-        recv(ended) -> _ => {
-            // A lazy unmount took it from sight; it is served for those who still use it.
-            while mount.is_in_use() && told.recv_timeout(LOOK_INTERVAL).is_err() {}
-        }
+    let (told, tell) = UnixStream::pair().map_err(failed)?;
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let tell = tell.try_clone().map_err(failed)?;
+        signal_hook::low_level::pipe::register(signal, tell).map_err(failed)?;
     }
-    handle.close();
-    // The listener has nothing left to wait for.
-    let _ = listener.join();
+    let mut polled = [
+        PollFd::new(&told, PollFlags::IN),
+        PollFd::new(&mount, PollFlags::IN),
+    ];
+    // A signal ends the wait for signals, too.
+    while poll(&mut polled, None).is_err() {}
+    if polled[0].revents().is_empty() {
+        // A lazy unmount took it from sight; it is served for those who still use it.
+        told.set_read_timeout(Some(LOOK_INTERVAL)).map_err(failed)?;
+        while mount.is_in_use() && (&told).read(&mut [0]).is_err() {}
+    }
     mount.unmount()
 }
 

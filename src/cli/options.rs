@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use fifofs::{Deliver, FailOn, Linger, Mount, MountBuilder};
+use fifofs::{Deliver, FailOn, Mount, MountBuilder};
 
 /// How a mount delivers and what it may use.
 #[derive(Args, Debug)]
@@ -101,17 +101,6 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a number with ms, s or m: 500ms"))
-}
-
-/// `auto`, `exit` or a duration.
-pub(crate) fn linger(text: &str) -> Result<Linger, String> {
-    match text {
-        "auto" => Ok(Linger::Auto),
-        "exit" => Ok(Linger::Exit),
-        text => duration(text)
-            .map(Linger::After)
-            .map_err(|error| format!("{error}, or auto, or exit")),
-    }
 }
 
 #[cfg(test)]

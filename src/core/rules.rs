@@ -25,6 +25,7 @@ use crate::error::Error;
 /// # Ok::<(), fifofs::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum Deliver {
     /// [`Follow`](Deliver::Follow) where that is safe and
     /// [`Settled`](Deliver::Settled) where it is not, judged by how the file
@@ -119,10 +120,17 @@ impl fmt::Display for Deliver {
 /// a mount.
 ///
 /// ```
-/// let mount = fifofs::Mount::builder().linger(fifofs::Linger::Exit).mount_temporary()?;
+/// use std::time::Duration;
+///
+/// use fifofs::Linger;
+///
+/// let mount = fifofs::Mount::builder().linger(Linger::Exit).mount_temporary()?;
+/// assert_eq!("500ms".parse::<Linger>()?, Linger::After(Duration::from_millis(500)));
+/// assert_eq!(Linger::After(Duration::from_millis(1500)).to_string(), "1s 500ms");
 /// # Ok::<(), fifofs::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum Linger {
     /// As soon as no process is left in any writer's process group; else 1 s
     /// after the last close, as a later step of a script may open it again.
@@ -132,6 +140,37 @@ pub enum Linger {
     Exit,
     /// This long after the last close, whatever exited.
     After(Duration),
+}
+
+impl FromStr for Linger {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::Usage`] for anything but `auto`, `exit` and a duration, such as `500ms` or `2s`.
+    fn from_str(given: &str) -> Result<Self, Error> {
+        match given {
+            "auto" => Ok(Linger::Auto),
+            "exit" => Ok(Linger::Exit),
+            given => humantime::parse_duration(given)
+                .map(Linger::After)
+                .map_err(|error| {
+                    Error::usage(format!(
+                        "{error}; write a number with ms, s or m: 500ms, or auto, or exit"
+                    ))
+                }),
+        }
+    }
+}
+
+impl fmt::Display for Linger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Linger::Auto => f.pad("auto"),
+            Linger::Exit => f.pad("exit"),
+            Linger::After(time) => f.pad(&humantime::format_duration(*time).to_string()),
+        }
+    }
 }
 
 /// Which end of a writer makes its file a failed one, whose readers get an
@@ -145,6 +184,7 @@ pub enum Linger {
 /// # Ok::<(), fifofs::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum FailOn {
     /// Killed by a signal.
     #[default]

@@ -11,7 +11,7 @@ use serde::Serialize;
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let study = fifofs::Study::new()?;
+/// let study = fifofs::explain::Study::new()?;
 /// std::fs::write(study.path().join("out.txt"), "hello\n")?;
 /// let explained = study.finish()?.explain(&["out.txt"])?.remove(0);
 /// let opened = &explained.facts.opened[0];
@@ -42,7 +42,7 @@ pub struct Opened {
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let study = fifofs::Study::new()?;
+/// let study = fifofs::explain::Study::new()?;
 /// std::fs::write(study.path().join("out.txt"), "hello\n")?;
 /// let explained = study.finish()?.explain(&["out.txt"])?.remove(0);
 /// let worker = &explained.facts.workers[0];
@@ -65,7 +65,7 @@ pub struct Worker {
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let study = fifofs::Study::new()?;
+/// let study = fifofs::explain::Study::new()?;
 /// let file = std::fs::File::create(study.path().join("out.txt"))?;
 /// for text in ["hello\n", "H"] {
 ///     std::os::unix::fs::FileExt::write_all_at(&file, text.as_bytes(), 0)?;
@@ -96,7 +96,7 @@ pub struct Rewritten {
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let study = fifofs::Study::new()?;
+/// let study = fifofs::explain::Study::new()?;
 /// std::fs::write(study.path().join("out.txt"), "hello\n")?;
 /// let found = study.finish()?;
 /// let facts = &found.explain(&["out.txt"])?[0].facts;

@@ -3,15 +3,12 @@
 //! A [`Study`] is a directory in which every operation is recorded. When the
 //! program has ended, the recording is done again for each way of delivery, with
 //! a reader as `fifofs run` has one, and what that reader would have got is
-//! compared with what the program left.
-//!
-//! ```text
-//! recording (core) ─► replay ─┬─► observer ─► facts ─┬─► words     what it did
-//!                     reader ─┘                      └─► verdict   what that means
-//! ```
-//!
-//! Knows recordings; runs nothing, and what it says hangs on no clock. Invariant: what is said
-//! to be captured is what a reader was given by the core itself, byte for byte.
+//! compared with what the program left. Nothing is run again, and what is said hangs on no clock.
+
+// recording (core) ─► replay ─┬─► observer ─► facts ─┬─► words     what it did
+//                     reader ─┘                      └─► verdict   what that means
+//
+// Invariant: what is said to be captured is what a reader was given by the core itself, byte for byte.
 
 mod facts;
 mod observer;
@@ -56,7 +53,7 @@ use replay::{Pace, Replay, components};
 /// ```
 /// use std::process::Command;
 ///
-/// use fifofs::{Chance, Study};
+/// use fifofs::explain::{Chance, Study};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let study = Study::new()?;
@@ -98,7 +95,7 @@ impl Study {
     /// As [`MountBuilder::mount_temporary`](crate::MountBuilder::mount_temporary).
     ///
     /// ```
-    /// let study = fifofs::Study::new()?;
+    /// let study = fifofs::explain::Study::new()?;
     /// assert!(study.path().is_absolute());
     /// # Ok::<(), fifofs::Error>(())
     /// ```
@@ -113,7 +110,7 @@ impl Study {
     /// Where the program is to write.
     ///
     /// ```
-    /// let study = fifofs::Study::new()?;
+    /// let study = fifofs::explain::Study::new()?;
     /// let output = study.path().join("x.zip");
     /// # Ok::<(), fifofs::Error>(())
     /// ```
@@ -124,7 +121,7 @@ impl Study {
     /// What is in it.
     ///
     /// ```
-    /// let study = fifofs::Study::new()?;
+    /// let study = fifofs::explain::Study::new()?;
     /// assert!(study.view().entries().is_empty());
     /// # Ok::<(), fifofs::Error>(())
     /// ```
@@ -140,7 +137,7 @@ impl Study {
     /// If this process may not open any more files.
     ///
     /// ```
-    /// let study = fifofs::Study::new()?;
+    /// let study = fifofs::explain::Study::new()?;
     /// let mut child = std::process::Command::new("true").spawn().unwrap();
     /// study.watch(&mut child)?;
     /// child.wait().unwrap();
@@ -174,7 +171,7 @@ impl Study {
     /// If not all of it could be recorded, for want of space above all.
     ///
     /// ```
-    /// let study = fifofs::Study::new()?;
+    /// let study = fifofs::explain::Study::new()?;
     /// std::fs::write(study.path().join("out.txt"), "hello\n").unwrap();
     /// let found = study.finish()?;
     /// assert_eq!(found.files(), [std::path::Path::new("out.txt")]);
@@ -245,7 +242,7 @@ const NO_ROOM: &str = "give it a smaller input, which will be treated alike, or 
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let study = fifofs::Study::new()?;
+/// let study = fifofs::explain::Study::new()?;
 /// std::fs::write(study.path().join("out.txt"), "hello\n")?;
 /// let found = study.finish()?;
 /// for explanation in found.explain(found.files())? {
@@ -267,7 +264,7 @@ pub struct Findings {
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let study = fifofs::Study::new()?;
+/// let study = fifofs::explain::Study::new()?;
 /// std::fs::write(study.path().join("out.txt"), "hello\n")?;
 /// let explained = study.finish()?.explain(&["out.txt"])?.remove(0);
 /// assert_eq!(explained.did.len(), 2);
@@ -295,11 +292,11 @@ pub struct Explanation {
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let study = fifofs::Study::new()?;
+/// let study = fifofs::explain::Study::new()?;
 /// std::fs::write(study.path().join("out.txt"), "hello\n")?;
 /// let explained = study.finish()?.explain(&["out.txt"])?.remove(0);
-/// assert_eq!(explained.verdicts.settled.chance, fifofs::Chance::Captured);
-/// assert_eq!(explained.verdicts.fifo.chance, fifofs::Chance::Probably);
+/// assert_eq!(explained.verdicts.settled.chance, fifofs::explain::Chance::Captured);
+/// assert_eq!(explained.verdicts.fifo.chance, fifofs::explain::Chance::Probably);
 /// # Ok(())
 /// # }
 /// ```
@@ -338,7 +335,7 @@ impl Findings {
     /// The files that are there in the end, relative to the directory.
     ///
     /// ```
-    /// let found = fifofs::Study::new()?.finish()?;
+    /// let found = fifofs::explain::Study::new()?.finish()?;
     /// assert!(found.files().is_empty());
     /// # Ok::<(), fifofs::Error>(())
     /// ```
@@ -353,7 +350,7 @@ impl Findings {
     /// If there is no room to do it again.
     ///
     /// ```
-    /// use fifofs::{Chance, Study};
+    /// use fifofs::explain::{Chance, Study};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let study = Study::new()?;

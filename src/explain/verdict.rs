@@ -14,10 +14,11 @@ use crate::core::generation::Way;
 /// Whether a way of capturing gets the output.
 ///
 /// ```
-/// assert_eq!(fifofs::Chance::Captured.to_string(), "captured");
+/// assert_eq!(fifofs::explain::Chance::Captured.to_string(), "captured");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Chance {
     /// Every byte, and an end without an error.
     Captured,
@@ -53,7 +54,7 @@ impl std::fmt::Display for Chance {
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let study = fifofs::Study::new()?;
+/// let study = fifofs::explain::Study::new()?;
 /// std::fs::write(study.path().join("out.txt"), "hello\n")?;
 /// let explained = study.finish()?.explain(&["out.txt"])?.remove(0);
 /// let verdict = explained.verdicts.follow;

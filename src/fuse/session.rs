@@ -13,9 +13,9 @@
 //! others, which may be a lazy one, is seen in the list of mounts.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -51,9 +51,11 @@ pub(crate) struct Session {
     watchdog: Option<Watchdog>,
     /// Disconnected when the front loop has ended.
     served: Receiver<()>,
-    /// Disconnected when the mount is gone from the list of mounts, or is not
-    /// served any more. There once somebody wants to know.
-    gone: OnceLock<Receiver<()>>,
+    /// Readable when the mount is gone from the list of mounts, once somebody wants to know, or is
+    /// not served any more.
+    gone: Arc<OwnedFd>,
+    /// Whether that list is watched.
+    watches_list: Once,
     /// Ends the watch over that list.
     stop: Arc<OwnedFd>,
     device: Arc<OwnedFd>,
@@ -161,11 +163,15 @@ impl Session {
         let reactor = router.start_reactor(flusher.clone()).map_err(failed)?;
         let (alive, served) = crossbeam_channel::bounded(0);
         let flags = rustix::event::EventfdFlags::CLOEXEC;
-        let stop = rustix::event::eventfd(0, flags).map_err(|errno| failed(errno.into()))?;
-        let stop = Arc::new(stop);
+        let bell = || {
+            let bell = rustix::event::eventfd(0, flags);
+            bell.map(Arc::new).map_err(|errno| failed(errno.into()))
+        };
+        let (stop, gone) = (bell()?, bell()?);
         let end = EndOfService {
             router: Arc::clone(&router),
             stop: Arc::clone(&stop),
+            gone: Arc::clone(&gone),
             _alive: alive,
         };
         let own_use = watchdog.own_use();
@@ -184,7 +190,8 @@ impl Session {
             flusher,
             watchdog: Some(watchdog),
             served,
-            gone: OnceLock::new(),
+            gone,
+            watches_list: Once::new(),
             stop,
             device,
             device_number: mounted.device_number,
@@ -204,9 +211,10 @@ impl Session {
         &self.directory
     }
 
-    /// Disconnected when the mount is gone, by whomever it was unmounted.
-    pub(crate) fn ended(&self) -> Receiver<()> {
-        self.gone.get_or_init(|| self.watch_list()).clone()
+    /// Readable when the mount is gone, by whomever it was unmounted.
+    pub(crate) fn ended(&self) -> BorrowedFd<'_> {
+        self.watches_list.call_once(|| self.watch_list());
+        self.gone.as_fd()
     }
 
     /// Whether it is served, and somebody has something open or waits for it.
@@ -216,26 +224,20 @@ impl Session {
     }
 
     /// Starts the thread that watches the list of mounts.
-    fn watch_list(&self) -> Receiver<()> {
-        let (present, gone) = crossbeam_channel::bounded(0);
+    fn watch_list(&self) {
         let (number, stop) = (self.device_number, Arc::clone(&self.stop));
+        let gone = Arc::clone(&self.gone);
         let watch = move || {
-            let _present: crossbeam_channel::Sender<()> = present;
             mount_watch::wait_until_gone(number, &stop);
+            ring(&gone);
         };
         let thread = std::thread::Builder::new().name("fifofs-mounts".into());
         match thread.spawn(watch) {
-            Ok(thread) => {
-                lock(&self.threads).push(thread);
-                gone
-            }
-            Err(error) => {
-                log::error!(
-                    "cannot watch the list of mounts, so that a lazy unmount by others will be \
-                     seen only when nobody uses the mount: {error}"
-                );
-                self.served.clone()
-            }
+            Ok(thread) => lock(&self.threads).push(thread),
+            Err(error) => log::error!(
+                "cannot watch the list of mounts, so that a lazy unmount by others will be \
+                 seen only when nobody uses the mount: {error}"
+            ),
         }
     }
 
@@ -303,6 +305,7 @@ impl Drop for Session {
 struct EndOfService {
     router: Arc<Router>,
     stop: Arc<OwnedFd>,
+    gone: Arc<OwnedFd>,
     _alive: crossbeam_channel::Sender<()>,
 }
 
@@ -310,6 +313,7 @@ impl Drop for EndOfService {
     fn drop(&mut self) {
         self.router.stop();
         ring(&self.stop);
+        ring(&self.gone);
     }
 }
 

@@ -236,7 +236,7 @@ impl MountBuilder {
         self
     }
 
-    /// Records every operation, for [`Study`](crate::Study).
+    /// Records every operation, for [`Study`](crate::explain::Study).
     pub(crate) fn records(mut self) -> Self {
         self.records = true;
         self

@@ -9,10 +9,13 @@ pub use builder::MountBuilder;
 pub use finding::{clear_dead, mount_of, mounts, unmount, unmount_if, wait_path};
 pub use view::{Entry, EntryKind, MountView};
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::capture::{self, Capture, Events};
 use crate::core::Core;
@@ -81,26 +84,43 @@ impl Mount {
     /// # Ok::<(), fifofs::Error>(())
     /// ```
     pub fn wait(&self) {
-        // Nothing is ever sent: the channel ends with the mount.
-        let _ = self.ended().recv();
+        self.wait_until(None);
     }
 
-    /// A channel on which nothing is ever sent, and which is disconnected when
-    /// the mount is gone: to wait for that among other things.
+    /// The same, but for no longer than `timeout`. Whether it was unmounted. To wait for that among
+    /// other things, poll its descriptor ([`AsFd`]), which is readable then.
     ///
     /// ```
     /// use std::time::Duration;
     ///
     /// let mount = fifofs::Mount::builder().mount_temporary()?;
-    /// let ended = mount.ended().recv_timeout(Duration::from_millis(10));
-    /// assert_eq!(ended, Err(crossbeam_channel::RecvTimeoutError::Timeout));
+    /// assert!(!mount.wait_timeout(Duration::from_millis(10)));
+    /// fifofs::unmount(mount.path())?;
+    /// assert!(mount.wait_timeout(Duration::from_secs(60)));
     /// # Ok::<(), fifofs::Error>(())
     /// ```
-    pub fn ended(&self) -> Receiver<()> {
-        match self.session.owner().is_this() {
-            true => self.session.ended(),
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.wait_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Whether it was unmounted before the deadline.
+    fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        if !self.session.owner().is_this() {
             // For a forked child it is gone.
-            false => crossbeam_channel::bounded(0).1,
+            return true;
+        }
+        loop {
+            let mut polled = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)];
+            // A time too far away to be told to the kernel is for ever.
+            let left = deadline.and_then(|deadline| {
+                Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok()
+            });
+            match poll(&mut polled, left.as_ref()) {
+                Ok(ready) => return ready > 0,
+                Err(Errno::INTR) => {}
+                // The kernel is out of memory.
+                Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            }
         }
     }
 
@@ -240,6 +260,14 @@ impl Mount {
     pub fn unmount(mut self) -> Result<()> {
         let path = self.path().to_owned();
         self.session.get_mut("unmount", &path)?.unmount()
+    }
+}
+
+/// Readable once the mount is gone, by whomever it was unmounted, as [`Mount::wait`] waits for it. Not
+/// to be read. In a forked child it says nothing.
+impl AsFd for Mount {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.session.ended()
     }
 }
 

@@ -10,7 +10,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
-use fifofs::{Chance, Explanation, Findings, Privacy, Result, Study};
+use fifofs::explain::{Chance, Explanation, Findings, Study};
+use fifofs::{Privacy, Result};
 
 use self::report::Report;
 use super::child::{NotStarted, Program, Variables, describe, signal_status, status_of};

@@ -5,7 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use fifofs::{Chance, Explanation, Verdict, Verdicts};
+use fifofs::explain::{Chance, Explanation, Verdict, Verdicts};
 use serde::Serialize;
 
 use super::{Arguments, is_captured};
