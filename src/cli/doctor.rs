@@ -249,9 +249,12 @@ fn killed_writers() -> Finding {
             Well(format!("Linux {release} says how any process ended"))
         }
         (_, release) => Less(
-            format!("Linux {release} does not say how a process ended that was reaped quickly"),
-            "in a mount a killed writer may then pass for one that finished; `fifofs run` is not \
-             concerned. Linux 6.15 and newer say it",
+            format!(
+                "Linux {release} does not say how a process ended that had closed its file before"
+            ),
+            "in a mount, one that crashes after the close passes for one that finished. Who is \
+             killed with the file open is noticed; `fifofs run` is not concerned. Linux 6.15 and \
+             newer say it",
         ),
     }
 }

@@ -31,7 +31,8 @@ pub(crate) struct Delivery {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
     /// Which ends of a writer give its readers an error instead of an end of file:
-    /// signal, status (signals as well) or never [default: signal]
+    /// crash (killed with the file open, or later by a signal that means a crash), signal
+    /// (any), status (signals as well) or never [default: crash]
     #[arg(long, value_name = "WHEN")]
     fail_on: Option<FailOn>,
 }

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Monotonic;
 use super::rules::{FailOn, Linger};
-use crate::error::FailedWriter;
+pub(crate) use super::writer::{Ending, Writer, is_crash};
 
 /// How what is written to a file reaches its readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,66 +48,6 @@ impl fmt::Display for Way {
             Way::Follow => "follow",
             Way::Settled => "settled",
         })
-    }
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// It has not.
-    Running,
-    /// It exited with this status.
-    Status(i32),
-    /// This signal killed it.
-    Signal(i32),
-    /// It is gone, and nobody can tell how.
-    Unknown,
-}
-
-/// A process that opened the file for writing, or wrote to it.
-#[derive(Clone, Debug)]
-pub(crate) struct Writer {
-    /// Its process id; 0 if it lives where it cannot be seen.
-    pub(crate) pid: i32,
-    /// Its name, as `ps` shows it.
-    pub(crate) name: String,
-    /// Its process group.
-    pub(crate) group: Option<i32>,
-    /// How it ended.
-    pub(crate) ending: Ending,
-    /// Whether it only inherited the file, as far as is known, and has closed it and gone on. It
-    /// may have written and may come again, so it is waited for like the others, but how it ends
-    /// says nothing of the file.
-    pub(crate) let_go: bool,
-}
-
-impl Writer {
-    /// It has ended, or not.
-    fn note(&mut self, ending: Ending) {
-        self.ending = match ending {
-            Ending::Running => Ending::Running,
-            _ if self.let_go => Ending::Unknown,
-            ending => ending,
-        };
-    }
-
-    /// The same, for who reads what it wrote.
-    pub(crate) fn as_failed(&self) -> FailedWriter {
-        let (signal, status) = match self.ending {
-            Ending::Signal(signal) => (Some(signal), None),
-            Ending::Status(status) => (None, Some(status)),
-            Ending::Running | Ending::Unknown => (None, None),
-        };
-        FailedWriter {
-            pid: self.pid.cast_unsigned(),
-            name: self.name.clone(),
-            signal,
-            status,
-        }
-    }
-
-    fn has_ended_well(&self) -> bool {
-        matches!(self.ending, Ending::Status(0) | Ending::Unknown)
     }
 }
 
@@ -297,6 +237,18 @@ impl Generation {
         }
     }
 
+    /// A writer dies that still has the file open, and how, as far as that can be seen.
+    pub(crate) fn died_writing(&mut self, pid: i32, ending: Ending) {
+        for writer in &mut self.writers {
+            if writer.pid == pid && writer.ending == Ending::Running && !writer.let_go {
+                writer.died_writing = true;
+                if ending != Ending::Unknown {
+                    writer.note(ending);
+                }
+            }
+        }
+    }
+
     /// One more handle that may write.
     pub(crate) fn opened(&mut self, now: Monotonic) {
         if self.phase != Phase::Writing {
@@ -436,11 +388,7 @@ impl Generation {
 
     /// Who came to such an end that it has failed.
     pub(crate) fn culprit(&self, fail_on: FailOn) -> Option<&Writer> {
-        self.writers.iter().find(|w| match w.ending {
-            Ending::Signal(_) => fail_on != FailOn::Never,
-            Ending::Status(status) => fail_on == FailOn::Status && status != 0,
-            Ending::Running | Ending::Unknown => false,
-        })
+        self.writers.iter().find(|w| w.has_failed(fail_on))
     }
 
     /// Whether this is the process group of one who wrote.

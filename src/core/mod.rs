@@ -49,6 +49,7 @@ mod settling;
 pub(crate) mod spool;
 pub(crate) mod status;
 mod view;
+mod writer;
 mod writing;
 
 #[cfg(test)]

@@ -186,10 +186,19 @@ impl fmt::Display for Linger {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum FailOn {
-    /// Killed by a signal.
+    /// Killed by any signal while it had the file open for writing; or, once it had
+    /// closed it, by one that means a crash (SEGV, BUS, ILL, FPE, ABRT, SYS, TRAP,
+    /// KILL) before the file was done. A worker that has closed the file and is then
+    /// ended by SIGTERM has done its work.
+    ///
+    /// How a process ended that had closed the file is known since Linux 6.15, or if it
+    /// is a child of this process.
     #[default]
+    Crash,
+    /// Killed by any signal before the file was done, whether it had it open or not: of a loop that
+    /// appends, also between two openings.
     Signal,
-    /// Killed by a signal, or exited with a status other than 0.
+    /// Killed by any signal, or exited with a status other than 0.
     Status,
     /// None.
     Never,
@@ -198,6 +207,7 @@ pub enum FailOn {
 impl Words for FailOn {
     const WHAT: &'static str = "kind of failure";
     const ALL: &'static [(Self, &'static str)] = &[
+        (FailOn::Crash, "crash"),
         (FailOn::Signal, "signal"),
         (FailOn::Status, "status"),
         (FailOn::Never, "never"),
@@ -445,7 +455,7 @@ mod tests {
         let error = "sometimes".parse::<FailOn>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "invalid kind of failure 'sometimes' (expected signal, status or never)"
+            "invalid kind of failure 'sometimes' (expected crash, signal, status or never)"
         );
     }
 }

@@ -161,16 +161,29 @@ impl Core {
         }
     }
 
+    /// A process dies that still has a file open for writing, and how, as far as that can be seen.
+    pub(crate) fn died_writing(&mut self, ino: u64, pid: i32, ending: Ending) {
+        if let Some(generation) = self.generation_mut(ino) {
+            generation.died_writing(pid, ending);
+        }
+    }
+
+    /// Whether a process is known to write a file, and runs.
+    pub(crate) fn is_writer(&self, ino: u64, pid: i32) -> bool {
+        let is_it = |w: &Writer| w.pid == pid && w.ending == Ending::Running && !w.let_go;
+        self.generation(ino)
+            .is_some_and(|generation| generation.writers.iter().any(is_it))
+    }
+
     /// Whether a process is known to write to the file behind a handle that may
     /// write, and has not let go of it; nothing if the handle may not.
     pub(crate) fn knows_writer(&self, handle: u64, pid: i32) -> Option<(u64, bool)> {
         let Some(Handle::Writer { ino, .. }) = self.handles.get(&handle) else {
             return None;
         };
-        let generation = self.generation(*ino)?;
+        self.generation(*ino)?;
         // One who has ended was another process with the same id.
-        let is_known = |w: &Writer| w.pid == pid && w.ending == Ending::Running && !w.let_go;
-        Some((*ino, generation.writers.iter().any(is_known)))
+        Some((*ino, self.is_writer(*ino, pid)))
     }
 
     /// Takes the bytes of a write and answers it, now or when the readers have
@@ -420,6 +433,7 @@ pub(crate) fn unseen_writer() -> Writer {
         group: None,
         ending: Ending::Running,
         let_go: false,
+        died_writing: false,
     }
 }
 
@@ -431,5 +445,6 @@ pub(crate) fn seen_writer(pid: i32, group: Option<i32>, processes: &dyn Processe
         group,
         ending: Ending::Running,
         let_go: false,
+        died_writing: false,
     }
 }

@@ -86,6 +86,7 @@ impl Program {
                 group: Some(7),
                 ending: Ending::Running,
                 let_go: false,
+                died_writing: false,
             };
             let at = (ROOT, path.as_os_str());
             let flags = libc::O_WRONLY | libc::O_CREAT;

@@ -53,7 +53,7 @@ impl MountBuilder {
         MountBuilder {
             rules: Ok(Rules::new()),
             linger: Linger::Auto,
-            fail_on: FailOn::Signal,
+            fail_on: FailOn::Crash,
             window: DEFAULT_WINDOW_BYTES,
             memory: None,
             spill: None,

@@ -40,12 +40,12 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::clock::{Moment, Monotonic, Timestamp};
 use crate::core::effects::{Effect, Effects, Unique};
-use crate::core::generation::{Ending, Processes, Writer};
+use crate::core::generation::{Ending, Processes, Writer, is_crash};
 use crate::core::spool::Pool;
 use crate::core::{CaptureId, Core, Env, Settings, seen_writer, unseen_writer};
 use crate::forked::Owner;
 use inspector::Inspector;
-use process::ExitWatch;
+use process::{Death, ExitWatch};
 
 /// Carries out what the core decided: the side towards the kernel.
 pub(crate) trait Outlet: Send + Sync {
@@ -358,32 +358,62 @@ impl Router {
     /// A process has written to a file that it may not have opened itself: a descriptor can be
     /// inherited.
     pub(crate) fn seen_writing(&self, handle: u64, thread: i32) {
-        if let Some(ino) = self.unknown_writer(handle, thread) {
+        if let Some((ino, false)) = self.written_through(handle, thread) {
             self.note_writer(ino, thread, false);
         }
     }
 
-    /// A process has closed such a file. It may have written, whatever the kernel kept of that to
-    /// itself. One that goes on has let go of the file: so a shell's child closes what it inherited
-    /// before it runs a program whose output goes elsewhere.
+    /// A process closes such a file, and waits for the answer. It may have written, whatever the
+    /// kernel kept of that to itself. One that goes on has let go of the file: so a shell's child
+    /// closes what it inherited before it runs a program whose output goes elsewhere. One that dies
+    /// had it open until then, and how it dies can be seen now on any kernel.
     pub(crate) fn seen_closing(&self, handle: u64, thread: i32) {
-        if let Some(ino) = self.unknown_writer(handle, thread) {
-            self.note_writer(ino, thread, !process::is_exiting(thread));
+        let Some((ino, is_known)) = self.written_through(handle, thread) else {
+            return;
+        };
+        let death = process::death(thread);
+        if !is_known {
+            let lets_go = match &death {
+                Some(death) => self.is_dismissed(ino, thread, death),
+                None => true,
+            };
+            self.note_writer(ino, thread, lets_go);
+        }
+        if let Some(Death { ending, .. }) = death {
+            let pid = self.process_of(thread);
+            self.run(|core, _, _| core.died_writing(ino, pid, ending));
         }
     }
 
-    /// The file behind a handle that may write, if this thread's process is not known to write it.
-    fn unknown_writer(&self, handle: u64, thread: i32) -> Option<u64> {
+    /// Whether one that dies with a file open that it only inherited, and is not seen to have
+    /// written, is a worker whose parent still has the file open and has no use for the worker any
+    /// more: so Python's `multiprocessing.Pool` ends all of its own.
+    fn is_dismissed(&self, ino: u64, thread: i32, death: &Death) -> bool {
+        let Ending::Signal(signal) = death.ending else {
+            return false;
+        };
+        if !death.is_mere_fork || is_crash(signal) {
+            return false;
+        }
+        let parent = process::parent(self.process_of(thread));
+        parent.is_some_and(|parent| self.look(|core| core.is_writer(ino, parent)))
+    }
+
+    /// The file behind a handle that may write, and whether this thread's process is known to write
+    /// it.
+    fn written_through(&self, handle: u64, thread: i32) -> Option<(u64, bool)> {
         if thread == 0 {
             return None;
         }
-        let (ino, known) = self.look(|core| core.knows_writer(handle, thread))?;
-        let is_known = |pid| {
+        let (ino, is_known) = self.look(|core| core.knows_writer(handle, thread))?;
+        let knows = |pid| {
             let looked = self.look(|core| core.knows_writer(handle, pid));
-            looked.is_some_and(|(_, known)| known)
+            looked.is_some_and(|(_, is_known)| is_known)
         };
-        let known = known || self.known_process(thread).is_some_and(is_known);
-        (!known).then_some(ino)
+        Some((
+            ino,
+            is_known || self.known_process(thread).is_some_and(knows),
+        ))
     }
 
     fn note_writer(&self, ino: u64, thread: i32, let_go: bool) {

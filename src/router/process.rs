@@ -13,15 +13,18 @@
 //! that a process may hold while it waits for us. `stat` and `fdinfo` do: kernels
 //! of 6.18 take the lock of execve(2) for them, and a process in execve closes
 //! files, which on our mount waits for our answer (seen: the whole mount, and
-//! every `ps` of the machine, stood still). So `stat` is read of zombies only, and of a
-//! thread that cannot be in execve as it waits for us to answer its write,
-//! and [`holds_open_for_writing`] never by a thread that answers the kernel.
+//! every `ps` of the machine, stood still). So `stat` is read only of zombies, of a
+//! thread that dies, and of one that cannot be in execve as it waits for us to
+//! answer its write, and [`holds_open_for_writing`] never by a thread that answers
+//! the kernel.
 //! Their formats are proc(5)'s.
 
 mod attention;
+mod death;
 mod exit;
 
 pub(crate) use attention::must_let_go;
+pub(crate) use death::{Death, death};
 pub(crate) use exit::ExitWatch;
 
 use std::fmt::Arguments;
@@ -191,12 +194,7 @@ fn is_writable_descriptor(info: &[u8], inode: u64) -> bool {
 /// another of its process gets nowhere in one before it has ended, and no other has its id. Nor is its
 /// memory, of which `stat` takes a reference, given up by us: it holds that itself.
 pub(crate) fn processor(tid: i32) -> Option<usize> {
-    static IS_OURS: OnceLock<bool> = OnceLock::new();
-    // In the `/proc` of another pid namespace the id is somebody else's.
-    let is_ours = || {
-        std::fs::read_link("/proc/self").is_ok_and(|own_id| own_id == Path::new(&own().to_string()))
-    };
-    if !IS_OURS.get_or_init(is_ours) {
+    if !proc_is_ours() {
         return None;
     }
     let mut buffer = [0; BUFFER_BYTES];
@@ -204,6 +202,16 @@ pub(crate) fn processor(tid: i32) -> Option<usize> {
     let stat = read_stat(format_args!("/proc/{tid}/task/{tid}/stat"), &mut buffer)?;
     let policy: i32 = stat.number(41)?;
     (policy == libc::SCHED_OTHER).then(|| stat.number(39))?
+}
+
+/// Whether `/proc` counts processes as this one does: in that of another pid namespace an id is
+/// somebody else's.
+fn proc_is_ours() -> bool {
+    static IS_OURS: OnceLock<bool> = OnceLock::new();
+    let is_ours = || {
+        std::fs::read_link("/proc/self").is_ok_and(|own_id| own_id == Path::new(&own().to_string()))
+    };
+    *IS_OURS.get_or_init(is_ours)
 }
 
 /// Holds a `stat`, and a `status` up to the signal masks unless the process

@@ -17,6 +17,7 @@
 
 mod dice;
 mod mount;
+mod old_kernel;
 mod place;
 mod procfs;
 mod program;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 
 pub(crate) use dice::Dice;
 pub(crate) use mount::{Mount, mount_command};
+pub(crate) use old_kernel::without_pidfd_info;
 pub(crate) use place::{MARKER, Place};
 pub(crate) use procfs::{Proc, connection_of, memory_rss, parked_in_group, process, processes};
 pub(crate) use program::{Chunk, Finished, Process, signal};

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::old_kernel::without_pidfd_info;
 use super::place::{MARKER, Place};
 use super::procfs::{connection_of, memory_rss, parked_in_group, process};
 use super::program::{Process, signal};
@@ -47,12 +48,26 @@ impl Mount {
 
     /// The same with another limit for the dead man's switch.
     pub(crate) fn start_for(limit: Duration, place: &Arc<Place>, options: &[&str]) -> Self {
+        Self::start_by(limit, place, options, |command| command)
+    }
+
+    /// The same where the kernel is one that says less of processes.
+    pub(crate) fn start_without_pidfd_info(options: &[&str]) -> Self {
+        Self::start_by(MOUNT_LIMIT, &Place::new(), options, without_pidfd_info)
+    }
+
+    fn start_by(
+        limit: Duration,
+        place: &Arc<Place>,
+        options: &[&str],
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
         let log = fs::File::options()
             .create(true)
             .append(true)
             .open(place.at("daemon.log"))
             .expect("the daemon's log");
-        let daemon = mount_command(place, options)
+        let daemon = change(&mut mount_command(place, options))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log again"))
             .stderr(log)

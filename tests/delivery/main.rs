@@ -7,6 +7,7 @@ mod arrival;
 mod cat;
 #[path = "../common/mod.rs"]
 mod common;
+mod crashes;
 mod failures;
 mod generations;
 mod names;

@@ -37,6 +37,7 @@ fn closed_at(since: Monotonic) -> Generation {
         group: Some(7),
         ending: Ending::Running,
         let_go: false,
+        died_writing: false,
     });
     generation.closed(since);
     generation
@@ -119,6 +120,41 @@ fn a_killed_writer_fails_it_unless_told_otherwise() {
 }
 
 #[test]
+fn what_counts_as_a_failure_depends_on_when_and_how_a_writer_died() {
+    use FailOn::{Crash, Never, Signal, Status};
+    let (term, segv) = (Ending::Signal(libc::SIGTERM), Ending::Signal(libc::SIGSEGV));
+    for (ending, died_writing, failing) in [
+        (term, true, &[Crash, Signal, Status][..]),
+        (term, false, &[Signal, Status]),
+        (segv, true, &[Crash, Signal, Status]),
+        (segv, false, &[Crash, Signal, Status]),
+        (Ending::Status(3), true, &[Status]),
+        (Ending::Status(3), false, &[Status]),
+        (Ending::Status(0), true, &[]),
+    ] {
+        // Seen when it closed the file, or told when it was gone; each is right on its own.
+        for seen in [Ending::Unknown, ending] {
+            let mut generation = closed_at(SECOND);
+            if died_writing {
+                generation.died_writing(7, seen);
+            }
+            generation.note_ending(7, ending);
+            let fails = |fail_on: &FailOn| generation.has_failed(*fail_on);
+            let found: Vec<FailOn> = [Crash, Signal, Status, Never]
+                .into_iter()
+                .filter(fails)
+                .collect();
+            assert_eq!(found, failing, "{ending:?} {died_writing}");
+        }
+    }
+    // What was seen stays, where it is not told afterwards.
+    let mut generation = closed_at(SECOND);
+    generation.died_writing(7, term);
+    generation.note_ending(7, Ending::Unknown);
+    assert!(generation.has_failed(Crash));
+}
+
+#[test]
 fn linger_exit_waits_however_long() {
     let world = World {
         ending: Ending::Running,
@@ -143,6 +179,7 @@ fn how_one_ends_that_has_let_go_does_not_matter_unless_it_had_it_again() {
             group: Some(7),
             ending: Ending::Running,
             let_go,
+            died_writing: false,
         };
         let generation = || {
             let mut generation = Generation::new(1);

@@ -334,5 +334,6 @@ fn writer(pid: i32) -> Writer {
         group: Some(pid),
         ending: Ending::Running,
         let_go: false,
+        died_writing: false,
     }
 }

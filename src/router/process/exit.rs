@@ -11,7 +11,8 @@
 //!
 //! The kernel records the status for the pidfd only at the reaping (Linux 6.15
 //! and later); on older kernels a process that was reaped before anybody
-//! looked is [`Ending::Unknown`].
+//! looked is [`Ending::Unknown`]. One that had a file of ours open was seen to
+//! die, though: see `death`.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -20,6 +21,7 @@ use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 use rustix::process::{PidfdFlags, geteuid, pidfd_open};
 
+use super::death::EXIT_CODE;
 use super::{BUFFER_BYTES, positive, read_stat, thread_group};
 use crate::core::generation::Ending;
 
@@ -130,11 +132,8 @@ impl AsFd for ExitWatch {
     }
 }
 
-/// Fields of `/proc/PID/stat`, as proc(5) counts them.
-const EXIT_CODE: usize = 52;
-
 /// From what wait(2) gives.
-fn from_wait_status(status: i32) -> Ending {
+pub(super) fn from_wait_status(status: i32) -> Ending {
     if libc::WIFEXITED(status) {
         Ending::Status(libc::WEXITSTATUS(status))
     } else if libc::WIFSIGNALED(status) {

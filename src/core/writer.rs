@@ -1,0 +1,97 @@
+//! A process that writes a file: who it is, how it ended, and what that says of the file.
+//!
+//! Knows one process and one file; what becomes of the file is its generation's to decide.
+
+use super::rules::FailOn;
+use crate::error::FailedWriter;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It has not.
+    Running,
+    /// It exited with this status.
+    Status(i32),
+    /// This signal killed it.
+    Signal(i32),
+    /// It is gone, and nobody can tell how.
+    Unknown,
+}
+
+/// A process that opened the file for writing, or wrote to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    /// Its process id; 0 if it lives where it cannot be seen.
+    pub(crate) pid: i32,
+    /// Its name, as `ps` shows it.
+    pub(crate) name: String,
+    /// Its process group.
+    pub(crate) group: Option<i32>,
+    /// How it ended.
+    pub(crate) ending: Ending,
+    /// Whether it only inherited the file, as far as is known, and has closed it and gone on. It
+    /// may have written and may come again, so it is waited for like the others, but how it ends
+    /// says nothing of the file.
+    pub(crate) let_go: bool,
+    /// Whether it died with the file open.
+    pub(crate) died_writing: bool,
+}
+
+impl Writer {
+    /// It has ended, or not.
+    pub(super) fn note(&mut self, ending: Ending) {
+        self.ending = match ending {
+            Ending::Running => Ending::Running,
+            _ if self.let_go => Ending::Unknown,
+            ending => ending,
+        };
+    }
+
+    /// How it ended, for who reads what it wrote.
+    pub(crate) fn as_failed(&self) -> FailedWriter {
+        let (signal, status) = match self.ending {
+            Ending::Signal(signal) => (Some(signal), None),
+            Ending::Status(status) => (None, Some(status)),
+            Ending::Running | Ending::Unknown => (None, None),
+        };
+        FailedWriter {
+            pid: self.pid.cast_unsigned(),
+            name: self.name.clone(),
+            signal,
+            status,
+        }
+    }
+
+    /// Whether its end makes the file a failed one.
+    pub(crate) fn has_failed(&self, fail_on: FailOn) -> bool {
+        match self.ending {
+            Ending::Signal(signal) => match fail_on {
+                FailOn::Crash => self.died_writing || is_crash(signal),
+                FailOn::Signal | FailOn::Status => true,
+                FailOn::Never => false,
+            },
+            Ending::Status(status) => fail_on == FailOn::Status && status != 0,
+            Ending::Running | Ending::Unknown => false,
+        }
+    }
+
+    pub(super) fn has_ended_well(&self) -> bool {
+        matches!(self.ending, Ending::Status(0) | Ending::Unknown)
+    }
+}
+
+/// Whether a signal ends only processes in which something went wrong, or that are given no chance to
+/// end by themselves. The others are how one process tells another that it is not needed any more.
+pub(crate) fn is_crash(signal: i32) -> bool {
+    matches!(
+        signal,
+        libc::SIGSEGV
+            | libc::SIGBUS
+            | libc::SIGILL
+            | libc::SIGFPE
+            | libc::SIGABRT
+            | libc::SIGSYS
+            | libc::SIGTRAP
+            | libc::SIGKILL
+    )
+}

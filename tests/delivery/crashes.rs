@@ -1,0 +1,138 @@
+//! A crash is not an end: whoever waits for what a killed program wrote gets an error, on any kernel and however quick
+//! the program's parent is to reap it.
+
+use crate::common::{Mount, SOON};
+
+/// How programs are started: whoever reaps them does so at once.
+const PARENTS: [&str; 3] = [
+    r#"bash -c '"$@"; true' bash"#,
+    "timeout 60",
+    r#"$PYTHON -c 'import subprocess, sys; subprocess.run(sys.argv[1:])'"#,
+];
+
+/// Writers of `$1` that are killed while they have it open.
+const KILLED: [&str; 6] = [
+    r#"exec sh -c 'exec > "$1"; echo one; kill -KILL $$' sh "$1""#,
+    r#"exec sh -c 'exec > "$1"; echo one; kill -TERM $$' sh "$1""#,
+    r#"ulimit -c 0; exec sh -c 'exec > "$1"; echo one; kill -SEGV $$' sh "$1""#,
+    // One that inherited it, by its child's child.
+    r#"exec > "$1"; echo one; sh -c 'kill -INT $$'; true"#,
+    // By another thread than the one that opened it.
+    r#"exec $PYTHON -c 'import os, signal, sys, threading, time
+out = open(sys.argv[1], "w"); out.write("one\n"); out.flush()
+threads = [threading.Thread(target=time.sleep, args=[60], daemon=True) for _ in range(4)]
+for thread in threads: thread.start()
+killer = threading.Thread(target=os.kill, args=[os.getpid(), signal.SIGTERM])
+killer.start(); time.sleep(60)' "$1""#,
+    // By a child that opened nothing itself, and whose parent is gone.
+    r#"exec $PYTHON -c 'import os, signal, sys
+out = open(sys.argv[1], "w"); out.write("one\n"); out.flush()
+ready, go = os.pipe()
+if os.fork() == 0:
+    os.close(go); os.read(ready, 1); os.kill(os.getpid(), signal.SIGKILL)
+os._exit(0)' "$1""#,
+];
+
+/// Writers of `$1` that come to a good end, though not all of their processes do.
+const WELL: [&str; 6] = [
+    r#"exec > "$1"; echo one; exit 3"#,
+    // Another thread ends all, with the file open.
+    r#"exec $PYTHON -c 'import os, sys, threading, time
+out = open(sys.argv[1], "w"); out.write("one\n"); out.flush()
+threading.Thread(target=os._exit, args=[0]).start(); time.sleep(60)' "$1""#,
+    // Its descriptor is closed by an exec.
+    r#"exec $PYTHON -c 'import os, sys
+out = open(sys.argv[1], "w"); out.write("one\n"); out.flush()
+os.execvp("true", ["true"])' "$1""#,
+    // Closed, and then told to end.
+    r#"echo one > "$1"; kill -TERM $$"#,
+    // Workers that are not needed any more, one of which wrote it.
+    r#"exec $PYTHON -c 'import multiprocessing, sys
+def work(path):
+    with open(path, "w") as out: out.write("one\n")
+with multiprocessing.get_context("fork").Pool(3) as pool: pool.map(work, [sys.argv[1]])' "$1""#,
+    // Workers that have it open only because whoever started them has.
+    r#"exec $PYTHON -c 'import multiprocessing, sys
+with open(sys.argv[1], "w") as out, multiprocessing.get_context("fork").Pool(3) as pool:
+    out.writelines(pool.map(str.lower, ["ONE\n"]))' "$1""#,
+];
+
+/// What a reader was told that waited for a file of each of these writers, by each of the parents, in so many rounds.
+fn check(mount: &Mount, writers: &[&str], rounds: usize, is_well: bool) {
+    for (at, writer) in writers.iter().enumerate() {
+        let names: Vec<String> = (0..PARENTS.len() * rounds)
+            .map(|round| format!("{is_well}-{at}-{round}.txt"))
+            .collect();
+        let readers: Vec<_> = names
+            .iter()
+            .map(|name| mount.waiting_reader(name))
+            .collect();
+        let programs: Vec<_> = names
+            .iter()
+            .zip(PARENTS.iter().cycle())
+            .map(|(name, parent)| {
+                let quoted = writer.replace('\'', r"'\''");
+                mount.shell(&format!("{parent} sh -c '{quoted}' sh $D/{name}"))
+            })
+            .collect();
+        for program in programs {
+            program.finish(SOON);
+        }
+        for reader in readers {
+            let told = reader.finish(SOON);
+            assert_eq!(told.status.success(), is_well, "{writer}\n{}", told.stderr);
+            told.printed("one\n");
+        }
+    }
+}
+
+#[test]
+fn a_writer_that_is_killed_with_the_file_open_is_no_end() {
+    let mount = Mount::start(&[]);
+    check(&mount, &KILLED, 2, false);
+    check(&mount, &WELL, 2, true);
+    mount.unmount();
+}
+
+#[test]
+fn nor_is_it_where_the_kernel_does_not_say_how_a_process_ended_that_was_reaped() {
+    let mount = Mount::start_without_pidfd_info(&[]);
+    check(&mount, &KILLED, 5, false);
+    check(&mount, &WELL, 2, true);
+    mount.unmount();
+}
+
+#[test]
+fn of_streams_and_settled_files_neither() {
+    for way in ["stream", "settled"] {
+        let mount = Mount::start_without_pidfd_info(&["--deliver", way]);
+        for (round, parent) in PARENTS.iter().enumerate() {
+            let reader = mount.waiting_reader(&format!("{round}.zip"));
+            let writer = KILLED[0].replace('\'', r"'\''");
+            let script = format!("{parent} sh -c '{writer}' sh $D/{round}.zip");
+            mount.shell(&script).finish(SOON);
+            reader.finish(SOON).failed_saying("not whole");
+        }
+        mount.unmount();
+    }
+}
+
+#[test]
+fn with_fail_on_signal_a_loop_that_is_cut_short_between_two_openings_has_failed() {
+    for (options, is_well) in [(&["--fail-on", "signal"][..], false), (&[], true)] {
+        let mount = Mount::start(options);
+        let reader = mount.waiting_reader("loop.txt");
+        let program = mount.shell(
+            r#"sh -c 'echo x >> "$1"; : > "$F/closed"; while sleep .1; do :; done' sh $D/loop.txt &
+            await kill; kill -TERM $!; wait"#,
+        );
+        mount.wait_flag("closed");
+        mount.wait_for("the loop to have closed it", || {
+            mount.ls().contains("closed")
+        });
+        mount.raise("kill");
+        program.finish(SOON);
+        assert_eq!(reader.finish(SOON).status.success(), is_well);
+        mount.unmount();
+    }
+}
