@@ -134,6 +134,7 @@ enum Command {
     Mount(mount::Arguments),
     Run(run::Arguments),
     Explain(run::explain::Arguments),
+    Receive(run::receive::Arguments),
     Cat(cat::Arguments),
     Ls(ls::Arguments),
     #[command(alias = "umount")]
@@ -219,6 +220,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Mount(arguments) => mount::run(arguments).map(nothing_to_say),
         Command::Run(arguments) => run::run(&arguments),
         Command::Explain(arguments) => run::explain::run(&arguments),
+        Command::Receive(arguments) => run::receive::run(&arguments),
         Command::Cat(arguments) => cat::run(&arguments).map(nothing_to_say),
         Command::Ls(arguments) => ls::run(&arguments),
         Command::Unmount(arguments) => unmount::run(&arguments).map(nothing_to_say),

@@ -6,6 +6,7 @@
 
 #![cfg(feature = "cli")]
 
+mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod destinations;
@@ -16,6 +17,7 @@ mod places;
 mod programs;
 mod progress;
 mod readers;
+mod remote;
 mod several;
 mod signals;
 mod stream;

@@ -3,18 +3,18 @@
 //!
 //! Knows everything about the end and does nothing but that.
 
-use std::path::Path;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use fifofs::{Error, MountView};
 
 use super::child::{describe, signal_status, status_of};
 use super::copy::End;
-use super::missing::Search;
+use super::destinations::Destination;
+use super::missing::{self, Missing, Search};
+use super::output::{Finished, Output};
 use super::placeholders::Template;
-use super::sink::Sink;
-use super::source::Source;
-use super::supervise::Output;
 use crate::cli::{Ended, failure, status};
 
 /// How a program ended, and what was expected of it.
@@ -38,12 +38,19 @@ impl Conclusion<'_> {
         // First: an archive without them does not appear.
         let has_files = !self.is_tar || !self.status.success() || self.check_files(&mut messages);
         let mut is_whole = has_files;
+        let mut early = Vec::new();
         for output in outputs.into_iter().filter(|_| has_files) {
-            let (source, sink, end) = output.into_end();
-            is_whole &= self.conclude_output(&source, sink, end, &mut messages);
+            let finished = output.into_end();
+            early.extend(finished.early);
+            is_whole &= self.conclude_output(finished, &mut messages);
         }
+        let was_hung_up = self.status.signal() == Some(libc::SIGPIPE);
         let status = match self.ended_by {
             Some(signal) => signal_status(signal),
+            // A program that was a destination failed first: what became of this one is its doing.
+            None if early.contains(&false) => status::NOT_WHOLE,
+            // Or it had enough.
+            None if early.contains(&true) && is_whole && was_hung_up => 0,
             None if !self.status.success() => status_of(self.status),
             None if !is_whole => status::NOT_WHOLE,
             None => 0,
@@ -52,16 +59,19 @@ impl Conclusion<'_> {
     }
 
     /// Whether an output is whole, and at its destination if the program succeeded.
-    fn conclude_output(
-        &self,
-        source: &Source,
-        sink: Option<Sink>,
-        end: End,
-        messages: &mut Vec<String>,
-    ) -> bool {
+    fn conclude_output(&self, finished: Finished, messages: &mut Vec<String>) -> bool {
+        let Finished {
+            source,
+            destination,
+            sink,
+            end,
+            ..
+        } = finished;
         let name = source.name();
         let succeeded = self.status.success();
         let how = describe(self.status);
+        let is_remote = matches!(destination, Destination::Remote(_));
+        let is_program = is_remote || matches!(destination, Destination::Command(_));
         let message = match (end, sink) {
             (End::Whole, Some(sink)) if succeeded => match sink.appear(source.permissions()) {
                 Ok(()) => return true,
@@ -75,6 +85,13 @@ impl Conclusion<'_> {
                     sink.destination(),
                     self.program
                 )
+            }
+            (End::Withheld, _) if is_remote => {
+                format!("{destination} is left as it was: {}", self.why())
+            }
+            (End::Aborted, _) => self.describe_abort(&destination),
+            (End::Unread(Error::Failed { .. }), _) if is_program && !succeeded => {
+                self.describe_abort(&destination)
             }
             (End::Withheld, _) => {
                 format!(
@@ -128,30 +145,38 @@ impl Conclusion<'_> {
         }
     }
 
+    /// That a program that was to have an output was ended.
+    fn describe_abort(&self, destination: &Destination) -> String {
+        match destination {
+            Destination::Remote(_) => format!("{destination} is left as it was: {}", self.why()),
+            _ => format!("{destination} was ended before its input: {}", self.why()),
+        }
+    }
+
+    /// Why an output was not to be whole.
+    fn why(&self) -> String {
+        match self.ended_by {
+            Some(_) => "the wait for it was ended".into(),
+            None => format!("{} {}", self.program, describe(self.status)),
+        }
+    }
+
     /// Whether a program whose files were packed left those that it was to make.
     fn check_files(&self, messages: &mut Vec<String>) -> bool {
-        let Some(view) = self.view else {
-            return true;
-        };
-        let entries = view.entries();
-        if self.template.outputs().is_empty() && entries.is_empty() {
-            let message = self.search().describe_nothing();
-            messages.push(format!("{} {message}", self.program));
-            return false;
+        let missing = missing::files(self.template, self.view);
+        let search = self.search();
+        let describe = |name: &PathBuf| format!("{} {}", self.program, search.describe(name));
+        match &missing {
+            None => true,
+            Some(Missing::All) => {
+                messages.push(format!("{} {}", self.program, search.describe_nothing()));
+                false
+            }
+            Some(Missing::These(names)) => {
+                messages.extend(names.iter().map(describe));
+                false
+            }
         }
-        let is_there =
-            |name: &&std::path::PathBuf| entries.iter().any(|entry| entry.path == **name);
-        let missing = self
-            .template
-            .outputs()
-            .iter()
-            .filter(|name| !is_there(name));
-        let before = messages.len();
-        messages.extend(missing.map(|name| {
-            let message = self.search().describe(name);
-            format!("{} {message}", self.program)
-        }));
-        messages.len() == before
     }
 
     fn search(&self) -> Search<'_> {

@@ -18,6 +18,8 @@ pub(super) enum End {
     Whole,
     /// The program failed, and what it left is not passed on: nobody has had any of it.
     Withheld,
+    /// The program that was to have it was ended, as it was not to be whole.
+    Aborted,
     /// Nobody reads the destination any more.
     Closed,
     /// There is no more to read, and what was read is not the output.

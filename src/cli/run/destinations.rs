@@ -11,12 +11,18 @@ use std::path::{Path, PathBuf};
 
 use fifofs::{Error, Result};
 
+use super::remote::Address;
+
 /// Where the bytes of an output go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Destination {
     /// An open descriptor of this process.
     Descriptor(RawFd),
     File(PathBuf),
+    /// What `sh -c` runs, with the bytes on its standard input.
+    Command(OsString),
+    /// A file on another machine.
+    Remote(Address),
 }
 
 /// Standard output.
@@ -25,14 +31,26 @@ pub(super) const STDOUT: Destination = Destination::Descriptor(libc::STDOUT_FILE
 const STDERR: Destination = Destination::Descriptor(libc::STDERR_FILENO);
 
 impl Destination {
-    /// A path, `-` for standard output, or `fd:N`. The paths by which the system names descriptors
-    /// mean these: `/dev/stdout`, and `/dev/fd/N` as shells write for `>(…)`.
+    /// A path, `-` for standard output, `fd:N`, `|CMD` or `ssh://HOST/PATH`. The paths by which the
+    /// system names descriptors mean these: `/dev/stdout`, and `/dev/fd/N` as shells write for `>(…)`.
     pub(super) fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
         if bytes.is_empty() {
             return Err(Error::usage(
-                "a destination is empty; give a path, - for standard output, or fd:N",
+                "a destination is empty; give a path, - for standard output, fd:N, or '|CMD'",
             ));
+        }
+        if let Some(command) = bytes.strip_prefix(b"|") {
+            if command.trim_ascii().is_empty() {
+                return Err(Error::usage(
+                    "the destination '|' has no command; write one behind it, as in \
+                     -o '|gzip > x.gz', or ./'|' for a file of that name",
+                ));
+            }
+            return Ok(Destination::Command(OsStr::from_bytes(command).into()));
+        }
+        if let Some(address) = Address::parse(text)? {
+            return Ok(Destination::Remote(address));
         }
         if bytes == b"-" || bytes == b"/dev/stdout" {
             return Ok(STDOUT);
@@ -81,6 +99,8 @@ impl fmt::Display for Destination {
             destination if *destination == STDERR => f.write_str("standard error"),
             Destination::Descriptor(number) => write!(f, "fd:{number}"),
             Destination::File(path) => path.display().fmt(f),
+            Destination::Command(command) => write!(f, "'|{}'", command.display()),
+            Destination::Remote(address) => address.fmt(f),
         }
     }
 }
@@ -121,7 +141,7 @@ pub(super) fn assign(
     if let Some(first) = missing.first() {
         return Err(Error::usage(format!(
             "with several outputs ({}) each needs a destination, and {} has none; add --to {}=DEST \
-             (DEST is a path, - for standard output, or fd:N)",
+             (DEST is a path, - for standard output, fd:N, or '|CMD')",
             list(outputs),
             list(&missing),
             first.display()
@@ -156,7 +176,10 @@ fn parse_assignment(outputs: &[PathBuf], text: &OsStr) -> Result<(usize, Destina
 fn check_different(outputs: &[PathBuf], destinations: &[Destination]) -> Result<()> {
     let places: Vec<_> = destinations.iter().map(place).collect();
     for (second, place) in places.iter().enumerate() {
-        if let Some(first) = places[..second].iter().position(|other| other == place) {
+        // The same command can be run twice.
+        let is_one = !matches!(place, Destination::Command(_));
+        let same = |other: &Destination| is_one && other == place;
+        if let Some(first) = places[..second].iter().position(same) {
             return Err(Error::usage(format!(
                 "'{}' and '{}' would both go to {}; give each a destination of its own",
                 outputs[first].display(),
@@ -282,6 +305,25 @@ mod tests {
         );
         refused(&["a", "b"], None, &["a=x", "b=./x"], "both go to ./x");
         refused(&["a", "b"], None, &["a=fd:4", "b=fd:4"], "both go to fd:4");
+    }
+
+    #[test]
+    fn a_command_is_a_destination_and_may_be_that_of_two() {
+        let assigned = assigned(&["a", "b"], None, &["a=|wc -c", "b=|wc -c"]);
+        assert_eq!(assigned.expect("two"), ["'|wc -c'", "'|wc -c'"]);
+        refused(
+            &["a"],
+            Some("| \t"),
+            &[],
+            "the destination '|' has no command",
+        );
+        refused(&["a"], Some("ssh://host"), &[], "it has no path");
+        refused(
+            &["a", "b"],
+            None,
+            &["a=ssh://h/x", "b=ssh://h/x"],
+            "both go to ssh://h/x",
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ use fifofs::{Error, Result};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
+use super::consumer::Consumer;
 use super::signals::{self, Signals};
 use super::supervise::Event;
 
@@ -39,6 +40,8 @@ pub(super) struct Ears {
     program: Option<OwnedFd>,
     /// Destinations whose readers may go, and the numbers of their outputs.
     watched: Vec<(usize, OwnedFd)>,
+    /// Programs that are destinations, likewise.
+    consumers: Vec<(usize, Arc<Consumer>)>,
     said: Receiver<Event>,
     voice: Voice,
     heard: VecDeque<Event>,
@@ -53,6 +56,7 @@ impl Ears {
             signals,
             program: None,
             watched: Vec::new(),
+            consumers: Vec::new(),
             said,
             voice: Voice {
                 events,
@@ -85,6 +89,16 @@ impl Ears {
         self.watched.push((output, descriptor));
     }
 
+    /// Keeps nothing of a destination open any more.
+    pub(super) fn forget_destination(&mut self, output: usize) {
+        self.watched.retain(|(watched, _)| *watched != output);
+    }
+
+    /// From now on, tells once when a program that is a destination has ended.
+    pub(super) fn watch_consumer(&mut self, output: usize, consumer: Arc<Consumer>) {
+        self.consumers.push((output, consumer));
+    }
+
     /// The next event; none if there is none before `deadline`.
     ///
     /// # Errors
@@ -113,8 +127,13 @@ impl Ears {
             .iter()
             .map(|(_, fd)| (fd.as_fd(), PollFlags::empty()));
         let program = self.program.iter().map(|fd| (fd.as_fd(), PollFlags::IN));
+        let consumers = self
+            .consumers
+            .iter()
+            .map(|(_, one)| (one.as_fd(), PollFlags::IN));
         let always = [self.signals.as_fd(), self.voice.bell.as_fd()].map(|fd| (fd, PollFlags::IN));
-        let mut polled: Vec<PollFd<'_>> = (always.into_iter().chain(program).chain(destinations))
+        let always = always.into_iter().chain(program);
+        let mut polled: Vec<PollFd<'_>> = (always.chain(destinations).chain(consumers))
             .map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags))
             .collect();
         let is_any = rustix::event::poll(&mut polled, timeout)? > 0;
@@ -123,6 +142,7 @@ impl Ears {
         let (signalled, rung) = (next(), next());
         let exited = self.program.is_some() && next();
         let closed: Vec<bool> = self.watched.iter().map(|_| next()).collect();
+        let ended: Vec<bool> = self.consumers.iter().map(|_| next()).collect();
 
         if rung {
             let _ = rustix::io::read(&*self.voice.bell, &mut [0; 8]);
@@ -137,6 +157,15 @@ impl Ears {
                 self.heard.push_back(Event::HungUp { output: *output });
             }
             !is_closed
+        });
+        let mut ended = ended.into_iter();
+        self.consumers.retain(|(output, _)| {
+            let has_ended = ended.next().unwrap_or(false);
+            if has_ended {
+                self.heard
+                    .push_back(Event::ConsumerEnded { output: *output });
+            }
+            !has_ended
         });
         if exited {
             self.program = None;

@@ -18,13 +18,14 @@ use super::child::{NotStarted, Program, Variables, describe, signal_status, stat
 use super::destinations::Destination;
 use super::ears::Ears;
 use super::missing::Search;
+use super::output::Output;
 use super::placeholders::{self, Template};
 use super::progress::Counters;
 use super::signals::Signals;
 use super::sink::Sink;
 use super::source::Source;
 use super::stage;
-use super::supervise::{self, Output};
+use super::supervise;
 use crate::cli::{Ended, print, status};
 
 /// Where what is only waited for goes.
@@ -93,9 +94,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     study.watch(program.child())?;
     let sink = Sink::open(&Destination::File(NOWHERE.into()))?;
     let view = study.view();
-    let mut outputs = [Output::new(Source::Quiet(view.clone()), sink)];
+    let mut outputs = [Output::new(Source::Quiet(view.clone()), sink, None)];
     let counters = Counters::new(outputs.len());
-    let ended_by = supervise::supervise(&mut program, &mut outputs, &counters, ears, None)?;
+    let ended_by =
+        supervise::supervise(&mut program, &mut outputs, &counters, ears, None, &|| true)?;
 
     let ended = program.wait()?;
     let search = Search {

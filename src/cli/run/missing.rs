@@ -21,6 +21,29 @@ pub(super) struct Search<'a> {
     pub(super) is_shared: bool,
 }
 
+/// What a program whose files are packed did not leave.
+pub(super) enum Missing {
+    /// It left no file at all, and was not told of any.
+    All,
+    These(Vec<PathBuf>),
+}
+
+/// None if everything is there, or it cannot be told.
+pub(super) fn files(template: &Template, view: Option<&MountView>) -> Option<Missing> {
+    let entries = view?.entries();
+    if template.outputs().is_empty() {
+        return entries.is_empty().then_some(Missing::All);
+    }
+    let is_missing = |name: &&PathBuf| entries.iter().all(|entry| entry.path != **name);
+    let missing: Vec<PathBuf> = template
+        .outputs()
+        .iter()
+        .filter(is_missing)
+        .cloned()
+        .collect();
+    (!missing.is_empty()).then_some(Missing::These(missing))
+}
+
 impl Search<'_> {
     /// What is to be said of an output that a program which succeeded did not make, but for who
     /// did not: `did not make 'out': it left 'out.zip'; use {out:out.zip}`.

@@ -2,13 +2,18 @@
 
 mod child;
 mod conclusion;
+mod consumer;
 mod copy;
 mod destinations;
 mod ears;
 pub(super) mod explain;
 mod missing;
+mod output;
 mod placeholders;
 mod progress;
+pub(super) mod receive;
+mod recipient;
+mod remote;
 mod replacement;
 mod signals;
 mod sink;
@@ -16,6 +21,7 @@ mod source;
 mod stage;
 mod supervise;
 mod tar;
+mod transfer;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -27,14 +33,15 @@ use self::child::{NotStarted, Program, Variables, signal_status};
 use self::conclusion::Conclusion;
 use self::destinations::{Destination, STDOUT};
 use self::ears::Ears;
+use self::output::Output;
 use self::placeholders::Template;
 use self::progress::{Counters, Progress, When};
+use self::recipient::Recipient;
 use self::signals::Signals;
 use self::sink::Sink;
 use self::stage::Stage;
-use self::supervise::Output;
-use super::Ended;
 use super::options::Delivery;
+use super::{Ended, status};
 
 pub(super) use self::progress::with_equals as progress_with_equals;
 
@@ -55,16 +62,19 @@ pub(super) use self::progress::with_equals as progress_with_equals;
     override_usage = "fifofs run [OPTIONS] -- CMD [ARG]...",
     after_help = "Examples:\n  fifofs run -- zip -r {out:x.zip} photos | ssh host 'cat > x.zip'\n  \
                   fifofs run -o a.out -- gcc -o {out} a.c\n  \
+                  fifofs run -o '|aws s3 cp - s3://b/x.zip' -- zip -q {out:x.zip} *.txt\n  \
                   fifofs run --to a.csv=- --to log=run.log -- report {out:a.csv} {out:log}\n  \
                   fifofs run --tar -- split -b 1M big {dir}/part- | tar -x"
 )]
 pub(crate) struct Arguments {
     /// Write the output to this file instead of standard output; it appears when
-    /// it is whole, and only if the program succeeds
-    #[arg(short, long, value_name = "FILE", conflicts_with = "to")]
+    /// it is whole, and only if the program succeeds. '|CMD' is a command that
+    /// reads it, and is ended before its input ends if the program fails;
+    /// ssh://[USER@]HOST[:PORT]/PATH a file on another machine with fifofs
+    #[arg(short, long, value_name = "DEST", conflicts_with = "to")]
     output: Option<OsString>,
-    /// Where the output NAME goes, if there are several: DEST is a file, as with
-    /// -o, or - for standard output, or fd:N for an open descriptor
+    /// Where the output NAME goes, if there are several: DEST as with -o, or - for
+    /// standard output, or fd:N for an open descriptor
     #[arg(long, value_name = "NAME=DEST")]
     to: Vec<OsString>,
     /// When the program has ended, write all files that it left in {dir} as tar
@@ -119,6 +129,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         true => stage::or_a_fifo(error),
         false => error,
     };
+    // First: they are as the user would have run them, in no namespace of ours.
+    let forked = recipient::fork(&destinations)?;
     let privacy = match arguments.backend {
         // While there is one thread.
         Via::Fuse if !arguments.shared => fifofs::enter_private_namespace().map_err(advise)?,
@@ -127,7 +139,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     // Before there is anything that a signal could leave behind.
     let mut ears = Ears::new(Signals::watch()?)?;
     // In the namespace that they will be renamed in.
-    let sinks: Vec<Sink> = destinations.iter().map(Sink::open).collect::<Result<_>>()?;
+    let (mut sinks, mut recipients) = (Vec::new(), Vec::new());
+    for (destination, forked) in destinations.iter().zip(forked) {
+        let (sink, recipient) = match forked {
+            None => (Sink::open(destination)?, None),
+            Some(forked) => match Recipient::new(destination, forked) {
+                Ok((recipient, sink)) => (sink, Some(recipient)),
+                Err(error) => return Ok(not_reached(&error)),
+            },
+        };
+        sinks.push(sink);
+        recipients.push(recipient);
+    }
     let (mut stage, sources) = match arguments.backend {
         Via::Fuse => {
             let (delivery, tar) = (&arguments.delivery, arguments.tar);
@@ -162,16 +185,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let view = stage.view();
     let written = (view.clone(), template.outputs().to_vec());
     let progress = Progress::start(arguments.progress, &counters, written)?;
-    let sources = sources.into_iter().zip(sinks);
-    let mut outputs: Vec<Output> = sources
-        .map(|(source, sink)| Output::new(source, sink))
+    let sinks = sinks.into_iter().zip(recipients);
+    let mut outputs: Vec<Output> = (sources.into_iter().zip(sinks))
+        .map(|(source, (sink, recipient))| Output::new(source, sink, recipient))
         .collect();
+    let is_complete = || !arguments.tar || missing::files(&template, view.as_ref()).is_none();
     let ended_by = supervise::supervise(
         &mut program,
         &mut outputs,
         &counters,
         ears,
         Some(&mut stage),
+        &is_complete,
     )?;
     drop(progress);
 
@@ -188,6 +213,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let ended = conclusion.conclude(outputs);
     stage.end();
     Ok(ended)
+}
+
+/// A destination that cannot be reached, for which no program was run.
+fn not_reached(error: &Error) -> Ended {
+    Ended {
+        status: status::NOT_WHOLE,
+        messages: vec![error.to_string()],
+    }
 }
 
 impl Arguments {

@@ -8,6 +8,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -16,8 +17,10 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, OFlags, SeekFrom};
 use rustix::io::{Errno, FdFlags};
 
+use super::consumer::Consumer;
 use super::destinations::Destination;
 use super::replacement::{self, Hidden, Replacement};
+use super::transfer::{FRAME_BYTES, Frame};
 use crate::cli::{links, standard};
 
 /// As much as a pipe is asked to hold: what one request of the file system carries.
@@ -43,8 +46,26 @@ pub(super) struct Sink {
     extent: Option<Extent>,
     /// Set for a file that appears when it is whole.
     replacement: Option<Replacement>,
+    /// Set for the input of a program.
+    feed: Option<Feed>,
     /// Bytes, since the start.
     written: u64,
+}
+
+/// How the input of a program is written.
+#[derive(Debug)]
+struct Feed {
+    consumer: Arc<Consumer>,
+    form: Form,
+    has_begun: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The bytes and nothing else.
+    Plain,
+    /// Frames, which say where the bytes belong.
+    Frames,
 }
 
 /// What of a regular file is the output's.
@@ -73,6 +94,23 @@ pub(super) enum Stopped {
 }
 
 impl Sink {
+    /// The input of a program, which is started with the first byte.
+    pub(super) fn of_consumer(
+        destination: &Destination,
+        input: OwnedFd,
+        consumer: Arc<Consumer>,
+        form: Form,
+    ) -> Result<Self> {
+        let failed = |error| Error::io("write to", destination.to_string(), error);
+        let mut sink = Self::of(destination, input, None).map_err(failed)?;
+        sink.feed = Some(Feed {
+            consumer,
+            form,
+            has_begun: false,
+        });
+        Ok(sink)
+    }
+
     pub(super) fn open(destination: &Destination) -> Result<Self> {
         let failed = |error| Error::io("write to", destination.to_string(), error);
         match destination {
@@ -103,6 +141,10 @@ impl Sink {
                     };
                 Self::of(destination, descriptor, replacement).map_err(failed)
             }
+            Destination::Command(_) | Destination::Remote(_) => {
+                // Those are made before anything else is.
+                Err(failed(io::Error::other("its program was not started")))
+            }
         }
     }
 
@@ -132,6 +174,7 @@ impl Sink {
             descriptor,
             extent,
             replacement,
+            feed: None,
             written: 0,
         })
     }
@@ -177,7 +220,13 @@ impl Sink {
 
     /// Whether what is there can be written again.
     pub(super) fn can_be_mended(&self) -> bool {
-        self.extent.is_some()
+        self.extent.is_some() || self.sends_frames()
+    }
+
+    fn sends_frames(&self) -> bool {
+        self.feed
+            .as_ref()
+            .is_some_and(|feed| feed.form == Form::Frames)
     }
 
     /// Whether bytes of the file stand behind the place of the output: those that the output turns
@@ -201,6 +250,23 @@ impl Sink {
 
     /// Writes all of it.
     pub(super) fn write(&mut self, bytes: &[u8]) -> std::result::Result<(), Stopped> {
+        if let Some(feed) = self.feed.as_mut().filter(|feed| !feed.has_begun) {
+            feed.consumer.start();
+            feed.has_begun = true;
+        }
+        if !self.sends_frames() {
+            return self.write_raw(bytes);
+        }
+        for bytes in bytes.chunks(FRAME_BYTES) {
+            let (offset, length) = (self.written, bytes.len());
+            self.write_raw(&Frame::Data { offset, length }.to_bytes())?;
+            self.write_raw(bytes)?;
+            self.written = offset + length as u64;
+        }
+        Ok(())
+    }
+
+    fn write_raw(&mut self, bytes: &[u8]) -> std::result::Result<(), Stopped> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let wrote = match self.extent {
@@ -243,6 +309,10 @@ impl Sink {
     /// Goes back to where the output began, to write all of it again; says whether that is
     /// possible. It is not if somebody else has written there meanwhile.
     pub(super) fn rewind(&mut self) -> bool {
+        if self.sends_frames() {
+            self.written = 0;
+            return true;
+        }
         let Some(extent) = &mut self.extent else {
             return false;
         };
@@ -261,6 +331,10 @@ impl Sink {
     /// All of the output is written: what is left of an earlier time goes, and what the file system
     /// could not write is heard of.
     pub(super) fn finish(&mut self) -> std::result::Result<(), Stopped> {
+        if self.sends_frames() {
+            let length = self.written;
+            return self.write_raw(&Frame::End { length }.to_bytes());
+        }
         self.cut_off()?;
         crate::cli::close_again(self.descriptor.as_fd()).map_err(|errno| self.failed(errno))
     }

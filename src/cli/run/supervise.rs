@@ -17,13 +17,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use fifofs::{Canceller, Error, Result};
+use fifofs::{Error, Result};
 use rustix::process::Signal;
 
 use super::child::Program;
 use super::copy::End;
 use super::ears::Ears;
+use super::output::{Output, State};
 use super::progress::Counters;
+use super::recipient::{Recipient, Verdict};
 use super::signals;
 use super::sink::Sink;
 use super::source::{Source, Success};
@@ -41,10 +43,6 @@ const GRACE: Duration = Duration::from_millis(200);
 const FIRST_LOOK: Duration = Duration::from_micros(50);
 const LAST_LOOK: Duration = Duration::from_millis(10);
 
-/// How often an output is written again. One that is rewritten that often by somebody whom the
-/// program left behind may be so for ever.
-const AGAIN_AT_MOST: u32 = 16;
-
 /// Something that happened.
 pub(super) enum Event {
     /// Copying an output ended.
@@ -57,54 +55,14 @@ pub(super) enum Event {
     Read { output: usize, descriptor: OwnedFd },
     /// Nobody reads a destination any more.
     HungUp { output: usize },
+    /// A program that is a destination has ended.
+    ConsumerEnded { output: usize },
     /// A signal was sent to this process; the terminal sends some to all of its foreground group.
     Signal { number: i32, for_the_group: bool },
     /// The program has exited.
     Exited,
     /// Somebody whom it left behind has, perhaps.
     ChildEnded,
-}
-
-/// An output on its way.
-pub(super) struct Output {
-    pub(super) source: Source,
-    state: State,
-    /// How often it may still be written again.
-    again: u32,
-}
-
-enum State {
-    ToRead(Sink),
-    /// The error to give if the sink cannot go back.
-    ToReadAgain(Sink, Error),
-    Copying(Option<Canceller>),
-    /// There is no sink where a thread still has it.
-    Ended(Option<Sink>, End),
-}
-
-impl Output {
-    pub(super) fn new(source: Source, sink: Sink) -> Self {
-        Output {
-            source,
-            state: State::ToRead(sink),
-            again: AGAIN_AT_MOST,
-        }
-    }
-
-    fn has_ended(&self) -> bool {
-        matches!(self.state, State::Ended(..))
-    }
-
-    /// Where it came from and how it ended.
-    pub(super) fn into_end(self) -> (Source, Option<Sink>, End) {
-        match self.state {
-            State::Ended(sink, end) => (self.source, sink, end),
-            State::ToRead(_) | State::ToReadAgain(..) | State::Copying(_) => {
-                let path = self.source.name().to_owned();
-                (self.source, None, End::Unread(Error::cancelled(path)))
-            }
-        }
-    }
 }
 
 /// Waits for a program and its outputs.
@@ -125,6 +83,8 @@ pub(super) struct Supervisor<'a> {
     /// A signal asked for the end.
     was_told_to_end: bool,
     success: Success,
+    /// Whether all is there that the outputs are to hold, once the program has succeeded.
+    is_complete: &'a dyn Fn() -> bool,
     /// Set when it did, and the program has exited: nobody waits for readers of FIFOs any more.
     has_given_up: Arc<AtomicBool>,
 }
@@ -146,6 +106,7 @@ pub(super) fn supervise(
     counters: &Counters,
     ears: Ears,
     stage: Option<&mut Stage>,
+    is_complete: &dyn Fn() -> bool,
 ) -> Result<Option<i32>> {
     let mut supervisor = Supervisor {
         program,
@@ -159,6 +120,7 @@ pub(super) fn supervise(
         ended_by: None,
         was_told_to_end: false,
         success: Arc::default(),
+        is_complete,
         has_given_up: Arc::default(),
     };
     supervisor.begin()?;
@@ -170,6 +132,11 @@ impl Supervisor<'_> {
     fn begin(&mut self) -> Result<()> {
         for (output, descriptor) in self.outputs.iter().enumerate().filter_map(watchable) {
             self.ears.watch_destination(output, descriptor);
+        }
+        for (number, output) in self.outputs.iter().enumerate() {
+            if let Some(recipient) = &output.recipient {
+                self.ears.watch_consumer(number, recipient.consumer());
+            }
         }
         for number in 0..self.outputs.len() {
             let output = &self.outputs[number];
@@ -190,6 +157,7 @@ impl Supervisor<'_> {
                 Some(event) => self.handle(event)?,
                 None => self.time_has_come()?,
             }
+            self.tell_recipients();
             let has_given_up = self.was_told_to_end && self.program.has_exited();
             self.has_given_up.store(has_given_up, Ordering::Relaxed);
         }
@@ -199,7 +167,35 @@ impl Supervisor<'_> {
     fn is_done(&self) -> bool {
         let is_over = self.ended_by.is_some() && self.has_waited();
         let has_ended = || self.outputs.iter().all(Output::has_ended);
-        self.program.has_exited() && (is_over || has_ended())
+        let are_received = || self.outputs.iter().all(Output::is_received);
+        self.program.has_exited() && (is_over || has_ended()) && are_received()
+    }
+
+    /// Tells programs that are destinations whether what they had is whole, once that is known.
+    fn tell_recipients(&mut self) {
+        let succeeded = self.success.get().copied();
+        let succeeded = succeeded.map(|succeeded| succeeded && (self.is_complete)());
+        for (number, output) in self.outputs.iter_mut().enumerate() {
+            let verdict = output.verdict(succeeded, self.ended_by.is_none());
+            let (Some(verdict), Some(recipient)) = (verdict, &mut output.recipient) else {
+                continue;
+            };
+            if verdict == Verdict::Commit {
+                // Else it would wait for its end for ever.
+                self.ears.forget_destination(number);
+                if let State::Ended(sink, _) = &mut output.state {
+                    *sink = None;
+                }
+            }
+            recipient.tell(verdict, output.source.permissions());
+        }
+    }
+
+    fn consumer_ended(&mut self, number: usize) {
+        let recipient = self.outputs[number].recipient.as_mut();
+        if recipient.is_some_and(Recipient::has_ended_now) {
+            self.hung_up(number);
+        }
     }
 
     /// The program has been gone for a while: what is waited for now are those whom it left.
@@ -254,6 +250,7 @@ impl Supervisor<'_> {
             Event::Copied { output, sink, end } => self.copied(output, *sink, end)?,
             Event::Read { output, descriptor } => self.ears.watch_destination(output, descriptor),
             Event::HungUp { output } => self.hung_up(output),
+            Event::ConsumerEnded { output } => self.consumer_ended(output),
             Event::Signal {
                 number,
                 for_the_group,
@@ -261,6 +258,8 @@ impl Supervisor<'_> {
                 self.was_told_to_end |= signals::ends(number);
                 if self.program.has_exited() {
                     let ends = signals::ends(number);
+                    let recipients = self.outputs.iter().filter_map(|o| o.recipient.as_ref());
+                    recipients.filter(|_| ends).for_each(Recipient::hurry);
                     self.ended_by = self.ended_by.or(ends.then_some(number));
                 } else if !for_the_group || self.program.has_left_our_group() {
                     self.program.signal(number);

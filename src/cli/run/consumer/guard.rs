@@ -1,0 +1,340 @@
+//! The guard of a program: a process that starts it, and ends it before its input ends where that is
+//! not whole.
+//!
+//! Knows processes and the program's input; what is said to it, and by it, `consumer` has. The
+//! invariant: the write end of the input stays open here until it is told that the input is whole,
+//! or nobody reads it any more.
+
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, SendFlags};
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use super::{ABORT, COMMIT, ENDED, NOT_STARTED, Output, Plan, START, Terminal, session};
+use crate::cli::restore_signals;
+
+/// What a program is told to end, one after the other, and how long it may take each time: aws and
+/// rclone give up their upload at the first, over the network, and cannot after the others.
+const SIGNALS: [(Signal, Duration); 3] = [
+    (Signal::INT, Duration::from_secs(10)),
+    (Signal::TERM, Duration::from_secs(2)),
+    (Signal::KILL, Duration::from_secs(2)),
+];
+
+/// Signals that a terminal, a service manager or a closed pipe sends: the guard goes when its
+/// program and this process's parent have, not before.
+const IGNORED: [libc::c_int; 5] = [
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGPIPE,
+];
+
+/// How often it is looked whether the program has ended, where nothing would tell.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What can be said in one message: this much is written to a pipe at once or not at all.
+const MESSAGE_BYTES: usize = 512;
+
+/// The guard's own process.
+pub(super) struct Guard<'a> {
+    plan: &'a Plan,
+    control: OwnedFd,
+    /// The program's standard input and output, until it is started.
+    stdin: Option<OwnedFd>,
+    stdout: Option<OwnedFd>,
+    /// The write end of its input, until that is whole.
+    input: Option<OwnedFd>,
+    program: Option<Program>,
+    /// Set once who talks to it is gone.
+    is_alone: bool,
+}
+
+struct Program {
+    child: Child,
+    pidfd: OwnedFd,
+    /// Set once it was waited for.
+    has_ended: bool,
+}
+
+impl<'a> Guard<'a> {
+    pub(super) fn new(
+        plan: &'a Plan,
+        control: OwnedFd,
+        stdin: OwnedFd,
+        input: OwnedFd,
+        stdout: Option<OwnedFd>,
+    ) -> Self {
+        Guard {
+            plan,
+            control,
+            stdin: Some(stdin),
+            stdout,
+            input: Some(input),
+            program: None,
+            is_alone: false,
+        }
+    }
+
+    /// Does as it is told until the program has ended. Never returns into what was forked.
+    pub(super) fn run(mut self) -> ! {
+        let _unwinding = ExitOnUnwind;
+        if self.plan.terminal == Terminal::None {
+            let _ = rustix::process::setsid();
+        }
+        let _ = rustix::thread::set_name(c"fifofs-command");
+        // Whom the program leaves behind is no child of fifofs run.
+        let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+        for signal in IGNORED {
+            // SAFETY: there is one thread, and this is no handler.
+            unsafe { libc::signal(signal, libc::SIG_IGN) };
+        }
+        if self.plan.output == Output::Error {
+            // SAFETY: both are the standard descriptors of this process, whose only code is here.
+            unsafe { libc::dup2(libc::STDERR_FILENO, libc::STDOUT_FILENO) };
+        }
+        self.listen();
+        exit()
+    }
+
+    fn listen(&mut self) {
+        loop {
+            self.wait(None);
+            let Some(message) = self.hear() else {
+                continue;
+            };
+            match message.split_first() {
+                Some((&START, _)) => self.start(),
+                Some((&COMMIT, last)) => {
+                    self.start();
+                    return self.commit(last);
+                }
+                _ => return self.abort(),
+            }
+        }
+    }
+
+    /// Waits for a message or for the program's end, of which it takes note.
+    fn wait(&mut self, patience: Option<Duration>) {
+        let control = (!self.is_alone).then_some(&self.control);
+        let running = self.program.as_ref().filter(|program| !program.has_ended);
+        let pidfd = running.map(|program| &program.pidfd);
+        let polled = |fd| PollFd::new(fd, PollFlags::IN);
+        let mut polled: Vec<_> = pidfd.into_iter().chain(control).map(polled).collect();
+        let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+        let _ = rustix::event::poll(&mut polled, patience.as_ref());
+        let is_first_ready = polled.first().is_some_and(|fd| !fd.revents().is_empty());
+        if pidfd.is_some() && is_first_ready {
+            self.note_end();
+        }
+    }
+
+    /// The next message, if there is one; an empty one once who sends them is gone.
+    fn hear(&mut self) -> Option<Vec<u8>> {
+        if self.is_alone {
+            return None;
+        }
+        let mut message = [0; MESSAGE_BYTES];
+        match rustix::net::recv(&self.control, &mut message, RecvFlags::DONTWAIT) {
+            Ok((length @ 1.., _)) => Some(message[..length].to_vec()),
+            Err(Errno::AGAIN | Errno::INTR) => None,
+            Ok(_) | Err(_) => {
+                self.is_alone = true;
+                Some(Vec::new())
+            }
+        }
+    }
+
+    fn tell(&self, kind: u8, number: i32) {
+        let message = [&[kind][..], &number.to_ne_bytes()].concat();
+        let _ = rustix::net::send(&self.control, &message, SendFlags::NOSIGNAL);
+    }
+
+    fn start(&mut self) {
+        let Some(stdin) = self.stdin.take() else {
+            return;
+        };
+        match self.spawn(stdin) {
+            Ok(program) => self.program = Some(program),
+            Err(error) => {
+                let number = error.raw_os_error().unwrap_or(libc::EIO);
+                self.tell(NOT_STARTED, number);
+                exit()
+            }
+        }
+        // Whoever reads those of fifofs sees their end when the program ends.
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        for standard in 0..=libc::STDERR_FILENO {
+            if let Ok(null) = &null {
+                // SAFETY: they are the standard descriptors of this process, whose only code is here.
+                unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(null), standard) };
+            }
+        }
+    }
+
+    fn spawn(&mut self, stdin: OwnedFd) -> std::io::Result<Program> {
+        let (program, arguments) = self.plan.words.split_first().ok_or(Errno::INVAL)?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::from(stdin));
+        if let Some(stdout) = self.stdout.take() {
+            command.stdout(Stdio::from(stdout));
+        }
+        if self.plan.terminal == Terminal::None {
+            command.process_group(0);
+        }
+        let reset = || {
+            for signal in IGNORED {
+                // Also where fifofs was started with it ignored, as shells do for what they run in
+                // the background: aws would not hear of it, and shells cannot set it back.
+                // SAFETY: signal(2) is async-signal-safe, and this is no handler.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            }
+            restore_signals();
+            Ok(())
+        };
+        // SAFETY: `reset` makes a few system calls; it allocates nothing and takes no lock.
+        unsafe { command.pre_exec(reset) };
+        let child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        Ok(Program {
+            child,
+            pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty())?,
+            has_ended: false,
+        })
+    }
+
+    fn note_end(&mut self) {
+        let Some(program) = self.program.as_mut().filter(|program| !program.has_ended) else {
+            return;
+        };
+        let status = program.child.wait();
+        program.has_ended = true;
+        let status = status.map_or(0, std::os::unix::process::ExitStatusExt::into_raw);
+        self.tell(ENDED, status);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.program
+            .as_ref()
+            .is_none_or(|program| program.has_ended)
+    }
+
+    /// The input is whole: it ends, and the program is waited for, unless who wants to know is gone.
+    fn commit(&mut self, last: &[u8]) {
+        let mut is_said = last.is_empty();
+        if let Some(input) = &self.input {
+            // It is open here only by now, and may be full.
+            let _ = rustix::fs::fcntl_setfl(input, OFlags::WRONLY | OFlags::NONBLOCK);
+        }
+        while !self.has_ended() {
+            if !is_said && let Some(input) = &self.input {
+                is_said = rustix::io::write(input, last) != Err(Errno::AGAIN);
+            }
+            if is_said {
+                self.input = None;
+            }
+            self.wait((!is_said).then_some(LOOK_INTERVAL));
+            match self.hear().as_deref() {
+                // It was told that all is whole, and so it is.
+                Some([]) if is_said => return,
+                Some([] | [ABORT, ..]) => return self.abort(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends the program, and all who read its input, before that ends.
+    fn abort(&mut self) {
+        if self.plan.terminal == Terminal::Shared {
+            // An end says nothing to the other side of a connection.
+            self.input = None;
+        }
+        for (signal, patience) in SIGNALS {
+            if self.is_over() {
+                return;
+            }
+            self.signal(signal);
+            // Who is stopped does not hear it.
+            self.signal(Signal::CONT);
+            self.wait_until_over(patience);
+        }
+        if !self.has_ended() {
+            self.tell(ENDED, libc::SIGKILL);
+        }
+        // Somebody has the input still who made a session of its own. An end that is none must not
+        // be seen: the guard stays as long as that.
+        if let Some(input) = self.input.as_ref().filter(|_| !self.is_over()) {
+            let mut polled = [PollFd::new(input, PollFlags::empty())];
+            let _ = retry_on_intr(|| rustix::event::poll(&mut polled, None));
+        }
+    }
+
+    /// Whether the program has ended, and nobody reads its input.
+    fn is_over(&self) -> bool {
+        let is_read = self.input.as_ref().is_some_and(|input| {
+            let mut polled = [PollFd::new(input, PollFlags::empty())];
+            let now = Timespec::default();
+            matches!(rustix::event::poll(&mut polled, Some(&now)), Ok(0))
+        });
+        // Before it was started, this process itself could.
+        self.stdin.is_some() || (self.has_ended() && !is_read)
+    }
+
+    /// For so long, or until it is told to abort once more.
+    fn wait_until_over(&mut self, patience: Duration) {
+        let start = Instant::now();
+        while !self.is_over() && start.elapsed() < patience {
+            self.wait(Some(LOOK_INTERVAL));
+            if self.hear().is_some_and(|message| !message.is_empty()) {
+                return;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let Some(program) = &self.program else {
+            return;
+        };
+        if self.plan.terminal == Terminal::Shared {
+            let _ = rustix::process::pidfd_send_signal(&program.pidfd, signal);
+            return;
+        }
+        // All of a pipeline get it at once, none only when the one before it is gone. When the
+        // program was waited for, its number may be another's.
+        let group = (!program.has_ended).then(|| Pid::from_child(&program.child));
+        if let Some(group) = group {
+            let _ = rustix::process::kill_process_group(group, signal);
+        }
+        session::signal(rustix::process::getpid(), group, signal);
+    }
+}
+
+/// Closes descriptors of the process that was forked, of which this one has copies.
+pub(super) fn close(numbers: impl IntoIterator<Item = RawFd>) {
+    for number in numbers {
+        // SAFETY: nothing in this process uses them: its only code is the guard's.
+        unsafe { libc::close(number) };
+    }
+}
+
+/// No destructors of what was copied, no flushing of its buffers.
+fn exit() -> ! {
+    // SAFETY: _exit does not return.
+    unsafe { libc::_exit(0) }
+}
+
+/// Keeps a guard that panics from going on as a second copy of what it was forked from.
+struct ExitOnUnwind;
+
+impl Drop for ExitOnUnwind {
+    fn drop(&mut self) {
+        exit()
+    }
+}

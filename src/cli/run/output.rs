@@ -1,0 +1,115 @@
+//! An output on its way, and how it ended.
+//!
+//! Knows what can become of one; what is done when, `supervise` knows, which has the diagram.
+
+use fifofs::{Canceller, Error};
+
+use super::copy::End;
+use super::destinations::Destination;
+use super::recipient::{Recipient, Verdict};
+use super::sink::Sink;
+use super::source::Source;
+
+/// How often an output is written again. One that is rewritten that often by somebody whom the
+/// program left behind may be so for ever.
+const AGAIN_AT_MOST: u32 = 16;
+
+/// An output on its way.
+pub(super) struct Output {
+    pub(super) source: Source,
+    destination: Destination,
+    /// The program that is its destination, if one is.
+    pub(super) recipient: Option<Recipient>,
+    pub(super) state: State,
+    /// How often it may still be written again.
+    pub(super) again: u32,
+}
+
+pub(super) enum State {
+    ToRead(Sink),
+    /// The error to give if the sink cannot go back.
+    ToReadAgain(Sink, Error),
+    Copying(Option<Canceller>),
+    /// There is no sink where a thread still has it.
+    Ended(Option<Sink>, End),
+}
+
+impl Output {
+    pub(super) fn new(source: Source, sink: Sink, recipient: Option<Recipient>) -> Self {
+        Output {
+            source,
+            destination: sink.destination().clone(),
+            recipient,
+            state: State::ToRead(sink),
+            again: AGAIN_AT_MOST,
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended(..))
+    }
+
+    /// Whether nothing is waited for any more but the output itself.
+    pub(super) fn is_received(&self) -> bool {
+        self.recipient.as_ref().is_none_or(Recipient::has_ended)
+    }
+
+    /// What is to be done about the program that is its destination, if that is known.
+    pub(super) fn verdict(&self, program: Option<bool>, is_wanted: bool) -> Option<Verdict> {
+        match (&self.state, program) {
+            _ if !is_wanted => Some(Verdict::Abort),
+            (State::Ended(_, End::Closed), _) => Some(Verdict::Release),
+            (State::Ended(_, End::Whole), None) => None,
+            (State::Ended(_, End::Whole), Some(true)) => Some(Verdict::Commit),
+            (State::Ended(..), _) | (_, Some(false)) => Some(Verdict::Abort),
+            _ => None,
+        }
+    }
+
+    /// Where it came from and how it ended.
+    pub(super) fn into_end(self) -> Finished {
+        let (sink, end) = match self.state {
+            State::Ended(sink, end) => (sink, end),
+            State::ToRead(_) | State::ToReadAgain(..) | State::Copying(_) => {
+                let path = self.source.name().to_owned();
+                (None, End::Unread(Error::cancelled(path)))
+            }
+        };
+        let early = self.recipient.as_ref().and_then(Recipient::ended_early);
+        let was_run = self
+            .recipient
+            .as_ref()
+            .and_then(Recipient::status)
+            .is_some();
+        let end = match self.recipient.map_or(Ok(()), Recipient::into_result) {
+            Ok(()) => end,
+            Err(Some(error)) => End::Unwritten(error),
+            Err(None) => match end {
+                End::Closed | End::Unread(Error::Cancelled { .. }) if !was_run => {
+                    // It was never started.
+                    End::Withheld
+                }
+                End::Whole | End::Closed | End::Unread(Error::Cancelled { .. }) => End::Aborted,
+                end => end,
+            },
+        };
+        Finished {
+            source: self.source,
+            destination: self.destination,
+            sink,
+            end,
+            early,
+        }
+    }
+}
+
+/// How an output ended.
+pub(super) struct Finished {
+    pub(super) source: Source,
+    pub(super) destination: Destination,
+    /// None where a thread still has it, or a program had it.
+    pub(super) sink: Option<Sink>,
+    pub(super) end: End,
+    /// Set if a program took it and ended before it did: whether that went well.
+    pub(super) early: Option<bool>,
+}

@@ -1,0 +1,218 @@
+//! The program that is an output's destination, as `supervise` sees it.
+//!
+//! Knows what has been decided about it and how it ended; when it is decided, `supervise` knows. The
+//! invariant: it is told that its input is whole at most once, and nothing after it has ended.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use fifofs::{Error, Result};
+
+use super::child::describe;
+use super::consumer::{self, Consumer, Forked, Outcome, Plan, Terminal};
+use super::destinations::{Destination, STDOUT};
+use super::remote::Answers;
+use super::sink::{Form, Sink};
+use super::transfer::Frame;
+
+/// A program that is a destination.
+#[derive(Debug)]
+pub(super) struct Recipient {
+    consumer: Arc<Consumer>,
+    destination: Destination,
+    /// What the other side of a connection says.
+    answers: Option<Answers>,
+    verdict: Option<Verdict>,
+    ended: Option<Ended>,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Its input is whole.
+    Commit,
+    /// It has closed its input, and ends when it likes.
+    Release,
+    /// Its input is not whole.
+    Abort,
+}
+
+/// How it ended.
+#[derive(Debug)]
+struct Ended {
+    result: Result<()>,
+    status: Option<ExitStatus>,
+    /// Nothing had been decided, or it had closed its input.
+    is_early: bool,
+}
+
+/// The programs of all destinations, each in the place of its destination. They are not started yet.
+/// To be called while there is one thread, and before anything that they are not to see is there.
+pub(super) fn fork(destinations: &[Destination]) -> Result<Vec<Option<Forked>>> {
+    let descriptor = |destination: &Destination| match destination {
+        Destination::Descriptor(number) if *number > libc::STDERR_FILENO => Some(*number),
+        _ => None,
+    };
+    let closed: Vec<RawFd> = destinations.iter().filter_map(descriptor).collect();
+    let is_stdout_taken = destinations.contains(&STDOUT);
+    let mut forked: Vec<Option<Forked>> = Vec::new();
+    for destination in destinations {
+        let plan = match destination {
+            Destination::Command(command) => Plan {
+                words: vec!["sh".into(), "-c".into(), command.clone()],
+                output: match is_stdout_taken {
+                    true => consumer::Output::Error,
+                    false => consumer::Output::Inherited,
+                },
+                terminal: Terminal::None,
+            },
+            Destination::Remote(address) => address.plan(),
+            Destination::Descriptor(_) | Destination::File(_) => {
+                forked.push(None);
+                continue;
+            }
+        };
+        let earlier: Vec<RawFd> = forked
+            .iter()
+            .flatten()
+            .flat_map(Forked::descriptors)
+            .collect();
+        forked.push(Some(Forked::new(&plan, &[&closed[..], &earlier].concat())?));
+    }
+    Ok(forked)
+}
+
+impl Recipient {
+    /// A program that was forked, and what is written to it. One that connects to another machine
+    /// does so now.
+    pub(super) fn new(destination: &Destination, forked: Forked) -> Result<(Self, Sink)> {
+        let consumer = Arc::new(forked.consumer);
+        let answers = match (destination, forked.answers) {
+            (Destination::Remote(address), Some(pipe)) => {
+                consumer.start();
+                let answers = Answers::new(address.clone(), pipe);
+                answers.wait_until_ready(&consumer)?;
+                Some(answers)
+            }
+            _ => None,
+        };
+        let form = match answers {
+            Some(_) => Form::Frames,
+            None => Form::Plain,
+        };
+        let sink = Sink::of_consumer(destination, forked.input, Arc::clone(&consumer), form)?;
+        let recipient = Recipient {
+            consumer,
+            destination: destination.clone(),
+            answers,
+            verdict: None,
+            ended: None,
+        };
+        Ok((recipient, sink))
+    }
+
+    pub(super) fn consumer(&self) -> Arc<Consumer> {
+        Arc::clone(&self.consumer)
+    }
+
+    /// Tells it what is decided; a new output has this mode. Nothing of its input may be open in this
+    /// process when it is whole.
+    pub(super) fn tell(&mut self, verdict: Verdict, mode: Option<u32>) {
+        let is_told = [Some(verdict), Some(Verdict::Abort)].contains(&self.verdict);
+        if is_told || self.ended.is_some() {
+            return;
+        }
+        self.verdict = Some(verdict);
+        match verdict {
+            Verdict::Commit if self.answers.is_some() => {
+                self.consumer.commit(&Frame::Commit { mode }.to_bytes());
+            }
+            Verdict::Commit | Verdict::Release => self.consumer.commit(&[]),
+            Verdict::Abort => self.consumer.abort(),
+        }
+    }
+
+    /// Somebody asks for the end once more.
+    pub(super) fn hurry(&self) {
+        if self.verdict == Some(Verdict::Abort) && self.ended.is_none() {
+            self.consumer.abort();
+        }
+    }
+
+    /// Takes note of its end; says whether nobody wants more of the output now.
+    pub(super) fn has_ended_now(&mut self) -> bool {
+        let is_aborted = self.verdict == Some(Verdict::Abort);
+        let is_early = matches!(self.verdict, None | Some(Verdict::Release));
+        let outcome = self.consumer.outcome(is_aborted);
+        let result = match &self.answers {
+            Some(answers) => answers.judge(outcome),
+            None => self.judge(outcome),
+        };
+        if self.verdict.is_none() {
+            // Nobody else is to take what comes to an end now for whole.
+            self.consumer.abort();
+        }
+        let status = match outcome {
+            Outcome::Ended(status) => Some(status),
+            _ => None,
+        };
+        self.ended = Some(Ended {
+            result,
+            status,
+            is_early,
+        });
+        is_early
+    }
+
+    fn judge(&self, outcome: Outcome) -> Result<()> {
+        let why = match outcome {
+            Outcome::Ended(status) if status.success() => return Ok(()),
+            Outcome::Ended(status) => format!("it {}", describe(status)),
+            Outcome::NotRun => "it was not started".into(),
+            Outcome::NotStarted(errno) => {
+                format!("sh cannot be started: {}", std::io::Error::from(errno))
+            }
+            Outcome::Lost => "the process that watches over it was killed".into(),
+        };
+        let destination = self.destination.to_string();
+        Err(Error::io(
+            "write to",
+            destination,
+            std::io::Error::other(why),
+        ))
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Whether it ended before its input did, and how it went then.
+    pub(super) fn ended_early(&self) -> Option<bool> {
+        let ended = self.ended.as_ref().filter(|ended| ended.is_early)?;
+        Some(ended.result.is_ok())
+    }
+
+    pub(super) fn status(&self) -> Option<ExitStatus> {
+        self.ended.as_ref()?.status
+    }
+
+    /// Whether it was ended before its input was whole; or else what went wrong, if anything did.
+    pub(super) fn into_result(self) -> std::result::Result<(), Option<Error>> {
+        match (self.verdict, self.ended) {
+            (Some(Verdict::Abort), _) => Err(None),
+            (_, Some(ended)) => ended.result.map_err(Some),
+            (_, None) => Ok(()),
+        }
+    }
+}
+
+impl Forked {
+    /// All that is open here for it.
+    fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let answers = self.answers.as_ref().map(AsRawFd::as_raw_fd);
+        [self.consumer.control(), self.input.as_raw_fd()]
+            .into_iter()
+            .chain(answers)
+    }
+}
