@@ -187,7 +187,15 @@ fn show_parse_error(error: &clap::Error) {
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     set_signals();
-    let words = run::progress_with_equals::<Arguments>(std::env::args_os().collect());
+    let words = std::env::args_os().collect();
+    let (caller, words) = mount::translate::<Arguments>(words);
+    let words = match words {
+        Ok(words) => run::progress_with_equals::<Arguments>(words),
+        Err(error) => {
+            say(&error.to_string());
+            return ExitCode::from(caller.status(status::FAILED, true));
+        }
+    };
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -198,7 +206,7 @@ pub(crate) fn main() -> ExitCode {
                 0
             };
             show_parse_error(&error);
-            return ExitCode::from(status);
+            return ExitCode::from(caller.status(status, true));
         }
     };
     let level = match arguments.command {
@@ -230,7 +238,8 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Man(_) => generate::man::<Arguments>().map(nothing_to_say),
     };
-    ExitCode::from(conclude(&done.unwrap_or_else(Ended::from)))
+    let status = conclude(&done.unwrap_or_else(Ended::from));
+    ExitCode::from(caller.status(status, false))
 }
 
 /// Says what there is to say at the end, and gives the exit status.

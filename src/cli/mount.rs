@@ -1,5 +1,7 @@
 //! `fifofs mount`.
 
+mod helper;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+pub(super) use self::helper::translate;
 use super::links;
 use super::options::Delivery;
 use super::text::say;
@@ -38,6 +41,20 @@ pub(crate) struct Arguments {
     /// Remove a file once a reader has read it to its end
     #[arg(long)]
     consume: bool,
+    /// What df and findmnt show as the source of the mount
+    #[arg(long, value_name = "NAME", default_value = "fifofs")]
+    source: String,
+    /// Only look whether the options make sense
+    #[arg(long, hide = true)]
+    fake: bool,
+    /// An option that the kernel heeds
+    #[arg(long, hide = true)]
+    kernel_option: Vec<String>,
+    /// Options as mount(8) has them: those of this command without --, and its own,
+    /// separated by commas; a backslash before a comma or double quotes keep it
+    // Translated to the others before they are parsed.
+    #[arg(short = 'o', value_name = "OPT[,OPT]...")]
+    _options: Vec<String>,
 }
 
 /// How often a mount that is out of sight is looked at for users.
@@ -45,6 +62,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Mounts, and serves until a signal or an unmount ends it.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    if arguments.fake {
+        return Ok(());
+    }
     if arguments.daemon {
         return run_in_background(arguments);
     }
@@ -61,6 +81,10 @@ fn mount(arguments: &Arguments) -> Result<Mount> {
         .linger(arguments.linger)
         .allow_other(arguments.allow_other)
         .consume(arguments.consume);
+    let mut builder = builder.source(&arguments.source);
+    for option in &arguments.kernel_option {
+        builder = builder.kernel_option(option)?;
+    }
     let directory = links::followed(&arguments.directory)
         .map_err(|error| Error::io("mount on", &arguments.directory, error))?;
     builder.mount(directory)

@@ -27,13 +27,61 @@ pub(super) const FUSE_DEVICE: &str = "/dev/fuse";
 const NO_DEVICE_REMEDY: &str = "load the driver with `modprobe fuse`, or in a container start it \
     with --device /dev/fuse --cap-add SYS_ADMIN";
 
+/// What the kernel does by itself, as mount(8) and fusermount3 call it.
+const KERNEL_OPTIONS: [(&str, MountFlags); 3] = [
+    ("ro", MountFlags::RDONLY),
+    ("noexec", MountFlags::NOEXEC),
+    ("noatime", MountFlags::NOATIME),
+];
+
+/// The source of a mount, unless its options name another.
+const SOURCE: &str = "fifofs";
+
 /// How a mount differs from the default.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct MountOptions {
+    /// What the system calls it, `fifofs` unless set.
+    pub(crate) source: Option<String>,
+    /// Of [`KERNEL_OPTIONS`].
+    pub(crate) kernel_options: Vec<&'static str>,
     /// Other users than the one who mounts may use it, as modes allow.
     pub(crate) allow_other: bool,
     /// The directory is removed with the mount, though it was there before.
     pub(crate) remove_directory: bool,
+}
+
+impl MountOptions {
+    /// Adds one of [`KERNEL_OPTIONS`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if it is none.
+    pub(crate) fn kernel_option(&mut self, option: &str) -> Result<()> {
+        let names = KERNEL_OPTIONS.map(|(name, _)| name);
+        match names.iter().find(|name| **name == option) {
+            Some(name) => self.kernel_options.push(name),
+            None => {
+                return Err(Error::usage(format!(
+                    "invalid mount option '{option}' (expected one of {})",
+                    names.join(", ")
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn source(&self) -> &str {
+        self.source.as_deref().unwrap_or(SOURCE)
+    }
+
+    fn flags(&self) -> MountFlags {
+        let chosen = KERNEL_OPTIONS
+            .iter()
+            .filter(|(name, _)| self.kernel_options.contains(name));
+        chosen.fold(MountFlags::NOSUID | MountFlags::NODEV, |all, (_, flag)| {
+            all | *flag
+        })
+    }
 }
 
 /// Mounts on `directory`, nosuid and nodev, with modes checked by the kernel.
@@ -71,12 +119,11 @@ fn mount_directly(directory: &Path, options: &MountOptions) -> Result<OwnedFd> {
         },
     );
     let data = CString::new(data).expect("digits and words hold no NUL");
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
     rustix::mount::mount(
-        "fifofs",
+        options.source(),
         directory,
         FILE_SYSTEM_TYPE,
-        flags,
+        options.flags(),
         data.as_c_str(),
     )
     .map_err(|error| {
@@ -102,7 +149,14 @@ fn mount_by_fusermount(directory: &Path, options: &MountOptions) -> Result<Owned
     let program = fusermount().map_err(|error| {
         fail(error).with_remedy("install it (`apt install fuse3`), or run as root")
     })?;
-    let mut words = "nosuid,nodev,default_permissions,fsname=fifofs,subtype=fifofs".to_owned();
+    let mut words = "nosuid,nodev,default_permissions,subtype=fifofs".to_owned();
+    // It takes a comma for the end, unless there is a backslash before it.
+    let source = options.source().replace('\\', r"\\").replace(',', r"\,");
+    words.push_str(&format!(",fsname={source}"));
+    for option in &options.kernel_options {
+        words.push(',');
+        words.push_str(option);
+    }
     if options.allow_other {
         words.push_str(",allow_other");
     }

@@ -42,6 +42,8 @@ pub struct MountBuilder {
     spill: Option<PathBuf>,
     max_size: Option<u64>,
     allow_other: bool,
+    /// Source and kernel's options; the rest is filled in when it is mounted.
+    options: MountOptions,
     readers_wait: bool,
     consume: bool,
     records: bool,
@@ -59,6 +61,7 @@ impl MountBuilder {
             spill: None,
             max_size: None,
             allow_other: false,
+            options: MountOptions::default(),
             readers_wait: true,
             consume: false,
             records: false,
@@ -206,6 +209,34 @@ impl MountBuilder {
         self
     }
 
+    /// What `df`, `findmnt` and `/proc/mounts` call the source of the mount: `fifofs` unless set.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().source("captures").mount_temporary()?;
+    /// assert!(std::fs::read_to_string("/proc/mounts")?.contains("captures"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn source(mut self, name: impl Into<String>) -> Self {
+        self.options.source = Some(name.into());
+        self
+    }
+
+    /// An option of mount(8) that the kernel heeds by itself: `ro`, `noexec` or `noatime`. `nosuid`
+    /// and `nodev` are always set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] for any other.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().kernel_option("noexec")?.mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn kernel_option(mut self, option: &str) -> Result<Self> {
+        self.options.kernel_option(option)?;
+        Ok(self)
+    }
+
     /// Removes a file once a reader has read it to its end.
     ///
     /// ```
@@ -312,6 +343,7 @@ impl MountBuilder {
         let options = MountOptions {
             allow_other: self.allow_other,
             remove_directory,
+            ..self.options
         };
         let session = Session::start(directory, &options, settings, pool)?;
         Ok(Mount {

@@ -9,6 +9,7 @@ mod bounds;
 mod common;
 mod descriptors;
 mod ends;
+mod mounting;
 mod refusals;
 mod shown;
 mod starts;

@@ -11,6 +11,8 @@ fn message(result: Result<impl std::fmt::Debug>) -> String {
 }
 
 const SHARED: MountOptions = MountOptions {
+    source: None,
+    kernel_options: Vec::new(),
     allow_other: true,
     remove_directory: false,
 };

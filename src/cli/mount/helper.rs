@@ -1,0 +1,387 @@
+//! What mount(8) and fstab say, in the words of `fifofs mount`.
+//!
+//! mount(8) starts `mount.fifofs SOURCE DIR [-sfnv] [-t TYPE] [-o OPTIONS]` (its "External helpers"), and
+//! the helper of libfuse, for `-t fuse.fifofs`, `fifofs SOURCE DIR -o OPTIONS`. Knows how options are
+//! written there and which are not ours; what ours mean, the command knows.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{Command, CommandFactory};
+use fifofs::{Error, Result};
+
+use crate::cli::status;
+
+/// Options that are for mount(8), systemd or the kernel's other file systems, and change nothing here:
+/// mount(8), "Filesystem-independent mount options".
+const IGNORED: [&str; 32] = [
+    "",
+    "defaults",
+    "rw",
+    "auto",
+    "noauto",
+    "user",
+    "nouser",
+    "users",
+    "owner",
+    "group",
+    "nofail",
+    "_netdev",
+    "dev",
+    "nodev",
+    "suid",
+    "nosuid",
+    "exec",
+    "async",
+    "sync",
+    "dirsync",
+    "atime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+    "lazytime",
+    "nolazytime",
+    "silent",
+    "loud",
+    "default_permissions",
+];
+
+/// The same with a value or the rest of a name.
+const IGNORED_PREFIXES: [&str; 5] = ["x-", "X-", "comment=", "user=", "fstype="];
+
+/// Options that the kernel heeds, see `MountBuilder::kernel_option`.
+const KERNEL_OPTIONS: [&str; 3] = ["ro", "noexec", "noatime"];
+
+/// Who has started this process, and wants to be told in its way how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    User,
+    /// mount(8), or whatever mounts as it does.
+    Mount,
+}
+
+impl Caller {
+    /// The exit status that says to it what `status` says to users.
+    pub(crate) fn status(self, status: u8, is_usage: bool) -> u8 {
+        // mount(8), "Exit status": of wrong usage, and of what could not be mounted.
+        match self {
+            Caller::Mount if status == status::FAILED && is_usage => 1,
+            Caller::Mount if status == status::FAILED => 32,
+            _ => status,
+        }
+    }
+}
+
+/// Who wrote the command line, and what it is with `-o OPTIONS` translated to options of
+/// `fifofs mount`.
+///
+/// # Errors
+///
+/// [`Error::Usage`] that names an option which nobody knows.
+pub(crate) fn translate<C: CommandFactory>(
+    words: Vec<OsString>,
+) -> (Caller, Result<Vec<OsString>>) {
+    if is_helper(&words) || is_from_libfuse::<C>(&words) {
+        let call = HelperCall::parse(words);
+        return (Caller::Mount, call.and_then(HelperCall::translated::<C>));
+    }
+    let is_mount = words.get(1).is_some_and(|word| word == "mount");
+    let words = match is_mount && words.iter().any(|word| word == "-o") {
+        true => with_options::<C>(words),
+        false => Ok(words),
+    };
+    (Caller::User, words)
+}
+
+/// The same, if it has `-o OPTIONS`.
+fn with_options<C: CommandFactory>(words: Vec<OsString>) -> Result<Vec<OsString>> {
+    let mut translated = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        match word == "-o" {
+            true => {
+                let options = words.next().unwrap_or_default();
+                translated.extend(options_of::<C>(&options, false)?);
+            }
+            false => translated.push(word),
+        }
+    }
+    Ok(translated)
+}
+
+/// `mount.fifofs`, or `mount.fuse.fifofs`.
+fn is_helper(words: &[OsString]) -> bool {
+    let name = words.first().map(Path::new).and_then(Path::file_name);
+    name.is_some_and(|name| name.to_string_lossy().starts_with("mount."))
+}
+
+/// How mount(8) calls a helper.
+struct HelperCall {
+    program: OsString,
+    source: OsString,
+    directory: OsString,
+    options: Vec<OsString>,
+    /// Unknown options are not its affair.
+    is_sloppy: bool,
+    /// Nothing is to be done.
+    is_fake: bool,
+}
+
+impl HelperCall {
+    fn parse(words: Vec<OsString>) -> Result<Self> {
+        let mut call = HelperCall {
+            program: words[0].clone(),
+            source: OsString::new(),
+            directory: OsString::new(),
+            options: Vec::new(),
+            is_sloppy: false,
+            is_fake: false,
+        };
+        let mut names = Vec::new();
+        let mut rest = words.iter().skip(1);
+        while let Some(word) = rest.next() {
+            match word.to_str() {
+                Some("-o") => call.options.extend(rest.next().cloned()),
+                Some("-t") => drop(rest.next()),
+                Some(flags) if flags.len() > 1 && flags.starts_with('-') => {
+                    for flag in flags.chars().skip(1) {
+                        match flag {
+                            's' => call.is_sloppy = true,
+                            'f' => call.is_fake = true,
+                            'n' | 'v' | 'r' | 'w' => {}
+                            _ => return Err(usage(&format!("unknown option {flags}"))),
+                        }
+                    }
+                }
+                _ => names.push(word.clone()),
+            }
+        }
+        match <[OsString; 2]>::try_from(names) {
+            Ok([source, directory]) => {
+                (call.source, call.directory) = (source, directory);
+                Ok(call)
+            }
+            Err(_) => Err(usage("a source and a directory are needed")),
+        }
+    }
+
+    fn translated<C: CommandFactory>(self) -> Result<Vec<OsString>> {
+        let mut words = vec![self.program, "mount".into(), "--daemon".into()];
+        if self.is_fake {
+            words.push("--fake".into());
+        }
+        for options in &self.options {
+            words.extend(options_of::<C>(options, self.is_sloppy)?);
+        }
+        words.extend(["--source".into(), self.source, "--".into(), self.directory]);
+        Ok(words)
+    }
+}
+
+fn usage(what: &str) -> Error {
+    Error::usage(format!(
+        "{what}; the way to call it is: mount.fifofs SOURCE DIR [-sfnv] [-o OPT[,OPT]...]"
+    ))
+}
+
+/// `fifofs SOURCE DIR -o OPTIONS`, which no command begins like.
+fn is_from_libfuse<C: CommandFactory>(words: &[OsString]) -> bool {
+    let [_, source, directory, option, _] = words else {
+        return false;
+    };
+    option == "-o"
+        && Path::new(directory).is_dir()
+        && C::command().find_subcommand(source).is_none()
+}
+
+/// Options separated by commas, as options of the command.
+fn options_of<C: CommandFactory>(text: &OsString, is_sloppy: bool) -> Result<Vec<OsString>> {
+    let text = text
+        .to_str()
+        .ok_or_else(|| usage("the options are no UTF-8"))?;
+    let commands = C::command();
+    let command = commands.find_subcommand("mount");
+    let mut words = Vec::new();
+    for option in split(text) {
+        let (name, value) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (&*option, None),
+        };
+        let is_ignored = IGNORED.contains(&&*option)
+            || IGNORED_PREFIXES
+                .iter()
+                .any(|prefix| option.starts_with(prefix));
+        if KERNEL_OPTIONS.contains(&&*option) {
+            words.push(format!("--kernel-option={option}").into());
+        } else if let Some(name) = command.and_then(|command| own(command, name, value.is_some())) {
+            words.push(match value {
+                Some(value) => format!("--{name}={value}").into(),
+                None => format!("--{name}").into(),
+            });
+        } else if !is_ignored && !is_sloppy {
+            let what = match command.and_then(|command| own(command, name, value.is_none())) {
+                Some(_) if value.is_none() => format!("mount option '{name}' needs a value"),
+                Some(_) => format!("mount option '{name}' takes no value"),
+                None => format!("unknown mount option '{option}'"),
+            };
+            return Err(Error::usage(format!(
+                "{what}; there are those of `fifofs mount --help` without --, as in \
+                 deliver=settled,allow_other, and those of mount(8) for every file system"
+            )));
+        }
+    }
+    Ok(words)
+}
+
+/// The option of the command that is meant, if it is one with a value, or one without.
+fn own(command: &Command, name: &str, has_value: bool) -> Option<String> {
+    let name = name.replace('_', "-");
+    let mut options = command
+        .get_arguments()
+        .filter(|option| !option.is_hide_set());
+    let option = options.find(|option| option.get_long() == Some(&name))?;
+    (option.get_action().takes_values() == has_value).then_some(name)
+}
+
+/// Cuts at commas, but for those after a backslash, as libfuse has it, and between double quotes, as
+/// mount(8) does. The backslash goes if it is before a comma or another; the quotes go.
+fn split(text: &str) -> Vec<String> {
+    let mut options = vec![String::new()];
+    let mut is_quoted = false;
+    let mut rest = text.chars().peekable();
+    while let Some(character) = rest.next() {
+        let Some(last) = options.last_mut() else {
+            break;
+        };
+        match character {
+            '\\' => match rest.next_if(|next| ",\\\"".contains(*next)) {
+                Some(next) => last.push(next),
+                None => last.push('\\'),
+            },
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => options.push(String::new()),
+            _ => last.push(character),
+        }
+    }
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser, Subcommand};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        _command: Sub,
+    }
+
+    #[derive(Subcommand)]
+    enum Sub {
+        Mount(crate::cli::mount::Arguments),
+        Run(crate::cli::run::Arguments),
+    }
+
+    fn translated(words: &[&str]) -> Result<(String, Caller)> {
+        let words = words.iter().map(OsString::from).collect();
+        let (caller, words) = translate::<Cli>(words);
+        let words = words?;
+        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        Ok((words.join(" "), caller))
+    }
+
+    #[test]
+    fn what_mount_and_libfuse_say_is_understood() {
+        let options =
+            "deliver=settled,allow_other,x-systemd.automount,dev,suid,noauto,nofail,_netdev";
+        let expected = "mount --daemon --deliver=settled --allow-other --source none -- /tmp";
+        for words in [
+            &["fifofs", "none", "/tmp", "-o", options][..],
+            &["/sbin/mount.fifofs", "none", "/tmp", "-n", "-o", options],
+            &[
+                "mount.fuse.fifofs",
+                "none",
+                "/tmp",
+                "-t",
+                "fuse.fifofs",
+                "-o",
+                options,
+            ],
+        ] {
+            let expected = format!("{} {expected}", words[0]);
+            assert_eq!(
+                translated(words).expect("a command"),
+                (expected, Caller::Mount)
+            );
+        }
+        let sloppy = translated(&["mount.fifofs", "a,b", "/d", "-sf", "-o", "x,noexec"]);
+        assert_eq!(
+            sloppy.expect("a command").0,
+            "mount.fifofs mount --daemon --fake --kernel-option=noexec --source a,b -- /d"
+        );
+        let own = translated(&["fifofs", "mount", "-o", "window=1M,fail-on=never", "d"]);
+        let expected = "fifofs mount --window=1M --fail-on=never d".to_owned();
+        assert_eq!(own.expect("a command"), (expected, Caller::User));
+    }
+
+    #[test]
+    fn other_commands_stay_as_they_are() {
+        for words in [
+            &["fifofs", "run", "-o", "x", "--", "sort", "-o", "{out}"][..],
+            &["fifofs", "run", "/tmp", "-o", "x"],
+            &["fifofs", "none", "/nosuch", "-o", "x"],
+            &["fifofs", "none", "/tmp"],
+            &["fifofs", "mount", "d"],
+            &["fifofs"],
+        ] {
+            let same = (words.join(" "), Caller::User);
+            assert_eq!(translated(words).expect("a command"), same);
+        }
+    }
+
+    #[test]
+    fn what_nobody_knows_is_refused_by_name() {
+        for (options, said) in [
+            (
+                "deliver=settled,unknown=1",
+                "unknown mount option 'unknown=1'",
+            ),
+            ("remount", "unknown mount option 'remount'"),
+            (
+                "daemon,kernel_option=x",
+                "unknown mount option 'kernel_option=x'",
+            ),
+            ("deliver", "mount option 'deliver' needs a value"),
+            ("allow_other=1", "mount option 'allow_other' takes no value"),
+        ] {
+            let error = translated(&["mount.fifofs", "none", "/d", "-o", options]);
+            let error = error.expect_err(options).to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        let error = translated(&["mount.fifofs", "/d"]).expect_err("an error");
+        assert!(
+            error.to_string().contains("mount.fifofs SOURCE DIR"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn commas_are_kept_as_fstab_and_mount_have_it() {
+        assert_eq!(split("a,b=c"), ["a", "b=c"]);
+        assert_eq!(
+            split(r"deliver=*.{a\,b}=settled,x"),
+            ["deliver=*.{a,b}=settled", "x"]
+        );
+        assert_eq!(
+            split(r#"deliver="*.{a,b}=settled",x"#),
+            ["deliver=*.{a,b}=settled", "x"]
+        );
+        assert_eq!(split(r"deliver=\*\\.a"), [r"deliver=\*\.a"]);
+        assert_eq!(split(""), [""]);
+    }
+}
