@@ -396,6 +396,12 @@ impl Generation {
         self.groups.contains(&group)
     }
 
+    /// All processes of a group have exited. Says whether that makes a difference.
+    pub(crate) fn group_ended(&mut self, group: i32) -> bool {
+        let runs = |w: &Writer| w.group == Some(group) && w.ending == Ending::Running;
+        !self.writers.iter().any(runs) && self.groups.remove(&group)
+    }
+
     fn groups_are_empty(&mut self, processes: &dyn Processes) -> bool {
         if self.writers.iter().any(|writer| writer.group.is_none()) {
             return false;

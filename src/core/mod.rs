@@ -399,6 +399,17 @@ impl Core {
         }
     }
 
+    /// All processes of a group have exited: what they wrote may be done now.
+    pub(crate) fn group_ended(&mut self, group: i32) {
+        for (ino, file) in &mut self.files {
+            if let Some(generation) = file.generation.as_mut()
+                && generation.group_ended(group)
+            {
+                self.touched.generations.add(*ino);
+            }
+        }
+    }
+
     /// The thread behind a request that waits.
     pub(crate) fn waiting_thread(&self, unique: Unique) -> Option<i32> {
         self.waiting.get(&unique).map(|(_, thread)| *thread)

@@ -12,11 +12,13 @@
 //! asked by the inspector, for which nobody but the one who opens a file waits.
 
 mod captures;
+mod groups;
 mod inspector;
 mod local;
 mod process;
 mod reactor;
 mod spin;
+mod writers;
 
 pub(crate) use local::{Failure, Given, LocalCanceller, LocalReader};
 pub(crate) use process::{
@@ -40,12 +42,13 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::clock::{Moment, Monotonic, Timestamp};
 use crate::core::effects::{Effect, Effects, Unique};
-use crate::core::generation::{Ending, Processes, Writer, is_crash};
+use crate::core::generation::{Ending, Processes, Writer};
 use crate::core::spool::Pool;
 use crate::core::{CaptureId, Core, Env, Settings, seen_writer, unseen_writer};
 use crate::forked::Owner;
+use groups::Groups;
 use inspector::Inspector;
-use process::{Death, ExitWatch};
+use process::ExitWatch;
 
 /// Carries out what the core decided: the side towards the kernel.
 pub(crate) trait Outlet: Send + Sync {
@@ -106,6 +109,8 @@ pub(crate) struct Router {
     /// Guards which captured paths are held by which process. Never held with
     /// another lock.
     holders: Mutex<HashMap<i32, Vec<CaptureId>>>,
+    /// Process groups that may be of zombies.
+    groups: Groups,
     outlet: Arc<dyn Outlet>,
     /// The process whose threads do all of this.
     owner: Owner,
@@ -182,6 +187,7 @@ impl Router {
             inspected: Mutex::new(HashMap::new()),
             locals: Mutex::default(),
             holders: Mutex::new(HashMap::new()),
+            groups: Groups::default(),
             outlet,
             owner: Owner::this(),
             start: Instant::now(),
@@ -239,9 +245,10 @@ impl Router {
             self.outlet.apply(flush);
         }
         drop(in_order);
-        if let Some(alarm) = alarm
-            && nanoseconds(alarm) < self.sleeps_until.load(Ordering::Acquire)
-        {
+        let sleeps_until = self.sleeps_until.load(Ordering::Acquire);
+        let is_early = alarm.is_some_and(|alarm| nanoseconds(alarm) < sleeps_until);
+        // While it does not sleep it looks by itself.
+        if is_early || (self.groups.is_asked() && sleeps_until > 0) {
             self.wake();
         }
         for effect in effects {
@@ -355,84 +362,6 @@ impl Router {
         }
     }
 
-    /// A process has written to a file that it may not have opened itself: a descriptor can be
-    /// inherited.
-    pub(crate) fn seen_writing(&self, handle: u64, thread: i32) {
-        if let Some((ino, false)) = self.written_through(handle, thread) {
-            self.note_writer(ino, thread, false);
-        }
-    }
-
-    /// A process closes such a file, and waits for the answer. It may have written, whatever the
-    /// kernel kept of that to itself. One that goes on has let go of the file: so a shell's child
-    /// closes what it inherited before it runs a program whose output goes elsewhere. One that dies
-    /// had it open until then, and how it dies can be seen now on any kernel.
-    pub(crate) fn seen_closing(&self, handle: u64, thread: i32) {
-        let Some((ino, is_known)) = self.written_through(handle, thread) else {
-            return;
-        };
-        let death = process::death(thread);
-        if !is_known {
-            let lets_go = match &death {
-                Some(death) => self.is_dismissed(ino, thread, death),
-                None => true,
-            };
-            self.note_writer(ino, thread, lets_go);
-        }
-        if let Some(Death { ending, .. }) = death {
-            let pid = self.process_of(thread);
-            self.run(|core, _, _| core.died_writing(ino, pid, ending));
-        }
-    }
-
-    /// Whether one that dies with a file open that it only inherited, and is not seen to have
-    /// written, is a worker whose parent still has the file open and has no use for the worker any
-    /// more: so Python's `multiprocessing.Pool` ends all of its own.
-    fn is_dismissed(&self, ino: u64, thread: i32, death: &Death) -> bool {
-        let Ending::Signal(signal) = death.ending else {
-            return false;
-        };
-        if !death.is_mere_fork || is_crash(signal) {
-            return false;
-        }
-        let parent = process::parent(self.process_of(thread));
-        parent.is_some_and(|parent| self.look(|core| core.is_writer(ino, parent)))
-    }
-
-    /// The file behind a handle that may write, and whether this thread's process is known to write
-    /// it.
-    fn written_through(&self, handle: u64, thread: i32) -> Option<(u64, bool)> {
-        if thread == 0 {
-            return None;
-        }
-        let (ino, is_known) = self.look(|core| core.knows_writer(handle, thread))?;
-        let knows = |pid| {
-            let looked = self.look(|core| core.knows_writer(handle, pid));
-            looked.is_some_and(|(_, is_known)| is_known)
-        };
-        Some((
-            ino,
-            is_known || self.known_process(thread).is_some_and(knows),
-        ))
-    }
-
-    fn note_writer(&self, ino: u64, thread: i32, let_go: bool) {
-        match self.writer(thread) {
-            Ok(writer) if writer.pid != 0 => {
-                let writer = Writer { let_go, ..writer };
-                self.run(|core, env, _| core.wrote_too(env, ino, writer));
-            }
-            Ok(_) => {}
-            Err(errno) => self.run(|core, env, effects| {
-                let message = format!(
-                    "a process writes it that cannot be watched; should it be killed, readers \
-                     will not be told: {errno}"
-                );
-                core.warn_once(env, ino, message, effects);
-            }),
-        }
-    }
-
     /// The caller of a request that waits has a signal pending.
     pub(crate) fn interrupted(&self, unique: Unique) {
         if let Some(interrupted) = lock(&self.inspected).get_mut(&unique) {
@@ -473,7 +402,11 @@ impl Processes for Router {
     }
 
     fn group_is_empty(&self, group: i32) -> bool {
-        process::group_is_empty(group)
+        let is_empty = process::group_is_empty(group);
+        if !is_empty {
+            self.groups.ask(group);
+        }
+        is_empty
     }
 
     fn process_of(&self, thread: i32) -> i32 {

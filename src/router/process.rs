@@ -22,10 +22,12 @@
 mod attention;
 mod death;
 mod exit;
+mod group;
 
 pub(crate) use attention::must_let_go;
 pub(crate) use death::{Death, death};
 pub(crate) use exit::ExitWatch;
+pub(crate) use group::{Member, group_is_empty, running_member};
 
 use std::fmt::Arguments;
 use std::io::Write;
@@ -35,8 +37,7 @@ use std::sync::OnceLock;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{Dir, Mode, OFlags};
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process_group};
+use rustix::process::Pid;
 
 /// How far up [`ancestors`] goes. Deeper trees exist only by accident, and a
 /// walk that races with reused ids must end.
@@ -138,16 +139,6 @@ pub(crate) fn all() -> impl Iterator<Item = i32> {
         .and_then(|directory| Dir::read_from(&directory).ok());
     let entries = entries.into_iter().flatten().flatten();
     entries.filter_map(|entry| number(entry.file_name().to_bytes()))
-}
-
-/// Whether no process is left in group `pgid`. Zombies count as left: they are
-/// reaped soon, and their parent may be about to write more.
-pub(crate) fn group_is_empty(pgid: i32) -> bool {
-    // kill(-1, …) means every process there is, not group 1.
-    match positive(pgid).filter(|group| !group.is_init()) {
-        Some(group) => test_kill_process_group(group) == Err(Errno::SRCH),
-        None => false,
-    }
 }
 
 /// Whether a descriptor of `pid` is of inode number `inode` and can be written
@@ -406,18 +397,6 @@ mod tests {
             assert_eq!(process_group(gone), None);
             assert!(!holds_open_for_writing(gone, 1));
             assert_eq!(ancestors(gone).collect::<Vec<_>>(), [gone]);
-        }
-    }
-
-    #[test]
-    fn a_group_is_empty_once_its_last_process_is_reaped() {
-        let mut child = Guard::of(Command::new("sleep").arg("60").process_group(0));
-        assert!(!group_is_empty(child.pid()));
-        child.0.kill().unwrap();
-        child.0.wait().unwrap();
-        assert!(group_is_empty(child.pid()));
-        for never in [1, 0, -1, i32::MIN] {
-            assert!(!group_is_empty(never), "{never}");
         }
     }
 

@@ -83,6 +83,7 @@ impl Router {
                 }
             }
             self.run(|core, env, _| core.tick(env));
+            self.look_at_groups();
             self.recheck();
         }
     }
@@ -98,6 +99,9 @@ impl Router {
             self.sleeps_until.store(at, Ordering::Release);
             alarm
         });
+        if self.groups.is_asked() {
+            return Some(Timespec::default());
+        }
         let now = self.start.elapsed();
         let mut sleep: Option<Monotonic> = alarm.map(|at| at.saturating_sub(now));
         if !lock(&self.rechecks).is_empty() {

@@ -124,3 +124,29 @@ os.pwrite(fd, data[:1 << 20], 0)
     assert_same(&read("got"), &read("sent"));
     mount.unmount();
 }
+
+#[test]
+fn a_parent_that_reads_before_it_reaps_has_the_file_when_its_child_has_exited() {
+    let mount = Mount::start(&[]);
+    // The child is in a group of its own, which is a zombie's until it is reaped.
+    let script = r#"import subprocess
+worst = 0
+for name in "one.zip", "two.txt", "three":
+    path = os.path.join(D, name)
+    command = ["sh", "-c", 'echo whole > "$1"; sleep .1', "sh", path]
+    child = subprocess.Popen(command, start_new_session=True)
+    with open(os.path.join(D, ".fifofs/wait", name)) as output: text = output.read()
+    # It has exited by then, and had not been reaped.
+    ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    assert ended and text == "whole\n", (ended, text)
+    worst = max(worst, time.time() - os.stat(path).st_mtime)
+    child.wait()
+assert worst < 0.7, worst
+say("in time")"#;
+    mount
+        .python(script)
+        .finish(SOON)
+        .succeeded()
+        .printed("in time\n");
+    mount.unmount();
+}

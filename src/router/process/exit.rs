@@ -126,6 +126,14 @@ impl ExitWatch {
     }
 }
 
+/// Whether all threads of a process have exited; false where that cannot be asked.
+pub(super) fn has_exited(pid: i32) -> bool {
+    match ExitWatch::open(pid) {
+        Ok(watch) => watch.has_exited(),
+        Err(errno) => errno == Errno::SRCH,
+    }
+}
+
 impl AsFd for ExitWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()

@@ -1,0 +1,88 @@
+//! Process groups: whether anybody is left who might write.
+
+use rustix::io::Errno;
+use rustix::process::test_kill_process_group;
+
+use super::exit::has_exited;
+use super::{all, positive, proc_is_ours, process_group};
+
+/// Whether no process is left in group `pgid`, not even a zombie.
+pub(crate) fn group_is_empty(pgid: i32) -> bool {
+    // kill(-1, …) means every process there is, not group 1.
+    match positive(pgid).filter(|group| !group.is_init()) {
+        Some(group) => test_kill_process_group(group) == Err(Errno::SRCH),
+        None => false,
+    }
+}
+
+/// A process of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Member {
+    /// It has not exited.
+    Running(i32),
+    /// All have exited, though some are not reaped yet.
+    None,
+    /// Not all processes can be seen from here.
+    Unknown,
+}
+
+/// Whether a process of group `pgid` has not exited, and if so one of them: `likely`, if that is one,
+/// and else whichever is found by looking at every process.
+pub(crate) fn running_member(pgid: i32, likely: Option<i32>) -> Member {
+    let runs = |pid: &i32| process_group(*pid) == Some(pgid) && !has_exited(*pid);
+    if let Some(pid) = likely.filter(runs) {
+        return Member::Running(pid);
+    }
+    // Twice: where ids begin anew, a child may have a number that was passed already when its parent, which
+    // had exited when it was looked at, made it.
+    for _ in 0..2 {
+        // Where others' processes are hidden (`hidepid`), so is the first.
+        let mut sees_first = false;
+        let mut look = |pid: &i32| {
+            sees_first |= *pid == 1;
+            runs(pid)
+        };
+        if let Some(pid) = all().find(&mut look) {
+            return Member::Running(pid);
+        }
+        if !sees_first || !proc_is_ours() {
+            return Member::Unknown;
+        }
+    }
+    Member::None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Guard, until};
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    #[test]
+    fn a_group_is_empty_once_its_last_process_is_reaped() {
+        let mut child = Guard::of(Command::new("sleep").arg("60").process_group(0));
+        assert!(!group_is_empty(child.pid()));
+        let found = running_member(child.pid(), None);
+        assert_eq!(found, Member::Running(child.pid()));
+        child.0.kill().unwrap();
+        // A zombie is left, which the kernel counts.
+        until("it has exited", || {
+            running_member(child.pid(), Some(child.pid())) == Member::None
+        });
+        assert!(!group_is_empty(child.pid()));
+        let leader = child.pid();
+        let mut second = Guard::of(Command::new("sleep").arg("60").process_group(leader));
+        for likely in [None, Some(leader), Some(second.pid())] {
+            let found = running_member(leader, likely);
+            assert_eq!(found, Member::Running(second.pid()));
+        }
+        second.0.kill().unwrap();
+        second.0.wait().unwrap();
+        child.0.wait().unwrap();
+        assert!(group_is_empty(child.pid()));
+        for never in [1, 0, -1, i32::MIN] {
+            assert!(!group_is_empty(never), "{never}");
+        }
+    }
+}

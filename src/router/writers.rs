@@ -1,0 +1,87 @@
+//! Processes that write through a descriptor that they did not open, and those that die with one.
+//!
+//! Facts about them are asked before the core is locked.
+
+use super::Router;
+use super::process::{self, Death};
+use crate::core::generation::{Ending, Processes, Writer, is_crash};
+
+impl Router {
+    /// A process has written to a file that it may not have opened itself: a descriptor can be
+    /// inherited.
+    pub(crate) fn seen_writing(&self, handle: u64, thread: i32) {
+        if let Some((ino, false)) = self.written_through(handle, thread) {
+            self.note_writer(ino, thread, false);
+        }
+    }
+
+    /// A process closes such a file, and waits for the answer. It may have written, whatever the
+    /// kernel kept of that to itself. One that goes on has let go of the file: so a shell's child
+    /// closes what it inherited before it runs a program whose output goes elsewhere. One that dies
+    /// had it open until then, and how it dies can be seen now on any kernel.
+    pub(crate) fn seen_closing(&self, handle: u64, thread: i32) {
+        let Some((ino, is_known)) = self.written_through(handle, thread) else {
+            return;
+        };
+        let death = process::death(thread);
+        if !is_known {
+            let lets_go = match &death {
+                Some(death) => self.is_dismissed(ino, thread, death),
+                None => true,
+            };
+            self.note_writer(ino, thread, lets_go);
+        }
+        if let Some(Death { ending, .. }) = death {
+            let pid = self.process_of(thread);
+            self.run(|core, _, _| core.died_writing(ino, pid, ending));
+        }
+    }
+
+    /// Whether one that dies with a file open that it only inherited, and is not seen to have
+    /// written, is a worker whose parent still has the file open and has no use for the worker any
+    /// more: so Python's `multiprocessing.Pool` ends all of its own.
+    fn is_dismissed(&self, ino: u64, thread: i32, death: &Death) -> bool {
+        let Ending::Signal(signal) = death.ending else {
+            return false;
+        };
+        if !death.is_mere_fork || is_crash(signal) {
+            return false;
+        }
+        let parent = process::parent(self.process_of(thread));
+        parent.is_some_and(|parent| self.look(|core| core.is_writer(ino, parent)))
+    }
+
+    /// The file behind a handle that may write, and whether this thread's process is known to write
+    /// it.
+    fn written_through(&self, handle: u64, thread: i32) -> Option<(u64, bool)> {
+        if thread == 0 {
+            return None;
+        }
+        let (ino, is_known) = self.look(|core| core.knows_writer(handle, thread))?;
+        let knows = |pid| {
+            let looked = self.look(|core| core.knows_writer(handle, pid));
+            looked.is_some_and(|(_, is_known)| is_known)
+        };
+        Some((
+            ino,
+            is_known || self.known_process(thread).is_some_and(knows),
+        ))
+    }
+
+    fn note_writer(&self, ino: u64, thread: i32, let_go: bool) {
+        match self.writer(thread) {
+            Ok(writer) if writer.pid != 0 => {
+                let writer = Writer { let_go, ..writer };
+                self.run(|core, env, _| core.wrote_too(env, ino, writer));
+            }
+            Ok(_) => {}
+            Err(errno) => self.run(|core, env, effects| {
+                let message = format!(
+                    "a process writes it that cannot be watched; should it be killed, readers \
+                     will not be told: {errno}"
+                );
+                core.warn_once(env, ino, message, effects);
+            }),
+        }
+    }
+}
