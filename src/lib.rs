@@ -102,8 +102,9 @@
 //!
 //! The process that serves a mount may use its files like any other process, in any of its threads,
 //! and dies like any other with files of it open. The mount goes with the process, however that ends.
-//! A file that it has open beyond the [`Mount`], the last [`Capture`] and its readers works on, but
-//! close it before the process ends: that would wait for itself then.
+//! A file that it has open beyond the [`Mount`], the last [`Capture`] and its readers works on. Where
+//! neither fusectl is mounted on `/sys/fs/fuse/connections` (usually it is) nor the process is root,
+//! close such a file before the process ends: that would wait for itself then.
 //!
 //! # Forking
 //!

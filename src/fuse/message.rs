@@ -1,12 +1,17 @@
 //! What the daemon and its helpers tell each other: a kind, and a number.
 //!
 //! Knows sockets on which one message is one datagram, so that none comes torn or is sent in part;
-//! does not know what the kinds mean. [`send`] and [`receive`] are async-signal-safe, for helpers.
+//! does not know what the kinds mean. All but [`pair`] is async-signal-safe, for helpers.
 
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg,
+};
 
 /// The kind, and the number, little-endian.
 const MESSAGE_BYTES: usize = 9;
@@ -38,6 +43,27 @@ pub(super) fn send(
     Ok(())
 }
 
+/// Sends a message of this kind with a file, if there is one; waits for room.
+///
+/// # Errors
+///
+/// As [`send`].
+pub(super) fn send_file(
+    socket: impl AsFd,
+    kind: u8,
+    file: Option<&impl AsFd>,
+) -> Result<(), Errno> {
+    let files = file.map(AsFd::as_fd);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(files.as_slice()));
+    let mut message = [0; MESSAGE_BYTES];
+    message[0] = kind;
+    let message = [IoSlice::new(&message)];
+    retry_on_intr(|| sendmsg(&socket, &message, &mut ancillary, SendFlags::NOSIGNAL))?;
+    Ok(())
+}
+
 /// The next message, if there is one: it waits for nothing.
 ///
 /// # Errors
@@ -45,11 +71,37 @@ pub(super) fn send(
 /// `AGAIN` if there is none, `CONNRESET` if the other end is closed.
 pub(super) fn receive(socket: impl AsFd) -> Result<(u8, u64), Errno> {
     let mut message = [0; MESSAGE_BYTES];
-    match retry_on_intr(|| rustix::net::recv(&socket, &mut message, RecvFlags::DONTWAIT))? {
-        (MESSAGE_BYTES, _) => {
-            let [kind, number @ ..] = message;
-            Ok((kind, u64::from_le_bytes(number)))
-        }
-        _ => Err(Errno::CONNRESET),
+    let received = retry_on_intr(|| rustix::net::recv(&socket, &mut message, RecvFlags::DONTWAIT));
+    parse(message, received?.0)
+}
+
+/// The same, and the file that came with it.
+///
+/// # Errors
+///
+/// As [`receive`].
+pub(super) fn receive_with_file(socket: impl AsFd) -> Result<(u8, u64, Option<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut message = [0; MESSAGE_BYTES];
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let received = retry_on_intr(|| {
+        let mut buffers = [IoSliceMut::new(&mut message)];
+        recvmsg(&socket, &mut buffers, &mut ancillary, flags)
+    });
+    let (kind, number) = parse(message, received?.bytes)?;
+    let file = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut files) => files.next(),
+        _ => None,
+    });
+    Ok((kind, number, file))
+}
+
+/// A message is whole, or the end of the socket.
+fn parse(message: [u8; MESSAGE_BYTES], length: usize) -> Result<(u8, u64), Errno> {
+    if length != MESSAGE_BYTES {
+        return Err(Errno::CONNRESET);
     }
+    let [kind, number @ ..] = message;
+    Ok((kind, u64::from_le_bytes(number)))
 }

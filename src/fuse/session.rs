@@ -15,7 +15,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub(crate) struct Session {
     router: Arc<Router>,
     flusher: Arc<Flusher>,
     watchdog: Option<Watchdog>,
+    /// Where the watchdog is kept from the unmount to the end of the front loop, by which this is shared.
+    last_watch: Arc<OnceLock<Watchdog>>,
     /// Disconnected when the front loop has ended.
     served: Receiver<()>,
     /// Readable when the mount is gone from the list of mounts, once somebody wants to know, or is
@@ -153,7 +155,7 @@ impl Session {
         let init = front.handshake().map_err(|error| {
             if is_disconnected(&device) {
                 // Unmounted already; what is there now is another's.
-                watchdog.dismiss();
+                watchdog.unmounted();
                 if mounted.made_directory {
                     let _ = std::fs::remove_dir(&mounted.directory);
                 }
@@ -168,13 +170,15 @@ impl Session {
             bell.map(Arc::new).map_err(|errno| failed(errno.into()))
         };
         let (stop, gone) = (bell()?, bell()?);
+        let last_watch = Arc::default();
         let end = EndOfService {
             router: Arc::clone(&router),
             stop: Arc::clone(&stop),
             gone: Arc::clone(&gone),
+            _last_watch: Arc::clone(&last_watch),
             _alive: alive,
         };
-        let own_use = watchdog.own_use();
+        let own_use = watchdog.own_use(mounted.device_number);
         let serve = move || {
             let _end: EndOfService = end;
             if let Err(error) = front.serve(init, own_use) {
@@ -189,6 +193,7 @@ impl Session {
             router,
             flusher,
             watchdog: Some(watchdog),
+            last_watch,
             served,
             gone,
             watches_list: Once::new(),
@@ -251,7 +256,7 @@ impl Session {
         self.flusher.stop();
         ring(&self.stop);
         let unmounted = self.detach();
-        let watchdog = match &unmounted {
+        let mut watchdog = match &unmounted {
             Ok(()) => self.watchdog.take(),
             Err(_) => None,
         };
@@ -261,7 +266,7 @@ impl Session {
         }
         // After that, as it would remove the directory if this process ended now.
         if let Some(watchdog) = &watchdog {
-            watchdog.dismiss();
+            watchdog.unmounted();
         }
         if self.served.recv_timeout(TEARDOWN) == Err(RecvTimeoutError::Disconnected) {
             let threads = std::mem::take(&mut *lock(&self.threads));
@@ -269,6 +274,9 @@ impl Session {
                 // A thread that panicked has said so.
                 let _ = thread.join();
             }
+        } else if let Some(watchdog) = watchdog.take() {
+            // This process may be one of those who use it on, and end before them.
+            let _ = self.last_watch.set(watchdog);
         }
         // Last, as it takes the watchdog a while to go.
         drop(watchdog);
@@ -306,6 +314,7 @@ struct EndOfService {
     router: Arc<Router>,
     stop: Arc<OwnedFd>,
     gone: Arc<OwnedFd>,
+    _last_watch: Arc<OnceLock<Watchdog>>,
     _alive: crossbeam_channel::Sender<()>,
 }
 

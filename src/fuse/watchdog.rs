@@ -10,15 +10,16 @@
 //! memory, page by page.
 //!
 //! ```text
-//!            arm(number)              goodbye
-//! unarmed ───────────────► armed ───────────────► gone, mount left as it is
-//!    │                       │
-//!    │ daemon dead           │ daemon dead
-//!    ▼                       ▼
-//! a dead fifofs mount     the mount with that number
-//! there is detached       is detached
+//!            arm(number)              unmounted()
+//! unarmed ───────────────► armed ─────────────────► unmounted
+//!    │                       │                         │
+//!    │ daemon dead           │ daemon dead             │ daemon dead
+//!    ▼                       ▼                         ▼
+//! a dead fifofs mount     the mount with that number   the connection that those who
+//! there is detached       is detached                  have files open still use is ended
 //! ```
 
+mod connection;
 mod death;
 
 use std::convert::Infallible;
@@ -36,10 +37,11 @@ use rustix::mount::UnmountFlags;
 use rustix::net::{SendFlags, Shutdown, shutdown};
 use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
+use self::connection::AbortFile;
 use self::death::is_dying;
 use super::attach::fusermount;
 use super::helper_memory::Needed;
-use super::helper_process::{Helper, above_stdio, decimal, exit, fork_helper, raw_fork, reap};
+use super::helper_process::{Helper, above_stdio, exit, fork_helper, raw_fork, reap};
 use super::late_helper::{self, LateHelper, START, Starter};
 use super::message;
 use super::mountinfo::{MountLine, escape};
@@ -52,12 +54,13 @@ use crate::router::is_own_thread;
 const BUFFER_BYTES: usize = 16 << 10;
 /// The number is that of the mount's device.
 const ARMED: u8 = b'A';
-/// From now on the daemon uses its own mount.
+/// From now on the daemon uses its own mount. With it comes what ends the connection.
 const USES_ITSELF: u8 = b'U';
-const GOODBYE: u8 = b'G';
+/// Nothing is mounted any more.
+const UNMOUNTED: u8 = b'N';
 
-/// The daemon's end. Dropping it without [`Watchdog::dismiss`] is like the
-/// daemon's death: the mount is detached, soon after.
+/// The daemon's end. Dropping it is like the daemon's death: the mount is detached,
+/// soon after, or if it is unmounted its connection is ended.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     /// Shut down before the process is waited for.
@@ -107,16 +110,17 @@ impl Watchdog {
             let [socket, status, daemon] = fds;
             loop {
                 match duty.watch(socket, status, daemon) {
-                    Ending::Dismissed => exit(0),
                     Ending::DaemonDied => {
                         duty.perform();
                         exit(0)
                     }
                     Ending::Asked => {
                         let pid = late_helper.take().map_or(0, |body| {
+                            let abort_file = duty.abort_file.as_ref().map(AsFd::as_fd);
+                            let others = fds.into_iter().chain(abort_file);
                             // SAFETY: this process has one thread, and `body` is
                             // async-signal-safe, as its owner promises.
-                            unsafe { late_helper::fork(name, fds.into_iter(), body) }
+                            unsafe { late_helper::fork(name, others, body) }
                         });
                         // SAFETY: this process has no more use for it, and its end
                         // is seen only when no copy is left.
@@ -160,18 +164,20 @@ impl Watchdog {
         Ok(())
     }
 
-    /// What tells it that the daemon uses its own mount.
-    pub(crate) fn own_use(&self) -> OwnUse {
+    /// What tells it that the daemon uses its own mount, which has this connection.
+    pub(crate) fn own_use(&self, device_number: u64) -> OwnUse {
         OwnUse {
             watchdog: Some(Arc::clone(&self.socket)),
+            device_number,
         }
     }
 
-    /// Sends the watchdog away without its touching the mount: it was unmounted.
-    /// Dropping it then waits for its end.
-    pub(crate) fn dismiss(&self) {
-        // A watchdog that was killed needs no goodbye.
-        let _ = message::send(&*self.socket, GOODBYE, 0, SendFlags::empty());
+    /// Says that nothing is mounted any more: from now on the watchdog touches neither mounts nor
+    /// directories. Those who still have a file open may use it on, for which the watchdog is to be kept
+    /// until the device is read no more: if the daemon dies, it may be such a one itself.
+    pub(crate) fn unmounted(&self) {
+        // A watchdog that was killed does nothing anyway.
+        let _ = message::send(&*self.socket, UNMOUNTED, 0, SendFlags::empty());
     }
 }
 
@@ -189,6 +195,7 @@ impl Drop for Watchdog {
 pub(crate) struct OwnUse {
     /// None once it was told.
     watchdog: Option<Arc<OwnedFd>>,
+    device_number: u64,
 }
 
 impl OwnUse {
@@ -198,15 +205,17 @@ impl OwnUse {
         if let Some(watchdog) = &self.watchdog
             && is_own_thread(thread)
         {
+            // Here and not by the watchdog, for which the mount might be gone by then, and the number another's:
+            // now the connection is there, as it waits for an answer.
+            let file = AbortFile::open(self.device_number);
             // A watchdog that was killed does not look.
-            let _ = message::send(&**watchdog, USES_ITSELF, 0, SendFlags::empty());
+            let _ = message::send_file(&**watchdog, USES_ITSELF, file.as_ref());
             self.watchdog = None;
         }
     }
 }
 
 enum Ending {
-    Dismissed,
     DaemonDied,
     /// Not an end: the late helper is to be started.
     Asked,
@@ -225,6 +234,9 @@ struct Duty {
     /// Which mount was armed for, where the kernel can tell.
     mount_id: Option<u64>,
     uses_itself: bool,
+    /// What ends the connection of a daemon that uses itself, where that can be opened.
+    abort_file: Option<AbortFile>,
+    unmounted: bool,
     buffer: Vec<u8>,
 }
 
@@ -245,6 +257,8 @@ impl Duty {
             armed: None,
             mount_id: None,
             uses_itself: false,
+            abort_file: None,
+            unmounted: false,
             buffer: vec![0; BUFFER_BYTES],
         })
     }
@@ -264,7 +278,7 @@ impl Duty {
         Needed::of(pieces)
     }
 
-    /// Waits until the daemon says goodbye, or what else to do, or is dead.
+    /// Waits until the daemon says what to do, or is dead.
     fn watch(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -273,16 +287,19 @@ impl Duty {
     ) -> Ending {
         loop {
             let has_ended = death::sleep(socket, daemon, self.uses_itself);
-            match message::receive(socket) {
+            match message::receive_with_file(socket) {
                 Err(Errno::AGAIN) if has_ended || is_dying(status, &mut self.buffer) => {
                     return Ending::DaemonDied;
                 }
                 Err(Errno::AGAIN) => {}
                 Err(_) => return Ending::DaemonDied,
-                Ok((GOODBYE, _)) => return Ending::Dismissed,
-                Ok((START, _)) => return Ending::Asked,
-                Ok((USES_ITSELF, _)) => self.uses_itself = true,
-                Ok((_, number)) => {
+                Ok((START, ..)) => return Ending::Asked,
+                Ok((USES_ITSELF, _, file)) => {
+                    self.uses_itself = true;
+                    self.abort_file = file.map(AbortFile::from);
+                }
+                Ok((UNMOUNTED, ..)) => self.unmounted = true,
+                Ok((_, number, _)) => {
                     self.armed = Some(number);
                     self.mount_id = unique_mount_id(&self.directory);
                 }
@@ -291,6 +308,14 @@ impl Duty {
     }
 
     fn perform(&mut self) {
+        // First of all, and wherever its mount is by now: it may use the mount beyond the unmount, or have been
+        // killed before it could say that it has unmounted.
+        if let Some(file) = &self.abort_file {
+            file.abort();
+        }
+        if self.unmounted {
+            return;
+        }
         if self.is_ours() {
             self.detach();
         }
@@ -369,36 +394,11 @@ impl Duty {
         if rustix::mount::unmount(&*self.directory, flags) != Err(Errno::PERM) {
             return;
         }
-        if let Some(number) = self.armed {
-            self.abort(number);
+        if let Some(file) = self.armed.and_then(AbortFile::open) {
+            file.abort();
         }
         if let Some(program) = &self.fusermount {
             run_fusermount(program, &self.directory);
-        }
-    }
-
-    /// Aborts the connection as its owner may, where fusectl is mounted.
-    fn abort(&mut self, number: u64) {
-        let mut digits = [0; 20];
-        let path = [
-            &b"/sys/fs/fuse/connections/"[..],
-            decimal(number, &mut digits),
-            b"/abort\0",
-        ];
-        let mut length = 0;
-        for part in path {
-            let Some(room) = self.buffer.get_mut(length..length + part.len()) else {
-                return;
-            };
-            room.copy_from_slice(part);
-            length += part.len();
-        }
-        let path = self.buffer.get(..length).map(CStr::from_bytes_with_nul);
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        if let Some(Ok(path)) = path
-            && let Ok(file) = rustix::fs::open(path, flags, Mode::empty())
-        {
-            let _ = rustix::io::write(file, b"1");
         }
     }
 }

@@ -2,12 +2,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fifofs::{Capture, Linger, Mount};
+
+/// What stands before the number of each connection that it has.
+pub(crate) const CONNECTION: &str = "connection ";
 
 /// Something of its own mount that a process holds or waits for when it dies.
 pub(crate) struct Hold {
@@ -22,7 +25,7 @@ pub(crate) struct End {
     pub(crate) signal: Option<i32>,
 }
 
-pub(crate) const HOLDS: [Hold; 8] = [
+pub(crate) const HOLDS: [Hold; 10] = [
     Hold {
         name: "file",
         take: |mount| Box::new(open_for_writing(mount.path(), "x")),
@@ -54,6 +57,14 @@ pub(crate) const HOLDS: [Hold; 8] = [
     Hold {
         name: "capture",
         take: |_| Box::new(a_capture()),
+    },
+    Hold {
+        name: "kept open beyond the unmount",
+        take: |_| Box::new(of_an_unmounted_one()),
+    },
+    Hold {
+        name: "kept open during the unmount",
+        take: |_| Box::new(of_one_that_is_being_unmounted()),
     },
 ];
 
@@ -91,6 +102,7 @@ const fn by(name: &'static str, signal: i32) -> End {
 pub(crate) fn play(hold: &str, end: &str) {
     let mount = Mount::builder().linger(Linger::After(Duration::ZERO));
     let mount = mount.mount_temporary().expect("a mount");
+    announce(mount.path());
     let hold = HOLDS
         .iter()
         .find(|known| known.name == hold)
@@ -114,6 +126,19 @@ pub(crate) fn play(hold: &str, end: &str) {
     }
 }
 
+/// Says which connection that of the mount is that `path` is in: the harness can end it, also when its mount is gone.
+fn announce(path: &Path) {
+    let device = std::fs::metadata(path).expect("what is mounted").dev();
+    println!("{CONNECTION}{}", rustix::fs::minor(device));
+}
+
+/// A capture, in the mount that is shared by all of this process.
+fn new_capture(name: &str) -> Capture {
+    let capture = Capture::new(name).expect("a capture");
+    announce(capture.path().parent().expect("its directory"));
+    capture
+}
+
 /// A file, and a child without exec(2) that keeps a copy of all descriptors until the test is over.
 fn with_a_forked_child(mount: &Mount) -> File {
     let file = open_for_writing(mount.path(), "x");
@@ -129,6 +154,32 @@ fn with_a_forked_child(mount: &Mount) -> File {
             while libc::poll(&mut input, 1, -1) < 1 {}
             libc::_exit(0);
         }
+    }
+    file
+}
+
+/// A file of a mount that was unmounted meanwhile, and is out of sight.
+fn of_an_unmounted_one() -> File {
+    let mount = Mount::builder().mount_temporary().expect("a mount");
+    announce(mount.path());
+    let file = open_for_writing(mount.path(), "x");
+    mount.unmount().expect("an end");
+    file
+}
+
+/// The same, while the unmount waits for those who have a file open.
+fn of_one_that_is_being_unmounted() -> File {
+    let mount = Mount::builder().mount_temporary().expect("a mount");
+    announce(mount.path());
+    let (file, path) = (open_for_writing(mount.path(), "x"), mount.path().to_owned());
+    thread::spawn(move || mount.unmount());
+    let is_mounted = || {
+        fifofs::mounts()
+            .expect("the list of mounts")
+            .contains(&path)
+    };
+    while is_mounted() {
+        thread::sleep(Duration::from_millis(1));
     }
     file
 }
@@ -189,7 +240,7 @@ fn blocks(act: impl FnOnce() + Send + 'static) {
 
 /// As far ahead of a reader as it may be. In the mount of captures such a write waits for ever.
 fn blocked_in_write(_: &Mount) -> Box<dyn std::any::Any> {
-    let capture = Capture::new("x.log").expect("a capture");
+    let capture = new_capture("x.log");
     capture.keep_at_most(64 << 10);
     let reader = capture.reader().expect("a reader");
     let mut file = File::create(capture.path()).expect("a file");
@@ -224,7 +275,7 @@ fn blocked_in_open(mount: &Mount) -> Box<dyn std::any::Any> {
 
 /// A capture that this process itself writes, and its reader.
 fn a_capture() -> impl std::any::Any {
-    let capture = Capture::new("x").expect("a capture");
+    let capture = new_capture("x");
     let reader = capture.reader().expect("a reader");
     let file = File::create(capture.path()).expect("a file");
     (capture, reader, file)

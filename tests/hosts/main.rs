@@ -9,6 +9,7 @@ mod host;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -17,7 +18,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use host::{ENDS, End, HOLDS};
+use host::{CONNECTION, ENDS, End, HOLDS};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsmount, fsopen,
+};
 
 const ROUNDS: usize = 10;
 /// Hosts that run at a time.
@@ -105,10 +110,9 @@ fn run_one(hold: &str, end: &End) -> Duration {
     let mut host = Host {
         child: command.spawn().expect("it starts"),
         place: place.path().to_owned(),
+        connections: Vec::new(),
     };
-    let output = host.child.stdout.take().expect("a pipe");
-    let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line == "ready"), "{}", host.world());
+    host.read_until_ready();
     let helpers = host.helpers();
     let start = Instant::now();
     match end.signal {
@@ -139,9 +143,23 @@ fn run_one(hold: &str, end: &End) -> Duration {
 struct Host {
     child: Child,
     place: PathBuf,
+    /// What ends those that it has told of, whatever has become of their mounts.
+    connections: Vec<OwnedFd>,
 }
 
 impl Host {
+    fn read_until_ready(&mut self) {
+        let output = self.child.stdout.take().expect("a pipe");
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if let Some(number) = line.strip_prefix(CONNECTION) {
+                self.connections.push(abort_file(number));
+            } else if line == "ready" {
+                return;
+            }
+        }
+        panic!("it is not ready\n{}", self.world());
+    }
+
     fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -157,13 +175,13 @@ impl Host {
         }
     }
 
-    /// Ends the mount of a host that waits for itself.
+    /// Ends the connections of a host that waits for itself, and its mounts.
     fn set_free(&self) {
+        for file in &self.connections {
+            let _ = rustix::io::write(file, b"1");
+        }
         for mount in mounts_below(&self.place) {
-            let _ = Command::new("umount")
-                .args(["-f", "-l"])
-                .arg(mount)
-                .status();
+            let _ = rustix::mount::unmount(&mount, UnmountFlags::DETACH);
         }
     }
 
@@ -214,6 +232,16 @@ impl Host {
         }
         text
     }
+}
+
+/// What ends the connection `number`: opened while that is there, as numbers are used again.
+fn abort_file(number: &str) -> OwnedFd {
+    let context = fsopen("fusectl", FsOpenFlags::FSOPEN_CLOEXEC).expect("fusectl");
+    fsconfig_create(&context).expect("fusectl");
+    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
+    let connections = fsmount(&context, flags, MountAttrFlags::empty()).expect("fusectl");
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    openat(connections, format!("{number}/abort"), flags, Mode::empty()).expect("a connection")
 }
 
 impl Drop for Host {

@@ -15,7 +15,7 @@ mod table;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Mount, Process, SOON, signal};
+use common::{Mount, Place, Process, SOON, signal};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
@@ -307,6 +307,24 @@ fn a_forced_unmount_wakes_them_with_an_error() {
         pollers.without(TOKIO).all_fail();
     }
     mount.wait_daemon(SOON);
+}
+
+/// The process that held the mount lives on, and with it the connection of those who have a file open.
+#[test]
+fn the_end_of_a_librarys_mount_wakes_them_with_an_error() {
+    let place = Place::new();
+    let mount = fifofs::Mount::builder()
+        .mount(place.mount_point())
+        .expect("a mount");
+    let _writer = place.shell("exec 3> $D/x.log; echo line >&3; await never");
+    let file = mount.path().join("x.log");
+    place.wait_for("the file", SOON, || file.exists());
+    let of_a_file = Pollers::start(&place, &file);
+    of_a_file.all_have("line\n");
+    let of_nothing = Pollers::start(&place, &mount.path().join(DOOR).join("nothing"));
+    drop(mount);
+    of_a_file.all_fail();
+    of_nothing.all_fail();
 }
 
 /// As after a forced unmount.

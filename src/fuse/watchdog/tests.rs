@@ -64,11 +64,12 @@ fn a_dropped_watchdog_detaches_and_removes_the_directory() {
 }
 
 #[test]
-fn a_goodbye_leaves_the_mount() {
+fn word_of_the_unmount_leaves_what_is_mounted() {
     let base = Cleanup::new();
     let (watchdog, pid, mounted) = watched(&base.join(""));
     watchdog.arm(mounted.device_number).unwrap();
-    watchdog.dismiss();
+    watchdog.unmounted();
+    drop(watchdog);
     wait_until("watchdog gone", || is_gone(pid));
     assert!(is_mounted(&mounted.directory));
     unmount(&mounted.directory, IfBusy::Refuse).unwrap();
@@ -174,7 +175,7 @@ fn a_watchdog_sleeps_until_its_daemon_uses_its_own_mount() {
         std::thread::sleep(Duration::from_millis(600));
         switches() == before
     });
-    let mut own_use = watchdog.own_use();
+    let mut own_use = watchdog.own_use(u64::MAX);
     let before = switches();
     own_use.note(1);
     std::thread::sleep(Duration::from_millis(600));
@@ -215,7 +216,7 @@ fn plays_the_daemon() {
     let ready = move || {
         if uses_own_mount {
             let thread = rustix::thread::gettid().as_raw_nonzero().get();
-            watchdog.own_use().note(thread);
+            watchdog.own_use(mounted.device_number).note(thread);
         }
         println!("\nwatchdog={pid}");
         std::thread::sleep(Duration::from_secs(30));
