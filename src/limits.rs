@@ -50,15 +50,26 @@ fn machine_memory() -> u64 {
     info.totalram as u64 * u64::from(info.mem_unit)
 }
 
+/// Where bytes go that do not fit into memory, unless it is said: on disk rather than in `/tmp`, which
+/// is often in memory. A container may have no `/var/tmp`.
+pub(crate) fn default_spill_directory() -> PathBuf {
+    let named = std::env::var_os("TMPDIR").filter(|directory| !directory.is_empty());
+    let on_disk = Path::new("/var/tmp");
+    match named {
+        Some(directory) => directory.into(),
+        None if on_disk.is_dir() => on_disk.into(),
+        None => std::env::temp_dir(),
+    }
+}
+
 /// The memory and disk of a mount: as much as it was `given`, or as there is. The file for what
 /// does not fit into memory is made: better to hear now that it cannot be than when memory is full.
 pub(crate) fn pool(given: Given) -> Result<Pool> {
     let (directory, remedy) = match given.spill_directory {
         Some(directory) => (directory, "name another spill directory"),
         None => {
-            let directory = std::env::var_os("TMPDIR").filter(|directory| !directory.is_empty());
-            let directory = directory.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
-            (directory, "set $TMPDIR to another directory")
+            let remedy = "set $TMPDIR to another directory";
+            (default_spill_directory(), remedy)
         }
     };
     let failed = |error: io::Error| {

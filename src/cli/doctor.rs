@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use clap::Args;
@@ -312,10 +312,7 @@ fn pipe_size() -> Finding {
 }
 
 fn spill_directory() -> Finding {
-    // As `MountBuilder::spill` has it.
-    let directory = std::env::var_os("TMPDIR")
-        .filter(|directory| !directory.is_empty())
-        .map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
+    let directory = Mount::builder().spill_directory();
     let remedy = "set TMPDIR, or --spill, to a directory on disk with enough room";
     match free_bytes(&directory) {
         Ok(free) if free < 1 << 30 => Less(

@@ -22,8 +22,8 @@ pub(crate) struct Delivery {
     /// the memory that this process may have]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
-    /// The directory for what does not fit into memory [default: $TMPDIR or
-    /// /var/tmp]
+    /// The directory for what does not fit into memory [default: $TMPDIR,
+    /// /var/tmp or /tmp]
     #[arg(long, value_name = "DIR")]
     spill: Option<PathBuf>,
     /// How much is kept in all; past it writes fail with "No space left on

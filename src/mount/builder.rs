@@ -174,8 +174,8 @@ impl MountBuilder {
         self
     }
 
-    /// The directory for what does not fit into memory. Unless set, `$TMPDIR`
-    /// or `/var/tmp`.
+    /// The directory for what does not fit into memory. Unless set, `$TMPDIR`,
+    /// or `/var/tmp`, or `/tmp` where that is missing.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().spill("/var/tmp").mount_temporary()?;
@@ -184,6 +184,18 @@ impl MountBuilder {
     pub fn spill(mut self, directory: impl Into<PathBuf>) -> Self {
         self.spill = Some(directory.into());
         self
+    }
+
+    /// The directory that [`spill`](MountBuilder::spill) names, or the one that is used without it.
+    ///
+    /// ```
+    /// let builder = fifofs::Mount::builder().spill("/var/tmp");
+    /// assert_eq!(builder.spill_directory(), std::path::Path::new("/var/tmp"));
+    /// ```
+    pub fn spill_directory(&self) -> PathBuf {
+        self.spill
+            .clone()
+            .unwrap_or_else(limits::default_spill_directory)
     }
 
     /// How many bytes are kept in all; past it writes fail with `ENOSPC`.
