@@ -1,0 +1,41 @@
+# For the tests of recipes: `need PROGRAM:PACKAGE…` installs, `check WHAT COMMAND…` fails loudly.
+set -euo pipefail
+
+need() {
+    local missing=() entry
+    for entry in "$@"; do
+        PATH=$PATH:/usr/sbin:/sbin command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
+    done
+    ((${#missing[@]})) || return 0
+    apt-get -qq update >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
+}
+
+# Installs Python packages where all recipes share them.
+need_python() {
+    [ -d "$RECIPE_VENV" ] || python3 -m venv "$RECIPE_VENV"
+    "$RECIPE_VENV/bin/pip" -q install "$@"
+    PATH=$RECIPE_VENV/bin:$PATH
+}
+
+check() {
+    local what=$1
+    shift
+    if "$@"; then echo "ok: $what"; else
+        echo "FAILED: $what: $*" >&2
+        exit 1
+    fi
+}
+
+# For what must not succeed.
+fails() {
+    if "$@"; then
+        echo "FAILED: it was to fail: $*" >&2
+        exit 1
+    fi
+}
+
+# Fails if a mount of fifofs is left below here.
+nothing_left() {
+    check "nothing is left mounted" sh -c "! grep -q ' $PWD/.* fuse.*fifofs' /proc/self/mountinfo"
+}
