@@ -12,9 +12,10 @@ import tempfile
 mount = sys.argv[1]
 with tempfile.TemporaryDirectory(dir=mount) as directory:
     path = os.path.join(directory, "out.txt")
-    # In a process group of its own: when that is empty, the file is done at once.
-    program = subprocess.Popen(["scripts/pipetest", path], start_new_session=True)
-    # Opening this waits until the file is there and done.
-    with open(os.path.join(mount, ".fifofs/wait", os.path.relpath(path, mount))) as output:
+    program = subprocess.Popen(["scripts/pipetest", path])
+    # Opening this waits until the program has ended and the file is done; if it has left none, that
+    # is an error.
+    door = os.path.join(mount, ".fifofs/pid", str(program.pid), "wait")
+    with open(os.path.join(door, os.path.relpath(path, mount))) as output:
         print(output.read(), end="")
     sys.exit(program.wait())

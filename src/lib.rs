@@ -83,7 +83,8 @@
 //! Other processes need nothing of this crate: any that opens a file of a mount
 //! while it is being written is a waiting reader, and one that opens
 //! `DIR/.fifofs/wait/report.zip`, which [`wait_path`] computes, need not even wait
-//! for the file to exist. With `true` as its second argument it names what is
+//! for the file to exist: it gets it finished, and from [`pipe_path`] as it is
+//! written. With `true` as their second argument they name what is
 //! written *next*, whatever stands there now. Mounts of other processes are found
 //! with [`mounts`] and [`mount_of`] and ended with [`unmount`], which also clears
 //! what a killed process left behind.
@@ -275,7 +276,7 @@ pub use capture::{
 pub use error::{Error, FailedWriter, Result};
 pub use fuse::{IfBusy, Privacy, enter_private_namespace};
 pub use mount::{
-    Entry, EntryKind, Mount, MountBuilder, MountView, clear_dead, mount_of, mounts, unmount,
-    unmount_if, wait_path,
+    Entry, EntryKind, Mount, MountBuilder, MountView, clear_dead, mount_of, mounts, pipe_path,
+    pipe_path_until_exit, unmount, unmount_if, wait_path,
 };
 pub use temporary_pipe::TemporaryPipe;

@@ -100,7 +100,7 @@ fn paths_that_lead_nowhere_are_refused_with_a_reason() {
         "a\0b",
         ".fifofs",
         ".fifofs/x",
-        ".fifofs/wait/x",
+        ".fifofs/pipe/x",
         &long,
     ] {
         let error = mount

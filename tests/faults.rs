@@ -125,7 +125,7 @@ fn start_reader(dice: &mut Dice, mount: &Mount, name: &str, early: bool) -> Proc
     let mut command = Command::new(if own { FIFOFS } else { "cat" });
     match (own, early) {
         (true, _) => command.arg("cat").arg(mount.file(name)),
-        (false, true) => command.arg(mount.file(".fifofs/wait").join(name)),
+        (false, true) => command.arg(mount.file(".fifofs/pipe").join(name)),
         (false, false) => command.arg(mount.file(name)),
     };
     mount.place().spawn(command)

@@ -70,7 +70,7 @@ fn a_reader_whose_open_waits_dies_of_a_deadly_signal() {
 fn a_reader_that_waits_for_a_file_to_appear_dies_of_a_deadly_signal() {
     let mount = Mount::start(&[]);
     dies_of_deadly_signals(|| {
-        let reader = mount.reader(".fifofs/wait/nothing");
+        let reader = mount.reader(".fifofs/pipe/nothing");
         mount.wait_parked(&reader);
         reader
     });
@@ -98,7 +98,7 @@ fn who_waits_on_after_a_harmless_signal_dies_of_a_deadly_one_all_the_same() {
     mount.wait_exists("x.zip");
     for call in [
         "os.open(D + '/x.zip', os.O_RDONLY)",
-        "os.open(D + '/.fifofs/wait/nothing', os.O_RDONLY)",
+        "os.open(D + '/.fifofs/pipe/nothing', os.O_RDONLY)",
         "open(D + '/x.log', 'rb', buffering=0).readall()",
         "write_all(os.open(D + '/x.stream', os.O_WRONLY | os.O_CREAT), bytes(1 << 30))",
     ] {

@@ -84,7 +84,7 @@ fn send(length: u64, bytes_per_second: Option<f64>) -> (Duration, u64) {
     let limit = Duration::from_secs(90 + length / (10 << 20));
     let place = Place::new();
     let mount = Mount::start_for(limit, &place, &["--deliver", "stream"]);
-    let path = mount.file(".fifofs/wait/x");
+    let path = mount.file(".fifofs/pipe/x");
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(read_checked(path, bytes_per_second)));
     let started = Instant::now();
@@ -121,7 +121,7 @@ fn a_reader_held_to_a_third_of_the_writers_speed_gets_it_all_and_the_daemon_stay
 #[test]
 fn a_reader_that_quits_early_gives_the_writer_epipe() {
     let mount = Mount::start(&["--deliver", "stream"]);
-    let reader = mount.shell("head -c 1000 $D/.fifofs/wait/x | wc -c");
+    let reader = mount.shell("head -c 1000 $D/.fifofs/pipe/x | wc -c");
     mount.wait_parked(&reader);
     let writer = mount.python(
         r#"
@@ -140,7 +140,7 @@ except OSError as error:
 #[test]
 fn real_programs_whose_reader_quits_say_broken_pipe() {
     let mount = Mount::start(&["--deliver", "stream"]);
-    let reader = mount.shell("head -n 1 $D/.fifofs/wait/x");
+    let reader = mount.shell("head -n 1 $D/.fifofs/pipe/x");
     mount.wait_parked(&reader);
     let writer = mount.shell("exec yes > $D/x");
     reader.finish(SOON).succeeded().printed("y\n");
@@ -151,8 +151,8 @@ fn real_programs_whose_reader_quits_say_broken_pipe() {
 #[test]
 fn a_writer_goes_on_while_one_of_two_readers_is_left() {
     let mount = Mount::start(&["--deliver", "stream"]);
-    let quits = mount.shell("head -c 1000 $D/.fifofs/wait/x | wc -c");
-    let stays = mount.shell("cat $D/.fifofs/wait/x | sha256sum");
+    let quits = mount.shell("head -c 1000 $D/.fifofs/pipe/x | wc -c");
+    let stays = mount.shell("cat $D/.fifofs/pipe/x | sha256sum");
     mount.wait_parked(&quits);
     mount.wait_parked(&stays);
     mount.shell("seq 1000000 > $D/x").finish(SOON).succeeded();
@@ -169,9 +169,9 @@ fn a_writer_goes_on_while_one_of_two_readers_is_left() {
 #[test]
 fn two_readers_from_the_start_each_get_every_byte_and_the_slower_sets_the_pace() {
     let mount = Mount::start(&["--deliver", "stream", "--window", "64K"]);
-    let fast = mount.shell("cat $D/.fifofs/wait/x | sha256sum");
+    let fast = mount.shell("cat $D/.fifofs/pipe/x | sha256sum");
     let slow = mount.shell(
-        "cat $D/.fifofs/wait/x | (while read -r -N 65536 block; do printf %s \"$block\"; sleep 0.01; done; printf %s \"$block\") | sha256sum",
+        "cat $D/.fifofs/pipe/x | (while read -r -N 65536 block; do printf %s \"$block\"; sleep 0.01; done; printf %s \"$block\") | sha256sum",
     );
     mount.wait_parked(&fast);
     mount.wait_parked(&slow);

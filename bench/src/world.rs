@@ -156,7 +156,7 @@ impl World {
     pub(crate) fn file(&self, suffix: &str) -> Place {
         let name = self.site.name(suffix);
         let path = self.mount.join(&name);
-        let wait = self.mount.join(".fifofs/wait").join(name);
+        let wait = self.mount.join(".fifofs/pipe").join(name);
         Place { path, wait }
     }
 }

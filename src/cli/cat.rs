@@ -29,6 +29,10 @@ pub(crate) struct Arguments {
     /// Wait for the next time that the file is written, whatever is there now
     #[arg(long)]
     next: bool,
+    /// Wait only for what is written since process PID began; if that ends and has left no such
+    /// file, fail
+    #[arg(long, value_name = "PID", conflicts_with = "next", value_parser = clap::value_parser!(u32).range(1..))]
+    pid: Option<u32>,
     /// Give up, with status 124, when nothing has come for so long: no file, or no more bytes of it
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
@@ -42,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let wait = Wait::look_after(arguments.timeout)?;
     let mut output = io::stdout().lock();
     for path in &arguments.paths {
-        if !copy(path, arguments.next, &wait, &mut output)? {
+        if !copy(path, arguments, &wait, &mut output)? {
             return Ok(());
         }
     }
@@ -51,17 +55,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Copies one file; says whether the other side still reads.
-fn copy(path: &Path, next: bool, wait: &Wait, output: &mut impl Write) -> Result<bool> {
-    let wait_path = fifofs::wait_path(path, next)?;
-    let opened = wait.during(path, || open(&wait_path));
+fn copy(path: &Path, arguments: &Arguments, wait: &Wait, output: &mut impl Write) -> Result<bool> {
+    let pipe = match arguments.pid {
+        Some(pid) => fifofs::pipe_path_until_exit(path, pid)?,
+        None => fifofs::pipe_path(path, arguments.next)?,
+    };
+    let opened = wait.during(path, || open(&pipe));
     let mut file = opened.map_err(|error| match error.raw_os_error() {
         Some(libc::ESTALE) => {
             let reason = io::Error::other("it is a stream whose first bytes were dropped");
             Error::io("read", path, reason)
                 .with_remedy("start the reader before the writer, or mount with `--deliver follow`")
         }
-        Some(libc::EIO) => explain(path, &wait_path, error),
-        _ => other("wait for", path, error),
+        Some(libc::EIO) => explain(path, &pipe, error),
+        _ => match arguments.pid {
+            Some(pid) => not_left(path, pid, error),
+            None => other("wait for", path, error),
+        },
     })?;
     let mut buffer = avec![[PAGE_BYTES]| 0; FIRST_BUFFER_BYTES];
     loop {
@@ -69,7 +79,7 @@ fn copy(path: &Path, next: bool, wait: &Wait, output: &mut impl Write) -> Result
             Ok(0) => break,
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(explain(path, &wait_path, error)),
+            Err(error) => return Err(explain(path, &pipe, error)),
         };
         match output
             .write_all(&buffer[..length])
@@ -103,6 +113,24 @@ fn open(path: &Path) -> io::Result<File> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             opened => return opened,
         }
+    }
+}
+
+/// Why nothing came of a process.
+fn not_left(path: &Path, pid: u32, error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => {
+            let reason = io::Error::other(format!("process {pid} has ended and has not left it"));
+            Error::io("read", path, reason).with_remedy("see whether it writes there")
+        }
+        Some(libc::ESRCH) => {
+            let reason = io::Error::other(format!(
+                "which process {pid} is cannot be seen from the mount's pid namespace"
+            ));
+            Error::io("wait for", path, reason)
+                .with_remedy("mount where the processes can be seen, or leave --pid out")
+        }
+        _ => other("wait for", path, error),
     }
 }
 

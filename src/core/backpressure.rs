@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::effects::{Effect, Effects};
 use super::generation::Way;
+use super::reader::Reader;
 use super::{Core, Env, File, HeldWrite};
 
 /// By how much a write to a captured file that follows is slowed down. It is the
@@ -25,6 +26,14 @@ struct Pace {
     patience: Duration,
 }
 
+/// For what the slowest reader is looked for: who wants the file whole keeps its bytes, but no
+/// writer near to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Pace,
+    Content,
+}
+
 impl Core {
     fn pace(&self, ino: u64) -> Option<Pace> {
         let file = self.files.get(&ino)?;
@@ -37,6 +46,8 @@ impl Core {
             {
                 None
             }
+            // All of it is kept for those who want it whole, and nobody takes it before.
+            Way::Stream if self.is_awaited_whole(file) => None,
             Way::Stream => Some(Pace {
                 ahead: self.settings.window_bytes,
                 keep: 0,
@@ -54,6 +65,12 @@ impl Core {
         }
     }
 
+    /// Whether whoever reads a file wants it when it is done.
+    fn is_awaited_whole(&self, file: &File) -> bool {
+        let mut readers = file.readers.iter().filter_map(|id| self.readers.get(id));
+        !file.readers.is_empty() && readers.all(Reader::waits_for_whole)
+    }
+
     /// For how long a write that reaches to `end` is to wait for the readers at
     /// most, if it is.
     pub(super) fn must_hold(&self, ino: u64, end: u64, from_cache: bool) -> Option<Duration> {
@@ -69,13 +86,13 @@ impl Core {
         }
         let frontier = file.spool.frontier();
         // Bytes beyond a gap cannot be delivered, so nobody could end the wait.
-        let is_ahead = frontier > self.slowest(file).saturating_add(pace.ahead);
+        let is_ahead = frontier > self.slowest(file, Of::Pace).saturating_add(pace.ahead);
         (end <= frontier && is_ahead).then_some(pace.patience)
     }
 
     /// The position of the reader that has least; or of one that has nothing of what is
     /// kept, as nobody has less of that.
-    fn slowest(&self, file: &File) -> u64 {
+    fn slowest(&self, file: &File, of: Of) -> u64 {
         let base = file.spool.base();
         let mut slowest = None;
         // Readers in lockstep are given bytes in this order, so that the last of them, by
@@ -84,7 +101,8 @@ impl Core {
             let Some(reader) = self.readers.get(id) else {
                 continue;
             };
-            if reader.finished || reader.rewritten.is_some() {
+            let is_apart = of == Of::Pace && reader.waits_for_whole();
+            if reader.finished || reader.rewritten.is_some() || is_apart {
                 continue;
             }
             let position = match reader.prior {
@@ -112,12 +130,15 @@ impl Core {
             return;
         }
         let has_readers = !file.readers.is_empty();
-        let slowest = self.slowest(file);
+        let (slowest, keeps) = (
+            self.slowest(file, Of::Pace),
+            self.slowest(file, Of::Content),
+        );
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
         if let (Some(pace), true) = (&pace, has_readers) {
-            file.spool.drop_before(slowest.saturating_sub(pace.keep));
+            file.spool.drop_before(keeps.saturating_sub(pace.keep));
         }
         let broken = !file.held_writes.is_empty() && file.refuse_if_broken().is_err();
         let room =

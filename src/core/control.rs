@@ -3,17 +3,16 @@
 //! ```text
 //! .fifofs/status       the state of everything, as JSON
 //! .fifofs/events       what happens, as JSON lines
-//! .fifofs/wait/PATH    opens when PATH is there and done, or follows it
-//! .fifofs/next/PATH    the same for the generation after the present one
+//! .fifofs/wait/PATH    and other doors: see `doors`
 //! .fifofs/inode/N      a file by its number: for the flusher alone
 //! ```
 //!
-//! What stands below `wait` and `next` is made as it is looked up and lives
-//! until the kernel forgets it.
+//! What stands behind a door is made as it is looked up and lives until the
+//! kernel forgets it.
 
 mod decoding;
+mod places;
 
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -21,116 +20,20 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use super::attributes::Attributes;
+use super::doors::{Asked, Gives, Which};
 use super::effects::{Caller, Effect, Effects, Opening, Transport};
 use super::generation::Phase;
-use super::namespace::{CONTROL, Inode, Leads, NAME_MAX, Namespace, ROOT};
-use super::reader::{Awaits, Seen};
+use super::namespace::{CONTROL, Inode, Leads, NAME_MAX, ROOT};
+use super::reader::Seen;
 use super::recording::Deed;
 use super::{Core, Env, Handle};
 use decoding::decode;
+use places::Place;
+
+pub(super) use places::Control;
 
 /// The name of the control directory in the root.
 pub(crate) const NAME: &str = CONTROL;
-
-/// One place in the control directory.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
-    Top,
-    Status,
-    Events,
-    /// By number.
-    Inodes,
-    /// A directory below `wait` or `next`, standing for this path.
-    Directory {
-        next: bool,
-        path: Vec<OsString>,
-        /// How many names below `wait` or `next` it is, some of which may stand for several.
-        depth: usize,
-    },
-    /// A file that is waited for.
-    File {
-        next: bool,
-        path: Vec<OsString>,
-    },
-    /// A path that leads out of the tree, or to what is no file: the kernel is to follow it.
-    Link {
-        target: PathBuf,
-    },
-}
-
-impl Place {
-    fn is_directory(&self) -> bool {
-        matches!(self, Place::Top | Place::Inodes | Place::Directory { .. })
-    }
-
-    /// Whether what its name means never changes: `wait` and `next` themselves.
-    fn is_lasting(&self) -> bool {
-        matches!(self, Place::Directory { path, .. } if path.is_empty())
-    }
-}
-
-#[derive(Debug)]
-struct Node {
-    place: Place,
-    lookups: u64,
-}
-
-/// The control directory.
-#[derive(Debug)]
-pub(crate) struct Control {
-    nodes: HashMap<u64, Node>,
-    /// The directories among them: found by another number at each look, one through which many go
-    /// at once would have each of them start again.
-    directories: HashMap<Place, u64>,
-    top: u64,
-}
-
-impl Control {
-    /// Takes the numbers it needs from the tree's.
-    pub(crate) fn new(names: &mut Namespace) -> Self {
-        let top = names.reserve_number();
-        let node = Node {
-            place: Place::Top,
-            lookups: 1,
-        };
-        Control {
-            nodes: HashMap::from([(top, node)]),
-            directories: HashMap::new(),
-            top,
-        }
-    }
-
-    /// Gives back references; says whether the number was one of ours.
-    pub(crate) fn forget(&mut self, ino: u64, lookups: u64) -> bool {
-        let Some(node) = self.nodes.get_mut(&ino) else {
-            return false;
-        };
-        if ino != self.top {
-            node.lookups = node.lookups.saturating_sub(lookups);
-            if node.lookups == 0
-                && let Some(node) = self.nodes.remove(&ino)
-            {
-                self.directories.remove(&node.place);
-            }
-        }
-        true
-    }
-
-    /// The number of a place that was looked up: the one that it has already, or this.
-    fn number_of(&mut self, place: Place, fresh: u64) -> u64 {
-        if let Some(&ino) = self.directories.get(&place)
-            && let Some(node) = self.nodes.get_mut(&ino)
-        {
-            node.lookups += 1;
-            return ino;
-        }
-        if place.is_directory() {
-            self.directories.insert(place.clone(), fresh);
-        }
-        self.nodes.insert(fresh, Node { place, lookups: 1 });
-        fresh
-    }
-}
 
 /// What a name was found to be.
 #[derive(Clone, Copy, Debug)]
@@ -192,11 +95,16 @@ impl Core {
                 b"status" => Place::Status,
                 b"events" => Place::Events,
                 b"inode" if internal => Place::Inodes,
-                b"wait" | b"next" => Place::Directory {
-                    next: name == "next",
-                    path: Vec::new(),
-                    depth: 0,
-                },
+                b"next" => Place::Doors(Which::Next),
+                b"pid" => Place::Processes,
+                name => Place::door(name, Which::Present)?,
+            },
+            Place::Doors(which) => Place::door(name.as_bytes(), *which)?,
+            // A number as those of processes are written.
+            Place::Processes => match name.to_str().map(|text| (text, text.parse::<i32>())) {
+                Some((text, Ok(number @ 1..))) if text == number.to_string() => {
+                    Place::Doors(Which::Of(number))
+                }
                 _ => return Err(Errno::NOENT),
             },
             Place::Inodes if internal => {
@@ -209,16 +117,15 @@ impl Core {
                     lasting: false,
                 });
             }
-            Place::Directory { next, path, depth } => {
-                let (next, depth) = (*next, *depth);
+            Place::Directory { door, path, depth } => {
+                let (door, depth) = (*door, *depth);
                 let components = decode(name);
                 // Nothing of such a name can come.
                 if components.iter().any(|name| name.len() > NAME_MAX) {
                     return Err(Errno::NAMETOOLONG);
                 }
                 let path = [path.clone(), components].concat();
-                // From a name below `wait` or `next` to the root.
-                let to_root: PathBuf = std::iter::repeat_n("..", depth + 2).collect();
+                let to_root: PathBuf = std::iter::repeat_n("..", depth + door.depth()).collect();
                 let found = match self.names.leads(&path) {
                     Leads::To(ino) => Some(ino),
                     Leads::ToNothing => None,
@@ -229,15 +136,21 @@ impl Core {
                     }
                 };
                 let has_waited_for = self.has_waited_for(env, thread);
-                let is_wanted = !next || (found.is_some() && found == has_waited_for);
+                let has_waited = found.is_some() && found == has_waited_for;
+                let is_wanted =
+                    door.gives == Gives::File && (door.which == Which::Present || has_waited);
+                let is_back = is_wanted && self.is_back(env, thread, found);
                 let inode = found.and_then(|ino| self.names.get(ino).ok());
                 match inode.map(|inode| inode.st_mode() & libc::S_IFMT) {
                     Some(libc::S_IFDIR) => Place::Directory {
-                        next,
+                        door,
                         path,
                         depth: depth + 1,
                     },
-                    Some(libc::S_IFREG) if is_wanted && self.is_settled(found) => {
+                    Some(libc::S_IFREG)
+                        if is_wanted
+                            && (self.is_settled(found) || is_back && self.may_settle(found)) =>
+                    {
                         // Nothing to wait for: it is the file itself.
                         let ino = found.ok_or(Errno::NOENT)?;
                         self.names.looked_up(ino);
@@ -246,7 +159,7 @@ impl Core {
                             lasting: false,
                         });
                     }
-                    Some(libc::S_IFREG) | None => Place::File { next, path },
+                    Some(libc::S_IFREG) | None => Place::File { door, path },
                     // A FIFO, socket or device: nothing is written there that could be waited for.
                     Some(_) => Place::Link {
                         target: path.iter().fold(to_root, |target, name| target.join(name)),
@@ -267,6 +180,13 @@ impl Core {
             attributes: self.attributes(ino)?,
             lasting,
         })
+    }
+
+    /// Whether a file is being written, and nothing of it is lost yet.
+    fn may_settle(&self, ino: Option<u64>) -> bool {
+        let file = ino.and_then(|ino| self.files.get(&ino));
+        file.is_some_and(|file| file.is_active() && file.spool.base() == 0)
+            && !self.settings.consume
     }
 
     /// Whether a file is whole, so that nobody needs to wait for it and an
@@ -292,11 +212,13 @@ impl Core {
         let node = self.control.nodes.get(&ino)?;
         let (mode, size) = match &node.place {
             Place::Status | Place::Events => (libc::S_IFREG | 0o400, 0),
-            Place::File { path, .. } => {
+            // A pipe has no size; who waits asks again when there is one.
+            Place::File { door, path } if door.gives == Gives::File => {
                 let source = self.names.resolve(path).and_then(|i| self.files.get(&i));
                 let size = source.map_or(0, |file| file.spool.len());
-                (libc::S_IFREG | 0o400, size)
+                (libc::S_IFREG | 0o600, size)
             }
+            Place::File { .. } => (libc::S_IFREG | 0o400, 0),
             Place::Link { target } => (libc::S_IFLNK | 0o777, target.as_os_str().len() as u64),
             _ => (libc::S_IFDIR | 0o500, 0),
         };
@@ -313,7 +235,7 @@ impl Core {
             atime: root.atime,
             mtime: root.mtime,
             ctime: root.ctime,
-            lasting: true,
+            lasting: self.control.waits_for(ino).is_none(),
         })
     }
 
@@ -361,11 +283,13 @@ impl Core {
         let Opening { flags, writer, kin } = opening;
         let unique = caller.unique;
         if let Some(node) = self.control.nodes.get(&ino) {
-            if writer.is_some() {
+            let place = node.place.clone();
+            // The file itself is opened once it is there, for whatever.
+            let waits = matches!(&place, Place::File { door, .. } if door.gives == Gives::File);
+            if writer.is_some() && !waits {
                 return effects.refuse(unique, Errno::ACCESS);
             }
-            let place = node.place.clone();
-            return self.open_control(env, caller, place, flags, effects);
+            return self.open_control(env, caller, ino, place, flags, effects);
         }
         // The flusher must get at what is written whatever there is.
         if let (false, Err(errno)) = (caller.internal, self.check_room_to_open(caller.user)) {
@@ -406,6 +330,7 @@ impl Core {
         &mut self,
         env: Env<'_>,
         caller: Caller,
+        ino: u64,
         place: Place,
         flags: i32,
         effects: &mut Effects,
@@ -413,28 +338,18 @@ impl Core {
         let handle = match place {
             Place::Status => Handle::Text(self.status_text()),
             Place::Events => Handle::Events(self.events.subscribe(None, false)),
-            Place::File { next, path } => {
-                // Only here: with no memory left the state can still be looked at.
-                if let Err(errno) = self.check_room_to_open(caller.user) {
-                    return effects.refuse(caller.unique, errno);
-                }
-                // Whoever was sent back has waited: another writing that began
-                // meanwhile must not have it wait for the one after that.
-                let has_waited = self.has_waited_for(env, caller.thread).is_some();
-                let awaits = if next && !has_waited {
-                    Awaits::NextAfter(self.seen(&path))
-                } else {
-                    Awaits::Path
-                };
-                let source = self.awaited(awaits, &path);
-                let reader = self.new_reader(env, caller, flags, awaits, Some(path));
-                let _ = self.attach_reader(reader, source);
-                return;
-            }
-            Place::Top | Place::Inodes | Place::Directory { .. } => {
-                return effects.refuse(caller.unique, Errno::ISDIR);
+            Place::File { door, path } => {
+                return self.wait_at_door(
+                    env,
+                    caller,
+                    ino,
+                    (door, path),
+                    (flags, Asked::Open),
+                    effects,
+                );
             }
             Place::Link { .. } => return effects.refuse(caller.unique, Errno::LOOP),
+            _ => return effects.refuse(caller.unique, Errno::ISDIR),
         };
         let handle = self.add_handle(handle);
         effects.push(Effect::Opened {
@@ -445,7 +360,7 @@ impl Core {
     }
 
     /// What stands at a path, for somebody who wants what comes after it.
-    fn seen(&self, path: &[OsString]) -> Option<Seen> {
+    pub(super) fn seen(&self, path: &[OsString]) -> Option<Seen> {
         let ino = self.names.resolve(path)?;
         self.files.get(&ino)?;
         Some(self.seen_file(ino))

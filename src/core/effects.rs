@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::attributes::Attributes;
 use super::events::FileEvent;
 use super::generation::Writer;
 use super::spool::{Load, Segments};
@@ -99,6 +100,13 @@ pub(crate) enum Effect {
         /// What the kernel does with it.
         transport: Transport,
     },
+    /// Answer a GETATTR.
+    Attributes {
+        /// The request.
+        unique: Unique,
+        /// What is shown.
+        attributes: Attributes,
+    },
     /// Answer a READ.
     Data {
         /// The request.
@@ -184,6 +192,8 @@ pub(crate) enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Handle(u64, Transport),
+    /// The inode number and the size of a GETATTR.
+    Attributes(u64, u64),
     Bytes(Vec<u8>),
     Events(Vec<Arc<FileEvent>>),
     Written(u32),
@@ -202,6 +212,9 @@ impl Effect {
                 handle,
                 transport,
             } => (unique, Answer::Handle(handle, transport)),
+            Effect::Attributes { unique, attributes } => {
+                (unique, Answer::Attributes(attributes.ino, attributes.size))
+            }
             Effect::Data { unique, bytes } => {
                 let mut copy = Vec::new();
                 bytes.copy_to(&mut copy).expect("bytes that can be read");

@@ -51,6 +51,8 @@ impl Core {
                 }
             }
             self.touched.writeback.add(ino);
+            // If nobody is to come any more, it may be done.
+            self.touched.generations.add(ino);
         }
         if let Some(ino) = before {
             if let Some(file) = self.files.get_mut(&ino) {
@@ -137,7 +139,7 @@ impl Core {
                 .readers
                 .iter()
                 .filter_map(|id| self.readers.get(id))
-                .any(|reader| !reader.finished);
+                .any(|reader| !reader.finished && !reader.waits_for_whole());
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };

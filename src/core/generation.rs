@@ -128,6 +128,8 @@ pub(crate) struct Generation {
     pub(crate) reason: String,
     /// Whether auto chose, and so holds the first bytes back.
     pub(crate) chosen_by_auto: bool,
+    /// When it was first opened for writing.
+    pub(crate) began: Option<Monotonic>,
     /// Open handles that may write.
     pub(crate) handles: u32,
     /// How often it was opened for writing.
@@ -171,6 +173,7 @@ impl Generation {
             way: None,
             reason: String::new(),
             chosen_by_auto: false,
+            began: None,
             handles: 0,
             openings: 0,
             writers: Vec::new(),
@@ -254,6 +257,7 @@ impl Generation {
         if self.phase != Phase::Writing {
             self.reopened = Some(now);
         }
+        self.began.get_or_insert(now);
         self.handles += 1;
         self.openings += 1;
         self.phase = Phase::Writing;

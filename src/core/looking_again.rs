@@ -34,7 +34,15 @@ pub(super) struct SentBack {
     why: Why,
     /// What it has found since, if anything.
     found: Option<Found>,
+    /// How often it has looked up what it waited for.
+    looked: u32,
 }
+
+/// So often the kernel looks a name up again for one call: whether what it knows is right, and what is.
+const LOOKS: u32 = 2;
+
+/// Within this it does.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// What a name led to.
 #[derive(Clone, Debug)]
@@ -149,6 +157,7 @@ impl Core {
             ino,
             why,
             found: None,
+            looked: 0,
         };
         self.sent_back.insert(caller.thread, sent);
         effects.refuse(caller.unique, Errno::STALE);
@@ -182,6 +191,23 @@ impl Core {
     pub(super) fn has_waited_for(&self, env: Env<'_>, thread: i32) -> Option<u64> {
         let sent = self.sent_back_for(env, thread)?;
         (sent.why == Why::HasWaited).then_some(sent.ino)
+    }
+
+    /// Whether this thread looks up again, in the very call in which it has waited, what it has
+    /// waited for. It gets that, also if somebody has begun to write it once more, as the kernel
+    /// would not look a third time.
+    pub(super) fn is_back(&mut self, env: Env<'_>, thread: i32, found: Option<u64>) -> bool {
+        let Some(sent) = self.sent_back.get_mut(&thread) else {
+            return false;
+        };
+        let is_at_once = env.now.monotonic.saturating_sub(sent.at) < AT_ONCE;
+        sent.looked += 1;
+        sent.why == Why::HasWaited && Some(sent.ino) == found && is_at_once && sent.looked <= LOOKS
+    }
+
+    /// Whether this thread has waited for the finished file, and opens it now.
+    pub(super) fn comes_from_wait(&self, env: Env<'_>, thread: i32, ino: u64) -> bool {
+        self.has_waited_for(env, thread) == Some(ino)
     }
 
     /// Whether somebody has this very file open. Readers that have gone on to what stands at its

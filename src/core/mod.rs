@@ -15,7 +15,7 @@
 //! opening, looking_again, following, reading, view, polling, companions: what readers get
 //! recording: all of it, to be done again
 //! capturing: what this process itself reads
-//! paths, attributes, control, status, room
+//! paths, attributes, control, doors, status, room
 //! ```
 
 mod attributes;
@@ -24,6 +24,7 @@ mod capturing;
 pub(crate) mod clock;
 mod companions;
 mod control;
+pub(crate) mod doors;
 pub(crate) mod effects;
 mod ending;
 pub(crate) mod events;
@@ -388,6 +389,7 @@ impl Core {
     pub(crate) fn process_ended(&mut self, env: Env<'_>, pid: i32) {
         let ending = env.processes.ending(pid);
         self.record(env, || Deed::Ended { pid, ending });
+        self.awaited_process_ended(pid);
         for (ino, file) in &mut self.files {
             if let Some(generation) = file.generation.as_mut()
                 && generation.writers.iter().any(|w| w.pid == pid)

@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use super::capturing::Hold;
+use super::doors::{Asked, Gives};
 use super::effects::{Caller, Effect, Effects, Kin, Transport};
 use super::generation::{Ending, Phase, Way};
 use super::looking_again::Why;
@@ -65,10 +66,14 @@ impl Core {
             let handle = self.opened_plain(env, caller, ino, transport, group, effects);
             return self.record_open(env, caller, ino, handle);
         }
+        let comes_from_wait = self.comes_from_wait(env, caller.thread, ino);
         let mut paths = self.names.paths(ino).into_iter();
         let mut reader = self.new_reader(env, caller, flags, Awaits::File(ino), paths.next());
         reader.other_paths = paths.collect();
         reader.group = group;
+        if comes_from_wait {
+            reader.door = Some((Gives::File, ino));
+        }
         // Its mappings show this one, wherever its path may lead.
         self.names.pin(ino);
         let _ = self.attach_reader(reader, Some(ino));
@@ -179,6 +184,9 @@ impl Core {
             group: None,
             capture: None,
             nonblocking: flags & libc::O_NONBLOCK != 0,
+            door: None,
+            process: None,
+            asked: Asked::Open,
             open: Some(caller.unique),
             was_sent_back,
             reads: Vec::new(),
@@ -208,9 +216,23 @@ impl Core {
         };
         match answer {
             OpenAnswer::Wait => return false,
+            OpenAnswer::Waiting if reader.asked == Asked::Attributes => {
+                // The kernel looks up no more: it is to take this for the file.
+                let shown = reader.source.map(|ino| self.attributes(ino));
+                match shown.unwrap_or(Err(Errno::STALE)) {
+                    Ok(mut attributes) => {
+                        attributes.lasting = false;
+                        effects.push(Effect::Attributes { unique, attributes });
+                    }
+                    Err(errno) => effects.refuse(unique, errno),
+                }
+            }
             OpenAnswer::Waiting => {
                 reader.open = None;
                 let (absent, source) = (reader.absent, reader.source);
+                if let Some((_, place)) = reader.door {
+                    self.control.was_opened(place);
+                }
                 let is_over = |ino: u64| !self.files.get(&ino).is_some_and(File::is_active);
                 if !absent && source.is_some_and(is_over) {
                     // It has come to the end of its path already.
@@ -289,10 +311,17 @@ impl Core {
             return OpenAnswer::Wait;
         };
         let (awaits, absent) = (reader.awaits, reader.absent);
-        let (nonblocking, was_sent_back) = (reader.nonblocking, reader.was_sent_back);
+        let gives = reader.door.map(|(gives, _)| gives);
+        let nonblocking = reader.nonblocking && gives != Some(Gives::File);
+        // Who cannot be told apart may look up again at each attempt.
+        let may_send_back = !reader.was_sent_back || reader.thread == 0 && gives.is_some();
+        let is_over = reader.is_over();
         let Some(source) = reader.source else {
             if let Some(errno) = self.nothing_can_come(reader) {
                 return OpenAnswer::Refuse(errno);
+            }
+            if is_over {
+                return OpenAnswer::Refuse(Errno::NOENT);
             }
             return match nonblocking {
                 true => OpenAnswer::Waiting,
@@ -306,6 +335,7 @@ impl Core {
         if absent {
             return match awaits {
                 Awaits::File(_) if view.abandoned => OpenAnswer::Refuse(Errno::NOENT),
+                _ if is_over && view.end => OpenAnswer::Refuse(Errno::NOENT),
                 _ => OpenAnswer::Wait,
             };
         }
@@ -314,23 +344,27 @@ impl Core {
         }
         // It has had nothing of what there is, and many a program that asks for the size first
         // would never see an error behind that.
-        if view.end && view.failed {
+        // (A pipe's reader gets all bytes of one that follows first.)
+        let is_told_later = gives == Some(Gives::Pipe) && !view.is_refused();
+        if view.end && view.failed && !is_told_later {
             return OpenAnswer::Refuse(Errno::IO);
         }
         if !view.end {
             return match view.way {
-                None | Some(Way::Settled) => OpenAnswer::Wait,
-                Some(Way::Follow | Way::Stream) => OpenAnswer::Waiting,
+                Some(Way::Follow | Way::Stream) if gives != Some(Gives::File) => {
+                    OpenAnswer::Waiting
+                }
+                _ => OpenAnswer::Wait,
             };
         }
-        if self.settings.consume {
+        if self.settings.consume || gives == Some(Gives::Pipe) {
             return OpenAnswer::Waiting;
         }
         match awaits {
             Awaits::File(ino) if ino == source => OpenAnswer::Ordinary,
             // The kernel looks the path up once more, and finds what is there
             // now: then everything about the file is true, its size as well.
-            _ if !was_sent_back => OpenAnswer::SendBack,
+            _ if may_send_back => OpenAnswer::SendBack,
             _ => OpenAnswer::Waiting,
         }
     }

@@ -337,6 +337,12 @@ impl Core {
                 return None;
             }
         }
+        if let Awaits::Since(process) = awaits {
+            let generation = file.generation.as_ref();
+            return generation
+                .is_some_and(|generation| process.precedes(generation))
+                .then_some(ino);
+        }
         Some(ino)
     }
 

@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use super::capturing::CaptureId;
 use super::clock::Monotonic;
+use super::doors::{Asked, AwaitedProcess, Gives, Target};
 use super::effects::Unique;
 use super::polling::Pollers;
 use super::spool::{Kept, Spool};
@@ -33,6 +34,8 @@ pub(crate) enum Awaits {
     /// What is written after it came: another generation than the one that was
     /// there then.
     NextAfter(Option<Seen>),
+    /// What began to be written after this process began.
+    Since(Target),
 }
 
 /// A generation that a reader does not want, since it came too late for it.
@@ -84,8 +87,15 @@ pub(crate) struct Reader {
     pub(crate) capture: Option<CaptureId>,
     /// Opened with `O_NONBLOCK`: its OPEN does not wait.
     pub(crate) nonblocking: bool,
-    /// Its OPEN, while that waits.
+    /// What is behind the door of the control directory where it waits, and the inode of that
+    /// place; none if it opened the file by its own path.
+    pub(crate) door: Option<(Gives, u64)>,
+    /// The process after whose end it waits no longer.
+    pub(crate) process: Option<AwaitedProcess>,
+    /// Its OPEN, or what else it asked for before it has anything, while that waits.
     pub(crate) open: Option<Unique>,
+    /// Which of them.
+    pub(crate) asked: Asked,
     /// Whether its caller looks its path up again because we told it to. The kernel does so
     /// once; whoever cannot be told apart counts as such a one.
     pub(crate) was_sent_back: bool,

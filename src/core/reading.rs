@@ -364,7 +364,8 @@ impl Core {
         };
         let capture = reader.capture;
         // Whoever was to write it has ended, so that nothing more will come.
-        let forsaken = capture.is_some_and(|id| self.captures.hold(id) == Hold::Released);
+        let forsaken =
+            capture.is_some_and(|id| self.captures.hold(id) == Hold::Released) || reader.is_over();
         let Some(source) = reader.source else {
             return match (forsaken, self.nothing_can_come(reader)) {
                 (true, _) => Available::Error(Errno::NOENT),

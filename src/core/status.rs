@@ -232,8 +232,14 @@ impl Core {
         let waits_for = if reader.source.is_none() {
             Some(match reader.awaits {
                 Awaits::NextAfter(_) => "the next generation".to_owned(),
+                Awaits::Since(_) => match reader.awaited_process() {
+                    Some(pid) => format!("the file to appear, or process {pid} to end"),
+                    None => "the file to appear".to_owned(),
+                },
                 _ => "the file to appear".to_owned(),
             })
+        } else if let (Some(_), Some(pid)) = (reader.open, reader.awaited_process()) {
+            Some(format!("process {pid} to end"))
         } else if reader.open.is_some() {
             Some(self.awaited_writers(reader, "the file to be done"))
         } else if !reader.reads.is_empty() {

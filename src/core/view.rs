@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use super::capturing::Hold;
 use super::effects::Effects;
 use super::generation::{Generation, Phase, Way};
-use super::reader::ReaderId;
+use super::reader::{Reader, ReaderId};
 use super::reading::Available;
 use super::{Alarm, Core, Env};
 
@@ -92,7 +92,9 @@ impl Core {
     /// the clock alone will change it.
     pub(super) fn view(&mut self, env: Env<'_>, id: ReaderId, ino: u64) -> View {
         let mut again = None;
-        let capture = self.readers.get(&id).and_then(|reader| reader.capture);
+        let reader = self.readers.get(&id);
+        let capture = reader.and_then(|reader| reader.capture);
+        let may_get_more = reader.is_some_and(Reader::may_get_more);
         let accompanies = self.is_companion(id, ino);
         let lingers = !self.is_captured(ino);
         let fail_on = self.settings.fail_on;
@@ -126,6 +128,14 @@ impl Core {
             // What stands there was there before, and may be written again
             // or replaced.
             None if held => nothing_yet,
+            // The process that its reader named may do that, too.
+            None if may_get_more => View {
+                limit: match file.way() {
+                    Some(Way::Follow | Way::Stream) => frontier,
+                    None | Some(Way::Settled) => 0,
+                },
+                ..nothing_yet
+            },
             None => View {
                 abandoned: file
                     .generation

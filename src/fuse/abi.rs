@@ -48,6 +48,7 @@ pub(crate) mod opcode {
     pub(crate) const POLL: u32 = 40;
     pub(crate) const BATCH_FORGET: u32 = 42;
     pub(crate) const LSEEK: u32 = 46;
+    pub(crate) const STATX: u32 = 52;
 }
 
 /// A reply to OPEN: reads and writes bypass the page cache.

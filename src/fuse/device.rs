@@ -190,6 +190,12 @@ impl Front {
                     core.open(env, caller, ino, Opening { flags, writer, kin }, effects);
                 });
             }
+            opcode::GETATTR => {
+                let by_handle = fields.u32(0) & abi::GETATTR_FH != 0;
+                router.get_attributes(caller, (ino, by_handle));
+            }
+            // Then the kernel asks by GETATTR.
+            opcode::STATX => self.kernel.refuse(caller.unique, Errno::NOSYS),
             opcode::READ => {
                 let handle = fields.u64(0);
                 let wanted = Wanted {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::abi;
 use super::flusher::Flusher;
 use super::forgetting::{Forget, Forgetter};
+use super::names::attr as attributes_reply;
 use crate::core::effects::{Effect, Transport, Unique};
 use crate::core::spool::Segments;
 use crate::router::Outlet;
@@ -105,6 +106,9 @@ impl Outlet for Kernel {
                 handle,
                 transport,
             } => self.reply(unique, &abi::open_reply(handle, open_flags(transport))),
+            Effect::Attributes { unique, attributes } => {
+                self.reply(unique, &attributes_reply(&attributes));
+            }
             Effect::Data { unique, bytes } => self.data(unique, &bytes),
             Effect::Text { unique, bytes } => self.reply(unique, &bytes),
             // Of this process, which the router has answered.

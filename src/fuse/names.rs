@@ -38,14 +38,6 @@ pub(super) fn answer(
             };
             Ok(entry(&found.attributes, lasting))
         }),
-        opcode::GETATTR => {
-            let by_handle = fields.u32(0) & abi::GETATTR_FH != 0;
-            router.run(|core, _, _| match core.has_hung_up(ino) {
-                // The kernel asks so before each write to its page cache.
-                true if by_handle => Err(Errno::PIPE),
-                _ => core.attributes(ino).map(|attributes| attr(&attributes)),
-            })
-        }
         opcode::SETATTR => {
             let changes = changes(fields);
             router.run(|core, env, effects| {
@@ -168,7 +160,7 @@ fn entry(attributes: &Attributes, lasting: Duration) -> Vec<u8> {
 }
 
 /// The body of a reply with attributes alone.
-fn attr(attributes: &Attributes) -> Vec<u8> {
+pub(super) fn attr(attributes: &Attributes) -> Vec<u8> {
     let mut reply = Vec::with_capacity(104);
     for field in [remembered(attributes).as_secs(), 0] {
         reply.extend_from_slice(&field.to_ne_bytes());

@@ -98,9 +98,9 @@ pub fn clear_dead() -> Result<Vec<PathBuf>> {
     Ok(dead)
 }
 
-/// The path to open to wait for a file of a mount: for the file itself, or with
-/// `next` for the next time that it is written. Reading it gives what the file
-/// holds, as soon as its delivery allows.
+/// The path by which any program waits for a file of a mount: opening it, and asking what it is,
+/// take until the file is there and done; then it is the file itself. With `next` it is for the next
+/// time that it is written.
 ///
 /// # Errors
 ///
@@ -113,7 +113,49 @@ pub fn clear_dead() -> Result<Vec<PathBuf>> {
 /// # Ok::<(), fifofs::Error>(())
 /// ```
 pub fn wait_path(path: impl AsRef<Path>, next: bool) -> Result<PathBuf> {
-    let given = path.as_ref();
+    door_path(path.as_ref(), if next { "next/wait" } else { "wait" })
+}
+
+/// The path by which a file of a mount is read like a pipe: its bytes from the first on, as soon as
+/// its delivery allows, from before it is there. With `next` those of the next time that it is
+/// written.
+///
+/// # Errors
+///
+/// As of [`wait_path`].
+///
+/// ```
+/// let mount = fifofs::Mount::builder().mount_temporary()?;
+/// let path = fifofs::pipe_path(mount.path().join("a/b.txt"), true)?;
+/// assert_eq!(path, mount.path().join(".fifofs/next/pipe/a%2Fb.txt"));
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+pub fn pipe_path(path: impl AsRef<Path>, next: bool) -> Result<PathBuf> {
+    door_path(path.as_ref(), if next { "next/pipe" } else { "pipe" })
+}
+
+/// The same as [`pipe_path`] of what is written since a process began: if that ends and has left no
+/// such file, reading fails with [`NotFound`](std::io::ErrorKind::NotFound).
+///
+/// # Errors
+///
+/// As of [`wait_path`].
+///
+/// ```
+/// let mount = fifofs::Mount::builder().mount_temporary()?;
+/// let mut child = std::process::Command::new("true").spawn().expect("a program");
+/// let path = fifofs::pipe_path_until_exit(mount.path().join("x"), child.id())?;
+/// let error = std::fs::read(path).unwrap_err();
+/// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+/// # child.wait().expect("it ends");
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+pub fn pipe_path_until_exit(path: impl AsRef<Path>, pid: u32) -> Result<PathBuf> {
+    door_path(path.as_ref(), &format!("pid/{pid}/pipe"))
+}
+
+/// The path behind a door of the control directory that stands for a file's.
+fn door_path(given: &Path, door: &str) -> Result<PathBuf> {
     let path = absolute(given)?;
     if matches!(given.as_os_str().as_bytes(), [.., b'/'] | [.., b'/', b'.']) {
         let reason = std::io::Error::from_raw_os_error(libc::EISDIR);
@@ -152,10 +194,9 @@ pub fn wait_path(path: impl AsRef<Path>, next: bool) -> Result<PathBuf> {
         let reason = std::io::Error::from_raw_os_error(libc::EISDIR);
         return Err(Error::io("wait for", given, reason).with_remedy("name a file in the mount"));
     }
-    let which = if next { "next" } else { "wait" };
     Ok(mount
         .join(CONTROL_NAME)
-        .join(which)
+        .join(door)
         .join(OsStr::from_bytes(&name)))
 }
 

@@ -6,7 +6,9 @@ mod view;
 
 pub(crate) use builder::DEFAULT_WINDOW_BYTES;
 pub use builder::MountBuilder;
-pub use finding::{clear_dead, mount_of, mounts, unmount, unmount_if, wait_path};
+pub use finding::{
+    clear_dead, mount_of, mounts, pipe_path, pipe_path_until_exit, unmount, unmount_if, wait_path,
+};
 pub use view::{Entry, EntryKind, MountView};
 
 use std::os::fd::{AsFd, BorrowedFd};

@@ -16,17 +16,27 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 
 use super::{Router, lock, process};
+use crate::core::doors::Asked;
 use crate::core::effects::{Caller, Kin, Opening};
 
 /// For how many times as long as it took to look at the descriptors of a process what
 /// was found is believed.
 const BELIEVED: u32 = 10;
 
-/// An OPEN for reading that is put off.
+/// A request that is put off: an OPEN for reading, or what waits for a process to end.
 pub(super) struct Inspection {
-    caller: Caller,
-    ino: u64,
-    flags: i32,
+    pub(super) caller: Caller,
+    pub(super) ino: u64,
+    pub(super) flags: i32,
+    pub(super) question: Question,
+}
+
+/// What is to be found out first.
+pub(super) enum Question {
+    /// Who opens it.
+    Kin,
+    /// Which process is meant by this number.
+    Process { number: i32, asked: Asked },
 }
 
 /// The thread, or that there is none.
@@ -81,9 +91,19 @@ impl Router {
         let router = Arc::clone(self);
         let inspect = move || {
             let mut found = Found::default();
-            for Inspection { caller, ino, flags } in inspections {
-                let kin = found.kin(caller.thread, ino);
-                router.open_as(caller, ino, flags, &kin);
+            for inspection in inspections {
+                let Inspection {
+                    caller, ino, flags, ..
+                } = inspection;
+                match inspection.question {
+                    Question::Kin => {
+                        let kin = found.kin(caller.thread, ino);
+                        router.open_as(caller, ino, flags, &kin);
+                    }
+                    Question::Process { number, asked } => {
+                        router.know_process(caller, (ino, number), (flags, asked));
+                    }
+                }
                 let interrupted = lock(&router.inspected).remove(&caller.unique);
                 if interrupted == Some(true) {
                     router.interrupted(caller.unique);
@@ -102,21 +122,39 @@ impl Router {
     /// Opens a file for reading, at once or when it is known who asks.
     pub(crate) fn open_for_reading(self: &Arc<Self>, caller: Caller, ino: u64, flags: i32) {
         let can_be_seen = caller.thread != 0 && !caller.internal;
-        if can_be_seen
-            && self.look(|core| core.depends_on_kin(ino))
-            && let Some(inspections) = self.inspector()
-        {
-            lock(&self.inspected).insert(caller.unique, false);
-            let inspection = Inspection { caller, ino, flags };
-            if inspections.send(inspection).is_ok() {
-                return;
-            }
-            lock(&self.inspected).remove(&caller.unique);
+        let (depends_on_kin, unknown) =
+            self.look(|core| (core.depends_on_kin(ino), core.unknown_process(ino)));
+        if let Some(number) = unknown {
+            return self.ask_at_door(caller, ino, number, (flags, Asked::Open));
+        }
+        let question = Question::Kin;
+        let inspection = Inspection {
+            caller,
+            ino,
+            flags,
+            question,
+        };
+        if can_be_seen && depends_on_kin && self.inspect(inspection) {
+            return;
         }
         self.open_as(caller, ino, flags, &Kin::default());
     }
 
-    fn open_as(&self, caller: Caller, ino: u64, flags: i32, kin: &Kin) {
+    /// Puts a request off; says whether there is somebody who sees to it.
+    pub(super) fn inspect(self: &Arc<Self>, inspection: Inspection) -> bool {
+        let Some(inspections) = self.inspector() else {
+            return false;
+        };
+        let unique = inspection.caller.unique;
+        lock(&self.inspected).insert(unique, false);
+        if inspections.send(inspection).is_ok() {
+            return true;
+        }
+        lock(&self.inspected).remove(&unique);
+        false
+    }
+
+    pub(super) fn open_as(&self, caller: Caller, ino: u64, flags: i32, kin: &Kin) {
         let opening = Opening {
             flags,
             writer: None,

@@ -12,6 +12,7 @@
 //! asked by the inspector, for which nobody but the one who opens a file waits.
 
 mod captures;
+mod doors;
 mod groups;
 mod inspector;
 mod local;

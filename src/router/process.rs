@@ -15,19 +15,21 @@
 //! files, which on our mount waits for our answer (seen: the whole mount, and
 //! every `ps` of the machine, stood still). So `stat` is read only of zombies, of a
 //! thread that dies, and of one that cannot be in execve as it waits for us to
-//! answer its write, and [`holds_open_for_writing`] never by a thread that answers
-//! the kernel.
+//! answer its write, and [`holds_open_for_writing`] and [`start_ticks`] never by a
+//! thread that answers the kernel.
 //! Their formats are proc(5)'s.
 
 mod attention;
 mod death;
 mod exit;
 mod group;
+mod numbers;
 
 pub(crate) use attention::must_let_go;
 pub(crate) use death::{Death, death};
 pub(crate) use exit::ExitWatch;
 pub(crate) use group::{Member, group_is_empty, running_member};
+pub(crate) use numbers::{known_as, start_ticks};
 
 use std::fmt::Arguments;
 use std::io::Write;

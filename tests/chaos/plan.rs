@@ -64,13 +64,13 @@ pub(crate) enum Kind {
     Polling,
     /// The same with O_NONBLOCK and an edge-triggered epoll.
     Edge,
-    /// Through `wait/`, to the end.
-    Wait,
+    /// Through `pipe/`.
+    Pipe,
     /// Through `wait/`, as many bytes as fstat says, and no more.
     Exact,
     /// Through `wait/`, mapped.
     Mapped,
-    /// Through `next/`.
+    /// Through `next/pipe/`.
     Next,
     /// `fifofs cat`.
     Cat,
@@ -82,7 +82,7 @@ impl Kind {
     const ALL: [Self; 9] = [
         Self::Path,
         Self::Polling,
-        Self::Wait,
+        Self::Pipe,
         Self::Next,
         Self::Cat,
         Self::CatNext,

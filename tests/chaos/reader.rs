@@ -23,8 +23,9 @@ use crate::plan::{Kind, ReaderPlan};
 /// Where a reader of this kind finds the file `name` of a directory of the mount.
 fn path(kind: Kind, mount: &Path, name: &str) -> PathBuf {
     let door = match kind {
-        Kind::Wait | Kind::Exact | Kind::Mapped => ".fifofs/wait",
-        Kind::Next => ".fifofs/next",
+        Kind::Pipe => ".fifofs/pipe",
+        Kind::Exact | Kind::Mapped => ".fifofs/wait",
+        Kind::Next => ".fifofs/next/pipe",
         Kind::Path | Kind::Polling | Kind::Edge | Kind::Cat | Kind::CatNext => ".",
     };
     mount.join(door).join(name)

@@ -40,9 +40,9 @@ fn with_allow_other_modes_and_owners_count_and_the_control_directory_is_the_owne
         "rm $D/open",
         "cat $D/.fifofs/status",
         "cat $D/.fifofs/events",
-        "cat $D/.fifofs/wait/closed",
-        "cat $D/.fifofs/wait/open",
-        "cat $D/.fifofs/next/open",
+        "cat $D/.fifofs/pipe/closed",
+        "cat $D/.fifofs/pipe/open",
+        "cat $D/.fifofs/next/pipe/open",
     ] {
         nobody(refused).failed_saying("ermission denied");
     }

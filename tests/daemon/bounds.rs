@@ -148,12 +148,12 @@ fn descriptors_of_the_daemon_are_the_same_before_and_after_200_files_written_and
 fn a_thousand_waiting_readers_cost_no_thread_and_few_kib_and_all_get_the_bytes() {
     let mount = Mount::start(&[]);
     // The first wait may start what waits need once.
-    let warm = mount.reader(".fifofs/wait/nothing");
+    let warm = mount.reader(".fifofs/pipe/nothing");
     mount.wait_parked(&warm);
     drop(warm);
     let (threads, memory) = (mount.threads(), mount.memory_rss());
     let readers = mount.shell(
-        "for i in $(seq 1000); do cat $D/.fifofs/wait/x$((i % 10)).txt & done; for job in $(jobs -p); do wait $job || exit 1; done",
+        "for i in $(seq 1000); do cat $D/.fifofs/pipe/x$((i % 10)).txt & done; for job in $(jobs -p); do wait $job || exit 1; done",
     );
     mount
         .place()

@@ -21,7 +21,7 @@ while True:
     );
     mount.wait_exists("x.log");
     let follows = mount.reader("x.log");
-    let waits = mount.reader(".fifofs/wait/nothing");
+    let waits = mount.reader(".fifofs/pipe/nothing");
     let command = mount.waiting_reader("nothing");
     let stream = mount.shell("exec head -c 1G /dev/zero > $D/x.stream");
     mount.wait_parked(&waits);

@@ -28,7 +28,7 @@ fn ls_shows_each_files_state_way_and_reason_and_who_waits_for_whom() {
     let follows = mount.reader("x.log");
     let settled = mount.reader("x.zip");
     let stream = mount.reader("x.stream");
-    let nothing = mount.reader(".fifofs/wait/missing.txt");
+    let nothing = mount.reader(".fifofs/pipe/missing.txt");
     follows.wait_output(b"a\n");
     for reader in [&follows, &settled, &stream, &nothing] {
         mount.wait_parked(reader);
@@ -282,7 +282,7 @@ fn a_reader_that_cannot_be_seen_is_told_of_once_and_any_signal_ends_its_wait() {
         let reader = place.python(
             r#"
 signal.signal(signal.SIGCHLD, lambda *_: raise_flag("signalled-%d" % os.getpid()))
-open(D + "/.fifofs/wait/nothing")
+open(D + "/.fifofs/pipe/nothing")
 "#,
         );
         let flag = place

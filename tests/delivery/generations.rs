@@ -9,7 +9,7 @@ fn next_waits_for_the_next_generation() {
     let mount = Mount::start(&[]);
     mount.shell("echo old > $D/x.txt").finish(SOON).succeeded();
     assert_same(&mount.finished("x.txt"), b"old\n");
-    let by_path = mount.reader(".fifofs/next/x.txt");
+    let by_path = mount.reader(".fifofs/next/pipe/x.txt");
     mount.wait_parked(&by_path);
     let by_command = mount.next_reader("x.txt");
     mount.shell("echo new > $D/x.txt").finish(SOON).succeeded();
@@ -74,7 +74,7 @@ with open(D + "/x.log", "a") as file: file.write("two\n")
 #[test]
 fn a_reader_gets_enoent_when_every_writer_is_gone_and_nothing_stands_at_the_path() {
     let mount = Mount::start(&[]);
-    let waits_for_ever = mount.reader(".fifofs/wait/x.txt");
+    let waits_for_ever = mount.reader(".fifofs/pipe/x.txt");
     mount.wait_parked(&waits_for_ever);
     let writer = mount.python(
         r#"

@@ -8,6 +8,7 @@ mod cat;
 #[path = "../common/mod.rs"]
 mod common;
 mod crashes;
+mod doors;
 mod failures;
 mod generations;
 mod names;

@@ -9,7 +9,7 @@ fn a_path_that_does_not_exist_gives_enoent_but_below_wait_it_waits() {
         .reader("nothing")
         .finish(SOON)
         .failed_saying("No such file or directory");
-    let waiting = mount.reader(".fifofs/wait/later.txt");
+    let waiting = mount.reader(".fifofs/pipe/later.txt");
     mount.wait_parked(&waiting);
     mount
         .shell("echo here > $D/later.txt")
@@ -17,7 +17,7 @@ fn a_path_that_does_not_exist_gives_enoent_but_below_wait_it_waits() {
         .succeeded();
     waiting.finish(SOON).succeeded().printed("here\n");
     mount
-        .reader(".fifofs/wait/later.txt")
+        .reader(".fifofs/pipe/later.txt")
         .finish(SOON)
         .succeeded()
         .printed("here\n");
@@ -28,7 +28,7 @@ fn a_path_that_does_not_exist_gives_enoent_but_below_wait_it_waits() {
 fn a_file_in_a_directory_that_does_not_exist_yet_can_be_waited_for() {
     let mount = Mount::start(&[]);
     let by_command = mount.waiting_reader("new/deep er/x.txt");
-    let by_path = mount.reader(".fifofs/wait/new%2Fdeep er%2Fx.txt");
+    let by_path = mount.reader(".fifofs/pipe/new%2Fdeep er%2Fx.txt");
     mount.wait_parked(&by_path);
     mount
         .shell("mkdir -p \"$D/new/deep er\"; echo here > \"$D/new/deep er/x.txt\"")
@@ -37,7 +37,7 @@ fn a_file_in_a_directory_that_does_not_exist_yet_can_be_waited_for() {
     by_command.finish(SOON).succeeded().printed("here\n");
     by_path.finish(SOON).succeeded().printed("here\n");
     mount
-        .reader(".fifofs/wait/new/deep er/x.txt")
+        .reader(".fifofs/pipe/new/deep er/x.txt")
         .finish(SOON)
         .succeeded()
         .printed("here\n");
@@ -170,12 +170,12 @@ ln -s loop loop; ln -s $P/outside outside; ln -s ../outside/f above; ln -s $D/la
         cat(path).succeeded().printed("outside\n");
     }
     mount
-        .shell("cat $D/.fifofs/wait/outside/f $D/.fifofs/next/above")
+        .shell("cat $D/.fifofs/pipe/outside/f $D/.fifofs/next/pipe/above")
         .finish(SOON)
         .succeeded()
         .printed("outside\noutside\n");
     let into = mount.waiting_reader("into");
-    let below = mount.shell("exec cat $D/.fifofs/wait/dir/later");
+    let below = mount.shell("exec cat $D/.fifofs/pipe/dir/later");
     mount.wait_parked(&below);
     mount
         .shell("echo into > $D/later; echo below > $D/d/later")

@@ -261,7 +261,7 @@ fn blocked_in_read(mount: &Mount) -> Box<dyn std::any::Any> {
 }
 
 fn blocked_in_open(mount: &Mount) -> Box<dyn std::any::Any> {
-    let path = mount.path().join(".fifofs/wait/never");
+    let path = mount.path().join(".fifofs/pipe/never");
     blocks(move || {
         drop(
             OpenOptions::new()

@@ -23,7 +23,7 @@ use kinds::{End, TOKIO, start_uring_read};
 use table::Pollers;
 
 /// From where a file that is not there yet can be read as it comes.
-const DOOR: &str = ".fifofs/wait";
+const DOOR: &str = ".fifofs/pipe";
 
 /// Delivered as it is written.
 const AS_WRITTEN: [&str; 3] = ["auto", "follow", "stream"];
@@ -106,7 +106,7 @@ fn they_can_wait_for_the_next_writing() {
         .finish(SOON)
         .succeeded();
     assert_eq!(mount.finished("x.log"), b"before\n");
-    let pollers = pollers(&mount, ".fifofs/next/x.log");
+    let pollers = pollers(&mount, ".fifofs/next/pipe/x.log");
     let writer = writer(&mount, "exec 3>&-");
     lines(&mount, &pollers);
     mount.raise("end");

@@ -27,7 +27,7 @@ fn no_bystander_hangs_because_of_a_waiting_reader() {
     mount.wait_exists("x.log");
     let reader = mount.reader("x.log");
     reader.wait_output(b"a\n");
-    let settled = mount.reader(".fifofs/wait/nothing");
+    let settled = mount.reader(".fifofs/pipe/nothing");
     mount.wait_parked(&settled);
     bystanders_do_not_hang(
         &mount,

@@ -71,7 +71,7 @@ fn a_reader_whose_open_waits_dies_within_200_ms() {
 fn a_reader_that_waits_for_a_file_to_appear_dies_within_200_ms() {
     let mount = Mount::start(&[]);
     dies_in_time(|| {
-        let reader = mount.reader(".fifofs/wait/nothing");
+        let reader = mount.reader(".fifofs/pipe/nothing");
         mount.wait_parked(&reader);
         reader
     });
@@ -120,7 +120,7 @@ except KeyboardInterrupt: say("KeyboardInterrupt")
 #[test]
 fn more_than_200_waiting_readers_die_within_a_second_of_sigterm() {
     let mount = Mount::start(&[]);
-    let readers = mount.shell("for i in $(seq 300); do cat $D/.fifofs/wait/nothing & done; wait");
+    let readers = mount.shell("for i in $(seq 300); do cat $D/.fifofs/pipe/nothing & done; wait");
     mount.place().wait_for("300 to wait", SOON, || {
         parked_in_group(readers.pid()) >= 300
     });

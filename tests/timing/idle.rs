@@ -9,7 +9,7 @@ use crate::common::{Mount, SOON, parked_in_group};
 fn a_thousand_waiting_readers_cost_less_than_a_hundredth_of_a_processor() {
     let mount = Mount::start(&[]);
     let readers =
-        mount.shell("for i in $(seq 1000); do cat $D/.fifofs/wait/x$((i % 10)).txt & done; wait");
+        mount.shell("for i in $(seq 1000); do cat $D/.fifofs/pipe/x$((i % 10)).txt & done; wait");
     mount.place().wait_for("a thousand to wait", 2 * SOON, || {
         parked_in_group(readers.pid()) >= 1000
     });

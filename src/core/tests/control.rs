@@ -18,12 +18,20 @@ fn look_up(world: &mut World, names: &[&str]) -> (u64, bool) {
     })
 }
 
+/// Looks up a directory of the control directory by its path; gives its number.
+fn look_up_path(world: &mut World, path: &str) -> u64 {
+    let names: Vec<&str> = std::iter::once(CONTROL_NAME)
+        .chain(path.split('/'))
+        .collect();
+    look_up(world, &names).0
+}
+
 /// Were it another at each look, the kernel would throw away what it knows, and of thousands who go
 /// through it at once each would begin again for each other: they took minutes.
 #[test]
 fn a_directory_of_waiting_names_keeps_its_number_while_the_kernel_knows_it() {
     let mut world = World::new(Deliver::Auto, |_| {});
-    for name in ["wait", "next"] {
+    for name in ["wait", "pipe", "next", "pid"] {
         let (first, lasting) = look_up(&mut world, &[CONTROL_NAME, name]);
         assert!(lasting, "{name} is the same for ever");
         assert_eq!(look_up(&mut world, &[CONTROL_NAME, name]).0, first);
@@ -102,8 +110,15 @@ fn what_can_never_come_is_an_error_at_once_and_links_lead_where_the_kernel_would
         (".fifofs%2Fnosuch", Link("../../.fifofs/nosuch")),
         ("control", Link("../../.fifofs/status")),
     ];
-    for which in ["wait", "next"] {
-        let (parent, _) = look_up(&mut world, &[CONTROL_NAME, which]);
+    for (which, above) in [
+        ("wait", ""),
+        ("pipe", ""),
+        ("next/wait", "../"),
+        ("next/pipe", "../"),
+        ("pid/7/wait", "../../"),
+        ("pid/7/pipe", "../../"),
+    ] {
+        let parent = look_up_path(&mut world, which);
         for (name, expected) in &cases {
             let found = world.run(|core, env, _| {
                 core.lookup(env, parent, OsStr::new(name), READER, false)
@@ -112,7 +127,11 @@ fn what_can_never_come_is_an_error_at_once_and_links_lead_where_the_kernel_would
             match (expected, found) {
                 (Error(errno), found) => assert_eq!(found.err(), Some(*errno), "{which}/{name}"),
                 (Link(expected), Ok((_, target))) => {
-                    assert_eq!(target.unwrap(), Path::new(expected), "{which}/{name}");
+                    let expected = match *expected {
+                        absolute if absolute.starts_with('/') => absolute.to_owned(),
+                        relative => format!("{above}{relative}"),
+                    };
+                    assert_eq!(target.unwrap(), Path::new(&expected), "{which}/{name}");
                 }
                 (Waits, Ok((attributes, target))) => {
                     let kind = attributes.mode & libc::S_IFMT;
@@ -172,8 +191,8 @@ fn a_wait_ends_when_nothing_can_come_any_more() {
 fn a_name_that_no_file_can_have_is_not_waited_for() {
     let mut world = World::new(Deliver::Auto, |_| {});
     let (longest, too_long) = ("n".repeat(255), "n".repeat(256));
-    for which in ["wait", "next"] {
-        let (parent, _) = look_up(&mut world, &[CONTROL_NAME, which]);
+    for which in ["wait", "next/pipe"] {
+        let parent = look_up_path(&mut world, which);
         let mut look = |name: &str| {
             world.run(|core, env, _| {
                 let found = core.lookup(env, parent, OsStr::new(name), READER, false);

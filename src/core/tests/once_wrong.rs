@@ -130,8 +130,8 @@ fn pages_of_a_mapping_come_from_the_file_that_was_opened() {
 fn pages_of_what_was_waited_for_come_from_where_its_reader_is() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let control = world.look_up(ROOT, ".fifofs");
-    let wait = world.look_up(control, "wait");
-    let name = world.look_up(wait, "f");
+    let pipe = world.look_up(control, "pipe");
+    let name = world.look_up(pipe, "f");
     let (ino, _) = world.create("f", libc::O_WRONLY);
     world.write(ino, 0, b"first");
     let open = world.open(name);

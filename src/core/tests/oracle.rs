@@ -86,7 +86,10 @@ impl World {
             }
         }
         for (ino, file) in &self.core.files {
-            let waits = |id: &ReaderId| !self.core.readers[id].finished;
+            let waits = |id: &ReaderId| {
+                let reader = &self.core.readers[id];
+                !reader.finished && !reader.waits_for_whole()
+            };
             let wanted = file.cached_writers > 0
                 && file.is_active()
                 && file.way() != Some(Way::Settled)

@@ -1,0 +1,186 @@
+//! The places of the control directory that the kernel knows, by their numbers.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use super::super::doors::{Door, Gives, Target, Which};
+use super::super::namespace::Namespace;
+
+/// One place in the control directory.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    Top,
+    Status,
+    Events,
+    /// By number.
+    Inodes,
+    /// Where the doors for this writing are.
+    Doors(Which),
+    /// Where those of one process are, by its number.
+    Processes,
+    /// A directory behind a door, standing for this path.
+    Directory {
+        door: Door,
+        path: Vec<OsString>,
+        /// How many names behind the door it is, some of which may stand for several.
+        depth: usize,
+    },
+    /// A file that is waited for.
+    File {
+        door: Door,
+        path: Vec<OsString>,
+    },
+    /// A path that leads out of the tree, or to what is no file: the kernel is to follow it.
+    Link {
+        target: PathBuf,
+    },
+}
+
+impl Place {
+    /// The door of this name.
+    pub(super) fn door(name: &[u8], which: Which) -> Result<Self, Errno> {
+        let gives = Gives::named(name).ok_or(Errno::NOENT)?;
+        Ok(Place::Directory {
+            door: Door { gives, which },
+            path: Vec::new(),
+            depth: 0,
+        })
+    }
+
+    pub(super) fn is_directory(&self) -> bool {
+        matches!(
+            self,
+            Place::Top
+                | Place::Inodes
+                | Place::Doors(_)
+                | Place::Processes
+                | Place::Directory { .. }
+        )
+    }
+
+    /// Whether what its name means never changes: the doors themselves.
+    pub(super) fn is_lasting(&self) -> bool {
+        match self {
+            Place::Directory { door, path, .. } => path.is_empty() && door.is_lasting(),
+            Place::Doors(which) => *which == Which::Next,
+            Place::Processes => true,
+            _ => false,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) place: Place,
+    lookups: u64,
+    /// Whether somebody has opened it, who has waited.
+    was_opened: bool,
+    /// The process that its door names, once that is known, or why it cannot be.
+    target: Option<Result<Target, Errno>>,
+}
+
+impl Node {
+    fn new(place: Place) -> Self {
+        Node {
+            place,
+            lookups: 1,
+            was_opened: false,
+            target: None,
+        }
+    }
+}
+
+/// The control directory.
+#[derive(Debug)]
+pub(in crate::core) struct Control {
+    pub(super) nodes: HashMap<u64, Node>,
+    /// The directories among them: found by another number at each look, one through which many go
+    /// at once would have each of them start again.
+    directories: HashMap<Place, u64>,
+    pub(super) top: u64,
+}
+
+impl Control {
+    /// Takes the numbers it needs from the tree's.
+    pub(crate) fn new(names: &mut Namespace) -> Self {
+        let top = names.reserve_number();
+        Control {
+            nodes: HashMap::from([(top, Node::new(Place::Top))]),
+            directories: HashMap::new(),
+            top,
+        }
+    }
+
+    /// Gives back references; says whether the number was one of ours.
+    pub(crate) fn forget(&mut self, ino: u64, lookups: u64) -> bool {
+        let Some(node) = self.nodes.get_mut(&ino) else {
+            return false;
+        };
+        if ino != self.top {
+            node.lookups = node.lookups.saturating_sub(lookups);
+            if node.lookups == 0
+                && let Some(node) = self.nodes.remove(&ino)
+            {
+                self.directories.remove(&node.place);
+            }
+        }
+        true
+    }
+
+    /// The number of a place that was looked up: the one that it has already, or this.
+    pub(super) fn number_of(&mut self, place: Place, fresh: u64) -> u64 {
+        if let Some(&ino) = self.directories.get(&place)
+            && let Some(node) = self.nodes.get_mut(&ino)
+        {
+            node.lookups += 1;
+            return ino;
+        }
+        if place.is_directory() {
+            self.directories.insert(place.clone(), fresh);
+        }
+        self.nodes.insert(fresh, Node::new(place));
+        fresh
+    }
+
+    /// The file that whoever asks for the attributes of this place waits for.
+    pub(in crate::core) fn waits_for(&self, ino: u64) -> Option<(Door, Vec<OsString>)> {
+        let node = self.nodes.get(&ino).filter(|node| !node.was_opened)?;
+        match &node.place {
+            Place::File { door, path } if door.gives == Gives::File => Some((*door, path.clone())),
+            _ => None,
+        }
+    }
+
+    /// The number of the process that this place's door names, if it must be found out who that is.
+    pub(in crate::core) fn unknown_process(&self, ino: u64) -> Option<i32> {
+        let node = self.nodes.get(&ino).filter(|node| node.target.is_none())?;
+        match &node.place {
+            Place::File { door, .. } => match door.which {
+                Which::Of(number) => Some(number),
+                Which::Present | Which::Next => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Who the process of a place's door is, if that was found out.
+    pub(in crate::core) fn target(&self, ino: u64) -> Option<Result<Target, Errno>> {
+        self.nodes.get(&ino)?.target
+    }
+
+    /// Somebody has opened a place.
+    pub(in crate::core) fn was_opened(&mut self, ino: u64) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.was_opened = true;
+        }
+    }
+
+    pub(in crate::core) fn know_process(&mut self, ino: u64, target: Result<Target, Errno>) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.target = Some(target);
+        }
+    }
+}

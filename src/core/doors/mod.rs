@@ -1,0 +1,81 @@
+//! The doors: names in the control directory through which a path is waited for.
+//!
+//! ```text
+//! wait/PATH             the finished file: stat(2) and open(2) wait, then it is the file itself
+//! pipe/PATH             its bytes from the first on, as they are written; no size, no positions
+//! next/wait/PATH        the same of what is written from now on
+//! next/pipe/PATH
+//! pid/PID/wait/PATH     the same of what is written since process PID began; nothing is there
+//! pid/PID/pipe/PATH     (ENOENT) if that has ended and has left nothing
+//! ```
+//!
+//! Knows which door is which, and who waits at one; the names are `control`'s. Invariant: a LOOKUP
+//! never waits, since it would hold up everybody in its directory.
+
+mod process;
+mod waiting;
+
+pub(crate) use process::{AwaitedProcess, Target};
+
+/// One door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Door {
+    pub(crate) gives: Gives,
+    pub(crate) which: Which,
+}
+
+/// What is behind a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Gives {
+    /// The file, once it is done.
+    File,
+    /// Its bytes, as they are written.
+    Pipe,
+}
+
+/// Which writing of a file is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Which {
+    /// The present or the last one, or else the first.
+    Present,
+    /// The one after that.
+    Next,
+    /// One that began after this process did, by its number where the reader is.
+    Of(i32),
+}
+
+impl Door {
+    /// How many directories above a name right behind this door the root of the mount is.
+    pub(super) fn depth(self) -> usize {
+        match self.which {
+            Which::Present => 2,
+            Which::Next => 3,
+            Which::Of(_) => 4,
+        }
+    }
+
+    /// Whether it is there for as long as the mount.
+    pub(super) fn is_lasting(self) -> bool {
+        !matches!(self.which, Which::Of(_))
+    }
+}
+
+impl Gives {
+    /// By the name of the door's directory.
+    pub(super) fn named(name: &[u8]) -> Option<Gives> {
+        match name {
+            b"wait" => Some(Gives::File),
+            b"pipe" => Some(Gives::Pipe),
+            _ => None,
+        }
+    }
+}
+
+/// What a request at a door asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// To open it.
+    Open,
+    /// What stat(2) shows.
+    Attributes,
+}

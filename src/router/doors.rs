@@ -1,0 +1,103 @@
+//! Requests that wait at a door of the control directory, and who the processes are that such
+//! doors name.
+//!
+//! A number is the reader's for a process: in the pid namespace where the reader is. It is looked
+//! up by the inspector, for which nobody but that reader waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::param::clock_ticks_per_second;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::inspector::{Inspection, Question};
+use super::{Router, process};
+use crate::core::clock::Monotonic;
+use crate::core::doors::{Asked, Target};
+use crate::core::effects::{Caller, Kin};
+
+impl Router {
+    /// A GETATTR, answered at once or when there is what it asks for.
+    pub(crate) fn get_attributes(self: &Arc<Self>, caller: Caller, (ino, by_handle): (u64, bool)) {
+        let unknown = self.run(|core, env, effects| {
+            let unknown = core.unknown_process(ino);
+            if unknown.is_none() {
+                core.get_attributes(env, caller, (ino, by_handle), effects);
+            }
+            unknown
+        });
+        if let Some(number) = unknown {
+            self.ask_at_door(caller, ino, number, (0, Asked::Attributes));
+        }
+    }
+
+    /// Sees to a request at a place whose door names a process once it is known who that is.
+    pub(super) fn ask_at_door(
+        self: &Arc<Self>,
+        caller: Caller,
+        ino: u64,
+        number: i32,
+        (flags, asked): (i32, Asked),
+    ) {
+        let question = Question::Process { number, asked };
+        let inspection = Inspection {
+            caller,
+            ino,
+            flags,
+            question,
+        };
+        if self.inspect(inspection) {
+            return;
+        }
+        self.run(|core, _, effects| {
+            core.know_process(ino, Err(Errno::SRCH));
+            effects.refuse(caller.unique, Errno::SRCH);
+        });
+    }
+
+    /// Finds out who the process is, and goes on with the request.
+    pub(super) fn know_process(
+        &self,
+        caller: Caller,
+        (ino, number): (u64, i32),
+        (flags, asked): (i32, Asked),
+    ) {
+        let target = self.target(caller.thread, number);
+        self.run(|core, _, _| core.know_process(ino, target));
+        match asked {
+            Asked::Open => self.open_as(caller, ino, flags, &Kin::default()),
+            Asked::Attributes => self.run(|core, env, effects| {
+                core.get_attributes(env, caller, (ino, false), effects);
+            }),
+        }
+    }
+
+    /// The process that a thread knows by this number, watched from now on until it ends.
+    fn target(&self, thread: i32, number: i32) -> Result<Target, Errno> {
+        let pid = process::known_as(thread, number)?;
+        let began = pid.and_then(|pid| self.began(pid));
+        let watched = match pid {
+            Some(pid) => self.watch(pid)?,
+            None => None,
+        };
+        Ok(Target {
+            // A thread that is no process of its own has no end that could be seen.
+            pid: watched.filter(|watched| Some(*watched) == pid),
+            began,
+        })
+    }
+
+    /// When a process began.
+    fn began(&self, pid: i32) -> Option<Monotonic> {
+        let ticks = process::start_ticks(pid)?;
+        let since_boot = clock_gettime(ClockId::Boottime);
+        let since_boot = Duration::new(
+            since_boot.tv_sec.unsigned_abs(),
+            u32::try_from(since_boot.tv_nsec).unwrap_or(0),
+        );
+        let start = Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64);
+        let age = since_boot.saturating_sub(start);
+        Some(self.monotonic().saturating_sub(age))
+    }
+}

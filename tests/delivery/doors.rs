@@ -1,0 +1,188 @@
+//! The doors of the control directory: the finished file for any tool, the pipe, what is written next, and what a
+//! process leaves.
+
+use crate::common::{Mount, Process, SOON};
+
+/// Tools that take the size for true, or the type, and some that wait in other ways.
+const TOOLS: [&str; 9] = [
+    r#"cp "$1" $$.cp && cat $$.cp"#,
+    r#"tar -cf - "$1" 2>/dev/null | tar -xOf -"#,
+    r#"rsync "$1" $$.rs && cat $$.rs"#,
+    r#"curl -sST "$1" "file://$PWD/$$.up" && cat $$.up"#,
+    r#"cat "$1""#,
+    r#"$PYTHON -c 'import os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_NONBLOCK)
+sys.stdout.write(os.pread(fd, os.fstat(fd).st_size, 0).decode())' "$1""#,
+    r#"$PYTHON -c 'import mmap, sys
+file = open(sys.argv[1], "rb")
+sys.stdout.write(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)[:].decode())' "$1""#,
+    r#"test -r "$1" && dd status=none if="$1""#,
+    r#"ls -l "$1" > /dev/null && head -c "$(stat -c %s "$1")" "$1""#,
+];
+
+fn tools(mount: &Mount, door: &str) -> Vec<Process> {
+    let start = |tool: &&str| mount.shell(&format!("set -- $D/.fifofs/{door}; {tool}"));
+    TOOLS.iter().map(start).collect()
+}
+
+fn all_print(tools: Vec<Process>, what: &str) {
+    for (tool, program) in tools.into_iter().zip(TOOLS) {
+        let printed = tool.finish(SOON).succeeded().text();
+        assert_eq!(printed, what, "{program}");
+    }
+}
+
+#[test]
+fn any_tool_gets_the_finished_file_through_wait_and_nothing_else_waits() {
+    crate::common::needs(&[("curl", "curl"), ("rsync", "rsync")]);
+    for deliver in ["auto", "follow", "settled", "stream"] {
+        let mount = Mount::start(&["--deliver", deliver]);
+        let early = tools(&mount, "wait/x.log");
+        for tool in &early {
+            mount.wait_parked(tool);
+        }
+        let writer =
+            mount.shell("exec 3> $D/x.log; echo one >&3; raise begun; await end; echo two >&3");
+        mount.wait_flag("begun");
+        let late = tools(&mount, "wait/x.log");
+        for tool in &late {
+            mount.wait_parked(tool);
+        }
+        // Nobody else is held up by those who wait.
+        let others = "ls -la $D $D/.fifofs $D/.fifofs/wait; echo 1 > $D/other; stat $D/other; mkdir $D/d; rm $D/other";
+        mount.shell(others).finish(SOON).succeeded();
+        for tool in early.iter().chain(&late) {
+            mount.wait_parked(tool);
+        }
+        mount.raise("end");
+        writer.finish(SOON).succeeded();
+        all_print(early, "one\ntwo\n");
+        all_print(late, "one\ntwo\n");
+        all_print(tools(&mount, "wait/x.log"), "one\ntwo\n");
+        mount.unmount();
+    }
+}
+
+#[test]
+fn what_wait_leads_to_is_the_file_itself() {
+    let mount = Mount::start(&[]);
+    let reader = mount.python(
+        "wait = D + '/.fifofs/wait/x'
+st = os.stat(wait)
+own = os.stat(D + '/x')
+say((st.st_ino, st.st_size, st.st_mode) == (own.st_ino, own.st_size, own.st_mode))
+os.utime(wait)
+with open(wait, 'r+') as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    file.write('W')
+say(open(D + '/x').read())",
+    );
+    mount.wait_parked(&reader);
+    mount
+        .shell("echo word > $D/x; chmod 640 $D/x")
+        .finish(SOON)
+        .succeeded();
+    reader.finish(SOON).succeeded().printed("True\nWord\n\n");
+    mount.unmount();
+}
+
+#[test]
+fn the_next_writing_is_waited_for_by_stat_and_open_as_one() {
+    let mount = Mount::start(&["--linger", "50ms"]);
+    mount
+        .shell("echo before > $D/x.log")
+        .finish(SOON)
+        .succeeded();
+    assert_eq!(mount.finished("x.log"), b"before\n");
+    // (Each of them a single process, which looks once.)
+    let mut next = tools(&mount, "next/wait/x.log");
+    next.truncate(5);
+    let pipe = mount.reader(".fifofs/next/pipe/x.log");
+    for tool in next.iter().chain([&pipe]) {
+        mount.wait_parked(tool);
+    }
+    mount
+        .shell("echo after > $D/x.log")
+        .finish(SOON)
+        .succeeded();
+    all_print(next, "after\n");
+    pipe.finish(SOON).succeeded().printed("after\n");
+    mount.unmount();
+}
+
+#[test]
+fn the_pipe_has_no_size_and_of_what_failed_every_byte_and_then_an_error() {
+    let mount = Mount::start(&["--deliver", "follow"]);
+    let reader = mount.python(
+        "fd = os.open(D + '/.fifofs/pipe/x', os.O_RDONLY)
+raise_flag('open')
+try:
+    while True: say(os.read(fd, 100), os.fstat(fd).st_size)
+except OSError as error: say(errno.errorcode[error.errno])",
+    );
+    mount.wait_parked(&reader);
+    let writer = mount.shell("exec 3> $D/x; echo half >&3; await kill; kill -KILL $$");
+    mount.wait_flag("open");
+    let pipe = "cat $D/.fifofs/pipe/x";
+    let early = mount.shell(pipe);
+    mount.wait_parked(&early);
+    mount.raise("kill");
+    writer.finish(SOON);
+    let text = reader.finish(SOON).succeeded().text();
+    assert_eq!(text, "b'half\\n' 0\nEIO\n");
+    let failed = |reader: Process| {
+        let ended = reader.finish(SOON);
+        ended.failed_saying("Input/output error").printed("half\n");
+    };
+    failed(early);
+    failed(mount.shell(pipe));
+    mount.unmount();
+}
+
+#[test]
+fn through_pid_nobody_waits_longer_than_a_process_runs() {
+    // The linger would show.
+    let mount = Mount::start(&["--linger", "exit"]);
+    mount.shell("echo old > $D/x").finish(SOON).succeeded();
+    assert_eq!(mount.finished("x"), b"old\n");
+    let script = "import subprocess
+def read(pid, path):
+    try: return open(D + '/.fifofs/pid/%s/%s' % (pid, path)).read().strip()
+    except OSError as error: return errno.errorcode[error.errno]
+def leave(door, command):
+    # A zombie has ended.
+    child = subprocess.Popen(['bash', '-c', command])
+    left = read(child.pid, door + '/x')
+    child.wait()
+    return left
+for door in 'wait', 'pipe':
+    say(leave(door, 'sleep .2; echo %s > $D/x; sleep .2' % door))
+    say(leave(door, 'sleep .2'), leave(door, 'true'))
+    say(leave(door, '(exec 3> $D/x; sleep .4; echo left >&3) & sleep .2'))
+    say(leave(door, 'echo a > $D/y; mv $D/y $D/x'))
+    say([read(number, door + '/none') for number in ('0', '-1', 'x', '01', 4194000)])
+";
+    let all = |door: &str| {
+        format!("{door}\nENOENT ENOENT\nleft\na\n{:?}\n", ["ENOENT"; 5]).replace('"', "'")
+    };
+    let expected = all("wait") + &all("pipe");
+    mount
+        .python(script)
+        .finish(SOON)
+        .succeeded()
+        .printed(expected);
+    let cat = mount.shell("sleep .2 & exec $FIFOFS cat --pid $! $D/x");
+    cat.finish(SOON).failed_saying("has not left it");
+    mount.unmount();
+}
+
+#[test]
+fn a_process_is_known_by_its_number_where_the_reader_is() {
+    let mount = Mount::start(&[]);
+    let script = "unshare --pid --fork --kill-child bash -c '
+        (sleep .3; echo inside > $D/x) & cat $D/.fifofs/pid/$!/wait/x
+        sleep .1 & cat $D/.fifofs/pid/$!/wait/none'";
+    let ended = mount.shell(script).finish(SOON);
+    ended.failed_saying("No such file").printed("inside\n");
+    mount.unmount();
+}
