@@ -262,6 +262,8 @@ mod temporary;
 mod temporary_pipe;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use crate::core::events::{Event, FileEvent};
 pub use crate::core::generation::Way;

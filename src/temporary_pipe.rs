@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::capture::{Process, ProcessRef, Reader, Running, start};
+use crate::capture::{Prepared, Process, ProcessRef, Reader, Running, Sealed, spawn};
 use crate::error::Result;
 use crate::fifo::{Canceller, Pipe, PipeReader};
 
@@ -131,10 +131,7 @@ impl TemporaryPipe {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn spawn(&self, command: &mut Command) -> Result<Running> {
-        let reader = self.pipe.reader()?;
-        start(command, |child| {
-            self.end_with(reader, ProcessRef::from(child))
-        })
+        spawn(self, command)
     }
 
     /// Ends the waits of the reader; once that is dropped, writers get SIGPIPE
@@ -169,5 +166,18 @@ impl TemporaryPipe {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Some(reader.canceller());
         Ok(Reader::of_pipe(reader, &self.pipe))
+    }
+}
+
+impl Sealed for TemporaryPipe {
+    fn prepare(&self) -> Result<Prepared> {
+        Ok(Prepared(Some(self.pipe.reader()?)))
+    }
+
+    fn read_of(&self, prepared: Prepared, process: ProcessRef<'_>) -> Result<Reader> {
+        match prepared.0 {
+            Some(reader) => self.end_with(reader, process),
+            None => self.reader_until_exit(process),
+        }
     }
 }

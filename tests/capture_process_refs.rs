@@ -4,13 +4,14 @@
 mod library;
 
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fifofs::{Capture, Deliver, Error, FailOn, ProcessRef, Reader, RunError, Target, Way};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
 use library::{BACKENDS, Guard, SOON, read_out, scratch, sh, sh_at, until, within};
@@ -353,5 +354,57 @@ fn a_deadline_ends_all_waits_of_a_reader_but_not_what_is_there() {
         assert!(matches!(error, Some(Error::TimedOut { .. })), "{error:?}");
         assert!(bytes.starts_with(b"tick\ntick\n"), "{backend:?}: {bytes:?}");
         drop(guard);
+    }
+}
+
+/// Polled together, several programs are read by one thread, each as it writes.
+#[test]
+fn who_polls_reads_several_programs_in_one_thread() {
+    let mut readers = Vec::new();
+    for backend in BACKENDS.into_iter().cycle().take(6) {
+        let target = backend.target("out.txt").unwrap();
+        let script = r#"exec > "$1"; for i in 1 2 3 4 5; do echo $i; sleep 0.1; done; seq 20000"#;
+        let mut running = target.spawn(&mut sh(script, &*target)).unwrap();
+        let descriptor = running
+            .reader
+            .poll_fd()
+            .unwrap()
+            .try_clone_to_owned()
+            .unwrap();
+        readers.push((
+            target,
+            Guard(running.child),
+            running.reader,
+            descriptor,
+            Vec::new(),
+        ));
+    }
+    let total: String = (1..=5).chain(1..=20000).map(|n| format!("{n}\n")).collect();
+    let mut open: Vec<usize> = (0..readers.len()).collect();
+    let deadline = Instant::now() + SOON;
+    while !open.is_empty() {
+        open.retain(|number| {
+            let (_, _, reader, _, bytes) = &mut readers[*number];
+            let mut buffer = [0; 1000];
+            loop {
+                match reader.try_read(&mut buffer) {
+                    Ok(0) => return false,
+                    Ok(length) => bytes.extend_from_slice(&buffer[..length]),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        let mut polled: Vec<_> = open
+            .iter()
+            .map(|number| PollFd::new(&readers[*number].3, PollFlags::IN))
+            .collect();
+        let limit = Timespec::try_from(SOON).unwrap();
+        let ready = polled.is_empty() || poll(&mut polled, Some(&limit)).unwrap() > 0;
+        assert!(ready && Instant::now() < deadline, "still open: {open:?}");
+    }
+    for (_, _, _, _, bytes) in &readers {
+        assert_eq!(bytes.len(), total.len());
+        assert!(bytes == total.as_bytes());
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(feature = "tokio")]
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::shared::SharedMount;
@@ -67,6 +69,30 @@ impl Events {
     /// ```
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
+    }
+}
+
+impl Events {
+    /// The next event, or none if the mount is gone; `waker` is told when it is worth asking again.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn poll_event(&mut self, waker: &Waker) -> Poll<Option<Result<FileEvent>>> {
+        loop {
+            if let Some(event) = self.have.pop_front() {
+                return Poll::Ready(Some(Ok(Arc::unwrap_or_clone(event))));
+            }
+            let path = self.path.as_deref().unwrap_or(Path::new("all files"));
+            if let Err(error) = self.owner.check("tell of the events of", path) {
+                return Poll::Ready(Some(Err(error)));
+            }
+            let Some(local) = &mut self.local else {
+                return Poll::Ready(None);
+            };
+            match local.value_mut().poll_read(0, 0, waker) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Given::Events(events))) => self.have.extend(events),
+                Poll::Ready(Ok(Given::Bytes(_)) | Err(_)) => return Poll::Ready(None),
+            }
+        }
     }
 }
 
@@ -161,17 +187,27 @@ impl CaptureEvents {
     }
 }
 
+impl CaptureEvents {
+    /// As [`Events::poll_event`].
+    #[cfg(feature = "tokio")]
+    pub(crate) fn poll_event(&mut self, waker: &Waker) -> Poll<Option<Result<Event>>> {
+        let next = self.events.poll_event(waker);
+        next.map(|next| Some(next?.map(|event| self.of_file(event))))
+    }
+
+    fn of_file(&self, FileEvent { path, event, .. }: FileEvent) -> Event {
+        match event {
+            Event::Renamed { .. } if path != self.path => Event::Removed,
+            event => event,
+        }
+    }
+}
+
 impl Iterator for CaptureEvents {
     type Item = Result<Event>;
 
     fn next(&mut self) -> Option<Result<Event>> {
-        Some(
-            self.events
-                .next()?
-                .map(|FileEvent { path, event, .. }| match event {
-                    Event::Renamed { .. } if path != self.path => Event::Removed,
-                    event => event,
-                }),
-        )
+        let next = self.events.next()?;
+        Some(next.map(|event| self.of_file(event)))
     }
 }

@@ -4,22 +4,30 @@
 //! a FIFO; both are a [`Target`]. Knows paths, children and readers; how bytes
 //! get here is the router's (or the FIFO's) affair.
 
+mod bell;
+mod buffered_pipe;
 mod builder;
+mod canceller;
 mod events;
+mod hold;
 mod process;
 mod reader;
 mod run;
 mod shared;
 mod target;
+mod waiting;
 
 pub use builder::CaptureBuilder;
+pub use canceller::Canceller;
 pub use events::CaptureEvents;
 pub use events::Events;
+pub use hold::CaptureHold;
 pub(crate) use process::Found;
 pub use process::{Process, ProcessRef};
-pub use reader::{Canceller, Reader};
-pub(crate) use run::start;
+pub use reader::Reader;
+pub(crate) use run::spawn;
 pub use run::{RunError, RunOutput, Running};
+pub(crate) use target::sealed::{Prepared, Sealed};
 pub use target::{Backend, Target};
 
 use std::ffi::{OsStr, OsString};
@@ -266,11 +274,7 @@ impl Capture {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn hold(&self) -> CaptureHold {
-        self.router.hold_capture(self.id);
-        CaptureHold {
-            router: Arc::clone(&self.router),
-            id: self.id,
-        }
+        CaptureHold::new(&self.router, self.id)
     }
 
     /// What happens to the file, from now on.
@@ -292,32 +296,6 @@ impl Capture {
     /// ```
     pub fn events(&self) -> CaptureEvents {
         CaptureEvents::new(&self.router, self.inside.clone(), self.mount.clone())
-    }
-}
-
-/// Keeps what stands at a captured path from being done, until it is dropped; see
-/// [`Capture::hold`]. It keeps no mount.
-///
-/// ```
-/// let capture = fifofs::Capture::new("log.txt")?;
-/// let hold = capture.hold();
-/// drop(hold);
-/// # Ok::<(), fifofs::Error>(())
-/// ```
-pub struct CaptureHold {
-    router: Arc<Router>,
-    id: CaptureId,
-}
-
-impl Drop for CaptureHold {
-    fn drop(&mut self) {
-        self.router.give_back(self.id);
-    }
-}
-
-impl std::fmt::Debug for CaptureHold {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CaptureHold").finish_non_exhaustive()
     }
 }
 
@@ -385,9 +363,7 @@ impl Capture {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn spawn(&self, command: &mut Command) -> Result<Running> {
-        self.router.owner().check("capture", &self.path)?;
-        self.router.settle_capture(self.id);
-        start(command, |child| self.reader_until_exit(child))
+        run::spawn(self, command)
     }
 
     /// Nobody will read any more: every further write fails with `EPIPE`, and the
@@ -444,6 +420,18 @@ impl Capture {
             name,
         };
         writers.into_iter().map(process).collect()
+    }
+}
+
+impl Sealed for Capture {
+    fn prepare(&self) -> Result<Prepared> {
+        self.router.owner().check("capture", &self.path)?;
+        self.router.settle_capture(self.id);
+        Ok(Prepared(None))
+    }
+
+    fn read_of(&self, _: Prepared, process: ProcessRef<'_>) -> Result<Reader> {
+        self.reader_until_exit(process)
     }
 }
 

@@ -37,7 +37,8 @@ pub struct Process {
 /// [`Capture::reader_until_exit`](crate::Capture::reader_until_exit).
 ///
 /// Made from
-/// - a child, by reference. One that was waited for has exited;
+/// - a child, by reference: [`std::process::Child`], or with the feature `tokio`
+///   `tokio::process::Child`. One that was waited for has exited;
 /// - a pidfd (pidfd_open(2)) of any process, borrowed or owned. The only way that cannot mistake
 ///   one process for another, whoever reaps it;
 /// - a process id (`u32`), of any process. It must not have been reaped before, or it may by now be
@@ -60,6 +61,9 @@ pub struct ProcessRef<'a>(Kind<'a>);
 
 #[derive(Debug)]
 enum Kind<'a> {
+    /// It was waited for already.
+    #[cfg(feature = "tokio")]
+    Exited,
     /// A child of this process, unless it was reaped.
     Child(u32),
     Any(u32),
@@ -82,6 +86,8 @@ impl ProcessRef<'_> {
     /// others if this process may have no more descriptors.
     pub(crate) fn find(self) -> Result<Option<Found>, Errno> {
         match self.0 {
+            #[cfg(feature = "tokio")]
+            Kind::Exited => Ok(None),
             Kind::Child(pid) => open_child(raw(pid)?),
             Kind::Any(pid) => open(raw(pid)?),
             Kind::Borrowed(pidfd) => {
@@ -198,6 +204,13 @@ impl<'a> From<&'a Child> for ProcessRef<'a> {
 impl<'a> From<&'a mut Child> for ProcessRef<'a> {
     fn from(child: &'a mut Child) -> Self {
         ProcessRef::from(&*child)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<'a> From<&'a ::tokio::process::Child> for ProcessRef<'a> {
+    fn from(child: &'a ::tokio::process::Child) -> Self {
+        ProcessRef(child.id().map_or(Kind::Exited, Kind::Child))
     }
 }
 

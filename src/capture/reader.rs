@@ -1,30 +1,23 @@
 //! Reading what a program writes.
 
 use std::io::{self, BufRead, Read};
-use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use aligned_vec::{AVec, ConstAlign, avec};
-use rustix::io::Errno;
-
-use super::process;
+use super::bell::Bell;
+use super::buffered_pipe::BufferedPipe;
+use super::canceller::{Canceller, Cancels};
 use super::shared::SharedMount;
+use super::waiting::{READ_BYTES, bytes_of, wait_for_anybody, wait_for_bytes};
 use crate::core::generation::Way;
-use crate::core::spool::{self, Cursor};
+use crate::core::spool::Cursor;
 use crate::error::{Error, Result};
-use crate::fifo::{self, Outcome, Pipe, PipeReader};
-use crate::forked::{Owned, Owner};
-use crate::router::{Failure, Given, LocalCanceller, LocalReader};
-
-/// As much as one request of the kernel carries, and so about what comes at once.
-const READ_BYTES: u32 = 1 << 20;
-
-/// As much as is read from a FIFO at once.
-const PIPE_READ_BYTES: usize = 256 << 10;
-
-const PAGE_BYTES: usize = spool::PAGE_BYTES as usize;
+use crate::fifo::{Pipe, PipeReader};
+use crate::forked::Owned;
+use crate::router::LocalReader;
 
 /// What a program writes, as a stream.
 ///
@@ -69,6 +62,8 @@ pub struct Reader {
     ended: bool,
     /// Whether its end hangs on no process, so that nobody may ever come to write.
     is_open_ended: bool,
+    /// Rings for whoever polls, if somebody does.
+    bell: Option<(Arc<Bell>, Waker)>,
     /// Keeps the shared mount.
     _mount: Option<Arc<SharedMount>>,
 }
@@ -76,51 +71,6 @@ pub struct Reader {
 enum Source {
     Capture { local: LocalReader, have: Cursor },
     Pipe(BufferedPipe),
-}
-
-/// A FIFO's reader, and what it has read ahead.
-struct BufferedPipe {
-    reader: PipeReader,
-    /// The FIFO itself, while there is one.
-    pipe: Weak<Pipe>,
-    path: PathBuf,
-    /// Begins with a page, as the kernel's pipes do: so it is copied to several times as fast on some
-    /// processors.
-    buffer: AVec<u8, ConstAlign<PAGE_BYTES>>,
-    /// Which of it is still to be given.
-    have: Range<usize>,
-}
-
-impl BufferedPipe {
-    /// Bytes, once there are any; none at the end.
-    fn fill(&mut self, deadline: Option<Instant>) -> io::Result<&[u8]> {
-        if self.have.is_empty() {
-            self.have = 0..self.read(deadline)?;
-        }
-        Ok(&self.buffer[self.have.clone()])
-    }
-
-    fn read(&mut self, deadline: Option<Instant>) -> io::Result<usize> {
-        let path = || self.path.clone();
-        let error = match self.reader.read(&mut self.buffer, deadline)? {
-            Outcome::Bytes(length) => return Ok(length),
-            Outcome::End | Outcome::Unopened
-                if self
-                    .pipe
-                    .upgrade()
-                    .is_some_and(|pipe| !pipe.is_still_there()) =>
-            {
-                let reason = io::Error::other("the program removed or replaced the FIFO");
-                Error::io("read", path(), reason)
-                    .with_remedy("capture it by FUSE, where programs may do that")
-            }
-            Outcome::End => return Ok(0),
-            Outcome::Unopened => Error::Missing { path: path() },
-            Outcome::TimedOut => Error::TimedOut { path: path() },
-            Outcome::Cancelled => Error::Cancelled { path: path() },
-        };
-        Err(error.into())
-    }
 }
 
 impl Reader {
@@ -141,13 +91,7 @@ impl Reader {
 
     pub(crate) fn of_pipe(reader: PipeReader, pipe: &Arc<Pipe>) -> Reader {
         let path = pipe.path().to_owned();
-        let buffered = BufferedPipe {
-            reader,
-            pipe: Arc::downgrade(pipe),
-            path: path.clone(),
-            buffer: avec![[PAGE_BYTES]| 0; PIPE_READ_BYTES],
-            have: 0..0,
-        };
+        let buffered = BufferedPipe::new(reader, pipe);
         Reader::new(Source::Pipe(buffered), path, None)
     }
 
@@ -160,6 +104,7 @@ impl Reader {
             position: 0,
             ended: false,
             is_open_ended: false,
+            bell: None,
             _mount: mount,
         }
     }
@@ -237,12 +182,9 @@ impl Reader {
     pub fn canceller(&self) -> Canceller {
         let cancels = match &*self.source {
             Source::Capture { local, .. } => Cancels::Capture(local.canceller()),
-            Source::Pipe(buffered) => Cancels::Pipe(buffered.reader.canceller()),
+            Source::Pipe(buffered) => Cancels::Pipe(buffered.canceller()),
         };
-        Canceller {
-            cancels,
-            owner: self.source.owner(),
-        }
+        Canceller::new(cancels, self.source.owner())
     }
 
     /// How what is read is delivered. Nothing before that is chosen, which is when the
@@ -282,6 +224,132 @@ impl Reader {
     /// ```
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Reads what there is, and does not wait: fails with [`io::ErrorKind::WouldBlock`] if there is
+    /// nothing yet. When it is worth trying again [`Reader::poll_fd`] tells.
+    ///
+    /// # Errors
+    ///
+    /// That one, and those of reading.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    ///
+    /// let capture = fifofs::Capture::new("out.txt")?;
+    /// let mut reader = capture.reader()?;
+    /// let mut buffer = [0; 100];
+    /// assert_eq!(reader.try_read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let waker = self
+            .bell
+            .as_ref()
+            .map_or(Waker::noop(), |(_, waker)| waker)
+            .clone();
+        match self.poll_fill(&waker)? {
+            Poll::Ready(()) => {}
+            Poll::Pending => {
+                if let Some((bell, _)) = &self.bell {
+                    bell.silence();
+                }
+                // It may have rung before it was silenced.
+                if self.poll_fill(&waker)?.is_pending() {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+            }
+        }
+        let have = self.have()?;
+        let length = have.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&have[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+
+    /// A descriptor to poll, together with others: readable when it is worth calling
+    /// [`Reader::try_read`] again after that has given [`io::ErrorKind::WouldBlock`]. To be asked for
+    /// before that; not to be read. It stays the same.
+    ///
+    /// # Errors
+    ///
+    /// If this process may have no more descriptors.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use std::os::fd::AsFd;
+    ///
+    /// use rustix::event::{PollFd, PollFlags, poll};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let capture = fifofs::Capture::new("out.txt")?;
+    /// let command = &mut std::process::Command::new("cp");
+    /// let mut running = capture.spawn(command.arg("Cargo.toml").arg(capture.path()))?;
+    /// let descriptor = running.reader.poll_fd()?.try_clone_to_owned()?;
+    /// let (mut buffer, mut bytes) = ([0; 4096], Vec::new());
+    /// loop {
+    ///     match running.reader.try_read(&mut buffer) {
+    ///         Ok(0) => break,
+    ///         Ok(length) => bytes.extend_from_slice(&buffer[..length]),
+    ///         Err(error) if error.kind() == ErrorKind::WouldBlock => {
+    ///             poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], None)?;
+    ///         }
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// }
+    /// assert!(bytes.starts_with(b"[package]"));
+    /// running.child.wait()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn poll_fd(&mut self) -> io::Result<BorrowedFd<'_>> {
+        match self.source.get_mut("poll", &self.path)? {
+            Source::Pipe(buffered) => buffered.poll_fd(),
+            Source::Capture { .. } => {
+                if self.bell.is_none() {
+                    let bell = Arc::new(Bell::new()?);
+                    self.bell = Some((Arc::clone(&bell), Waker::from(bell)));
+                }
+                let bell = self.bell.as_ref().map(|(bell, _)| bell.as_fd());
+                bell.ok_or_else(|| io::ErrorKind::NotFound.into())
+            }
+        }
+    }
+
+    /// Whether it reads a FIFO, which wakes nobody.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_of_pipe(&self) -> bool {
+        matches!(&*self.source, Source::Pipe(_))
+    }
+
+    /// Has bytes at hand, or the end; else has `waker` told, if it is a capture's, when there are.
+    pub(crate) fn poll_fill(&mut self, waker: &Waker) -> io::Result<Poll<()>> {
+        match self.source.get_mut("read", &self.path)? {
+            Source::Capture { local, have } => {
+                if have.is_empty() && !self.ended {
+                    let Poll::Ready(given) = local.poll_read(self.position, READ_BYTES, waker)
+                    else {
+                        return Ok(Poll::Pending);
+                    };
+                    *have = bytes_of(given, local, &self.path)?;
+                    self.ended = have.is_empty();
+                }
+            }
+            Source::Pipe(buffered) => match buffered.fill(Some(Instant::now())) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(Poll::Pending),
+                Err(error) => return Err(error),
+            },
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// What is at hand.
+    pub(crate) fn have(&mut self) -> io::Result<&[u8]> {
+        match self.source.value_mut() {
+            Source::Capture { have, .. } => have.chunk(),
+            Source::Pipe(buffered) => Ok(buffered.have()),
+        }
     }
 
     /// Reads all there is until the end.
@@ -350,72 +418,9 @@ impl BufRead for Reader {
         self.position += amount as u64;
         match self.source.value_mut() {
             Source::Capture { have, .. } => have.advance(amount),
-            Source::Pipe(BufferedPipe { have, .. }) => {
-                have.start = have.end.min(have.start + amount);
-            }
+            Source::Pipe(buffered) => buffered.advance(amount),
         }
     }
-}
-
-/// How long it is waited for somebody to open the path before it is looked whether anybody is there
-/// to do so. Twice that is long enough for one whose parent has started it and exited.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-
-/// As [`wait_for_bytes`], as long as there may be somebody to write some.
-fn wait_for_anybody(
-    local: &mut LocalReader,
-    path: &Path,
-    position: u64,
-    _: Option<Instant>,
-) -> io::Result<Cursor> {
-    let mut was_alone = false;
-    while local.waits_for_nobody() {
-        let soon = Instant::now() + LOOK_INTERVAL;
-        match wait_for_bytes(local, path, position, Some(soon)) {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
-            given => return given,
-        }
-        let is_alone = local.waits_for_nobody() && !process::has_living_child()?;
-        if was_alone && is_alone {
-            let path = path.to_owned();
-            return Err(Error::Missing { path }.into());
-        }
-        was_alone = is_alone;
-    }
-    wait_for_bytes(local, path, position, None)
-}
-
-fn wait_for_bytes(
-    local: &mut LocalReader,
-    path: &Path,
-    position: u64,
-    deadline: Option<Instant>,
-) -> io::Result<Cursor> {
-    let path = path.to_owned();
-    let error = match local.read(position, READ_BYTES, deadline) {
-        Ok(Given::Bytes(bytes)) => return Ok(Cursor::new(bytes)),
-        // Not of a file.
-        Ok(Given::Events(_)) => return Ok(Cursor::default()),
-        Err(Failure::TimedOut) => Error::TimedOut { path },
-        Err(Failure::Cancelled) => Error::Cancelled { path },
-        Err(Failure::Errno(Errno::STALE)) => match local.rewritten_range() {
-            None => dropped_bytes(&path),
-            range => Error::Rewritten { path, range },
-        },
-        Err(Failure::Errno(Errno::IO)) => {
-            let writer = local.failed_writer();
-            Error::Failed { path, writer }
-        }
-        Err(Failure::Errno(Errno::NOENT)) => Error::Missing { path },
-        Err(Failure::Errno(errno)) => Error::io("read", &path, errno.into()),
-    };
-    Err(error.into())
-}
-
-fn dropped_bytes(path: &Path) -> Error {
-    let reason = io::Error::other("it is a stream whose first bytes were dropped");
-    Error::io("read", path, reason)
-        .with_remedy("open the reader before the program writes, or deliver it by follow")
 }
 
 impl std::fmt::Debug for Reader {
@@ -424,57 +429,5 @@ impl std::fmt::Debug for Reader {
             .field("path", &self.path)
             .field("position", &self.position)
             .finish_non_exhaustive()
-    }
-}
-
-/// Ends the waits of one [`Reader`]. `Clone`, `Send` and `Sync`.
-///
-/// ```
-/// let capture = fifofs::Capture::new("never-written")?;
-/// let reader = capture.reader()?;
-/// let canceller = reader.canceller();
-/// // In a handler of signals, say:
-/// std::thread::spawn(move || canceller.cancel());
-/// # Ok::<(), fifofs::Error>(())
-/// ```
-#[derive(Clone)]
-pub struct Canceller {
-    cancels: Cancels,
-    owner: Owner,
-}
-
-#[derive(Clone)]
-enum Cancels {
-    Capture(LocalCanceller),
-    Pipe(fifo::Canceller),
-}
-
-impl Canceller {
-    /// Has the read that waits now, and every later one that would have to ask
-    /// for bytes, fail with [`Error::Cancelled`].
-    ///
-    /// ```
-    /// use fifofs::{Capture, Error};
-    ///
-    /// let capture = Capture::new("never-written")?;
-    /// let mut reader = capture.reader()?;
-    /// reader.canceller().cancel();
-    /// assert!(matches!(reader.read_all(), Err(Error::Cancelled { .. })));
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn cancel(&self) {
-        if !self.owner.is_this() {
-            return;
-        }
-        match &self.cancels {
-            Cancels::Capture(canceller) => canceller.cancel(),
-            Cancels::Pipe(canceller) => canceller.cancel(),
-        }
-    }
-}
-
-impl std::fmt::Debug for Canceller {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Canceller").finish()
     }
 }

@@ -18,7 +18,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
 };
 
-use super::{Reader, Target};
+use super::{ProcessRef, Reader, Sealed, Target};
 use crate::error::{Error, Result};
 
 /// A program that runs, and the reader of what it writes. Dropping it neither
@@ -394,14 +394,12 @@ impl OwnWriter {
 }
 
 /// Starts a program that is read; if it cannot be, nobody would wait for it, and it is ended.
-pub(crate) fn start(
-    command: &mut Command,
-    read: impl FnOnce(&mut Child) -> Result<Reader>,
-) -> Result<Running> {
+pub(crate) fn spawn(target: &dyn Sealed, command: &mut Command) -> Result<Running> {
+    let prepared = target.prepare()?;
     let mut child = command
         .spawn()
         .map_err(|error| Error::io("run", command.get_program(), error))?;
-    match read(&mut child) {
+    match target.read_of(prepared, ProcessRef::from(&child)) {
         Ok(reader) => Ok(Running { child, reader }),
         Err(error) => {
             let _ = child.kill();

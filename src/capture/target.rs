@@ -101,12 +101,22 @@ pub trait Target: sealed::Sealed + Send + Sync {
     ) -> std::result::Result<ExitStatus, RunError>;
 }
 
-mod sealed {
-    /// Implemented by what is a target already.
-    pub trait Sealed {}
+pub(crate) mod sealed {
+    use crate::capture::{ProcessRef, Reader};
+    use crate::error::Result;
+    use crate::fifo::PipeReader;
 
-    impl Sealed for crate::Capture {}
-    impl Sealed for crate::TemporaryPipe {}
+    /// What is there before a program is started: of a FIFO the reading end.
+    pub struct Prepared(pub(crate) Option<PipeReader>);
+
+    /// Implemented by what is a target already.
+    pub trait Sealed {
+        /// To be called before a program is started that writes to it.
+        fn prepare(&self) -> Result<Prepared>;
+
+        /// The reader of what that program writes.
+        fn read_of(&self, prepared: Prepared, process: ProcessRef<'_>) -> Result<Reader>;
+    }
 }
 
 /// The methods of a target that are the same for all, as its own and as the trait's. The rest it has

@@ -21,12 +21,12 @@
 //! is too late: `Ended` stays.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::Errno;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
@@ -63,6 +63,8 @@ pub(crate) struct PipeReader {
     stream: Stream,
     openings: Arc<Openings>,
     cancellation: Arc<Cancellation>,
+    /// All that a read waits for, for who polls; once somebody does.
+    polled: Option<OwnedFd>,
     /// Last, so that the next reader comes after all of this is closed.
     _claim: Claim,
 }
@@ -98,6 +100,7 @@ impl PipeReader {
             stream: Stream::Held { write_end },
             openings,
             cancellation: Arc::new(Cancellation::new()?),
+            polled: None,
             _claim: claim,
         })
     }
@@ -180,6 +183,25 @@ impl PipeReader {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// A descriptor that is readable when it is worth reading again. To be asked for once it is said
+    /// with which process the stream ends.
+    pub(crate) fn poll_fd(&mut self) -> io::Result<BorrowedFd<'_>> {
+        if self.polled.is_none() {
+            let polled = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+            let data = epoll::EventData::new_u64(0);
+            let add =
+                |source: BorrowedFd<'_>| epoll::add(&polled, source, data, epoll::EventFlags::IN);
+            add(self.read_end.as_fd())?;
+            add(self.cancellation.event.as_fd())?;
+            if let Stream::Until { process, .. } = &self.stream {
+                add(process.as_fd())?;
+            }
+            self.polled = Some(polled);
+        }
+        let polled = self.polled.as_ref().map(OwnedFd::as_fd);
+        polled.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// A handle that ends reading from elsewhere.

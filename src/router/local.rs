@@ -9,9 +9,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use rustix::io::Errno;
 
 use super::{Router, Spin, Step, lock};
@@ -32,6 +33,13 @@ const SPIN: Duration = Duration::from_micros(500);
 
 /// What a request of this process gets.
 pub(super) type Answer = Result<Given, Errno>;
+
+/// Where the answer to a request of this process goes, and who is to be told that it is there, if
+/// nobody waits on the channel.
+pub(super) struct Asker {
+    sender: Sender<Answer>,
+    waker: Option<Waker>,
+}
 
 /// What one read gave.
 #[derive(Debug)]
@@ -59,6 +67,8 @@ pub(crate) struct LocalReader {
     number: u64,
     handle: u64,
     answers: Receiver<Answer>,
+    /// Whether a request waits that was not answered, or whose answer was not taken.
+    asked: bool,
     spin: Spin,
     cancelled: Arc<AtomicBool>,
 }
@@ -92,12 +102,17 @@ impl Router {
     fn local_reader(self: &Arc<Self>, handle: u64) -> LocalReader {
         let (sender, answers) = crossbeam_channel::bounded(1);
         let number = LOCAL | handle;
-        lock(&self.locals).insert(number, sender);
+        let asker = Asker {
+            sender,
+            waker: None,
+        };
+        lock(&self.locals).insert(number, asker);
         LocalReader {
             router: Arc::clone(self),
             number,
             handle,
             answers,
+            asked: false,
             spin: Spin::new(SPIN),
             cancelled: Arc::default(),
         }
@@ -115,10 +130,16 @@ impl Router {
             Effect::Refused { unique, errno } if is_local(unique) => (unique, Err(errno)),
             effect => return Some(effect),
         };
-        let sender: Option<Sender<Answer>> = lock(&self.locals).get(&unique.0).cloned();
-        if let Some(sender) = sender {
-            // Never full: one request has one answer. A reader that is gone needs none.
+        let asker = lock(&self.locals)
+            .get_mut(&unique.0)
+            .map(|asker| (asker.sender.clone(), asker.waker.take()));
+        // A reader that is gone needs none.
+        if let Some((sender, waker)) = asker {
+            // Never full: one request has one answer.
             let _ = sender.try_send(answer);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         }
         None
     }
@@ -129,15 +150,56 @@ fn is_local(unique: Unique) -> bool {
 }
 
 impl LocalReader {
-    /// Reads up to `length` bytes at `offset`; waits for them.
+    /// Reads up to `length` bytes at `offset`; waits for them. If the deadline passes, the request
+    /// stays, and the next read has its answer: it must be for the same.
     pub(crate) fn read(
         &mut self,
         offset: u64,
         length: u32,
         deadline: Option<Instant>,
     ) -> Result<Given, Failure> {
+        self.ask(offset, length)?;
+        let answers = &self.answers;
+        let received = self.spin.wait(|step| match (step, deadline) {
+            (Step::Look(_), _) => answers.try_recv().ok().map(Ok),
+            (Step::Sleep, None) => Some(answers.recv().map_err(|_| RecvTimeoutError::Disconnected)),
+            (Step::Sleep, Some(deadline)) => Some(answers.recv_deadline(deadline)),
+        });
+        match received {
+            Ok(answer) => self.take(answer),
+            Err(RecvTimeoutError::Disconnected) => self.take(Err(Errno::NOTCONN)),
+            Err(RecvTimeoutError::Timeout) => Err(Failure::TimedOut),
+        }
+    }
+
+    /// The same without waiting: `waker` is told when it is worth trying again. A later one takes
+    /// its place.
+    pub(crate) fn poll_read(
+        &mut self,
+        offset: u64,
+        length: u32,
+        waker: &Waker,
+    ) -> Poll<Result<Given, Failure>> {
+        if let Some(asker) = lock(&self.router.locals).get_mut(&self.number) {
+            asker.waker = Some(waker.clone());
+        }
+        if let Err(failure) = self.ask(offset, length) {
+            return Poll::Ready(Err(failure));
+        }
+        match self.answers.try_recv() {
+            Ok(answer) => Poll::Ready(self.take(answer)),
+            Err(TryRecvError::Empty) => Poll::Pending,
+            Err(TryRecvError::Disconnected) => Poll::Ready(self.take(Err(Errno::NOTCONN))),
+        }
+    }
+
+    /// Sees to it that a request waits or is answered.
+    fn ask(&mut self, offset: u64, length: u32) -> Result<(), Failure> {
         if self.cancelled.load(Ordering::Acquire) {
             return Err(Failure::Cancelled);
+        }
+        if std::mem::replace(&mut self.asked, true) {
+            return Ok(());
         }
         let caller = Caller {
             unique: Unique(self.number),
@@ -157,23 +219,11 @@ impl LocalReader {
         if self.cancelled.load(Ordering::Acquire) {
             self.canceller().cancel();
         }
-        let answers = &self.answers;
-        let received = self.spin.wait(|step| match (step, deadline) {
-            (Step::Look(_), _) => answers.try_recv().ok().map(Ok),
-            (Step::Sleep, None) => Some(answers.recv().map_err(|_| RecvTimeoutError::Disconnected)),
-            (Step::Sleep, Some(deadline)) => Some(answers.recv_deadline(deadline)),
-        });
-        let answer = match received {
-            Ok(answer) => answer,
-            Err(RecvTimeoutError::Disconnected) => Err(Errno::NOTCONN),
-            Err(RecvTimeoutError::Timeout) => {
-                give_up(&self.router, self.number);
-                match self.answers.recv() {
-                    Ok(Err(Errno::INTR)) => return Err(Failure::TimedOut),
-                    answer => answer.unwrap_or(Err(Errno::NOTCONN)),
-                }
-            }
-        };
+        Ok(())
+    }
+
+    fn take(&mut self, answer: Answer) -> Result<Given, Failure> {
+        self.asked = false;
         answer.map_err(|errno| match errno {
             Errno::INTR if self.cancelled.load(Ordering::Acquire) => Failure::Cancelled,
             errno => Failure::Errno(errno),

@@ -34,7 +34,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
 use rustc_hash::FxHashMap;
 use rustix::event::epoll;
 use rustix::io::Errno;
@@ -106,7 +105,7 @@ pub(crate) struct Router {
     inspected: Mutex<HashMap<Unique, bool>>,
     /// Guards where the answers to requests of this process go, by their number.
     /// Never held with another lock.
-    locals: Mutex<FxHashMap<u64, Sender<local::Answer>>>,
+    locals: Mutex<FxHashMap<u64, local::Asker>>,
     /// Guards which captured paths are held by which process. Never held with
     /// another lock.
     holders: Mutex<HashMap<i32, Vec<CaptureId>>>,

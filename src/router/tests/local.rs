@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::task::{Poll, Wake, Waker};
 use std::time::Instant;
 
 use super::*;
@@ -161,4 +163,45 @@ fn what_changed_of_what_a_reader_had_is_said() {
     let stale = failure(reader.read(10, 100, soon()));
     assert_eq!(stale, Failure::Errno(Errno::STALE));
     assert_eq!(reader.rewritten_range(), Some(6..8));
+}
+
+/// Counts how often it is told.
+#[derive(Default)]
+struct Told(AtomicUsize);
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+#[test]
+fn who_does_not_wait_is_told_when_it_is_worth_trying_again() {
+    let bench = Bench::at_rest(Deliver::Follow, |_| {});
+    let mut reader = bench.router.read_capture(capture(&bench), false).unwrap();
+    let told = Arc::new(Told::default());
+    let waker = Waker::from(Arc::clone(&told));
+    let times = || told.0.load(Ordering::Acquire);
+    for _ in 0..3 {
+        assert!(reader.poll_read(0, 10, &waker).is_pending());
+    }
+    assert_eq!((waiting(&bench), times()), (1, 0), "one request waits");
+    let (ino, _) = bench.create("x");
+    bench.write(ino, 0, b"late");
+    until("it to be told", || times() == 1);
+    match reader.poll_read(0, 10, &waker) {
+        Poll::Ready(given) => assert_eq!(text(given), b"late"),
+        Poll::Pending => panic!("it was told too early"),
+    }
+    // A read that waits takes over what was asked, and the other way round.
+    assert!(reader.poll_read(4, 10, &waker).is_pending());
+    let at_once = Some(Instant::now());
+    assert_eq!(failure(reader.read(4, 10, at_once)), Failure::TimedOut);
+    assert_eq!(waiting(&bench), 1);
+    reader.canceller().cancel();
+    assert_eq!(times(), 2);
+    match reader.poll_read(4, 10, &waker) {
+        Poll::Ready(given) => assert_eq!(failure(given), Failure::Cancelled),
+        Poll::Pending => panic!("it was cancelled"),
+    }
 }

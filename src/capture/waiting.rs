@@ -1,0 +1,86 @@
+//! What a reader of a capture waits for, and what it means when it comes or does not.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::process;
+use crate::core::spool::Cursor;
+use crate::error::Error;
+use crate::router::{Failure, Given, LocalReader};
+
+/// As much as one request of the kernel carries, and so about what comes at once.
+pub(super) const READ_BYTES: u32 = 1 << 20;
+
+/// How long it is waited for somebody to open the path before it is looked whether anybody is there
+/// to do so. Twice that is long enough for one whose parent has started it and exited.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// As [`wait_for_bytes`], as long as there may be somebody to write some.
+pub(super) fn wait_for_anybody(
+    local: &mut LocalReader,
+    path: &Path,
+    position: u64,
+    _: Option<Instant>,
+) -> io::Result<Cursor> {
+    let mut was_alone = false;
+    while local.waits_for_nobody() {
+        let soon = Instant::now() + LOOK_INTERVAL;
+        match wait_for_bytes(local, path, position, Some(soon)) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
+            given => return given,
+        }
+        let is_alone = local.waits_for_nobody() && !process::has_living_child()?;
+        if was_alone && is_alone {
+            let path = path.to_owned();
+            return Err(Error::Missing { path }.into());
+        }
+        was_alone = is_alone;
+    }
+    wait_for_bytes(local, path, position, None)
+}
+
+pub(super) fn wait_for_bytes(
+    local: &mut LocalReader,
+    path: &Path,
+    position: u64,
+    deadline: Option<Instant>,
+) -> io::Result<Cursor> {
+    let given = local.read(position, READ_BYTES, deadline);
+    bytes_of(given, local, path)
+}
+
+/// What a read gave, as a reader of bytes has it.
+pub(super) fn bytes_of(
+    given: std::result::Result<Given, Failure>,
+    local: &LocalReader,
+    path: &Path,
+) -> io::Result<Cursor> {
+    let path = path.to_owned();
+    let error = match given {
+        Ok(Given::Bytes(bytes)) => return Ok(Cursor::new(bytes)),
+        // Not of a file.
+        Ok(Given::Events(_)) => return Ok(Cursor::default()),
+        Err(Failure::TimedOut) => Error::TimedOut { path },
+        Err(Failure::Cancelled) => Error::Cancelled { path },
+        Err(Failure::Errno(Errno::STALE)) => match local.rewritten_range() {
+            None => dropped_bytes(&path),
+            range => Error::Rewritten { path, range },
+        },
+        Err(Failure::Errno(Errno::IO)) => {
+            let writer = local.failed_writer();
+            Error::Failed { path, writer }
+        }
+        Err(Failure::Errno(Errno::NOENT)) => Error::Missing { path },
+        Err(Failure::Errno(errno)) => Error::io("read", &path, errno.into()),
+    };
+    Err(error.into())
+}
+
+fn dropped_bytes(path: &Path) -> Error {
+    let reason = io::Error::other("it is a stream whose first bytes were dropped");
+    Error::io("read", path, reason)
+        .with_remedy("open the reader before the program writes, or deliver it by follow")
+}
