@@ -147,6 +147,12 @@ impl Core {
         kin.holds || kin.lineage.iter().any(writes)
     }
 
+    /// Whether nobody has this file open for writing, though it is not done.
+    fn is_closed(&self, ino: u64) -> bool {
+        let phase = self.files.get(&ino).and_then(File::phase);
+        matches!(phase, Some(Phase::Closed { .. }))
+    }
+
     pub(super) fn new_reader(
         &mut self,
         env: Env<'_>,
@@ -351,6 +357,8 @@ impl Core {
         }
         if !view.end {
             return match view.way {
+                // The next step of a script may seek in the file and rewrite it.
+                _ if self.is_companion(id, source) && self.is_closed(source) => OpenAnswer::Wait,
                 Some(Way::Follow | Way::Stream) if gives != Some(Gives::File) => {
                     OpenAnswer::Waiting
                 }

@@ -176,3 +176,25 @@ fn with_consume_a_file_is_removed_once_it_was_read() {
         .succeeded();
     mount.unmount();
 }
+
+#[test]
+fn the_next_step_of_a_script_may_seek_in_what_the_step_before_wrote_and_rewrite_it() {
+    let mount = Mount::start(&[]);
+    for name in ["x.png", "x.log", "x.zip"] {
+        let reader = mount.waiting_reader(name);
+        let script = r#"cp first $D/NAME && exec $PYTHON -c 'import sys
+with open(sys.argv[1], "rb") as old:
+    size = old.seek(0, 2); old.seek(size // 2); end = old.read(); old.seek(0); whole = old.read()
+with open(sys.argv[1], "wb") as new: new.write(end + whole)' $D/NAME"#;
+        mount
+            .shell(&format!(
+                "echo abcdefg > first; {}",
+                script.replace("NAME", name)
+            ))
+            .finish(SOON)
+            .succeeded();
+        let whole = "efg\nabcdefg\n";
+        reader.finish(SOON).succeeded().printed(whole);
+    }
+    mount.unmount();
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::effects::Kin;
+use super::super::effects::{Kin, Transport};
 use super::super::generation::Ending;
 use super::super::namespace::{ROOT, Rename};
 use super::super::rules::Deliver;
@@ -59,6 +59,31 @@ fn one_that_follows_comes_to_the_end_before_the_others_do() {
     world.release(step);
     world.pass(LATER);
     assert_eq!(world.answer(ends[0]), Some(&Answer::Bytes(vec![])));
+}
+
+#[test]
+fn one_that_opens_when_the_step_before_is_over_gets_an_ordinary_file() {
+    for deliver in [Deliver::Follow, Deliver::Stream] {
+        let mut world = World::new(deliver, |_| {});
+        let (ino, handle) = world.create("f", libc::O_WRONLY);
+        world.write(ino, 0, b"draft");
+        world.release(handle);
+        let step = world.open_as_companion(ino);
+        assert_eq!(world.answer(step), None);
+        world.pass(LINGER);
+        let transport = match world.answer(step) {
+            Some(Answer::Handle(_, transport)) => *transport,
+            other => panic!("{other:?}"),
+        };
+        assert_ne!(transport, Transport::Sequential, "it may seek");
+        // Opened again by another step, it goes on to be written.
+        let handle = world.reopen_for_writing(ino, libc::O_WRONLY | libc::O_APPEND);
+        world.release(handle);
+        let step = world.open_as_companion(ino);
+        assert_eq!(world.answer(step), None);
+        world.reopen_for_writing(ino, libc::O_WRONLY | libc::O_APPEND);
+        world.handle(step);
+    }
 }
 
 #[test]
