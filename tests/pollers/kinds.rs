@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
-use rustix::event::{PollFd, PollFlags, Timespec, epoll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use tokio::io::Interest;
@@ -188,12 +188,17 @@ fn by_epoll(file: &OwnedFd, shared: &Shared, flags: epoll::EventFlags) -> io::Re
 
 /// Two threads, each with an epoll instance of its own, of which one is woken.
 fn by_exclusive_epoll(file: &OwnedFd, shared: &Shared) -> io::Result<()> {
+    // By which the one that is woken for the end ends the other, which would keep the file open.
+    let over = &eventfd(0, EventfdFlags::CLOEXEC)?;
     let instances = [(); 2].map(|()| Epoll::of(file, epoll::EventFlags::EXCLUSIVE));
     thread::scope(|scope| {
         for epoll in instances {
             let epoll = epoll?;
+            let data = epoll::EventData::new_u64(1);
+            epoll::add(&epoll.epoll, over, data, epoll::EventFlags::IN)?;
             scope.spawn(move || {
                 read_to_end(file, shared, Reads::OnceIfFirst, &mut || epoll.wait());
+                rustix::io::write(over, &1_u64.to_ne_bytes()).expect("room for a number");
             });
         }
         Ok(())

@@ -281,7 +281,7 @@ fn the_end_of_the_daemon_wakes_them_with_an_error() {
 
 #[test]
 fn a_lazy_unmount_lets_them_go_on() {
-    let mount = mount("follow");
+    let mut mount = mount("follow");
     let writer = writer(&mount, "exec 3>&-");
     let pollers = pollers(&mount, "x.log");
     mount.raise("line-1");
@@ -293,6 +293,7 @@ fn a_lazy_unmount_lets_them_go_on() {
     mount.raise("end");
     pollers.all_end_with(LINES);
     writer.finish(SOON).succeeded();
+    mount.wait_daemon(SOON);
 }
 
 /// The kernel then answers each POLL with POLLERR alone, of which `AsyncFd` hears only if it is asked to.
