@@ -218,9 +218,9 @@
 //! the files held is gone with the mount.
 //!
 //! Dropping a [`Capture`] removes its file. Dropping a [`Reader`] or a [`Running`]
-//! neither waits for the program nor kills it. The last capture, reader or
-//! [`CaptureEvents`] of the mount that captures share ends that as dropping a
-//! [`Mount`] does, which takes a second at most.
+//! neither waits for the program nor kills it. The mount that captures share is kept for
+//! some seconds after the last capture, reader or [`CaptureEvents`], so that a loop does not mount
+//! each time; [`unmount_idle`] ends it at once.
 //!
 //! If the process is killed, or a [`Mount`] is leaked and the process exits, the
 //! watchdog unmounts.
@@ -273,7 +273,7 @@ pub use crate::core::status::{
 };
 pub use capture::{
     Backend, Canceller, Capture, CaptureBuilder, CaptureEvents, CaptureHold, Events, Process,
-    ProcessRef, Reader, RunError, RunOutput, Running, Target,
+    ProcessRef, Reader, RunError, RunOutput, Running, Target, unmount_idle,
 };
 pub use error::{Error, FailedWriter, Result};
 pub use fuse::{IfBusy, Privacy, enter_private_namespace};

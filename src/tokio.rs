@@ -1,6 +1,6 @@
 //! Captures in tasks of [tokio](https://docs.rs/tokio): with the feature `tokio`.
 //!
-//! [`run`] and [`spawn`] are for a [`tokio::process::Command`](::tokio::process::Command) what
+//! [`run`] and [`spawn`] are for a [`tokio::process::Command`] what
 //! [`Capture::run`](crate::Capture::run) and [`Capture::spawn`](crate::Capture::spawn) are for std's;
 //! any [`Reader`](crate::Reader) becomes one of tokio's traits by [`Reader::new`], and the events of a
 //! capture or a mount a stream. No reader takes a thread: a task is woken when there is something

@@ -127,8 +127,8 @@ fn nothing_is_left_after_a_panic() {
 }
 
 #[test]
-fn the_mount_is_there_with_the_first_handle_and_gone_with_the_last() {
-    const NAME: &str = "the_mount_is_there_with_the_first_handle_and_gone_with_the_last";
+fn the_mount_is_there_with_the_first_handle_and_gone_some_time_after_the_last() {
+    const NAME: &str = "the_mount_is_there_with_the_first_handle_and_gone_some_time_after_the_last";
     let Some(command) = in_own_process(NAME, "owner") else {
         let place = std::env::var_os("TMPDIR").unwrap();
         let place = Path::new(&place);
@@ -149,12 +149,19 @@ fn the_mount_is_there_with_the_first_handle_and_gone_with_the_last() {
                 ("reader", Box::new(reader)),
                 ("events", Box::new(events)),
             ];
+            let which = last;
             let (others, last): (Vec<_>, Vec<_>) =
                 handles.into_iter().partition(|(name, _)| *name != last);
             drop(others);
             assert!(is_mounted_below(place));
             drop(last);
-            until("the mount is gone with the last handle", || {
+            assert!(is_mounted_below(place), "it is kept for a while");
+            if which == "capture" {
+                // Whoever cannot wait for that says so.
+                fifofs::unmount_idle();
+                assert!(!is_mounted_below(place));
+            }
+            until("the mount is gone after the last handle", || {
                 !is_mounted_below(place)
             });
             until("and its directory", || listing(place).is_empty());
@@ -334,5 +341,78 @@ fn the_helpers_have_nothing_of_their_owners_memory_and_do_their_work() {
     end_when_ready(placed(command, place.path()), |owner| {
         owner.0.kill().unwrap();
     });
+    assert_nothing_left(place.path());
+}
+
+/// Captures once, and drops all of it, so that the mount is kept for nobody.
+fn once() {
+    let capture = Capture::new("out.txt").unwrap();
+    let output = capture.run(&mut sh(r#"echo x > "$1""#, &capture)).unwrap();
+    assert_eq!(output.bytes, b"x\n");
+}
+
+#[test]
+fn a_loop_of_captures_has_one_mount_and_its_exit_leaves_none() {
+    let test = "a_loop_of_captures_has_one_mount_and_its_exit_leaves_none";
+    let Some(command) = in_own_process(test, "owner") else {
+        let mount = || {
+            let capture = Capture::new("out.txt").unwrap();
+            fifofs::mount_of(capture.path()).unwrap()
+        };
+        assert_eq!(mount(), mount());
+        once();
+        // Not by returning: another thread may end the process.
+        std::process::exit(0);
+    };
+    let place = scratch();
+    succeed(placed(command, place.path()));
+    // At once, also if its helpers were ended with it.
+    assert!(!is_mounted_below(place.path()));
+    assert_nothing_left(place.path());
+}
+
+#[test]
+fn nothing_is_left_when_the_owner_is_killed_while_its_mount_is_kept() {
+    let test = "nothing_is_left_when_the_owner_is_killed_while_its_mount_is_kept";
+    let Some(command) = in_own_process(test, "owner") else {
+        once();
+        say_ready();
+        loop {
+            std::thread::park();
+        }
+    };
+    let place = scratch();
+    end_when_ready(placed(command, place.path()), |owner| {
+        owner.0.kill().unwrap()
+    });
+    assert_nothing_left(place.path());
+}
+
+#[test]
+fn a_fork_while_the_mount_is_kept_does_not_matter_to_either() {
+    let test = "a_fork_while_the_mount_is_kept_does_not_matter_to_either";
+    let Some(command) = in_own_process(test, "owner") else {
+        once();
+        let place = std::env::var_os("TMPDIR").unwrap();
+        for captures in [false, true] {
+            // SAFETY: the child does what a forked child may with this crate, and exits.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                if captures {
+                    once();
+                }
+                std::process::exit(7);
+            }
+            let child = rustix::process::Pid::from_raw(child).unwrap();
+            let wait = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
+            let (_, status) = wait.unwrap().unwrap();
+            assert_eq!(status.exit_status(), Some(7), "{captures}");
+            assert!(is_mounted_below(Path::new(&place)), "it is the parent's");
+        }
+        once();
+        std::process::exit(0);
+    };
+    let place = scratch();
+    succeed(placed(command, place.path()));
     assert_nothing_left(place.path());
 }

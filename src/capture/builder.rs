@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::Capture;
-use super::shared::{Options, SharedMount};
+use super::shared::{Lease, Options};
 use crate::core::rules::{Deliver, FailOn, Linger};
 use crate::error::{Error, Result};
 
@@ -133,7 +133,7 @@ impl CaptureBuilder {
                 Path::new(name).display()
             )));
         }
-        let capture = Capture::on(SharedMount::get(&self.options)?, name)?;
+        let capture = Capture::on(Lease::get(&self.options)?, name)?;
         if let Some(bytes) = self.keep_at_most {
             capture.keep_at_most(bytes);
         }

@@ -4,7 +4,7 @@ use crate::fifo;
 use crate::forked::Owner;
 use crate::router::LocalCanceller;
 
-/// Ends the waits of one [`Reader`]. `Clone`, `Send` and `Sync`.
+/// Ends the waits of one [`Reader`](crate::Reader). `Clone`, `Send` and `Sync`.
 ///
 /// ```
 /// let capture = fifofs::Capture::new("never-written")?;
@@ -32,7 +32,7 @@ impl Canceller {
     }
 
     /// Has the read that waits now, and every later one that would have to ask
-    /// for bytes, fail with [`Error::Cancelled`].
+    /// for bytes, fail with [`Error::Cancelled`](crate::Error::Cancelled).
     ///
     /// ```
     /// use fifofs::{Capture, Error};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::shared::SharedMount;
+use super::shared::Lease;
 use crate::core::events::{Event, FileEvent};
 use crate::error::{Error, Result};
 use crate::forked::{Owned, Owner};
@@ -152,15 +152,11 @@ pub struct CaptureEvents {
     events: Events,
     /// As events name it.
     path: PathBuf,
-    _mount: Option<Arc<SharedMount>>,
+    _mount: Option<Lease>,
 }
 
 impl CaptureEvents {
-    pub(super) fn new(
-        router: &Arc<Router>,
-        path: PathBuf,
-        mount: Option<Arc<SharedMount>>,
-    ) -> Self {
+    pub(super) fn new(router: &Arc<Router>, path: PathBuf, mount: Option<Lease>) -> Self {
         CaptureEvents {
             events: Events::new(router, Some(path.clone())),
             path,

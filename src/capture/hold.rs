@@ -6,7 +6,7 @@ use crate::core::CaptureId;
 use crate::router::Router;
 
 /// Keeps what stands at a captured path from being done, until it is dropped; see
-/// [`Capture::hold`]. It keeps no mount.
+/// [`Capture::hold`](crate::Capture::hold). It keeps no mount.
 ///
 /// ```
 /// let capture = fifofs::Capture::new("log.txt")?;

@@ -41,7 +41,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::core::CaptureId;
 use crate::error::{Error, Result};
 use crate::router::Router;
-use shared::SharedMount;
+use shared::Lease;
+pub use shared::unmount_idle;
 
 /// A file of a mount whose bytes come to this process.
 ///
@@ -51,9 +52,8 @@ use shared::SharedMount;
 ///
 /// `Send` and `Sync`. Dropping it removes the file and, of [`Capture::new`], its
 /// directory with all that was left there; a reader that is still there goes on
-/// with what the file held. Drop it after the child has ended. The last capture,
-/// reader or [`CaptureEvents`] that keeps the mount of [`Capture::new`] unmounts it
-/// when it is dropped, which takes a second at most.
+/// with what the file held. Drop it after the child has ended. The mount of [`Capture::new`] is kept
+/// for some seconds after the last capture, reader or [`CaptureEvents`], see [`unmount_idle`].
 ///
 /// ```
 /// use std::process::Command;
@@ -75,15 +75,15 @@ pub struct Capture {
     /// The directory in the root that goes with it.
     directory: Option<OsString>,
     /// Keeps the mount that the process shares.
-    mount: Option<Arc<SharedMount>>,
+    mount: Option<Lease>,
 }
 
 impl Capture {
     /// A file of this name, in a directory of its own on a mount that all
     /// captures of the process share. The first one makes the mount, in a
     /// directory of its own (mode 0700) below `$XDG_RUNTIME_DIR` or else
-    /// `$TMPDIR`; it goes with the last capture and reader, or with the process,
-    /// however that ends. In that mount other processes see files as they are
+    /// `$TMPDIR`; it goes some seconds after the last capture and reader, see [`unmount_idle`], or
+    /// with the process, however that ends. In that mount other processes see files as they are
     /// ([`MountBuilder::readers_wait`](crate::MountBuilder::readers_wait) is false),
     /// and all other options are at their defaults.
     ///
@@ -120,7 +120,7 @@ impl Capture {
     }
 
     /// A file of this name in a directory of its own on a shared mount.
-    fn on(mount: Arc<SharedMount>, name: &OsStr) -> Result<Capture> {
+    fn on(mount: Lease, name: &OsStr) -> Result<Capture> {
         let directory = mount.free_name();
         let path = [directory.clone(), name.to_owned()];
         let router = Arc::clone(mount.mount().router());

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::bell::Bell;
 use super::buffered_pipe::BufferedPipe;
 use super::canceller::{Canceller, Cancels};
-use super::shared::SharedMount;
+use super::shared::Lease;
 use super::waiting::{READ_BYTES, bytes_of, wait_for_anybody, wait_for_bytes};
 use crate::core::generation::Way;
 use crate::core::spool::Cursor;
@@ -35,9 +35,7 @@ use crate::router::LocalReader;
 ///   FIFO there;
 /// - [`Error::TimedOut`], [`Error::Cancelled`]: the wait was ended from here.
 ///
-/// `Send`; may outlive what it was made from. Dropping it does not block, unless it
-/// is the last that keeps the mount of [`Capture::new`](crate::Capture::new): then it
-/// unmounts, which takes a second at most.
+/// `Send`; may outlive what it was made from. Dropping it does not block.
 ///
 /// ```
 /// use std::io::BufRead;
@@ -65,7 +63,7 @@ pub struct Reader {
     /// Rings for whoever polls, if somebody does.
     bell: Option<(Arc<Bell>, Waker)>,
     /// Keeps the shared mount.
-    _mount: Option<Arc<SharedMount>>,
+    _mount: Option<Lease>,
 }
 
 enum Source {
@@ -74,11 +72,7 @@ enum Source {
 }
 
 impl Reader {
-    pub(super) fn of_capture(
-        local: LocalReader,
-        path: PathBuf,
-        mount: Option<Arc<SharedMount>>,
-    ) -> Reader {
+    pub(super) fn of_capture(local: LocalReader, path: PathBuf, mount: Option<Lease>) -> Reader {
         let have = Cursor::default();
         Reader::new(Source::Capture { local, have }, path, mount)
     }
@@ -95,7 +89,7 @@ impl Reader {
         Reader::new(Source::Pipe(buffered), path, None)
     }
 
-    fn new(source: Source, path: PathBuf, mount: Option<Arc<SharedMount>>) -> Reader {
+    fn new(source: Source, path: PathBuf, mount: Option<Lease>) -> Reader {
         Reader {
             source: Owned::new(source),
             path,

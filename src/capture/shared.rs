@@ -1,17 +1,32 @@
 //! The mounts that captures of this process share: one for all that have the same options.
 //!
-//! Made when it is first needed, gone with the last handle: the process keeps
-//! only a weak reference. A forked child has its own.
+//! ```text
+//!          get                 the last lease is dropped            IDLE passes, or the process exits
+//!  (none) ─────► leased ◄────────────────────────────────► idle ──────────────────────────────────► unmounted
+//!                                     get
+//! ```
+//!
+//! Made when it is first needed, and kept a while after the last lease, so that a loop does not make
+//! one each time. A forked child has its own. The invariant: an idle mount has a thread that will end
+//! it.
 
 use std::ffi::OsString;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Uid, geteuid};
 
 use crate::core::rules::{Deliver, FailOn, Linger};
 use crate::error::Result;
 use crate::forked::Owner;
 use crate::mount::Mount;
+
+/// For how long a mount is kept that nobody uses: more than a program takes that is run in a loop,
+/// and so short that whoever looks for what was left finds nothing.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// What can be said of a captured file that a mount says of all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,16 +38,33 @@ pub(super) struct Options {
     pub(super) window: Option<u64>,
 }
 
-/// The present mounts of the first process that made one, its forked child's, and so on. That of
+/// The mounts of the first process that made one, its forked child's, and so on. What is guarded of
 /// another process may be locked for ever, by a thread that was not forked with it.
 static PRESENT: OnceLock<Present> = OnceLock::new();
 
 struct Present {
     owner: Owner,
-    /// Guards which mounts are the present ones. Held while one is made, so that there
-    /// are never two of the same options.
-    mounts: Mutex<Vec<(Options, Weak<SharedMount>)>>,
+    /// Guards which mounts there are. Held while one is made, so that there are never two that are
+    /// the same, but never while one ends.
+    mounts: Mutex<Mounts>,
     of_child: OnceLock<Box<Present>>,
+}
+
+#[derive(Default)]
+struct Mounts {
+    all: Vec<Entry>,
+    /// Whether a thread looks for those that have been idle for long.
+    swept: bool,
+}
+
+struct Entry {
+    shared: Arc<SharedMount>,
+    options: Options,
+    /// Who made it: it is no use to another user.
+    user: Uid,
+    leases: usize,
+    /// Since when there is no lease.
+    idle_since: Instant,
 }
 
 impl Present {
@@ -52,6 +84,10 @@ impl Present {
         }
         present
     }
+
+    fn mounts(&self) -> MutexGuard<'_, Mounts> {
+        self.mounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]
@@ -61,16 +97,43 @@ pub(super) struct SharedMount {
 }
 
 impl SharedMount {
-    /// The present one with these options, or a new one.
-    pub(super) fn get(options: &Options) -> Result<Arc<SharedMount>> {
-        let present = &Present::get().mounts;
-        let mut present = present.lock().unwrap_or_else(PoisonError::into_inner);
-        present.retain(|(_, mount)| mount.strong_count() > 0);
-        let found = present.iter().filter(|(of, _)| of == options);
+    fn is_there(&self) -> bool {
+        !self.mount.wait_timeout(Duration::ZERO)
+    }
+
+    pub(super) fn mount(&self) -> &Mount {
+        &self.mount
+    }
+
+    /// The name of a directory that no other capture has.
+    pub(super) fn free_name(&self) -> OsString {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        number.to_string().into()
+    }
+}
+
+/// Keeps a shared mount.
+#[derive(Debug)]
+pub(super) struct Lease {
+    shared: Arc<SharedMount>,
+    owner: Owner,
+}
+
+impl Lease {
+    /// Of the present mount with these options, or a new one.
+    pub(super) fn get(options: &Options) -> Result<Lease> {
+        let mut mounts = Present::get().mounts();
+        let user = geteuid();
         // One that somebody else unmounted serves only those who have it.
-        let mut found = found.filter_map(|(_, mount)| mount.upgrade());
-        if let Some(shared) = found.find(|shared| shared.is_there()) {
-            return Ok(shared);
+        let found = mounts.all.iter_mut().find(|entry| {
+            (&entry.options, entry.user) == (options, user) && entry.shared.is_there()
+        });
+        if let Some(entry) = found {
+            entry.leases += 1;
+            return Ok(Lease {
+                shared: Arc::clone(&entry.shared),
+                owner: Owner::this(),
+            });
         }
         // Programs that look at each other's output must not wait for it: the end
         // of a capture hangs on the child, which may wait for them.
@@ -89,21 +152,138 @@ impl SharedMount {
             mount: builder.mount_temporary()?,
             next: AtomicU64::new(1),
         });
-        present.push((options.clone(), Arc::downgrade(&shared)));
-        Ok(shared)
+        mounts.all.push(Entry {
+            shared: Arc::clone(&shared),
+            options: options.clone(),
+            user,
+            leases: 1,
+            idle_since: Instant::now(),
+        });
+        let owner = Owner::this();
+        Ok(Lease { shared, owner })
     }
 
-    fn is_there(&self) -> bool {
-        !self.mount.wait_timeout(Duration::ZERO)
+    /// Does something with what is kept of the mount.
+    fn with_entry<R>(&self, act: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+        // In a forked child it is nobody's.
+        if !self.owner.is_this() {
+            return None;
+        }
+        let mut mounts = Present::get().mounts();
+        let mut all = mounts.all.iter_mut();
+        all.find(|entry| Arc::ptr_eq(&entry.shared, &self.shared))
+            .map(act)
     }
+}
 
-    pub(super) fn mount(&self) -> &Mount {
-        &self.mount
+impl Clone for Lease {
+    fn clone(&self) -> Lease {
+        self.with_entry(|entry| entry.leases += 1);
+        Lease {
+            shared: Arc::clone(&self.shared),
+            owner: self.owner,
+        }
     }
+}
 
-    /// The name of a directory that no other capture has.
-    pub(super) fn free_name(&self) -> OsString {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        number.to_string().into()
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let is_last = self.with_entry(|entry| {
+            entry.leases -= 1;
+            entry.idle_since = Instant::now();
+            entry.leases == 0
+        });
+        if is_last == Some(true) {
+            end_later();
+        }
     }
+}
+
+impl Deref for Lease {
+    type Target = SharedMount;
+
+    fn deref(&self) -> &SharedMount {
+        &self.shared
+    }
+}
+
+/// Sees to it that what is idle ends.
+fn end_later() {
+    static AT_EXIT: Once = Once::new();
+    AT_EXIT.call_once(|| {
+        // SAFETY: the function is there as long as the process is, and does not unwind. Where it
+        // cannot be registered, the watchdog does the same.
+        let _ = unsafe { libc::atexit(at_exit) };
+    });
+    let mut mounts = Present::get().mounts();
+    if mounts.swept {
+        return;
+    }
+    let sweeper = thread::Builder::new().name("fifofs-idle".into());
+    match sweeper.spawn(sweep) {
+        Ok(_) => mounts.swept = true,
+        Err(error) => {
+            log::debug!("cannot keep a mount that is not used: {error}");
+            drop(mounts);
+            unmount_idle();
+        }
+    }
+}
+
+/// Ends mounts once they have been idle for long, until none is idle.
+fn sweep() {
+    loop {
+        let mut mounts = Present::get().mounts();
+        let now = Instant::now();
+        let is_over = |entry: &mut Entry| entry.leases == 0 && now >= entry.idle_since + IDLE;
+        let over: Vec<Entry> = mounts.all.extract_if(.., |entry| is_over(entry)).collect();
+        let idle = mounts.all.iter().filter(|entry| entry.leases == 0);
+        let next = idle.map(|entry| entry.idle_since + IDLE).min();
+        mounts.swept = next.is_some();
+        drop(mounts);
+        drop(over);
+        match next {
+            Some(next) => thread::sleep(next.saturating_duration_since(Instant::now())),
+            None => return,
+        }
+    }
+}
+
+/// Unmounts what captures of this process shared and none needs any more. Such a mount is kept for
+/// some seconds, so that a program that captures in a loop does not mount each time, and ends by
+/// itself then, or when the process exits. To be called by whoever cannot wait for that: before a
+/// directory is removed that it is below ($TMPDIR), say.
+///
+/// ```
+/// use fifofs::Capture;
+///
+/// let mount = fifofs::mount_of(Capture::new("out.txt")?.path())?.expect("a mount");
+/// fifofs::unmount_idle();
+/// assert!(!mount.exists());
+/// # Ok::<(), fifofs::Error>(())
+/// ```
+pub fn unmount_idle() {
+    let idle = Present::get().mounts().take_idle();
+    drop(idle);
+}
+
+impl Mounts {
+    fn take_idle(&mut self) -> Vec<Entry> {
+        self.all.extract_if(.., |entry| entry.leases == 0).collect()
+    }
+}
+
+/// The watchdog would unmount, too, but it may be ended together with this process.
+extern "C" fn at_exit() {
+    let end = || {
+        // Another thread may be kept from giving it back by the very exit.
+        let idle = match Present::get().mounts.try_lock() {
+            Ok(mut mounts) => mounts.take_idle(),
+            Err(TryLockError::Poisoned(mounts)) => mounts.into_inner().take_idle(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        drop(idle);
+    };
+    // A panic must not go on into C; it has been said.
+    let _ = std::panic::catch_unwind(end);
 }
