@@ -2,7 +2,8 @@
 
 use super::effects::{Effect, Effects};
 use super::events::Event;
-use super::generation::Phase;
+use super::generation::{Ending, Phase, Writer};
+use super::rules::Linger;
 use super::{Alarm, Core, Env, Handle};
 use crate::error::FailedWriter;
 
@@ -42,13 +43,14 @@ impl Core {
         let now = env.now.monotonic;
         let (linger, fail_on) = (self.linger_of(ino), self.settings.fail_on);
         let companions = self.companions(ino);
+        let awaits = linger == Some(Linger::Auto) && self.awaits_content(env, ino);
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
         let active = file.generation.as_mut().filter(|g| g.is_active());
         if let (Some(generation), Some(linger)) = (active, linger) {
             let rested = generation.rests;
-            let again = generation.settle(linger, fail_on, now, env.processes, companions);
+            let again = generation.settle(linger, fail_on, now, env.processes, companions, awaits);
             let over = !generation.is_active();
             let comes_to_rest = !over && generation.rests.is_some() && rested.is_none();
             if let Some(at) = again {
@@ -61,6 +63,33 @@ impl Core {
             }
         }
         self.touched.room.add(ino);
+    }
+
+    /// Whether an empty file may get its content yet. Many a program makes its output when it begins
+    /// and writes it when it ends, and scripts make it with touch(1). Nobody waits so for himself: for
+    /// a process of which he is, or of whose script he is a step.
+    fn awaits_content(&self, env: Env<'_>, ino: u64) -> bool {
+        let Some(file) = self.files.get(&ino).filter(|file| file.spool.len() == 0) else {
+            return false;
+        };
+        let Some(generation) = file.generation.as_ref().filter(|g| g.is_active()) else {
+            return false;
+        };
+        let processes = env.processes;
+        let readers = || file.readers.iter().filter_map(|id| self.readers.get(id));
+        let is_maker = |w: &&Writer| w.pid != 0 && w.ending == Ending::Running && !w.let_go;
+        let may_write = |w: &Writer| {
+            processes.ending(w.pid) == Ending::Running
+                && !readers().any(|reader| processes.descends_from(reader.pid, w.pid))
+        };
+        if generation.writers.iter().filter(is_maker).any(may_write) {
+            return true;
+        }
+        let is_step = |group| readers().any(|r| processes.group_of(r.pid) == Some(group));
+        generation.is_placeholder
+            && generation
+                .groups()
+                .any(|group| !processes.group_is_empty(group) && !is_step(group))
     }
 
     fn generation_over(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {

@@ -49,6 +49,10 @@ impl Core {
                 if let Some(generation) = file.generation.as_mut() {
                     generation.had_reader = true;
                 }
+                if file.spool.len() == 0 {
+                    // Whose content is waited for depends on who waits.
+                    self.touched.generations.add(ino);
+                }
             }
             self.touched.writeback.add(ino);
             // If nobody is to come any more, it may be done.

@@ -90,6 +90,14 @@ pub(crate) trait Processes {
     fn is_own(&self, _pid: i32) -> bool {
         false
     }
+    /// Whether it is this other process, or a descendant of it.
+    fn descends_from(&self, pid: i32, ancestor: i32) -> bool {
+        pid == ancestor
+    }
+    /// The process group that it is in.
+    fn group_of(&self, _pid: i32) -> Option<i32> {
+        None
+    }
 }
 
 /// With `--linger auto`, how long after its last close a file comes to rest once
@@ -108,6 +116,8 @@ const DYING: Duration = Duration::from_millis(20);
 const WRITERS_KEPT: usize = 64;
 /// How often, at first, the process groups of the writers are looked at meanwhile.
 const GROUP_CHECK: Duration = Duration::from_millis(10);
+/// How often they are looked at in the end, while an empty file waits for its content.
+const CONTENT_CHECK: Duration = Duration::from_secs(1);
 
 /// Under auto, how long the first byte of a generation that follows is held
 /// back, so that a short run that patches its output is never handed out early.
@@ -134,6 +144,9 @@ pub(crate) struct Generation {
     pub(crate) handles: u32,
     /// How often it was opened for writing.
     pub(crate) openings: u64,
+    /// Whether it was opened in such a way that somebody may mean to write it later: as touch(1)
+    /// does.
+    pub(crate) is_placeholder: bool,
     /// Who wrote: all that still run or came to a bad end, and the last of the
     /// others.
     pub(crate) writers: Vec<Writer>,
@@ -176,6 +189,7 @@ impl Generation {
             began: None,
             handles: 0,
             openings: 0,
+            is_placeholder: false,
             writers: Vec::new(),
             groups: BTreeSet::new(),
             lost: false,
@@ -282,8 +296,8 @@ impl Generation {
     }
 
     /// Ends a closed generation if it has lingered enough, and if none of its
-    /// companions, of which so many wait, may be about to write it anew;
-    /// otherwise says when to ask again.
+    /// companions, of which so many wait, may be about to write it anew, and if it does not wait for
+    /// its content; otherwise says when to ask again.
     pub(crate) fn settle(
         &mut self,
         linger: Linger,
@@ -291,6 +305,7 @@ impl Generation {
         now: Monotonic,
         processes: &dyn Processes,
         companions: usize,
+        awaits_content: bool,
     ) -> Option<Monotonic> {
         let Phase::Closed { since } = self.phase else {
             return None;
@@ -325,6 +340,7 @@ impl Generation {
         let next = match self.left_to_companions(lingers, companions) {
             _ if now < rested => rested,
             Some(until) if now < until => until,
+            _ if awaits_content => now + CONTENT_CHECK,
             _ => {
                 self.end(fail_on);
                 return None;
@@ -404,6 +420,11 @@ impl Generation {
     pub(crate) fn group_ended(&mut self, group: i32) -> bool {
         let runs = |w: &Writer| w.group == Some(group) && w.ending == Ending::Running;
         !self.writers.iter().any(runs) && self.groups.remove(&group)
+    }
+
+    /// The process groups of all who wrote.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = i32> {
+        self.groups.iter().copied()
     }
 
     fn groups_are_empty(&mut self, processes: &dyn Processes) -> bool {

@@ -48,6 +48,10 @@ impl Core {
         // Whoever waits for the next writing by name may have it now.
         let may_be_next = is_new || generation.handles == 0;
         generation.opened(now);
+        // Whoever makes a file by O_EXCL to write it only, as cp and tar do, writes it now.
+        let writes_now = flags & libc::O_TRUNC != 0
+            || flags & libc::O_EXCL != 0 && flags & libc::O_ACCMODE == libc::O_WRONLY;
+        generation.is_placeholder |= !writes_now;
         generation.add_writer(writer);
         if !generation.written {
             if flags & libc::O_ACCMODE == libc::O_RDWR {

@@ -417,6 +417,14 @@ impl Processes for Router {
         process::name(pid)
     }
 
+    fn descends_from(&self, pid: i32, ancestor: i32) -> bool {
+        process::ancestors(pid).any(|above| above == ancestor)
+    }
+
+    fn group_of(&self, pid: i32) -> Option<i32> {
+        process::process_group(pid)
+    }
+
     fn is_own(&self, pid: i32) -> bool {
         pid == std::process::id().cast_signed()
     }

@@ -198,3 +198,65 @@ with open(sys.argv[1], "wb") as new: new.write(end + whole)' $D/NAME"#;
     }
     mount.unmount();
 }
+
+#[test]
+fn an_empty_file_is_not_done_while_whoever_made_it_may_write_it() {
+    let mount = Mount::start(&[]);
+    for (name, script) in [
+        (
+            "touched.txt",
+            "touch $D/touched.txt; raise made; await write; seq 3 > $D/touched.txt",
+        ),
+        (
+            "made.txt",
+            r#"exec $PYTHON -c 'import os, sys, time
+open(sys.argv[1], "w").close()
+open(os.environ["F"] + "/made", "w").close()
+while not os.path.exists(os.environ["F"] + "/write"): time.sleep(0.01)
+open(sys.argv[1], "w").write("1\n2\n3\n")' $D/made.txt"#,
+        ),
+    ] {
+        let reader = mount.waiting_reader(name);
+        let by_path = mount.shell(&format!("await made; cat $D/{name}"));
+        let writer = mount.shell(script);
+        mount.wait_flag("made");
+        // Longer than a second opening is waited for.
+        std::thread::sleep(Duration::from_millis(1500));
+        mount.raise("write");
+        writer.finish(SOON).succeeded();
+        for reader in [reader, by_path] {
+            reader.finish(SOON).succeeded().printed("1\n2\n3\n");
+        }
+        for flag in ["made", "write"] {
+            std::fs::remove_file(mount.place().at("flags").join(flag)).unwrap();
+        }
+    }
+    mount.unmount();
+}
+
+#[test]
+fn nobody_waits_for_an_empty_file_that_he_or_his_script_made() {
+    let mount = Mount::start(&[]);
+    let wait = "cat $D/.fifofs/wait/x; echo over";
+    let scripts = [
+        format!("grep nothing /dev/null > $D/x; {wait}"),
+        format!(": > $D/x; {wait}"),
+        format!("touch $D/x; {wait}"),
+        "exec $PYTHON -c 'import os, subprocess, tempfile
+D = os.environ[\"D\"]
+made, path = tempfile.mkstemp(dir=D); os.close(made)
+print(open(os.path.join(D, \".fifofs/wait\", os.path.basename(path))).read(), end=\"\")
+child = subprocess.Popen([\"touch\", D + \"/x\"])
+print(open(D + \"/.fifofs/wait/x\").read() + \"over\")'"
+            .to_owned(),
+    ];
+    for script in scripts {
+        mount
+            .shell(&script)
+            .finish(SOON)
+            .succeeded()
+            .printed("over\n");
+        mount.shell("rm -f $D/x").finish(SOON).succeeded();
+    }
+    mount.unmount();
+}

@@ -53,11 +53,11 @@ fn with_a_fixed_linger_only_others_who_still_run_may_be_dying() {
     };
     let linger = Linger::After(Duration::ZERO);
     let mut generation = closed_at(SECOND);
-    let again = generation.settle(linger, FailOn::Signal, SECOND, &world, 0);
+    let again = generation.settle(linger, FailOn::Signal, SECOND, &world, 0, false);
     assert_eq!(again, Some(SECOND + DYING));
     let mut generation = closed_at(SECOND);
     generation.writers[0].pid = OWN;
-    generation.settle(linger, FailOn::Signal, SECOND, &world, 0);
+    generation.settle(linger, FailOn::Signal, SECOND, &world, 0, false);
     assert_eq!(generation.phase, Phase::Done);
 }
 
@@ -68,7 +68,7 @@ fn it_is_done_at_once_when_nobody_is_left_who_could_reopen_it() {
         group_empty: true,
     };
     let mut generation = closed_at(SECOND);
-    generation.settle(Linger::Auto, FailOn::Signal, SECOND, &world, 0);
+    generation.settle(Linger::Auto, FailOn::Signal, SECOND, &world, 0, false);
     assert_eq!(generation.phase, Phase::Done);
 }
 
@@ -79,10 +79,10 @@ fn a_writer_that_still_runs_has_a_second_to_reopen_it() {
         group_empty: false,
     };
     let mut generation = closed_at(SECOND);
-    let again = generation.settle(Linger::Auto, FailOn::Signal, SECOND, &world, 0);
+    let again = generation.settle(Linger::Auto, FailOn::Signal, SECOND, &world, 0, false);
     assert_eq!(again, Some(2 * SECOND));
     assert!(generation.is_active());
-    generation.settle(Linger::Auto, FailOn::Signal, 2 * SECOND, &world, 0);
+    generation.settle(Linger::Auto, FailOn::Signal, 2 * SECOND, &world, 0, false);
     assert_eq!(generation.phase, Phase::Done);
 }
 
@@ -95,7 +95,7 @@ fn one_that_has_exited_leaves_the_others_of_its_group_a_second_for_the_next_step
     let mut generation = closed_at(SECOND);
     for (after, rests, is_active) in [(0, false, true), (200, true, true), (1000, true, false)] {
         let now = SECOND + Duration::from_millis(after);
-        generation.settle(Linger::Auto, FailOn::Signal, now, &world, 0);
+        generation.settle(Linger::Auto, FailOn::Signal, now, &world, 0, false);
         assert_eq!(
             (generation.rests.is_some(), generation.is_active()),
             (rests, is_active)
@@ -114,7 +114,7 @@ fn a_killed_writer_fails_it_unless_told_otherwise() {
         (FailOn::Never, Phase::Done),
     ] {
         let mut generation = closed_at(SECOND);
-        generation.settle(Linger::Auto, fail_on, SECOND, &world, 0);
+        generation.settle(Linger::Auto, fail_on, SECOND, &world, 0, false);
         assert_eq!(generation.phase, phase);
     }
 }
@@ -163,7 +163,7 @@ fn linger_exit_waits_however_long() {
     let mut generation = closed_at(SECOND);
     let later = Duration::from_secs(3600);
     assert_eq!(
-        generation.settle(Linger::Exit, FailOn::Signal, later, &world, 0),
+        generation.settle(Linger::Exit, FailOn::Signal, later, &world, 0, false),
         None
     );
     assert!(generation.is_active());
@@ -200,7 +200,7 @@ fn how_one_ends_that_has_let_go_does_not_matter_unless_it_had_it_again() {
             ending: killed,
             group_empty: true,
         };
-        asked.settle(Linger::Auto, FailOn::Signal, SECOND, &world, 0);
+        asked.settle(Linger::Auto, FailOn::Signal, SECOND, &world, 0, false);
         assert_eq!(asked.phase == Phase::Failed, failed);
     }
 }

@@ -3,6 +3,7 @@
 
 mod companions;
 mod control;
+mod empty;
 mod freezing;
 mod gathering;
 mod never_stale;
@@ -47,6 +48,9 @@ const LINGER: Duration = Duration::from_millis(70);
 #[derive(Default)]
 struct People {
     endings: RefCell<HashMap<i32, Ending>>,
+    /// Of whom another is a child.
+    parents: HashMap<i32, i32>,
+    groups: HashMap<i32, i32>,
 }
 
 impl Processes for People {
@@ -62,6 +66,12 @@ impl Processes for People {
     }
     fn name(&self, pid: i32) -> String {
         format!("process-{pid}")
+    }
+    fn descends_from(&self, pid: i32, ancestor: i32) -> bool {
+        pid == ancestor || self.parents.get(&pid) == Some(&ancestor)
+    }
+    fn group_of(&self, pid: i32) -> Option<i32> {
+        self.groups.get(&pid).copied()
     }
 }
 
