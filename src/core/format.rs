@@ -30,6 +30,19 @@ pub(crate) struct Format {
     /// Whether it ends in zeros that the next append overwrites: tar, whose
     /// end-of-archive blocks `tar --append` and `--concatenate` replace.
     pub(crate) trailing_zeros: bool,
+    /// Whether programs read it from its end, where its directory stands: they need the whole file,
+    /// though nothing of it is ever changed.
+    pub(crate) read_from_end: bool,
+}
+
+impl Format {
+    /// Whether bytes that these are the first of are none of text, though the file is named so.
+    pub(crate) fn is_denied_by(&self, first_bytes: &[u8]) -> bool {
+        const MARKS: [&[u8]; 3] = [b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"];
+        let first = &first_bytes[..first_bytes.len().min(MAX_LOOKED_AT_FOR_NUL)];
+        let is_wide = MARKS.iter().any(|mark| first.starts_with(mark));
+        self.name == TEXT && !is_wide && first.contains(&0)
+    }
 }
 
 /// Extensions that say "not finished" or "kept aside" and stand behind the
@@ -64,6 +77,12 @@ const ENOUGH_TO_BE_TEXT: usize = 16;
 /// How many bytes are looked at. Behind the first volume descriptor of an ISO
 /// image (32,769) stands no sign of anything; 64 KiB of text cost 6 µs.
 const MAX_LOOKED_AT: usize = 64 << 10;
+
+/// The name of text.
+pub(crate) const TEXT: &str = "text";
+
+/// How many bytes of text are searched for a NUL.
+const MAX_LOOKED_AT_FOR_NUL: usize = 512;
 
 /// The format of a file named `file_name` (no directories), by its last
 /// extension; `x.tar.gz` is gzip. Endings of temporary and numbered files are

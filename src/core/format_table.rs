@@ -12,7 +12,7 @@
 //! Invariant (tested): no extension stands in two rows, and every extension
 //! that a signature names, or that `infer` may return, stands in one.
 
-use super::format::Format;
+use super::format::{Format, TEXT};
 
 /// One format and the names it goes by.
 pub(crate) struct Row {
@@ -22,28 +22,38 @@ pub(crate) struct Row {
     pub(crate) extensions: &'static [&'static str],
 }
 
+/// What is changed by nobody, and read from its beginning.
+const PLAIN: Format = Format {
+    name: "",
+    patched: false,
+    trailing_zeros: false,
+    read_from_end: false,
+};
+
 /// A format whose headers get patched.
 const fn patched(name: &'static str, extensions: &'static [&'static str]) -> Row {
-    row(name, true, false, extensions)
+    let patched = true;
+    row(name, Format { patched, ..PLAIN }, extensions)
 }
 
 /// A format that is only ever appended to.
 const fn appended(name: &'static str, extensions: &'static [&'static str]) -> Row {
-    row(name, false, false, extensions)
+    row(name, PLAIN, extensions)
 }
 
-const fn row(
-    name: &'static str,
-    patched: bool,
-    trailing_zeros: bool,
-    extensions: &'static [&'static str],
-) -> Row {
+/// One that is only ever appended to, and read from its end.
+const fn indexed(name: &'static str, extensions: &'static [&'static str]) -> Row {
+    let read_from_end = true;
+    let format = Format {
+        read_from_end,
+        ..PLAIN
+    };
+    row(name, format, extensions)
+}
+
+const fn row(name: &'static str, format: Format, extensions: &'static [&'static str]) -> Row {
     Row {
-        format: Format {
-            name,
-            patched,
-            trailing_zeros,
-        },
+        format: Format { name, ..format },
         extensions,
     }
 }
@@ -79,7 +89,7 @@ pub(crate) const ROWS: &[Row] = &[
     // `git index-pack` and `git fetch` mend the object count.
     patched("git pack", &["pack"]),
     patched("aria2", &["aria2"]),
-    row("tar", false, true, &["tar", "ova", "gem", "cbt"]),
+    row("tar", Format { trailing_zeros: true, ..PLAIN }, &["tar", "ova", "gem", "cbt"]),
     appended("cpio", &["cpio", "initrd", "initramfs"]),
     appended("gzip", &[
         "gz", "tgz", "taz", "svgz", "emz", "gzip", "crate", "bgz", "bgzf", "bam", "cram", "bcf",
@@ -207,9 +217,10 @@ pub(crate) const ROWS: &[Row] = &[
     patched("vtk xml", &["vtu", "vtp", "vti", "vtr", "vts"]),
     patched("mesh", &["stl", "ply", "glb", "fbx", "usdc"]),
     patched("model", &["gguf", "ggml"]),
-    appended("parquet", &["parquet", "pq"]),
-    appended("orc", &["orc"]),
-    appended("arrow", &["arrow", "arrows", "feather", "ipc"]),
+    indexed("parquet", &["parquet", "pq"]),
+    indexed("orc", &["orc"]),
+    indexed("arrow", &["arrow", "feather", "ipc"]),
+    appended("arrow stream", &["arrows"]),
     appended("avro", &["avro"]),
     appended("npy", &["npy"]),
     appended("records", &[
@@ -231,13 +242,13 @@ pub(crate) const ROWS: &[Row] = &[
     patched("ole", &["doc", "xls", "xlt", "ppt", "pps", "msi", "msp", "msg", "vsd", "pub"]),
     patched("ebook", &["mobi", "azw", "azw3", "prc", "chm"]),
     patched("journal", &["journal", "evtx", "perf"]),
-    appended("pdf", &["pdf", "fdf"]),
+    indexed("pdf", &["pdf", "fdf"]),
     appended("postscript", &["ps", "eps", "ai", "epsf"]),
     appended("rtf", &["rtf"]),
     appended("dvi", &["dvi", "xdv"]),
 
     // --- Text ------------------------------------------------------------
-    appended("text", &[
+    appended(TEXT, &[
         "txt", "text", "log", "err", "lst", "list", "nfo", "md", "markdown", "mkd", "rst", "adoc",
         "asciidoc", "org", "tex", "ltx", "latex", "bib", "cls", "sty", "aux", "toc", "lof", "bbl",
         "csv", "tsv", "psv", "tab", "json", "jsonl", "ndjson", "json5", "jsonc", "jsonld",

@@ -147,6 +147,17 @@ impl Core {
         kin.holds || kin.lineage.iter().any(writes)
     }
 
+    /// Whether a reader came by the path of a file that programs read from its end, so that it is to
+    /// have the whole. Those of fifofs itself, and of pipes, do not look at the format.
+    fn needs_its_end(&self, id: ReaderId, ino: u64) -> bool {
+        let comes_by_path = |reader: &Reader| reader.door.is_none() && reader.capture.is_none();
+        let is_by_auto = self.generation(ino).is_some_and(|g| g.chosen_by_auto);
+        let format = self.files.get(&ino).and_then(|file| file.format);
+        is_by_auto
+            && format.is_some_and(|format| format.read_from_end)
+            && self.readers.get(&id).is_some_and(comes_by_path)
+    }
+
     /// Whether nobody has this file open for writing, though it is not done.
     fn is_closed(&self, ino: u64) -> bool {
         let phase = self.files.get(&ino).and_then(File::phase);
@@ -284,7 +295,11 @@ impl Core {
                     internal: false,
                     user: reader.user,
                 };
-                match reader.source {
+                let source = reader.source;
+                if let Some(generation) = source.and_then(|ino| self.generation_mut(ino)) {
+                    generation.told_done |= !generation.is_active();
+                }
+                match source {
                     Some(ino) => self.send_back(env, caller, ino, Why::HasWaited, effects),
                     None => effects.refuse(unique, Errno::STALE),
                 }
@@ -357,6 +372,7 @@ impl Core {
         }
         if !view.end {
             return match view.way {
+                _ if self.needs_its_end(id, source) => OpenAnswer::Wait,
                 // The next step of a script may seek in the file and rewrite it.
                 _ if self.is_companion(id, source) && self.is_closed(source) => OpenAnswer::Wait,
                 Some(Way::Follow | Way::Stream) if gives != Some(Gives::File) => {

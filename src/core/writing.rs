@@ -334,7 +334,7 @@ impl Core {
                 "first written beyond its beginning".to_owned(),
             )
         } else {
-            choose_by_format(by_name, by_content, name.as_deref())
+            choose_by_format(by_name, by_content, name.as_deref(), data)
         };
         generation.choose(way, reason.clone(), true);
         self.publish(env, ino, effects, || Event::Chosen { way, reason });
@@ -398,6 +398,7 @@ fn choose_by_format(
     by_name: Option<&'static format::Format>,
     by_content: Option<&'static format::Format>,
     name: Option<&OsStr>,
+    first_bytes: &[u8],
 ) -> (Way, String) {
     if let Some(format) = by_content.filter(|format| format.patched) {
         return (
@@ -413,6 +414,11 @@ fn choose_by_format(
                 (
                     Way::Settled,
                     format!("named {extension}: {} gets patched", format.name),
+                )
+            } else if format.is_denied_by(first_bytes) {
+                (
+                    Way::Settled,
+                    format!("named {extension}, but its first bytes are not text"),
                 )
             } else {
                 (

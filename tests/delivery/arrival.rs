@@ -114,3 +114,38 @@ for i in range(20):
         .printed("2000000\n2000000\n");
     mount.unmount();
 }
+
+#[test]
+fn what_programs_read_from_its_end_is_whole_by_its_path_and_comes_as_written_through_pipe() {
+    let mount = Mount::start(&[]);
+    for name in ["x.parquet", "x.pdf"] {
+        let writer = mount.shell(&format!(
+            "exec > $D/{name}; echo one; raise begun; await end; echo two; rm $F/begun $F/end"
+        ));
+        mount.wait_flag("begun");
+        let through_pipe = mount.reader(&format!(".fifofs/pipe/{name}"));
+        let by_path = mount.python(&format!(
+            "file = open(D + '/{name}', 'rb'); say(file.seek(0, 2)); file.seek(0); say(file.read())"
+        ));
+        through_pipe.wait_output(b"one\n");
+        mount.wait_parked(&by_path);
+        mount.raise("end");
+        writer.finish(SOON).succeeded();
+        through_pipe.finish(SOON).succeeded().printed("one\ntwo\n");
+        let whole = "8\nb'one\\ntwo\\n'\n";
+        by_path.finish(SOON).succeeded().printed(whole);
+    }
+    mount.unmount();
+}
+
+#[test]
+fn what_is_named_as_text_and_is_none_is_settled() {
+    let mount = Mount::start(&[]);
+    mount
+        .shell("printf 'a\\0b' > $D/binary.log; printf 'a\\nb' > $D/text.log")
+        .finish(SOON);
+    let ways = mount.ls();
+    assert!(ways.contains("settled: named binary.log"), "{ways}");
+    assert!(ways.contains("follow: named text.log"), "{ways}");
+    mount.unmount();
+}

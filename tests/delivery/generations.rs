@@ -260,3 +260,27 @@ print(open(D + \"/.fifofs/wait/x\").read() + \"over\")'"
     }
     mount.unmount();
 }
+
+#[test]
+fn readers_of_a_settled_file_that_is_written_again_were_told_too_early_too() {
+    let mount = Mount::start(&["--deliver", "settled"]);
+    for (name, wait) in [("x", ".fifofs/wait/x"), ("y", ".fifofs/pipe/y"), ("z", "z")] {
+        let writer = mount.shell(&format!(
+            "exec 3> $D/{name}; echo one >&3; raise begun; await end; exec 3>&-"
+        ));
+        mount.wait_flag("begun");
+        let reader = mount.reader(wait);
+        mount.wait_parked(&reader);
+        mount.raise("end");
+        writer.finish(SOON).succeeded();
+        reader.finish(SOON).succeeded().printed("one\n");
+        mount
+            .shell(&format!("echo two > $D/{name}; rm $F/begun $F/end"))
+            .finish(SOON);
+        let shown = mount.ls();
+        let words = "it is written again after readers were told";
+        assert_eq!(shown.matches(words).count(), 1, "{name}: {shown}");
+        mount.shell(&format!("rm $D/{name}")).finish(SOON);
+    }
+    mount.unmount();
+}

@@ -78,6 +78,44 @@ fn only_tar_holds_back_its_trailing_zeros() {
 }
 
 #[test]
+fn what_is_named_as_text_and_has_a_nul_is_none_unless_it_is_wide() {
+    let log = lookup(b"log").unwrap();
+    let mut late = vec![b'x'; 513];
+    late[512] = 0;
+    for (bytes, denied) in [
+        (&b"plain\n"[..], false),
+        (b"", false),
+        (b"\0", true),
+        (b"a line\n\0\x01", true),
+        (b"\xff\xfeh\0i\0", false),
+        (b"\xfe\xff\0h\0i", false),
+        (b"\xff\xfe\0\0h\0\0\0", false),
+        (b"\0\0\xfe\xff\0\0\0h", false),
+        (&late, false),
+    ] {
+        assert_eq!(log.is_denied_by(bytes), denied, "{bytes:?}");
+        assert!(!lookup(b"gz").unwrap().is_denied_by(bytes));
+    }
+}
+
+#[test]
+fn formats_with_their_directory_at_the_end_are_read_from_there() {
+    for (extension, expected) in [
+        ("parquet", true),
+        ("orc", true),
+        ("feather", true),
+        ("pdf", true),
+        ("arrows", false),
+        ("gz", false),
+        ("txt", false),
+    ] {
+        let format = lookup(extension.as_bytes()).unwrap();
+        assert_eq!(format.read_from_end, expected, "{extension}");
+        assert!(!format.patched);
+    }
+}
+
+#[test]
 fn first_bytes_tell_the_format() {
     let mut tar = vec![0u8; 512];
     tar[257..262].copy_from_slice(b"ustar");
