@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
@@ -137,7 +138,11 @@ fn make_locked(base: &Path) -> std::io::Result<Directory> {
             // Unless told, it makes directories as the umask allows.
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(base)?;
-        let locked = lock(directory.path());
+        let locked = match lock(directory.path()) {
+            // Whoever has locked it is about to remove it.
+            Err(Errno::WOULDBLOCK) => continue,
+            locked => locked,
+        };
         // Somebody may have taken it for what is left before it was locked.
         if directory.path().symlink_metadata().is_ok() {
             let lock = Lock(locked.ok());
@@ -222,6 +227,23 @@ mod tests {
     use std::ffi::OsStr;
 
     use super::*;
+
+    #[test]
+    fn what_is_made_at_once_by_many_stays() {
+        let base = tempfile::tempdir().unwrap();
+        let bases = [base.path().to_owned()];
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let made = make_directory(&bases).unwrap();
+                        std::thread::yield_now();
+                        assert!(made.path().exists(), "{}", made.path().display());
+                    }
+                });
+            }
+        });
+    }
 
     #[test]
     fn what_nobody_holds_is_cleared_away_and_nothing_else() {
