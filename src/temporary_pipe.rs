@@ -110,6 +110,24 @@ impl TemporaryPipe {
         self.end_with(self.pipe.reader()?, process.into())
     }
 
+    /// A reader whose end hangs on no process, but on [`Reader::finish`]: until then it waits.
+    ///
+    /// # Errors
+    ///
+    /// If it has a reader already.
+    ///
+    /// ```
+    /// let pipe = fifofs::TemporaryPipe::new()?;
+    /// let mut reader = pipe.reader()?;
+    /// std::fs::write(pipe.path(), "hello\n")?;
+    /// reader.finish();
+    /// assert_eq!(reader.read_all()?, b"hello\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reader(&self) -> Result<Reader> {
+        Ok(self.reading(self.pipe.reader()?))
+    }
+
     /// Starts a program that writes to the FIFO, and reads it.
     ///
     /// The reading end is there before the program: one that opens the FIFO
@@ -163,9 +181,13 @@ impl TemporaryPipe {
             Some(found) => reader.ends_with(found.pidfd),
             None => reader.end(),
         }
+        Ok(self.reading(reader))
+    }
+
+    fn reading(&self, reader: PipeReader) -> Reader {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Some(reader.canceller());
-        Ok(Reader::of_pipe(reader, &self.pipe))
+        Reader::of_pipe(reader, &self.pipe)
     }
 }
 

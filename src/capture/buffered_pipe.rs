@@ -63,6 +63,11 @@ impl BufferedPipe {
         self.have.start = self.have.end.min(self.have.start + amount);
     }
 
+    /// It ends once nobody has it open for writing.
+    pub(super) fn finish(&mut self) {
+        self.reader.end();
+    }
+
     /// Bytes, once there are any; none at the end.
     pub(super) fn fill(&mut self, deadline: Option<Instant>) -> io::Result<&[u8]> {
         if self.have.is_empty() {

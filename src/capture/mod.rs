@@ -203,7 +203,7 @@ impl Capture {
             .read_capture(self.id, of_holders)
             .map_err(|errno| Error::io("read", &self.path, errno.into()))?;
         Ok(Reader::of_capture(
-            local,
+            (local, self.id),
             self.path.clone(),
             self.mount.clone(),
         ))

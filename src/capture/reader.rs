@@ -12,6 +12,7 @@ use super::buffered_pipe::BufferedPipe;
 use super::canceller::{Canceller, Cancels};
 use super::shared::Lease;
 use super::waiting::{READ_BYTES, bytes_of, wait_for_anybody, wait_for_bytes};
+use crate::core::CaptureId;
 use crate::core::generation::Way;
 use crate::core::spool::Cursor;
 use crate::error::{Error, Result};
@@ -67,14 +68,22 @@ pub struct Reader {
 }
 
 enum Source {
-    Capture { local: LocalReader, have: Cursor },
+    Capture {
+        local: LocalReader,
+        id: CaptureId,
+        have: Cursor,
+    },
     Pipe(BufferedPipe),
 }
 
 impl Reader {
-    pub(super) fn of_capture(local: LocalReader, path: PathBuf, mount: Option<Lease>) -> Reader {
+    pub(super) fn of_capture(
+        (local, id): (LocalReader, CaptureId),
+        path: PathBuf,
+        mount: Option<Lease>,
+    ) -> Reader {
         let have = Cursor::default();
-        Reader::new(Source::Capture { local, have }, path, mount)
+        Reader::new(Source::Capture { local, id, have }, path, mount)
     }
 
     /// Its end hangs on no process.
@@ -156,6 +165,29 @@ impl Reader {
     /// ```
     pub fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
+    }
+
+    /// Has it end once nobody has the file open for writing, and all other readers of the capture whose
+    /// end hangs on nobody else: nothing more is to come. For ends that only the caller can see, where
+    /// [`Capture::reader`](crate::Capture::reader) would linger and [`TemporaryPipe::reader`](crate::TemporaryPipe::reader)
+    /// would wait for ever.
+    ///
+    /// ```
+    /// let capture = fifofs::Capture::new("out.txt")?;
+    /// let mut reader = capture.reader()?;
+    /// std::fs::write(capture.path(), "hello\n")?;
+    /// reader.finish();
+    /// assert_eq!(reader.read_all()?, b"hello\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn finish(&mut self) {
+        if !self.source.owner().is_this() {
+            return;
+        }
+        match self.source.value_mut() {
+            Source::Capture { local, id, .. } => local.release(*id),
+            Source::Pipe(buffered) => buffered.finish(),
+        }
     }
 
     /// What ends the waits of this reader from anywhere else.
@@ -319,7 +351,7 @@ impl Reader {
     /// Has bytes at hand, or the end; else has `waker` told, if it is a capture's, when there are.
     pub(crate) fn poll_fill(&mut self, waker: &Waker) -> io::Result<Poll<()>> {
         match self.source.get_mut("read", &self.path)? {
-            Source::Capture { local, have } => {
+            Source::Capture { local, have, .. } => {
                 if have.is_empty() && !self.ended {
                     let Poll::Ready(given) = local.poll_read(self.position, READ_BYTES, waker)
                     else {
@@ -393,7 +425,7 @@ impl BufRead for Reader {
             (timeout, deadline) => timeout.or(deadline),
         };
         match self.source.get_mut("read", &self.path)? {
-            Source::Capture { local, have } => {
+            Source::Capture { local, have, .. } => {
                 if have.is_empty() && !self.ended {
                     let wait = match self.is_open_ended && deadline.is_none() {
                         true => wait_for_anybody,

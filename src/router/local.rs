@@ -230,6 +230,11 @@ impl LocalReader {
         })
     }
 
+    /// Nothing more is to come at the path that it reads.
+    pub(crate) fn release(&self, id: CaptureId) {
+        self.router.release_capture(id);
+    }
+
     /// Which of the bytes that were given are no longer so.
     pub(crate) fn rewritten_range(&self) -> Option<Range<u64>> {
         self.router.look(|core| core.rewritten_range(self.handle))
