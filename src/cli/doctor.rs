@@ -94,8 +94,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
 
 /// In a process of its own, as it has threads, of which one may hang with a daemon.
 fn dead_mounts() -> Finding {
-    let mut command = Command::new("/proc/self/exe");
-    match command.args(["doctor", "--clear-dead"]).output() {
+    match super::this_command()
+        .args(["doctor", "--clear-dead"])
+        .output()
+    {
         Ok(output) if output.status.success() && output.stdout.is_empty() => {
             Well("none is left of a daemon that was killed".into())
         }

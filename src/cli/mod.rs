@@ -16,11 +16,10 @@ mod standard;
 mod text;
 mod unmount;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
@@ -172,8 +171,8 @@ fn restore_signals() {
 /// Shows what is wrong with the command line, or the help that was asked for. Words that were given
 /// may be names that a glob of the shell found.
 fn show_parse_error(error: &clap::Error) {
-    let is_safe = |word: OsString| !word.to_string_lossy().contains(text::is_obeyed);
-    if std::env::args_os().all(is_safe) {
+    let is_safe = |word: &OsString| !word.to_string_lossy().contains(text::is_obeyed);
+    if given_words().iter().all(is_safe) {
         // In colour, where there is.
         let _ = error.print();
         return;
@@ -184,16 +183,45 @@ fn show_parse_error(error: &clap::Error) {
     let _ = io::stderr().write_all(page.into_text().as_bytes());
 }
 
-/// Runs the command line of this process.
-pub(crate) fn main() -> ExitCode {
+/// How this command was called.
+struct Called {
+    /// What starts it once more, in a process of its own: a program and its first arguments.
+    program: Vec<OsString>,
+    /// The words of the command line, of which the first is the command's name.
+    words: Vec<OsString>,
+}
+
+static CALLED: OnceLock<Called> = OnceLock::new();
+
+/// The words of the command line, as they were given.
+fn given_words() -> &'static [OsString] {
+    CALLED.get().map_or(&[], |called| &called.words)
+}
+
+/// This command once more.
+fn this_command() -> std::process::Command {
+    let program = CALLED.get().map_or(&[][..], |called| &called.program);
+    let (program, arguments) = program.split_first().unzip();
+    let mut command = std::process::Command::new(program.map_or(OsStr::new("fifofs"), |p| p));
+    command.args(arguments.unwrap_or_default());
+    command
+}
+
+/// Runs a command line and gives the exit status. `program` starts the same command once more; the first of
+/// `words` is what it was called as.
+pub(crate) fn main(program: Vec<OsString>, words: Vec<OsString>) -> u8 {
+    let called = Called {
+        program,
+        words: words.clone(),
+    };
+    let _ = CALLED.set(called);
     set_signals();
-    let words = std::env::args_os().collect();
     let (caller, words) = mount::translate::<Arguments>(words);
     let words = match words {
         Ok(words) => run::progress_with_equals::<Arguments>(words),
         Err(error) => {
             say(&error.to_string());
-            return ExitCode::from(caller.status(status::FAILED, true));
+            return caller.status(status::FAILED, true);
         }
     };
     let arguments = match Arguments::try_parse_from(words) {
@@ -206,7 +234,7 @@ pub(crate) fn main() -> ExitCode {
                 0
             };
             show_parse_error(&error);
-            return ExitCode::from(caller.status(status, true));
+            return caller.status(status, true);
         }
     };
     let level = match arguments.command {
@@ -239,7 +267,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Man(_) => generate::man::<Arguments>().map(nothing_to_say),
     };
     let status = conclude(&done.unwrap_or_else(Ended::from));
-    ExitCode::from(caller.status(status, false))
+    caller.status(status, false)
 }
 
 /// Says what there is to say at the end, and gives the exit status.

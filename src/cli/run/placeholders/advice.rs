@@ -205,7 +205,7 @@ fn with_argument(words: &[OsString], script: usize, placeholder: &str) -> Option
 
 /// The command line of this process with other words in place of those of the command.
 fn command_line(words: &[OsString], mended: &[OsString]) -> String {
-    let given: Vec<OsString> = std::env::args_os().collect();
+    let given = crate::cli::given_words();
     let options = match given.strip_suffix(words) {
         Some([_, options @ ..]) => options.to_vec(),
         _ => ["run", "--"].map(OsString::from).to_vec(),
