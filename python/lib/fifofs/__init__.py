@@ -1,0 +1,64 @@
+r"""Capture what programs write to files: without temporary files, and without the traps of FIFOs.
+
+Many programs give their result only to a file whose name they are told. `Capture` makes such a name and
+reads what is written there; `run` and `Popen` are those of `subprocess`, with outputs.
+
+>>> import subprocess, fifofs
+>>> with fifofs.Capture("out.txt") as c:
+...     _ = subprocess.run(["sort", "-o", c, "/etc/hostname"], check=True)
+...     data = c.read()
+>>> data == open("/etc/hostname", "rb").read()
+True
+>>> fifofs.run(["sh", "-c", 'echo hello > "$1"', "sh", fifofs.OUT("x.txt")], check=True).output
+b'hello\n'
+
+What is read is what a plain file would hold, or an exception, all of them `FifofsError`: `OutputRewritten`,
+`WriterFailed`, `OutputMissing`, `TimeoutExpired`. Every wait lets other threads run, and ends by Ctrl-C.
+"""
+
+import atexit as _atexit
+import os as _os
+
+from . import _fifofs
+from . import aio as aio
+from ._capture import Capture, Process, TemporaryPipe
+from ._errors import (
+    CalledProcessError,
+    Cancelled,
+    Closed,
+    FifofsError,
+    OutputMissing,
+    OutputRewritten,
+    TimeoutExpired,
+    WriterFailed,
+)
+from ._events import Event, Events
+from ._mount import Mount, mount, wait_path
+from ._run import OUT, CompletedProcess, Popen, run
+
+__all__ = [
+    "OUT",
+    "CalledProcessError",
+    "Cancelled",
+    "Capture",
+    "Closed",
+    "CompletedProcess",
+    "Event",
+    "Events",
+    "FifofsError",
+    "Mount",
+    "OutputMissing",
+    "OutputRewritten",
+    "Popen",
+    "Process",
+    "TemporaryPipe",
+    "TimeoutExpired",
+    "WriterFailed",
+    "aio",
+    "mount",
+    "run",
+    "wait_path",
+]
+
+_atexit.register(_fifofs.shut_down)
+_os.register_at_fork(after_in_child=_fifofs.after_fork)

@@ -1,0 +1,384 @@
+"""A path to give to a program, and what the program writes there."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import io
+import os
+import sys
+import threading
+from typing import (
+    IO,
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    Callable,
+    Iterator,
+    List,
+    Optional,
+    TextIO,
+    Tuple,
+    Union,
+    cast,
+    overload,
+)
+
+from . import _fifofs
+from ._errors import Closed, FifofsError, TimeoutExpired
+from ._events import Events
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    if sys.version_info >= (3, 11):
+        from typing import Self
+    else:
+        from typing_extensions import Self
+
+Process = Union[int, "threading.Thread", "concurrent.futures.Future[Any]", Callable[[], bool], Any]
+"""Who writes: a `subprocess.Popen`, a `multiprocessing.Process`, anything else with a `pid`, a process
+id, a `threading.Thread`, a `concurrent.futures.Future`, or a function that says by `True` that it has
+ended."""
+
+_BUFFER_BYTES = 128 << 10
+
+
+def _ending(process: Process) -> Tuple[Optional[int], Optional[Callable[[], bool]]]:
+    """By whose end the output ends: a process id (0: by none, it is over), or a function that says so."""
+    if isinstance(process, bool):
+        raise TypeError("process must be a process, a thread or a function, not a bool")
+    if isinstance(process, int):
+        if process <= 0:
+            raise ValueError(f"{process} is no process id")
+        return process, None
+    if isinstance(process, threading.Thread):
+        thread = process
+        if thread.ident is None:
+            raise ValueError(f"{thread} was not started: start it before you read what it writes")
+        return None, lambda: not thread.is_alive()
+    if isinstance(process, concurrent.futures.Future):
+        return None, process.done
+    if hasattr(process, "pid"):
+        # `subprocess` and `asyncio` know of one that was waited for; `multiprocessing` waits by itself.
+        if any(getattr(process, name, None) is not None for name in ("returncode", "exitcode")):
+            return 0, None
+        pid: Any = getattr(process, "pid")
+        if not isinstance(pid, int):
+            raise ValueError(f"{process} was not started: start it before you read what it writes")
+        return pid, None
+    if callable(process):
+        return None, cast("Callable[[], bool]", process)
+    raise TypeError(f"{process!r} is no process, process id, thread, future or function")
+
+
+def _no_child_is_left() -> bool:
+    """Whether no child of this process is left that might write."""
+    return not _fifofs.has_running_child(_helpers())
+
+
+def _helpers() -> List[int]:
+    """Children that `multiprocessing` keeps until this process ends, and that run nothing now."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing is None:
+        return []
+    modules = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+    tracker, server = (sys.modules.get(module) for module in modules)
+    pids = [getattr(getattr(tracker, "_resource_tracker", None), "_pid", None)]
+    if not multiprocessing.active_children():
+        # Those that it forks are no children of this process.
+        pids.append(getattr(getattr(server, "_forkserver", None), "_forkserver_pid", None))
+    return [pid for pid in pids if pid is not None]
+
+
+def open_reader(capture: Capture, process: Process) -> _fifofs.Reader:
+    """A reader of the extension, which the caller closes."""
+    return capture._reader(process)  # pyright: ignore[reportPrivateUsage]
+
+
+def capture_of(inner: _fifofs.Capture) -> Capture:
+    """A capture that a mount made."""
+    return Capture._of(inner)  # pyright: ignore[reportPrivateUsage]
+
+
+class _Raw(io.RawIOBase):
+    """A reader of the extension as an unbuffered file."""
+
+    def __init__(self, reader: _fifofs.Reader, name: str, timeout: Optional[float]) -> None:
+        super().__init__()
+        self._reader = reader
+        self._timeout = timeout
+        self.name = name
+        self.at_end = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._reader.read(len(view), self._timeout)
+        self.at_end = not data and len(view) > 0
+        view[: len(data)] = data
+        return len(data)
+
+    def readall(self) -> bytes:
+        data = self._reader.read_all(self._timeout)
+        self.at_end = True
+        return data
+
+    def close(self) -> None:
+        if not self.closed:
+            self._reader.close()
+            super().close()
+
+
+class Capture(os.PathLike[str]):
+    r"""A path to give to a program, whose output there is read here.
+
+    To the program it is a regular file called `name` in a directory of its own: it may seek back, map it,
+    rename over it. Nothing is there until the program makes it, and nothing is left after the `with`.
+
+    >>> import subprocess
+    >>> with Capture("out.tar") as c:
+    ...     _ = subprocess.run(["tar", "-C", "/etc", "-cf", c, "hostname"], check=True)
+    ...     data = c.read()
+    >>> data[:8]
+    b'hostname'
+
+    `deliver` is how it is read: `"follow"` as it is written, `"settled"` once it is done, or `"auto"`, which
+    chooses by name and content. `fail_on` are the ends of a writer after which it is not whole. Both are as
+    in `fifofs mount`. `backend` is `"fuse"`, `"fifo"` (see `TemporaryPipe`), or `"auto"`: FUSE where this
+    machine has it, else a FIFO.
+
+    A fork of this process can neither use nor end it, and makes its own.
+    """
+
+    def __init__(
+        self,
+        name: str = "out",
+        *,
+        deliver: Optional[str] = None,
+        fail_on: Optional[str] = None,
+        backend: str = "fuse",
+    ) -> None:
+        if backend not in ("fuse", "fifo", "auto"):
+            raise ValueError(f"invalid backend {backend!r}: give fuse, fifo or auto")
+        options = {"deliver": deliver, "fail_on": fail_on}
+        try:
+            inner = _fifofs.Capture(os.fspath(name), backend == "fifo", options)
+        except FifofsError:
+            if backend != "auto":
+                raise
+            inner = _fifofs.Capture(os.fspath(name), True, options)
+        self._begin(inner)
+
+    def _begin(self, inner: _fifofs.Capture) -> None:
+        self._inner = inner
+        self._path = inner.path
+        self._readers: List[_fifofs.Reader] = []
+        self._pid: Optional[int] = None
+        self._was_read = False
+        self._late: Optional[Tuple[_fifofs.Reader, bytes]] = None
+
+    @classmethod
+    def _of(cls, inner: _fifofs.Capture) -> Capture:
+        capture = cls.__new__(cls)
+        capture._begin(inner)
+        return capture
+
+    @property
+    def path(self) -> str:
+        """The path, absolute."""
+        return self._path
+
+    def __fspath__(self) -> str:
+        return self._path
+
+    def __str__(self) -> str:
+        return self._path
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._path!r}>"
+
+    def _reader(self, process: Process = None) -> _fifofs.Reader:
+        if process is None:
+            over = _no_child_is_left()
+            reader = self._inner.reader(0) if over else self._inner.reader(None, _no_child_is_left)
+        else:
+            pid, until = _ending(process)
+            if until is not None:
+                reader = self._inner.reader(None, until, True)
+            elif pid and pid == self._pid:
+                # Its end hangs on that process already.
+                reader = self._inner.reader()
+            else:
+                reader = self._inner.reader(pid)
+                self._pid = pid
+        self._readers.append(reader)
+        return reader
+
+    def read(self, *, process: Process = None, timeout: Optional[float] = None) -> bytes:
+        """Waits for the end of the output and gives all of it.
+
+        The end is when nobody has the file open for writing and `process` has ended: the program that
+        writes, or whatever `Process` allows. If none is given, it is when no child of this process is left,
+        or, while one is, when the file has been closed for about a second: name the process if it has
+        brothers, or if it closes its output and opens it again later.
+
+        Raises `OutputMissing` if the process has ended, or no child is left, and there is no file;
+        `WriterFailed` or `OutputRewritten` if what there is is not whole; `TimeoutExpired` after `timeout`
+        seconds, with what came as its `output`. After that, and only then, it may be read again, and gives all.
+
+        >>> import subprocess
+        >>> with Capture() as c:
+        ...     with subprocess.Popen(["sh", "-c", 'echo a > "$1"; echo b >> "$1"', "sh", c]) as p:
+        ...         c.read(process=p, timeout=60)
+        b'a\\nb\\n'
+        >>> with Capture() as c:
+        ...     c.read()
+        Traceback (most recent call last):
+            ...
+        fifofs._errors.OutputMissing: ...
+        """
+        if self._was_read:
+            raise Closed(
+                f"{self._path} was read to its end: keep what read() gave, or make another Capture",
+                filename=self._path,
+            )
+        # One that has timed out goes on where it was.
+        reader, before = self._late or (self._reader(process), b"")
+        self._late = None
+        try:
+            data = before + reader.read_all(timeout)
+        except TimeoutExpired as error:
+            error.timeout, error.output = timeout, before + error.output
+            self._late = reader, error.output
+            raise
+        except FifofsError as error:
+            self._was_read, error.output = True, before + error.output
+            raise
+        finally:
+            if self._late is None:
+                self._readers.remove(reader)
+                reader.close()
+        self._was_read = True
+        return data
+
+    @overload
+    def open(
+        self,
+        mode: Literal["rb"] = "rb",
+        *,
+        process: Process = None,
+        timeout: Optional[float] = None,
+    ) -> BinaryIO: ...
+
+    @overload
+    def open(
+        self,
+        mode: Literal["r", "rt"],
+        *,
+        process: Process = None,
+        timeout: Optional[float] = None,
+        encoding: Optional[str] = None,
+        errors: Optional[str] = None,
+        newline: Optional[str] = None,
+    ) -> TextIO: ...
+
+    def open(
+        self,
+        mode: str = "rb",
+        *,
+        process: Process = None,
+        timeout: Optional[float] = None,
+        encoding: Optional[str] = None,
+        errors: Optional[str] = None,
+        newline: Optional[str] = None,
+    ) -> IO[Any]:
+        """The output as a file that is read as it is written, as far as its format allows.
+
+        `process` is as in `read`. Each read that gets nothing for `timeout` seconds raises
+        `TimeoutExpired`, after which it may be tried again. It can be opened several times: each file gets
+        everything (not of a FIFO). It cannot seek; `io.BytesIO(c.read())` can.
+
+        >>> import subprocess
+        >>> with Capture("count.txt") as c:
+        ...     with subprocess.Popen(["sh", "-c", 'seq 3 > "$1"', "sh", c]) as p:
+        ...         for line in c.open("r", process=p):
+        ...             print(line.strip())
+        1
+        2
+        3
+        """
+        if mode not in ("rb", "r", "rt"):
+            raise ValueError(f"invalid mode {mode!r}: give r or rb, as it is the program that writes")
+        return self._open(mode, self._reader(process), timeout, encoding, errors, newline)
+
+    def _open(
+        self,
+        mode: str,
+        reader: _fifofs.Reader,
+        timeout: Optional[float] = None,
+        encoding: Optional[str] = None,
+        errors: Optional[str] = None,
+        newline: Optional[str] = None,
+    ) -> IO[Any]:
+        buffered = io.BufferedReader(_Raw(reader, self._path, timeout), _BUFFER_BYTES)
+        if mode == "rb":
+            return buffered
+        return io.TextIOWrapper(buffered, encoding or "utf-8", errors, newline)
+
+    def events(self) -> Events:
+        """What happens to the file from now on, as an iterator of `Event`.
+
+        >>> with Capture("log.txt") as c:
+        ...     events = c.events()
+        ...     with open(c, "w") as f:
+        ...         _ = f.write("hello")
+        ...     next(events).kind
+        'opened'
+        """
+        return Events(self._inner.events())
+
+    def writers(self) -> Iterator[Tuple[int, str]]:
+        """Process ids and names of those who have the file open for writing now."""
+        return iter(self._inner.writers())
+
+    def hang_up(self) -> None:
+        """Nobody will read any more: who writes gets SIGPIPE, as from a pipe."""
+        self._inner.hang_up()
+
+    def cancel(self) -> None:
+        """Has all reads that wait, in whichever thread, raise `Cancelled`."""
+        for reader in list(self._readers):
+            reader.cancel()
+
+    def close(self) -> None:
+        """Removes the file; what was not read is gone. `with` does it."""
+        for reader in list(self._readers):
+            reader.close()
+        self._readers.clear()
+        self._inner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class TemporaryPipe(Capture):
+    """A FIFO behind the interface of `Capture`, for places without FUSE.
+
+    As good as a FIFO can be: opening it never hangs, and it ends with the program. But a program that seeks,
+    or looks for a regular file, or renames over it, fails or does something else, and one that is killed
+    looks like one that ends. It has one reader at a time.
+
+    >>> import subprocess
+    >>> with TemporaryPipe() as c:
+    ...     with subprocess.Popen(["sh", "-c", 'echo hello > "$1"', "sh", c]) as p:
+    ...         c.read(process=p)
+    b'hello\\n'
+    """
+
+    def __init__(self, name: str = "out") -> None:
+        super().__init__(name, backend="fifo")

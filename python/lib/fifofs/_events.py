@@ -1,0 +1,110 @@
+"""What happens to files, as values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:
+    from . import _fifofs
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened to a file. Which of the other attributes are there depends on `kind`.
+
+    | kind | attributes |
+    |---|---|
+    | `opened` | `pid`, `name`, `generation` |
+    | `chosen` | `way` (stream, follow or settled), `reason` |
+    | `wrote` | `offset`, `bytes` |
+    | `truncated` | `length` |
+    | `renamed` | `old_path` |
+    | `removed`, `closed` | |
+    | `done` | `bytes` |
+    | `failed` | `pid`, `name`, `signal` or `status` |
+    | `rewritten` | `pid` and `name` of the reader, `start`, `end` |
+    | `warning` | `message` |
+    | `lagged` | `lost`: so many events, since they were not taken in time |
+    """
+
+    kind: str
+    path: Optional[str] = None
+    """The file, relative to the mount; none if the events are of one captured file."""
+    time: Optional[float] = None
+    """Seconds since the mount was made; none if the events are of one captured file."""
+    pid: Optional[int] = None
+    name: Optional[str] = None
+    generation: Optional[int] = None
+    way: Optional[str] = None
+    reason: Optional[str] = None
+    offset: Optional[int] = None
+    bytes: Optional[int] = None
+    length: Optional[int] = None
+    old_path: Optional[str] = None
+    signal: Optional[int] = None
+    status: Optional[int] = None
+    start: Optional[int] = None
+    end: Optional[int] = None
+    message: Optional[str] = None
+    lost: Optional[int] = None
+
+
+_KNOWN = frozenset(Event.__dataclass_fields__)
+
+
+def _event(line: str) -> Event:
+    values: dict[str, Any] = json.loads(line)
+    kind = values.pop("event")
+    if kind == "renamed":
+        values["old_path"] = values.pop("from", None)
+    elif kind == "rewritten":
+        values["start"], values["end"] = values.pop("from", None), values.pop("to", None)
+    return Event(kind, **{name: value for name, value in values.items() if name in _KNOWN})
+
+
+class Events:
+    """The events of one file or of all, from when this was made: an iterator, also by `async for`.
+
+    Ends when the mount does, or by `close()`. A subscriber that is behind by more than 4096 loses the
+    oldest and is told by an event `lagged`.
+    """
+
+    def __init__(self, inner: _fifofs.Events) -> None:
+        self._inner = inner
+
+    def next(self, timeout: Optional[float] = None) -> Optional[Event]:
+        """The next event, or `None` at the end. Raises `TimeoutExpired` after `timeout` seconds."""
+        line = self._inner.next(timeout)
+        return None if line is None else _event(line)
+
+    def __iter__(self) -> Events:
+        return self
+
+    def __next__(self) -> Event:
+        event = self.next()
+        if event is None:
+            raise StopIteration
+        return event
+
+    def __aiter__(self) -> Events:
+        return self
+
+    async def __anext__(self) -> Event:
+        from . import aio
+
+        event = await aio._in_thread(self.next)  # pyright: ignore[reportPrivateUsage]
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    def close(self) -> None:
+        """Takes no more of them."""
+        self._inner.close()
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

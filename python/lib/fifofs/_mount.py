@@ -1,0 +1,116 @@
+"""Mounts of one's own."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Union
+
+from . import _fifofs
+from ._capture import Capture, capture_of
+from ._events import Events
+
+if TYPE_CHECKING:
+    import sys
+
+    if sys.version_info >= (3, 11):
+        from typing import Self
+    else:
+        from typing_extensions import Self
+
+Path = Union[str, "os.PathLike[str]"]
+"""A path of the file system."""
+
+
+class Mount(os.PathLike[str]):
+    """A directory served by this process, until its `with` ends; see `mount`."""
+
+    def __init__(self, inner: _fifofs.Mount) -> None:
+        self._inner = inner
+        self._path = inner.path
+
+    @property
+    def path(self) -> str:
+        """Where it is mounted, absolute."""
+        return self._path
+
+    def __fspath__(self) -> str:
+        return self._path
+
+    def __repr__(self) -> str:
+        return f"<Mount {self._path!r}>"
+
+    def capture(self, path: Path) -> Capture:
+        """Captures `path`, relative to the mount, in which any number of paths can be."""
+        return capture_of(self._inner.capture(os.fspath(path)))
+
+    def events(self) -> Events:
+        """What happens to its files from now on: an iterator of `Event`, also by `async for`."""
+        return Events(self._inner.events())
+
+    def status(self) -> Dict[str, Any]:
+        """Its files, who writes and reads them, and who waits: as `.fifofs/status` has it."""
+        status: Dict[str, Any] = json.loads(self._inner.status())
+        return status
+
+    def unmount(self) -> None:
+        """Unmounts. Whoever waits in it gets an error. `with` does it."""
+        self._inner.unmount()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.unmount()
+
+
+def mount(
+    path: Optional[Path] = None,
+    *,
+    deliver: Union[None, str, Mapping[str, str]] = None,
+    linger: Union[str, float] = "auto",
+    fail_on: str = "signal",
+    window: Optional[int] = None,
+    memory: Optional[int] = None,
+    spill: Optional[Path] = None,
+    max_size: Optional[int] = None,
+    allow_other: bool = False,
+    consume: bool = False,
+) -> Mount:
+    """Mounts a directory in which any program writes files and any other waits for them.
+
+    `path` is made if it is missing; without it, it is a temporary one. `deliver` is a way for all files
+    (`"auto"`, `"follow"`, `"settled"` or `"stream"`) or a mapping of globs to ways, of which the last that
+    matches counts. The others are the options of `fifofs mount`; sizes are in bytes, `linger` may be a
+    number of seconds.
+
+    >>> with mount(deliver={"*.log": "follow", "*": "settled"}) as m:
+    ...     events = m.events()
+    ...     with open(os.path.join(m, "x.log"), "w") as f:
+    ...         _ = f.write("hello")
+    ...     [next(events).kind for _ in range(3)]
+    ['opened', 'chosen', 'wrote']
+    """
+    rules: List[str] = []
+    if isinstance(deliver, str):
+        rules = [deliver]
+    elif deliver is not None:
+        rules = [f"{glob}={way}" for glob, way in deliver.items()]
+    options: Dict[str, object] = {
+        "rules": rules,
+        "linger": str(linger),
+        "fail_on": fail_on,
+        "window": window,
+        "memory": memory,
+        "spill": None if spill is None else os.fspath(spill),
+        "max_size": max_size,
+        "allow_other": allow_other,
+        "consume": consume,
+    }
+    return Mount(_fifofs.Mount(None if path is None else os.fspath(path), options))
+
+
+def wait_path(path: Path, *, next: bool = False) -> str:
+    """The path that waits for `path`, a file of any mount, when it is opened; by `next` for what is
+    written there next, whatever stands there now."""
+    return _fifofs.wait_path(os.fspath(path), next)

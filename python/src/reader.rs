@@ -1,0 +1,212 @@
+//! Reading a captured file.
+
+use std::io::{self, BufRead};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fifofs::{Canceller, CaptureHold, Error};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error;
+use crate::waiting::deadline;
+use crate::waiting::{self, SLICE};
+
+/// How often it is looked at whether anybody is left who may write.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What has to end before the output can, other than a process that the crate watches itself.
+pub(crate) struct Until {
+    /// A Python function that says by true that it has.
+    pub(crate) told: Py<PyAny>,
+    /// Keeps the file from being done until then.
+    pub(crate) hold: Option<CaptureHold>,
+}
+
+/// A reader of one captured file.
+#[pyclass(frozen, module = "_fifofs")]
+pub(crate) struct Reader {
+    /// Locked during a wait, by a thread without the interpreter's lock; none once it is closed. In a
+    /// forked child it may be locked for ever, and is not touched.
+    inner: Mutex<Option<fifofs::Reader>>,
+    /// Locked for moments only, while the interpreter's lock is held.
+    until: Mutex<Option<Until>>,
+    canceller: Canceller,
+    path: PathBuf,
+    process: u32,
+}
+
+/// How one wait went.
+enum Step {
+    Bytes(usize),
+    Nothing,
+    Closed,
+}
+
+impl Reader {
+    pub(crate) fn new(reader: fifofs::Reader, until: Option<Until>) -> Reader {
+        Reader {
+            canceller: reader.canceller(),
+            path: reader.path().to_owned(),
+            inner: Mutex::new(Some(reader)),
+            until: Mutex::new(until),
+            process: std::process::id(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<fifofs::Reader>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn until(&self) -> MutexGuard<'_, Option<Until>> {
+        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for bytes and appends up to `most` of them; 0 at the end.
+    fn next(
+        &self,
+        py: Python<'_>,
+        deadline: Option<Instant>,
+        most: usize,
+        into: &mut Vec<u8>,
+    ) -> PyResult<usize> {
+        if self.process != std::process::id() {
+            let message = "this reader was made before a fork: make a Capture in this process";
+            return Err(error::closed(py, message));
+        }
+        loop {
+            let look_at = self.look(py)?;
+            // Elsewhere nobody waits for Python's handlers to run.
+            let returns = look_at.is_some() || is_main_thread();
+            let slice = look_at.unwrap_or(SLICE);
+            let step = waiting::unlocked(py, || {
+                loop {
+                    let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+                    let step = self.step(left.map_or(slice, |left| left.min(slice)), most, into);
+                    let over = left.is_some_and(|left| left.is_zero());
+                    match step {
+                        Ok(Step::Nothing) if !returns && !over && !waiting::interpreter_ends() => {}
+                        step => return step,
+                    }
+                }
+            });
+            match step {
+                Ok(Step::Bytes(bytes)) => return Ok(bytes),
+                Ok(Step::Closed) => return Err(error::closed(py, "this output file is closed")),
+                Ok(Step::Nothing) => {
+                    py.check_signals()?;
+                    if waiting::interpreter_ends() {
+                        return Err(error::interpreter_ends(py));
+                    }
+                    if deadline.is_some_and(|at| Instant::now() >= at) {
+                        return Err(error::timed_out(py, &self.path));
+                    }
+                }
+                Err(error) => return Err(error::of_reading(py, error)),
+            }
+        }
+    }
+
+    fn step(&self, wait: Duration, most: usize, into: &mut Vec<u8>) -> io::Result<Step> {
+        let mut inner = self.lock();
+        let Some(reader) = inner.as_mut() else {
+            return Ok(Step::Closed);
+        };
+        reader.set_timeout(Some(wait));
+        let bytes = match reader.fill_buf() {
+            Ok(have) => {
+                let bytes = have.len().min(most);
+                into.extend_from_slice(&have[..bytes]);
+                bytes
+            }
+            Err(error) => match Error::io("read", "", error) {
+                Error::TimedOut { .. } => return Ok(Step::Nothing),
+                error => return Err(error.into()),
+            },
+        };
+        reader.consume(bytes);
+        Ok(Step::Bytes(bytes))
+    }
+
+    /// Sees whether those have ended who are waited for here; if not, says when to look again.
+    fn look(&self, py: Python<'_>) -> PyResult<Option<Duration>> {
+        let told = match &*self.until() {
+            None => return Ok(None),
+            Some(until) => until.told.clone_ref(py),
+        };
+        if !told.call0(py)?.extract(py)? {
+            return Ok(Some(LOOK_INTERVAL));
+        }
+        let hold = self.until().take().map(|until| until.hold);
+        waiting::unlocked(py, || {
+            drop(hold);
+            if let Some(reader) = self.lock().as_mut() {
+                reader.finish();
+            }
+        });
+        Ok(None)
+    }
+}
+
+fn is_main_thread() -> bool {
+    // SAFETY: neither takes a pointer.
+    unsafe { libc::gettid() == libc::getpid() }
+}
+
+#[pymethods]
+impl Reader {
+    /// Up to so many bytes, at least one unless it has ended.
+    #[pyo3(signature = (most, timeout=None))]
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        most: usize,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let mut bytes = Vec::new();
+        if most > 0 {
+            waiting::inside(py, || self.next(py, deadline(timeout), most, &mut bytes))?;
+        }
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// All there is until the end; what came is the `output` of an exception.
+    #[pyo3(signature = (timeout=None))]
+    fn read_all<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let deadline = deadline(timeout);
+        let mut bytes = Vec::new();
+        waiting::inside(py, || {
+            loop {
+                match self.next(py, deadline, usize::MAX, &mut bytes) {
+                    Ok(0) => return Ok(PyBytes::new(py, &bytes)),
+                    Ok(_) => py.check_signals()?,
+                    Err(error) => {
+                        // Those of the package have a place for it.
+                        let output = PyBytes::new(py, &bytes);
+                        let _ = error.value(py).setattr("output", output);
+                        return Err(error);
+                    }
+                }
+            }
+        })
+    }
+
+    /// Ends its waits for good.
+    fn cancel(&self) {
+        self.canceller.cancel();
+    }
+
+    /// Lets go of it; a thread that waits gets an exception.
+    fn close(&self, py: Python<'_>) {
+        if self.process != std::process::id() {
+            return;
+        }
+        self.canceller.cancel();
+        waiting::ending(py, || drop(self.lock().take()));
+    }
+}

@@ -1,0 +1,125 @@
+"""Bad input: an exception each, which says what to do."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import threading
+from typing import Any
+
+import fifofs
+import pytest
+
+
+@pytest.mark.parametrize("name", ["a/b", "", ".", "..", "/abs", "nul\0"])
+@pytest.mark.parametrize("backend", ["fuse", "fifo"])
+def test_a_name_that_is_none(name: str, backend: str) -> None:
+    with pytest.raises(ValueError, match="such as report.zip"):
+        fifofs.Capture(name, backend=backend)
+
+
+def test_a_capture_read_twice() -> None:
+    with fifofs.Capture() as c:
+        with open(c, "w") as f:
+            f.write("x")
+        assert c.read() == b"x"
+        with pytest.raises(fifofs.Closed, match="keep what read.. gave, or make another"):
+            c.read()
+
+
+def test_a_capture_used_after_its_end() -> None:
+    with fifofs.Capture() as c:
+        pass
+    for use in [c.read, c.open, c.events, c.writers, c.hang_up]:
+        with pytest.raises(fifofs.Closed, match="use it inside its `with`, or make another"):
+            use()
+    c.close()
+    with fifofs.Capture() as c:
+        f = c.open()
+    with pytest.raises((fifofs.Cancelled, fifofs.Closed)):
+        f.read(1)
+
+
+def test_a_command_without_an_output() -> None:
+    for call in [fifofs.run, fifofs.Popen]:
+        with pytest.raises(ValueError, match=r"put OUT\('name'\) in the place of the path"):
+            call(["true"])
+        with pytest.raises(TypeError, match="as a list"):
+            call("true")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="same name"):
+            call(["true", fifofs.OUT("a"), fifofs.OUT("a")])
+        with pytest.raises(ValueError, match="'sh', '-c'"):
+            call(["true", fifofs.OUT("a")], shell=True)
+        with pytest.raises(FileNotFoundError, match="no-such-program"):
+            call(["no-such-program", fifofs.OUT("a")])
+
+
+def test_a_backend_mode_or_process_that_is_none() -> None:
+    with pytest.raises(ValueError, match="give fuse, fifo or auto"):
+        fifofs.Capture(backend="pipe")
+    with fifofs.Capture() as c:
+        with pytest.raises(ValueError, match="give r or rb"):
+            c.open("w")  # type: ignore[call-overload]
+        for wrong in ["zip", 1.5, True, object()]:
+            with pytest.raises(TypeError, match="process"):
+                c.read(process=wrong)
+        for wrong in [0, -1]:
+            with pytest.raises(ValueError, match="no process id"):
+                c.read(process=wrong)
+        with pytest.raises(ValueError, match="start it"):
+            c.read(process=threading.Thread())
+
+
+def test_options_of_a_mount_that_are_none(tmp_path: Any) -> None:
+    with pytest.raises(ValueError, match="auto, exit or a number"):
+        fifofs.mount(linger="soon")
+    with pytest.raises(ValueError, match="fail_on"):
+        fifofs.mount(fail_on="x")
+    with pytest.raises(ValueError, match="quickly"):
+        fifofs.mount(deliver="quickly")
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(fifofs.FifofsError):
+        fifofs.mount(file)
+    with fifofs.mount() as m:
+        with pytest.raises(ValueError, match="relative to the mount"):
+            m.capture("/etc/passwd")
+    with pytest.raises(fifofs.Closed, match="mount it again"):
+        m.capture("x")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        fifofs.OutputMissing("no file", 2, "/x"),
+        fifofs.TimeoutExpired("late", 110, "/x"),
+        fifofs.Cancelled("gone"),
+    ],
+)
+def test_exceptions_survive_pickling(error: fifofs.FifofsError) -> None:
+    error.output = b"half"
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error) and str(again) == str(error)
+    assert (again.errno, again.filename, again.output) == (error.errno, error.filename, b"half")
+
+
+def test_what_the_exceptions_are() -> None:
+    for kind in [
+        fifofs.OutputRewritten,
+        fifofs.WriterFailed,
+        fifofs.OutputMissing,
+        fifofs.TimeoutExpired,
+        fifofs.Cancelled,
+        fifofs.Closed,
+    ]:
+        assert issubclass(kind, fifofs.FifofsError) and issubclass(kind, OSError)
+    assert issubclass(fifofs.TimeoutExpired, (subprocess.TimeoutExpired))
+    assert issubclass(fifofs.TimeoutExpired, TimeoutError)
+    failed = fifofs.CalledProcessError(3, ["x"], {"o": b"half"}, b"out", b"err")
+    again = pickle.loads(pickle.dumps(failed))
+    assert (again.returncode, again.outputs, again.stdout, again.stderr) == (
+        3,
+        {"o": b"half"},
+        b"out",
+        b"err",
+    )

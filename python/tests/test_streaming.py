@@ -1,0 +1,165 @@
+"""Streaming into what people read with."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+from typing import Any
+
+import fifofs
+import pytest
+from conftest import TIMEOUT
+
+ROWS = 20_000
+CSV = r'echo a,b > "$1"; seq 20000 | sed "s/.*/&,x&/" >> "$1"'
+JSON_LINES = r'seq 20000 | sed "s/.*/{\"n\": &}/" > "$1"'
+
+
+def popen(script: str, name: str, **keywords: Any) -> fifofs.Popen:
+    return fifofs.Popen(["sh", "-c", script, "sh", fifofs.OUT(name)], **keywords)
+
+
+def test_csv() -> None:
+    with popen(CSV, "x.csv") as p:
+        rows = list(csv.DictReader(io.TextIOWrapper(p.output, newline="")))
+    assert p.returncode == 0
+    assert len(rows) == ROWS and rows[-1] == {"a": "20000", "b": "x20000"}
+
+
+def test_lines_of_json() -> None:
+    with popen(JSON_LINES, "x.jsonl") as p:
+        assert [json.loads(line)["n"] for line in p.output] == list(range(1, ROWS + 1))
+
+
+def test_lines_come_as_they_are_written(tmp_path: Any) -> None:
+    script = 'for i in 1 2 3; do echo $i >> "$1"; read -r _; done'
+    with popen(script, "x.log", stdin=subprocess.PIPE) as p:
+        assert p.stdin is not None
+        for number in [b"1\n", b"2\n", b"3\n"]:
+            assert p.output.readline() == number
+            p.stdin.write(b"on\n")
+            p.stdin.flush()
+        assert p.output.read() == b""
+
+
+def test_hashlib_and_copyfileobj() -> None:
+    plain = subprocess.run(["seq", "1000000"], capture_output=True, check=True).stdout
+    with popen('seq 1000000 > "$1"', "x.txt") as p:
+        digest = hashlib.sha256()
+        while piece := p.output.read(65536):
+            digest.update(piece)
+    assert digest.digest() == hashlib.sha256(plain).digest()
+    with popen('seq 1000000 > "$1"', "x.txt") as p:
+        sink = io.BytesIO()
+        shutil.copyfileobj(p.output, sink)
+    assert sink.getvalue() == plain
+
+
+def test_the_input_of_another_program() -> None:
+    with popen('seq 100000 > "$1"', "x.txt") as p:
+        counter = subprocess.Popen(["wc", "-l"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert counter.stdin is not None
+        with counter.stdin:
+            shutil.copyfileobj(p.output, counter.stdin)
+        assert counter.stdout is not None and counter.stdout.read() == b"100000\n"
+        counter.stdout.close()
+        assert counter.wait() == 0
+
+
+def test_gzip_and_tar_as_streams() -> None:
+    with popen('seq 100000 | gzip > "$1"', "x.gz") as p:
+        assert gzip.open(p.output).read().count(b"\n") == 100_000
+    with popen('cd /etc && tar -cf "$1" passwd group', "x.tar") as p:
+        with tarfile.open(fileobj=p.output, mode="r|") as tar:
+            assert [member.name for member in tar] == ["passwd", "group"]
+        p.output.read()
+
+
+def test_two_outputs_of_which_one_is_long() -> None:
+    script = 'seq 1000000 > "$1"; echo well > "$2"'
+    for backend in ["fuse", "fifo"]:
+        outputs = [fifofs.OUT("data.txt"), fifofs.OUT("run.log")]
+        done = fifofs.run(["sh", "-c", script, "sh", *outputs], backend=backend, timeout=TIMEOUT)
+        assert done.outputs["data.txt"].count(b"\n") == 1_000_000
+        assert (done.outputs["run.log"], done.output) == (b"well\n", done.outputs["data.txt"])
+
+
+def test_outputs_beside_both_pipes_and_an_input() -> None:
+    script = 'cat > "$1"; seq 100000; seq 100000 >&2; seq 100000 > "$2"'
+    done = fifofs.run(
+        ["sh", "-c", script, "sh", fifofs.OUT("in.txt"), fifofs.OUT("n.txt")],
+        input=b"x" * 1_000_000,
+        capture_output=True,
+        check=True,
+        timeout=TIMEOUT,
+    )
+    assert done.outputs["in.txt"] == b"x" * 1_000_000
+    assert done.stdout == done.stderr == done.outputs["n.txt"]
+    done = fifofs.run(["sh", "-c", 'cat > "$1"', "sh", fifofs.OUT()], input="ü", text=True)
+    assert done.output == "ü".encode()
+
+
+def test_leaving_early_ends_the_program() -> None:
+    with popen('exec yes > "$1"', "x.txt") as p:
+        assert p.output.readline() == b"y\n"
+    assert p.returncode == -13, "SIGPIPE"
+
+
+def test_an_output_that_is_not_read() -> None:
+    with popen('echo hello > "$1"', "x.txt") as p:
+        pass
+    assert p.returncode in (0, -13)
+
+
+def test_one_output_opened_by_two() -> None:
+    with fifofs.Capture("x.txt") as c:
+        with subprocess.Popen(["sh", "-c", 'seq 1000 > "$1"', "sh", c]) as p:
+            with c.open(process=p) as one, c.open(process=p) as two:
+                assert one.read() == two.read() == b"".join(b"%d\n" % n for n in range(1, 1001))
+
+
+@pytest.mark.heavy
+def test_pandas() -> None:
+    import pandas
+
+    with popen(CSV, "x.csv") as p:
+        frame = pandas.read_csv(p.output)
+    assert len(frame) == ROWS and frame["a"].sum() == ROWS * (ROWS + 1) // 2
+    with popen(JSON_LINES, "x.jsonl") as p:
+        assert len(pandas.read_json(p.output, lines=True)) == ROWS
+
+
+@pytest.mark.heavy
+def test_pyarrow() -> None:
+    import pyarrow
+    import pyarrow.csv
+    import pyarrow.ipc
+    import pyarrow.parquet
+
+    with popen(CSV, "x.csv") as p:
+        table = pyarrow.csv.open_csv(p.output).read_all()
+    assert table.num_rows == ROWS
+    with fifofs.Capture("x.parquet") as c:
+        pyarrow.parquet.write_table(table, c.path)
+        assert pyarrow.parquet.read_table(io.BytesIO(c.read())).equals(table)
+    with fifofs.Capture("x.arrows") as c:
+        with pyarrow.OSFile(c.path, "wb") as sink, pyarrow.ipc.new_stream(sink, table.schema) as w:
+            w.write_table(table)
+        assert pyarrow.ipc.open_stream(c.open()).read_all().equals(table)
+
+
+@pytest.mark.heavy
+def test_pil() -> None:
+    from PIL import Image
+
+    source = ["-f", "lavfi", "-i", "testsrc=size=64x48", "-frames:v", "1"]
+    done = fifofs.run(["ffmpeg", "-v", "error", *source, fifofs.OUT("x.png")], check=True)
+    image = Image.open(io.BytesIO(done.output))
+    image.load()
+    assert image.size == (64, 48)

@@ -1,0 +1,191 @@
+"""How waits end: timeouts with what came, KeyboardInterrupt, cancelling, and the interpreter's exit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import fifofs
+import pytest
+from conftest import TIMEOUT, is_gone, python, until
+
+# Ends when its input does.
+ENDLESS = ["sh", "-c", 'echo begun > "$1"; read -r _; exit 0', "sh"]
+
+
+def test_a_read_that_times_out_has_what_came() -> None:
+    with fifofs.Capture("x.log") as c:
+        with subprocess.Popen([*ENDLESS, c], stdin=subprocess.PIPE) as p:
+            with pytest.raises(fifofs.TimeoutExpired) as raised:
+                c.read(process=p, timeout=1)
+            assert raised.value.output == b"begun\n" and raised.value.timeout == 1
+            with pytest.raises(subprocess.TimeoutExpired):
+                c.read(process=p, timeout=0.2)
+            assert p.stdin is not None
+            p.stdin.close()
+            assert c.read(process=p) == b"begun\n"
+
+
+def test_a_file_that_times_out_goes_on() -> None:
+    with fifofs.Capture("x.log") as c:
+        with subprocess.Popen([*ENDLESS, c], stdin=subprocess.PIPE) as p:
+            f = c.open(process=p, timeout=0.5)
+            assert f.readline() == b"begun\n"
+            for _ in range(2):
+                with pytest.raises(TimeoutError):
+                    f.read()
+            assert p.stdin is not None
+            p.stdin.close()
+            assert f.read() == b""
+
+
+@pytest.mark.parametrize("backend", ["fuse", "fifo"])
+@pytest.mark.parametrize("pipes", [False, True])
+def test_run_that_times_out_kills_the_program_and_has_what_came(backend: str, pipes: bool) -> None:
+    script = 'exec 3> "$1"; echo begun >&3; echo out; echo $$ > "$2"; exec sleep 600'
+    command = ["sh", "-c", script, "sh", fifofs.OUT("x.log"), fifofs.OUT("pid.txt")]
+    begun = time.monotonic()
+    with pytest.raises(fifofs.TimeoutExpired) as raised:
+        fifofs.run(command, timeout=1.5, backend=backend, capture_output=pipes)
+    error = raised.value
+    assert time.monotonic() - begun < TIMEOUT / 2
+    assert error.output == error.outputs["x.log"] == b"begun\n"
+    assert error.stdout == (b"out\n" if pipes else None)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(error.outputs["pid.txt"]), 0)
+
+
+def test_run_that_times_out_is_not_held_up_by_a_grandchild() -> None:
+    # It keeps the output and the pipes open, and is killed by SIGPIPE when it writes again.
+    script = '(while echo on >&3; do echo on; sleep 0.1; done) 3> "$1" & sleep 600'
+    begun = time.monotonic()
+    with pytest.raises(fifofs.TimeoutExpired) as raised:
+        fifofs.run(["sh", "-c", script, "sh", fifofs.OUT("x.log")], timeout=1, capture_output=True)
+    assert raised.value.output.startswith(b"on\n")
+    assert time.monotonic() - begun < TIMEOUT / 2
+
+
+def test_cancel_ends_the_reads_of_other_threads() -> None:
+    with fifofs.Capture() as c:
+        errors: list[BaseException] = []
+
+        def read() -> None:
+            try:
+                c.read(process=lambda: False)
+            except fifofs.FifofsError as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=read) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        until("all wait", lambda: len(c._readers) == 4)
+        c.cancel()
+        for thread in threads:
+            thread.join(TIMEOUT)
+        assert [type(error) for error in errors] == [fifofs.Cancelled] * 4
+
+
+def test_other_threads_run_while_one_waits() -> None:
+    with fifofs.Capture() as c:
+        with subprocess.Popen(["sleep", "1"]) as p:
+            reader = threading.Thread(target=lambda: _ignore(lambda: c.read(process=p)))
+            reader.start()
+            ticks = 0
+            while reader.is_alive():
+                time.sleep(0.001)
+                ticks += 1
+    assert ticks > 50
+
+
+def _ignore(work: Any) -> None:
+    try:
+        work()
+    except fifofs.FifofsError:
+        pass
+
+
+WAITS = {
+    "read": "c.read(process=p)",
+    "read of all children": "c.read()",
+    "read of a function": "c.read(process=lambda: False)",
+    "file": "c.open(process=p).read(10)",
+    "line": "next(iter(c.open('r', process=p)))",
+    "fifo": "fifofs.TemporaryPipe().read(process=p)",
+    "events": "list(c.events())",
+    "run": "fifofs.run(['sh', '-c', 'exec sleep 600', 'sh', fifofs.OUT()])",
+    "run with pipes": "fifofs.run(['sh', '-c', 'exec sleep 600', 'sh', fifofs.OUT()], capture_output=True)",
+    "Popen": "fifofs.Popen(['sh', '-c', 'exec sleep 600', 'sh', fifofs.OUT()], stdout=-3, stderr=-3).output.read()",
+    "aio.run": "asyncio.run(fifofs.aio.run(['sh', '-c', 'exec sleep 600', 'sh', fifofs.OUT()]))",
+    "aio.read": "asyncio.run(fifofs.aio.read(c, process=p))",
+    "mount": "list(fifofs.mount().events())",
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS.keys())
+def test_keyboard_interrupt(wait: str, tmp_path: Any) -> None:
+    code = f"""if 1:
+        import asyncio, fifofs, subprocess, sys
+        c = fifofs.Capture("x.log")
+        p = subprocess.Popen(["sleep", "600"])
+        print("waits", flush=True)
+        try:
+            {wait}
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        finally:
+            p.kill()
+    """
+    scratch = str(tmp_path)
+    environment = {**os.environ, "TMPDIR": scratch}
+    host = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert host.stdout is not None and host.stdout.readline() == "waits\n"
+        time.sleep(0.2)
+        begun = time.monotonic()
+        # Until it is: the wait may not have begun.
+        while host.poll() is None and time.monotonic() - begun < TIMEOUT:
+            host.send_signal(signal.SIGINT)
+            if host.stdout.readline() == "interrupted\n":
+                break
+        assert host.wait(TIMEOUT) in (0, -signal.SIGINT)
+    finally:
+        host.kill()
+        # Whatever it left to run.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(host.pid, signal.SIGKILL)
+        assert host.stdout is not None
+        host.stdout.close()
+    until("nothing is left", lambda: is_gone(scratch))
+
+
+@pytest.mark.parametrize("wait", [w for n, w in WAITS.items() if "aio" not in n and "run" not in n])
+def test_exit_with_a_live_capture_and_blocked_daemon_threads(wait: str, tmp_path: Any) -> None:
+    code = f"""if 1:
+        import asyncio, fifofs, subprocess, threading, time
+        c = fifofs.Capture("x.log")
+        p = subprocess.Popen(["sleep", "5"], stdout=-3, stderr=-3)
+        def body():
+            try:
+                {wait}
+            except fifofs.Cancelled:
+                pass
+        for _ in range(8):
+            threading.Thread(target=body, daemon=True).start()
+        time.sleep(0.3)
+        print("ends")
+    """
+    done = python(code, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ends\n", "")
+    until("nothing is left", lambda: is_gone(str(tmp_path)))
