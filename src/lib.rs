@@ -272,8 +272,8 @@ pub use crate::core::status::{
     FileState, FileStatus, MemoryStatus, ReaderStatus, Status, WriterStatus,
 };
 pub use capture::{
-    Backend, Canceller, Capture, CaptureBuilder, CaptureEvents, CaptureHold, Events, Process,
-    ProcessRef, Reader, RunError, RunOutput, Running, Target, unmount_idle,
+    Backend, Canceller, Capture, CaptureBuilder, CaptureDir, CaptureEvents, CaptureHold, DirOutput,
+    Events, Process, ProcessRef, Reader, RunError, RunOutput, Running, Target, unmount_idle,
 };
 pub use error::{Error, FailedWriter, Result};
 pub use fuse::{IfBusy, Privacy, enter_private_namespace};

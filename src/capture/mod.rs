@@ -8,6 +8,7 @@ mod bell;
 mod buffered_pipe;
 mod builder;
 mod canceller;
+mod directory;
 mod events;
 mod hold;
 mod process;
@@ -19,6 +20,7 @@ mod waiting;
 
 pub use builder::CaptureBuilder;
 pub use canceller::Canceller;
+pub use directory::{CaptureDir, DirOutput};
 pub use events::CaptureEvents;
 pub use events::Events;
 pub use hold::CaptureHold;

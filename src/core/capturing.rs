@@ -174,6 +174,22 @@ impl Core {
         Ok(id)
     }
 
+    /// Makes a directory in the root, in which this process captures.
+    ///
+    /// # Errors
+    ///
+    /// `EXIST` if something stands there, and what making one may give.
+    pub(crate) fn make_capture_directory(
+        &mut self,
+        env: Env<'_>,
+        name: &OsStr,
+    ) -> Result<(), Errno> {
+        let made = self.make_directory(env, (ROOT, name), self.settings.owner)?;
+        // The kernel was not told, and will not give it back.
+        self.names.forget(made.ino, 1);
+        Ok(())
+    }
+
     /// Has the path's end hang on one more.
     pub(crate) fn hold(&mut self, id: CaptureId) {
         if let Some(captured) = self.captures.by_id.get_mut(&id) {

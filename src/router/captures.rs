@@ -1,7 +1,7 @@
 //! Captured paths whose end hangs on a process: until it has exited, what stands
 //! there is not done.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
@@ -42,6 +42,17 @@ impl Router {
                 core.remove_tree(env, (ROOT, &name), effects);
             }
         });
+    }
+
+    /// See `Core::make_capture_directory`.
+    pub(crate) fn make_directory(&self, name: &OsStr) -> Result<(), Errno> {
+        self.run(|core, env, _| core.make_capture_directory(env, name))
+    }
+
+    /// Removes a directory in the root with all that is in it. Not for threads that answer the
+    /// kernel.
+    pub(crate) fn remove_directory(&self, name: &OsStr) {
+        self.run_patiently(|core, env, effects| core.remove_tree(env, (ROOT, name), effects));
     }
 
     /// Has the path's end hang on one more, which is to give back its hold.
