@@ -54,7 +54,17 @@ pub(crate) struct Directory {
 
 /// Says that a directory is in use. Nothing, where it cannot be locked.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "it is held")] Option<OwnedFd>);
+pub(crate) struct Lock(Option<OwnedFd>);
+
+impl Lock {
+    /// Nobody but root can make anything in the directory from now on, also where something is mounted on it:
+    /// what is made in it once that is unmounted would be nobody's.
+    pub(crate) fn make_read_only(&self) {
+        if let Some(directory) = &self.0 {
+            let _ = rustix::fs::fchmod(directory, Mode::RUSR | Mode::XUSR);
+        }
+    }
+}
 
 impl Directory {
     pub(crate) fn path(&self) -> &Path {

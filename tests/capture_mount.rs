@@ -4,6 +4,7 @@ mod library;
 
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use fifofs::{Deliver, Error, Mount};
@@ -12,6 +13,18 @@ use library::{SOON, read_out, sh, sh_at, until, within};
 
 fn mount() -> Mount {
     Mount::builder().mount_temporary().expect("a mount")
+}
+
+/// What is made there once it is unmounted would be nobody's. Root can; `fuse::removal` is against that.
+#[test]
+fn the_directory_below_a_temporary_mount_is_read_only_and_goes_with_it() {
+    let mount = mount();
+    let path = mount.path().to_owned();
+    fifofs::unmount_if(&path, fifofs::IfBusy::Detach).unwrap();
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o500);
+    mount.unmount().unwrap();
+    assert!(!path.exists());
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod placement;
 mod private;
 mod rare;
 mod release;
+mod removal;
 mod session;
 #[cfg(test)]
 mod testing;

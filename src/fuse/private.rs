@@ -14,6 +14,7 @@ use rustix::process::{geteuid, getgid, getuid};
 use rustix::thread::{CapabilitySet, UnshareFlags, capabilities};
 
 use super::attach::fusermount;
+use super::removal;
 use crate::error::{Error, Result};
 
 /// Has a directory for each thread of this process.
@@ -74,6 +75,7 @@ pub fn enter_private_namespace() -> Result<Privacy> {
         ));
     }
     if may_mount() {
+        removal::remember_namespace();
         unshare(UnshareFlags::NEWNS, "start it with --cap-add SYS_ADMIN")?;
     } else if !geteuid().is_root() && fusermount().is_ok() {
         return Ok(Privacy::Shared);

@@ -28,6 +28,7 @@ use super::flusher::Flusher;
 use super::kernel::Kernel;
 use super::mountpoint::{self, IfBusy, MountOptions, MountPoint, Mounted};
 use super::release;
+use super::removal::remove_with_mount;
 use super::watchdog::Watchdog;
 use super::{mount_watch, mountinfo};
 use crate::core::spool::Pool;
@@ -290,6 +291,9 @@ impl Session {
             return Ok(());
         }
         if mountpoint::device_number_at(&self.directory) == Some(self.device_number) {
+            if self.made_directory && remove_with_mount(&self.directory) {
+                return Ok(());
+            }
             return mountpoint::detach_from(&self.directory);
         }
         // Elsewhere, below another, or gone from sight and still in use. If the list

@@ -320,7 +320,9 @@ impl MountBuilder {
         let directory = temporary::directory()?;
         let mut mount = self.mount_at(directory.path(), true)?;
         // From here on it goes with the mount.
-        mount.directory = Some(directory.keep());
+        let lock = directory.keep();
+        lock.make_read_only();
+        mount.directory = Some(lock);
         Ok(mount)
     }
 

@@ -233,6 +233,28 @@ fn whoever_comes_later_than_that_changes_nothing_and_leaves_nothing() {
     .printed("good\n");
 }
 
+/// Between the unmount and the removal of the directory it would be made there, by root, too.
+#[test]
+fn whoever_never_stops_making_files_makes_none_below_the_mount() {
+    let runs = Runs::new();
+    runs.run(
+        r#"
+        late='import os, sys
+name, stop = os.path.dirname(sys.argv[1]) + "/late", os.environ["F"] + "/stop"
+while not os.path.exists(stop):
+    for i in range(100):
+        try: os.mkdir(name)
+        except OSError: pass'
+        export late
+        for i in 1 2 3 4 5; do
+            run -- sh -c 'echo good > "$1"; for i in 1 2; do "$PYTHON" -S -c "$late" "$1" & done' sh {out}
+        done
+        ls "$TMPDIR"; raise stop"#,
+    )
+    .with_status(0)
+    .printed("good\n".repeat(5));
+}
+
 /// A batch system kills all of a job at once; nobody is there then who could clean up.
 #[test]
 fn what_is_left_when_run_and_its_helpers_are_killed_together_the_next_run_clears_away() {
