@@ -16,7 +16,7 @@ use rustix::mount::UnmountFlags;
 use rustix::process::Signal;
 
 use super::FIFOFS;
-use super::procfs::{Proc, connection_of, processes};
+use super::procfs::{Proc, connection_of, parked_threads, processes};
 use super::program::{Process, default_signals, signal};
 use super::script::{PYTHON_PRELUDE, SHELL_PRELUDE, python};
 use super::testing::{SOON, until_within};
@@ -98,12 +98,13 @@ impl Place {
         self.spawn(command)
     }
 
-    /// Processes that are the daemon of a mount in this place, or its helpers. Zombies are not counted.
+    /// Processes that are the daemon of a mount in this place, or its helpers. Neither zombies are counted, nor who
+    /// waits for an answer of a mount: reading the environment might wait for it.
     pub(crate) fn daemons(&self) -> Vec<Proc> {
         let marker = format!("{MARKER}={}\0", self.mount_point().display());
         processes()
             .into_iter()
-            .filter(|process| process.state != 'Z')
+            .filter(|process| process.state != 'Z' && parked_threads(process.pid) == 0)
             .filter(|process| {
                 fs::read(format!("/proc/{}/environ", process.pid)).is_ok_and(|environment| {
                     environment

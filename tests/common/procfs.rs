@@ -2,12 +2,13 @@
 //!
 //! Knows the format of those files and nothing of who asks. The invariant: a process or a mount
 //! that has gone meanwhile is absent from an answer, never a failure ([`memory_rss`] excepted,
-//! which has no answer then).
+//! which has no answer then). And nothing is read that waits for a process which waits for its mount:
+//! `status` does not, `stat`, `cmdline` and `environ` do while such a process is in exec(2).
 
 use std::fs;
 use std::path::Path;
 
-/// A process as `/proc/PID/stat` has it.
+/// A process as `/proc/PID/status` has it.
 pub(crate) struct Proc {
     pub(crate) pid: i32,
     pub(crate) ppid: i32,
@@ -27,40 +28,43 @@ pub(crate) fn processes() -> Vec<Proc> {
 
 /// One process, if it is there.
 pub(crate) fn process(pid: i32) -> Option<Proc> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // PID (COMM) STATE PPID PGRP …, and COMM may contain anything.
-    let (start, rest) = stat.rsplit_once(')')?;
-    let comm = start.split_once('(')?.1.to_owned();
-    let mut fields = rest.split_whitespace();
-    let state = fields.next()?.chars().next()?;
-    let ppid = fields.next()?.parse().ok()?;
-    let group = fields.next()?.parse().ok()?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| {
+        let mut lines = status.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.map(str::trim)
+    };
     Some(Proc {
         pid,
-        ppid,
-        group,
-        state,
-        comm,
+        ppid: field("PPid")?.parse().ok()?,
+        // In each pid namespace, beginning with that of the reader.
+        group: field("NSpgid")?.split_whitespace().next()?.parse().ok()?,
+        state: field("State")?.chars().next()?,
+        comm: field("Name")?.to_owned(),
     })
 }
 
 /// How many threads of a process group wait for an answer of a FUSE file system.
 pub(crate) fn parked_in_group(group: i32) -> usize {
-    processes()
-        .into_iter()
-        .filter(|process| process.group == group)
-        .map(|process| {
-            fs::read_dir(format!("/proc/{}/task", process.pid))
-                .into_iter()
-                .flatten()
-                .flatten()
-                .filter(|task| {
-                    fs::read_to_string(task.path().join("wchan"))
-                        .is_ok_and(|at| at.contains("fuse") || at.contains("request_wait"))
-                })
-                .count()
-        })
+    let mut processes = processes();
+    processes.retain(|process| process.group == group);
+    processes
+        .iter()
+        .map(|process| parked_threads(process.pid))
         .sum()
+}
+
+/// How many threads of a process do.
+pub(crate) fn parked_threads(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|task| {
+            fs::read_to_string(task.path().join("wchan"))
+                .is_ok_and(|at| at.contains("fuse") || at.contains("request_wait"))
+        })
+        .count()
 }
 
 /// The resident memory of a process in bytes.
