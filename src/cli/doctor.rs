@@ -65,6 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         ("capture by FIFO", pipe()),
         ("request timeout", request_timeout()),
         ("killed writers", killed_writers()),
+        ("other containers", other_containers()),
         ("mappings", mappings()),
         ("small writes", small_writes()),
         ("open files", open_files()),
@@ -257,6 +258,26 @@ fn killed_writers() -> Finding {
             "in a mount, one that crashes after the close passes for one that finished. Who is \
              killed with the file open is noticed; `fifofs run` is not concerned. Linux 6.15 and \
              newer say it",
+        ),
+    }
+}
+
+fn other_containers() -> Finding {
+    // `PROC_PID_INIT_INO`, linux, include/linux/proc_ns.h.
+    const FIRST: u64 = 0xEFFF_FFFC;
+    match fs::metadata("/proc/self/ns/pid") {
+        Ok(own) if own.ino() == FIRST => {
+            Well("processes in all pid namespaces can be seen from here".into())
+        }
+        Ok(_) => Less(
+            "this is a pid namespace of its own: programs outside of it cannot be seen".into(),
+            "of a mount that those write to, nobody is told if they crash: share the namespace \
+             (Kubernetes: shareProcessNamespace or hostPID; docker and podman: --pid=host or \
+             --pid=container:NAME), or refuse them by `fifofs mount --require-visible`",
+        ),
+        Err(error) => Less(
+            format!("/proc/self/ns/pid: {error}"),
+            "mount /proc: without it fifofs cannot see how programs end",
         ),
     }
 }

@@ -150,6 +150,9 @@ fn describe(mount: &Path, status: &Status) -> String {
         status.memory.spilled,
         status.memory.available
     ));
+    for warning in &status.warnings {
+        page.line(format_args!("  warning: {warning}"));
+    }
     for file in &status.files {
         describe_file(&mut page, file);
     }

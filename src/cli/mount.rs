@@ -41,6 +41,10 @@ pub(crate) struct Arguments {
     /// Remove a file once a reader has read it to its end
     #[arg(long)]
     consume: bool,
+    /// Refuse writers in pid namespaces of which nothing can be seen from here: if they
+    /// crashed, nobody would be told
+    #[arg(long)]
+    require_visible: bool,
     /// What df and findmnt show as the source of the mount
     #[arg(long, value_name = "NAME", default_value = "fifofs")]
     source: String,
@@ -80,7 +84,8 @@ fn mount(arguments: &Arguments) -> Result<Mount> {
         .apply(Mount::builder())?
         .linger(arguments.linger)
         .allow_other(arguments.allow_other)
-        .consume(arguments.consume);
+        .consume(arguments.consume)
+        .require_visible(arguments.require_visible);
     let mut builder = builder.source(&arguments.source);
     for option in &arguments.kernel_option {
         builder = builder.kernel_option(option)?;

@@ -35,6 +35,7 @@ mod freezing;
 pub(crate) mod generation;
 mod looking_again;
 pub(crate) mod namespace;
+mod notices;
 mod opening;
 mod paths;
 mod polling;
@@ -69,9 +70,10 @@ use control::Control;
 use effects::{Effect, Effects, Unique};
 use events::Events;
 use format::Format;
-use generation::{Generation, Phase, Processes, Way};
+use generation::{Ending, Generation, Phase, Processes, Way, Writer};
 use looking_again::SentBack;
 use namespace::{Creator, Namespace};
+use notices::{Notice, Notices};
 use reader::{Reader, ReaderId};
 use recording::{Deed, Recording};
 use rules::{FailOn, Linger, Rules};
@@ -101,6 +103,8 @@ pub(crate) struct Settings {
     /// Whether processes that read a file while it is written wait for it; those
     /// who open it by `wait` or `next` do in any case.
     pub(crate) readers_wait: bool,
+    /// Whether those who write must be visible from here.
+    pub(crate) require_visible: bool,
     /// Whether a file is removed once a reader has read it to its end.
     pub(crate) consume: bool,
     /// Whether [`Core::end_gathering`] is called shortly after the last of several writes.
@@ -252,8 +256,8 @@ pub(crate) struct Core {
     sent_back: HashMap<i32, SentBack>,
     /// Whether it was said that the flusher does not take every file.
     told_of_refusal: bool,
-    /// Whether it was said that readers may be unseen.
-    told_of_unseen_reader: bool,
+    /// What was said of the mount as a whole.
+    notices: Notices,
     /// Files whose content is gone, and whose pages the kernel may still have.
     removed: Vec<u64>,
     /// What is to be looked at before the present operation is over.
@@ -292,7 +296,7 @@ impl Core {
             events: Events::new(now.monotonic),
             sent_back: HashMap::new(),
             told_of_refusal: false,
-            told_of_unseen_reader: false,
+            notices: Notices::default(),
             removed: Vec::new(),
             touched: Touched::default(),
             recording,
@@ -394,6 +398,10 @@ impl Core {
             if let Some(generation) = file.generation.as_mut()
                 && generation.writers.iter().any(|w| w.pid == pid)
             {
+                let is_untold = |w: &Writer| w.pid == pid && !w.let_go && !w.died_writing;
+                if ending == Ending::Unknown && generation.writers.iter().any(is_untold) {
+                    self.notices.say(Notice::UntoldEnd);
+                }
                 generation.note_ending(pid, ending);
                 self.touched.generations.add(*ino);
                 self.touched.contents.add(*ino);

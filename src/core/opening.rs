@@ -5,8 +5,9 @@ use rustix::io::Errno;
 use super::capturing::Hold;
 use super::doors::{Asked, Gives};
 use super::effects::{Caller, Effect, Effects, Kin, Transport};
-use super::generation::{Ending, Phase, Way};
+use super::generation::{Ending, Generation, Phase, Way};
 use super::looking_again::Why;
+use super::notices::Notice;
 use super::polling::Pollers;
 use super::reader::{Awaits, Reader, ReaderId};
 use super::room::OPEN_BYTES;
@@ -91,6 +92,15 @@ impl Core {
             && self.settings.readers_wait
             && self.captures.hold_of_file(&self.names, ino) != Hold::Held
             && !self.never_waits(ino, kin)
+            && !self.may_be_unseen_writer(ino, caller)
+    }
+
+    /// Whether the caller cannot be seen, nor can one who writes this file: it may be the same, or
+    /// a descendant.
+    fn may_be_unseen_writer(&self, ino: u64, caller: Caller) -> bool {
+        let is_written = |generation: &&Generation| generation.is_active();
+        let generation = self.generation(ino).filter(is_written);
+        caller.thread == 0 && generation.is_some_and(|g| g.writers.iter().any(|w| w.pid == 0))
     }
 
     fn opened_plain(
@@ -174,12 +184,8 @@ impl Core {
     ) -> Reader {
         let pid = env.processes.process_of(caller.thread);
         // Which process it is nobody can tell: for the kernel all of them are number 0.
-        if caller.thread == 0 && !std::mem::replace(&mut self.told_of_unseen_reader, true) {
-            log::warn!(
-                "a process waits for a file that is in a pid namespace of which nothing can be seen from \
-                 here: such processes are shown as number 0, and any signal that they do not ignore ends \
-                 their waits (said once)"
-            );
+        if caller.thread == 0 {
+            self.notices.say(Notice::UnseenReader);
         }
         let was_sent_back = self.was_sent_back(env, caller.thread);
         self.sent_back.remove(&caller.thread);

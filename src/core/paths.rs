@@ -27,6 +27,7 @@ impl Core {
     ) -> Result<(Attributes, u64, Transport), Errno> {
         let user = Some(creator.uid);
         self.check_room_to_open(user)?;
+        self.note_unseen(&writer)?;
         let ino = self.make_file(env, at, creator, effects)?;
         let opener = writer.clone();
         // Also if it is opened for reading only: who makes a file so has it written

@@ -39,6 +39,9 @@ pub struct Status {
     pub files: Vec<FileStatus>,
     /// Readers of paths where nothing stands.
     pub waiting: Vec<ReaderStatus>,
+    /// What cannot be seen from where the mount is served, if it turned out to matter.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// What a mount keeps, in bytes.
@@ -170,6 +173,7 @@ impl Core {
             },
             files,
             waiting,
+            warnings: self.notices.texts(),
         }
     }
 

@@ -11,6 +11,7 @@ use super::clock::Timestamp;
 use super::effects::{Bytes, Caller, Effect, Effects, Transport};
 use super::events::Event;
 use super::generation::{Ending, Generation, Processes, Way, Writer};
+use super::notices::Notice;
 use super::recording::Deed;
 use super::room::OPEN_BYTES;
 use super::rules::Deliver;
@@ -29,6 +30,7 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<(u64, Transport), Errno> {
         self.refuse_frozen()?;
+        self.note_unseen(&writer)?;
         let path = self.names.path(ino);
         self.file(ino)?;
         let is_new = self.begin_generation(env, ino, path.as_deref(), effects)?;
@@ -97,6 +99,21 @@ impl Core {
         let _kept = self.pool_of(user).keep_anyway(OPEN_BYTES / 2);
         let handle = self.add_handle(Handle::Writer { ino, cached, _kept });
         Ok((handle, transport))
+    }
+
+    /// Says, or refuses, that somebody writes who cannot be seen.
+    pub(super) fn note_unseen(&mut self, writer: &Writer) -> Result<(), Errno> {
+        match (writer.pid, self.settings.require_visible) {
+            (0, true) => {
+                self.notices.say(Notice::RefusedWriter);
+                Err(Errno::PERM)
+            }
+            (0, false) => {
+                self.notices.say(Notice::UnseenWriter);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes a new generation if the last one is over; says whether it did.

@@ -132,6 +132,7 @@ impl<'a> Replay<'a> {
             unseen_bytes: 0,
             readers_wait: false,
             consume: false,
+            require_visible: false,
             gathers: false,
             records: false,
             owner: CREATOR,

@@ -59,6 +59,7 @@ impl Program {
             unseen_bytes: 0,
             readers_wait: false,
             consume: false,
+            require_visible: false,
             gathers: false,
             records: true,
             owner: OWNER,

@@ -46,6 +46,7 @@ pub struct MountBuilder {
     options: MountOptions,
     readers_wait: bool,
     consume: bool,
+    require_visible: bool,
     records: bool,
 }
 
@@ -64,6 +65,7 @@ impl MountBuilder {
             options: MountOptions::default(),
             readers_wait: true,
             consume: false,
+            require_visible: false,
             records: false,
         }
     }
@@ -260,6 +262,19 @@ impl MountBuilder {
         self
     }
 
+    /// Refuses with `EPERM` that a process opens a file for writing which cannot be seen from here, as it is
+    /// in another pid namespace that is not below that of this process: if it were killed, its readers would not
+    /// be told.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().require_visible(true).mount_temporary()?;
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn require_visible(mut self, require: bool) -> Self {
+        self.require_visible = require;
+        self
+    }
+
     /// Whether a process that opens a file while it is being written waits for it,
     /// which it does unless this is set to false. Then it sees the file as it is;
     /// whoever opens it below a door of `.fifofs` still waits, and
@@ -346,6 +361,7 @@ impl MountBuilder {
             unseen_bytes: limits::unseen_bytes(),
             readers_wait: self.readers_wait,
             consume: self.consume,
+            require_visible: self.require_visible,
             gathers: true,
             records: self.records,
             owner: Creator {

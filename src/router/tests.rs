@@ -165,6 +165,7 @@ impl Bench {
             unseen_bytes: 0,
             readers_wait: true,
             consume: false,
+            require_visible: false,
             gathers: false,
             records: false,
             owner: OWNER,

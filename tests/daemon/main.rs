@@ -12,6 +12,7 @@ mod ends;
 mod mounting;
 mod refusals;
 mod shown;
+mod siblings;
 mod starts;
 mod users;
 

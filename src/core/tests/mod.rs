@@ -15,6 +15,7 @@ mod resizing;
 mod room;
 mod specification;
 mod streams;
+mod unseen;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -104,6 +105,7 @@ impl World {
             unseen_bytes: 0,
             readers_wait: true,
             consume: false,
+            require_visible: false,
             gathers: false,
             records: false,
             owner: OWNER,

@@ -1,0 +1,69 @@
+//! What the user of a mount should know that concerns all of it: said once in the log, and from then on in its status.
+//!
+//! All of these are of what cannot be seen from where the daemon runs.
+
+use std::collections::BTreeSet;
+
+/// One thing to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Notice {
+    /// Somebody waits who cannot be seen.
+    UnseenReader,
+    /// Somebody writes who cannot be seen.
+    UnseenWriter,
+    /// The same, where that is refused.
+    RefusedWriter,
+    /// The kernel did not say how a writer ended that had closed its file.
+    UntoldEnd,
+}
+
+impl Notice {
+    fn text(self) -> &'static str {
+        match self {
+            Notice::UnseenReader => {
+                "a process waits for a file that is in a pid namespace of which nothing can be seen from here: such \
+                 processes are shown as number 0, and any signal that they do not ignore ends their waits"
+            }
+            Notice::UnseenWriter => {
+                "a process writes that is in a pid namespace of which nothing can be seen from here: if it is killed, \
+                 its readers get a clean end. Share the namespace (Kubernetes: shareProcessNamespace or hostPID; \
+                 docker and podman: --pid=host or --pid=container:NAME), or refuse such writers by --require-visible"
+            }
+            Notice::RefusedWriter => {
+                "a process may not write, as it is in a pid namespace of which nothing can be seen from here \
+                 (--require-visible). Share the namespace (Kubernetes: shareProcessNamespace or hostPID; docker and \
+                 podman: --pid=host or --pid=container:NAME)"
+            }
+            Notice::UntoldEnd => {
+                "how a process ended that had closed its file cannot be told here: if it crashed then, its readers got \
+                 a clean end. Linux 6.15 and newer tell; with the file open every crash is seen"
+            }
+        }
+    }
+}
+
+/// What was said.
+#[derive(Debug, Default)]
+pub(super) struct Notices(BTreeSet<Notice>);
+
+impl Notices {
+    /// Says it if it was not said yet.
+    pub(super) fn say(&mut self, notice: Notice) {
+        if !self.0.insert(notice) {
+            return;
+        }
+        // What an old kernel cannot do is nothing to be done about.
+        let level = match notice {
+            Notice::UntoldEnd => log::Level::Info,
+            _ => log::Level::Warn,
+        };
+        log::log!(level, "{} (said once)", notice.text());
+    }
+
+    pub(super) fn texts(&self) -> Vec<String> {
+        self.0
+            .iter()
+            .map(|notice| notice.text().to_owned())
+            .collect()
+    }
+}

@@ -1,0 +1,80 @@
+//! A daemon in one pid namespace, and programs in another of which it sees nothing: containers that share a volume.
+
+use std::sync::Arc;
+
+use crate::common::{Place, Process, SOON, needs, needs_root};
+
+/// In a pid namespace of its own.
+const APART: &str = "exec unshare --pid --fork --kill-child";
+
+/// A daemon in a namespace of its own, which ends with what is returned.
+fn daemon(place: &Arc<Place>, options: &str) -> Process {
+    needs_root();
+    needs(&[("unshare", "util-linux")]);
+    let script = format!("{APART} $FIFOFS mount {options} $D 2> $P/log");
+    let daemon = place.shell(&script);
+    place.wait_for("the mount", SOON, || {
+        place.mount_point().join(".fifofs/status").exists()
+    });
+    daemon
+}
+
+fn end(place: &Arc<Place>, daemon: Process) -> String {
+    place.shell("umount $D").finish(SOON).succeeded();
+    daemon.finish(SOON).succeeded();
+    std::fs::read_to_string(place.at("plain").join("log")).unwrap()
+}
+
+#[test]
+fn a_program_that_cannot_be_seen_does_not_wait_for_what_it_writes_itself_and_that_is_said_once() {
+    let place = Place::new();
+    let daemon = daemon(&place, "");
+    for _ in 0..2 {
+        let shell =
+            format!("{APART} bash -c 'exec > $D/own.log; echo one; grep -c one $D/own.log >&2'");
+        let ended = place.shell(&shell).finish(SOON).succeeded();
+        assert_eq!(ended.stderr, "1\n");
+        let reads_back = format!(
+            "{APART} $PYTHON -c 'import sys
+out = open(sys.argv[1], \"w+b\"); out.write(b\"x\" * 5000); out.flush()
+print(len(open(sys.argv[1], \"rb\").read()))' $D/back.zip"
+        );
+        let ended = place.shell(&reads_back).finish(SOON);
+        ended.succeeded().printed("5000\n");
+    }
+    // By a door it does wait, and what it waits for is whole.
+    let reader = place.shell(&format!("{APART} cat $D/.fifofs/wait/later.log"));
+    place
+        .shell(&format!(
+            "{APART} bash -c 'echo a > $D/later.log; echo b >> $D/later.log'"
+        ))
+        .finish(SOON)
+        .succeeded();
+    reader.finish(SOON).succeeded().printed("a\nb\n");
+    let words = "a process writes that is in a pid namespace";
+    let shown = place.shell("$FIFOFS ls $D").finish(SOON).succeeded();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert_eq!(shown.matches(words).count(), 1, "{shown}");
+    let log = end(&place, daemon);
+    assert_eq!(log.matches(words).count(), 1, "{log}");
+    assert!(log.contains("shareProcessNamespace"), "{log}");
+}
+
+#[test]
+fn with_require_visible_who_cannot_be_seen_may_not_write() {
+    let place = Place::new();
+    let daemon = daemon(&place, "--require-visible");
+    for script in [
+        "echo one > $D/x.log",
+        "echo one >> $D/x.log",
+        "cp /dev/null $D/x",
+    ] {
+        place
+            .shell(&format!("{APART} bash -c '{script}'"))
+            .finish(SOON)
+            .failed_saying("Operation not permitted");
+    }
+    place.shell("ls $D").finish(SOON).succeeded().printed("");
+    let log = end(&place, daemon);
+    assert_eq!(log.matches("may not write").count(), 1, "{log}");
+}
