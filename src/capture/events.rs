@@ -46,7 +46,8 @@ impl Events {
         Events {
             local: owner
                 .is_this()
-                .then(|| Owned::new(router.read_events(path.clone()))),
+                .then(|| router.read_events(path.clone()).ok().map(Owned::new))
+                .flatten(),
             owner,
             path,
             timeout: None,

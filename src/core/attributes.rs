@@ -6,9 +6,9 @@ use std::ffi::{OsStr, OsString};
 use rustix::io::Errno;
 
 use super::clock::Timestamp;
-use super::effects::{Effect, Effects};
+use super::effects::{Effect, Effects, Reply};
 use super::namespace::Inode;
-use super::recording::Deed;
+use super::request::{Caller, User};
 use super::{Core, Env};
 
 /// The unit of `st_blocks`, fixed by POSIX practice.
@@ -19,7 +19,7 @@ const BLOCK_BYTES: u64 = 512;
 const XATTR_BYTES: u64 = 300;
 
 /// What `stat` shows of an inode.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attributes {
     pub(crate) ino: u64,
     pub(crate) size: u64,
@@ -105,7 +105,7 @@ impl Core {
     }
 
     /// Changes attributes; all of them or, on an error, none but the size.
-    pub(crate) fn change(
+    pub(super) fn change(
         &mut self,
         env: Env<'_>,
         ino: u64,
@@ -126,7 +126,6 @@ impl Core {
                 generation.changed(env.now.monotonic);
             }
             self.touched.generations.add(ino);
-            self.record(env, || Deed::Resize { ino, length: size });
         }
         let inode = self.names.get_mut(ino)?;
         if changes.drops_privileges {
@@ -150,17 +149,17 @@ impl Core {
 
     /// Somebody without the right to do so changed a file that runs with
     /// another's rights: from now on it does not.
-    pub(crate) fn drop_privileges(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+    pub(super) fn drop_privileges(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
         self.drop_privileges_if(env, ino, false, effects);
     }
 
     /// The same after `fallocate` and `copy_file_range`, of which the kernel
     /// does not say whether the one who called them has the right: root has.
-    pub(crate) fn changed_by(
+    pub(super) fn changed_by(
         &mut self,
         env: Env<'_>,
         ino: u64,
-        (uid, gid): (u32, u32),
+        User { uid, gid }: User,
         effects: &mut Effects,
     ) {
         if uid != 0 {
@@ -204,19 +203,20 @@ impl Core {
         })
     }
 
-    /// Sets an extended attribute, for this user; `flags` as in `setxattr(2)`.
-    pub(crate) fn set_xattr(
+    /// Sets an extended attribute; `flags` as in `setxattr(2)`.
+    pub(super) fn set_xattr(
         &mut self,
         env: Env<'_>,
+        caller: Caller,
         ino: u64,
         (name, value): (&OsStr, &[u8]),
         flags: i32,
-        user: u32,
-    ) -> Result<(), Errno> {
+    ) -> Result<Reply, Errno> {
         // The kernel would not honour access lists it does not ask us for.
         if name.as_encoded_bytes().starts_with(b"system.posix_acl_") {
             return Err(Errno::OPNOTSUPP);
         }
+        let pool = self.pool_of(caller.user);
         let inode = self.names.get_mut(ino)?;
         let exists = inode.xattrs.contains_key(name);
         if flags & libc::XATTR_CREATE != 0 && exists {
@@ -226,23 +226,23 @@ impl Core {
             return Err(Errno::NODATA);
         }
         let bytes = XATTR_BYTES + (name.len() + value.len()) as u64;
-        let kept = self.pool.of(user).keep(bytes)?;
+        let kept = pool.keep(bytes)?;
         let attribute = (value.to_vec(), kept);
         inode.xattrs.insert(name.to_owned(), attribute);
         inode.ctime = env.now.wall;
-        Ok(())
+        Ok(Reply::Done)
     }
 
     /// Removes an extended attribute.
-    pub(crate) fn remove_xattr(
+    pub(super) fn remove_xattr(
         &mut self,
         env: Env<'_>,
         ino: u64,
         name: &OsStr,
-    ) -> Result<(), Errno> {
+    ) -> Result<Reply, Errno> {
         let inode = self.names.get_mut(ino)?;
         inode.xattrs.remove(name).ok_or(Errno::NODATA)?;
         inode.ctime = env.now.wall;
-        Ok(())
+        Ok(Reply::Done)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::effects::{Effect, Effects};
+use super::effects::{Effects, Reply};
 use super::generation::Way;
 use super::reader::Reader;
 use super::{Core, Env, File, HeldWrite};
@@ -152,7 +152,7 @@ impl Core {
             if broken {
                 effects.refuse(unique, Errno::PIPE);
             } else if room || until.is_some_and(|until| until <= env.now.monotonic) {
-                effects.push(Effect::Written { unique, length });
+                effects.reply(unique, Reply::Written(length));
             } else {
                 break;
             }

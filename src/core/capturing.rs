@@ -20,10 +20,11 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::effects::{Caller, Effect, Effects, Unique};
+use super::effects::{Effect, Effects};
 use super::generation::Way;
 use super::namespace::{Namespace, ROOT};
 use super::reader::{Awaits, ReaderId, Seen};
+use super::request::{Caller, Opener, at};
 use super::rules::Linger;
 use super::{Core, Env, File, Handle};
 use crate::error::FailedWriter;
@@ -128,19 +129,13 @@ impl Core {
     ///
     /// `EXIST` if something stands there or it is captured, `NOTDIR` if
     /// something above it is no directory, `INVAL` if it is no path.
-    pub(crate) fn capture(&mut self, env: Env<'_>, path: &[OsString]) -> Result<CaptureId, Errno> {
+    pub(super) fn capture(&mut self, env: Env<'_>, path: &[OsString]) -> Result<CaptureId, Errno> {
         let (name, above) = path.split_last().ok_or(Errno::INVAL)?;
         let mut parent = ROOT;
         for component in above {
             parent = match self.names.find(parent, component) {
                 Ok(ino) => ino,
-                Err(Errno::NOENT) => {
-                    let at = (parent, component.as_os_str());
-                    let made = self.make_directory(env, at, self.settings.owner)?;
-                    // The kernel was not told, and will not give it back.
-                    self.names.forget(made.ino, 1);
-                    made.ino
-                }
+                Err(Errno::NOENT) => self.make_own_directory(env, parent, component)?,
                 Err(errno) => return Err(errno),
             };
         }
@@ -174,24 +169,26 @@ impl Core {
         Ok(id)
     }
 
-    /// Makes a directory in the root, in which this process captures.
+    /// Makes a directory in which this process captures.
     ///
     /// # Errors
     ///
     /// `EXIST` if something stands there, and what making one may give.
-    pub(crate) fn make_capture_directory(
+    pub(super) fn make_own_directory(
         &mut self,
         env: Env<'_>,
+        parent: u64,
         name: &OsStr,
-    ) -> Result<(), Errno> {
-        let made = self.make_directory(env, (ROOT, name), self.settings.owner)?;
+    ) -> Result<u64, Errno> {
+        self.make_directory(env, &at(parent, name), self.settings.owner)?;
+        let made = self.names.find(parent, name)?;
         // The kernel was not told, and will not give it back.
-        self.names.forget(made.ino, 1);
-        Ok(())
+        self.names.forget(made, 1);
+        Ok(made)
     }
 
     /// Has the path's end hang on one more.
-    pub(crate) fn hold(&mut self, id: CaptureId) {
+    pub(super) fn hold(&mut self, id: CaptureId) {
         if let Some(captured) = self.captures.by_id.get_mut(&id) {
             captured.holders += 1;
             captured.hold = Hold::Held;
@@ -201,7 +198,7 @@ impl Core {
     }
 
     /// Gives back one `hold`.
-    pub(crate) fn let_go(&mut self, id: CaptureId) {
+    pub(super) fn let_go(&mut self, id: CaptureId) {
         let Some(captured) = self.captures.by_id.get_mut(&id) else {
             return;
         };
@@ -262,12 +259,24 @@ impl Core {
         }
     }
 
-    /// Ends the capture of a path and removes what stands there. Those who read
-    /// it go on with what they have.
-    pub(crate) fn end_capture(&mut self, env: Env<'_>, id: CaptureId, effects: &mut Effects) {
-        let Some(captured) = self.captures.by_id.remove(&id) else {
-            return;
-        };
+    /// Ends the capture of a path and removes what stands there, and a directory in the root with
+    /// all that is in it. Those who read it go on with what they have.
+    pub(super) fn end_capture(
+        &mut self,
+        env: Env<'_>,
+        id: CaptureId,
+        directory: Option<OsString>,
+        effects: &mut Effects,
+    ) {
+        if let Some(captured) = self.captures.by_id.remove(&id) {
+            self.forget_capture(env, captured, effects);
+        }
+        if let Some(name) = directory {
+            self.remove_tree(env, (ROOT, &name), effects);
+        }
+    }
+
+    fn forget_capture(&mut self, env: Env<'_>, captured: Captured, effects: &mut Effects) {
         for reader in &captured.readers {
             self.stop_following(*reader);
         }
@@ -289,7 +298,7 @@ impl Core {
     }
 
     /// Removes whatever stands at a name, with all that is below it.
-    pub(crate) fn remove_tree(
+    pub(super) fn remove_tree(
         &mut self,
         env: Env<'_>,
         (parent, name): (u64, &OsStr),
@@ -307,9 +316,9 @@ impl Core {
                 trees.extend(below.into_iter().map(|name| (ino, name, false)));
                 continue;
             }
-            let at = (parent, name.as_os_str());
-            let removed = match self.unlink(env, at, effects) {
-                Err(Errno::ISDIR) => self.remove_directory(env, at),
+            let at = at(parent, &*name);
+            let removed = match self.unlink(env, &at, effects) {
+                Err(Errno::ISDIR) => self.remove_directory(env, &at),
                 done => done,
             };
             if removed.is_ok() {
@@ -320,11 +329,12 @@ impl Core {
 
     /// Opens a captured path for this process: whatever comes to stand there, or
     /// only what those leave who hold it or held it last. Never waits.
-    pub(crate) fn open_captured(
+    pub(super) fn open_captured(
         &mut self,
         env: Env<'_>,
-        thread: i32,
+        caller: Caller,
         (id, of_holders): (CaptureId, bool),
+        opener: &Opener,
     ) -> Result<u64, Errno> {
         let captured = self.captures.by_id.get(&id).ok_or(Errno::NOENT)?;
         let path = captured.path.clone();
@@ -332,14 +342,8 @@ impl Core {
             None => Awaits::Path,
             seen => Awaits::NextAfter(seen),
         };
-        let caller = Caller {
-            unique: Unique(0),
-            thread,
-            internal: false,
-            user: None,
-        };
         let source = self.awaited(awaits, &path);
-        let mut reader = self.new_reader(env, caller, 0, awaits, Some(path));
+        let mut reader = self.new_reader(env, caller, (0, opener), awaits, Some(path));
         reader.open = None;
         reader.capture = Some(id);
         let reader = self.attach_reader(reader, source);
@@ -352,7 +356,7 @@ impl Core {
 
     /// With follow, keeps no more than `bytes` of what every reader of a captured
     /// path has, and slows down a writer that is further ahead of them than that.
-    pub(crate) fn keep_at_most(&mut self, id: CaptureId, bytes: u64) {
+    pub(super) fn keep_at_most(&mut self, id: CaptureId, bytes: u64) {
         if let Some(captured) = self.captures.by_id.get_mut(&id) {
             captured.keep_bytes = Some(bytes);
         }
@@ -400,7 +404,7 @@ impl Core {
 
     /// Nobody reads a captured path any more: writes to it fail from now on, also
     /// to what comes to stand there later.
-    pub(crate) fn hang_up(&mut self, id: CaptureId, effects: &mut Effects) {
+    pub(super) fn hang_up(&mut self, id: CaptureId, effects: &mut Effects) {
         if let Some(captured) = self.captures.by_id.get_mut(&id) {
             self.captures.hung_up += usize::from(!captured.hung_up);
             captured.hung_up = true;
@@ -446,7 +450,7 @@ impl Core {
     }
 
     /// The events of one path, or of all, from now on, to be read by this process.
-    pub(crate) fn open_events(&mut self, path: Option<PathBuf>) -> u64 {
+    pub(super) fn open_events(&mut self, path: Option<PathBuf>) -> u64 {
         let subscriber = self.events.subscribe(path, true);
         self.add_handle(Handle::Events(subscriber))
     }

@@ -51,16 +51,13 @@ impl Core {
     /// A companion has the file as it is.
     pub(super) fn begin_visit(
         &mut self,
-        env: Env<'_>,
-        thread: i32,
         ino: u64,
         group: Option<i32>,
+        visitor: Visitor,
     ) -> Option<Visit> {
         let generation = self.accompanied(ino, group)?;
-        let pid = env.processes.process_of(thread);
-        let name = env.processes.name(pid);
-        let visitors = &mut self.generation_mut(ino)?.visitors;
-        visitors.push(Visitor { pid, name });
+        let pid = visitor.pid;
+        self.generation_mut(ino)?.visitors.push(visitor);
         Some(Visit { generation, pid })
     }
 

@@ -21,11 +21,11 @@ use rustix::io::Errno;
 
 use super::attributes::Attributes;
 use super::doors::{Asked, Gives, Which};
-use super::effects::{Caller, Effect, Effects, Opening, Transport};
-use super::generation::Phase;
+use super::effects::{Effects, Reply, Transport};
+use super::generation::{Phase, Writer};
 use super::namespace::{CONTROL, Inode, Leads, NAME_MAX, ROOT};
 use super::reader::Seen;
-use super::recording::Deed;
+use super::request::{At, Caller, Needed, Opener};
 use super::{Core, Env, Handle};
 use decoding::decode;
 use places::Place;
@@ -36,7 +36,7 @@ pub(super) use places::Control;
 pub(crate) const NAME: &str = CONTROL;
 
 /// What a name was found to be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     /// What it is.
     pub(crate) attributes: Attributes,
@@ -47,14 +47,16 @@ pub(crate) struct Found {
 
 impl Core {
     /// Looks a name up for the kernel, which holds a reference from then on.
-    pub(crate) fn lookup(
+    pub(super) fn lookup(
         &mut self,
         env: Env<'_>,
-        parent: u64,
-        name: &OsStr,
-        thread: i32,
-        internal: bool,
+        caller: Caller,
+        at: &At<'_>,
     ) -> Result<Found, Errno> {
+        let (parent, name) = (at.0, &*at.1);
+        let Caller {
+            thread, internal, ..
+        } = caller;
         if parent == ROOT && name == NAME {
             return Ok(Found {
                 attributes: self.attributes(self.control.top)?,
@@ -68,13 +70,7 @@ impl Core {
                 b"." => parent,
                 b".." => self.names.parent(parent)?,
                 _ => {
-                    let found = self.names.find(parent, name);
-                    if let (Err(Errno::NOENT), false) = (found, internal) {
-                        self.record(env, || Deed::Look {
-                            at: (parent, name.to_owned()),
-                        });
-                    }
-                    let ino = found?;
+                    let ino = self.names.find(parent, name)?;
                     self.names.used_name(ino, parent, name);
                     self.has_found(thread, parent, name, ino);
                     ino
@@ -262,25 +258,36 @@ impl Core {
         }
     }
 
-    /// Whether an OPEN for reading depends on who asks.
-    pub(crate) fn depends_on_kin(&self, ino: u64) -> bool {
+    /// What an OPEN for reading must know of who asks.
+    pub(crate) fn needs_of_opener(&self, ino: u64) -> Needed {
         // Of one without a name it may be what stands there instead that is written.
         let is_nameless = |inode: &Inode| inode.is_file() && inode.nlink() == 0;
-        self.files.get(&ino).is_some_and(super::File::is_active)
+        let has_lost_name = |inode: &Inode| inode.lost_name.is_some();
+        if self.files.get(&ino).is_some_and(super::File::is_active)
             || self.names.get(ino).is_ok_and(is_nameless)
+        {
+            Needed::Relations
+        } else if self.settings.consume
+            || self.settings.records
+            || self.is_control(ino)
+            || self.names.get(ino).is_ok_and(has_lost_name)
+        {
+            Needed::Name
+        } else {
+            Needed::Nothing
+        }
     }
 
-    /// An OPEN, of whatever it is. The caller's kin count where
-    /// `depends_on_kin` says so.
-    pub(crate) fn open(
+    /// An OPEN, of whatever it is; by a writer, if there is one, else by an opener.
+    pub(super) fn open(
         &mut self,
         env: Env<'_>,
         caller: Caller,
-        ino: u64,
-        opening: Opening<'_>,
+        (ino, flags): (u64, i32),
+        writer: Option<Writer>,
+        opener: &Opener,
         effects: &mut Effects,
     ) {
-        let Opening { flags, writer, kin } = opening;
         let unique = caller.unique;
         if let Some(node) = self.control.nodes.get(&ino) {
             let place = node.place.clone();
@@ -289,13 +296,15 @@ impl Core {
             if writer.is_some() && !waits {
                 return effects.refuse(unique, Errno::ACCESS);
             }
-            return self.open_control(env, caller, ino, place, flags, effects);
+            let at = (ino, place, Asked::Open);
+            let opener = writer.map_or_else(|| opener.clone(), Opener::from);
+            return self.open_control(env, caller, at, (flags, &opener), effects);
         }
         // The flusher must get at what is written whatever there is.
         if let (false, Err(errno)) = (caller.internal, self.check_room_to_open(caller.user)) {
             return effects.refuse(unique, errno);
         }
-        if writer.is_none() && self.was_misled(env, caller, ino, flags, kin, effects) {
+        if writer.is_none() && self.was_misled(env, caller, ino, flags, opener, effects) {
             return;
         }
         // Its content went with its last name, but the kernel still believes in
@@ -304,23 +313,11 @@ impl Core {
             return effects.refuse(unique, Errno::STALE);
         }
         let Some(writer) = writer else {
-            return self.open_for_reading(env, caller, ino, flags, kin, effects);
+            return self.open_for_reading(env, caller, ino, flags, opener, effects);
         };
-        let opener = writer.clone();
         match self.open_for_writing(env, ino, flags, (writer, caller.user), effects) {
             Ok((handle, transport)) => {
-                self.record(env, || Deed::Open {
-                    ino,
-                    handle,
-                    flags,
-                    opener,
-                    writes: true,
-                });
-                effects.push(Effect::Opened {
-                    unique,
-                    handle,
-                    transport,
-                });
+                effects.reply(unique, Reply::Opened { handle, transport });
             }
             Err(errno) => effects.refuse(unique, errno),
         }
@@ -330,33 +327,28 @@ impl Core {
         &mut self,
         env: Env<'_>,
         caller: Caller,
-        ino: u64,
-        place: Place,
-        flags: i32,
+        (ino, place, asked): (u64, Place, Asked),
+        (flags, opener): (i32, &Opener),
         effects: &mut Effects,
     ) {
         let handle = match place {
             Place::Status => Handle::Text(self.status_text()),
             Place::Events => Handle::Events(self.events.subscribe(None, false)),
             Place::File { door, path } => {
-                return self.wait_at_door(
-                    env,
-                    caller,
-                    ino,
-                    (door, path),
-                    (flags, Asked::Open),
-                    effects,
-                );
+                let at = (ino, door, path);
+                return self.wait_at_door(env, caller, at, (flags, asked, opener), effects);
             }
             Place::Link { .. } => return effects.refuse(caller.unique, Errno::LOOP),
             _ => return effects.refuse(caller.unique, Errno::ISDIR),
         };
         let handle = self.add_handle(handle);
-        effects.push(Effect::Opened {
-            unique: caller.unique,
-            handle,
-            transport: Transport::Sequential,
-        });
+        effects.reply(
+            caller.unique,
+            Reply::Opened {
+                handle,
+                transport: Transport::Sequential,
+            },
+        );
     }
 
     /// What stands at a path, for somebody who wants what comes after it.

@@ -1,17 +1,73 @@
 //! What the core wants done: the router does it once its lock is dropped.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
 use super::attributes::Attributes;
+use super::capturing::CaptureId;
+use super::clock::Monotonic;
+use super::control::Found;
 use super::events::FileEvent;
-use super::generation::Writer;
-use super::spool::{Load, Segments};
+use super::spool::Segments;
+#[cfg(test)]
+pub(crate) use super::tests::Answer;
 
 /// The number the kernel gave a request; it is answered by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Unique(pub(crate) u64);
+
+/// How a request is answered.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// It was done.
+    Done,
+    /// A name leads there, and maybe always will.
+    Found(Found),
+    /// The attributes of an inode.
+    Attributes(Attributes),
+    /// A file was made and opened.
+    Created {
+        attributes: Attributes,
+        handle: u64,
+        transport: Transport,
+    },
+    /// A file was opened.
+    Opened { handle: u64, transport: Transport },
+    /// Something that the kernel does not read through us was opened: a directory, a captured path.
+    Handle(u64),
+    /// Entries of a directory.
+    Listing(Vec<Listed>),
+    /// Bytes of a file; none is its end.
+    Bytes(Segments),
+    /// Text made for the request; none is the end.
+    Text(Vec<u8>),
+    /// What happened, in its order, for this process.
+    Events(Vec<Arc<FileEvent>>),
+    /// So many bytes were taken.
+    Written(u32),
+    /// The new position.
+    Sought(u64),
+    /// The `POLL*` bits that hold.
+    Polled(u32),
+    /// A path is captured.
+    Captured(CaptureId),
+    /// Whether nothing changes any more.
+    Frozen(bool),
+    /// It was not done.
+    Refused(Errno),
+}
+
+/// An entry of a directory.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) ino: u64,
+    /// Where a listing goes on after it.
+    pub(crate) cookie: u64,
+    pub(crate) mode: u32,
+    pub(crate) name: OsString,
+}
 
 /// How the kernel is to treat an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,136 +81,15 @@ pub(crate) enum Transport {
     Cached,
 }
 
-/// Who asks to open a file that is being written: to be found out, which takes
-/// longer than an answer may, before the core is asked.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Kin {
-    /// The process and those above it, itself first.
-    pub(crate) lineage: Vec<i32>,
-    /// Whether one of them has the file open for writing, by whatever way the
-    /// descriptor came to it.
-    pub(crate) holds: bool,
-    /// The process group that it is in.
-    pub(crate) group: Option<i32>,
-}
-
-/// How a file is to be opened.
-#[derive(Debug)]
-pub(crate) struct Opening<'a> {
-    /// As `open(2)` takes them.
-    pub(crate) flags: i32,
-    /// Who opens it, if for writing.
-    pub(crate) writer: Option<Writer>,
-    /// Who opens it, if that was found out.
-    pub(crate) kin: &'a Kin,
-}
-
-/// What is to be read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
-    /// From where, counted from the beginning of the file.
-    pub(crate) offset: u64,
-    /// How many bytes at most.
-    pub(crate) length: u32,
-    /// Whether the answer is `EAGAIN` where there is nothing yet.
-    pub(crate) nonblocking: bool,
-}
-
-/// What is to be written.
-#[derive(Debug)]
-pub(crate) struct Bytes<'a> {
-    /// Where, from the beginning of the file.
-    pub(crate) offset: u64,
-    /// What.
-    pub(crate) data: Load<'a>,
-    /// Whether the kernel writes back its cache; else a program waits for the
-    /// answer.
-    pub(crate) from_cache: bool,
-    /// Whether the writer is one by whom a file loses what rights it gives to who runs it.
-    pub(crate) kills_set_id: bool,
-}
-
-/// Who asks for something.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller {
-    /// The request to be answered.
-    pub(crate) unique: Unique,
-    /// The thread that asks, 0 if it lives in another pid namespace or is the
-    /// kernel itself.
-    pub(crate) thread: i32,
-    /// Whether it is our own flusher, which neither reads nor waits.
-    pub(crate) internal: bool,
-    /// For which user; none is this process itself.
-    pub(crate) user: Option<u32>,
-}
-
 /// One thing to be done.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// Answer an OPEN.
-    Opened {
-        /// The request.
+    /// Answer a request.
+    Reply {
+        /// Which.
         unique: Unique,
-        /// The handle it made.
-        handle: u64,
-        /// What the kernel does with it.
-        transport: Transport,
-    },
-    /// Answer a GETATTR.
-    Attributes {
-        /// The request.
-        unique: Unique,
-        /// What is shown.
-        attributes: Attributes,
-    },
-    /// Answer a READ.
-    Data {
-        /// The request.
-        unique: Unique,
-        /// The bytes; none is the end of the file.
-        bytes: Segments,
-    },
-    /// Answer a READ with text made for it.
-    Text {
-        /// The request.
-        unique: Unique,
-        /// The bytes.
-        bytes: Vec<u8>,
-    },
-    /// Answer a READ of this process with what happened.
-    Events {
-        /// The request.
-        unique: Unique,
-        /// In its order.
-        events: Vec<Arc<FileEvent>>,
-    },
-    /// Answer a WRITE: all was taken.
-    Written {
-        /// The request.
-        unique: Unique,
-        /// How many bytes.
-        length: u32,
-    },
-    /// Answer a LSEEK.
-    Sought {
-        /// The request.
-        unique: Unique,
-        /// The new position.
-        offset: u64,
-    },
-    /// Answer a POLL.
-    Polled {
-        /// The request.
-        unique: Unique,
-        /// The `POLL*` bits that hold.
-        events: u32,
-    },
-    /// Answer a request with an error.
-    Refused {
-        /// The request.
-        unique: Unique,
-        /// Why.
-        errno: Errno,
+        /// How.
+        reply: Reply,
     },
     /// Tell the kernel that a poll may have something now.
     PollAgain {
@@ -183,61 +118,28 @@ pub(crate) enum Effect {
         /// The directory.
         parent: u64,
         /// The name in it.
-        name: std::ffi::OsString,
+        name: OsString,
     },
-}
-
-/// What a request was answered, for tests.
-#[cfg(test)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Handle(u64, Transport),
-    /// The inode number and the size of a GETATTR.
-    Attributes(u64, u64),
-    Bytes(Vec<u8>),
-    Events(Vec<Arc<FileEvent>>),
-    Written(u32),
-    Sought(u64),
-    Polled(u32),
-    Error(Errno),
 }
 
 #[cfg(test)]
 impl Effect {
     /// The request that this answers, and how; or the effect itself, if it answers none.
     pub(crate) fn answer(self) -> Result<(Unique, Answer), Effect> {
-        Ok(match self {
-            Effect::Opened {
-                unique,
-                handle,
-                transport,
-            } => (unique, Answer::Handle(handle, transport)),
-            Effect::Attributes { unique, attributes } => {
-                (unique, Answer::Attributes(attributes.ino, attributes.size))
-            }
-            Effect::Data { unique, bytes } => {
-                let mut copy = Vec::new();
-                bytes.copy_to(&mut copy).expect("bytes that can be read");
-                (unique, Answer::Bytes(copy))
-            }
-            Effect::Text { unique, bytes } => (unique, Answer::Bytes(bytes)),
-            Effect::Events { unique, events } => (unique, Answer::Events(events)),
-            Effect::Written { unique, length } => (unique, Answer::Written(length)),
-            Effect::Sought { unique, offset } => (unique, Answer::Sought(offset)),
-            Effect::Polled { unique, events } => (unique, Answer::Polled(events)),
-            Effect::Refused { unique, errno } => (unique, Answer::Error(errno)),
-            Effect::PollAgain { .. }
-            | Effect::Flush { .. }
-            | Effect::ForgetAttributes { .. }
-            | Effect::ForgetPages { .. }
-            | Effect::ForgetName { .. } => return Err(self),
-        })
+        match self {
+            Effect::Reply { unique, reply } => Ok((unique, reply.into())),
+            other => Err(other),
+        }
     }
 }
 
 /// What is to be done, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
+    /// When the core wants to look at the clock again.
+    pub(crate) next_alarm: Option<Monotonic>,
+    /// Whether readers wait for the next write though there is something for them.
+    pub(crate) gathers: bool,
     first: Vec<Effect>,
     others: Vec<Effect>,
 }
@@ -253,8 +155,22 @@ impl Effects {
         self.first.push(effect);
     }
 
+    /// A request is answered.
+    pub(crate) fn reply(&mut self, unique: Unique, reply: Reply) {
+        self.push(Effect::Reply { unique, reply });
+    }
+
+    /// A request is answered by an error.
     pub(crate) fn refuse(&mut self, unique: Unique, errno: Errno) {
-        self.push(Effect::Refused { unique, errno });
+        self.reply(unique, Reply::Refused(errno));
+    }
+
+    /// How a request was answered, if it was by now.
+    pub(crate) fn reply_to(&self, request: Unique) -> Option<&Reply> {
+        self.others.iter().find_map(|effect| match effect {
+            Effect::Reply { unique, reply } if *unique == request => Some(reply),
+            _ => None,
+        })
     }
 
     /// Takes out what is to be done by the flusher.

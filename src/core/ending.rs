@@ -9,8 +9,7 @@ use crate::error::FailedWriter;
 
 impl Core {
     /// A handle is closed for good.
-    pub(crate) fn release(&mut self, env: Env<'_>, handle: u64, effects: &mut Effects) {
-        self.record_close(env, handle);
+    pub(super) fn release(&mut self, env: Env<'_>, handle: u64, effects: &mut Effects) {
         match self.handles.remove(&handle) {
             Some(Handle::Writer { ino, cached, .. }) => {
                 if let Some(file) = self.files.get_mut(&ino) {

@@ -5,17 +5,16 @@
 //! loses the oldest events and is told how many.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::clock::Monotonic;
-use super::effects::{Effect, Effects, Unique};
+use super::effects::{Effects, Reply, Unique};
 use super::generation::Way;
 use super::polling::{Pollers, Readiness};
-use super::{Core, Env, File};
 use crate::json;
 
 /// How many events are kept for a subscriber that does not read.
@@ -216,7 +215,7 @@ impl Events {
             subscriber.pollers.notify(subscriber.readiness(), effects);
             if let Some((unique, length)) = subscriber.reads.pop_front() {
                 answered.push(unique);
-                effects.push(subscriber.take(unique, length));
+                effects.reply(unique, subscriber.take(length));
             }
         }
         answered
@@ -249,7 +248,7 @@ impl Events {
         unique: Unique,
         length: u32,
         nonblocking: bool,
-    ) -> Option<Effect> {
+    ) -> Option<Reply> {
         let subscriber = self.subscribers.get_mut(&id)?;
         if subscriber.is_empty() {
             if !nonblocking {
@@ -257,7 +256,7 @@ impl Events {
             }
             return None;
         }
-        Some(subscriber.take(unique, length))
+        Some(subscriber.take(length))
     }
 
     /// A POLL of a subscriber.
@@ -319,13 +318,12 @@ impl Subscriber {
         }
     }
 
-    fn take(&mut self, unique: Unique, length: u32) -> Effect {
+    fn take(&mut self, length: u32) -> Reply {
         if self.by_value {
             let events = std::iter::from_fn(|| self.next()).collect();
-            return Effect::Events { unique, events };
+            return Reply::Events(events);
         }
-        let bytes = self.take_lines(length as usize);
-        Effect::Text { unique, bytes }
+        Reply::Text(self.take_lines(length as usize))
     }
 
     /// As many bytes as fit, whole lines if one fits at all.
@@ -358,66 +356,6 @@ fn line(event: &FileEvent) -> Vec<u8> {
     text
 }
 
-impl Core {
-    /// Tells whoever listens what happened to a file.
-    pub(super) fn publish(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        effects: &mut Effects,
-        event: impl FnOnce() -> Event,
-    ) {
-        if self.events.wanted() {
-            let path = self.path_of(ino);
-            self.publish_as(env, &path, effects, event);
-        }
-    }
-
-    /// The same, of a path that is gone already.
-    pub(super) fn publish_as(
-        &mut self,
-        env: Env<'_>,
-        path: &Path,
-        effects: &mut Effects,
-        event: impl FnOnce() -> Event,
-    ) {
-        if !self.events.wanted() {
-            return;
-        }
-        let now = env.now.monotonic;
-        for unique in self.events.publish(now, path.to_owned(), event(), effects) {
-            self.waiting.remove(&unique);
-        }
-    }
-
-    /// As [`Core::warn`], unless this is what was last said of the file: for what would be said at
-    /// each write.
-    pub(crate) fn warn_once(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        message: String,
-        effects: &mut Effects,
-    ) {
-        let is_known = |file: &File| file.warning.as_ref() == Some(&message);
-        if !self.files.get(&ino).is_some_and(is_known) {
-            self.warn(env, ino, message, effects);
-        }
-    }
-
-    /// Something users should know: in the log, in the events, in `ls`.
-    pub(crate) fn warn(&mut self, env: Env<'_>, ino: u64, message: String, effects: &mut Effects) {
-        // `fifofs run` says itself what became of its files, and turns these off by the target.
-        log::warn!(target: "fifofs::files", "{}: {message}", self.path_of(ino).display());
-        self.publish(env, ino, effects, || Event::Warning {
-            message: message.clone(),
-        });
-        if let Some(file) = self.files.get_mut(&ino) {
-            file.warning = Some(message);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -444,7 +382,7 @@ mod tests {
 
     fn text(events: &mut Events, id: u64, length: u32) -> Option<Vec<u8>> {
         match events.read(id, Unique(1), length, true)? {
-            Effect::Text { bytes, .. } => Some(bytes),
+            Reply::Text(bytes) => Some(bytes),
             other => panic!("{other:?}"),
         }
     }
@@ -458,7 +396,7 @@ mod tests {
         assert_eq!(first, r#"{"time":0.0,"path":"","event":"lagged","lost":3}"#);
 
         let (mut events, id) = happened(QUEUE_EVENTS + 3, true, "f");
-        let Some(Effect::Events { events, .. }) = events.read(id, Unique(1), 0, true) else {
+        let Some(Reply::Events(events)) = events.read(id, Unique(1), 0, true) else {
             panic!("there are some");
         };
         assert_eq!(events.len(), QUEUE_EVENTS + 1);

@@ -168,7 +168,7 @@ impl Core {
     }
 
     /// The flusher did not take a file in hand.
-    pub(crate) fn not_flushed(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+    pub(super) fn not_flushed(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };

@@ -12,7 +12,7 @@ use super::{Core, Handle};
 impl Core {
     /// From now on no file is opened for writing, made, renamed, removed or truncated, which is
     /// `EROFS` instead; unless a file is open for writing now. Says whether it is so.
-    pub(crate) fn freeze(&mut self) -> bool {
+    pub(super) fn freeze(&mut self) -> bool {
         let writes = |handle: &Handle| matches!(handle, Handle::Writer { .. });
         self.is_frozen = self.is_frozen || !self.handles.values().any(writes);
         self.is_frozen

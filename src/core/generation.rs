@@ -24,6 +24,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::clock::Monotonic;
+use super::request::Opener;
 use super::rules::{FailOn, Linger};
 pub(crate) use super::writer::{Ending, Writer, is_crash};
 
@@ -60,6 +61,15 @@ pub(crate) struct Visitor {
     pub(crate) name: String,
 }
 
+impl Visitor {
+    pub(super) fn of(opener: &Opener) -> Visitor {
+        Visitor {
+            pid: opener.pid,
+            name: opener.name.clone(),
+        }
+    }
+}
+
 /// Where a generation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -76,16 +86,13 @@ pub(crate) enum Phase {
     Failed,
 }
 
-/// What other processes are doing: asked, not known, here.
+/// What other processes are doing at the moment that the core looks, which nobody can know before: whether
+/// a closed file is done is decided by who is left.
 pub(crate) trait Processes {
     /// How this process ended.
     fn ending(&self, pid: i32) -> Ending;
     /// Whether no process is left in this group.
     fn group_is_empty(&self, group: i32) -> bool;
-    /// The process of a thread.
-    fn process_of(&self, thread: i32) -> i32;
-    /// What it is called.
-    fn name(&self, pid: i32) -> String;
     /// Whether it is the one that this is part of.
     fn is_own(&self, _pid: i32) -> bool {
         false

@@ -14,8 +14,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::clock::Monotonic;
-use super::effects::{Caller, Effects, Kin};
+use super::effects::Effects;
 use super::reader::Awaits;
+use super::request::{Caller, Opener};
 use super::{Core, Env, File, Handle};
 
 /// For how long a thread that was sent back is expected to come again.
@@ -70,7 +71,7 @@ impl Core {
         caller: Caller,
         ino: u64,
         flags: i32,
-        kin: &Kin,
+        opener: &Opener,
         effects: &mut Effects,
     ) -> bool {
         let inode = self.names.get(ino).ok().filter(|inode| inode.is_file());
@@ -89,7 +90,7 @@ impl Core {
             // It may have lost the very name by which it was found, and the kernel will not look
             // again.
             return self.names.find(found.parent, &found.name) != Ok(ino)
-                && self.open_what_stands_at(env, caller, &found, flags, kin, effects);
+                && self.open_what_stands_at(env, caller, &found, flags, opener, effects);
         }
         match sent {
             // It was found by no name, but by a descriptor, as `/proc/PID/fd/N`: it is there for
@@ -119,7 +120,7 @@ impl Core {
         caller: Caller,
         before: &Found,
         flags: i32,
-        kin: &Kin,
+        opener: &Opener,
         effects: &mut Effects,
     ) -> bool {
         let awaits = Awaits::File(before.ino);
@@ -131,10 +132,10 @@ impl Core {
             return true;
         };
         let is_active = self.files.get(&found).is_some_and(File::is_active);
-        if is_active && !self.waits_for(found, caller, kin) {
+        if is_active && !self.waits_for(found, caller, opener) {
             return false;
         }
-        let reader = self.new_reader(env, caller, flags, awaits, path);
+        let reader = self.new_reader(env, caller, (flags, opener), awaits, path);
         self.names.pin(before.ino);
         let _ = self.attach_reader(reader, Some(found));
         true

@@ -33,15 +33,18 @@ mod format;
 mod format_table;
 mod freezing;
 pub(crate) mod generation;
+mod handling;
 mod looking_again;
 pub(crate) mod namespace;
 mod notices;
 mod opening;
 mod paths;
 mod polling;
+mod publishing;
 mod reader;
 mod reading;
 pub(crate) mod recording;
+pub(crate) mod request;
 mod resizing;
 mod rewriting;
 mod room;
@@ -58,6 +61,7 @@ mod writing;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -67,7 +71,7 @@ use capturing::Captures;
 use clock::{Moment, Monotonic};
 use companions::Visit;
 use control::Control;
-use effects::{Effect, Effects, Unique};
+use effects::{Effects, Reply, Unique};
 use events::Events;
 use format::Format;
 use generation::{Ending, Generation, Phase, Processes, Way, Writer};
@@ -75,15 +79,15 @@ use looking_again::SentBack;
 use namespace::{Creator, Namespace};
 use notices::{Notice, Notices};
 use reader::{Reader, ReaderId};
-use recording::{Deed, Recording};
+use recording::Recording;
 use rules::{FailOn, Linger, Rules};
 use settling::Touched;
 use spool::{Kept, Pool, Spool};
 
 pub(crate) use attributes::{Attributes, Change, Changes};
 pub(crate) use capturing::CaptureId;
-pub(crate) use control::NAME as CONTROL_NAME;
-pub(crate) use writing::{seen_writer, unseen_writer};
+pub(crate) use control::{Found, NAME as CONTROL_NAME};
+pub(crate) use writing::unseen_writer;
 
 /// What is fixed when a mount is made.
 #[derive(Debug)]
@@ -107,12 +111,14 @@ pub(crate) struct Settings {
     pub(crate) require_visible: bool,
     /// Whether a file is removed once a reader has read it to its end.
     pub(crate) consume: bool,
-    /// Whether [`Core::end_gathering`] is called shortly after the last of several writes.
+    /// Whether [`request::Request::EndBatch`] comes shortly after the last of several writes.
     pub(crate) gathers: bool,
     /// Whether every operation is recorded.
     pub(crate) records: bool,
     /// Who owns the root and the control directory.
     pub(crate) owner: Creator,
+    /// Where the tree is mounted, if it is.
+    pub(crate) place: Option<PathBuf>,
 }
 
 /// A moment, and whom to ask about processes.
@@ -277,6 +283,9 @@ impl Core {
     pub(crate) fn new(settings: Settings, pool: Pool, first_ino: u64, now: Moment) -> Self {
         pool.belongs_to(settings.owner.uid);
         let mut names = Namespace::new(settings.owner, first_ino, now.wall, &pool);
+        if let Some(place) = &settings.place {
+            names.set_place(place);
+        }
         let control = Control::new(&mut names);
         let recording = settings.records.then(|| Recording::new(&pool));
         Core {
@@ -309,11 +318,6 @@ impl Core {
     /// The tree of names, to look at.
     pub(crate) fn names(&self) -> &Namespace {
         &self.names
-    }
-
-    /// The same, to list directories.
-    pub(crate) fn names_mut(&mut self) -> &mut Namespace {
-        &mut self.names
     }
 
     /// The store of bytes, for what it has to say about space.
@@ -354,25 +358,13 @@ impl Core {
         !self.handles.is_empty() || !self.waiting.is_empty()
     }
 
-    /// Does an operation, with all that follows from it.
-    pub(crate) fn run<R>(
-        &mut self,
-        env: Env<'_>,
-        act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R,
-    ) -> (R, Effects) {
-        let mut effects = Effects::default();
-        let result = act(self, env, &mut effects);
-        self.settle(env, &mut effects);
-        (result, effects)
-    }
-
-    /// When `tick` must be called next.
+    /// When the next [`request::Request::Tick`] is due.
     pub(crate) fn next_alarm(&self) -> Option<Monotonic> {
         self.alarms.first().map(|(at, _)| *at)
     }
 
     /// Does what was put off until now.
-    pub(crate) fn tick(&mut self, env: Env<'_>) {
+    fn tick(&mut self, env: Env<'_>) {
         while let Some(&(at, whom)) = self.alarms.first() {
             if at > env.now.monotonic {
                 break;
@@ -390,9 +382,7 @@ impl Core {
     }
 
     /// A process that wrote has ended: what it wrote may be done now.
-    pub(crate) fn process_ended(&mut self, env: Env<'_>, pid: i32) {
-        let ending = env.processes.ending(pid);
-        self.record(env, || Deed::Ended { pid, ending });
+    fn process_ended(&mut self, pid: i32, ending: Ending) {
         self.awaited_process_ended(pid);
         for (ino, file) in &mut self.files {
             if let Some(generation) = file.generation.as_mut()
@@ -410,7 +400,7 @@ impl Core {
     }
 
     /// All processes of a group have exited: what they wrote may be done now.
-    pub(crate) fn group_ended(&mut self, group: i32) {
+    fn group_ended(&mut self, group: i32) {
         for (ino, file) in &mut self.files {
             if let Some(generation) = file.generation.as_mut()
                 && generation.group_ended(group)
@@ -431,16 +421,12 @@ impl Core {
         self.waiting.len()
     }
 
-    /// Gives up a request that waits, because its caller has a signal to see to.
-    pub(crate) fn cancel(&mut self, env: Env<'_>, unique: Unique, effects: &mut Effects) {
-        self.give_up(env, unique, Errno::INTR, effects);
-    }
-
+    /// Gives up a request that waits.
     fn give_up(&mut self, env: Env<'_>, unique: Unique, errno: Errno, effects: &mut Effects) {
         let Some((kept, _)) = self.waiting.remove(&unique) else {
             return;
         };
-        let mut answer = Effect::Refused { unique, errno };
+        let mut reply = Reply::Refused(errno);
         match kept {
             Waiting::Open(id) => self.drop_reader(env, id, effects),
             Waiting::Read(id) => {
@@ -455,20 +441,17 @@ impl Core {
                     if let Some(at) = file.held_writes.iter().position(|w| w.unique == unique)
                         && let Some(write) = file.held_writes.remove(at)
                     {
-                        answer = Effect::Written {
-                            unique,
-                            length: write.length,
-                        };
+                        reply = Reply::Written(write.length);
                     }
                 }
             }
             Waiting::Events(id) => self.events.cancel(id, unique),
         }
-        effects.push(answer);
+        effects.reply(unique, reply);
     }
 
     /// The mount is going away: who waits is answered with an error, now and from now on.
-    pub(crate) fn shut_down(&mut self, env: Env<'_>, effects: &mut Effects) {
+    fn shut_down(&mut self, env: Env<'_>, effects: &mut Effects) {
         if !std::mem::replace(&mut self.is_shut_down, true) {
             self.refuse_all(env, effects);
             self.notify_all_pollers(env, effects);
@@ -483,7 +466,7 @@ impl Core {
     }
 
     /// The kernel gives back references to an inode.
-    pub(crate) fn forget(&mut self, ino: u64, lookups: u64) {
+    fn forget(&mut self, ino: u64, lookups: u64) {
         if self.control.forget(ino, lookups) {
             return;
         }

@@ -4,12 +4,13 @@ use rustix::io::Errno;
 
 use super::capturing::Hold;
 use super::doors::{Asked, Gives};
-use super::effects::{Caller, Effect, Effects, Kin, Transport};
-use super::generation::{Ending, Generation, Phase, Way};
+use super::effects::{Effect, Effects, Reply, Transport};
+use super::generation::{Ending, Generation, Phase, Visitor, Way};
 use super::looking_again::Why;
 use super::notices::Notice;
 use super::polling::Pollers;
 use super::reader::{Awaits, Reader, ReaderId};
+use super::request::{Caller, Opener};
 use super::room::OPEN_BYTES;
 use super::{Core, Env, File, Handle};
 
@@ -33,7 +34,7 @@ impl Core {
         caller: Caller,
         ino: u64,
         flags: i32,
-        kin: &Kin,
+        opener: &Opener,
         effects: &mut Effects,
     ) {
         let Some(file) = self.files.get(&ino) else {
@@ -42,10 +43,10 @@ impl Core {
         let dropped = file.spool.base() > 0;
         let lost = !file.is_active() && file.generation.as_ref().is_some_and(|g| g.lost);
         let stream = file.way() == Some(Way::Stream);
-        let waits = self.waits_for(ino, caller, kin);
-        let group = kin
+        let waits = self.waits_for(ino, caller, opener);
+        let group = opener
             .group
-            .filter(|_| self.may_accompany(ino, caller) && !self.writes(ino, kin));
+            .filter(|_| self.may_accompany(ino, caller) && !self.writes(ino, opener));
         if !waits {
             // If it was sent back, it has arrived.
             self.sent_back.remove(&caller.thread);
@@ -64,12 +65,18 @@ impl Core {
             } else {
                 self.transport(Transport::Cached)
             };
-            let handle = self.opened_plain(env, caller, ino, transport, group, effects);
-            return self.record_open(env, caller, ino, handle);
+            let visitor = Visitor::of(opener);
+            return self.opened_plain(caller, ino, transport, (group, visitor), effects);
         }
         let comes_from_wait = self.comes_from_wait(env, caller.thread, ino);
         let mut paths = self.names.paths(ino).into_iter();
-        let mut reader = self.new_reader(env, caller, flags, Awaits::File(ino), paths.next());
+        let mut reader = self.new_reader(
+            env,
+            caller,
+            (flags, opener),
+            Awaits::File(ino),
+            paths.next(),
+        );
         reader.other_paths = paths.collect();
         reader.group = group;
         if comes_from_wait {
@@ -81,7 +88,7 @@ impl Core {
     }
 
     /// Whether the caller gets nothing of this file but what a waiting reader gets.
-    pub(super) fn waits_for(&self, ino: u64, caller: Caller, kin: &Kin) -> bool {
+    pub(super) fn waits_for(&self, ino: u64, caller: Caller, opener: &Opener) -> bool {
         // To be removed when it was read, a file must be read through us. One that failed is not.
         let consumes = |file: &File| match file.phase() {
             Some(Phase::Done) => self.settings.consume,
@@ -91,7 +98,7 @@ impl Core {
             && !caller.internal
             && self.settings.readers_wait
             && self.captures.hold_of_file(&self.names, ino) != Hold::Held
-            && !self.never_waits(ino, kin)
+            && !self.never_waits(ino, opener)
             && !self.may_be_unseen_writer(ino, caller)
     }
 
@@ -105,23 +112,17 @@ impl Core {
 
     fn opened_plain(
         &mut self,
-        env: Env<'_>,
         caller: Caller,
         ino: u64,
         transport: Transport,
-        group: Option<i32>,
+        (group, visitor): (Option<i32>, Visitor),
         effects: &mut Effects,
-    ) -> u64 {
+    ) {
         self.names.pin(ino);
-        let visit = self.begin_visit(env, caller.thread, ino, group);
+        let visit = self.begin_visit(ino, group, visitor);
         let _kept = self.pool_of(caller.user).keep_anyway(OPEN_BYTES / 4);
         let handle = self.add_handle(Handle::Plain { ino, visit, _kept });
-        effects.push(Effect::Opened {
-            unique: caller.unique,
-            handle,
-            transport,
-        });
-        handle
+        effects.reply(caller.unique, Reply::Opened { handle, transport });
     }
 
     /// Whether one of a writer's process group counts as a companion here: where
@@ -135,16 +136,18 @@ impl Core {
     }
 
     /// Whether the caller itself wrote this file. It is waited for as a writer.
-    fn writes(&self, ino: u64, kin: &Kin) -> bool {
+    fn writes(&self, ino: u64, opener: &Opener) -> bool {
         let writers = self
             .generation(ino)
             .map_or(&[][..], |generation| &generation.writers);
-        writers.iter().any(|w| Some(&w.pid) == kin.lineage.first())
+        writers
+            .iter()
+            .any(|w| Some(&w.pid) == opener.lineage.first())
     }
 
     /// Whether the caller, or a process above it, writes this file: such a one
     /// would wait for itself.
-    fn never_waits(&self, ino: u64, kin: &Kin) -> bool {
+    fn never_waits(&self, ino: u64, opener: &Opener) -> bool {
         let Some(generation) = self.generation(ino) else {
             return false;
         };
@@ -154,7 +157,7 @@ impl Core {
                 .iter()
                 .any(|w| w.pid == *pid && w.ending == Ending::Running)
         };
-        kin.holds || kin.lineage.iter().any(writes)
+        opener.holds || opener.lineage.iter().any(writes)
     }
 
     /// Whether a reader came by the path of a file that programs read from its end, so that it is to
@@ -178,11 +181,10 @@ impl Core {
         &mut self,
         env: Env<'_>,
         caller: Caller,
-        flags: i32,
+        (flags, opener): (i32, &Opener),
         awaits: Awaits,
         path: Option<Vec<std::ffi::OsString>>,
     ) -> Reader {
-        let pid = env.processes.process_of(caller.thread);
         // Which process it is nobody can tell: for the kernel all of them are number 0.
         if caller.thread == 0 {
             self.notices.say(Notice::UnseenReader);
@@ -197,8 +199,8 @@ impl Core {
             user: caller.user,
             _kept: pool.keep_anyway(OPEN_BYTES + 2 * path_bytes),
             awaits,
-            pid,
-            name: env.processes.name(pid),
+            pid: opener.pid,
+            name: opener.name.clone(),
             thread: caller.thread,
             path,
             other_paths: Vec::new(),
@@ -245,7 +247,7 @@ impl Core {
                 match shown.unwrap_or(Err(Errno::STALE)) {
                     Ok(mut attributes) => {
                         attributes.lasting = false;
-                        effects.push(Effect::Attributes { unique, attributes });
+                        effects.reply(unique, Reply::Attributes(attributes));
                     }
                     Err(errno) => effects.refuse(unique, errno),
                 }
@@ -266,11 +268,13 @@ impl Core {
                     effects.push(Effect::ForgetAttributes { ino });
                 }
                 let handle = self.add_handle(Handle::Reader(id));
-                effects.push(Effect::Opened {
+                effects.reply(
                     unique,
-                    handle,
-                    transport: Transport::Sequential,
-                });
+                    Reply::Opened {
+                        handle,
+                        transport: Transport::Sequential,
+                    },
+                );
                 self.waiting.remove(&unique);
                 return true;
             }
@@ -279,6 +283,10 @@ impl Core {
                     return false;
                 };
                 let user = reader.user;
+                let visitor = Visitor {
+                    pid: reader.pid,
+                    name: reader.name.clone(),
+                };
                 let mut transport = Transport::Cached;
                 if let Some(generation) = self.generation_mut(ino) {
                     generation.told_done |= !generation.is_active();
@@ -292,7 +300,7 @@ impl Core {
                     internal: false,
                     user,
                 };
-                self.opened_plain(env, caller, ino, transport, group, effects);
+                self.opened_plain(caller, ino, transport, (group, visitor), effects);
             }
             OpenAnswer::SendBack => {
                 let caller = Caller {

@@ -6,54 +6,51 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::effects::{Effect, Effects, Transport};
+use super::control::Found;
+use super::effects::{Effect, Effects, Listed, Reply};
 use super::events::Event;
 use super::generation::Writer;
 use super::namespace::{Creator, Kind, Rename};
 use super::reader::{Awaits, ReaderId};
-use super::recording::{Deed, at as noted};
-use super::{Attributes, Core, Env, File};
+use super::request::{At, Caller, at};
+use super::{Core, Env, File};
 
 impl Core {
     /// Makes a file and opens it.
-    pub(crate) fn create(
+    pub(super) fn create(
         &mut self,
         env: Env<'_>,
-        at: (u64, &OsStr),
+        at: &At<'_>,
         creator: Creator,
-        flags: i32,
-        writer: Writer,
+        (flags, writer): (i32, Writer),
         effects: &mut Effects,
-    ) -> Result<(Attributes, u64, Transport), Errno> {
+    ) -> Result<Reply, Errno> {
         let user = Some(creator.uid);
         self.check_room_to_open(user)?;
         self.note_unseen(&writer)?;
         let ino = self.make_file(env, at, creator, effects)?;
-        let opener = writer.clone();
         // Also if it is opened for reading only: who makes a file so has it written
         // next, with a lock on it, say. Those who wait for the name hear of it when
         // the generation has begun: before, it would look like a file that is empty
         // and done.
         let (handle, transport) =
             self.open_for_writing(env, ino, flags, (writer, user), effects)?;
-        self.record(env, || Deed::Create {
-            at: noted(at),
-            ino,
-            handle,
-            flags,
-            writer: opener,
-        });
         self.names.looked_up(ino);
-        Ok((self.attributes(ino)?, handle, transport))
+        Ok(Reply::Created {
+            attributes: self.attributes(ino)?,
+            handle,
+            transport,
+        })
     }
 
     fn make_file(
         &mut self,
         env: Env<'_>,
-        (parent, name): (u64, &OsStr),
+        at: &At<'_>,
         creator: Creator,
         effects: &mut Effects,
     ) -> Result<u64, Errno> {
+        let (parent, name) = (at.0, &*at.1);
         self.may_change(parent, name)?;
         self.refuse_if_taken(parent, name)?;
         self.refuse_in_place_of_a_stream(env, (parent, name), None, effects)?;
@@ -66,18 +63,17 @@ impl Core {
     }
 
     /// Makes a file, FIFO, socket or device without opening it.
-    pub(crate) fn make_node(
+    pub(super) fn make_node(
         &mut self,
         env: Env<'_>,
-        (parent, name): (u64, &OsStr),
+        at: &At<'_>,
         creator: Creator,
-        kind: u32,
-        rdev: u32,
+        (kind, rdev): (u32, u32),
         effects: &mut Effects,
-    ) -> Result<Attributes, Errno> {
-        let mode = kind;
+    ) -> Result<Reply, Errno> {
+        let (parent, name) = (at.0, &*at.1);
         let ino = if kind == libc::S_IFREG || kind == 0 {
-            let ino = self.make_file(env, (parent, name), creator, effects)?;
+            let ino = self.make_file(env, at, creator, effects)?;
             self.touched.names.add(name.to_owned());
             ino
         } else {
@@ -86,56 +82,50 @@ impl Core {
             self.names
                 .make(parent, name, kind, creator, rdev, env.now.wall)?
         };
-        self.record(env, || Deed::MakeNode {
-            at: noted((parent, name)),
-            ino,
-            kind: mode,
-        });
-        self.names.looked_up(ino);
-        self.attributes(ino)
+        self.found(ino)
     }
 
     /// Makes a directory.
-    pub(crate) fn make_directory(
+    pub(super) fn make_directory(
         &mut self,
         env: Env<'_>,
-        (parent, name): (u64, &OsStr),
+        at: &At<'_>,
         creator: Creator,
-    ) -> Result<Attributes, Errno> {
+    ) -> Result<Reply, Errno> {
+        let (parent, name) = (at.0, &*at.1);
         self.may_change(parent, name)?;
         let ino = self
             .names
             .make_directory(parent, name, creator, env.now.wall)?;
-        self.record(env, || Deed::MakeDirectory {
-            at: noted((parent, name)),
-            ino,
-        });
         self.touched.all_paths = true;
-        self.names.looked_up(ino);
-        self.attributes(ino)
+        self.found(ino)
     }
 
     /// Makes a symbolic link.
-    pub(crate) fn make_symlink(
+    pub(super) fn make_symlink(
         &mut self,
         env: Env<'_>,
-        (parent, name): (u64, &OsStr),
+        at: &At<'_>,
         creator: Creator,
         target: &Path,
-    ) -> Result<Attributes, Errno> {
+    ) -> Result<Reply, Errno> {
+        let (parent, name) = (at.0, &*at.1);
         self.may_change(parent, name)?;
         let kind = Kind::Symlink(target.to_owned());
         let ino = self
             .names
             .make(parent, name, kind, creator, 0, env.now.wall)?;
-        self.record(env, || Deed::MakeSymlink {
-            at: noted((parent, name)),
-            ino,
-            target: target.to_owned(),
-        });
         self.touched.names.add(name.to_owned());
+        self.found(ino)
+    }
+
+    /// The kernel holds a reference from now on to what was made.
+    fn found(&mut self, ino: u64) -> Result<Reply, Errno> {
         self.names.looked_up(ino);
-        self.attributes(ino)
+        Ok(Reply::Found(Found {
+            attributes: self.attributes(ino)?,
+            lasting: true,
+        }))
     }
 
     /// Where a symbolic link points.
@@ -157,76 +147,66 @@ impl Core {
         }
     }
 
-    /// Gives a file another name, for this user.
-    pub(crate) fn link(
+    /// Gives a file another name.
+    pub(super) fn link(
         &mut self,
         env: Env<'_>,
+        caller: Caller,
         ino: u64,
-        (parent, name): (u64, &OsStr),
-        user: u32,
+        at: &At<'_>,
         effects: &mut Effects,
-    ) -> Result<Attributes, Errno> {
+    ) -> Result<Reply, Errno> {
+        let (parent, name) = (at.0, &*at.1);
+        let user = caller.user.unwrap_or(self.settings.owner.uid);
         self.may_change(parent, name)?;
         self.refuse_if_taken(parent, name)?;
         self.refuse_in_place_of_a_stream(env, (parent, name), Some(ino), effects)?;
         self.names.link(ino, (parent, name), user, env.now.wall)?;
-        self.record(env, || Deed::Link {
-            at: noted((parent, name)),
-            ino,
-        });
         self.touched.names.add(name.to_owned());
-        self.names.looked_up(ino);
-        self.attributes(ino)
+        self.found(ino)
     }
 
     /// Removes a name of a file.
-    pub(crate) fn unlink(
+    pub(super) fn unlink(
         &mut self,
         env: Env<'_>,
-        (parent, name): (u64, &OsStr),
+        at: &At<'_>,
         effects: &mut Effects,
-    ) -> Result<(), Errno> {
+    ) -> Result<Reply, Errno> {
+        let (parent, name) = (at.0, &*at.1);
         self.may_change(parent, name)?;
         let ino = self.names.find(parent, name)?;
         let path = self.path_of(ino);
         self.names.unlink(parent, name, env.now.wall)?;
         self.lost_name(env, ino);
-        self.record(env, || Deed::Unlink {
-            at: noted((parent, name)),
-        });
         self.publish_as(env, &path, effects, || Event::Removed);
         self.touched.names.add(name.to_owned());
         // It may have been held by this name.
         self.touched.generations.add(ino);
         self.reap(ino);
-        Ok(())
+        Ok(Reply::Done)
     }
 
     /// Removes an empty directory.
-    pub(crate) fn remove_directory(
-        &mut self,
-        env: Env<'_>,
-        (parent, name): (u64, &OsStr),
-    ) -> Result<(), Errno> {
+    pub(super) fn remove_directory(&mut self, env: Env<'_>, at: &At<'_>) -> Result<Reply, Errno> {
+        let (parent, name) = (at.0, &*at.1);
         self.may_change(parent, name)?;
         let ino = self.names.remove_directory(parent, name, env.now.wall)?;
-        self.record(env, || Deed::RemoveDirectory {
-            at: noted((parent, name)),
-        });
         self.touched.names.add(name.to_owned());
         self.reap(ino);
-        Ok(())
+        Ok(Reply::Done)
     }
 
     /// Moves a name.
-    pub(crate) fn rename(
+    pub(super) fn rename(
         &mut self,
         env: Env<'_>,
-        from: (u64, &OsStr),
-        to: (u64, &OsStr),
+        from: &At<'_>,
+        to: &At<'_>,
         how: Rename,
         effects: &mut Effects,
-    ) -> Result<(), Errno> {
+    ) -> Result<Reply, Errno> {
+        let (from, to) = ((from.0, &*from.1), (to.0, &*to.1));
         self.may_change(from.0, from.1)?;
         self.may_change(to.0, to.1)?;
         let ino = self.names.find(from.0, from.1)?;
@@ -245,11 +225,6 @@ impl Core {
         if let Some(other) = replaced.or(exchanged) {
             self.lost_name(env, other);
         }
-        self.record(env, || Deed::Rename {
-            from: noted(from),
-            to: noted(to),
-            how,
-        });
         let is_file = self.names.get(ino)?.is_file();
         self.publish(env, ino, effects, || Event::Renamed { from: before });
         if is_file && how != Rename::Exchange {
@@ -266,7 +241,44 @@ impl Core {
             self.touched.generations.add(replaced);
             self.reap(replaced);
         }
-        Ok(())
+        Ok(Reply::Done)
+    }
+
+    /// A directory is opened to be listed; gives the handle.
+    pub(super) fn open_directory(&mut self, ino: u64) -> Result<u64, Errno> {
+        match self.is_control(ino) {
+            true => Ok(0),
+            false => self.names.open_directory(ino),
+        }
+    }
+
+    /// As many entries of a directory after a cookie as fit.
+    pub(super) fn list(
+        &mut self,
+        ino: u64,
+        (handle, after): (u64, u64),
+        room: usize,
+        entry_bytes: fn(usize) -> usize,
+    ) -> Result<Reply, Errno> {
+        let mut listed = Vec::new();
+        if self.is_control(ino) {
+            return Ok(Reply::Listing(listed));
+        }
+        let end = self.names.listing_end(ino, handle, after)?;
+        let mut left = room;
+        for (ino, cookie, name) in self.names.list(ino, after, end)? {
+            let Some(rest) = left.checked_sub(entry_bytes(name.len())) else {
+                break;
+            };
+            left = rest;
+            listed.push(Listed {
+                ino,
+                cookie,
+                mode: self.names.get(ino).map_or(0, |inode| inode.st_mode()),
+                name: name.to_owned(),
+            });
+        }
+        Ok(Reply::Listing(listed))
     }
 
     /// A file has one name less, but the kernel may just have found it by that.
@@ -287,7 +299,7 @@ impl Core {
         let Some(parent) = self.names.resolve(&path) else {
             return;
         };
-        if self.unlink(env, (parent, &name), effects).is_ok() {
+        if self.unlink(env, &at(parent, &*name), effects).is_ok() {
             effects.push(Effect::ForgetName { parent, name });
         }
     }

@@ -20,9 +20,10 @@
 //! faster than pollers ask cost none. A notification to exclusive pollers wakes but one of them, who
 //! may die before it asks: the end and errors are told again to whoever has been notified.
 
-use super::effects::{Caller, Effect, Effects};
+use super::effects::{Effect, Effects, Reply};
 use super::reader::ReaderId;
 use super::reading::Available;
+use super::request::Caller;
 use super::{Core, Env, Handle};
 
 const READABLE: u32 = (libc::POLLIN | libc::POLLRDNORM) as u32;
@@ -89,7 +90,7 @@ impl Pollers {
 
 impl Core {
     /// A POLL: what holds now, and whom to wake when it changes.
-    pub(crate) fn poll(
+    pub(super) fn poll(
         &mut self,
         env: Env<'_>,
         caller: Caller,
@@ -110,10 +111,7 @@ impl Core {
             // Never waits.
             _ => READABLE | WRITABLE,
         };
-        effects.push(Effect::Polled {
-            unique: caller.unique,
-            events,
-        });
+        effects.reply(caller.unique, Reply::Polled(events));
     }
 
     /// What a reader could have may have changed: whoever polls it is told.

@@ -9,9 +9,10 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::capturing::Hold;
-use super::effects::{Caller, Effect, Effects, Wanted};
+use super::effects::{Effects, Reply};
 use super::generation::{Phase, Way};
 use super::reader::{Awaits, PendingRead, Reader, ReaderId};
+use super::request::{Caller, Wanted};
 use super::spool::Segments;
 use super::view::View;
 use super::{Alarm, Core, Env, Handle, Waiting};
@@ -63,19 +64,7 @@ impl Reader {
 
 impl Core {
     /// A READ, from whatever kind of handle.
-    pub(crate) fn read(
-        &mut self,
-        env: Env<'_>,
-        caller: Caller,
-        handle: u64,
-        wanted: Wanted,
-        effects: &mut Effects,
-    ) {
-        self.record_read(env, handle, wanted.offset, wanted.length, false);
-        self.give(env, caller, handle, wanted, effects);
-    }
-
-    fn give(
+    pub(super) fn read(
         &mut self,
         env: Env<'_>,
         caller: Caller,
@@ -138,12 +127,12 @@ impl Core {
                 let start = (offset as usize).min(text.len());
                 let end = start.saturating_add(length as usize).min(text.len());
                 let bytes = text[start..end].to_vec();
-                effects.push(Effect::Text { unique, bytes });
+                effects.reply(unique, Reply::Text(bytes));
             }
             Some(Handle::Events(id)) => {
                 let id = *id;
                 match self.events.read(id, unique, length, nonblocking) {
-                    Some(answer) => effects.push(answer),
+                    Some(reply) => effects.reply(unique, reply),
                     None if self.is_shut_down => effects.refuse(unique, Errno::NOTCONN),
                     None if nonblocking => effects.refuse(unique, Errno::AGAIN),
                     None => {
@@ -160,7 +149,7 @@ impl Core {
     /// the inode's and everybody's, the writer's too, and locked meanwhile: it is
     /// answered at once, with what this file holds, whichever one its reader reads by now.
     /// Those of a file of the control directory are what its reader reads.
-    pub(crate) fn fill_pages(
+    pub(super) fn fill_pages(
         &mut self,
         env: Env<'_>,
         caller: Caller,
@@ -176,8 +165,7 @@ impl Core {
             };
             return self.read_as_is(caller, ino, wanted.offset, wanted.length, effects);
         }
-        self.record_read(env, handle, wanted.offset, wanted.length, true);
-        self.give(env, caller, handle, wanted, effects);
+        self.read(env, caller, handle, wanted, effects);
     }
 
     fn read_as_is(
@@ -191,10 +179,10 @@ impl Core {
         let unique = caller.unique;
         match self.files.get(&ino) {
             Some(file) if offset < file.spool.base() => effects.refuse(unique, Errno::STALE),
-            Some(file) => effects.push(Effect::Data {
+            Some(file) => effects.reply(
                 unique,
-                bytes: file.spool.read(offset, length as usize),
-            }),
+                Reply::Bytes(file.spool.read(offset, length as usize)),
+            ),
             None => effects.refuse(unique, Errno::BADF),
         }
     }
@@ -227,17 +215,11 @@ impl Core {
                 }
                 ReadAnswer::Bytes(bytes) => {
                     self.note_delivered(env, id, read.offset + bytes.len() as u64);
-                    effects.push(Effect::Data {
-                        unique: read.unique,
-                        bytes,
-                    });
+                    effects.reply(read.unique, Reply::Bytes(bytes));
                 }
                 ReadAnswer::End => {
                     self.finish(env, id, effects);
-                    effects.push(Effect::Text {
-                        unique: read.unique,
-                        bytes: Vec::new(),
-                    });
+                    effects.reply(read.unique, Reply::Text(Vec::new()));
                 }
                 ReadAnswer::Refuse(errno) => effects.refuse(read.unique, errno),
             }
@@ -264,11 +246,6 @@ impl Core {
         })
     }
 
-    /// Whether some readers gather what is written to a stream.
-    pub(crate) fn gathers(&self) -> bool {
-        !self.gathering.is_empty()
-    }
-
     /// Of how many bytes a read of so many is told without gathering more.
     pub(super) fn enough(&self, length: u32) -> u64 {
         GATHERED_BYTES
@@ -277,7 +254,7 @@ impl Core {
     }
 
     /// No more is coming for now: they get what there is.
-    pub(crate) fn end_gathering(&mut self) {
+    pub(super) fn end_gathering(&mut self) {
         for id in std::mem::take(&mut self.gathering) {
             if let Some(reader) = self.readers.get_mut(&id).filter(|reader| reader.gathers) {
                 reader.gathers = false;

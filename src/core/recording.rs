@@ -6,16 +6,14 @@
 //! more. What is recorded has succeeded. The invariant: a recording is whole, or
 //! says that it is not.
 
-use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::clock::Monotonic;
-use super::effects::{Caller, Transport};
-use super::generation::{Ending, Way, Writer};
-use super::namespace::Rename;
+use super::effects::{Reply, Transport};
+use super::generation::Way;
+use super::request::{Caller, Request};
 use super::spool::{Pool, Segments, Spool};
 use super::{Core, Env, Handle};
 
@@ -29,86 +27,67 @@ const TOGETHER_BYTES: u64 = 1 << 20;
 /// The most that is recorded: some hundred megabytes, without the bytes written.
 const ENTRIES_MAX: usize = 2_000_000;
 
-/// A name in a directory.
-pub(crate) type At = (u64, OsString);
-
-/// What was done.
-#[derive(Debug, Clone)]
-pub(crate) enum Deed {
-    /// A name was looked for in vain, as the kernel does before it makes it, too.
-    Look { at: At },
-    /// A file was made and opened.
-    Create {
-        at: At,
-        ino: u64,
-        handle: u64,
-        flags: i32,
-        writer: Writer,
-    },
-    /// A file, FIFO, socket or device was made.
-    MakeNode { at: At, ino: u64, kind: u32 },
-    /// A directory was made.
-    MakeDirectory { at: At, ino: u64 },
-    /// A symbolic link was made.
-    MakeSymlink { at: At, ino: u64, target: PathBuf },
-    /// A file got one more name.
-    Link { at: At, ino: u64 },
-    /// A name was removed.
-    Unlink { at: At },
-    /// A directory was removed.
-    RemoveDirectory { at: At },
-    /// A name was moved.
-    Rename { from: At, to: At, how: Rename },
-    /// A file was opened: by whom, and whether as a writer.
-    Open {
-        ino: u64,
-        handle: u64,
-        flags: i32,
-        opener: Writer,
-        writes: bool,
-    },
-    /// A process wrote that had not opened the file itself.
-    WroteToo { ino: u64, writer: Writer },
-    /// Bytes were written, by `count` calls that followed each other.
-    Write {
-        ino: u64,
-        offset: u64,
-        length: u64,
-        /// Where the bytes are, in the recording.
-        start: u64,
-        /// Whether they came out of a mapping.
-        mapped: bool,
-        count: u64,
-    },
-    /// Bytes were read.
-    Read {
-        ino: u64,
-        handle: u64,
-        offset: u64,
-        length: u64,
-        /// Whether for a mapping.
-        mapped: bool,
-    },
-    /// A file was set to a length.
-    Resize { ino: u64, length: u64 },
-    /// `fallocate(2)`.
-    Allocate {
-        ino: u64,
-        offset: u64,
-        length: u64,
-        mode: i32,
-    },
-    /// A handle was closed.
-    Close { handle: u64 },
-    /// A process ended.
-    Ended { pid: i32, ending: Ending },
-}
-
-/// One operation and its time.
-#[derive(Debug, Clone)]
+/// A request and its time.
+#[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) at: Monotonic,
-    pub(crate) deed: Deed,
+    /// Without the bytes of a write.
+    pub(crate) request: Request<'static>,
+    /// The inode that was made, and the handle.
+    pub(crate) made: (Option<u64>, Option<u64>),
+    /// How many bytes were written or read.
+    pub(crate) length: u64,
+    /// Where in the recording those are that were written.
+    pub(crate) start: u64,
+    /// By how many writes that followed each other.
+    pub(crate) count: u64,
+}
+
+impl Entry {
+    fn new(at: Monotonic, request: Request<'static>) -> Entry {
+        Entry {
+            at,
+            request,
+            made: (None, None),
+            length: 0,
+            start: 0,
+            count: 1,
+        }
+    }
+
+    /// Whether more bytes, written or read then, go on where these ended, so that nobody could tell.
+    fn is_continued_by(&self, more: &Entry) -> bool {
+        match (&self.request, &more.request) {
+            (
+                Request::Write { ino, bytes },
+                Request::Write {
+                    ino: same,
+                    bytes: next,
+                },
+            ) => {
+                (ino, bytes.from_cache) == (same, next.from_cache)
+                    && bytes.offset + self.length == next.offset
+                    && self.start + self.length == more.start
+                    && self.length + more.length <= TOGETHER_BYTES
+                    && more.at.saturating_sub(self.at) < TOGETHER
+            }
+            (
+                Request::Read {
+                    handle,
+                    wanted,
+                    fills_pages: false,
+                    ..
+                },
+                Request::Read {
+                    handle: same,
+                    wanted: next,
+                    fills_pages: false,
+                    ..
+                },
+            ) => handle == same && wanted.offset + self.length == next.offset,
+            _ => false,
+        }
+    }
 }
 
 /// All that happened, in its order.
@@ -130,171 +109,82 @@ impl Recording {
         }
     }
 
-    /// The bytes of a `Deed::Write`, or a part of them.
-    pub(crate) fn bytes(&self, start: u64, length: usize) -> Segments {
-        self.bytes.read(start, length)
+    /// The bytes that an entry wrote.
+    pub(crate) fn bytes(&self, of: &Entry) -> Segments {
+        self.bytes.read(of.start, of.length as usize)
     }
 
-    fn push(&mut self, at: Monotonic, deed: Deed) {
+    /// Keeps the bytes of a write; those of one that fails are left behind.
+    fn keep(&mut self, data: &[u8]) -> u64 {
+        let start = self.bytes.len();
+        if self.lost.is_none()
+            && let Err(errno) = self.bytes.write(start, data)
+        {
+            self.lost = Some(errno);
+        }
+        start
+    }
+
+    fn push(&mut self, entry: Entry) {
         if self.lost.is_some() {
+            return;
+        }
+        if let Some(last) = self.entries.last_mut()
+            && last.is_continued_by(&entry)
+        {
+            last.length += entry.length;
+            last.count += 1;
             return;
         }
         if self.entries.len() >= ENTRIES_MAX {
             self.lost = Some(Errno::OVERFLOW);
             return;
         }
-        self.entries.push(Entry { at, deed });
-    }
-
-    fn write(&mut self, now: Monotonic, ino: u64, offset: u64, data: &[u8], mapped: bool) {
-        if self.lost.is_some() || data.is_empty() {
-            return;
-        }
-        let start = self.bytes.len();
-        if let Err(errno) = self.bytes.write(start, data) {
-            self.lost = Some(errno);
-            return;
-        }
-        let more = data.len() as u64;
-        if let Some(Entry {
-            at,
-            deed:
-                Deed::Write {
-                    ino: same,
-                    offset: before,
-                    length,
-                    mapped: was_mapped,
-                    count,
-                    ..
-                },
-        }) = self.entries.last_mut()
-            && (*same, *was_mapped) == (ino, mapped)
-            && *before + *length == offset
-            && *length + more <= TOGETHER_BYTES
-            && now.saturating_sub(*at) < TOGETHER
-        {
-            *length += more;
-            *count += 1;
-            return;
-        }
-        let deed = Deed::Write {
-            ino,
-            offset,
-            length: more,
-            start,
-            mapped,
-            count: 1,
-        };
-        self.push(now, deed);
-    }
-
-    fn read(&mut self, now: Monotonic, (ino, handle): (u64, u64), offset: u64, length: u64) {
-        if let Some(Entry {
-            deed:
-                Deed::Read {
-                    ino: same,
-                    handle: through,
-                    offset: before,
-                    length: so_far,
-                    mapped: false,
-                },
-            ..
-        }) = self.entries.last_mut()
-            && (*same, *through) == (ino, handle)
-            && *before + *so_far == offset
-        {
-            *so_far += length;
-            return;
-        }
-        let deed = Deed::Read {
-            ino,
-            handle,
-            offset,
-            length,
-            mapped: false,
-        };
-        self.push(now, deed);
+        self.entries.push(entry);
     }
 }
 
 impl Core {
-    /// Adds an operation to the recording, if there is one.
-    pub(super) fn record(&mut self, env: Env<'_>, deed: impl FnOnce() -> Deed) {
-        if let Some(recording) = &mut self.recording {
-            recording.push(env.now.monotonic, deed());
-        }
-    }
-
-    /// The same for bytes that were written.
-    pub(super) fn record_write(
+    /// What is to be recorded of a request, before it is handled: afterwards its bytes are the file's.
+    pub(super) fn begin_record(
         &mut self,
         env: Env<'_>,
-        ino: u64,
-        offset: u64,
-        data: &[u8],
-        mapped: bool,
-    ) {
-        if let Some(recording) = &mut self.recording {
-            recording.write(env.now.monotonic, ino, offset, data, mapped);
+        caller: Caller,
+        request: &Request<'_>,
+    ) -> Option<Entry> {
+        let recording = self.recording.as_mut().filter(|_| !caller.internal)?;
+        let mut entry = Entry::new(env.now.monotonic, request.to_recorded()?);
+        if let Request::Write { bytes, .. } = request {
+            entry.length = bytes.data.len() as u64;
+            entry.start = recording.keep(&bytes.data.to_vec());
         }
+        Some(entry)
     }
 
-    /// The same for bytes that a process reads which does not wait.
-    pub(super) fn record_read(
-        &mut self,
-        env: Env<'_>,
-        handle: u64,
-        offset: u64,
-        length: u32,
-        mapped: bool,
-    ) {
-        let Some(recording) = &mut self.recording else {
-            return;
+    /// Records what was done, which is known by its reply. A write has none yet. What was refused was
+    /// not done; but to have looked for a name in vain is something.
+    pub(super) fn record(&mut self, mut entry: Entry, reply: Option<&Reply>) {
+        let is_look = matches!(entry.request, Request::Lookup { .. });
+        match reply {
+            Some(Reply::Refused(Errno::NOENT)) if is_look => {}
+            Some(Reply::Refused(_)) => return,
+            _ if is_look => return,
+            Some(Reply::Created {
+                attributes, handle, ..
+            }) => entry.made = (Some(attributes.ino), Some(*handle)),
+            Some(Reply::Found(found)) => entry.made.0 = Some(found.attributes.ino),
+            Some(Reply::Opened { handle, .. }) => entry.made.1 = Some(*handle),
+            Some(Reply::Bytes(bytes)) => entry.length = bytes.len() as u64,
+            _ => {}
+        }
+        let is_nothing = match &entry.request {
+            Request::Write { .. } => entry.length == 0,
+            Request::Read { fills_pages, .. } => entry.length == 0 && !fills_pages,
+            _ => false,
         };
-        let Some(Handle::Plain { ino, .. } | Handle::Writer { ino, .. }) =
-            self.handles.get(&handle)
-        else {
-            return;
-        };
-        let (ino, now) = (*ino, env.now.monotonic);
-        // Up to its end only: beyond there is nothing to read.
-        let size = self.files.get(&ino).map_or(0, |file| file.spool.len());
-        let length = u64::from(length).min(size.saturating_sub(offset));
-        if mapped {
-            let deed = Deed::Read {
-                ino,
-                handle,
-                offset,
-                length,
-                mapped,
-            };
-            recording.push(now, deed);
-        } else if length > 0 {
-            recording.read(now, (ino, handle), offset, length);
+        if let (Some(recording), false) = (&mut self.recording, is_nothing) {
+            recording.push(entry);
         }
-    }
-
-    /// The same for a handle that is about to be closed.
-    pub(super) fn record_close(&mut self, env: Env<'_>, handle: u64) {
-        if let Some(Handle::Writer { .. } | Handle::Plain { .. }) = self.handles.get(&handle) {
-            self.record(env, || Deed::Close { handle });
-        }
-    }
-
-    /// The same for a file that was opened for reading, by one who does not wait.
-    pub(super) fn record_open(&mut self, env: Env<'_>, caller: Caller, ino: u64, handle: u64) {
-        if self.recording.is_none() || caller.internal {
-            return;
-        }
-        let pid = env.processes.process_of(caller.thread);
-        let opener = super::seen_writer(pid, None, env.processes);
-        self.record(env, || Deed::Open {
-            ino,
-            handle,
-            flags: libc::O_RDONLY,
-            opener,
-            writes: false,
-        });
     }
 
     /// How a file is opened that is to be opened in this way: where operations
@@ -323,7 +213,8 @@ impl Core {
             .recording
             .iter()
             .flat_map(|recording| &recording.entries);
-        let is_end = |entry: &Entry| matches!(entry.deed, Deed::Ended { pid, .. } if pid == of);
+        let is_end =
+            |entry: &Entry| matches!(entry.request, Request::ProcessEnded { pid, .. } if pid == of);
         entries.rev().any(is_end)
     }
 
@@ -362,15 +253,24 @@ impl Core {
     }
 }
 
-/// A name in a directory, to be kept.
-pub(super) fn at((parent, name): (u64, &OsStr)) -> At {
-    (parent, name.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::spool::Limits;
+    use super::super::request::Bytes;
+    use super::super::spool::{Limits, Load};
     use super::*;
+
+    fn written(at: Duration, (ino, offset): (u64, u64), data: &[u8], to: &mut Recording) {
+        let bytes = Bytes {
+            offset,
+            data: Load::from(&[]),
+            from_cache: false,
+            kills_set_id: false,
+        };
+        let mut entry = Entry::new(at, Request::Write { ino, bytes });
+        entry.start = to.keep(data);
+        entry.length = data.len() as u64;
+        to.push(entry);
+    }
 
     #[test]
     fn only_writes_that_follow_each_other_at_once_are_one_entry() {
@@ -381,30 +281,19 @@ mod tests {
         });
         let mut recording = Recording::new(&pool);
         let early = Duration::from_millis(1);
-        recording.write(early, 5, 0, b"ab", false);
-        recording.write(early, 5, 2, b"c", false);
-        recording.write(early, 6, 3, b"another file", false);
-        recording.write(early, 5, 3, b"d", false);
-        recording.write(early + TOGETHER, 5, 4, b"later", false);
-        recording.write(early + TOGETHER, 5, 0, b"back", false);
-        let found: Vec<_> = recording
-            .entries
-            .iter()
-            .map(|entry| match &entry.deed {
-                Deed::Write {
-                    start,
-                    length,
-                    count,
-                    ..
-                } => {
-                    let mut bytes = Vec::new();
-                    let segments = recording.bytes(*start, *length as usize);
-                    segments.copy_to(&mut bytes).expect("in memory");
-                    (String::from_utf8(bytes).expect("text"), *count)
-                }
-                other => panic!("{other:?}"),
-            })
-            .collect();
+        written(early, (5, 0), b"ab", &mut recording);
+        written(early, (5, 2), b"c", &mut recording);
+        written(early, (6, 3), b"another file", &mut recording);
+        written(early, (5, 3), b"d", &mut recording);
+        written(early + TOGETHER, (5, 4), b"later", &mut recording);
+        written(early + TOGETHER, (5, 0), b"back", &mut recording);
+        let found = recording.entries.iter().map(|entry| {
+            let mut bytes = Vec::new();
+            let segments = recording.bytes(entry);
+            segments.copy_to(&mut bytes).expect("in memory");
+            (String::from_utf8(bytes).expect("text"), entry.count)
+        });
+        let found: Vec<_> = found.collect();
         let expected = [
             ("abc", 2),
             ("another file", 1),
@@ -426,9 +315,9 @@ mod tests {
             spill_directory: std::env::temp_dir(),
         });
         let mut recording = Recording::new(&pool);
-        recording.write(Duration::ZERO, 5, 0, &[1; 8192], false);
-        recording.write(Duration::ZERO, 5, 8192, &[1; 1], false);
-        recording.push(Duration::ZERO, Deed::Close { handle: 1 });
+        written(Duration::ZERO, (5, 0), &[1; 8192], &mut recording);
+        written(Duration::ZERO, (5, 8192), &[1; 1], &mut recording);
+        recording.push(Entry::new(Duration::ZERO, Request::Release { handle: 1 }));
         assert_eq!(recording.lost, Some(Errno::NOSPC));
         assert_eq!(recording.entries.len(), 1);
     }

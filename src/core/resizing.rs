@@ -8,7 +8,6 @@ use rustix::io::Errno;
 use super::effects::Effects;
 use super::events::Event;
 use super::generation::Way;
-use super::recording::Deed;
 use super::spool::{self, Load};
 use super::{Core, Env, File, Handle};
 
@@ -90,12 +89,11 @@ impl Core {
     }
 
     /// `fallocate(2)`, with its own mode bits.
-    pub(crate) fn allocate(
+    pub(super) fn allocate(
         &mut self,
         env: Env<'_>,
         ino: u64,
-        offset: u64,
-        length: u64,
+        (offset, length): (u64, u64),
         mode: i32,
         effects: &mut Effects,
     ) -> Result<(), Errno> {
@@ -123,12 +121,6 @@ impl Core {
             }
             _ => return Err(Errno::OPNOTSUPP),
         }
-        self.record(env, || Deed::Allocate {
-            ino,
-            offset,
-            length,
-            mode,
-        });
         self.stamp_write(env.now.wall, ino);
         self.touched.writeback.add(ino);
         self.touched.contents.add(ino);
@@ -138,7 +130,7 @@ impl Core {
     /// `copy_file_range(2)` between two files of the mount; says how much was
     /// copied. What waits must be read and written in the ordinary way: then
     /// the answer is `EXDEV`, and the kernel does so.
-    pub(crate) fn copy_range(
+    pub(super) fn copy_range(
         &mut self,
         env: Env<'_>,
         from: (u64, u64, u64),
@@ -153,7 +145,13 @@ impl Core {
             Some(Handle::Plain { .. } | Handle::Writer { .. })
         );
         let is_stream = |file: &File| file.spool.base() > 0 || file.is_stream();
-        if !reads_as_is || is_stream(self.file(from_ino)?) || is_stream(self.file(to_ino)?) {
+        // What is recorded is written as by programs.
+        let is_recorded = self.recording.is_some();
+        if is_recorded
+            || !reads_as_is
+            || is_stream(self.file(from_ino)?)
+            || is_stream(self.file(to_ino)?)
+        {
             return Err(Errno::XDEV);
         }
         let mut left = length.min(COPY_BYTES);
@@ -168,7 +166,7 @@ impl Core {
                 break;
             }
             match self.take(env, to_ino, to_offset, &mut Load::from(&buffer), effects) {
-                Ok(()) => self.record_write(env, to_ino, to_offset, &buffer, false),
+                Ok(()) => {}
                 Err(_) if copied > 0 => break,
                 Err(errno) => return Err(errno),
             }

@@ -2,7 +2,8 @@
 
 use rustix::io::Errno;
 
-use super::effects::{Caller, Effect, Effects};
+use super::effects::{Effects, Reply};
+use super::request::Caller;
 use super::{Core, Handle};
 
 /// The answer where the kernel may know of data that we do not: that there is no
@@ -12,7 +13,7 @@ const UNKNOWN: Errno = Errno::INVAL;
 impl Core {
     /// `SEEK_DATA` and `SEEK_HOLE`. They have an answer only where the kernel holds
     /// no pages that were not written back: while nobody writes through its cache.
-    pub(crate) fn seek(
+    pub(super) fn seek(
         &self,
         caller: Caller,
         (ino, handle): (u64, u64),
@@ -37,7 +38,7 @@ impl Core {
             false => file.spool.seek_hole(offset),
         };
         match found {
-            Some(offset) => effects.push(Effect::Sought { unique, offset }),
+            Some(offset) => effects.reply(unique, Reply::Sought(offset)),
             None => effects.refuse(unique, Errno::NXIO),
         }
     }

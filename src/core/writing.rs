@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use super::clock::Timestamp;
-use super::effects::{Bytes, Caller, Effect, Effects, Transport};
+use super::effects::{Effect, Effects, Reply, Transport};
 use super::events::Event;
-use super::generation::{Ending, Generation, Processes, Way, Writer};
+use super::generation::{Ending, Generation, Way, Writer};
 use super::notices::Notice;
-use super::recording::Deed;
+use super::request::{Bytes, Caller};
 use super::room::OPEN_BYTES;
 use super::rules::Deliver;
 use super::settling::TakenWrite;
@@ -175,15 +175,14 @@ impl Core {
     }
 
     /// A process turned out to write that did not open the file itself.
-    pub(crate) fn wrote_too(&mut self, env: Env<'_>, ino: u64, writer: Writer) {
+    pub(super) fn also_writes(&mut self, ino: u64, writer: Writer) {
         if let Some(generation) = self.generation_mut(ino) {
-            generation.add_writer(writer.clone());
-            self.record(env, || Deed::WroteToo { ino, writer });
+            generation.add_writer(writer);
         }
     }
 
     /// A process dies that still has a file open for writing, and how, as far as that can be seen.
-    pub(crate) fn died_writing(&mut self, ino: u64, pid: i32, ending: Ending) {
+    pub(super) fn died_writing(&mut self, ino: u64, pid: i32, ending: Ending) {
         if let Some(generation) = self.generation_mut(ino) {
             generation.died_writing(pid, ending);
         }
@@ -209,7 +208,7 @@ impl Core {
 
     /// Takes the bytes of a write and answers it, now or when the readers have
     /// come near enough.
-    pub(crate) fn write(
+    pub(super) fn write(
         &mut self,
         env: Env<'_>,
         caller: Caller,
@@ -228,8 +227,6 @@ impl Core {
         }
         let unique = caller.unique;
         let length = data.len() as u32;
-        // Afterwards they are the file's.
-        let recorded = self.recording.as_ref().map(|_| data.to_vec());
         let is_busy = self.is_busy(env, ino);
         let taken = self.take(env, ino, offset, &mut data, effects);
         if let Err(errno) = taken {
@@ -240,7 +237,6 @@ impl Core {
             }
             return effects.refuse(unique, errno);
         }
-        self.record_write(env, ino, offset, &recorded.unwrap_or_default(), from_cache);
         if !from_cache {
             self.stamp_write(env.now.wall, ino);
         }
@@ -265,10 +261,10 @@ impl Core {
             ..
         } = write;
         let Some(patience) = self.must_hold(ino, write.end, write.from_cache) else {
-            let answer = Effect::Written { unique, length };
+            let reply = Reply::Written(length);
             match write.comes_first {
-                true => effects.push_first(answer),
-                false => effects.push(answer),
+                true => effects.push_first(Effect::Reply { unique, reply }),
+                false => effects.reply(unique, reply),
             }
             return;
         };
@@ -458,18 +454,6 @@ pub(crate) fn unseen_writer() -> Writer {
         pid: 0,
         name: "unseen".into(),
         group: None,
-        ending: Ending::Running,
-        let_go: false,
-        died_writing: false,
-    }
-}
-
-/// A writer as the process table has it.
-pub(crate) fn seen_writer(pid: i32, group: Option<i32>, processes: &dyn Processes) -> Writer {
-    Writer {
-        pid,
-        name: processes.name(pid),
-        group,
         ending: Ending::Running,
         let_go: false,
         died_writing: false,

@@ -146,7 +146,7 @@ impl Study {
     pub fn watch(&self, child: &mut Child) -> Result<()> {
         let router = self.mount.router();
         let pid = child.id().cast_signed();
-        let start = router.run(|_, env, _| env.now.monotonic);
+        let start = router.monotonic();
         // If it has exited and was waited for, its number is nobody's or another's.
         let will_end = matches!(child.try_wait(), Ok(None));
         let watched = Watched {
@@ -181,13 +181,15 @@ impl Study {
         let directory = self.path().to_owned();
         let watched = *self.watched.lock().unwrap_or_else(|e| e.into_inner());
         self.settle(watched.child.filter(|_| watched.will_end));
-        let (recording, pool, files) = self.mount.router().run(|core, _, _| {
+        let router = self.mount.router();
+        let (pool, files) = router.look(|core| {
             let names = core.names();
             let path = |ino| names.path(ino).map(|path| replay::joined(&path));
             let mut files: Vec<PathBuf> = names.files().filter_map(path).collect();
             files.sort();
-            (core.take_recording(), core.pool().clone(), files)
+            (core.pool().clone(), files)
         });
+        let recording = router.take_recording();
         if let Err(error) = self.mount.unmount() {
             log::warn!("{error}");
         }

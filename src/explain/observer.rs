@@ -10,7 +10,8 @@ use super::facts::{Facts, Opened, Rewritten, Worker};
 use super::replay::joined;
 use crate::core::Core;
 use crate::core::generation::Ending;
-use crate::core::recording::{At, Deed, Entry, Recording};
+use crate::core::recording::{Entry, Recording};
+use crate::core::request::{At, Request};
 
 /// How many openings, and how many lengths, are listed one by one.
 const LISTED_MAX: usize = 32;
@@ -71,31 +72,31 @@ impl Observer {
     pub(super) fn before(
         &mut self,
         core: &Core,
-        Entry { at, deed }: &Entry,
+        entry: &Entry,
         recording: &Recording,
         known: impl Fn(&u64) -> Option<u64>,
     ) {
-        let seconds = at.as_secs_f64();
-        match deed {
-            Deed::Write { ino, .. } => {
+        let seconds = entry.at.as_secs_f64();
+        match &entry.request {
+            Request::Write { ino, bytes } => {
                 if let Some(ino) = known(ino) {
-                    self.write(core, ino, deed, recording, seconds);
+                    let (offset, mapped) = (bytes.offset, bytes.from_cache);
+                    self.write(core, (ino, offset, mapped), entry, recording);
                 }
             }
-            Deed::Read {
+            Request::Read {
                 ino,
-                length,
-                mapped,
+                fills_pages: mapped,
                 ..
             } => {
                 if let Some(ino) = known(ino) {
                     let file = self.files.entry(ino).or_default();
                     file.facts.mapped |= mapped;
-                    file.facts.read_bytes += if *mapped { 0 } else { *length };
+                    file.facts.read_bytes += if *mapped { 0 } else { entry.length };
                 }
             }
-            Deed::Resize { ino, length } => {
-                if let Some(ino) = known(ino)
+            Request::Change { ino, changes } => {
+                if let (Some(ino), Some(length)) = (known(ino), &changes.size)
                     && core.length_of(ino) != Some(*length)
                 {
                     let file = self.files.entry(ino).or_default();
@@ -105,7 +106,7 @@ impl Observer {
                     file.end = file.end.min(*length);
                 }
             }
-            Deed::Allocate {
+            Request::Allocate {
                 ino, length, mode, ..
             } => {
                 if let Some(ino) = known(ino) {
@@ -116,20 +117,20 @@ impl Observer {
                     }
                 }
             }
-            Deed::Close { handle } => self.close(*handle, seconds),
-            Deed::Ended {
+            Request::Release { handle } => self.close(*handle, seconds),
+            Request::ProcessEnded {
                 pid,
                 ending: Ending::Signal(signal),
             } => {
                 self.signals.insert(*pid, *signal);
             }
-            Deed::Rename { from, to, .. } => {
+            Request::Rename { from, to, .. } => {
                 let names = (name(core, from, &known), name(core, to, &known));
                 if let (Some(from), Some(to)) = names {
                     self.rename(&from, &to);
                 }
             }
-            Deed::Look { at } => {
+            Request::Lookup { at } => {
                 if let Some(path) = name(core, at, &known)
                     && let Some(story) = self.stories.iter_mut().find(|s| s.path == path)
                     && story.files.is_empty()
@@ -137,7 +138,7 @@ impl Observer {
                     story.looks += 1;
                 }
             }
-            Deed::Unlink { at } => {
+            Request::Unlink { at } => {
                 if let Some(path) = name(core, at, &known)
                     && let Some(story) = self.stories.iter_mut().find(|s| s.path == path)
                 {
@@ -152,39 +153,38 @@ impl Observer {
     pub(super) fn after(
         &mut self,
         core: &Core,
-        Entry { at, deed }: &Entry,
+        entry: &Entry,
         known: impl Fn(&u64) -> Option<u64>,
     ) {
-        let seconds = at.as_secs_f64();
-        match deed {
-            Deed::Create {
-                ino,
-                handle,
-                flags,
-                writer,
-                ..
-            } => {
-                if let Some(ino) = known(ino) {
+        let seconds = entry.at.as_secs_f64();
+        match &entry.request {
+            Request::Create { flags, writer, .. } => {
+                if let (Some(ino), Some(handle)) = entry.made
+                    && let Some(ino) = known(&ino)
+                {
                     let who = (writer.pid, &*writer.name);
-                    self.open(ino, *handle, *flags | libc::O_TRUNC, who, seconds);
+                    self.open(ino, handle, *flags | libc::O_TRUNC, who, seconds);
                 }
             }
-            Deed::Open {
+            Request::Open {
                 ino,
-                handle,
                 flags,
+                writer,
                 opener,
                 ..
             } => {
-                if let Some(ino) = known(ino) {
+                if let (Some(ino), Some(handle)) = (known(ino), entry.made.1) {
                     // Only who makes a file can insist that it be new.
                     let flags = *flags & !libc::O_EXCL;
-                    let who = (opener.pid, &*opener.name);
-                    self.open(ino, *handle, flags, who, seconds);
+                    let who = match writer {
+                        Some(writer) => (writer.pid, &*writer.name),
+                        None => (opener.pid, &*opener.name),
+                    };
+                    self.open(ino, handle, flags, who, seconds);
                 }
             }
             // Of who has written, that is known: what is recorded goes past the kernel's cache.
-            Deed::WroteToo { ino, writer } if !writer.let_go => {
+            Request::AlsoWrites { ino, writer } if !writer.let_go => {
                 if let Some(ino) = known(ino) {
                     let file = self.files.entry(ino).or_default();
                     file.workers.insert(writer.pid, writer.name.clone());
@@ -193,15 +193,15 @@ impl Observer {
             _ => {}
         }
         let moves_names = matches!(
-            deed,
-            Deed::Create { .. }
-                | Deed::MakeNode { .. }
-                | Deed::MakeSymlink { .. }
-                | Deed::Link { .. }
-                | Deed::Unlink { .. }
-                | Deed::Rename { .. }
-                | Deed::RemoveDirectory { .. }
-                | Deed::MakeDirectory { .. }
+            entry.request,
+            Request::Create { .. }
+                | Request::MakeNode { .. }
+                | Request::MakeSymlink { .. }
+                | Request::Link { .. }
+                | Request::Unlink { .. }
+                | Request::Rename { .. }
+                | Request::RemoveDirectory { .. }
+                | Request::MakeDirectory { .. }
         );
         if moves_names {
             for story in &mut self.stories {
@@ -258,24 +258,20 @@ impl Observer {
         }
     }
 
-    fn write(&mut self, core: &Core, ino: u64, deed: &Deed, recording: &Recording, seconds: f64) {
-        let &Deed::Write {
-            offset,
-            length,
-            start,
-            mapped,
-            count,
-            ..
-        } = deed
-        else {
-            return;
-        };
+    fn write(
+        &mut self,
+        core: &Core,
+        (ino, offset, mapped): (u64, u64, bool),
+        entry: &Entry,
+        recording: &Recording,
+    ) {
+        let (length, seconds) = (entry.length, entry.at.as_secs_f64());
         let file = self.files.entry(ino).or_default();
         let end = offset + length;
         let first_byte = *file.first_byte.get_or_insert(seconds);
         let facts = &mut file.facts;
         facts.mapped |= mapped;
-        facts.writes += if mapped { 0 } else { count };
+        facts.writes += if mapped { 0 } else { entry.count };
         facts.written_bytes += length;
         if offset < file.end && !mapped {
             facts.writes_back += 1;
@@ -286,7 +282,7 @@ impl Observer {
         let before = core.written_within(ino, &(offset..end));
         let changed = match before {
             0 => None,
-            _ => difference(core, ino, offset, recording, (start, length)),
+            _ => difference(core, (ino, offset), recording, entry),
         };
         match changed {
             Some(range) => {
@@ -377,18 +373,14 @@ impl Story {
 /// The first and one past the last byte that a write changes.
 fn difference(
     core: &Core,
-    ino: u64,
-    offset: u64,
+    (ino, offset): (u64, u64),
     recording: &Recording,
-    (start, length): (u64, u64),
+    entry: &Entry,
 ) -> Option<(u64, u64)> {
     let mut new = Vec::new();
     let mut old = Vec::new();
-    recording
-        .bytes(start, length as usize)
-        .copy_to(&mut new)
-        .ok()?;
-    core.content(ino, offset, length as usize)?
+    recording.bytes(entry).copy_to(&mut new).ok()?;
+    core.content(ino, offset, entry.length as usize)?
         .copy_to(&mut old)
         .ok()?;
     let differs = |(old, new): (&u8, &u8)| old != new;
@@ -397,7 +389,11 @@ fn difference(
     Some((offset + first, offset + last + 1))
 }
 
-fn name(core: &Core, (parent, name): &At, known: &impl Fn(&u64) -> Option<u64>) -> Option<PathBuf> {
+fn name(
+    core: &Core,
+    (parent, name): &At<'_>,
+    known: &impl Fn(&u64) -> Option<u64>,
+) -> Option<PathBuf> {
     let parent = core.names().path(known(parent)?)?;
     Some(joined(&parent).join(name))
 }

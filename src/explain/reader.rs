@@ -18,9 +18,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::outcome::{Digest, End};
-use super::replay::Answer;
 use crate::core::clock::Monotonic;
-use crate::core::effects::{Unique, Wanted};
+use crate::core::effects::{Reply, Unique};
+use crate::core::request::Wanted;
 use crate::core::rules::Deliver;
 
 /// How much it reads at once.
@@ -126,11 +126,11 @@ impl Reader {
         }
     }
 
-    pub(super) fn take(&mut self, answer: Answer, now: Monotonic) {
+    pub(super) fn take(&mut self, reply: Reply, now: Monotonic) {
         self.pending = None;
         self.rests_until = now + STREAM_LAG;
-        match answer {
-            Answer::Bytes(bytes) => {
+        match reply {
+            Reply::Bytes(bytes) => {
                 let mut copy = Vec::with_capacity(bytes.len());
                 match bytes.copy_to(&mut copy) {
                     Ok(()) => self.hash.write(&copy),
@@ -138,9 +138,9 @@ impl Reader {
                 }
                 self.position += copy.len() as u64;
             }
-            Answer::End => self.ended = Some(Ok(())),
-            Answer::Refused(errno) => self.ended = Some(Err(errno)),
-            Answer::Opened(_) | Answer::Done => {}
+            Reply::Text(_) => self.ended = Some(Ok(())),
+            Reply::Refused(errno) => self.ended = Some(Err(errno)),
+            _ => {}
         }
     }
 

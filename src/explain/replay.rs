@@ -8,7 +8,7 @@
 //! How fast the machine is and when a reader's turn comes cannot be recorded. So
 //! there are two [`Pace`]s, and what happens in both of them happens.
 
-mod deeds;
+mod requests;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -21,12 +21,13 @@ use super::observer::Observer;
 use super::outcome::{End, Outcome, Refusal, Refused};
 use super::reader::Reader;
 use crate::core::clock::{Moment, Monotonic, Timestamp};
-use crate::core::effects::{Caller, Effect, Effects, Unique, Wanted};
+use crate::core::effects::{Effect, Reply, Unique};
 use crate::core::generation::{Ending, Processes};
 use crate::core::namespace::{Creator, ROOT};
-use crate::core::recording::{Deed, Entry, Recording};
+use crate::core::recording::Recording;
+use crate::core::request::{Caller, Opener, Request, Wanted};
 use crate::core::rules::{Deliver, FailOn, Linger, Rules};
-use crate::core::spool::{Pool, Segments};
+use crate::core::spool::Pool;
 use crate::core::{CaptureId, Core, Env, Settings};
 use crate::mount::DEFAULT_WINDOW_BYTES;
 
@@ -73,12 +74,6 @@ impl Processes for People {
     fn group_is_empty(&self, _group: i32) -> bool {
         false
     }
-    fn process_of(&self, thread: i32) -> i32 {
-        thread
-    }
-    fn name(&self, _pid: i32) -> String {
-        String::new()
-    }
 }
 
 /// A recording that is being done again.
@@ -100,15 +95,6 @@ pub(super) struct Replay<'a> {
     /// Whether writes come as pages of the kernel's cache, unless of a stream.
     in_pages: bool,
     buffer: Vec<u8>,
-}
-
-/// What a request of the replay was answered.
-pub(super) enum Answer {
-    Opened(u64),
-    Bytes(Segments),
-    End,
-    Refused(Errno),
-    Done,
 }
 
 impl<'a> Replay<'a> {
@@ -136,6 +122,7 @@ impl<'a> Replay<'a> {
             gathers: false,
             records: false,
             owner: CREATOR,
+            place: None,
         };
         let start = moment(Monotonic::ZERO);
         let mut replay = Replay {
@@ -156,19 +143,32 @@ impl<'a> Replay<'a> {
             buffer: Vec::new(),
         };
         for path in outputs {
-            let (captured, _) = replay.run(|core, env, _| -> Result<_, Errno> {
-                let id = core.capture(env, path)?;
-                core.hold(id);
-                core.keep_at_most(id, KEPT_BYTES);
-                let handle = core.open_captured(env, 1, (id, true))?;
-                Ok((id, handle))
-            });
-            let (id, handle) = captured?;
             let late = pace == Pace::Fast && deliver != Deliver::Settled;
-            let reader = Reader::new(handle, late.then_some(deliver));
-            replay.captures.push((id, reader));
+            replay.capture(path, late.then_some(deliver))?;
         }
         Ok(replay)
+    }
+
+    /// A reader of an output, as `fifofs run` has one.
+    fn capture(&mut self, path: &[OsString], late: Option<Deliver>) -> Result<(), Errno> {
+        let id = match self.ask(Request::Capture { path }) {
+            Some(Reply::Captured(id)) => id,
+            Some(Reply::Refused(errno)) => return Err(errno),
+            _ => return Err(Errno::IO),
+        };
+        self.ask(Request::Hold { id });
+        let bytes = KEPT_BYTES;
+        self.ask(Request::KeepAtMost { id, bytes });
+        let open = Request::OpenCaptured {
+            id,
+            of_holders: true,
+            opener: Opener::default(),
+        };
+        let Some(Reply::Handle(handle)) = self.ask(open) else {
+            return Err(Errno::IO);
+        };
+        self.captures.push((id, Reader::new(handle, late)));
+        Ok(())
     }
 
     /// Does all of it, until `child` has ended and everything is read. The observer
@@ -180,73 +180,60 @@ impl<'a> Replay<'a> {
     ) -> Result<Vec<Outcome>, Errno> {
         self.read();
         for entry in &self.recording.entries {
-            let Entry { at, deed } = entry;
-            self.advance(self.pace.scaled(*at));
-            self.recorded = *at;
+            self.advance(self.pace.scaled(entry.at));
+            self.recorded = entry.at;
             let ino = |ino: &u64| self.inos.get(ino).copied();
             if let Some(observer) = observer.as_deref_mut() {
                 observer.before(&self.core, entry, self.recording, ino);
             }
-            self.apply(deed)?;
+            self.apply(entry)?;
             let ino = |ino: &u64| self.inos.get(ino).copied();
             if let Some(observer) = observer.as_deref_mut() {
                 observer.after(&self.core, entry, ino);
             }
-            if matches!(deed, Deed::Ended { pid, .. } if Some(*pid) == child) {
+            if let Request::ProcessEnded { pid, .. } = entry.request
+                && Some(pid) == child
+            {
                 self.let_go();
             }
             self.read();
         }
         // Whoever has it open still does no more that is known.
         for handle in std::mem::take(&mut self.handles).into_values() {
-            self.run(|core, env, effects| core.release(env, handle, effects));
+            self.ask(Request::Release { handle });
         }
         self.let_go();
         self.finish();
         Ok(self.outcomes())
     }
 
-    /// Lets the core do something; the answers to requests come with it.
-    fn run<R>(
-        &mut self,
-        act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R,
-    ) -> (R, Vec<(Unique, Answer)>) {
+    /// Has the core handle a request; gives its answer, if it has one already. Those of readers go
+    /// to them.
+    fn handle(&mut self, caller: Caller, request: Request<'_>) -> Option<Reply> {
         let env = Env {
             now: moment(self.now),
             processes: &self.people,
         };
-        let (result, effects) = self.core.run(env, act);
-        let answers = effects.into_iter().filter_map(|effect| match effect {
-            Effect::Opened { unique, handle, .. } => Some((unique, Answer::Opened(handle))),
-            Effect::Data { unique, bytes } => Some((unique, Answer::Bytes(bytes))),
-            Effect::Text { unique, .. } => Some((unique, Answer::End)),
-            Effect::Written { unique, .. } => Some((unique, Answer::Done)),
-            Effect::Refused { unique, errno } => Some((unique, Answer::Refused(errno))),
-            _ => None,
-        });
-        let mut others = Vec::new();
-        for (unique, answer) in answers {
+        let mut own = None;
+        for effect in self.core.handle(env, caller, request) {
+            let Effect::Reply { unique, reply } = effect else {
+                continue;
+            };
             let reader = self.captures.iter_mut().find(|(_, r)| r.asked(unique));
             match reader {
-                Some((_, reader)) => reader.take(answer, self.now),
-                None => others.push((unique, answer)),
+                Some((_, reader)) => reader.take(reply, self.now),
+                None if unique == caller.unique => own = Some(reply),
+                None => {}
             }
         }
         self.note_rewritten();
-        (result, others)
+        own
     }
 
     /// Makes a request; its answer, if it has one already.
-    fn ask(
-        &mut self,
-        act: impl FnOnce(&mut Core, Env<'_>, Caller, &mut Effects),
-    ) -> Option<Answer> {
+    fn ask(&mut self, request: Request<'_>) -> Option<Reply> {
         let caller = self.caller();
-        let (_, answers) = self.run(|core, env, effects| act(core, env, caller, effects));
-        let own = answers
-            .into_iter()
-            .find(|(unique, _)| *unique == caller.unique);
-        own.map(|(_, answer)| answer)
+        self.handle(caller, request)
     }
 
     fn caller(&mut self) -> Caller {
@@ -279,7 +266,7 @@ impl<'a> Replay<'a> {
                 break;
             };
             self.now = self.now.max(next);
-            self.run(|core, env, _| core.tick(env));
+            self.ask(Request::Tick);
             self.read();
         }
         self.now = self.now.max(until);
@@ -296,7 +283,11 @@ impl<'a> Replay<'a> {
             let handle = self.captures[number].1.handle;
             let reader = &self.captures[number].1;
             if reader.looks_back() || reader.is_to_come() {
-                let (limit, _) = self.run(|core, env, _| core.readable(env, handle));
+                let env = Env {
+                    now: moment(self.now),
+                    processes: &self.people,
+                };
+                let limit = self.core.readable(env, handle);
                 self.captures[number].1.note_limit(self.now, limit);
             }
         }
@@ -320,7 +311,13 @@ impl<'a> Replay<'a> {
         let reader = &mut self.captures[number].1;
         let handle = reader.handle;
         reader.ask(caller.unique);
-        self.run(|core, env, effects| core.read(env, caller, handle, wanted, effects));
+        let read = Request::Read {
+            ino: 0,
+            handle,
+            wanted,
+            fills_pages: false,
+        };
+        self.handle(caller, read);
     }
 
     fn let_go(&mut self) {
@@ -329,7 +326,7 @@ impl<'a> Replay<'a> {
         }
         let ids: Vec<CaptureId> = self.captures.iter().map(|(id, _)| *id).collect();
         for id in ids {
-            self.run(|core, _, _| core.let_go(id));
+            self.ask(Request::LetGo { id });
         }
     }
 
@@ -347,7 +344,7 @@ impl<'a> Replay<'a> {
                 break;
             };
             self.now = self.now.max(alarm);
-            self.run(|core, env, _| core.tick(env));
+            self.ask(Request::Tick);
         }
     }
 

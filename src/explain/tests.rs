@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use super::outcome::Digest;
 use super::*;
 use crate::core::clock::{Moment, Timestamp};
-use crate::core::effects::{Bytes, Caller, Effects, Unique};
+use crate::core::effects::{Effect, Reply};
 use crate::core::generation::{Ending, Processes, Writer};
 use crate::core::namespace::{Creator, ROOT};
+use crate::core::request::{Bytes, Caller, Request, at};
 use crate::core::rules::{FailOn, Linger, Rules};
 use crate::core::spool::Limits;
 use crate::core::{Changes, Core, Env, Settings};
@@ -30,12 +31,6 @@ impl Processes for Running {
     }
     fn group_is_empty(&self, _: i32) -> bool {
         false
-    }
-    fn process_of(&self, thread: i32) -> i32 {
-        thread
-    }
-    fn name(&self, _: i32) -> String {
-        "program".into()
     }
 }
 
@@ -63,6 +58,7 @@ impl Program {
             gathers: false,
             records: true,
             owner: OWNER,
+            place: None,
         };
         let pool = Pool::new(Limits {
             memory: 16 << 20,
@@ -80,26 +76,30 @@ impl Program {
             open: None,
         };
         let path = program.path.clone();
-        program.open = program.run(|core, env, effects| {
-            let writer = Writer {
-                pid: 7,
-                name: "program".into(),
-                group: Some(7),
-                ending: Ending::Running,
-                let_go: false,
-                died_writing: false,
-            };
-            let at = (ROOT, path.as_os_str());
-            let flags = libc::O_WRONLY | libc::O_CREAT;
-            let (attributes, handle, _) = core
-                .create(env, at, OWNER, flags, writer, effects)
-                .expect("a file");
-            Some((attributes.ino, handle))
-        });
+        let writer = Writer {
+            pid: 7,
+            name: "program".into(),
+            group: Some(7),
+            ending: Ending::Running,
+            let_go: false,
+            died_writing: false,
+        };
+        let create = Request::Create {
+            at: at(ROOT, path.as_os_str()),
+            creator: OWNER,
+            flags: libc::O_WRONLY | libc::O_CREAT,
+            writer,
+        };
+        match program.ask(create) {
+            Some(Reply::Created {
+                attributes, handle, ..
+            }) => program.open = Some((attributes.ino, handle)),
+            other => panic!("no file: {other:?}"),
+        }
         program
     }
 
-    fn run<R>(&mut self, act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R) -> R {
+    fn ask(&mut self, request: Request<'_>) -> Option<Reply> {
         let env = Env {
             now: Moment {
                 monotonic: self.now,
@@ -107,7 +107,11 @@ impl Program {
             },
             processes: &Running,
         };
-        act(&mut self.core, env, &mut Effects::default())
+        let effects = self.core.handle(env, Caller::SELF, request);
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Reply { reply, .. } => Some(reply),
+            _ => None,
+        })
     }
 
     fn pass(&mut self, milliseconds: u64) {
@@ -116,19 +120,13 @@ impl Program {
 
     fn write(&mut self, offset: u64, data: &[u8]) {
         let (ino, _) = self.open.expect("an open file");
-        let caller = Caller {
-            unique: Unique(1),
-            thread: 7,
-            internal: false,
-            user: None,
-        };
         let bytes = Bytes {
             offset,
             data: data.into(),
             from_cache: false,
             kills_set_id: false,
         };
-        self.run(|core, env, effects| core.write(env, caller, ino, bytes, effects));
+        self.ask(Request::Write { ino, bytes });
     }
 
     fn truncate(&mut self, length: u64) {
@@ -137,13 +135,13 @@ impl Program {
             size: Some(length),
             ..Changes::default()
         };
-        self.run(|core, env, effects| core.change(env, ino, changes, effects))
-            .expect("truncate");
+        let reply = self.ask(Request::Change { ino, changes });
+        assert!(matches!(reply, Some(Reply::Attributes(_))), "{reply:?}");
     }
 
     fn end(mut self) -> Findings {
         let (_, handle) = self.open.expect("an open file");
-        self.run(|core, env, effects| core.release(env, handle, effects));
+        self.ask(Request::Release { handle });
         Findings {
             recording: self.core.take_recording().expect("a recording"),
             pool: self.core.pool().clone(),

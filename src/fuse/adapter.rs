@@ -1,7 +1,7 @@
 //! fuser's callbacks: each converts, calls the core, converts back.
 //!
-//! Only what is answered at once and not asked often comes here; see `names` and
-//! `device` for the rest.
+//! Only what is answered at once and not asked often comes here; see `device`
+//! for the rest.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -13,9 +13,9 @@ use fuser::{
 };
 
 use super::convert::{answer_empty, answer_entry, answer_xattr, creator};
-use crate::core::effects::Effects;
+use crate::core::effects::{Reply, Unique};
 use crate::core::namespace::{INODE_BYTES, NAME_MAX, Rename, name_bytes};
-use crate::core::{Core, Env};
+use crate::core::request::{Caller, Request as Asked, User, at};
 use crate::router::Router;
 
 /// The unit in which `statfs` counts.
@@ -27,21 +27,31 @@ pub(crate) struct Adapter {
 }
 
 impl Adapter {
-    fn run<R>(
-        &self,
-        act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> Result<R, rustix::io::Errno>,
-    ) -> Result<R, Errno> {
-        self.router
-            .run(act)
-            .map_err(|errno| Errno::from_i32(errno.raw_os_error()))
+    /// Has the core handle a request; its answer.
+    fn ask(&self, request: &Request, what: Asked<'_>) -> Result<Reply, Errno> {
+        let caller = Caller {
+            unique: Unique(request.unique().0),
+            thread: request.pid() as i32,
+            internal: false,
+            user: Some(request.uid()),
+        };
+        let answer = self.router.ask(caller, what);
+        answer.map_err(|errno| Errno::from_i32(errno.raw_os_error()))
+    }
+}
+
+fn user(request: &Request) -> User {
+    User {
+        uid: request.uid(),
+        gid: request.gid(),
     }
 }
 
 impl Filesystem for Adapter {
     fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
-        match self.run(|core, _, _| core.read_link(ino.0)) {
+        match self.router.look(|core| core.read_link(ino.0)) {
             Ok(target) => reply.data(target.as_os_str().as_encoded_bytes()),
-            Err(errno) => reply.error(errno),
+            Err(errno) => reply.error(Errno::from_i32(errno.raw_os_error())),
         }
     }
 
@@ -55,12 +65,13 @@ impl Filesystem for Adapter {
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        let creator = creator(request, mode);
-        let kind = mode & libc::S_IFMT;
-        let made = self.run(|core, env, effects| {
-            core.make_node(env, (parent.0, name), creator, kind, rdev, effects)
-        });
-        answer_entry(made, reply);
+        let make = Asked::MakeNode {
+            at: at(parent.0, name),
+            creator: creator(request, mode),
+            kind: mode & libc::S_IFMT,
+            rdev,
+        };
+        answer_entry(self.ask(request, make), reply);
     }
 
     fn mkdir(
@@ -72,14 +83,16 @@ impl Filesystem for Adapter {
         _umask: u32,
         reply: ReplyEntry,
     ) {
-        let creator = creator(request, mode);
-        let made = self.run(|core, env, _| core.make_directory(env, (parent.0, name), creator));
-        answer_entry(made, reply);
+        let make = Asked::MakeDirectory {
+            at: at(parent.0, name),
+            creator: creator(request, mode),
+        };
+        answer_entry(self.ask(request, make), reply);
     }
 
-    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = self.run(|core, env, _| core.remove_directory(env, (parent.0, name)));
-        answer_empty(done, reply);
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let at = at(parent.0, name);
+        answer_empty(self.ask(request, Asked::RemoveDirectory { at }), reply);
     }
 
     fn symlink(
@@ -90,15 +103,17 @@ impl Filesystem for Adapter {
         target: &Path,
         reply: ReplyEntry,
     ) {
-        let creator = creator(request, 0o777);
-        let made =
-            self.run(|core, env, _| core.make_symlink(env, (parent.0, name), creator, target));
-        answer_entry(made, reply);
+        let make = Asked::MakeSymlink {
+            at: at(parent.0, name),
+            creator: creator(request, 0o777),
+            target: target.into(),
+        };
+        answer_entry(self.ask(request, make), reply);
     }
 
     fn rename(
         &self,
-        _request: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         new_parent: INodeNo,
@@ -115,16 +130,12 @@ impl Filesystem for Adapter {
         } else {
             return reply.error(Errno::EINVAL);
         };
-        let done = self.run(|core, env, effects| {
-            core.rename(
-                env,
-                (parent.0, name),
-                (new_parent.0, new_name),
-                how,
-                effects,
-            )
-        });
-        answer_empty(done, reply);
+        let rename = Asked::Rename {
+            from: at(parent.0, name),
+            to: at(new_parent.0, new_name),
+            how,
+        };
+        answer_empty(self.ask(request, rename), reply);
     }
 
     fn link(
@@ -135,10 +146,11 @@ impl Filesystem for Adapter {
         new_name: &OsStr,
         reply: ReplyEntry,
     ) {
-        let made = self.run(|core, env, effects| {
-            core.link(env, ino.0, (new_parent.0, new_name), request.uid(), effects)
-        });
-        answer_entry(made, reply);
+        let link = Asked::Link {
+            ino: ino.0,
+            at: at(new_parent.0, new_name),
+        };
+        answer_entry(self.ask(request, link), reply);
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
@@ -182,19 +194,26 @@ impl Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let done = self
-            .run(|core, env, _| core.set_xattr(env, ino.0, (name, value), flags, request.uid()));
-        answer_empty(done, reply);
+        let set = Asked::SetXattr {
+            ino: ino.0,
+            name,
+            value,
+            flags,
+        };
+        answer_empty(self.ask(request, set), reply);
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let names = self.run(|core, _, _| Ok(core.xattr_names(ino.0)));
-        answer_xattr(names, size, reply);
+        answer_xattr(
+            self.router.look(|core| core.xattr_names(ino.0)),
+            size,
+            reply,
+        );
     }
 
-    fn removexattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = self.run(|core, env, _| core.remove_xattr(env, ino.0, name));
-        answer_empty(done, reply);
+    fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let remove = Asked::RemoveXattr { ino: ino.0, name };
+        answer_empty(self.ask(request, remove), reply);
     }
 
     fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
@@ -212,13 +231,14 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let who = (request.uid(), request.gid());
-        let done = self.run(|core, env, effects| {
-            core.allocate(env, ino.0, offset, length, mode, effects)?;
-            core.changed_by(env, ino.0, who, effects);
-            Ok(())
-        });
-        answer_empty(done, reply);
+        let allocate = Asked::Allocate {
+            ino: ino.0,
+            offset,
+            length,
+            mode,
+            by: user(request),
+        };
+        answer_empty(self.ask(request, allocate), reply);
     }
 
     fn copy_file_range(
@@ -234,20 +254,15 @@ impl Filesystem for Adapter {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        let who = (request.uid(), request.gid());
-        let copied = self.run(|core, env, effects| {
-            let copied = core.copy_range(
-                env,
-                (from.0, from_handle.0, from_offset),
-                (to.0, to_offset),
-                length,
-                effects,
-            )?;
-            core.changed_by(env, to.0, who, effects);
-            Ok(copied)
-        });
-        match copied {
-            Ok(length) => reply.written(length),
+        let copy = Asked::Copy {
+            from: (from.0, from_handle.0, from_offset),
+            to: (to.0, to_offset),
+            length,
+            by: user(request),
+        };
+        match self.ask(request, copy) {
+            Ok(Reply::Written(length)) => reply.written(length),
+            Ok(_) => reply.error(Errno::EIO),
             Err(errno) => reply.error(errno),
         }
     }

@@ -7,8 +7,9 @@ use fuser::{
 };
 
 use super::abi::MAX_WRITE_BYTES;
-use crate::core::Attributes;
+use crate::core::effects::Reply;
 use crate::core::namespace::Creator;
+use crate::core::{Attributes, Found};
 
 /// How long the kernel remembers names and attributes. It tells us of every
 /// change it makes, and we tell it of every change of our own, so this is as
@@ -78,31 +79,31 @@ fn file_attr(attributes: &Attributes) -> FileAttr {
     }
 }
 
-pub(super) fn answer_entry(result: Result<Attributes, Errno>, reply: ReplyEntry) {
+pub(super) fn answer_entry(result: Result<Reply, Errno>, reply: ReplyEntry) {
     match result {
         // Numbers are never used again, so one generation is enough.
-        Ok(attributes) => reply.entry_with_ttls(
+        Ok(Reply::Found(Found { attributes, .. })) => reply.entry_with_ttls(
             &REMEMBERED,
             &remembered(&attributes),
             &file_attr(&attributes),
             Generation(0),
         ),
+        Ok(_) => reply.error(Errno::EIO),
         Err(errno) => reply.error(errno),
     }
 }
 
-pub(super) fn answer_empty(result: Result<(), Errno>, reply: ReplyEmpty) {
+pub(super) fn answer_empty(result: Result<Reply, Errno>, reply: ReplyEmpty) {
     match result {
-        Ok(()) => reply.ok(),
+        Ok(_) => reply.ok(),
         Err(errno) => reply.error(errno),
     }
 }
 
-pub(super) fn answer_xattr(result: Result<Vec<u8>, Errno>, size: u32, reply: ReplyXattr) {
-    match result {
-        Ok(value) if size == 0 => reply.size(value.len() as u32),
-        Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
-        Ok(value) => reply.data(&value),
-        Err(errno) => reply.error(errno),
+pub(super) fn answer_xattr(value: Vec<u8>, size: u32, reply: ReplyXattr) {
+    match size as usize {
+        0 => reply.size(value.len() as u32),
+        room if value.len() > room => reply.error(Errno::ERANGE),
+        _ => reply.data(&value),
     }
 }

@@ -3,7 +3,7 @@
 //! Requests that may have to wait (OPEN, READ, WRITE, POLL) and their
 //! companions are handled here, INTERRUPT above all: fuser would answer that
 //! with ENOSYS, and from then on the kernel would no longer tell of signals.
-//! So is what is asked often: names and attributes (`names`), and whether a file is a
+//! So is what is asked often: names and attributes (`requests`), and whether a file is a
 //! terminal. Everything else goes to fuser (`rare`), which answers each request before this loop goes on, so that
 //! the loop needs no second thread to carry the answers back.
 //!
@@ -18,13 +18,16 @@ use rustix::io::Errno;
 
 use super::abi::{self, Body, Header, opcode};
 use super::gathering::Gathering;
-use super::intake::{Intake, Request};
+use super::intake::{Intake, Received};
 use super::kernel::Kernel;
 use super::placement::Placement;
 use super::rare::Rare;
 use super::watchdog::OwnUse;
-use super::{handshake, names};
-use crate::core::effects::{Bytes, Caller, Kin, Opening, Unique, Wanted};
+use super::{handshake, requests};
+use crate::core::effects::Unique;
+use crate::core::generation::Writer;
+use crate::core::namespace::Creator;
+use crate::core::request::{Bytes, Caller, Opener, Request, at};
 use crate::core::spool::Load;
 use crate::router::{Router, Spin, Step, processor};
 
@@ -87,7 +90,7 @@ impl Front {
             let Some(request) = intake.request() else {
                 return Err(io::Error::from(io::ErrorKind::InvalidData));
             };
-            let Request {
+            let Received {
                 header,
                 message,
                 data,
@@ -151,108 +154,91 @@ impl Front {
         if !bytes.from_cache {
             self.router.seen_writing(handle, caller.thread);
         }
-        let gathers = self.router.run(|core, env, effects| {
-            core.write(env, caller, ino, bytes, effects);
-            core.gathers().then_some(env.now.monotonic)
-        });
-        gathering.note(gathers);
+        gathering.note(self.router.handle(caller, Request::Write { ino, bytes }));
     }
 
     /// Handles a request that is ours and carries no data; says whether it was.
     fn handle(&self, header: Header, body: &[u8]) -> bool {
         let router = &self.router;
         let caller = self.caller(header);
-        let thread = caller.thread;
-        let ino = header.nodeid;
         let fields = Body(body);
         match header.opcode {
             opcode::OPEN => {
                 let flags = fields.u32(0) as i32;
                 let writes =
                     flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
-                let writer = match writes.then(|| router.writer(thread)).transpose() {
-                    Ok(writer) => writer,
-                    Err(errno) => {
-                        self.kernel.refuse(caller.unique, errno);
-                        return true;
-                    }
-                };
-                let kills_set_id = fields.u32(4) & abi::OPEN_KILL_SUIDGID != 0;
-                if writer.is_none() {
-                    router.open_for_reading(caller, ino, flags);
+                if !writes {
+                    router.open_for_reading(caller, header.nodeid, flags);
                     return true;
                 }
-                router.run(|core, env, effects| {
-                    if kills_set_id {
-                        core.drop_privileges(env, ino, effects);
-                    }
-                    let kin = &Kin::default();
-                    core.open(env, caller, ino, Opening { flags, writer, kin }, effects);
+                self.with_writer(caller, |writer| Request::Open {
+                    ino: header.nodeid,
+                    flags,
+                    writer: Some(writer),
+                    opener: Opener::default(),
+                    kills_set_id: fields.u32(4) & abi::OPEN_KILL_SUIDGID != 0,
                 });
             }
+            opcode::CREATE => self.with_writer(caller, |writer| Request::Create {
+                at: at(header.nodeid, requests::name(body, 16)),
+                creator: Creator {
+                    uid: header.uid,
+                    gid: header.gid,
+                    mode: fields.u32(4) & 0o7777,
+                },
+                flags: fields.u32(0) as i32,
+                writer,
+            }),
             opcode::GETATTR => {
                 let by_handle = fields.u32(0) & abi::GETATTR_FH != 0;
-                router.get_attributes(caller, (ino, by_handle));
+                router.get_attributes(caller, (header.nodeid, by_handle));
             }
             // Then the kernel asks by GETATTR.
             opcode::STATX => self.kernel.refuse(caller.unique, Errno::NOSYS),
-            opcode::READ => {
-                let handle = fields.u64(0);
-                let wanted = Wanted {
-                    offset: fields.u64(8),
-                    length: fields.u32(16),
-                    // As they are now: fcntl(2) may have changed them.
-                    nonblocking: fields.u32(32) as i32 & libc::O_NONBLOCK != 0,
-                };
-                let fills_pages = fields.u32(20) & abi::READ_LOCKOWNER == 0;
-                router.run(|core, env, effects| match fills_pages {
-                    true => core.fill_pages(env, caller, (ino, handle), wanted, effects),
-                    false => core.read(env, caller, handle, wanted, effects),
-                });
-            }
             opcode::FLUSH => {
-                router.seen_closing(fields.u64(0), thread);
+                router.seen_closing(fields.u64(0), caller.thread);
                 self.kernel.reply(caller.unique, &[]);
             }
-            opcode::RELEASE => {
-                let handle = fields.u64(0);
-                router.run(|core, env, effects| core.release(env, handle, effects));
-                self.kernel.reply(caller.unique, &[]);
-            }
-            opcode::POLL => {
-                let handle = fields.u64(0);
-                let wants = fields.u32(16) & abi::POLL_SCHEDULE_NOTIFY != 0;
-                let kernel_handle = wants.then_some(fields.u64(8));
-                router.run(|core, env, effects| {
-                    core.poll(env, caller, handle, kernel_handle, effects);
-                });
-            }
-            opcode::LSEEK => {
-                let (handle, offset) = (fields.u64(0), fields.u64(8));
-                let data = fields.u32(16) as i32 == libc::SEEK_DATA;
-                router.run(|core, _, effects| {
-                    core.seek(caller, (ino, handle), offset, data, effects);
-                });
-            }
-            opcode::FORGET => {
-                router.run(|core, _, _| core.forget(ino, fields.u64(0)));
-            }
-            opcode::BATCH_FORGET => router.run(|core, _, _| {
+            opcode::BATCH_FORGET => {
                 // A count and padding, then so often an inode and how many references.
                 for one in body.get(8..).unwrap_or_default().chunks_exact(16) {
-                    core.forget(Body(one).u64(0), Body(one).u64(8));
+                    let (ino, lookups) = (Body(one).u64(0), Body(one).u64(8));
+                    router.handle(caller, Request::Forget { ino, lookups });
                 }
-            }),
+            }
+            // Asked for each file that is written to: whether it has capabilities to lose.
+            opcode::GETXATTR => {
+                let room = fields.u32(0) as usize;
+                let name = requests::name(body, 8);
+                match router.look(|core| core.xattr(header.nodeid, name)) {
+                    Ok(value) if room == 0 => {
+                        let length = abi::padded(value.len() as u32);
+                        self.kernel.reply(caller.unique, &length);
+                    }
+                    Ok(value) if value.len() > room => {
+                        self.kernel.refuse(caller.unique, Errno::RANGE);
+                    }
+                    Ok(value) => self.kernel.reply(caller.unique, &value),
+                    Err(errno) => self.kernel.refuse(caller.unique, errno),
+                }
+            }
             // Python and Perl ask of each file that they open whether it is a terminal.
             opcode::IOCTL => self.kernel.refuse(caller.unique, Errno::NOTTY),
             opcode::INTERRUPT => router.interrupted(Unique(fields.u64(0))),
-            _ => match names::answer(router, caller, header, body) {
-                Some(Ok(body)) => self.kernel.reply(caller.unique, &body),
-                Some(Err(errno)) => self.kernel.refuse(caller.unique, errno),
+            _ => match requests::request(header, body) {
+                Some(request) => drop(router.handle(caller, request)),
                 None => return false,
             },
         }
         true
+    }
+
+    /// Makes a request of the caller as one who writes, whose end will be seen.
+    fn with_writer<'a>(&self, caller: Caller, request: impl FnOnce(Writer) -> Request<'a>) {
+        match self.router.writer(caller.thread) {
+            Ok(writer) => drop(self.router.handle(caller, request(writer))),
+            Err(errno) => self.kernel.refuse(caller.unique, errno),
+        }
     }
 }
 

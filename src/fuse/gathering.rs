@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use crate::core::clock::Monotonic;
+use crate::core::request::Request;
 use crate::router::Router;
 
 /// A writer that has not gone on for so long is not about to.
@@ -67,7 +68,7 @@ impl<'a> Gathering<'a> {
     /// Whoever gathers gets what there is.
     pub(super) fn end(&mut self) {
         if self.since.take().is_some() {
-            self.router.run(|core, _, _| core.end_gathering());
+            self.router.tell(Request::EndBatch);
         }
     }
 }

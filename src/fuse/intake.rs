@@ -51,7 +51,7 @@ pub(super) struct Intake {
 }
 
 /// A request.
-pub(super) struct Request<'a> {
+pub(super) struct Received<'a> {
     pub(super) header: Header,
     /// The header and what follows it, but not what a WRITE carries.
     pub(super) message: &'a [u8],
@@ -131,7 +131,7 @@ impl Intake {
     }
 
     /// The request that was read; nothing if it is too short to be one.
-    pub(super) fn request(&mut self) -> Option<Request<'_>> {
+    pub(super) fn request(&mut self) -> Option<Received<'_>> {
         let head = &self.head[..self.length.min(HEAD_BYTES)];
         let (header, body) = abi::parse(head)?;
         let beyond = self.length - head.len();
@@ -142,7 +142,7 @@ impl Intake {
         if header.opcode == opcode::WRITE {
             self.expected = expected(Body(body));
             self.expects_little = beyond < LITTLE_BYTES;
-            return Some(Request {
+            return Some(Received {
                 header,
                 message: head,
                 data,
@@ -155,7 +155,7 @@ impl Intake {
             data.each(|_, bytes| self.message.extend_from_slice(bytes));
             message = &self.message;
         }
-        Some(Request {
+        Some(Received {
             header,
             message,
             data: Load::from(&[]),

@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use super::abi;
 use super::flusher::Flusher;
 use super::forgetting::{Forget, Forgetter};
-use super::names::attr as attributes_reply;
-use crate::core::effects::{Effect, Transport, Unique};
+use super::replies;
+use crate::core::effects::{Effect, Reply, Unique};
 use crate::core::spool::Segments;
 use crate::router::Outlet;
 
@@ -65,6 +65,14 @@ impl Kernel {
         self.pass_on(&[&header, body].concat());
     }
 
+    fn answer(&self, unique: Unique, reply: &Reply) {
+        match reply {
+            Reply::Bytes(bytes) => self.data(unique, bytes),
+            Reply::Refused(errno) => self.refuse(unique, *errno),
+            reply => self.reply(unique, &replies::body(reply)),
+        }
+    }
+
     fn data(&self, unique: Unique, bytes: &Segments) {
         let loaded = match bytes.load() {
             Ok(loaded) => loaded,
@@ -101,26 +109,7 @@ fn sent(result: Result<usize, Errno>) {
 impl Outlet for Kernel {
     fn apply(&self, effect: Effect) {
         match effect {
-            Effect::Opened {
-                unique,
-                handle,
-                transport,
-            } => self.reply(unique, &abi::open_reply(handle, open_flags(transport))),
-            Effect::Attributes { unique, attributes } => {
-                self.reply(unique, &attributes_reply(&attributes));
-            }
-            Effect::Data { unique, bytes } => self.data(unique, &bytes),
-            Effect::Text { unique, bytes } => self.reply(unique, &bytes),
-            // Of this process, which the router has answered.
-            Effect::Events { .. } => {}
-            Effect::Written { unique, length } => {
-                self.reply(unique, &abi::padded(length));
-            }
-            Effect::Sought { unique, offset } => self.reply(unique, &offset.to_ne_bytes()),
-            Effect::Polled { unique, events } => {
-                self.reply(unique, &abi::padded(events));
-            }
-            Effect::Refused { unique, errno } => self.refuse(unique, errno),
+            Effect::Reply { unique, reply } => self.answer(unique, &reply),
             Effect::PollAgain { kernel_handle } => {
                 self.notify(abi::NOTIFY_POLL, &kernel_handle.to_ne_bytes());
             }
@@ -152,16 +141,5 @@ impl Outlet for Kernel {
 
     fn settle(&self) {
         self.forgetter.settle();
-    }
-}
-
-/// What the kernel is told of a handle.
-pub(crate) fn open_flags(transport: Transport) -> u32 {
-    match transport {
-        Transport::Direct => abi::FOPEN_DIRECT_IO,
-        // Without a position there is no sendfile(2), which would take the page
-        // cache and the size so far for the whole file.
-        Transport::Sequential => abi::FOPEN_DIRECT_IO | abi::FOPEN_NONSEEKABLE,
-        Transport::Cached => abi::FOPEN_KEEP_CACHE,
     }
 }

@@ -21,12 +21,13 @@ mod message;
 mod mount_watch;
 mod mountinfo;
 pub(crate) mod mountpoint;
-mod names;
 mod placement;
 mod private;
 mod rare;
 mod release;
 mod removal;
+mod replies;
+mod requests;
 mod session;
 #[cfg(test)]
 mod testing;

@@ -147,8 +147,11 @@ impl Session {
         let device = Arc::new(mounted.device);
         let kernel = Arc::new(Kernel::new(Arc::clone(&device), Arc::clone(&flusher)));
         let first_ino = first_ino(mounted.device_number);
+        let settings = Settings {
+            place: Some(directory.clone()),
+            ..settings
+        };
         let router = Router::new(settings, pool, first_ino, kernel.clone()).map_err(failed)?;
-        router.run(|core, _, _| core.names_mut().set_place(&directory));
         let front = Front {
             kernel,
             router: Arc::clone(&router),

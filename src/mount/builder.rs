@@ -369,6 +369,7 @@ impl MountBuilder {
                 gid: rustix::process::getgid().as_raw(),
                 mode: 0o755,
             },
+            place: None,
         };
         let options = MountOptions {
             allow_other: self.allow_other,

@@ -12,8 +12,9 @@ use rustix::io::Errno;
 use super::process::ExitWatch;
 use super::{Router, lock, process};
 use crate::core::CaptureId;
+use crate::core::effects::Reply;
 use crate::core::generation::Ending;
-use crate::core::namespace::ROOT;
+use crate::core::request::{Caller, Request};
 
 /// How long the kernel may take to tell of the last close of a process that is gone.
 const SETTLING_TIME: Duration = Duration::from_secs(1);
@@ -24,7 +25,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 impl Router {
     /// Captures what will stand at a path; see `Core::capture`.
     pub(crate) fn capture(self: &Arc<Self>, path: &[OsString]) -> Result<CaptureId, Errno> {
-        self.run(|core, env, _| core.capture(env, path))
+        match self.ask(Caller::SELF, Request::Capture { path })? {
+            Reply::Captured(id) => Ok(id),
+            _ => Err(Errno::IO),
+        }
     }
 
     /// Waits until the kernel knows of no name any more that was removed without
@@ -36,38 +40,43 @@ impl Router {
     /// Ends a capture and removes what stands there, and a directory in the root
     /// with all that is in it. Not for threads that answer the kernel.
     pub(crate) fn end_capture(&self, id: CaptureId, directory: Option<OsString>) {
-        self.run_patiently(|core, env, effects| {
-            core.end_capture(env, id, effects);
-            if let Some(name) = directory {
-                core.remove_tree(env, (ROOT, &name), effects);
-            }
-        });
+        self.tell_patiently(Request::EndCapture { id, directory });
     }
 
-    /// See `Core::make_capture_directory`.
+    /// Makes a directory in the root, in which this process captures.
     pub(crate) fn make_directory(&self, name: &OsStr) -> Result<(), Errno> {
-        self.run(|core, env, _| core.make_capture_directory(env, name))
+        let make = Request::MakeOwnDirectory { name };
+        self.ask(Caller::SELF, make).map(drop)
     }
 
     /// Removes a directory in the root with all that is in it. Not for threads that answer the
     /// kernel.
     pub(crate) fn remove_directory(&self, name: &OsStr) {
-        self.run_patiently(|core, env, effects| core.remove_tree(env, (ROOT, name), effects));
+        self.tell_patiently(Request::RemoveTree { name });
+    }
+
+    fn tell_patiently(&self, request: Request<'_>) {
+        self.handle_by(Caller::SELF, request, |effect| {
+            if let Some(effect) = self.answer_here(effect) {
+                self.outlet.apply_patiently(effect);
+            }
+        });
     }
 
     /// Has the path's end hang on one more, which is to give back its hold.
     pub(crate) fn hold_capture(&self, id: CaptureId) {
-        self.run(|core, _, _| core.hold(id));
+        self.tell(Request::Hold { id });
     }
 
     /// Gives back one `hold_capture`.
     pub(crate) fn give_back(&self, id: CaptureId) {
-        self.run(|core, _, _| core.let_go(id));
+        self.tell(Request::LetGo { id });
     }
 
     /// See `Core::freeze`.
     pub(crate) fn freeze(&self) -> bool {
-        self.run(|core, _, _| core.freeze())
+        let frozen = self.ask(Caller::SELF, Request::Freeze);
+        matches!(frozen, Ok(Reply::Frozen(true)))
     }
 
     /// Has the path's end hang on a process, given by its pidfd and the id that it has or had a moment
@@ -77,7 +86,7 @@ impl Router {
         id: CaptureId,
         (pidfd, pid): (OwnedFd, i32),
     ) -> Result<(), Errno> {
-        self.run(|core, _, _| core.hold(id));
+        self.tell(Request::Hold { id });
         let watched = self.watch_by(ExitWatch::of(pidfd, pid), pid);
         lock(&self.holders).entry(pid).or_default().push(id);
         // If it exited before that was noted, nobody else will let go.
@@ -124,28 +133,26 @@ impl Router {
 
     /// Nothing more is to come at the path.
     pub(crate) fn release_capture(&self, id: CaptureId) {
-        self.run(|core, _, _| {
-            core.hold(id);
-            core.let_go(id);
-        });
+        self.hold_capture(id);
+        self.give_back(id);
     }
 
     /// A process has exited: what hung on it does no more.
     pub(super) fn let_go(&self, pid: i32) {
         let held = lock(&self.holders).remove(&pid).unwrap_or_default();
         for id in held {
-            self.run(|core, _, _| core.let_go(id));
+            self.tell(Request::LetGo { id });
         }
     }
 
     /// See `Core::keep_at_most`.
     pub(crate) fn keep_at_most(&self, id: CaptureId, bytes: u64) {
-        self.run(|core, _, _| core.keep_at_most(id, bytes));
+        self.tell(Request::KeepAtMost { id, bytes });
     }
 
     /// Nobody reads the path any more.
     pub(crate) fn hang_up(&self, id: CaptureId) {
-        self.run(|core, _, effects| core.hang_up(id, effects));
+        self.tell(Request::HangUp { id });
     }
 
     /// Who has what stands at the path open for writing: process ids and names.

@@ -11,24 +11,20 @@ use rustix::io::Errno;
 use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::inspector::{Inspection, Question};
+use super::inspector::{Inspection, Question, opener_by};
 use super::{Router, process};
 use crate::core::clock::Monotonic;
 use crate::core::doors::{Asked, Target};
-use crate::core::effects::{Caller, Kin};
+use crate::core::request::{Caller, Opener, Request};
 
 impl Router {
     /// A GETATTR, answered at once or when there is what it asks for.
     pub(crate) fn get_attributes(self: &Arc<Self>, caller: Caller, (ino, by_handle): (u64, bool)) {
-        let unknown = self.run(|core, env, effects| {
-            let unknown = core.unknown_process(ino);
-            if unknown.is_none() {
-                core.get_attributes(env, caller, (ino, by_handle), effects);
-            }
-            unknown
-        });
-        if let Some(number) = unknown {
-            self.ask_at_door(caller, ino, number, (0, Asked::Attributes));
+        let (waits, unknown) =
+            self.look(|core| (core.waits_for_attributes(ino), core.unknown_process(ino)));
+        match unknown {
+            Some(number) => self.ask_at_door(caller, ino, number, (0, Asked::Attributes)),
+            None => self.attributes_as(caller, (ino, by_handle), waits),
         }
     }
 
@@ -50,10 +46,7 @@ impl Router {
         if self.inspect(inspection) {
             return;
         }
-        self.run(|core, _, effects| {
-            core.know_process(ino, Err(Errno::SRCH));
-            effects.refuse(caller.unique, Errno::SRCH);
-        });
+        self.go_on(caller, ino, Err(Errno::SRCH), (flags, asked));
     }
 
     /// Finds out who the process is, and goes on with the request.
@@ -64,13 +57,34 @@ impl Router {
         (flags, asked): (i32, Asked),
     ) {
         let target = self.target(caller.thread, number);
-        self.run(|core, _, _| core.know_process(ino, target));
+        self.go_on(caller, ino, target, (flags, asked));
+    }
+
+    fn go_on(
+        &self,
+        caller: Caller,
+        ino: u64,
+        target: Result<Target, Errno>,
+        (flags, asked): (i32, Asked),
+    ) {
+        self.tell(Request::KnowProcess { ino, target });
         match asked {
-            Asked::Open => self.open_as(caller, ino, flags, &Kin::default()),
-            Asked::Attributes => self.run(|core, env, effects| {
-                core.get_attributes(env, caller, (ino, false), effects);
-            }),
+            Asked::Open => self.open_as(caller, ino, flags, opener_by(caller.thread)),
+            Asked::Attributes => self.attributes_as(caller, (ino, false), true),
         }
+    }
+
+    fn attributes_as(&self, caller: Caller, (ino, by_handle): (u64, bool), waits: bool) {
+        let opener = match waits {
+            true => opener_by(caller.thread),
+            false => Opener::default(),
+        };
+        let request = Request::Attributes {
+            ino,
+            by_handle,
+            opener,
+        };
+        self.handle(caller, request);
     }
 
     /// The process that a thread knows by this number, watched from now on until it ends.

@@ -12,6 +12,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::process::{self, Member};
 use super::{Router, lock};
+use crate::core::request::Request;
 
 /// How many groups a member is remembered of.
 const REMEMBERED: usize = 1024;
@@ -69,7 +70,7 @@ impl Router {
     pub(super) fn look_at_groups(&self) {
         for group in self.groups.take() {
             if self.groups.is_of_zombies(group) {
-                self.run(|core, _, _| core.group_ended(group));
+                self.tell(Request::GroupEnded { group });
             }
         }
     }

@@ -15,9 +15,9 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
-use super::{Router, lock, process};
+use super::{Router, lock, process, process_of};
 use crate::core::doors::Asked;
-use crate::core::effects::{Caller, Kin, Opening};
+use crate::core::request::{Caller, Needed, Opener, Request};
 
 /// For how many times as long as it took to look at the descriptors of a process what
 /// was found is believed.
@@ -34,7 +34,7 @@ pub(super) struct Inspection {
 /// What is to be found out first.
 pub(super) enum Question {
     /// Who opens it.
-    Kin,
+    Relations,
     /// Which process is meant by this number.
     Process { number: i32, asked: Asked },
 }
@@ -96,9 +96,9 @@ impl Router {
                     caller, ino, flags, ..
                 } = inspection;
                 match inspection.question {
-                    Question::Kin => {
-                        let kin = found.kin(caller.thread, ino);
-                        router.open_as(caller, ino, flags, &kin);
+                    Question::Relations => {
+                        let opener = found.opener(caller.thread, ino);
+                        router.open_as(caller, ino, flags, opener);
                     }
                     Question::Process { number, asked } => {
                         router.know_process(caller, (ino, number), (flags, asked));
@@ -121,23 +121,30 @@ impl Router {
 
     /// Opens a file for reading, at once or when it is known who asks.
     pub(crate) fn open_for_reading(self: &Arc<Self>, caller: Caller, ino: u64, flags: i32) {
-        let can_be_seen = caller.thread != 0 && !caller.internal;
-        let (depends_on_kin, unknown) =
-            self.look(|core| (core.depends_on_kin(ino), core.unknown_process(ino)));
+        let (needed, unknown) =
+            self.look(|core| (core.needs_of_opener(ino), core.unknown_process(ino)));
         if let Some(number) = unknown {
             return self.ask_at_door(caller, ino, number, (flags, Asked::Open));
         }
-        let question = Question::Kin;
+        let needed = match caller.internal {
+            true => Needed::Nothing,
+            false => needed,
+        };
+        let question = Question::Relations;
         let inspection = Inspection {
             caller,
             ino,
             flags,
             question,
         };
-        if can_be_seen && depends_on_kin && self.inspect(inspection) {
+        if needed == Needed::Relations && caller.thread != 0 && self.inspect(inspection) {
             return;
         }
-        self.open_as(caller, ino, flags, &Kin::default());
+        let opener = match needed {
+            Needed::Nothing => Opener::default(),
+            Needed::Name | Needed::Relations => opener_by(caller.thread),
+        };
+        self.open_as(caller, ino, flags, opener);
     }
 
     /// Puts a request off; says whether there is somebody who sees to it.
@@ -154,13 +161,29 @@ impl Router {
         false
     }
 
-    pub(super) fn open_as(&self, caller: Caller, ino: u64, flags: i32, kin: &Kin) {
-        let opening = Opening {
+    pub(super) fn open_as(&self, caller: Caller, ino: u64, flags: i32, opener: Opener) {
+        let request = Request::Open {
+            ino,
             flags,
             writer: None,
-            kin,
+            opener,
+            kills_set_id: false,
         };
-        self.run(|core, env, effects| core.open(env, caller, ino, opening, effects));
+        self.handle(caller, request);
+    }
+}
+
+/// The process of a thread, if no more than that needs to be known.
+pub(super) fn opener_by(thread: i32) -> Opener {
+    opener(process_of(thread))
+}
+
+/// A process of which no more needs to be known.
+pub(super) fn opener(pid: i32) -> Opener {
+    Opener {
+        pid,
+        name: process::name(pid),
+        ..Opener::default()
     }
 }
 
@@ -176,15 +199,16 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn kin(&mut self, thread: i32, ino: u64) -> Kin {
-        let leader = process::thread_group(thread).unwrap_or(thread);
+    pub(super) fn opener(&mut self, thread: i32, ino: u64) -> Opener {
+        let leader = process_of(thread);
         let lineage: Vec<i32> = process::ancestors(leader).collect();
         let holds = lineage.iter().any(|pid| self.holds(*pid, ino));
         let group = process::process_group(leader);
-        Kin {
+        Opener {
             lineage,
             holds,
             group,
+            ..opener(leader)
         }
     }
 

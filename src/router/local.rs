@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use rustix::io::Errno;
 
-use super::{Router, Spin, Step, lock};
-use crate::core::effects::{Caller, Effect, Unique, Wanted};
+use super::{Router, Spin, Step, inspector, lock};
+use crate::core::CaptureId;
+use crate::core::effects::{Effect, Reply, Unique};
 use crate::core::events::FileEvent;
 use crate::core::generation::Way;
+use crate::core::request::{Caller, Request, Wanted};
 use crate::core::spool::Segments;
-use crate::core::{CaptureId, Core};
 use crate::error::FailedWriter;
 
 /// Tells the numbers of requests of this process from those of the kernel.
@@ -88,15 +89,27 @@ impl Router {
         id: CaptureId,
         of_holders: bool,
     ) -> Result<LocalReader, Errno> {
-        let thread = rustix::thread::gettid().as_raw_nonzero().get();
-        self.run(|core, env, _| core.open_captured(env, thread, (id, of_holders)))
-            .map(|handle| self.local_reader(handle))
+        let opener = inspector::opener(std::process::id().cast_signed());
+        self.open_here(Request::OpenCaptured {
+            id,
+            of_holders,
+            opener,
+        })
     }
 
     /// Opens the stream of events of one path, relative to the mount, or of all.
-    pub(crate) fn read_events(self: &Arc<Self>, path: Option<PathBuf>) -> LocalReader {
-        let handle = self.run(|core, _, _| core.open_events(path));
-        self.local_reader(handle)
+    pub(crate) fn read_events(
+        self: &Arc<Self>,
+        path: Option<PathBuf>,
+    ) -> Result<LocalReader, Errno> {
+        self.open_here(Request::OpenEvents { path })
+    }
+
+    fn open_here(self: &Arc<Self>, request: Request<'_>) -> Result<LocalReader, Errno> {
+        match self.ask(own_caller(Unique(u64::MAX)), request)? {
+            Reply::Handle(handle) => Ok(self.local_reader(handle)),
+            _ => Err(Errno::IO),
+        }
     }
 
     fn local_reader(self: &Arc<Self>, handle: u64) -> LocalReader {
@@ -120,15 +133,16 @@ impl Router {
 
     /// Carries out an effect that answers a request of this process; gives back any other.
     pub(super) fn answer_here(&self, effect: Effect) -> Option<Effect> {
-        let (unique, answer) = match effect {
-            Effect::Data { unique, bytes } if is_local(unique) => (unique, Ok(Given::Bytes(bytes))),
-            // Made for the end of a file.
-            Effect::Text { unique, .. } if is_local(unique) => {
-                (unique, Ok(Given::Bytes(Segments::default())))
-            }
-            Effect::Events { unique, events } => (unique, Ok(Given::Events(events))),
-            Effect::Refused { unique, errno } if is_local(unique) => (unique, Err(errno)),
+        let (unique, reply) = match effect {
+            Effect::Reply { unique, reply } if is_local(unique) => (unique, reply),
             effect => return Some(effect),
+        };
+        let answer = match reply {
+            Reply::Bytes(bytes) => Ok(Given::Bytes(bytes)),
+            Reply::Events(events) => Ok(Given::Events(events)),
+            Reply::Refused(errno) => Err(errno),
+            // The end of a file.
+            _ => Ok(Given::Bytes(Segments::default())),
         };
         let asker = lock(&self.locals)
             .get_mut(&unique.0)
@@ -142,6 +156,15 @@ impl Router {
             }
         }
         None
+    }
+}
+
+/// This thread, with a request that is answered by this number.
+fn own_caller(unique: Unique) -> Caller {
+    Caller {
+        unique,
+        thread: rustix::thread::gettid().as_raw_nonzero().get(),
+        ..Caller::SELF
     }
 }
 
@@ -201,20 +224,19 @@ impl LocalReader {
         if std::mem::replace(&mut self.asked, true) {
             return Ok(());
         }
-        let caller = Caller {
-            unique: Unique(self.number),
-            thread: rustix::thread::gettid().as_raw_nonzero().get(),
-            internal: false,
-            user: None,
-        };
+        let caller = own_caller(Unique(self.number));
         let wanted = Wanted {
             offset,
             length,
             nonblocking: false,
         };
-        self.router.run(|core: &mut Core, env, effects| {
-            core.read(env, caller, self.handle, wanted, effects);
-        });
+        let request = Request::Read {
+            ino: 0,
+            handle: self.handle,
+            wanted,
+            fills_pages: false,
+        };
+        self.router.handle(caller, request);
         // Whoever cancelled before there was a request saw none to give up.
         if self.cancelled.load(Ordering::Acquire) {
             self.canceller().cancel();
@@ -269,8 +291,7 @@ impl Drop for LocalReader {
     fn drop(&mut self) {
         lock(&self.router.locals).remove(&self.number);
         let handle = self.handle;
-        self.router
-            .run(|core, env, effects| core.release(env, handle, effects));
+        self.router.tell(Request::Release { handle });
     }
 }
 
@@ -283,5 +304,6 @@ impl LocalCanceller {
 }
 
 fn give_up(router: &Router, number: u64) {
-    router.run(|core, env, effects| core.cancel(env, Unique(number), effects));
+    let unique = Unique(number);
+    router.tell(Request::Cancel { unique });
 }

@@ -1,7 +1,7 @@
 //! The one lock over the core, the one thread that watches the clock, and the
 //! processes outside.
 //!
-//! Whoever has an operation calls [`Router::run`]: it takes the lock, lets the
+//! Whoever has a request calls [`Router::handle`]: it takes the lock, lets the
 //! core decide, drops the lock and only then carries out what was decided, in
 //! order. Nothing is sent, answered or waited for with the lock held.
 //!
@@ -41,10 +41,12 @@ use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::clock::{Moment, Monotonic, Timestamp};
-use crate::core::effects::{Effect, Effects, Unique};
+use crate::core::effects::{Effect, Effects, Reply, Unique};
 use crate::core::generation::{Ending, Processes, Writer};
+use crate::core::recording::Recording;
+use crate::core::request::{Caller, Request};
 use crate::core::spool::Pool;
-use crate::core::{CaptureId, Core, Env, Settings, seen_writer, unseen_writer};
+use crate::core::{CaptureId, Core, Env, Settings, unseen_writer};
 use crate::forked::Owner;
 use groups::Groups;
 use inspector::Inspector;
@@ -152,6 +154,11 @@ fn within_limit(watch: ExitWatch) -> Result<ExitWatch, Errno> {
     }
 }
 
+/// The process of a thread; of one that is gone, the thread itself.
+fn process_of(thread: i32) -> i32 {
+    process::thread_group(thread).unwrap_or(thread)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic with the lock held is a bug that was reported already; the state
     // is as good as it will get, and the mount must still come down.
@@ -217,46 +224,81 @@ impl Router {
         }
     }
 
-    /// Lets the core do something, then does what it decided.
-    pub(crate) fn run<R>(&self, act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R) -> R {
-        self.run_by(act, |effect| self.outlet.apply(effect))
+    /// Has the core handle a request, then does what it decided. Says since when readers wait for the
+    /// next write though there is something for them, if any do.
+    pub(crate) fn handle(&self, caller: Caller, request: Request<'_>) -> Option<Monotonic> {
+        self.handle_by(caller, request, |effect| self.apply(effect))
     }
 
-    /// The same, by a thread that answers nobody.
-    fn run_patiently<R>(&self, act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R) -> R {
-        self.run_by(act, |effect| self.outlet.apply_patiently(effect))
+    /// The same for a request whose answer is wanted here, and comes at once.
+    pub(crate) fn ask(&self, caller: Caller, request: Request<'_>) -> Result<Reply, Errno> {
+        let mut answer = None;
+        self.handle_by(caller, request, |effect| match effect {
+            Effect::Reply { unique, reply } if unique == caller.unique => answer = Some(reply),
+            effect => self.apply(effect),
+        });
+        match answer {
+            Some(Reply::Refused(errno)) => Err(errno),
+            Some(reply) => Ok(reply),
+            None => Err(Errno::IO),
+        }
     }
 
-    fn run_by<R>(
+    /// The same for a request of this process that has no answer.
+    pub(crate) fn tell(&self, request: Request<'_>) {
+        self.handle(Caller::SELF, request);
+    }
+
+    fn handle_by(
         &self,
-        act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R,
-        apply: impl Fn(Effect),
-    ) -> R {
+        caller: Caller,
+        request: Request<'_>,
+        apply: impl FnMut(Effect),
+    ) -> Option<Monotonic> {
         let in_order = lock(&self.flush_order);
         let mut core = lock(&self.core);
         let env = Env {
             now: self.now(),
             processes: self,
         };
-        let (result, mut effects) = core.run(env, act);
-        let alarm = core.next_alarm();
+        let effects = core.handle(env, caller, request);
         drop(core);
+        let gathers = effects.gathers;
+        self.carry_out(effects, in_order, apply);
+        gathers.then_some(env.now.monotonic)
+    }
+
+    /// Does what the core decided; the turn is that of the decision.
+    fn carry_out(
+        &self,
+        mut effects: Effects,
+        in_order: MutexGuard<'_, ()>,
+        apply: impl FnMut(Effect),
+    ) {
         for flush in effects.take_flushes() {
             self.outlet.apply(flush);
         }
         drop(in_order);
         let sleeps_until = self.sleeps_until.load(Ordering::Acquire);
-        let is_early = alarm.is_some_and(|alarm| nanoseconds(alarm) < sleeps_until);
+        let is_early = effects
+            .next_alarm
+            .is_some_and(|alarm| nanoseconds(alarm) < sleeps_until);
         // While it does not sleep it looks by itself.
         if is_early || (self.groups.is_asked() && sleeps_until > 0) {
             self.wake();
         }
-        for effect in effects {
-            if let Some(effect) = self.answer_here(effect) {
-                apply(effect);
-            }
+        effects.into_iter().for_each(apply);
+    }
+
+    fn apply(&self, effect: Effect) {
+        if let Some(effect) = self.answer_here(effect) {
+            self.outlet.apply(effect);
         }
-        result
+    }
+
+    /// Ends the recording and gives it away.
+    pub(crate) fn take_recording(&self) -> Option<Recording> {
+        lock(&self.core).take_recording()
     }
 
     /// Looks at state without changing it.
@@ -284,7 +326,14 @@ impl Router {
             None => self.watch(thread)?,
         };
         Ok(match pid {
-            Some(pid) => seen_writer(pid, process::process_group(pid), self),
+            Some(pid) => Writer {
+                pid,
+                name: process::name(pid),
+                group: process::process_group(pid),
+                ending: Ending::Running,
+                let_go: false,
+                died_writing: false,
+            },
             None => unseen_writer(),
         })
     }
@@ -373,7 +422,7 @@ impl Router {
             return;
         };
         if self.must_end(thread) {
-            self.run(|core, env, effects| core.cancel(env, unique, effects));
+            self.tell(Request::Cancel { unique });
         } else {
             lock(&self.rechecks).push(unique);
             self.wake();
@@ -391,7 +440,7 @@ impl Router {
         self.stopping.store(true, Ordering::Release);
         self.wake();
         self.stop_inspector();
-        self.run(Core::shut_down);
+        self.tell(Request::ShutDown);
     }
 }
 
@@ -407,14 +456,6 @@ impl Processes for Router {
             self.groups.ask(group);
         }
         is_empty
-    }
-
-    fn process_of(&self, thread: i32) -> i32 {
-        process::thread_group(thread).unwrap_or(thread)
-    }
-
-    fn name(&self, pid: i32) -> String {
-        process::name(pid)
     }
 
     fn descends_from(&self, pid: i32, ancestor: i32) -> bool {

@@ -16,7 +16,8 @@ use rustix::event::{Timespec, epoll};
 use super::process::ExitWatch;
 use super::{FLUSHER, NEVER, Router, WOKEN, lock, nanoseconds};
 use crate::core::clock::Monotonic;
-use crate::core::generation::Ending;
+use crate::core::generation::{Ending, Processes};
+use crate::core::request::Request;
 
 /// How often callers are looked at that had a harmless signal while they
 /// waited. Well below the 200 ms within which a signal must end a wait.
@@ -82,7 +83,7 @@ impl Router {
                     pid => self.process_ended(pid as i32),
                 }
             }
-            self.run(|core, env, _| core.tick(env));
+            self.tell(Request::Tick);
             self.look_at_groups();
             self.recheck();
         }
@@ -114,7 +115,7 @@ impl Router {
         loop {
             match flushes.next() {
                 Ok(Some(Refused(ino))) => {
-                    self.run(|core, env, effects| core.not_flushed(env, ino, effects));
+                    self.tell(Request::NotFlushed { ino });
                 }
                 Ok(None) => return,
                 // It was told to go.
@@ -130,7 +131,8 @@ impl Router {
 
     /// The core takes note of how it ended; then there is nothing left to watch.
     pub(super) fn process_ended(&self, pid: i32) {
-        self.run(|core, env, _| core.process_ended(env, pid));
+        let ending = self.ending(pid);
+        self.tell(Request::ProcessEnded { pid, ending });
         let mut watches = lock(&self.watches);
         let has_ended = |watch: &ExitWatch| watch.state() != Ending::Running;
         if watches.get(&pid).is_some_and(has_ended)
@@ -155,7 +157,7 @@ impl Router {
                 continue;
             };
             if self.must_end(thread) {
-                self.run(|core, env, effects| core.cancel(env, unique, effects));
+                self.tell(Request::Cancel { unique });
             } else {
                 still.push(unique);
             }

@@ -18,9 +18,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::*;
-use crate::core::effects::{Answer, Kin, Opening, Wanted};
-use crate::core::effects::{Bytes, Caller};
+use crate::core::effects::Answer;
 use crate::core::namespace::{Creator, ROOT};
+use crate::core::request::{Bytes, Opener, Wanted, at};
 use crate::core::rules::{Deliver, FailOn, Linger, Rules};
 use crate::core::spool::Limits;
 use crate::testing::until;
@@ -169,6 +169,7 @@ impl Bench {
             gathers: false,
             records: false,
             owner: OWNER,
+            place: None,
         };
         change(&mut settings);
         let pool = Pool::new(Limits {
@@ -236,26 +237,42 @@ impl Bench {
         self.create_by(name, unseen_writer())
     }
 
-    fn create_by(&self, name: &str, writer: Writer) -> (u64, u64) {
-        let at = (ROOT, OsStr::new(name));
-        let made = self
-            .router
-            .run(|core, env, effects| core.create(env, at, OWNER, libc::O_WRONLY, writer, effects));
-        let (attributes, handle, _) = made.unwrap();
-        (attributes.ino, handle)
+    /// The same by this process, for which one that cannot be seen waits.
+    fn create_by_own(&self, name: &str) -> (u64, u64) {
+        let own = std::process::id().cast_signed();
+        self.create_by(name, self.router.writer(own).unwrap())
     }
 
-    /// Has a thread open a file for reading, whoever else is of its kin.
+    fn create_by(&self, name: &str, writer: Writer) -> (u64, u64) {
+        self.create_at(ROOT, name, writer)
+    }
+
+    fn create_at(&self, parent: u64, name: &str, writer: Writer) -> (u64, u64) {
+        let create = Request::Create {
+            at: at(parent, OsStr::new(name)),
+            creator: OWNER,
+            flags: libc::O_WRONLY,
+            writer,
+        };
+        match self.router.ask(self.caller(NOBODY), create) {
+            Ok(Reply::Created {
+                attributes, handle, ..
+            }) => (attributes.ino, handle),
+            other => panic!("not created: {other:?}"),
+        }
+    }
+
+    /// Has a thread open a file for reading, whatever its relations are.
     fn open(&self, ino: u64, thread: i32) -> Unique {
         let caller = self.caller(thread);
-        self.router.run(|core, env, effects| {
-            let opening = Opening {
-                flags: libc::O_RDONLY,
-                writer: None,
-                kin: &Kin::default(),
-            };
-            core.open(env, caller, ino, opening, effects);
-        });
+        let open = Request::Open {
+            ino,
+            flags: libc::O_RDONLY,
+            writer: None,
+            opener: Opener::default(),
+            kills_set_id: false,
+        };
+        self.router.handle(caller, open);
         caller.unique
     }
 
@@ -266,8 +283,13 @@ impl Bench {
             length: 100,
             nonblocking: false,
         };
-        self.router
-            .run(|core, env, effects| core.read(env, caller, handle, wanted, effects));
+        let read = Request::Read {
+            ino: 0,
+            handle,
+            wanted,
+            fills_pages: false,
+        };
+        self.router.handle(caller, read);
         caller.unique
     }
 
@@ -279,14 +301,18 @@ impl Bench {
             from_cache: false,
             kills_set_id: false,
         };
-        self.router
-            .run(|core, env, effects| core.write(env, caller, ino, bytes, effects));
+        self.router.handle(caller, Request::Write { ino, bytes });
         caller.unique
     }
 
     fn release(&self, handle: u64) {
-        self.router
-            .run(|core, env, effects| core.release(env, handle, effects));
+        self.router.tell(Request::Release { handle });
+    }
+
+    fn carry_out(&self, effects: Effects) {
+        let in_order = lock(&self.router.flush_order);
+        let apply = |effect| self.router.apply(effect);
+        self.router.carry_out(effects, in_order, apply);
     }
 
     fn answer(&self, unique: Unique) -> Option<Answer> {

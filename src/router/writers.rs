@@ -2,9 +2,10 @@
 //!
 //! Facts about them are asked before the core is locked.
 
-use super::Router;
 use super::process::{self, Death};
-use crate::core::generation::{Ending, Processes, Writer, is_crash};
+use super::{Router, process_of};
+use crate::core::generation::{Ending, Writer, is_crash};
+use crate::core::request::Request;
 
 impl Router {
     /// A process has written to a file that it may not have opened itself: a descriptor can be
@@ -32,8 +33,8 @@ impl Router {
             self.note_writer(ino, thread, lets_go);
         }
         if let Some(Death { ending, .. }) = death {
-            let pid = self.process_of(thread);
-            self.run(|core, _, _| core.died_writing(ino, pid, ending));
+            let pid = process_of(thread);
+            self.tell(Request::DiesWriting { ino, pid, ending });
         }
     }
 
@@ -47,7 +48,7 @@ impl Router {
         if !death.is_mere_fork || is_crash(signal) {
             return false;
         }
-        let parent = process::parent(self.process_of(thread));
+        let parent = process::parent(process_of(thread));
         parent.is_some_and(|parent| self.look(|core| core.is_writer(ino, parent)))
     }
 
@@ -72,16 +73,10 @@ impl Router {
         match self.writer(thread) {
             Ok(writer) if writer.pid != 0 => {
                 let writer = Writer { let_go, ..writer };
-                self.run(|core, env, _| core.wrote_too(env, ino, writer));
+                self.tell(Request::AlsoWrites { ino, writer });
             }
             Ok(_) => {}
-            Err(errno) => self.run(|core, env, effects| {
-                let message = format!(
-                    "a process writes it that cannot be watched; should it be killed, readers \
-                     will not be told: {errno}"
-                );
-                core.warn_once(env, ino, message, effects);
-            }),
+            Err(errno) => self.tell(Request::CannotBeWatched { ino, errno }),
         }
     }
 }

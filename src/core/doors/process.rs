@@ -114,7 +114,7 @@ impl Core {
     }
 
     /// Which process it is, or why that cannot be known.
-    pub(crate) fn know_process(&mut self, ino: u64, target: Result<Target, Errno>) {
+    pub(in crate::core) fn know_process(&mut self, ino: u64, target: Result<Target, Errno>) {
         self.control.know_process(ino, target);
     }
 }

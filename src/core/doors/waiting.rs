@@ -7,8 +7,9 @@ use std::ffi::OsString;
 
 use rustix::io::Errno;
 
-use super::super::effects::{Caller, Effect, Effects};
+use super::super::effects::{Effects, Reply};
 use super::super::reader::{Awaits, Reader};
+use super::super::request::{Caller, Opener};
 use super::super::{Core, Env};
 use super::{Asked, Door, Gives, Which};
 
@@ -21,22 +22,18 @@ impl Reader {
 
 impl Core {
     /// A GETATTR; `by_handle` if it is of an open file. Answered at once but behind `wait`.
-    pub(crate) fn get_attributes(
+    pub(in crate::core) fn get_attributes(
         &mut self,
         env: Env<'_>,
         caller: Caller,
         (ino, by_handle): (u64, bool),
+        opener: &Opener,
         effects: &mut Effects,
     ) {
         if let Some((door, path)) = self.control.waits_for(ino) {
-            return self.wait_at_door(
-                env,
-                caller,
-                ino,
-                (door, path),
-                (0, Asked::Attributes),
-                effects,
-            );
+            let at = (ino, door, path);
+            let asked = (0, Asked::Attributes, opener);
+            return self.wait_at_door(env, caller, at, asked, effects);
         }
         let unique = caller.unique;
         // The kernel asks so before each write to its page cache.
@@ -44,9 +41,14 @@ impl Core {
             return effects.refuse(unique, Errno::PIPE);
         }
         match self.attributes(ino) {
-            Ok(attributes) => effects.push(Effect::Attributes { unique, attributes }),
+            Ok(attributes) => effects.reply(unique, Reply::Attributes(attributes)),
             Err(errno) => effects.refuse(unique, errno),
         }
+    }
+
+    /// Whether a GETATTR of this may wait.
+    pub(crate) fn waits_for_attributes(&self, ino: u64) -> bool {
+        self.control.waits_for(ino).is_some()
     }
 
     /// Somebody waits at a door, until it can be opened or its attributes can be told.
@@ -54,9 +56,8 @@ impl Core {
         &mut self,
         env: Env<'_>,
         caller: Caller,
-        ino: u64,
-        (door, path): (Door, Vec<OsString>),
-        (flags, asked): (i32, Asked),
+        (ino, door, path): (u64, Door, Vec<OsString>),
+        (flags, asked, opener): (i32, Asked, &Opener),
         effects: &mut Effects,
     ) {
         // Only here: with no memory left the state can still be looked at.
@@ -79,7 +80,7 @@ impl Core {
         } else {
             Awaits::Path
         };
-        let mut reader = self.new_reader(env, caller, flags, awaits, Some(path.clone()));
+        let mut reader = self.new_reader(env, caller, (flags, opener), awaits, Some(path.clone()));
         reader.door = Some((door.gives, ino));
         reader.asked = asked;
         if let Some(target) = target {

@@ -14,12 +14,6 @@ impl Processes for World {
     fn group_is_empty(&self, _group: i32) -> bool {
         self.group_empty
     }
-    fn process_of(&self, thread: i32) -> i32 {
-        thread
-    }
-    fn name(&self, _pid: i32) -> String {
-        String::new()
-    }
     fn is_own(&self, pid: i32) -> bool {
         pid == OWN
     }

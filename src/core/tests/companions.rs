@@ -1,13 +1,12 @@
 //! Later steps of the script that a writer belongs to.
 
-use std::ffi::OsStr;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::effects::{Kin, Transport};
+use super::super::effects::Transport;
 use super::super::generation::Ending;
-use super::super::namespace::{ROOT, Rename};
+use super::super::request::Opener;
 use super::super::rules::Deliver;
 use super::{Answer, LINGER, WRITER, World};
 
@@ -93,7 +92,7 @@ fn one_that_gives_up_is_waited_for_no_longer() {
     let outside = world.open(ino);
     let step = world.open_as_companion(ino);
     world.release(handle);
-    world.run(|core, env, effects| core.cancel(env, step, effects));
+    world.cancel(step);
     assert_eq!(world.answer(step), Some(&Answer::Error(Errno::INTR)));
     world.pass(LINGER);
     world.pass(LATER);
@@ -174,10 +173,7 @@ fn one_whose_path_leads_elsewhere_is_not_waited_for() {
         let (ino, handle) = world.create("f", libc::O_WRONLY);
         let step = world.open_as_companion(ino);
         world.release(handle);
-        let (from, to) = ((ROOT, OsStr::new("f")), (ROOT, OsStr::new("g")));
-        world
-            .run_removing(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
-            .unwrap();
+        world.rename("f", "g");
         if let Some(name) = then {
             world.pass(LINGER);
             world.create(name, libc::O_WRONLY);
@@ -196,12 +192,12 @@ fn the_writer_itself_is_none() {
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let outside = world.open(ino);
     world.release(handle);
-    let kin = Kin {
+    let opener = Opener {
         group: Some(WRITER),
         lineage: vec![WRITER],
-        holds: false,
+        ..Opener::default()
     };
-    let own = world.open_as(ino, &kin);
+    let own = world.open_as(ino, &opener);
     world.handle(own);
     world.pass(LINGER);
     world.handle(outside);

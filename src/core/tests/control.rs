@@ -6,14 +6,12 @@ use std::path::Path;
 
 use super::*;
 use crate::core::CONTROL_NAME;
+use crate::core::request::at;
 
 /// Looks up names, one below the other; gives the last one's number and whether it may be remembered.
 fn look_up(world: &mut World, names: &[&str]) -> (u64, bool) {
     names.iter().fold((ROOT, true), |(parent, _), name| {
-        let look = |core: &mut Core, env: Env<'_>, _: &mut Effects| {
-            core.lookup(env, parent, OsStr::new(name), READER, false)
-        };
-        let found = world.run(look).unwrap();
+        let found = world.try_to_look_up(parent, name).unwrap();
         (found.attributes.ino, found.lasting)
     })
 }
@@ -35,9 +33,9 @@ fn a_directory_of_waiting_names_keeps_its_number_while_the_kernel_knows_it() {
         let (first, lasting) = look_up(&mut world, &[CONTROL_NAME, name]);
         assert!(lasting, "{name} is the same for ever");
         assert_eq!(look_up(&mut world, &[CONTROL_NAME, name]).0, first);
-        world.run(|core, _, _| core.forget(first, 1));
+        world.forget(first, 1);
         assert_eq!(look_up(&mut world, &[CONTROL_NAME, name]).0, first);
-        world.run(|core, _, _| core.forget(first, 2));
+        world.forget(first, 2);
         assert_ne!(look_up(&mut world, &[CONTROL_NAME, name]).0, first);
     }
 }
@@ -52,23 +50,22 @@ fn what_a_waiting_name_leads_to_is_asked_for_each_time() {
 }
 
 fn link(world: &mut World, name: &str, target: &str) {
-    world
-        .run(|core, env, _| {
-            let at = (ROOT, OsStr::new(name));
-            core.make_symlink(env, at, OWNER, Path::new(target))
-        })
-        .unwrap();
+    let make = Request::MakeSymlink {
+        at: at(ROOT, OsStr::new(name)),
+        creator: OWNER,
+        target: Path::new(target).into(),
+    };
+    world.ask(make).unwrap();
 }
 
 /// Whoever waited for it waited for ever.
 #[test]
 fn what_can_never_come_is_an_error_at_once_and_links_lead_where_the_kernel_would_go() {
-    let mut world = World::new(Deliver::Auto, |_| {});
-    world.core.names_mut().set_place(Path::new("/mnt/m"));
+    let mut world = World::new(Deliver::Auto, |settings| {
+        settings.place = Some("/mnt/m".into());
+    });
     world.create("file", libc::O_WRONLY);
-    world
-        .run(|core, env, _| core.make_directory(env, (ROOT, OsStr::new("d")), OWNER))
-        .unwrap();
+    world.try_to_make_directory("d").unwrap();
     for (name, target) in [
         ("loop", "loop"),
         ("outside", "/tmp/outside"),
@@ -120,9 +117,9 @@ fn what_can_never_come_is_an_error_at_once_and_links_lead_where_the_kernel_would
     ] {
         let parent = look_up_path(&mut world, which);
         for (name, expected) in &cases {
-            let found = world.run(|core, env, _| {
-                core.lookup(env, parent, OsStr::new(name), READER, false)
-                    .map(|found| (found.attributes, core.read_link(found.attributes.ino).ok()))
+            let found = world.try_to_look_up(parent, name).map(|found| {
+                let target = world.core.read_link(found.attributes.ino);
+                (found.attributes, target.ok())
             });
             match (expected, found) {
                 (Error(errno), found) => assert_eq!(found.err(), Some(*errno), "{which}/{name}"),
@@ -193,12 +190,7 @@ fn a_name_that_no_file_can_have_is_not_waited_for() {
     let (longest, too_long) = ("n".repeat(255), "n".repeat(256));
     for which in ["wait", "next/pipe"] {
         let parent = look_up_path(&mut world, which);
-        let mut look = |name: &str| {
-            world.run(|core, env, _| {
-                let found = core.lookup(env, parent, OsStr::new(name), READER, false);
-                found.map(drop)
-            })
-        };
+        let mut look = |name: &str| world.try_to_look_up(parent, name).map(drop);
         assert_eq!(look(&format!("{longest}%2F{longest}")), Ok(()));
         for name in [
             &too_long,

@@ -4,62 +4,55 @@ use rustix::io::Errno;
 
 use super::*;
 use crate::core::namespace::Rename;
-
-type Attempt<'a> = dyn Fn(&mut Core, Env<'_>, &mut Effects) -> Result<(), Errno> + 'a;
+use crate::core::request::at;
 
 #[test]
 fn a_tree_that_nobody_writes_can_be_frozen_and_then_nothing_in_it_is_changed() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, writer_handle) = world.create("x", libc::O_WRONLY);
     world.write(ino, 0, b"good");
-    assert!(!world.core.freeze(), "it is open for writing");
+    assert!(!world.freeze(), "it is open for writing");
     let again = world.reopen_for_writing(ino, libc::O_WRONLY);
     world.release(writer_handle);
-    assert!(!world.core.freeze(), "it still is");
+    assert!(!world.freeze(), "it still is");
     world.release(again);
-    assert!(world.core.freeze());
+    assert!(world.freeze());
 
-    let x = (ROOT, OsStr::new("x"));
-    let y = (ROOT, OsStr::new("y"));
-    let changes: [(&str, &Attempt<'_>); 6] = [
-        ("create", &|core, env, effects| {
-            let flags = libc::O_WRONLY;
-            core.create(env, y, OWNER, flags, writer(WRITER), effects)
-                .map(drop)
-        }),
-        ("mkdir", &|core, env, _| {
-            core.make_directory(env, y, OWNER).map(drop)
-        }),
-        ("rename", &|core, env, effects| {
-            core.rename(env, x, y, Rename::Replace, effects)
-        }),
-        ("link", &|core, env, effects| {
-            core.link(env, ino, y, 0, effects).map(drop)
-        }),
-        ("unlink", &|core, env, effects| core.unlink(env, x, effects)),
-        ("truncate", &|core, env, effects| {
-            let changes = Changes {
+    let x = || at(ROOT, OsStr::new("x"));
+    let y = || at(ROOT, OsStr::new("y"));
+    let changes = [
+        Request::Create {
+            at: y(),
+            creator: OWNER,
+            flags: libc::O_WRONLY,
+            writer: writer(WRITER),
+        },
+        Request::MakeDirectory {
+            at: y(),
+            creator: OWNER,
+        },
+        Request::Rename {
+            from: x(),
+            to: y(),
+            how: Rename::Replace,
+        },
+        Request::Link { ino, at: y() },
+        Request::Unlink { at: x() },
+        Request::Change {
+            ino,
+            changes: Changes {
                 size: Some(0),
                 ..Changes::default()
-            };
-            core.change(env, ino, changes, effects).map(drop)
-        }),
+            },
+        },
     ];
-    for (what, change) in changes {
-        let done = world.run(|core, env, effects| change(core, env, effects));
-        assert_eq!(done, Err(Errno::ROFS), "{what}");
+    for change in changes {
+        let what = format!("{change:?}");
+        assert_eq!(world.ask(change), Err(Errno::ROFS), "{what}");
     }
-    let caller = world.caller(WRITER);
-    world.run(|core, env, effects| {
-        let opening = Opening {
-            flags: libc::O_WRONLY | libc::O_TRUNC,
-            writer: Some(writer(WRITER)),
-            kin: &Kin::default(),
-        };
-        core.open(env, caller, ino, opening, effects);
-    });
+    let opened = world.try_to_reopen(ino, libc::O_WRONLY | libc::O_TRUNC);
     let refused = Some(&Answer::Error(Errno::ROFS));
-    assert_eq!(world.answer(caller.unique), refused);
+    assert_eq!(world.answer(opened), refused);
 
     world.pass(LINGER);
     let opened = world.open(ino);

@@ -31,11 +31,11 @@ fn a_busy_reader_gets_several_writes_at_once() {
     let write = world.write(ino, 5, b", second");
     assert_eq!(world.answer(write), Some(&Answer::Written(8)));
     world.write(ino, 13, b", third");
-    assert!(world.answer(read).is_none() && world.core.gathers());
-    world.run(|core, _, _| core.end_gathering());
+    assert!(world.answer(read).is_none() && world.gathers);
+    world.tell(Request::EndBatch);
     let both = Answer::Bytes(b", second, third".to_vec());
     assert_eq!(world.answer(read), Some(&both));
-    assert!(!world.core.gathers());
+    assert!(!world.gathers);
 }
 
 #[test]
@@ -107,8 +107,8 @@ fn of_two_reads_at_once_the_answer_to_one_does_not_strand_the_other() {
     let short = world.read(reader, 5, 3);
     world.write(ino, 5, b"more");
     assert!(world.answer(short).is_some() && world.answer(long).is_none());
-    assert!(world.core.gathers());
-    world.run(|core, _, _| core.end_gathering());
+    assert!(world.gathers);
+    world.tell(Request::EndBatch);
     assert_eq!(world.answer(long), Some(&Answer::Bytes(b"e".to_vec())));
 }
 

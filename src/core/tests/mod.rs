@@ -11,6 +11,7 @@ mod once_wrong;
 mod oracle;
 mod polling;
 mod renaming;
+mod requests;
 mod resizing;
 mod room;
 mod specification;
@@ -19,19 +20,22 @@ mod unseen;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::clock::{Moment, Timestamp};
-use super::effects::{Answer, Bytes, Caller, Effect, Effects, Kin, Opening, Unique, Wanted};
+use super::effects::{Effect, Effects, Transport, Unique};
 use super::generation::{Ending, Processes, Writer};
 use super::namespace::{Creator, ROOT};
+use super::request::{Bytes, Caller, Opener, Request, Wanted};
 use super::rules::{Deliver, FailOn, Linger, Rules};
 use super::spool::{Limits, Pool};
 use super::{Changes, Core, Env, Settings};
 use oracle::{Before, Oracle};
+pub(crate) use requests::Answer;
 
 const OWNER: Creator = Creator {
     uid: 0,
@@ -62,12 +66,6 @@ impl Processes for People {
     fn group_is_empty(&self, _group: i32) -> bool {
         false
     }
-    fn process_of(&self, thread: i32) -> i32 {
-        thread
-    }
-    fn name(&self, pid: i32) -> String {
-        format!("process-{pid}")
-    }
     fn descends_from(&self, pid: i32, ancestor: i32) -> bool {
         pid == ancestor || self.parents.get(&pid) == Some(&ancestor)
     }
@@ -88,8 +86,8 @@ struct World {
     notified: Vec<u64>,
     /// What must hold after every operation.
     oracle: Oracle,
-    /// Whether names go because the kernel asked for it.
-    removes: bool,
+    /// Whether readers wait for the next write though there is something for them.
+    gathers: bool,
 }
 
 impl World {
@@ -109,6 +107,7 @@ impl World {
             gathers: false,
             records: false,
             owner: OWNER,
+            place: None,
         };
         change(&mut settings);
         let pool = Pool::new(Limits {
@@ -126,28 +125,39 @@ impl World {
             answered: Vec::new(),
             notified: Vec::new(),
             oracle: Oracle::default(),
-            removes: false,
+            gathers: false,
         }
     }
 
-    fn run<R>(&mut self, act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R) -> R {
+    /// Makes a request; whoever waits for its answer finds it.
+    fn handle_request(&mut self, caller: Caller, request: Request<'_>) {
         let env = Env {
             now: moment(self.now),
             processes: &self.people,
         };
+        // These take names away because the kernel asked for it.
+        let removes = matches!(
+            request,
+            Request::Unlink { .. } | Request::RemoveDirectory { .. } | Request::Rename { .. }
+        );
         let before = Before::look(&self.core);
-        let (result, effects) = self.core.run(env, act);
+        let effects = self.core.handle(env, caller, request);
+        self.gathers = effects.gathers;
         let mut told = Vec::new();
         for effect in effects {
             match effect.answer() {
+                Ok((unique, _)) if unique == Caller::SELF.unique => {}
                 Ok((unique, answer)) => self.answer_with(unique, answer),
                 Err(Effect::PollAgain { kernel_handle }) => self.notified.push(kernel_handle),
                 Err(effect) => told.push(effect),
             }
         }
-        let removes = std::mem::take(&mut self.removes);
         self.check(&before, &told, removes);
-        result
+    }
+
+    /// The same of a request that nobody waits for.
+    fn tell(&mut self, request: Request<'_>) {
+        self.handle_request(Caller::SELF, request);
     }
 
     fn answer_with(&mut self, unique: Unique, answer: Answer) {
@@ -155,12 +165,6 @@ impl World {
         let before = self.answers.insert(unique, answer);
         assert!(before.is_none(), "a request was answered twice");
         self.note_answer(unique);
-    }
-
-    /// The same for what takes names away, or moves them, as the kernel was asked to.
-    fn run_removing<R>(&mut self, act: impl FnOnce(&mut Core, Env<'_>, &mut Effects) -> R) -> R {
-        self.removes = true;
-        self.run(act)
     }
 
     fn caller(&mut self, thread: i32) -> Caller {
@@ -175,46 +179,26 @@ impl World {
         }
     }
 
-    fn create(&mut self, name: &str, flags: i32) -> (u64, u64) {
-        self.try_to_create(name, flags).unwrap()
-    }
-
-    fn try_to_create(&mut self, name: &str, flags: i32) -> Result<(u64, u64), Errno> {
-        let created = self.run(|core, env, effects| {
-            let at = (ROOT, OsStr::new(name));
-            core.create(env, at, OWNER, flags, writer(WRITER), effects)
-        });
-        created.map(|(attributes, handle, _)| (attributes.ino, handle))
-    }
-
     fn open(&mut self, ino: u64) -> Unique {
-        self.open_as(ino, &Kin::default())
+        self.open_as(ino, &Opener::default())
     }
 
     /// Opens a file like a later step of the script that the writer belongs to.
     fn open_as_companion(&mut self, ino: u64) -> Unique {
-        let kin = Kin {
+        let opener = Opener {
             group: Some(WRITER),
-            ..Kin::default()
+            ..Opener::default()
         };
-        self.open_as(ino, &kin)
+        self.open_as(ino, &opener)
     }
 
-    fn open_as(&mut self, ino: u64, kin: &Kin) -> Unique {
-        self.open_with(ino, 0, kin)
+    fn open_as(&mut self, ino: u64, opener: &Opener) -> Unique {
+        self.open_with(ino, 0, opener)
     }
 
-    fn open_with(&mut self, ino: u64, flags: i32, kin: &Kin) -> Unique {
+    fn open_with(&mut self, ino: u64, flags: i32, opener: &Opener) -> Unique {
         let caller = self.caller(READER);
-        self.run(|core, env, effects| {
-            let opening = Opening {
-                flags: libc::O_RDONLY | flags,
-                writer: None,
-                kin,
-            };
-            core.open(env, caller, ino, opening, effects);
-        });
-        caller.unique
+        self.open_for(caller, (ino, libc::O_RDONLY | flags), None, opener)
     }
 
     fn reopen_for_writing(&mut self, ino: u64, flags: i32) -> u64 {
@@ -224,15 +208,8 @@ impl World {
 
     fn try_to_reopen(&mut self, ino: u64, flags: i32) -> Unique {
         let caller = self.caller(WRITER);
-        self.run(|core, env, effects| {
-            let opening = Opening {
-                flags,
-                writer: Some(writer(WRITER)),
-                kin: &Kin::default(),
-            };
-            core.open(env, caller, ino, opening, effects);
-        });
-        caller.unique
+        let writer = Some(writer(WRITER));
+        self.open_for(caller, (ino, flags), writer, &Opener::default())
     }
 
     fn handle(&self, unique: Unique) -> u64 {
@@ -259,7 +236,13 @@ impl World {
             length,
             nonblocking,
         };
-        self.run(|core, env, effects| core.read(env, caller, handle, wanted, effects));
+        let read = Request::Read {
+            ino: 0,
+            handle,
+            wanted,
+            fills_pages: false,
+        };
+        self.handle_request(caller, read);
         caller.unique
     }
 
@@ -267,7 +250,11 @@ impl World {
     /// the open file.
     fn poll(&mut self, handle: u64, kernel_handle: Option<u64>) -> bool {
         let caller = self.caller(READER);
-        self.run(|core, env, effects| core.poll(env, caller, handle, kernel_handle, effects));
+        let poll = Request::Poll {
+            handle,
+            kernel_handle,
+        };
+        self.handle_request(caller, poll);
         match self.answers[&caller.unique] {
             Answer::Polled(events) => events & libc::POLLIN as u32 != 0,
             ref other => panic!("a POLL was answered {other:?}"),
@@ -290,31 +277,22 @@ impl World {
             from_cache,
             kills_set_id: false,
         };
-        self.run(|core, env, effects| core.write(env, caller, ino, bytes, effects));
+        self.handle_request(caller, Request::Write { ino, bytes });
         caller.unique
     }
 
-    fn truncate(&mut self, ino: u64, length: u64) -> Result<(), Errno> {
-        let changes = Changes {
-            size: Some(length),
-            ..Changes::default()
-        };
-        self.run(|core, env, effects| core.change(env, ino, changes, effects))
-            .map(drop)
-    }
-
     fn release(&mut self, handle: u64) {
-        self.run(|core, env, effects| core.release(env, handle, effects));
+        self.tell(Request::Release { handle });
     }
 
     fn end(&mut self, pid: i32, ending: Ending) {
         self.people.endings.borrow_mut().insert(pid, ending);
-        self.run(|core, env, _| core.process_ended(env, pid));
+        self.tell(Request::ProcessEnded { pid, ending });
     }
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.run(|core, env, _| core.tick(env));
+        self.tell(Request::Tick);
     }
 
     fn answer(&self, unique: Unique) -> Option<&Answer> {

@@ -2,15 +2,15 @@
 //! at its path in the end, whole, or an error. Every request is drawn that changes files or names.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::OsStr;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use rustix::io::Errno;
 
-use super::super::effects::{Kin, Opening, Unique};
+use super::super::effects::Unique;
 use super::super::generation::Ending;
 use super::super::namespace::{ROOT, Rename};
+use super::super::request::Opener;
 use super::super::rules::Deliver;
 use super::{Answer, LINGER, READER, WRITER, World};
 
@@ -140,8 +140,7 @@ impl Following {
 
     /// open(2), of which the kernel makes a LOOKUP and an OPEN.
     fn open(&mut self, world: &mut World, model: &Model) {
-        let (name, thread) = (OsStr::new(self.name), self.thread);
-        let found = world.run(|core, env, _| core.lookup(env, ROOT, name, thread, false));
+        let found = world.try_to_look_up_by(self.thread, ROOT, self.name);
         let Ok(found) = found else {
             if self.has_looked_again {
                 self.end = Some(Err(Errno::NOENT));
@@ -152,15 +151,7 @@ impl Following {
         self.ino = ino;
         self.paths = model.names_of(ino);
         let caller = world.caller(self.thread);
-        world.run(|core, env, effects| {
-            let opening = Opening {
-                flags: libc::O_RDONLY,
-                writer: None,
-                kin: &Kin::default(),
-            };
-            core.open(env, caller, ino, opening, effects);
-        });
-        self.open = Some(caller.unique);
+        self.open = Some(world.open_by(caller, ino, &Opener::default()));
     }
 
     fn advance(&mut self, world: &mut World, model: &Model, length: u32) {
@@ -278,19 +269,14 @@ impl Model {
                     return;
                 };
                 self.moved = true;
-                let at = (ROOT, OsStr::new(NAMES[name]));
-                world
-                    .run_removing(|core, env, effects| core.unlink(env, at, effects))
-                    .unwrap();
+                world.unlink(NAMES[name]);
             }
             Step::Link { from, to } => {
                 let (Some(&ino), None) = (self.names.get(NAMES[from]), self.names.get(NAMES[to]))
                 else {
                     return;
                 };
-                let at = (ROOT, OsStr::new(NAMES[to]));
-                let linked = world.run(|core, env, effects| core.link(env, ino, at, 0, effects));
-                if linked.is_err() {
+                if world.try_to_link(ino, NAMES[to]).is_err() {
                     self.refused_names.insert(NAMES[to]);
                     return;
                 }
@@ -323,8 +309,7 @@ impl Model {
     }
 
     fn allocate(&mut self, world: &mut World, ino: u64, (offset, length): (u64, u64), mode: i32) {
-        let allocated =
-            world.run(|core, env, effects| core.allocate(env, ino, offset, length, mode, effects));
+        let allocated = world.try_to_allocate(ino, (offset, length), mode);
         if allocated.is_err() {
             self.refuse(ino);
             return;
@@ -343,9 +328,7 @@ impl Model {
 
     fn rename(&mut self, world: &mut World, from: &'static str, to: &'static str, how: Rename) {
         let (here, there) = (self.names.get(from).copied(), self.names.get(to).copied());
-        let (at, target) = ((ROOT, OsStr::new(from)), (ROOT, OsStr::new(to)));
-        let renamed =
-            world.run_removing(|core, env, effects| core.rename(env, at, target, how, effects));
+        let renamed = world.try_to_rename(from, to, how);
         let expected = match (here, there, how) {
             (None, _, _) | (_, None, Rename::Exchange) => Err(Errno::NOENT),
             (_, Some(_), Rename::KeepTarget) => Err(Errno::EXIST),

@@ -1,13 +1,12 @@
 //! What was promised and once did not hold.
 
-use std::ffi::OsStr;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::effects::{Kin, Wanted};
 use super::super::generation::Ending;
 use super::super::namespace::{ROOT, Rename};
+use super::super::request::{Opener, Request, Wanted};
 use super::super::rules::Deliver;
 use super::{Answer, LINGER, READER, WRITER, World};
 
@@ -23,42 +22,33 @@ impl World {
             length: 4096,
             nonblocking: false,
         };
-        self.run(|core, env, effects| {
-            core.fill_pages(env, caller, (ino, handle), wanted, effects);
-        });
+        let read = Request::Read {
+            ino,
+            handle,
+            wanted,
+            fills_pages: true,
+        };
+        self.handle_request(caller, read);
         self.answer(caller.unique).unwrap().clone()
-    }
-
-    pub(super) fn look_up(&mut self, parent: u64, name: &str) -> u64 {
-        self.run(|core, env, _| core.lookup(env, parent, OsStr::new(name), READER, false))
-            .unwrap()
-            .attributes
-            .ino
     }
 }
 
 fn rename(world: &mut World, from: &str, to: &str, how: Rename) {
-    let from = (ROOT, OsStr::new(from));
-    let to = (ROOT, OsStr::new(to));
-    world
-        .run_removing(|core, env, effects| core.rename(env, from, to, how, effects))
-        .unwrap();
+    world.try_to_rename(from, to, how).unwrap();
 }
 
 #[test]
 fn a_write_that_waits_is_let_go_when_nobody_captures_its_file_any_more() {
     let mut world = World::new(Deliver::Follow, |_| {});
-    let capture = world
-        .run(|core, env, _| core.capture(env, &["f".into()]))
-        .unwrap();
+    let capture = world.capture("f");
     let (ino, _) = world.create("f", libc::O_WRONLY);
-    world.core.keep_at_most(capture, 8);
+    world.tell(Request::KeepAtMost {
+        id: capture,
+        bytes: 8,
+    });
     let ahead = world.write_back(ino, 0, &[1; 32]);
     assert_eq!(world.answer(ahead), None);
-    let at = (ROOT, OsStr::new("f"));
-    world
-        .run_removing(|core, env, effects| core.unlink(env, at, effects))
-        .unwrap();
+    world.unlink("f");
     world.pass(Duration::from_secs(1));
     assert_eq!(world.answer(ahead), Some(&Answer::Written(32)));
 }
@@ -69,13 +59,14 @@ fn a_write_of_a_stream_that_waits_is_let_go_when_nobody_captures_its_file_any_mo
         settings.readers_wait = false;
         settings.patience = Duration::MAX;
     });
-    let capture = world
-        .run(|core, env, _| core.capture(env, &["f".into()]))
-        .unwrap();
+    let capture = world.capture("f");
     let (ino, _) = world.create("f", libc::O_WRONLY);
     let ahead = world.write(ino, 0, &[1; 32]);
     assert_eq!(world.answer(ahead), None);
-    world.run(|core, env, effects| core.end_capture(env, capture, effects));
+    world.tell(Request::EndCapture {
+        id: capture,
+        directory: None,
+    });
     assert_eq!(world.answer(ahead), Some(&Answer::Written(32)));
 }
 
@@ -87,7 +78,7 @@ fn who_comes_late_to_a_stream_without_waiting_neither_gets_it_nor_holds_its_writ
     let reader = world.handle(open);
     world.write(ino, 0, &[1; 32]);
     world.read(reader, 0, 32);
-    let late = world.open_with(ino, libc::O_NONBLOCK, &Kin::default());
+    let late = world.open_with(ino, libc::O_NONBLOCK, &Opener::default());
     assert_eq!(world.answer(late), Some(&Answer::Error(Errno::STALE)));
     let within = world.write(ino, 32, &[2; 16]);
     assert_eq!(world.answer(within), Some(&Answer::Written(16)));
@@ -120,7 +111,7 @@ fn pages_of_a_mapping_come_from_the_file_that_was_opened() {
     world.write(other, 0, b"other");
     rename(&mut world, "temporary", "f", Rename::Replace);
     world.release(handle);
-    world.core.forget(ino, 1);
+    world.forget(ino, 1);
     assert_eq!(world.fill_page(ino, reader), bytes(b"first"));
     world.release(reader);
     assert!(!world.core.files.contains_key(&ino), "nobody can reach it");
@@ -142,10 +133,8 @@ fn pages_of_what_was_waited_for_come_from_where_its_reader_is() {
 #[test]
 fn what_an_exchange_moves_away_from_who_captures_it_is_done_too() {
     let mut world = World::new(Deliver::Settled, |_| {});
-    let capture = world
-        .run(|core, env, _| core.capture(env, &["held".into()]))
-        .unwrap();
-    world.core.hold(capture);
+    let capture = world.capture("held");
+    world.tell(Request::Hold { id: capture });
     let (ino, handle) = world.create("held", libc::O_WRONLY);
     world.write(ino, 0, b"x");
     world.release(handle);

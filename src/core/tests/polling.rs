@@ -10,6 +10,7 @@ use super::super::events::{Event, Events};
 use super::super::generation::Ending;
 use super::super::namespace::{ROOT, Rename};
 use super::super::polling::Pollers;
+use super::super::request::Request;
 use super::super::rules::Deliver;
 use super::{Answer, Effect, Effects, LINGER, WRITER, World};
 
@@ -25,14 +26,7 @@ impl World {
     }
 
     fn replace(&mut self, from: &str, to: &str) -> Result<(), Errno> {
-        let (from, to) = ((ROOT, OsStr::new(from)), (ROOT, OsStr::new(to)));
-        self.run_removing(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
-    }
-
-    fn remove(&mut self, name: &str) {
-        let at = (ROOT, OsStr::new(name));
-        self.run_removing(|core, env, effects| core.unlink(env, at, effects))
-            .unwrap();
+        self.try_to_rename(from, to, Rename::Replace)
     }
 }
 
@@ -43,7 +37,7 @@ fn polled(deliver: Deliver) -> (World, u64, u64, u64) {
         settings.gathers = true;
     });
     let (ino, writer) = world.create("f", libc::O_WRONLY);
-    let open = world.open_with(ino, libc::O_NONBLOCK, &super::Kin::default());
+    let open = world.open_with(ino, libc::O_NONBLOCK, &super::Opener::default());
     let reader = world.handle(open);
     (world, ino, writer, reader)
 }
@@ -146,7 +140,7 @@ fn every_end_is_notified_and_every_error() {
         (
             "its removal",
             |world, _, _| {
-                world.remove("f");
+                world.unlink("f");
                 world.end(WRITER, Ending::Status(0));
             },
             Answer::Error(Errno::NOENT),
@@ -185,7 +179,7 @@ fn a_settled_file_is_notified_of_once_when_it_is_done() {
 fn what_only_the_clock_lets_out_is_notified() {
     let mut world = World::new(Deliver::Auto, |_| {});
     let (ino, _) = world.create("f.log", libc::O_WRONLY);
-    let open = world.open_with(ino, libc::O_NONBLOCK, &super::Kin::default());
+    let open = world.open_with(ino, libc::O_NONBLOCK, &super::Opener::default());
     let reader = world.handle(open);
     world.write(ino, 0, b"x");
     assert!(!world.poll(reader, Some(OPEN_FILE)));
@@ -202,7 +196,7 @@ fn when_the_mount_goes_pollers_wake_and_reads_fail() {
     world.read_now(reader, 0, 1);
     world.poll(reader, Some(OPEN_FILE));
     for _ in 0..2 {
-        world.run(|core, env, effects| core.shut_down(env, effects));
+        world.tell(Request::ShutDown);
     }
     assert_eq!(world.notifications(), 1);
     assert!(world.poll(reader, Some(OPEN_FILE)));
@@ -370,7 +364,7 @@ fn never_sleeps_on_what_is_ready(deliver: Deliver, steps: Vec<Step>) {
                 let replaced = world.replace("other", "f");
                 world.release(writer);
                 if replaced.is_err() {
-                    world.remove("other");
+                    world.unlink("other");
                     continue;
                 }
                 for writer in writers.drain(..) {
@@ -378,7 +372,7 @@ fn never_sleeps_on_what_is_ready(deliver: Deliver, steps: Vec<Step>) {
                 }
                 (ino, length) = (other, bytes as u64);
             }
-            Step::Remove if is_there(&world) => world.remove("f"),
+            Step::Remove if is_there(&world) => world.unlink("f"),
             Step::Pass(milliseconds) => world.pass(Duration::from_millis(milliseconds)),
             Step::Wait(length) => poller.wait(&mut world, length),
             Step::Look => poller.look(&mut world),

@@ -1,12 +1,12 @@
 //! Files that lose their names between the kernel's look and the OPEN that follows it.
 
-use std::ffi::OsStr;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::effects::{Kin, Opening, Unique};
-use super::super::namespace::{ROOT, Rename};
+use super::super::effects::Unique;
+use super::super::namespace::ROOT;
+use super::super::request::Opener;
 use super::super::rules::Deliver;
 use super::{Answer, LINGER, READER, World};
 
@@ -16,24 +16,16 @@ const LATER: Duration = Duration::from_secs(1);
 const STALE: Option<&Answer> = Some(&Answer::Error(Errno::STALE));
 
 fn rename(world: &mut World, from: &str, to: &str) {
-    world
-        .run_removing(|core, env, effects| {
-            let (from, to) = ((ROOT, OsStr::new(from)), (ROOT, OsStr::new(to)));
-            core.rename(env, from, to, Rename::Replace, effects)
-        })
-        .unwrap();
+    world.rename(from, to);
 }
 
 fn unlink(world: &mut World, name: &str) {
-    world
-        .run_removing(|core, env, effects| core.unlink(env, (ROOT, OsStr::new(name)), effects))
-        .unwrap();
+    world.unlink(name);
 }
 
 /// What the kernel does before it opens a file by a name that it has forgotten, or was to look up again.
 fn look_up(world: &mut World, name: &str) -> u64 {
-    let found = world.run(|core, env, _| core.lookup(env, ROOT, OsStr::new(name), READER, false));
-    found.unwrap().attributes.ino
+    world.look_up(ROOT, name)
 }
 
 /// Makes, writes and closes a file.
@@ -47,15 +39,7 @@ fn make(world: &mut World, name: &str, content: &[u8]) -> u64 {
 /// The same as `World::open` by another thread.
 fn open_by(world: &mut World, thread: i32, ino: u64) -> Unique {
     let caller = world.caller(thread);
-    world.run(|core, env, effects| {
-        let opening = Opening {
-            flags: libc::O_RDONLY,
-            writer: None,
-            kin: &Kin::default(),
-        };
-        core.open(env, caller, ino, opening, effects);
-    });
-    caller.unique
+    world.open_by(caller, ino, &Opener::default())
 }
 
 fn content(world: &mut World, open: Unique) -> Vec<u8> {

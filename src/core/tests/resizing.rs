@@ -5,6 +5,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::super::generation::{Ending, Way};
+use super::super::request::{Request, User};
 use super::super::rules::Deliver;
 use super::{Answer, LINGER, WRITER, World};
 
@@ -17,9 +18,7 @@ fn way_after(act: impl FnOnce(&mut World, u64)) -> Option<Way> {
 }
 
 fn allocate(world: &mut World, ino: u64, length: u64) {
-    world
-        .run(|core, env, effects| core.allocate(env, ino, 0, length, 0, effects))
-        .unwrap();
+    world.try_to_allocate(ino, (0, length), 0).unwrap();
 }
 
 #[test]
@@ -56,9 +55,17 @@ fn a_copy_within_the_mount_is_told_to_who_follows_and_one_of_a_reader_is_refused
     let reader = world.handle(open);
     let read = world.read(reader, 0, 100);
     let mut copy = |handle, offset, length| {
-        world.run(|core, env, effects| {
-            core.copy_range(env, (from, handle, offset), (to, 0), length, effects)
-        })
+        let copy = Request::Copy {
+            from: (from, handle, offset),
+            to: (to, 0),
+            length,
+            by: User { uid: 0, gid: 0 },
+        };
+        match world.ask(copy) {
+            Ok(Answer::Written(copied)) => Ok(copied),
+            Ok(other) => panic!("{other:?}"),
+            Err(errno) => Err(errno),
+        }
     };
     assert_eq!(copy(from_handle, 2, 5), Ok(5));
     assert_eq!(copy(from_handle, 10, 5), Ok(0), "beyond the end");

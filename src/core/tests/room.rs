@@ -14,15 +14,8 @@ fn open_by(world: &mut World, user: u32, ino: u64) -> Result<u64, Errno> {
         user: Some(user),
         ..world.caller(READER)
     };
-    world.run(|core, env, effects| {
-        let opening = Opening {
-            flags: libc::O_RDONLY,
-            writer: None,
-            kin: &Kin::default(),
-        };
-        core.open(env, caller, ino, opening, effects);
-    });
-    match world.answer(caller.unique) {
+    let open = world.open_by(caller, ino, &Opener::default());
+    match world.answer(open) {
         Some(Answer::Handle(handle, _)) => Ok(*handle),
         Some(Answer::Error(errno)) => Err(*errno),
         other => panic!("neither opened nor refused: {other:?}"),
@@ -59,12 +52,9 @@ fn open_files_are_refused_to_who_has_half_of_all_memory_and_the_state_can_be_loo
     assert!(others.len() * 10 > mine.len() * 9, "the other half");
     assert_eq!(open_by(&mut world, OWNER.uid, ino), Err(Errno::NOMEM));
 
-    let status = [CONTROL_NAME, "status"].iter().fold(ROOT, |parent, name| {
-        let look = |core: &mut Core, env: Env<'_>, _: &mut Effects| {
-            core.lookup(env, parent, OsStr::new(name), READER, false)
-        };
-        world.run(look).expect("it is there").attributes.ino
-    });
+    let status = [CONTROL_NAME, "status"]
+        .iter()
+        .fold(ROOT, |parent, name| world.look_up(parent, name));
     open_by(&mut world, OWNER.uid, status).expect("the state");
     for handle in mine {
         world.release(handle);
@@ -80,11 +70,8 @@ fn contents_are_spilled_when_names_need_their_room_and_are_what_they_were() {
     world.write(ino, 0, &content);
     let used = world.core.pool().memory_used();
     for name in 0..300 {
-        world.run(|core, env, _| {
-            let name = format!("d{name}");
-            let made = core.make_directory(env, (ROOT, OsStr::new(&name)), OWNER);
-            made.expect("room for a name");
-        });
+        let made = world.try_to_make_directory(&format!("d{name}"));
+        made.expect("room for a name");
     }
     let pool = world.core.pool();
     assert!(pool.memory_used() < used && pool.spilled() > 0);
@@ -105,11 +92,8 @@ fn nothing_is_refused_because_a_reader_has_contents_in_hand() {
     world.write(ino, 0, &vec![7; 900 << 10]);
     let in_hand = world.core.files[&ino].spool.read(0, 1 << 20);
     for name in 0..300 {
-        world.run(|core, env, _| {
-            let name = format!("d{name}");
-            let made = core.make_directory(env, (ROOT, OsStr::new(&name)), OWNER);
-            made.expect("room for a name");
-        });
+        let made = world.try_to_make_directory(&format!("d{name}"));
+        made.expect("room for a name");
     }
     assert!(world.core.pool().is_over(), "nothing could be spilled");
     world.create("y", libc::O_WRONLY);

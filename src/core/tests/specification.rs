@@ -1,13 +1,13 @@
 //! What readers and writers are promised, one sentence a test.
 
-use std::ffi::OsStr;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::effects::{Kin, Transport};
+use super::super::effects::Transport;
 use super::super::generation::Ending;
-use super::super::namespace::{ROOT, Rename};
+use super::super::namespace::ROOT;
+use super::super::request::Opener;
 use super::super::rules::Deliver;
 use super::{Answer, LINGER, WRITER, World};
 
@@ -148,7 +148,7 @@ fn nobody_who_waited_for_a_settled_file_gets_anything_of_a_failed_one() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let waits = world.open(ino);
-    let asks = world.open_with(ino, libc::O_NONBLOCK, &Kin::default());
+    let asks = world.open_with(ino, libc::O_NONBLOCK, &Opener::default());
     let asks = world.handle(asks);
     world.write(ino, 0, b"half");
     world.release(handle);
@@ -208,11 +208,11 @@ fn an_interrupted_read_is_gone_and_an_interrupted_write_has_happened() {
     let open = world.open(ino);
     let reader = world.handle(open);
     let read = world.read(reader, 0, 1);
-    world.run(|core, env, effects| core.cancel(env, read, effects));
+    world.cancel(read);
     assert_eq!(world.answer(read), Some(&Answer::Error(Errno::INTR)));
     let write = world.write(ino, 0, &[0; 20]);
     assert_eq!(world.answer(write), None);
-    world.run(|core, env, effects| core.cancel(env, write, effects));
+    world.cancel(write);
     assert_eq!(world.answer(write), Some(&Answer::Written(20)));
 }
 
@@ -232,11 +232,7 @@ fn a_reader_follows_its_path_to_what_is_renamed_there() {
         let rest = world.read(reader, 7, 6);
         let (other, other_handle) = world.create("temporary", libc::O_WRONLY);
         world.write(other, 0, content.as_bytes());
-        let from = (ROOT, OsStr::new("temporary"));
-        let to = (ROOT, OsStr::new("f"));
-        world
-            .run_removing(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
-            .unwrap();
+        world.rename("temporary", "f");
         world.release(other_handle);
         world.release(handle);
         world.pass(LINGER);
@@ -249,10 +245,7 @@ fn a_reader_of_a_removed_file_is_told_when_everybody_is_gone() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
-    let at = (ROOT, OsStr::new("f"));
-    world
-        .run_removing(|core, env, effects| core.unlink(env, at, effects))
-        .unwrap();
+    world.unlink("f");
     assert_eq!(world.answer(open), None);
     world.release(handle);
     world.pass(LINGER);
@@ -273,11 +266,8 @@ fn nothing_is_left_when_everything_is_closed_and_forgotten() {
     world.release(reader);
     assert_eq!(world.answer(read), Some(&Answer::Error(Errno::INTR)));
     world.release(handle);
-    let at = (ROOT, OsStr::new("f"));
-    world
-        .run_removing(|core, env, effects| core.unlink(env, at, effects))
-        .unwrap();
-    world.core.forget(ino, 1);
+    world.unlink("f");
+    world.forget(ino, 1);
     world.pass(Duration::from_secs(60));
     let core = &world.core;
     assert!(core.readers.is_empty() && core.handles.is_empty() && core.files.is_empty());
@@ -327,10 +317,7 @@ fn once_a_file_is_done_its_readers_do_not_care_what_becomes_of_its_name() {
     world.read(reader, 0, 3);
     world.release(handle);
     world.pass(LINGER);
-    let at = (ROOT, OsStr::new("f"));
-    world
-        .run_removing(|core, env, effects| core.unlink(env, at, effects))
-        .unwrap();
+    world.unlink("f");
     let rest = world.read(reader, 3, 6);
     assert_eq!(world.answer(rest), Some(&bytes(" of it")));
     let end = world.read(reader, 9, 6);

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::namespace::{ROOT, Rename};
+use super::super::namespace::Rename;
 use super::super::rules::Deliver;
-use super::{Answer, LINGER, OWNER, WRITER, World, writer};
+use super::{Answer, LINGER, World};
 
 fn bytes(text: &str) -> Answer {
     Answer::Bytes(text.as_bytes().to_vec())
@@ -79,9 +79,7 @@ fn what_a_pipe_cannot_do_fails_a_stream_for_good() {
         }),
         ("punch", |world, ino| {
             let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-            world
-                .run(|core, env, effects| core.allocate(env, ino, 1, 2, mode, effects))
-                .err()
+            world.try_to_allocate(ino, (1, 2), mode).err()
         }),
         ("cut", |world, ino| world.truncate(ino, 3).err()),
         ("empty", |world, ino| {
@@ -90,22 +88,11 @@ fn what_a_pipe_cannot_do_fails_a_stream_for_good() {
         }),
         ("replace", |world, _| {
             world.create("new", libc::O_WRONLY);
-            let (from, to) = ((ROOT, OsStr::new("new")), (ROOT, OsStr::new("f")));
-            world
-                .run_removing(|core, env, effects| {
-                    core.rename(env, from, to, Rename::Replace, effects)
-                })
-                .err()
+            world.try_to_rename("new", "f", Rename::Replace).err()
         }),
         ("make anew", |world, _| {
-            let at = (ROOT, OsStr::new("f"));
-            world
-                .run_removing(|core, env, effects| core.unlink(env, at, effects))
-                .unwrap();
-            let made = world.run(|core, env, effects| {
-                core.create(env, at, OWNER, libc::O_WRONLY, writer(WRITER), effects)
-            });
-            made.err()
+            world.unlink("f");
+            world.try_to_create("f", libc::O_WRONLY).err()
         }),
     ];
     for (what, act) in acts {
@@ -124,12 +111,9 @@ fn what_a_pipe_cannot_do_fails_a_stream_for_good() {
 fn what_would_not_be_done_anyway_does_no_harm_to_a_stream() {
     let (mut world, ino, reader) = streamed();
     let (other, _) = world.create("other", libc::O_WRONLY);
-    let (from, to) = ((ROOT, OsStr::new("other")), (ROOT, OsStr::new("f")));
-    let refused =
-        world.run(|core, env, effects| core.rename(env, from, to, Rename::KeepTarget, effects));
+    let refused = world.try_to_rename("other", "f", Rename::KeepTarget);
     assert_eq!(refused, Err(Errno::EXIST));
-    let refused = world.run(|core, env, effects| core.link(env, other, to, 0, effects).err());
-    assert_eq!(refused, Some(Errno::EXIST));
+    assert_eq!(world.try_to_link(other, "f"), Err(Errno::EXIST));
     assert_eq!(world.try_to_create("f", libc::O_WRONLY), Err(Errno::EXIST));
     world.write(ino, 4, b"45");
     let read = world.read(reader, 4, 4);
@@ -142,10 +126,7 @@ fn removing_a_streams_name_changes_nothing_for_its_reader() {
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
     let reader = world.handle(open);
-    let at = (ROOT, OsStr::new("f"));
-    world
-        .run_removing(|core, env, effects| core.unlink(env, at, effects))
-        .unwrap();
+    world.unlink("f");
     world.write(ino, 0, b"0123");
     let read = world.read(reader, 0, 4);
     assert_eq!(world.answer(read), Some(&bytes("0123")));
@@ -176,14 +157,9 @@ fn what_every_reader_of_a_stream_left_before_is_no_clean_end_for_the_next() {
 fn a_stream_whose_path_leads_to_another_file_has_failed() {
     let mut world = World::new(Deliver::Stream, |_| {});
     let [first, second] = ["first", "second"].map(|name| {
-        let at = (ROOT, OsStr::new(name));
-        let made = world.run(|core, env, _| core.make_directory(env, at, OWNER));
-        let directory = made.unwrap().ino;
-        let at = (directory, OsStr::new("f"));
-        let made = world.run(|core, env, effects| {
-            core.create(env, at, OWNER, libc::O_WRONLY, writer(WRITER), effects)
-        });
-        made.unwrap().0.ino
+        let directory = world.try_to_make_directory(name).unwrap();
+        let made = world.try_to_create_at((directory, OsStr::new("f")), libc::O_WRONLY);
+        made.unwrap().0
     });
     let open = world.open(first);
     let reader = world.handle(open);
@@ -192,10 +168,7 @@ fn a_stream_whose_path_leads_to_another_file_has_failed() {
     world.read(reader, 0, 4);
     let waits = world.read(reader, 4, 4);
     let mut rename = |from: &str, to: &str| {
-        let (from, to) = ((ROOT, OsStr::new(from)), (ROOT, OsStr::new(to)));
-        world
-            .run_removing(|core, env, effects| core.rename(env, from, to, Rename::Replace, effects))
-            .unwrap();
+        world.rename(from, to);
     };
     rename("first", "away");
     rename("second", "first");

@@ -126,11 +126,7 @@ fn a_capture_that_ends_takes_what_stands_there_and_its_directory_with_it() {
         .look(|core| core.names().find(ROOT, OsStr::new("d")))
         .unwrap();
     for name in ["x", "beside"] {
-        let at = (directory, OsStr::new(name));
-        let made = bench.router.run(|core, env, effects| {
-            core.create(env, at, OWNER, libc::O_WRONLY, unseen_writer(), effects)
-        });
-        bench.release(made.unwrap().1);
+        bench.release(bench.create_at(directory, name, unseen_writer()).1);
     }
     bench.router.end_capture(id, Some("d".into()));
     let found = |name: &str| {

@@ -24,10 +24,10 @@ fn who_holds_a_file_is_found_to_each_time() {
     let (_directory, ino, child) = held();
     let mut found = Found::default();
     for _ in 0..3 {
-        let kin = found.kin(child.pid(), ino);
-        assert!(kin.holds);
-        assert_eq!(kin.lineage[..2], [child.pid(), own()]);
-        assert_eq!(kin.group, process::process_group(child.pid()));
+        let opener = found.opener(child.pid(), ino);
+        assert!(opener.holds);
+        assert_eq!(opener.lineage[..2], [child.pid(), own()]);
+        assert_eq!(opener.group, process::process_group(child.pid()));
     }
 }
 
@@ -36,14 +36,14 @@ fn who_does_not_hold_a_file_is_believed_not_to_for_a_while_only() {
     let (_directory, ino, child) = held();
     let mut found = Found::default();
     // Of another file it is found out anew.
-    assert!(!found.kin(child.pid(), ino + 1).holds);
-    assert!(found.kin(child.pid(), ino).holds);
+    assert!(!found.opener(child.pid(), ino + 1).holds);
+    assert!(found.opener(child.pid(), ino).holds);
     let at = (child.pid(), ino);
     found.without.insert(at, Instant::now() + FOR_EVER);
-    assert!(!found.kin(child.pid(), ino).holds, "it is believed");
+    assert!(!found.opener(child.pid(), ino).holds, "it is believed");
     found.without.insert(at, Instant::now());
     assert!(
-        found.kin(child.pid(), ino).holds,
+        found.opener(child.pid(), ino).holds,
         "it is no longer believed"
     );
     assert!(!found.without.contains_key(&at));

@@ -109,7 +109,7 @@ fn to_cancel_ends_this_wait_and_all_to_come() {
 fn when_the_mount_ends_so_does_the_wait() {
     let mut bench = Bench::new(Deliver::Follow);
     let mut reader = bench.router.read_capture(capture(&bench), false).unwrap();
-    let mut events = bench.router.read_events(Some("x".into()));
+    let mut events = bench.router.read_events(Some("x".into())).unwrap();
     let router = bench.router.clone();
     let waits = std::thread::spawn(move || {
         let ended = failure(reader.read(0, 10, soon()));
@@ -127,7 +127,7 @@ fn when_the_mount_ends_so_does_the_wait() {
 #[test]
 fn a_reader_of_the_events_of_a_path_hears_of_no_other() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
-    let mut events = bench.router.read_events(Some("x".into()));
+    let mut events = bench.router.read_events(Some("x".into())).unwrap();
     bench.create("other");
     let at_once = Some(Instant::now() + Duration::from_millis(20));
     assert_eq!(failure(events.read(0, 4096, at_once)), Failure::TimedOut);

@@ -44,7 +44,7 @@ fn a_reactor_without_anything_to_wait_for_sleeps() {
         let mut count = [0; 8];
         rustix::io::read(&bench.router.wake, &mut count).is_ok()
     };
-    bench.router.run(|_, _, _| {});
+    bench.router.tell(Request::EndBatch);
     assert!(!wakes());
 }
 
@@ -111,17 +111,15 @@ fn a_writer_that_is_killed_fails_its_file_and_is_watched_no_more() {
     bench.release(handle);
     let settings = Linger::After(FOR_EVER);
     assert_eq!(bench.answer(end), None, "{settings:?}");
-    bench.router.run(|core, env, effects| {
-        // As if the hour were over.
-        let now = Moment {
-            monotonic: env.now.monotonic + 2 * FOR_EVER,
-            ..env.now
-        };
-        let (_, later) = core.run(Env { now, ..env }, |core, env, _| core.tick(env));
-        for effect in later {
-            effects.push(effect);
-        }
-    });
+    // As if the hour were over.
+    let mut now = bench.router.now();
+    now.monotonic += 2 * FOR_EVER;
+    let env = Env {
+        now,
+        processes: &*bench.router,
+    };
+    let effects = lock(&bench.router.core).handle(env, Caller::SELF, Request::Tick);
+    bench.carry_out(effects);
     assert_eq!(bench.answer(end), Some(Answer::Error(Errno::IO)));
 }
 
@@ -186,7 +184,7 @@ fn stopping_answers_everybody_and_ends_the_reactor_though_the_flusher_is_gone() 
         let follows = Some("*.log");
         settings.rules.push(follows, Deliver::Follow).unwrap();
     });
-    let (ino, _) = bench.create("x");
+    let (ino, _) = bench.create_by_own("x");
     bench.write(ino, 0, b"data");
     let reader = {
         let followed = followed(&bench, "x.log");

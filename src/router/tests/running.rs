@@ -9,14 +9,14 @@ use crate::testing::Guard;
 fn what_is_said_to_the_flusher_is_done_first_and_all_else_in_order() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let names = ["1", "2", "3"].map(Unique::of);
-    bench.router.run(|_, _, effects| {
-        effects.refuse(names[0], Errno::INTR);
-        effects.push(Effect::Flush { ino: 7, on: true });
-        effects.refuse(names[1], Errno::IO);
-        effects.push(Effect::Flush { ino: 8, on: true });
-        effects.push(Effect::Flush { ino: 7, on: false });
-        effects.refuse(names[2], Errno::NOENT);
-    });
+    let mut effects = Effects::default();
+    effects.refuse(names[0], Errno::INTR);
+    effects.push(Effect::Flush { ino: 7, on: true });
+    effects.refuse(names[1], Errno::IO);
+    effects.push(Effect::Flush { ino: 8, on: true });
+    effects.push(Effect::Flush { ino: 7, on: false });
+    effects.refuse(names[2], Errno::NOENT);
+    bench.carry_out(effects);
     let refused = |unique, errno| Done::Answered(unique, Answer::Error(errno));
     assert_eq!(
         bench.outbox.done(),
@@ -41,12 +41,11 @@ impl Unique {
 fn pages_of_a_file_that_is_gone_are_forgotten_with_the_operation_that_removed_it() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let (ino, handle) = bench.create("x");
-    bench.router.run(|core, _, _| core.forget(ino, 1));
+    bench.router.tell(Request::Forget { ino, lookups: 1 });
     bench.release(handle);
     assert_eq!(bench.outbox.done(), []);
-    let removed = bench
-        .router
-        .run(|core, env, effects| core.unlink(env, (ROOT, OsStr::new("x")), effects));
+    let at = at(ROOT, OsStr::new("x"));
+    let removed = bench.router.ask(Caller::SELF, Request::Unlink { at });
     removed.unwrap();
     assert_eq!(bench.outbox.done(), [Done::Forgot(ino)]);
 }
@@ -162,7 +161,7 @@ fn a_signal_that_must_end_a_wait_ends_it_and_another_does_not() {
 #[test]
 fn a_caller_that_cannot_be_seen_is_taken_at_the_kernels_word() {
     let bench = Bench::at_rest(Deliver::Settled, |_| {});
-    let (ino, _) = bench.create("x");
+    let (ino, _) = bench.create_by_own("x");
     let waits = bench.open(ino, 0);
     bench.router.interrupted(waits);
     assert_eq!(bench.answer(waits), Some(Answer::Error(Errno::INTR)));

@@ -1,0 +1,175 @@
+//! Single requests of a recording, made again to another core.
+//!
+//! Knows that core's numbers for what was recorded by others. What cannot be done
+//! there as it was recorded was refused to the program.
+
+use std::ops::Range;
+
+use rustix::io::Errno;
+
+use super::Replay;
+use crate::core::effects::Reply;
+use crate::core::generation::Way;
+use crate::core::recording::Entry;
+use crate::core::request::{Bytes, Request, Wanted};
+use crate::core::spool::Load;
+use crate::explain::outcome::Refused;
+
+/// In which the kernel writes back what programs write.
+const PAGE_BYTES: u64 = 4096;
+
+impl Replay<'_> {
+    /// Makes one request again. What concerns a file that is not known here is about
+    /// none that anybody can see.
+    pub(super) fn apply(&mut self, entry: &Entry) -> Result<(), Errno> {
+        match self.renumbered(&entry.request) {
+            None | Some(Request::Lookup { .. }) => Ok(()),
+            Some(Request::Write { ino, bytes }) => {
+                self.write(ino, bytes.offset, bytes.from_cache, entry)
+            }
+            Some(Request::Read {
+                ino,
+                handle,
+                wanted,
+                ..
+            }) => {
+                self.read_back(ino, handle, wanted.offset);
+                Ok(())
+            }
+            Some(request) => self.repeat(request, entry),
+        }
+    }
+
+    /// The same request about this core's files and handles, if it has them.
+    fn renumbered(&self, request: &Request<'_>) -> Option<Request<'static>> {
+        let mut request = request.to_recorded()?;
+        for ino in request.inodes_mut().into_iter().flatten() {
+            *ino = *self.inos.get(ino)?;
+        }
+        if let Some(handle) = request.handle_mut() {
+            *handle = *self.handles.get(handle)?;
+        }
+        Some(request)
+    }
+
+    fn repeat(&mut self, request: Request<'_>, entry: &Entry) -> Result<(), Errno> {
+        // Where it changes a file otherwise than by writing, and which; what is refused if it is.
+        let mut changed = None;
+        match &request {
+            // Captures have made those above them.
+            Request::MakeDirectory { at, .. } => {
+                let there = self.core.names().find(at.0, &at.1);
+                if let (Ok(there), Some(recorded)) = (there, entry.made.0) {
+                    self.inos.insert(recorded, there);
+                    return Ok(());
+                }
+            }
+            &Request::ProcessEnded { pid, ending } => drop(self.people.0.insert(pid, ending)),
+            Request::Change { ino, changes } => {
+                changed = changes.size.map(|size| (*ino, Refused::Write, size));
+            }
+            Request::Allocate { ino, offset, .. } => {
+                changed = Some((*ino, Refused::Write, *offset));
+            }
+            Request::Open { ino, writer, .. } => {
+                // Only what empties it is refused to one who writes.
+                let what = match writer {
+                    Some(_) => Refused::Write,
+                    None => Refused::Open,
+                };
+                changed = Some((*ino, what, 0));
+            }
+            _ => {}
+        }
+        let is_open = matches!(request, Request::Open { .. });
+        let mut opened = None;
+        match self.ask(request) {
+            Some(Reply::Created {
+                attributes, handle, ..
+            }) => {
+                self.inos
+                    .extend(entry.made.0.map(|ino| (ino, attributes.ino)));
+                opened = Some(handle);
+            }
+            Some(Reply::Found(found)) => {
+                let made = found.attributes.ino;
+                self.inos.extend(entry.made.0.map(|ino| (ino, made)));
+            }
+            Some(Reply::Opened { handle, .. }) => opened = Some(handle),
+            Some(Reply::Refused(errno)) => match changed {
+                Some((ino, what, at)) if is_open || errno == Errno::SPIPE => {
+                    self.refused(ino, what, at);
+                }
+                Some(_) => return Err(errno),
+                None => {}
+            },
+            _ => {}
+        }
+        self.handles.extend(entry.made.1.zip(opened));
+        if let Request::Release { handle } = entry.request {
+            self.handles.remove(&handle);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, ino: u64, offset: u64, mapped: bool, entry: &Entry) -> Result<(), Errno> {
+        let mut data = std::mem::take(&mut self.buffer);
+        data.clear();
+        let is_stream = matches!(self.core.way_of(ino), Some((Way::Stream, _)));
+        let in_pages = self.in_pages && !is_stream;
+        let mut from = offset;
+        if in_pages {
+            // What else is in the page comes along.
+            from = offset / PAGE_BYTES * PAGE_BYTES;
+            self.copy(ino, from..offset, &mut data)?;
+            data.resize((offset - from) as usize, 0);
+        }
+        let bytes = self.recording.bytes(entry);
+        bytes.copy_to(&mut data).map_err(|_| Errno::IO)?;
+        let end = offset + entry.length;
+        if in_pages {
+            self.copy(ino, end..end.next_multiple_of(PAGE_BYTES), &mut data)?;
+        }
+        let bytes = Bytes {
+            offset: from,
+            data: Load::from(&data),
+            from_cache: mapped || !is_stream,
+            kills_set_id: false,
+        };
+        let reply = self.ask(Request::Write { ino, bytes });
+        self.buffer = data;
+        match reply {
+            Some(Reply::Refused(Errno::NOSPC)) => Err(Errno::NOSPC),
+            Some(Reply::Refused(_)) => {
+                self.refused(ino, Refused::Write, offset);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn copy(&self, ino: u64, range: Range<u64>, to: &mut Vec<u8>) -> Result<(), Errno> {
+        let length = (range.end - range.start) as usize;
+        match self.core.content(ino, range.start, length) {
+            Some(bytes) => bytes.copy_to(to).map_err(|_| Errno::IO),
+            None => Ok(()),
+        }
+    }
+
+    fn read_back(&mut self, ino: u64, handle: u64, offset: u64) {
+        let wanted = Wanted {
+            offset,
+            length: 1,
+            nonblocking: true,
+        };
+        let reply = self.ask(Request::Read {
+            ino,
+            handle,
+            wanted,
+            fills_pages: false,
+        });
+        if let Some(Reply::Refused(_)) = reply {
+            self.refused(ino, Refused::Read, offset);
+        }
+    }
+}
