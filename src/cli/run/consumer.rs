@@ -29,6 +29,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, So
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use guard::Guard;
+use session::Which;
 
 /// What may be said to a guard: one byte, and for a commit what is written before the end.
 const START: u8 = b'S';
@@ -203,7 +204,7 @@ impl Consumer {
     /// is seen before the signal.
     fn end_without_guard(&self) {
         if self.terminal == Terminal::None {
-            session::signal(self.guard, None, Signal::KILL);
+            session::signal(self.guard, Which::All, Signal::KILL);
         }
     }
 }

@@ -180,12 +180,12 @@ impl Supervisor<'_> {
             let (Some(verdict), Some(recipient)) = (verdict, &mut output.recipient) else {
                 continue;
             };
-            if verdict == Verdict::Commit {
-                // Else it would wait for its end for ever.
-                self.ears.forget_destination(number);
-                if let State::Ended(sink, _) = &mut output.state {
-                    *sink = None;
-                }
+            // That the input ends is the guard's to decide, which has it open, too.
+            self.ears.forget_destination(number);
+            match &mut output.state {
+                State::Ended(sink, _) => *sink = None,
+                State::Copying(Some(canceller)) if verdict == Verdict::Abort => canceller.cancel(),
+                _ => {}
             }
             recipient.tell(verdict, output.source.permissions());
         }

@@ -16,16 +16,15 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::{ABORT, COMMIT, ENDED, NOT_STARTED, Output, Plan, START, Terminal, session};
+use super::session::{self, Which};
+use super::{ABORT, COMMIT, ENDED, NOT_STARTED, Output, Plan, START, Terminal};
 use crate::cli::restore_signals;
 
-/// What a program is told to end, one after the other, and how long it may take each time: aws and
-/// rclone give up their upload at the first, over the network, and cannot after the others.
-const SIGNALS: [(Signal, Duration); 3] = [
-    (Signal::INT, Duration::from_secs(10)),
-    (Signal::TERM, Duration::from_secs(2)),
-    (Signal::KILL, Duration::from_secs(2)),
-];
+/// How long a program may take to end after SIGINT, at which aws and rclone give up their upload,
+/// over the network; and after SIGTERM and SIGKILL, where they leave it unfinished.
+const INT_PATIENCE: Duration = Duration::from_secs(10);
+const TERM_PATIENCE: Duration = Duration::from_secs(2);
+const KILL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Signals that a terminal, a service manager or a closed pipe sends: the guard goes when its
 /// program and this process's parent have, not before.
@@ -37,8 +36,13 @@ const IGNORED: [libc::c_int; 5] = [
     libc::SIGPIPE,
 ];
 
+/// For how long a program must have waited for something, after it has handled the first signal, to
+/// get the end of its input. aws gives up its upload only when the thread of it that reads has come
+/// back; others have given up by then.
+const REST: Duration = Duration::from_secs(2);
+
 /// How often it is looked whether the program has ended, where nothing would tell.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What can be said in one message: this much is written to a pipe at once or not at all.
 const MESSAGE_BYTES: usize = 512;
@@ -250,20 +254,29 @@ impl<'a> Guard<'a> {
         }
     }
 
-    /// Ends the program, and all who read its input, before that ends.
+    /// Ends the program, and all who read its input, before that ends; or, if they have handled the
+    /// signal and wait for the end, with that.
     fn abort(&mut self) {
         if self.plan.terminal == Terminal::Shared {
             // An end says nothing to the other side of a connection.
             self.input = None;
+        } else if !self.is_over() {
+            self.interrupt();
         }
-        for (signal, patience) in SIGNALS {
+        let signals = [
+            (Signal::INT, INT_PATIENCE),
+            (Signal::TERM, TERM_PATIENCE),
+            (Signal::KILL, KILL_PATIENCE),
+        ];
+        let was_interrupted = usize::from(self.plan.terminal == Terminal::None);
+        for (signal, patience) in signals.into_iter().skip(was_interrupted) {
             if self.is_over() {
                 return;
             }
             self.signal(signal);
             // Who is stopped does not hear it.
             self.signal(Signal::CONT);
-            self.wait_until_over(patience);
+            self.wait_until(patience, |guard| guard.is_over());
         }
         if !self.has_ended() {
             self.tell(ENDED, libc::SIGKILL);
@@ -274,6 +287,28 @@ impl<'a> Guard<'a> {
             let mut polled = [PollFd::new(input, PollFlags::empty())];
             let _ = retry_on_intr(|| rustix::event::poll(&mut polled, None));
         }
+    }
+
+    /// SIGINT: first for those who handle it. They are to know that what they have is not whole before
+    /// others, who are ended by it and may be what they read from, have gone.
+    fn interrupt(&mut self) {
+        let us = rustix::process::getpid();
+        session::signal(us, Which::Catching, Signal::INT);
+        let mut rest = Rest::new(Which::Catching);
+        self.wait_until(INT_PATIENCE, |guard| {
+            guard.is_over() || rest.look() != Waiting::Some
+        });
+        let is_any = session::signal(us, Which::NotCatching, Signal::INT);
+        if !is_any && rest.look() == Waiting::All {
+            self.input = None;
+        }
+        let mut rest = Rest::new(Which::All);
+        self.wait_until(INT_PATIENCE, |guard| {
+            if guard.input.is_some() && rest.look() == Waiting::All {
+                guard.input = None;
+            }
+            guard.is_over()
+        });
     }
 
     /// Whether the program has ended, and nobody reads its input.
@@ -287,10 +322,10 @@ impl<'a> Guard<'a> {
         self.stdin.is_some() || (self.has_ended() && !is_read)
     }
 
-    /// For so long, or until it is told to abort once more.
-    fn wait_until_over(&mut self, patience: Duration) {
+    /// Waits until something is so; for so long, or until it is told to abort once more.
+    fn wait_until(&mut self, patience: Duration, mut is_so: impl FnMut(&mut Self) -> bool) {
         let start = Instant::now();
-        while !self.is_over() && start.elapsed() < patience {
+        while !is_so(self) && start.elapsed() < patience {
             self.wait(Some(LOOK_INTERVAL));
             if self.hear().is_some_and(|message| !message.is_empty()) {
                 return;
@@ -299,21 +334,57 @@ impl<'a> Guard<'a> {
     }
 
     fn signal(&self, signal: Signal) {
-        let Some(program) = &self.program else {
-            return;
-        };
-        if self.plan.terminal == Terminal::Shared {
-            let _ = rustix::process::pidfd_send_signal(&program.pidfd, signal);
-            return;
+        match (&self.program, self.plan.terminal) {
+            (Some(program), Terminal::Shared) => {
+                let _ = rustix::process::pidfd_send_signal(&program.pidfd, signal);
+            }
+            (Some(_), Terminal::None) => {
+                session::signal(rustix::process::getpid(), Which::All, signal);
+            }
+            (None, _) => {}
         }
-        // All of a pipeline get it at once, none only when the one before it is gone. When the
-        // program was waited for, its number may be another's.
-        let group = (!program.has_ended).then(|| Pid::from_child(&program.child));
-        if let Some(group) = group {
-            let _ = rustix::process::kill_process_group(group, signal);
-        }
-        session::signal(rustix::process::getpid(), group, signal);
     }
+}
+
+/// Since when processes have waited, after they have handled SIGINT.
+struct Rest {
+    which: Which,
+    done: Option<session::Done>,
+    since: Instant,
+}
+
+impl Rest {
+    fn new(which: Which) -> Self {
+        Rest {
+            which,
+            done: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// Looks again.
+    fn look(&mut self) -> Waiting {
+        let us = rustix::process::getpid();
+        let done = session::at_rest(us, self.which, Signal::INT);
+        if done.is_none() || done != self.done {
+            self.done = done;
+            self.since = Instant::now();
+        }
+        match &self.done {
+            Some(done) if done.is_empty() => Waiting::Nobody,
+            Some(_) if self.since.elapsed() >= REST => Waiting::All,
+            _ => Waiting::Some,
+        }
+    }
+}
+
+/// Who waits, and has for long enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// There is nobody who could.
+    Nobody,
+    Some,
+    All,
 }
 
 /// Closes descriptors of the process that was forked, of which this one has copies.

@@ -1,37 +1,119 @@
-//! Signals for all processes of a session.
+//! All processes of a session: signals for them, and whether they have handled one.
 //!
 //! Knows /proc and how to signal what it lists without hitting another that got its number. A
 //! program that is run by a shell may have made process groups of its own, as timeout(1) does; the
 //! session they are in stays the same.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-/// Sends a signal to every process of the session `leader`, but for the leader itself and those in
-/// `but_group`.
-pub(super) fn signal(leader: Pid, but_group: Option<Pid>, signal: Signal) {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return;
-    };
-    let numbers = entries.flatten().filter_map(|entry| {
-        let number = entry.file_name().to_str()?.parse().ok()?;
-        Pid::from_raw(number)
-    });
-    for pid in numbers.filter(|pid| *pid != leader) {
-        // First, so that it is of the process that the session is asked of, or of none any more.
-        let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
-            continue;
-        };
-        // SAFETY: both ask, and change nothing. rustix cannot give the 0 of what is outside of this pid
-        // namespace.
-        let (session, group) = unsafe { (libc::getsid(number(pid)), libc::getpgid(number(pid))) };
-        if session == number(leader) && but_group.map(number) != Some(group) {
-            let _ = rustix::process::pidfd_send_signal(&pidfd, signal);
+/// Which processes of a session are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    All,
+    /// Those that have a handler for the signal.
+    Catching,
+    NotCatching,
+}
+
+/// What the processes of a session have done so far. As long as it stays the same, they wait.
+pub(super) type Done = Vec<(Pid, u64)>;
+
+/// Sends a signal to processes of the session `leader`, but for the leader itself; says whether there
+/// were any.
+pub(super) fn signal(leader: Pid, which: Which, signal: Signal) -> bool {
+    let mut is_any = false;
+    for process in members(leader) {
+        if process.is_meant(which, signal) {
+            let sent = rustix::process::pidfd_send_signal(&process.pidfd, signal);
+            is_any |= sent.is_ok();
         }
+    }
+    is_any
+}
+
+/// What those have done so far, if each waits for something, and all have handled the signal. It is
+/// their main threads that are looked at: in Python that is the one that handles signals.
+pub(super) fn at_rest(leader: Pid, which: Which, signal: Signal) -> Option<Done> {
+    let mut done = Vec::new();
+    for process in members(leader).filter(|process| process.is_meant(which, signal)) {
+        if !process.has_handled(signal) {
+            return None;
+        }
+        done.push((process.pid, process.switches?));
+    }
+    Some(done)
+}
+
+struct Process {
+    pid: Pid,
+    pidfd: OwnedFd,
+    state: char,
+    caught: u64,
+    /// Pending or blocked.
+    held_back: u64,
+    /// How often its main thread has been put on a processor.
+    switches: Option<u64>,
+}
+
+impl Process {
+    fn is_meant(&self, which: Which, signal: Signal) -> bool {
+        let catches = self.caught & bit(signal) != 0;
+        match which {
+            Which::All => true,
+            Which::Catching => catches,
+            Which::NotCatching => !catches,
+        }
+    }
+
+    fn has_handled(&self, signal: Signal) -> bool {
+        let is_caught = self.caught & !self.held_back & bit(signal) != 0;
+        is_caught && self.state == 'S'
     }
 }
 
-fn number(pid: Pid) -> libc::pid_t {
-    pid.as_raw_nonzero().get()
+fn bit(signal: Signal) -> u64 {
+    1 << (signal.as_raw() - 1)
+}
+
+/// The living processes of a session, but for its leader.
+fn members(leader: Pid) -> impl Iterator<Item = Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    pids.filter(move |pid| *pid != leader)
+        .filter_map(move |pid| member(pid, leader))
+}
+
+fn member(pid: Pid, session: Pid) -> Option<Process> {
+    let number = |pid: Pid| pid.as_raw_nonzero().get();
+    // First, so that all is asked of the process that this is of, or of none any more.
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // SAFETY: it asks, and changes nothing. rustix cannot give the 0 of what is outside of this pid
+    // namespace.
+    if unsafe { libc::getsid(number(pid)) } != number(session) {
+        return None;
+    }
+    // Unlike others in that directory it can be read whatever the process is doing.
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(str::trim)
+    };
+    let mask = |name: &str| field(name).and_then(|mask| u64::from_str_radix(mask, 16).ok());
+    let count = |name: &str| field(name).and_then(|count| count.parse::<u64>().ok());
+    let state = field("State:")?.chars().next()?;
+    let switches = count("voluntary_ctxt_switches:").zip(count("nonvoluntary_ctxt_switches:"));
+    let is_living = !['Z', 'X'].contains(&state);
+    is_living.then_some(Process {
+        pid,
+        pidfd,
+        state,
+        caught: mask("SigCgt:")?,
+        held_back: mask("SigPnd:")? | mask("ShdPnd:")? | mask("SigBlk:")?,
+        switches: switches.map(|(voluntary, others)| voluntary + others),
+    })
 }
