@@ -1,6 +1,6 @@
 //! All that a program left in a directory, as a tar stream.
 //!
-//! Knows files and the order they are in; knows nothing of mounts. The invariant: the same files
+//! Knows files, their holes and the order they are in; knows nothing of mounts. The invariant: the same files
 //! give the same stream, and nothing outside of the directory is read: symbolic links are stored,
 //! never followed.
 
@@ -14,6 +14,9 @@ use tar::{Builder, EntryType, Header, HeaderMode};
 
 /// What a name may have beyond that of the owner, group and others: set-id bits and the sticky one.
 const MODE_BITS: u32 = 0o7777;
+
+/// What `st_blocks` counts, see stat(2).
+const BLOCK_BYTES: u64 = 512;
 
 /// Writes the files below `directory`, in the order of their names, as tar to `output`.
 pub(super) fn write(directory: &Path, output: impl Write) -> io::Result<()> {
@@ -88,11 +91,16 @@ impl<W: Write> Archive<'_, W> {
         let mut options = fs::File::options();
         // Nobody can put a link or a FIFO in its place meanwhile.
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file = options
+        let mut file = options
             .read(true)
             .custom_flags(flags)
             .open(self.root.join(inside))?;
-        let length = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let length = metadata.len();
+        if metadata.blocks() * BLOCK_BYTES < length {
+            // Finds its holes, and makes a header of its own.
+            return self.builder.append_file(inside, &mut file);
+        }
         header.set_size(length);
         let mut content = Exactly(file.take(length));
         self.builder.append_data(header, inside, &mut content)
@@ -206,6 +214,32 @@ mod tests {
             .expect("unpack");
         let metadata = fs::metadata(out.path().join(&name)).expect("the file");
         assert_eq!(metadata.modified().expect("a time"), time);
+    }
+
+    #[test]
+    fn holes_take_no_room_in_the_archive_and_stay_holes() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("x");
+        fs::write(&path, "start").expect("write");
+        let file = fs::File::options().write(true).open(&path).expect("open");
+        let length = 64 << 20;
+        for offset in (8 << 20..length).step_by(8 << 20) {
+            rustix::io::pwrite(&file, b"data", offset).expect("write");
+        }
+        rustix::fs::ftruncate(&file, length).expect("a length");
+        fs::File::create(place.path().join("y"))
+            .and_then(|file| file.set_len(length))
+            .expect("a hole alone");
+        let bytes = packed(place.path());
+        assert!(bytes.len() < 1 << 20, "{} bytes", bytes.len());
+        let out = tempfile::tempdir().expect("a directory");
+        tar::Archive::new(&bytes[..])
+            .unpack(out.path())
+            .expect("unpack");
+        for name in ["x", "y"] {
+            let read = |place: &Path| fs::read(place.join(name)).expect("read");
+            assert!(read(place.path()) == read(out.path()), "{name}");
+        }
     }
 
     #[test]
