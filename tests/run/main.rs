@@ -18,6 +18,7 @@ mod programs;
 mod progress;
 mod readers;
 mod remote;
+mod report;
 mod several;
 mod signals;
 mod stream;

@@ -218,3 +218,17 @@ fn when_fifofs_is_killed_or_told_to_end_nothing_is_sent() {
         assert_eq!(hosts.there(), None);
     }
 }
+
+/// A host that never answers: whoever is tired of it is heard.
+#[test]
+fn the_wait_for_a_host_that_does_not_answer_can_be_ended() {
+    let hosts = Hosts::new();
+    let process = hosts.start(
+        r#"REMOTE="echo > $F/waits; cat > /dev/null; :""#,
+        r#"exec "$FIFOFS" run -o "ssh://host$PWD/x" -- touch {out} started"#,
+    );
+    hosts.0.flag("waits");
+    common::signal(process.pid(), Signal::TERM);
+    process.finish(LIMIT).with_status(143);
+    assert!(!hosts.0.exists("started"));
+}

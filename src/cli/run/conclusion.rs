@@ -6,6 +6,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::atomic::Ordering;
 
 use fifofs::{Error, MountView};
 
@@ -15,6 +16,8 @@ use super::destinations::Destination;
 use super::missing::{self, Missing, Search};
 use super::output::{Finished, Output};
 use super::placeholders::Template;
+use super::progress::Counters;
+use super::report::{DestinationReport, OutputReport, OutputState};
 use crate::cli::{Ended, failure, status};
 
 /// How a program ended, and what was expected of it.
@@ -32,17 +35,36 @@ pub(super) struct Conclusion<'a> {
 }
 
 impl Conclusion<'_> {
-    /// Files appear, if all went well.
-    pub(super) fn conclude(&self, outputs: Vec<Output>) -> Ended {
+    /// Files appear, if all went well. Says what is to be said of all, and what became of each.
+    pub(super) fn conclude(
+        &self,
+        outputs: Vec<Output>,
+        counters: &Counters,
+    ) -> (Ended, Vec<OutputReport>) {
         let mut messages = Vec::new();
         // First: an archive without them does not appear.
         let has_files = !self.is_tar || !self.status.success() || self.check_files(&mut messages);
         let mut is_whole = has_files;
         let mut early = Vec::new();
-        for output in outputs.into_iter().filter(|_| has_files) {
+        let mut reports = Vec::new();
+        for (output, delivered) in outputs.into_iter().zip(&counters.delivered) {
             let finished = output.into_end();
             early.extend(finished.early);
-            is_whole &= self.conclude_output(finished, &mut messages);
+            let name = finished.source.name().display().to_string();
+            let destination = DestinationReport::new(&finished.destination, finished.status);
+            let (state, error) = match has_files {
+                true => self.conclude_output(finished),
+                false => (OutputState::Missing, None),
+            };
+            is_whole &= error.is_none();
+            messages.extend(error.clone());
+            reports.push(OutputReport {
+                name,
+                destination,
+                bytes: delivered.load(Ordering::Relaxed),
+                state,
+                error,
+            });
         }
         let was_hung_up = self.status.signal() == Some(libc::SIGPIPE);
         let status = match self.ended_by {
@@ -55,11 +77,11 @@ impl Conclusion<'_> {
             None if !is_whole => status::NOT_WHOLE,
             None => 0,
         };
-        Ended { status, messages }
+        (Ended { status, messages }, reports)
     }
 
-    /// Whether an output is whole, and at its destination if the program succeeded.
-    fn conclude_output(&self, finished: Finished, messages: &mut Vec<String>) -> bool {
+    /// How far an output got, and what is to be said if that is not as it should be.
+    fn conclude_output(&self, finished: Finished) -> (OutputState, Option<String>) {
         let Finished {
             source,
             destination,
@@ -72,14 +94,19 @@ impl Conclusion<'_> {
         let how = describe(self.status);
         let is_remote = matches!(destination, Destination::Remote(_));
         let is_program = is_remote || matches!(destination, Destination::Command(_));
+        let mut state = OutputState::from(&end);
         let message = match (end, sink) {
             (End::Whole, Some(sink)) if succeeded => match sink.appear(source.permissions()) {
-                Ok(()) => return true,
-                Err(error) => error.to_string(),
+                Ok(()) => return (state, None),
+                Err(error) => {
+                    state = OutputState::Unwritten;
+                    error.to_string()
+                }
             },
             (End::Whole | End::Withheld | End::Unread(Error::Failed { .. }), Some(sink))
                 if !succeeded && sink.appears_later() =>
             {
+                state = OutputState::Withheld;
                 format!(
                     "{} is left as it was: {} {how}",
                     sink.destination(),
@@ -91,6 +118,7 @@ impl Conclusion<'_> {
             }
             (End::Aborted, _) => self.describe_abort(&destination),
             (End::Unread(Error::Failed { .. }), _) if is_program && !succeeded => {
+                state = OutputState::Withheld;
                 self.describe_abort(&destination)
             }
             (End::Withheld, _) => {
@@ -101,7 +129,7 @@ impl Conclusion<'_> {
                 )
             }
             // Whoever closed it wants no more.
-            (End::Whole | End::Closed, _) => return true,
+            (End::Whole | End::Closed, _) => return (state, None),
             (End::Unread(Error::Missing { .. }), _) if succeeded => {
                 format!("{} {}", self.program, self.search().describe(name))
             }
@@ -127,8 +155,7 @@ impl Conclusion<'_> {
             }
             (End::Unread(error) | End::Unwritten(error), _) => error.to_string(),
         };
-        messages.push(message);
-        false
+        (state, Some(message))
     }
 
     /// That a file is not whole though the program succeeded.

@@ -15,6 +15,7 @@ pub(super) mod receive;
 mod recipient;
 mod remote;
 mod replacement;
+mod report;
 mod signals;
 mod sink;
 mod source;
@@ -37,6 +38,7 @@ use self::output::Output;
 use self::placeholders::Template;
 use self::progress::{Counters, Progress, When};
 use self::recipient::Recipient;
+use self::report::Report;
 use self::signals::Signals;
 use self::sink::Sink;
 use self::stage::Stage;
@@ -80,6 +82,9 @@ pub(crate) struct Arguments {
     /// When the program has ended, write all files that it left in {dir} as tar
     #[arg(long, conflicts_with = "to")]
     tar: bool,
+    /// When all has ended, write how to FILE or to descriptor N, as one JSON document
+    #[arg(long, value_name = "fd:N|FILE")]
+    report: Option<OsString>,
     /// What stands for the output in the words of the command; if it ends with },
     /// a name can be put before that after a colon
     #[arg(long, value_name = "STR", default_value = placeholders::DEFAULT)]
@@ -122,6 +127,12 @@ enum Via {
 
 /// Runs a program. To be called by the main thread, while it is the only one.
 pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
+    let mut report = Report::new(&arguments.command);
+    let ended = attempt(arguments, &mut report).unwrap_or_else(Ended::from);
+    Ok(report.write(ended))
+}
+
+fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
     let template = Template::parse(&arguments.command, &arguments.placeholder)?;
     arguments.check(&template)?;
     let destinations = arguments.destinations(&template)?;
@@ -129,8 +140,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         true => stage::or_a_fifo(error),
         false => error,
     };
+    let report_to = match &arguments.report {
+        Some(text) => Some(report::destination(text, &destinations)?),
+        None => None,
+    };
+    let taken = || destinations.iter().chain(&report_to);
+    let is_stdout_taken = taken().any(|taken| *taken == STDOUT);
     // First: they are as the user would have run them, in no namespace of ours.
-    let forked = recipient::fork(&destinations)?;
+    let forked = recipient::fork(&destinations, taken(), is_stdout_taken)?;
     let privacy = match arguments.backend {
         // While there is one thread.
         Via::Fuse if !arguments.shared => fifofs::enter_private_namespace().map_err(advise)?,
@@ -138,12 +155,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     };
     // Before there is anything that a signal could leave behind.
     let mut ears = Ears::new(Signals::watch()?)?;
+    let is_over = |ears: &mut Ears| ears.told_to_end().is_some();
     // In the namespace that they will be renamed in.
+    if let Some(destination) = &report_to {
+        report.open(destination)?;
+    }
     let (mut sinks, mut recipients) = (Vec::new(), Vec::new());
     for (destination, forked) in destinations.iter().zip(forked) {
         let (sink, recipient) = match forked {
             None => (Sink::open(destination)?, None),
-            Some(forked) => match Recipient::new(destination, forked) {
+            Some(forked) => match Recipient::new(destination, forked, || !is_over(&mut ears)) {
                 Ok((recipient, sink)) => (sink, Some(recipient)),
                 Err(error) => return Ok(not_reached(&error)),
             },
@@ -170,7 +191,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         first_output: stage.paths.first().map(|path| &**path),
         directory: stage.directory(),
     };
-    let started = Program::start(&words, &variables, destinations.contains(&STDOUT));
+    let started = Program::start(&words, &variables, is_stdout_taken);
     let mut program = match started {
         Ok(program) => program,
         Err(NotStarted { status, message }) => {
@@ -210,7 +231,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         is_tar: arguments.tar,
         is_shared: privacy == Privacy::Shared,
     };
-    let ended = conclusion.conclude(outputs);
+    let (ended, outputs) = conclusion.conclude(outputs, &counters);
+    report.conclude(status, outputs);
     stage.end();
     Ok(ended)
 }

@@ -2,6 +2,8 @@
 //!
 //! Knows what can become of one; what is done when, `supervise` knows, which has the diagram.
 
+use std::process::ExitStatus;
+
 use fifofs::{Canceller, Error};
 
 use super::copy::End;
@@ -76,16 +78,12 @@ impl Output {
             }
         };
         let early = self.recipient.as_ref().and_then(Recipient::ended_early);
-        let was_run = self
-            .recipient
-            .as_ref()
-            .and_then(Recipient::status)
-            .is_some();
+        let status = self.recipient.as_ref().and_then(Recipient::status);
         let end = match self.recipient.map_or(Ok(()), Recipient::into_result) {
             Ok(()) => end,
             Err(Some(error)) => End::Unwritten(error),
             Err(None) => match end {
-                End::Closed | End::Unread(Error::Cancelled { .. }) if !was_run => {
+                End::Closed | End::Unread(Error::Cancelled { .. }) if status.is_none() => {
                     // It was never started.
                     End::Withheld
                 }
@@ -99,6 +97,7 @@ impl Output {
             sink,
             end,
             early,
+            status,
         }
     }
 }
@@ -112,4 +111,6 @@ pub(super) struct Finished {
     pub(super) end: End,
     /// Set if a program took it and ended before it did: whether that went well.
     pub(super) early: Option<bool>,
+    /// How that program ended.
+    pub(super) status: Option<ExitStatus>,
 }

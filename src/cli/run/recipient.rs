@@ -11,7 +11,7 @@ use fifofs::{Error, Result};
 
 use super::child::describe;
 use super::consumer::{self, Consumer, Forked, Outcome, Plan, Terminal};
-use super::destinations::{Destination, STDOUT};
+use super::destinations::Destination;
 use super::remote::Answers;
 use super::sink::{Form, Sink};
 use super::transfer::Frame;
@@ -47,15 +47,19 @@ struct Ended {
     is_early: bool,
 }
 
-/// The programs of all destinations, each in the place of its destination. They are not started yet.
-/// To be called while there is one thread, and before anything that they are not to see is there.
-pub(super) fn fork(destinations: &[Destination]) -> Result<Vec<Option<Forked>>> {
+/// The programs of all destinations, each in the place of its destination. They are not started yet,
+/// and are not to have the descriptors that are `taken`. To be called while there is one thread, and
+/// before anything that they are not to see is there.
+pub(super) fn fork<'a>(
+    destinations: &[Destination],
+    taken: impl Iterator<Item = &'a Destination>,
+    is_stdout_taken: bool,
+) -> Result<Vec<Option<Forked>>> {
     let descriptor = |destination: &Destination| match destination {
         Destination::Descriptor(number) if *number > libc::STDERR_FILENO => Some(*number),
         _ => None,
     };
-    let closed: Vec<RawFd> = destinations.iter().filter_map(descriptor).collect();
-    let is_stdout_taken = destinations.contains(&STDOUT);
+    let closed: Vec<RawFd> = taken.filter_map(descriptor).collect();
     let mut forked: Vec<Option<Forked>> = Vec::new();
     for destination in destinations {
         let plan = match destination {
@@ -85,14 +89,18 @@ pub(super) fn fork(destinations: &[Destination]) -> Result<Vec<Option<Forked>>> 
 
 impl Recipient {
     /// A program that was forked, and what is written to it. One that connects to another machine
-    /// does so now.
-    pub(super) fn new(destination: &Destination, forked: Forked) -> Result<(Self, Sink)> {
+    /// does so now, as long as that `is_wanted`.
+    pub(super) fn new(
+        destination: &Destination,
+        forked: Forked,
+        mut is_wanted: impl FnMut() -> bool,
+    ) -> Result<(Self, Sink)> {
         let consumer = Arc::new(forked.consumer);
         let answers = match (destination, forked.answers) {
             (Destination::Remote(address), Some(pipe)) => {
                 consumer.start();
                 let answers = Answers::new(address.clone(), pipe);
-                answers.wait_until_ready(&consumer)?;
+                answers.wait_until_ready(&consumer, &mut is_wanted)?;
                 Some(answers)
             }
             _ => None,

@@ -33,6 +33,12 @@ const ALIVE: &str = "-oServerAliveInterval=15";
 /// How much a shell there may print before the receiver speaks.
 const ANSWERS_BYTES: usize = 64 << 10;
 
+/// How often it is looked whether an answer is still wanted.
+const LOOK_INTERVAL: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
 /// Where a file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
@@ -218,14 +224,19 @@ impl Answers {
     }
 
     /// Waits until the receiver is ready, which is before the program is started: that a host cannot
-    /// be reached, or a directory not be written, is better known then.
+    /// be reached, or a directory not be written, is better known then. Not longer than it `is_wanted`.
     ///
     /// # Errors
     ///
     /// What the receiver says, or why there is none.
-    pub(super) fn wait_until_ready(&self, ssh: &consumer::Consumer) -> Result<()> {
+    pub(super) fn wait_until_ready(
+        &self,
+        ssh: &consumer::Consumer,
+        is_wanted: &mut dyn FnMut() -> bool,
+    ) -> Result<()> {
         loop {
             match self.next() {
+                None if !is_wanted() => return Ok(()),
                 Some(Answer::Ready { protocol: PROTOCOL }) => return Ok(()),
                 Some(Answer::Ready { protocol }) => {
                     return Err(self
@@ -242,7 +253,8 @@ impl Answers {
                         PollFd::new(&self.pipe, PollFlags::IN),
                         PollFd::new(ssh, PollFlags::IN),
                     ];
-                    let _ = retry_on_intr(|| rustix::event::poll(&mut polled, None));
+                    let _ =
+                        retry_on_intr(|| rustix::event::poll(&mut polled, Some(&LOOK_INTERVAL)));
                     let [pipe, ended] = polled.map(|fd| fd.revents());
                     if !self.read_more(pipe) && !ended.is_empty() {
                         return Err(self.address.ended(ssh.outcome(false)));
