@@ -1,0 +1,161 @@
+"""What destinations talk to: each is installed if it is not there, and started on loopback, for as long as the script runs."""
+
+import http.server
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+S3S_FS = "0.14.1"
+AWS_CLI = "1.45.11"
+# Program: package of Debian.
+PACKAGES = {
+    "rclone": "rclone", "psql": "postgresql", "sqlite3": "sqlite3", "curl": "curl", "tar": "tar", "ssh": "openssh-client",
+    "/usr/sbin/sshd": "openssh-server", "setpriv": "util-linux",
+}  # fmt: skip
+
+
+def install(tools: Path) -> None:
+    """Installs what is missing: packages of the distribution, and into `tools` what it does not have."""
+    missing = [package for program, package in PACKAGES.items() if not shutil.which(program)]
+    if missing:
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "-qq", "update"], check=True, stdout=subprocess.DEVNULL)
+        command = ["apt-get", "-qq", "-y", "--no-install-recommends", "install", *missing]
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    if not (tools / "bin/s3s-fs").exists():
+        command = ["cargo", "install", "--quiet", "--locked", "--root", tools, f"s3s-fs@{S3S_FS}", "--features", "binary"]
+        subprocess.run(command, check=True, env=os.environ | {"CARGO_TARGET_DIR": str(tools / "build")})
+        shutil.rmtree(tools / "build")
+    if not (tools / "aws/bin/aws").exists():
+        subprocess.run([sys.executable, "-m", "venv", tools / "aws"], check=True)
+        subprocess.run([tools / "aws/bin/pip", "install", "--quiet", f"awscli=={AWS_CLI}"], check=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Services:
+    """All of them, in a directory of their own. To be closed."""
+
+    def __init__(self, directory: Path, tools: Path):
+        self.directory, self.tools = directory, tools
+        self.running: list[subprocess.Popen] = []
+        self.web = None
+        try:
+            self.start_s3()
+            self.start_postgres()
+            self.start_sshd()
+            self.start_web()
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self, name: str, port: int, command: list) -> None:
+        log = (self.directory / f"{name}.log").open("wb")
+        self.running.append(subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL))
+        for _ in range(600):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.05)
+        sys.exit(f"destinations: {name} does not answer: {Path(log.name).read_text()}")
+
+    def start_s3(self) -> None:
+        self.s3 = self.directory / "s3"
+        (self.s3 / "bucket").mkdir(parents=True)
+        self.s3_port = free_port()
+        self.start("s3s-fs", self.s3_port, [
+            self.tools / "bin/s3s-fs", "--host", "127.0.0.1", "--port", str(self.s3_port), "--access-key", "key",
+            "--secret-key", "secret", self.s3,
+        ])  # fmt: skip
+
+    def start_postgres(self) -> None:
+        self.postgres = self.directory / "postgres"
+        self.postgres.mkdir()
+        shutil.chown(self.postgres, "postgres", "postgres")
+        as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+        binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+        command = [*as_postgres, binaries / "initdb", "-A", "trust", "-E", "UTF8", "--no-sync", "-D", self.postgres / "data"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
+        self.postgres_port = free_port()
+        self.start("postgres", self.postgres_port, [
+            *as_postgres, binaries / "postgres", "-D", self.postgres / "data", "-h", "127.0.0.1", "-p",
+            str(self.postgres_port), "-k", self.postgres, "-F",
+        ])  # fmt: skip
+        for _ in range(600):
+            if subprocess.run(self.psql("select 1"), capture_output=True).returncode == 0:
+                return
+            time.sleep(0.05)
+        sys.exit("destinations: postgres does not answer")
+
+    def psql(self, statement: str) -> list:
+        return ["psql", "-XAtq", "-h", "127.0.0.1", "-p", str(self.postgres_port), "-U", "postgres", "-c", statement]
+
+    def start_sshd(self) -> None:
+        self.ssh = self.directory / "ssh"
+        self.ssh.mkdir()
+        for name in "host", "key":
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.ssh / name], check=True)
+        self.ssh_port = free_port()
+        (self.ssh / "sshd_config").write_text(
+            f"Port {self.ssh_port}\nListenAddress 127.0.0.1\nHostKey {self.ssh}/host\nPidFile none\nStrictModes no\n"
+            f"AuthorizedKeysFile {self.ssh}/key.pub\nUsePAM no\nPermitRootLogin yes\n"
+        )
+        (self.ssh / "config").write_text(
+            f"Host *\nIdentityFile {self.ssh}/key\nUserKnownHostsFile {self.ssh}/known\nStrictHostKeyChecking no\n"
+            "LogLevel ERROR\nBatchMode yes\n"
+        )
+        Path("/run/sshd").mkdir(exist_ok=True)
+        self.start("sshd", self.ssh_port, ["/usr/sbin/sshd", "-D", "-e", "-f", self.ssh / "sshd_config"])
+
+    def start_web(self) -> None:
+        self.files = self.directory / "web"
+        self.files.mkdir()
+        files = self.files
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            """Keeps what is put there once all of it has come."""
+
+            protocol_version = "HTTP/1.1"
+
+            def do_PUT(self):
+                body = bytearray()
+                while size := int(self.rfile.readline() or b"x", 16):
+                    body += self.rfile.read(size)
+                    if len(body) == 0 or self.rfile.readline() != b"\r\n":
+                        return
+                self.rfile.readline()
+                (files / self.path.strip("/")).write_bytes(body)
+                self.send_response(201)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def handle(self):
+                try:
+                    super().handle()
+                except (ValueError, OSError):
+                    # The connection ended within a body: nothing is kept.
+                    pass
+
+            def log_message(self, *_):
+                pass
+
+        self.web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.web.serve_forever, daemon=True).start()
+        self.web_port = self.web.server_address[1]
+
+    def close(self) -> None:
+        if self.web:
+            self.web.shutdown()
+        for service in self.running:
+            service.terminate()
+        for service in self.running:
+            service.wait()
