@@ -6,6 +6,8 @@
 //! it wrote. What it writes is routed to *waiting readers*: other processes
 //! that read the same path, or this one.
 //!
+//! Use it with `default-features = false`: see [Features](#features).
+//!
 //! # Five minutes
 //!
 //! A [`Capture`] is a path to give to a program, and what the program writes
@@ -46,6 +48,29 @@
 //! assert!(child.wait()?.success());
 //! # Ok(())
 //! # }
+//! ```
+//!
+//! A program that takes too long is ended by [`Capture::run_timeout`], with what it wrote till then;
+//! [`Capture::reader_until_exit`] reads what a process writes that was started by other means, by its
+//! process id or pidfd; and for programs with many outputs there is [`CaptureDir`]:
+//!
+//! ```
+//! use std::process::Command;
+//! use std::time::Duration;
+//!
+//! use fifofs::{Capture, CaptureDir, Error};
+//!
+//! let capture = Capture::new("log.txt")?;
+//! let mut command = Command::new("sh");
+//! command.args(["-c", "echo started > $1; sleep 60", "sh"]).arg(capture.path());
+//! let error = capture.run_timeout(&mut command, Duration::from_millis(500)).unwrap_err();
+//! assert!(matches!(*error.source, Error::TimedOut { .. }) && error.bytes == b"started\n");
+//!
+//! let directory = CaptureDir::new()?;
+//! let mut command = Command::new("split");
+//! let output = directory.run(command.arg("-l20").arg("Cargo.toml").arg(directory.path().join("part-")))?;
+//! assert!(output.files.len() > 1);
+//! # Ok::<(), Error>(())
 //! ```
 //!
 //! The end of a reader is the end of the output, whole: if the program rewrote
@@ -97,7 +122,11 @@
 //! this process and was killed may pass for one that finished. `fifofs doctor` tries
 //! all this on a machine. [`TemporaryPipe`] needs no FUSE.
 //!
-//! The dependencies of the command line go with `default-features = false`.
+//! # Features
+//!
+//! - `cli`, by default: the command `fifofs`. Whoever wants the library alone turns it off, with
+//!   `default-features = false`, and with it a third of the dependencies.
+//! - `tokio`: the module `tokio`, with readers, runs and events for tasks.
 //!
 //! # Own files
 //!
@@ -106,6 +135,43 @@
 //! A file that it has open beyond the [`Mount`], the last [`Capture`] and its readers works on. Where
 //! neither fusectl is mounted on `/sys/fs/fuse/connections` (usually it is) nor the process is root,
 //! close such a file before the process ends: that would wait for itself then.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//!
+//! use fifofs::Capture;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let capture = Capture::new("own.txt")?;
+//! let mut reader = capture.reader()?;
+//! let writes = std::thread::spawn({
+//!     let mut file = std::fs::File::create(capture.path())?;
+//!     move || file.write_all(b"by a thread of this process\n")
+//! });
+//! let mut text = String::new();
+//! reader.read_to_string(&mut text)?;
+//! assert_eq!(text, "by a thread of this process\n");
+//! writes.join().unwrap()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! But a run does not end as long as this process has the program's output open for writing: it is an
+//! error then. A `Command` keeps what it was given as the program's standard output:
+//!
+//! ```
+//! use std::process::Command;
+//!
+//! use fifofs::Capture;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let capture = Capture::new("own.txt")?;
+//! let mut command = Command::new("echo");
+//! let error = capture.run(command.stdout(std::fs::File::create(capture.path())?)).unwrap_err();
+//! assert!(error.to_string().contains("this process has the file open for writing"));
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Forking
 //!
@@ -116,12 +182,70 @@
 //! has no writers.) While the child lives a [`TemporaryPipe`]'s reader may not end that was there at
 //! the fork: the child has the FIFO open, too.
 //!
+//! ```standalone_crate
+//! use fifofs::Capture;
+//!
+//! let capture = Capture::new("parent.txt")?;
+//! // SAFETY: the child does what the text above says, and exits.
+//! let child = unsafe { libc::fork() };
+//! if child == 0 {
+//!     let is_refused = capture.reader().is_err();
+//!     drop(capture);
+//!     let has_its_own = Capture::new("child.txt").is_ok();
+//!     unsafe { libc::_exit(if is_refused && has_its_own { 0 } else { 1 }) };
+//! }
+//! let mut status = -1;
+//! unsafe { libc::waitpid(child, &mut status, 0) };
+//! assert_eq!(status, 0);
+//! assert!(capture.reader().is_ok());
+//! # Ok::<(), fifofs::Error>(())
+//! ```
+//!
 //! # Memory
+//!
+//! What files hold, and what is known of them, is kept in memory up to a bound
+//! ([`MountBuilder::memory`]: 1 GiB or an eighth of what there is, unless set) and beyond it on disk;
+//! it goes with the capture, or with the file. Of what is passed on and never asked for again,
+//! [`Capture::keep_at_most`] keeps less:
+//!
+//! ```
+//! use fifofs::{Capture, Mount};
+//!
+//! let mount = Mount::builder().memory(64 << 20).max_size(1 << 30).mount_temporary()?;
+//! let capture = mount.capture("lines.txt")?;
+//! capture.keep_at_most(8 << 20);
+//! let mut command = std::process::Command::new("sh");
+//! command.args(["-c", "seq 1 2000000 > $1", "sh"]).arg(capture.path());
+//! capture.run_to(&mut command, &mut std::io::sink())?;
+//! assert!(mount.status().memory.used <= 64 << 20);
+//! # Ok::<(), fifofs::Error>(())
+//! ```
 //!
 //! A mount has a helper process or two, which end with it; they keep nothing of this process's memory.
 //! They are forked from it, though, and a fork copies page tables: where this process has much memory
 //! in small pages, the first mount or capture takes some 30 ms for each GiB of it, and so does the
-//! next one after all were dropped. A program for which that is long keeps one capture or mount.
+//! next one some seconds after all were dropped. A program for which that is long keeps one capture or
+//! mount.
+//!
+//! # Panics
+//!
+//! No function of this crate panics, but those of its module `tokio` outside of a runtime, as tokio's
+//! own. A panic that unwinds takes what it drops with it, as any end of a scope:
+//!
+//! ```
+//! use std::panic::{catch_unwind, resume_unwind};
+//! use std::path::PathBuf;
+//!
+//! use fifofs::Capture;
+//!
+//! let panic = catch_unwind(|| {
+//!     let capture = Capture::new("x.txt").unwrap();
+//!     std::fs::write(capture.path(), "x").unwrap();
+//!     resume_unwind(Box::new(capture.path().to_owned()));
+//! });
+//! let path = panic.unwrap_err().downcast::<PathBuf>().unwrap();
+//! assert!(!path.exists());
+//! ```
 //!
 //! # Terms
 //!
@@ -141,50 +265,13 @@
 //! A writer, its descendants, and whoever opens a file for reading *and*
 //! writing never wait: they see the file as it is.
 //!
-//! # Architecture
-//!
-//! Arrows mean "may use"; nothing points the other way.
-//!
-//! ```text
-//!  command line ──► capture, mount, explain ─┬─► fuse ──► router ──► core
-//!                                            └─► fifo                 ├ generation  one writing, as a state machine
-//!                                                                     ├ namespace   the tree of names
-//!                                                                     ├ spool       the bytes, in memory or on disk
-//!                                                                     └ rules, format, reader, events, status, recording
-//! ```
-//!
-//! - `core` knows bytes, names and rules. It has no clock, thread or lock and
-//!   knows nothing of FUSE: an operation goes in with the time it happens, and
-//!   effects come out: answer this request, keep that one, look again then.
-//! - `router` holds the lock around the core and carries the effects out once
-//!   it is dropped. Its reactor thread waits for the clock and for processes to
-//!   exit.
-//! - `fuse` turns requests of the kernel into operations and effects into
-//!   replies. A request that has to wait is kept by its number and answered
-//!   later; no thread waits with it.
-//! - `fifo` is the plain FIFO: a pipe, a pidfd, and nothing of the above.
-//! - `explain` does again what a `core` has recorded, on others, with readers that
-//!   were not there.
-//! - `capture`, `mount` and `explain` are what is public here. The command line is built on
-//!   nothing else, and its dependencies come only with the feature `cli`.
-//!
-//! A [`Reader`] does not go through the kernel: its requests are put to the router
-//! as those of other processes are, and answered over a channel.
-//!
 //! # Threads and processes
 //!
-//! A [`Mount`] is served by two threads of the process that made it: `fifofs-front`
-//! reads requests from the kernel, and `fifofs-reactor` is described above. Five more
-//! are started when they are first needed: `fifofs-fuser` and `fuser-0` run the
-//! callbacks of the fuser crate, `fifofs-inspect` finds out who opens a file that is
-//! being written, `fifofs-forget` tells the kernel of names that went without its
-//! doing, and `fifofs-mounts` notices when somebody else unmounts. The number does not
-//! grow with files, writers or readers.
-//!
-//! A small process is forked at the start: `fifofs-watchdog` takes the mount away if
-//! this process dies without doing so. Another when somebody first waits for what is
-//! written: `fifofs-flusher` has the kernel pass it on early. Neither is seen by a
-//! wait for any child, and neither keeps a descriptor of this process open.
+//! A mount is served by two threads of the process that made it, and some more once they are needed,
+//! eight in all: their names begin with `fifofs` or `fuser`. The number does not grow with files,
+//! writers or readers. One or two small helper processes end with it; no wait for any child sees them, and they
+//! keep no descriptor of this process open. No signal handler is installed, and nothing is printed
+//! (what has no caller to tell goes to the `log` crate).
 //!
 //! What is read from one place only can be sent to another thread; the rest can
 //! also be shared:
@@ -199,6 +286,8 @@
 //! send::<fifofs::Events>();
 //! send_and_sync::<fifofs::Mount>();
 //! send_and_sync::<fifofs::Capture>();
+//! send_and_sync::<fifofs::CaptureDir>();
+//! send_and_sync::<fifofs::RunError>();
 //! send_and_sync::<fifofs::TemporaryPipe>();
 //! send_and_sync::<fifofs::explain::Study>();
 //! send_and_sync::<fifofs::explain::Findings>();
