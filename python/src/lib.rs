@@ -4,10 +4,10 @@
 //! above it (`python/fifofs`), which gives every argument here. Three invariants:
 //!
 //! - Nothing waits with the interpreter's lock held, and every wait ends when the interpreter does
-//!   ([`waiting`]).
+//!   (`waiting`).
 //! - A lock of this module is taken for a moment only while the interpreter's lock is held, so that a
 //!   fork, which holds that, finds all of them free; the one that is held during a wait
-//!   ([`reader::Reader`]) is not touched by a forked child.
+//!   (`reader::Reader`) is not touched by a forked child.
 //! - A value that a fork inherited is not used, as the crate refuses that, and is never dropped here in a
 //!   way that touches its parent's.
 
