@@ -29,9 +29,10 @@ const LOOK_EVERY: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
-/// For a daemon that was ended before it could say that it uses its mount.
+/// For a daemon that was ended before it could say that it uses its mount: it is to be gone soon, too. As
+/// many are at rest for days, it is as seldom as that allows.
 const LOOK_SELDOM: Timespec = Timespec {
-    tv_sec: 60,
+    tv_sec: 1,
     tv_nsec: 0,
 };
 
