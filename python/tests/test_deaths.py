@@ -98,13 +98,13 @@ def die(host: str, ending: int, scratch: str) -> None:
         time.sleep(random.random() * 0.02)
         process.send_signal(ending)
         assert process.wait(TIMEOUT) == -ending
+        until(f"nothing is mounted in {scratch}", lambda: not mounts_below(scratch), TIMEOUT)
     finally:
-        # And those whom it has started.
+        # And those whom it has started; not before, as among them may be what cleans up after it.
+        process.kill()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
         process.stdout.close()
-    until(f"nothing is mounted in {scratch}", lambda: not mounts_below(scratch), TIMEOUT)
     if os.listdir(scratch):
         # A directory of one that was killed before it had a helper, which the next clears away.
         host = python("import fifofs; fifofs.Capture()", env={**os.environ, "TMPDIR": scratch})
