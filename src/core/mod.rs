@@ -1,6 +1,6 @@
-//! Bytes, names and rules: what every operation does, decided in one place.
+//! Bytes, names and rules: what every request does, decided in one place.
 //!
-//! An operation goes in, with the moment it happens and a way to ask about
+//! A request goes in by [`Core::handle`], with the moment it happens and a way to ask about
 //! processes; effects come out. Nothing in here waits, locks, reads a clock or
 //! knows of FUSE: a request that cannot be answered yet is kept by its number
 //! and answered by a later effect.
@@ -10,7 +10,9 @@
 //! spool       the bytes of a file        rules       what the user ordered
 //! format      what formats patch         reader      one waiting reader
 //!
-//! and the operations, each on the `Core` that holds all of the above:
+//! request, effects, handling, settling: what comes in, what comes out, and the way between
+//!
+//! and the handlers, each on the `Core` that holds all of the above:
 //! writing, resizing, rewriting, ending, backpressure, seeking: what writers do
 //! opening, looking_again, following, reading, view, polling, companions: what readers get
 //! recording: all of it, to be done again
