@@ -75,12 +75,13 @@ fn as_nobody(setup: &str) -> Finished {
             set -o pipefail
             "$F/../fifofs" run -- zip -qrX {{out:x.zip}} src | cat > by-pipe && cmp by-pipe expected || exit 1
             "$F/../fifofs" run -o by-option -- zip -qrX {{out:x.zip}} src && cmp by-option expected || exit 1
+            "$F/../fifofs" run -o "|cat > by-command" -- zip -qrX {{out:x.zip}} src && cmp by-command expected || exit 1
             "$F/../fifofs" run -- sh -c "id -u > \"\$1\"" sh {{out}}
             "$F/../fifofs" run -- true {{out}}; echo $?'
 END
         zip -qrX expected src; mv expected.zip expected
         unshare -m bash script
-        rm -f by-option"#
+        rm -f by-option by-command"#
     ))
 }
 
