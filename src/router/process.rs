@@ -9,7 +9,7 @@
 //! Invariant: nothing here can wait for our own mount. `/proc/PID/cmdline` and
 //! `environ` read the process's pages, and `cwd`, `exe`, `root` and `fd/N`
 //! resolve paths; each may need an answer from the thread that is asking.
-//! `comm` and `status` are made from what the kernel holds, and take no lock
+//! `comm`, `status` and `statm` are made from what the kernel holds, and take no lock
 //! that a process may hold while it waits for us. `stat` and `fdinfo` do: kernels
 //! of 6.18 take the lock of execve(2) for them, and a process in execve closes
 //! files, which on our mount waits for our answer (seen: the whole mount, and
@@ -116,12 +116,12 @@ pub(crate) fn ancestors(pid: i32) -> impl Iterator<Item = i32> {
 /// Whether a thread is about to exit, or has: it has no memory any more. It lets go of that before it
 /// closes its files (`do_exit` in `kernel/exit.c`).
 pub(crate) fn is_exiting(tid: i32) -> bool {
-    read_status(tid, |status| match field(status, b"VmSize:") {
-        Some(_) => Some(false),
-        // What stands after it.
-        None => field(status, b"Threads:").map(|_| true),
-    })
-    .unwrap_or(true)
+    let mut buffer = [0; 128];
+    // Half as dear as `status`. The first number is how many pages it has.
+    match read(format_args!("/proc/{tid}/statm"), &mut buffer) {
+        Some(sizes) => sizes.starts_with(b"0 "),
+        None => true,
+    }
 }
 
 /// The process group of `pid`; `None` too where it is outside of our pid

@@ -36,6 +36,25 @@ fn a_program_that_is_killed_has_128_and_the_number_of_the_signal() {
         .saying("x is left as it was: bash was killed by signal 9");
 }
 
+/// Python's `with multiprocessing.Pool()` ends its workers by SIGTERM.
+#[test]
+fn workers_that_are_told_to_end_once_they_have_written_are_no_failure() {
+    let writes = r#"def work(path):
+    with open(path, "w") as out: out.write("one\n")
+with multiprocessing.get_context("fork").Pool(2) as pool: pool.map(work, [sys.argv[1]])"#;
+    let computes = r#"with open(sys.argv[1], "w") as out, multiprocessing.get_context("fork").Pool(2) as pool:
+    out.writelines(pool.map(str.lower, ["ONE\n"]))"#;
+    for workers in [writes, computes] {
+        for name in ["x.txt", "x.zip"] {
+            run(&format!(
+                "run -- $PYTHON -c 'import multiprocessing, sys\n{workers}' {{out:{name}}}"
+            ))
+            .with_status(0)
+            .printed("one\n");
+        }
+    }
+}
+
 /// `fifofs run -- prog {out:a.zip} | aws s3 cp - …` published half an object.
 #[test]
 fn of_a_program_that_fails_a_settled_output_is_not_passed_on() {
