@@ -13,7 +13,7 @@ use fifofs::{Mount, Privacy, Result, Target, TemporaryPipe};
 use rustix::process::Resource;
 
 use super::text::Page;
-use super::{Ended, print, status};
+use super::{Ended, kernel, print, status};
 
 /// Try what fifofs needs on this machine, and say how to mend what does not work
 #[derive(Args, Debug)]
@@ -234,20 +234,9 @@ fn request_timeout() -> Finding {
     }
 }
 
-/// The kernel's version, and how it calls itself.
-fn kernel() -> ((u32, u32), String) {
-    let release = rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut next = || numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);
-    ((next(), next()), release)
-}
-
 fn killed_writers() -> Finding {
     // PIDFD_INFO_EXIT.
-    match kernel() {
+    match kernel::version() {
         (version, release) if version >= (6, 15) => {
             Well(format!("Linux {release} says how any process ended"))
         }
@@ -283,9 +272,8 @@ fn other_containers() -> Finding {
 }
 
 fn mappings() -> Finding {
-    // FUSE_DIRECT_IO_ALLOW_MMAP.
-    match kernel() {
-        (version, release) if version >= (6, 6) => {
+    match kernel::version() {
+        (version, release) if version >= kernel::MAPS_ALL => {
             Well(format!("Linux {release} maps every file of a mount"))
         }
         (_, release) => Less(
@@ -298,7 +286,7 @@ fn mappings() -> Finding {
 
 fn small_writes() -> Finding {
     // FUSE_HANDLE_KILLPRIV_V2.
-    match kernel() {
+    match kernel::version() {
         (version, release) if version >= (5, 12) => {
             Well(format!("Linux {release} passes each on by one request"))
         }

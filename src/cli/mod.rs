@@ -5,6 +5,7 @@ mod cat;
 mod doctor;
 mod failure;
 mod generate;
+mod kernel;
 mod links;
 mod log;
 mod ls;

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
-use fifofs::explain::{Chance, Explanation, Findings, Study};
+use fifofs::explain::{Chance, Explanation, Findings, Opened, Study, Verdicts};
 use fifofs::{Privacy, Result};
 
 use self::report::Report;
@@ -26,7 +26,7 @@ use super::sink::Sink;
 use super::source::Source;
 use super::stage;
 use super::supervise;
-use crate::cli::{Ended, print, status};
+use crate::cli::{Ended, kernel, print, status};
 
 /// Where what is only waited for goes.
 const NOWHERE: &str = "/dev/null";
@@ -111,6 +111,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     if template.outputs().is_empty() {
         explanations.iter_mut().for_each(packed);
     }
+    if !ended.success() && kernel::version().0 < kernel::MAPS_ALL {
+        explanations.iter_mut().for_each(doubt_mapped);
+    }
     let report = Report {
         arguments,
         template: &template,
@@ -152,6 +155,30 @@ fn packed(explanation: &mut Explanation) {
     verdicts.stream.reason = "--tar packs what is kept, and streams are not".into();
 }
 
+/// Whether the program wanted to map the file cannot be told where the kernel does not let it: it failed
+/// for that, maybe, and nothing follows from what it did.
+fn doubt_mapped(explanation: &mut Explanation) {
+    let may_map = |opened: &Opened| opened.mode == "read and write";
+    if !explanation.facts.opened.iter().any(may_map) {
+        return;
+    }
+    let Verdicts {
+        auto,
+        settled,
+        follow,
+        stream,
+        fifo,
+        ..
+    } = &mut explanation.verdicts;
+    for verdict in [auto, settled, follow, stream, fifo] {
+        verdict.chance = Chance::Depends;
+        verdict.reason =
+            "on whether it failed as this kernel maps no file that is watched, before Linux 6.6; \
+                          try `fifofs run`, where it can map its output"
+                .into();
+    }
+}
+
 /// The outputs; where the command names none, all files that there are.
 fn explained(template: &Template, found: &Findings) -> Vec<PathBuf> {
     match template.outputs() {
@@ -169,4 +196,31 @@ fn others(template: &Template, found: &Findings) -> Vec<PathBuf> {
 /// Whether a file can be captured as `fifofs run` does it unless told otherwise.
 fn is_captured(explanation: &Explanation) -> bool {
     explanation.verdicts.auto.chance == Chance::Captured
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn of_what_may_have_failed_to_be_mapped_nothing_is_concluded() {
+        let study = Study::new().unwrap();
+        let open = |name: &str, reads: bool| {
+            let mut options = File::options();
+            options.create(true).write(true).read(reads);
+            options.open(study.path().join(name)).unwrap()
+        };
+        drop((open("both", true), open("write", false)));
+        let found = study.finish().unwrap();
+        let mut explanations = found.explain(&["both", "write"]).unwrap();
+        explanations.iter_mut().for_each(doubt_mapped);
+        let chances = |at: usize| {
+            let verdicts: &Verdicts = &explanations[at].verdicts;
+            [&verdicts.auto, &verdicts.stream, &verdicts.fifo].map(|verdict| verdict.chance)
+        };
+        assert_eq!(chances(0), [Chance::Depends; 3]);
+        assert!(!is_captured(&explanations[0]));
+        assert!(!chances(1).contains(&Chance::Depends));
+    }
 }
