@@ -7,7 +7,7 @@ mod failure;
 mod generate;
 mod kernel;
 mod links;
-mod log;
+mod logging;
 mod ls;
 mod mount;
 mod options;
@@ -27,7 +27,7 @@ use clap::{Parser, Subcommand};
 use fifofs::{Error, Result};
 use rustix::io::Errno;
 
-use self::text::{OneLine, Page, say};
+use self::text::{Page, say};
 
 /// What memory begins with that much is read into or written from, as that of `dd` and `cat` does.
 ///
@@ -243,15 +243,7 @@ pub(crate) fn main(program: Vec<OsString>, words: Vec<OsString>) -> u8 {
         Command::Run(_) | Command::Explain(_) => "warn,fifofs::files=error",
         _ => "warn",
     };
-    let level = env_logger::Env::default().default_filter_or(level);
-    env_logger::Builder::from_env(level)
-        .format(|line, record| {
-            let (time, level) = (line.timestamp_millis(), record.level());
-            let (target, message) = (record.target(), OneLine(record.args()));
-            writeln!(line, "[{time} {level:<5} {target}] {message}")
-        })
-        .target(env_logger::Target::Pipe(Box::new(log::Impatient)))
-        .init();
+    logging::start(level);
     let nothing_to_say = |()| Ended::default();
     let done = match arguments.command {
         Command::Mount(arguments) => mount::run(arguments).map(nothing_to_say),

@@ -1,6 +1,7 @@
 //! `fifofs mount`.
 
 mod helper;
+mod notify;
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -17,6 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 pub(super) use self::helper::translate;
 use super::links;
+use super::logging;
 use super::options::Delivery;
 use super::text::say;
 
@@ -45,6 +47,10 @@ pub(crate) struct Arguments {
     /// crashed, nobody would be told
     #[arg(long)]
     require_visible: bool,
+    /// Append the log to this file [default: standard error; with --daemon syslog, or
+    /// the journal]
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
     /// What df and findmnt show as the source of the mount
     #[arg(long, value_name = "NAME", default_value = "fifofs")]
     source: String,
@@ -72,6 +78,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     if arguments.daemon {
         return run_in_background(arguments);
     }
+    log_to_file(&arguments)?;
     let mount = mount(&arguments)?;
     say(&format!("serving {}", mount.path().display()));
     serve(mount)
@@ -95,6 +102,13 @@ fn mount(arguments: &Arguments) -> Result<Mount> {
     builder.mount(directory)
 }
 
+fn log_to_file(arguments: &Arguments) -> Result<()> {
+    arguments
+        .log_file
+        .as_deref()
+        .map_or(Ok(()), logging::to_file)
+}
+
 fn serve(mount: Mount) -> Result<()> {
     let path = mount.path().to_owned();
     let failed = |error| Error::io("wait for signals for", &path, error);
@@ -103,6 +117,7 @@ fn serve(mount: Mount) -> Result<()> {
         let tell = tell.try_clone().map_err(failed)?;
         signal_hook::low_level::pipe::register(signal, tell).map_err(failed)?;
     }
+    notify::ready(&path);
     let mut polled = [
         PollFd::new(&told, PollFlags::IN),
         PollFd::new(&mount, PollFlags::IN),
@@ -114,6 +129,7 @@ fn serve(mount: Mount) -> Result<()> {
         told.set_read_timeout(Some(LOOK_INTERVAL)).map_err(failed)?;
         while mount.is_in_use() && (&told).read(&mut [0]).is_err() {}
     }
+    notify::stopping();
     mount.unmount()
 }
 
@@ -188,7 +204,8 @@ fn serve_in_background(arguments: &Arguments, tell: OwnedFd) -> Result<()> {
     let mut tell = File::from(tell);
     let prepared = rustix::process::setsid()
         .map_err(|errno| Error::io("start a daemon for", &arguments.directory, errno.into()))
-        .and_then(|_| mount(arguments));
+        .and_then(|_| log_to_file(arguments))
+        .and_then(|()| mount(arguments));
     let mount = match prepared {
         Ok(mount) => mount,
         Err(error) => {
@@ -217,5 +234,6 @@ fn detach_from_terminal(mount: &Mount) -> Result<()> {
     rustix::stdio::dup2_stdin(null).map_err(|errno| failed(errno.into()))?;
     rustix::stdio::dup2_stdout(null).map_err(|errno| failed(errno.into()))?;
     rustix::stdio::dup2_stderr(null).map_err(|errno| failed(errno.into()))?;
+    logging::detach();
     std::env::set_current_dir("/").map_err(failed)
 }

@@ -15,6 +15,7 @@ mod shown;
 mod siblings;
 mod starts;
 mod users;
+mod watched;
 
 /// Whoever is not the owner.
 const AS_NOBODY: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups";
