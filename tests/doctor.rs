@@ -72,4 +72,16 @@ fn completions_and_manual_know_every_command() {
         let title = format!(".TH fifofs-{command} 1");
         assert!(manual.text().contains(&title), "{title}");
     }
+    let pages = place.at("pages");
+    place
+        .fifofs(&["man", "--dir", pages.to_str().expect("UTF-8")])
+        .finish(SOON)
+        .succeeded();
+    let names = commands.map(|command| format!("fifofs-{command}.1"));
+    for name in names.into_iter().chain(["fifofs.1".to_owned()]) {
+        let page = std::fs::read_to_string(pages.join(&name)).expect("a page");
+        for section in ["EXIT STATUS", "ENVIRONMENT", "FILES", "SEE ALSO"] {
+            assert!(page.contains(section), "{name}: {section}");
+        }
+    }
 }

@@ -257,7 +257,7 @@ pub(crate) fn main(program: Vec<OsString>, words: Vec<OsString>) -> u8 {
         Command::Completions(arguments) => {
             generate::completions::<Arguments>(&arguments).map(nothing_to_say)
         }
-        Command::Man(_) => generate::man::<Arguments>().map(nothing_to_say),
+        Command::Man(arguments) => generate::man::<Arguments>(&arguments).map(nothing_to_say),
     };
     let status = conclude(&done.unwrap_or_else(Ended::from));
     caller.status(status, false)
