@@ -205,6 +205,7 @@ impl OwnUse {
         if let Some(watchdog) = &self.watchdog
             && is_own_thread(thread)
         {
+            log::debug!("thread {thread} of this process uses the mount that it serves");
             // Here and not by the watchdog, for which the mount might be gone by then, and the number another's:
             // now the connection is there, as it waits for an answer.
             let file = AbortFile::open(self.device_number);
