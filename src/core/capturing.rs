@@ -22,16 +22,13 @@ use rustix::io::Errno;
 
 use super::effects::{Effect, Effects};
 use super::generation::Way;
+use super::ids::{CaptureId, ReaderId};
 use super::namespace::{Namespace, ROOT};
-use super::reader::{Awaits, ReaderId, Seen};
+use super::reader::{Awaits, Seen};
 use super::request::{Caller, Opener, at};
 use super::rules::Linger;
 use super::{Core, Env, File, Handle};
 use crate::error::FailedWriter;
-
-/// A captured path's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct CaptureId(u64);
 
 /// Whether the end of what stands at a path hangs on somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@
 //! anew: while they have it open and a second more, but no longer than five.
 
 use super::generation::Visitor;
-use super::reader::ReaderId;
+use super::ids::ReaderId;
 use super::{Core, Env};
 
 /// What an open file of a companion holds up.

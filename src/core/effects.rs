@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::attributes::Attributes;
-use super::capturing::CaptureId;
 use super::clock::Monotonic;
 use super::control::Found;
 use super::events::FileEvent;
+use super::ids::CaptureId;
 use super::spool::Segments;
 #[cfg(test)]
 pub(crate) use super::tests::Answer;

@@ -6,7 +6,8 @@ use rustix::io::Errno;
 
 use super::effects::{Effect, Effects};
 use super::generation::Way;
-use super::reader::{Awaits, Reader, ReaderId};
+use super::ids::ReaderId;
+use super::reader::{Awaits, Reader};
 use super::{Alarm, Core, Env, Flushing, Waiting};
 
 /// How long after somebody came to wait for a file that is being written the flusher takes it in

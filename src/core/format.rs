@@ -18,22 +18,9 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::format_table::{ROWS, Row, SIGNATURES, Signature, TEXT_SIGNATURES};
+use super::format_table::{ROWS, Row, SIGNATURES, Signature, TEXT, TEXT_SIGNATURES};
 
-/// What is known of a format.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Format {
-    /// Its name, for the reason that is shown to the user.
-    pub(crate) name: &'static str,
-    /// Whether programs change what they already wrote of it.
-    pub(crate) patched: bool,
-    /// Whether it ends in zeros that the next append overwrites: tar, whose
-    /// end-of-archive blocks `tar --append` and `--concatenate` replace.
-    pub(crate) trailing_zeros: bool,
-    /// Whether programs read it from its end, where its directory stands: they need the whole file,
-    /// though nothing of it is ever changed.
-    pub(crate) read_from_end: bool,
-}
+pub(crate) use super::format_table::Format;
 
 impl Format {
     /// Whether bytes that these are the first of are none of text, though the file is named so.
@@ -77,9 +64,6 @@ const ENOUGH_TO_BE_TEXT: usize = 16;
 /// How many bytes are looked at. Behind the first volume descriptor of an ISO
 /// image (32,769) stands no sign of anything; 64 KiB of text cost 6 µs.
 const MAX_LOOKED_AT: usize = 64 << 10;
-
-/// The name of text.
-pub(crate) const TEXT: &str = "text";
 
 /// How many bytes of text are searched for a NUL.
 const MAX_LOOKED_AT_FOR_NUL: usize = 512;

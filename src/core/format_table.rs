@@ -12,7 +12,23 @@
 //! Invariant (tested): no extension stands in two rows, and every extension
 //! that a signature names, or that `infer` may return, stands in one.
 
-use super::format::{Format, TEXT};
+/// The name of text.
+pub(crate) const TEXT: &str = "text";
+
+/// What is known of a format.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Format {
+    /// Its name, for the reason that is shown to the user.
+    pub(crate) name: &'static str,
+    /// Whether programs change what they already wrote of it.
+    pub(crate) patched: bool,
+    /// Whether it ends in zeros that the next append overwrites: tar, whose
+    /// end-of-archive blocks `tar --append` and `--concatenate` replace.
+    pub(crate) trailing_zeros: bool,
+    /// Whether programs read it from its end, where its directory stands: they need the whole file,
+    /// though nothing of it is ever changed.
+    pub(crate) read_from_end: bool,
+}
 
 /// One format and the names it goes by.
 pub(crate) struct Row {

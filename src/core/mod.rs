@@ -36,6 +36,7 @@ mod format_table;
 mod freezing;
 pub(crate) mod generation;
 mod handling;
+mod ids;
 mod looking_again;
 pub(crate) mod namespace;
 mod notices;
@@ -77,18 +78,19 @@ use effects::{Effects, Reply, Unique};
 use events::Events;
 use format::Format;
 use generation::{Ending, Generation, Phase, Processes, Way, Writer};
+use ids::ReaderId;
 use looking_again::SentBack;
 use namespace::{Creator, Namespace};
 use notices::{Notice, Notices};
-use reader::{Reader, ReaderId};
+use reader::Reader;
 use recording::Recording;
 use rules::{FailOn, Linger, Rules};
 use settling::Touched;
 use spool::{Kept, Pool, Spool};
 
 pub(crate) use attributes::{Attributes, Change, Changes};
-pub(crate) use capturing::CaptureId;
 pub(crate) use control::{Found, NAME as CONTROL_NAME};
+pub(crate) use ids::CaptureId;
 pub(crate) use writing::unseen_writer;
 
 /// What is fixed when a mount is made.

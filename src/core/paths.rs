@@ -10,8 +10,9 @@ use super::control::Found;
 use super::effects::{Effect, Effects, Listed, Reply};
 use super::events::Event;
 use super::generation::Writer;
+use super::ids::ReaderId;
 use super::namespace::{Creator, Kind, Rename};
-use super::reader::{Awaits, ReaderId};
+use super::reader::Awaits;
 use super::request::{At, Caller, at};
 use super::{Core, Env, File};
 

@@ -21,7 +21,7 @@
 //! may die before it asks: the end and errors are told again to whoever has been notified.
 
 use super::effects::{Effect, Effects, Reply};
-use super::reader::ReaderId;
+use super::ids::ReaderId;
 use super::reading::Available;
 use super::request::Caller;
 use super::{Core, Env, Handle};

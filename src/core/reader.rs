@@ -13,16 +13,12 @@
 use std::ffi::OsString;
 use std::ops::Range;
 
-use super::capturing::CaptureId;
 use super::clock::Monotonic;
 use super::doors::{Asked, AwaitedProcess, Gives, Target};
 use super::effects::Unique;
+use super::ids::CaptureId;
 use super::polling::Pollers;
 use super::spool::{Kept, Spool};
-
-/// A reader's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ReaderId(pub(crate) u64);
 
 /// What a reader waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

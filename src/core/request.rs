@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::attributes::Changes;
-use super::capturing::CaptureId;
 use super::doors::Target;
 use super::effects::Unique;
 use super::generation::{Ending, Writer};
+use super::ids::CaptureId;
 use super::namespace::{Creator, Rename};
 use super::spool::Load;
 

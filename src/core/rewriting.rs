@@ -12,7 +12,8 @@ use rustix::io::Errno;
 
 use super::effects::{Effects, Unique};
 use super::events::Event;
-use super::reader::{Reader, ReaderId};
+use super::ids::ReaderId;
+use super::reader::Reader;
 use super::{Core, Env, File};
 
 impl Core {

@@ -23,7 +23,7 @@ use std::hash::Hash;
 use rustc_hash::FxHashSet;
 
 use super::effects::{Effect, Effects, Unique};
-use super::reader::ReaderId;
+use super::ids::ReaderId;
 use super::{Core, Env};
 
 /// What is to be looked at again, each once, in the order in which it was marked.

@@ -6,7 +6,8 @@ use rustix::io::Errno;
 use super::capturing::Hold;
 use super::effects::Effects;
 use super::generation::{Generation, Phase, Way};
-use super::reader::{Reader, ReaderId};
+use super::ids::ReaderId;
+use super::reader::Reader;
 use super::reading::Available;
 use super::{Alarm, Core, Env};
 

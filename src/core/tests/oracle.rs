@@ -12,8 +12,8 @@ use std::ffi::OsString;
 use super::super::Flushing;
 use super::super::effects::{Effect, Effects, Unique};
 use super::super::generation::Way;
+use super::super::ids::ReaderId;
 use super::super::namespace::{DOTS, ROOT};
-use super::super::reader::ReaderId;
 use super::super::{Core, Env};
 use super::World;
 
