@@ -54,7 +54,7 @@ pub(crate) fn trial(seed: u64, number: u64, setup: Setup) -> Trial {
 
 fn reader(dice: &mut Dice) -> ReaderPlan {
     let slow = dice.one_in(5);
-    let kind = dice.pick(Kind::tried());
+    let kind = dice.pick(&Kind::ALL);
     // Nobody who wants the next writing gets anything once the last one has begun.
     let is_early = dice.one_in(3) || (kind.is_next() && !dice.one_in(4));
     ReaderPlan {

@@ -416,7 +416,7 @@ impl<'a> Case<'a> {
             let cannot = rewrites || self.program.steps.iter().any(asks_for_what_is_gone);
             // A stream that somebody else has read is not kept for who wants the finished file, or comes late. What the
             // file held before goes the same way, and who reads that just then finds it gone.
-            let late = matches!(kind, Kind::Pipe | Kind::Exact | Kind::Mapped)
+            let late = matches!(kind, Kind::Pipe | Kind::Wait | Kind::Exact | Kind::Mapped)
                 || opened.1 > self.first_write
                 || self.program.initial.is_some();
             if self.diverged || cannot || (late && told != Told::Gone) {

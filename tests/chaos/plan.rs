@@ -66,6 +66,8 @@ pub(crate) enum Kind {
     Edge,
     /// Through `pipe/`.
     Pipe,
+    /// Through `wait/`, to the end.
+    Wait,
     /// Through `wait/`, as many bytes as fstat says, and no more.
     Exact,
     /// Through `wait/`, mapped.
@@ -79,7 +81,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Path,
         Self::Polling,
         Self::Pipe,
@@ -87,14 +89,10 @@ impl Kind {
         Self::Cat,
         Self::CatNext,
         Self::Edge,
+        Self::Wait,
         Self::Exact,
         Self::Mapped,
     ];
-
-    /// Those that are tried: not the last two, for which `wait/` gives a size too early.
-    pub(crate) fn tried() -> &'static [Self] {
-        &Self::ALL[..7]
-    }
 
     /// Whether it opens the file by its own path.
     pub(crate) fn is_own_path(self) -> bool {

@@ -24,7 +24,7 @@ use crate::plan::{Kind, ReaderPlan};
 fn path(kind: Kind, mount: &Path, name: &str) -> PathBuf {
     let door = match kind {
         Kind::Pipe => ".fifofs/pipe",
-        Kind::Exact | Kind::Mapped => ".fifofs/wait",
+        Kind::Wait | Kind::Exact | Kind::Mapped => ".fifofs/wait",
         Kind::Next => ".fifofs/next/pipe",
         Kind::Path | Kind::Polling | Kind::Edge | Kind::Cat | Kind::CatNext => ".",
     };
