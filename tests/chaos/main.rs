@@ -8,6 +8,7 @@
 mod actor;
 #[path = "../common/mod.rs"]
 mod common;
+mod forks;
 mod generator;
 mod kills;
 mod ledger;

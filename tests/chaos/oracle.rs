@@ -18,6 +18,8 @@
 //!    name or has one before open(2) returns, may follow that one: docs/delivery.md, "Hard links" ([`Case::names`]).
 //! 4. *A stream stays with its file*, as a pipe does, when that has no name or another one ([`Case::of_stream`]).
 //! 5. *A failed file, opened by its own path later*, is an ordinary file; through the doors it is not.
+//! 6. *A worker that is dismissed*: a mere fork that inherited a descriptor, did nothing with it and is ended by TERM
+//!    while its parent still has the file open may pass for one that closed it ([`Forks`]).
 //!
 //! And who is told must have been told for a reason ([`Case::reason`]): ESTALE only if the program did more than append,
 //! EIO only if a process of it was killed, ENOENT only if the path led nowhere for a moment meanwhile. With stream also
@@ -26,6 +28,7 @@
 use std::sync::Arc;
 
 use crate::common::Finished;
+use crate::forks::Forks;
 use crate::ledger::{NOT_DONE, Record};
 use crate::model::{Standing, World};
 use crate::plan::{Destination, Kind, Setup};
@@ -124,6 +127,7 @@ impl<'a> Case<'a> {
         let mut closed = vec![Some(0); inodes];
         let mut killed = vec![None; inodes];
         self.add(0, &world, &closed, &killed);
+        let mut forks = Forks::default();
         let mut last = 0;
         let mut in_the_middle = None;
         for (number, step) in self.program.steps.iter().enumerate() {
@@ -154,6 +158,7 @@ impl<'a> Case<'a> {
                 _ => step,
             };
             let before = world.clone();
+            forks.note(&before, *step);
             world.apply(*step);
             for inode in 0..inodes {
                 let (was, is) = (before.is_open(inode), world.is_open(inode));
@@ -168,8 +173,9 @@ impl<'a> Case<'a> {
                     }
                     closed[inode] = None;
                 }
-                if let Op::Kill { .. } = step.op
+                if let Op::Kill { signal } = step.op
                     && before.holds_for_writing(step.process, inode)
+                    && !(signal == libc::SIGTERM && forks.is_idle(&before, step.process, inode))
                 {
                     killed[inode].get_or_insert(done.begin);
                 }
