@@ -261,6 +261,13 @@ impl Generation {
         }
     }
 
+    /// A writer has closed the file, maybe not for the last time.
+    pub(crate) fn closed_by(&mut self, pid: i32) {
+        for writer in &mut self.writers {
+            writer.has_closed |= writer.pid == pid && writer.ending == Ending::Running;
+        }
+    }
+
     /// A writer dies that still has the file open, and how, as far as that can be seen.
     pub(crate) fn died_writing(&mut self, pid: i32, ending: Ending) {
         for writer in &mut self.writers {

@@ -163,6 +163,7 @@ impl Core {
             Request::CannotBeWatched { ino, errno } => {
                 self.warn_of_unwatched(env, ino, errno, effects);
             }
+            Request::Closes { ino, pid } => self.closed_by(ino, pid),
             Request::DiesWriting { ino, pid, ending } => self.died_writing(ino, pid, ending),
             Request::ProcessEnded { pid, ending } => self.process_ended(pid, ending),
             Request::GroupEnded { group } => self.group_ended(group),

@@ -272,6 +272,11 @@ pub(crate) enum Request<'a> {
         ino: u64,
         errno: Errno,
     },
+    /// A process that is known to write the file closes it, maybe not for the last time.
+    Closes {
+        ino: u64,
+        pid: i32,
+    },
     /// A process dies that still has the file open for writing, and how, as far as that can be seen.
     DiesWriting {
         ino: u64,

@@ -35,6 +35,8 @@ pub(crate) struct Writer {
     pub(crate) let_go: bool,
     /// Whether it died with the file open.
     pub(crate) died_writing: bool,
+    /// Whether it has closed the file, maybe not for the last time.
+    pub(crate) has_closed: bool,
 }
 
 impl Writer {

@@ -188,11 +188,26 @@ impl Core {
         }
     }
 
+    /// A process that is known to write a file has closed it.
+    pub(crate) fn closed_by(&mut self, ino: u64, pid: i32) {
+        if let Some(generation) = self.generation_mut(ino) {
+            generation.closed_by(pid);
+        }
+    }
+
     /// Whether a process is known to write a file, and runs.
     pub(crate) fn is_writer(&self, ino: u64, pid: i32) -> bool {
-        let is_it = |w: &Writer| w.pid == pid && w.ending == Ending::Running && !w.let_go;
-        self.generation(ino)
-            .is_some_and(|generation| generation.writers.iter().any(is_it))
+        self.writer(ino, pid).is_some()
+    }
+
+    /// Whether it is, and has never closed the file.
+    pub(crate) fn keeps_open(&self, ino: u64, pid: i32) -> bool {
+        self.writer(ino, pid).is_some_and(|w| !w.has_closed)
+    }
+
+    fn writer(&self, ino: u64, pid: i32) -> Option<&Writer> {
+        let is_it = |w: &&Writer| w.pid == pid && w.ending == Ending::Running && !w.let_go;
+        self.generation(ino)?.writers.iter().find(is_it)
     }
 
     /// Whether a process is known to write to the file behind a handle that may
@@ -457,5 +472,6 @@ pub(crate) fn unseen_writer() -> Writer {
         ending: Ending::Running,
         let_go: false,
         died_writing: false,
+        has_closed: false,
     }
 }

@@ -83,6 +83,7 @@ impl Program {
             ending: Ending::Running,
             let_go: false,
             died_writing: false,
+            has_closed: false,
         };
         let create = Request::Create {
             at: at(ROOT, path.as_os_str()),

@@ -333,6 +333,7 @@ impl Router {
                 ending: Ending::Running,
                 let_go: false,
                 died_writing: false,
+                has_closed: false,
             },
             None => unseen_writer(),
         })

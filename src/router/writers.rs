@@ -32,15 +32,17 @@ impl Router {
             };
             self.note_writer(ino, thread, lets_go);
         }
-        if let Some(Death { ending, .. }) = death {
-            let pid = process_of(thread);
-            self.tell(Request::DiesWriting { ino, pid, ending });
-        }
+        let pid = process_of(thread);
+        self.tell(match death {
+            Some(Death { ending, .. }) => Request::DiesWriting { ino, pid, ending },
+            None => Request::Closes { ino, pid },
+        });
     }
 
     /// Whether one that dies with a file open that it only inherited, and is not seen to have
-    /// written, is a worker whose parent still has the file open and has no use for the worker any
-    /// more: so Python's `multiprocessing.Pool` ends all of its own.
+    /// written, is a worker whose parent has the file open and never closed it, and has no use for the
+    /// worker any more: so Python's `multiprocessing.Pool` ends all of its own. Nobody sees who writes
+    /// through the kernel's cache.
     fn is_dismissed(&self, ino: u64, thread: i32, death: &Death) -> bool {
         let Ending::Signal(signal) = death.ending else {
             return false;
@@ -49,7 +51,7 @@ impl Router {
             return false;
         }
         let parent = process::parent(process_of(thread));
-        parent.is_some_and(|parent| self.look(|core| core.is_writer(ino, parent)))
+        parent.is_some_and(|parent| self.look(|core| core.keeps_open(ino, parent)))
     }
 
     /// The file behind a handle that may write, and whether this thread's process is known to write

@@ -185,11 +185,6 @@ impl World {
         });
     }
 
-    /// The file that a process has in a slot.
-    pub(crate) fn file_in(&self, process: u8, slot: u8) -> Option<usize> {
-        Some(self.description(process, slot)?.inode)
-    }
-
     fn inode_of(&self, process: u8, slot: u8) -> usize {
         self.description(process, slot).expect("an open file").inode
     }

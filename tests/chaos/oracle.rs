@@ -18,8 +18,8 @@
 //!    name or has one before open(2) returns, may follow that one: docs/delivery.md, "Hard links" ([`Case::names`]).
 //! 4. *A stream stays with its file*, as a pipe does, when that has no name or another one ([`Case::of_stream`]).
 //! 5. *A failed file, opened by its own path later*, is an ordinary file; through the doors it is not.
-//! 6. *A worker that is dismissed*: a mere fork that inherited a descriptor, did nothing with it and is ended by TERM
-//!    while its parent still has the file open may pass for one that closed it ([`Forks`]).
+//! 6. *A worker that is dismissed*: a mere fork that only inherited a descriptor and is ended by TERM while its parent
+//!    still has the file open may pass for one that closed it ([`Forks`]): docs/delivery.md, "When a writer fails".
 //!
 //! And who is told must have been told for a reason ([`Case::reason`]): ESTALE only if the program did more than append,
 //! EIO only if a process of it was killed, ENOENT only if the path led nowhere for a moment meanwhile. With stream also

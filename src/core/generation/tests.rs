@@ -32,6 +32,7 @@ fn closed_at(since: Monotonic) -> Generation {
         ending: Ending::Running,
         let_go: false,
         died_writing: false,
+        has_closed: false,
     });
     generation.closed(since);
     generation
@@ -174,6 +175,7 @@ fn how_one_ends_that_has_let_go_does_not_matter_unless_it_had_it_again() {
             ending: Ending::Running,
             let_go,
             died_writing: false,
+            has_closed: false,
         };
         let generation = || {
             let mut generation = Generation::new(1);

@@ -325,5 +325,6 @@ fn writer(pid: i32) -> Writer {
         ending: Ending::Running,
         let_go: false,
         died_writing: false,
+        has_closed: false,
     }
 }
