@@ -19,8 +19,10 @@ What is read is what a plain file would hold, or an exception, all of them `Fifo
 import atexit as _atexit
 import os as _os
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from . import _fifofs
-from . import aio as aio
 from ._capture import Capture, Process, TemporaryPipe
 from ._errors import (
     CalledProcessError,
@@ -59,6 +61,19 @@ __all__ = [
     "run",
     "wait_path",
 ]
+
+if _TYPE_CHECKING:
+    from . import aio as aio
+
+
+def __getattr__(name: str) -> _Any:
+    # asyncio takes longer to import than all else, and the command does not need it.
+    if name == "aio":
+        import importlib
+
+        return importlib.import_module("fifofs.aio")
+    raise AttributeError(f"module 'fifofs' has no attribute {name!r}")
+
 
 _atexit.register(_fifofs.shut_down)
 _os.register_at_fork(after_in_child=_fifofs.after_fork)
