@@ -40,6 +40,10 @@ pub(crate) struct Arguments {
     /// Let other users in; file modes and owners count for them
     #[arg(long)]
     allow_other: bool,
+    /// What mkfifo makes: kernel (a FIFO of the kernel), virtual (a name that is a FIFO for whoever
+    /// reads it, and a regular file for the program that writes it) or a glob of virtual ones
+    #[arg(long, value_name = "KIND", default_value = "kernel")]
+    fifos: String,
     /// Remove a file once a reader has read it to its end
     #[arg(long)]
     consume: bool,
@@ -92,7 +96,8 @@ fn mount(arguments: &Arguments) -> Result<Mount> {
         .linger(arguments.linger)
         .allow_other(arguments.allow_other)
         .consume(arguments.consume)
-        .require_visible(arguments.require_visible);
+        .require_visible(arguments.require_visible)
+        .fifos(&arguments.fifos)?;
     let mut builder = builder.source(&arguments.source);
     for option in &arguments.kernel_option {
         builder = builder.kernel_option(option)?;

@@ -53,6 +53,11 @@ impl Core {
                 keep: 0,
                 patience: self.settings.patience,
             }),
+            Way::Follow if file.fifo.is_some() => self.flows(ino).then_some(Pace {
+                ahead: self.settings.window_bytes,
+                keep: 0,
+                patience: Duration::MAX,
+            }),
             Way::Follow => {
                 let keep = self.captures.keep_bytes(&self.names, ino)?;
                 Some(Pace {

@@ -455,7 +455,9 @@ impl Core {
     /// How long what stands here lingers; nothing if it is held.
     pub(super) fn linger_of(&self, ino: u64) -> Option<Linger> {
         match self.captures.hold_of_file(&self.names, ino) {
-            Hold::Free if self.is_forsaken(ino) => Some(Linger::After(Duration::ZERO)),
+            Hold::Free if self.is_forsaken(ino) || self.ends_at_close(ino) => {
+                Some(Linger::After(Duration::ZERO))
+            }
             Hold::Free => Some(self.settings.linger),
             Hold::Held => None,
             // Whoever was waited for has ended.

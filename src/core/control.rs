@@ -28,9 +28,7 @@ use super::reader::Seen;
 use super::request::{At, Caller, Needed, Opener};
 use super::{Core, Env, Handle};
 use decoding::decode;
-use places::Place;
-
-pub(super) use places::Control;
+pub(super) use places::{Control, Place};
 
 /// The name of the control directory in the root.
 pub(crate) const NAME: &str = CONTROL;
@@ -73,6 +71,9 @@ impl Core {
                     let ino = self.names.find(parent, name)?;
                     self.names.used_name(ino, parent, name);
                     self.has_found(thread, parent, name, ino);
+                    if !internal && let Some(found) = self.find_fifo(env, thread, ino) {
+                        return found;
+                    }
                     ino
                 }
             };
@@ -168,7 +169,7 @@ impl Core {
     }
 
     /// The kernel holds a reference to this place from now on.
-    fn found_place(&mut self, place: Place) -> Result<Found, Errno> {
+    pub(super) fn found_place(&mut self, place: Place) -> Result<Found, Errno> {
         let lasting = place.is_lasting();
         let fresh = self.names.reserve_number();
         let ino = self.control.number_of(place, fresh);
@@ -192,7 +193,12 @@ impl Core {
             return false;
         };
         let failed = file.phase() == Some(Phase::Failed);
-        !file.is_active() && !failed && file.spool.base() == 0 && !self.settings.consume
+        // A FIFO's name leads elsewhere once somebody has taken what was written.
+        !file.is_active()
+            && !failed
+            && file.spool.base() == 0
+            && !self.settings.consume
+            && file.fifo.is_none()
     }
 
     /// Nothing can be made, moved or removed in the control directory, nor can
@@ -206,6 +212,9 @@ impl Core {
 
     pub(super) fn control_attributes(&self, ino: u64) -> Option<Attributes> {
         let node = self.control.nodes.get(&ino)?;
+        if let Place::ReadingEnd(id) = node.place {
+            return self.reading_end_attributes(ino, id);
+        }
         let (mode, size) = match &node.place {
             Place::Status | Place::Events => (libc::S_IFREG | 0o400, 0),
             // A pipe has no size; who waits asks again when there is one.
@@ -263,7 +272,8 @@ impl Core {
         // Of one without a name it may be what stands there instead that is written.
         let is_nameless = |inode: &Inode| inode.is_file() && inode.nlink() == 0;
         let has_lost_name = |inode: &Inode| inode.lost_name.is_some();
-        if self.files.get(&ino).is_some_and(super::File::is_active)
+        if self.control.is_reading_end(ino)
+            || self.files.get(&ino).is_some_and(super::File::is_active)
             || self.names.get(ino).is_ok_and(is_nameless)
         {
             Needed::Relations
@@ -307,6 +317,15 @@ impl Core {
         if writer.is_none() && self.was_misled(env, caller, ino, flags, opener, effects) {
             return;
         }
+        if let Some(id) = self.fifo_of(ino) {
+            let is_done = match &writer {
+                Some(writer) => self.opens_later(env, caller, (ino, id), (flags, writer), effects),
+                None => self.opens_reading_end(env, caller, (ino, id), (flags, opener), effects),
+            };
+            if is_done {
+                return;
+            }
+        }
         // Its content went with its last name, but the kernel still believes in
         // that one: it is to look again.
         if self.names.get(ino).is_ok_and(Inode::is_file) && !self.files.contains_key(&ino) {
@@ -315,6 +334,20 @@ impl Core {
         let Some(writer) = writer else {
             return self.open_for_reading(env, caller, ino, flags, opener, effects);
         };
+        self.write_to(env, caller, ino, flags, writer, effects);
+    }
+
+    /// Opens a file for writing.
+    pub(super) fn write_to(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        ino: u64,
+        flags: i32,
+        writer: Writer,
+        effects: &mut Effects,
+    ) {
+        let unique = caller.unique;
         match self.open_for_writing(env, ino, flags, (writer, caller.user), effects) {
             Ok((handle, transport)) => {
                 effects.reply(unique, Reply::Opened { handle, transport });
@@ -339,6 +372,9 @@ impl Core {
                 return self.wait_at_door(env, caller, at, (flags, asked, opener), effects);
             }
             Place::Link { .. } => return effects.refuse(caller.unique, Errno::LOOP),
+            Place::ReadingEnd(id) => {
+                return self.open_reading_end(env, caller, id, (flags, opener), effects);
+            }
             _ => return effects.refuse(caller.unique, Errno::ISDIR),
         };
         let handle = self.add_handle(handle);

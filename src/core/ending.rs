@@ -122,6 +122,9 @@ impl Core {
         } else {
             self.publish(env, ino, effects, || Event::Done { bytes });
         }
+        if let Some(id) = self.fifo_of(ino) {
+            self.touched.fifos.add(id);
+        }
         self.note_left(ino);
         self.touched.writeback.add(ino);
         self.latch_readers(ino);

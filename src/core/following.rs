@@ -80,6 +80,10 @@ impl Core {
         let accompanied = source.filter(|ino| self.is_companion(id, *ino));
         self.set_source(id, None);
         self.stop_following(id);
+        let took = self.readers.get(&id).is_some_and(|reader| reader.took);
+        if let (true, Some(ino)) = (took, source) {
+            self.left_message(ino, effects);
+        }
         let Some(reader) = self.readers.remove(&id) else {
             return;
         };

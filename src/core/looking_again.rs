@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::clock::Monotonic;
 use super::effects::Effects;
+use super::fifos::FifoId;
 use super::reader::Awaits;
 use super::request::{Caller, Opener};
 use super::{Core, Env, File, Handle};
@@ -60,6 +61,10 @@ pub(super) enum Why {
     HasWaited,
     /// The file had just lost a name.
     LostName,
+    /// It reads a virtual FIFO.
+    ReadingEnd(FifoId),
+    /// It writes to one, and is to wait for its turn.
+    Turn(FifoId),
 }
 
 impl Core {
@@ -204,6 +209,15 @@ impl Core {
         let is_at_once = env.now.monotonic.saturating_sub(sent.at) < AT_ONCE;
         sent.looked += 1;
         sent.why == Why::HasWaited && Some(sent.ino) == found && is_at_once && sent.looked <= LOOKS
+    }
+
+    /// Why this thread looks up the name of a virtual FIFO again, if it does in the very call in which
+    /// it was told to. (How often it does in that depends on who else looks it up.)
+    pub(super) fn comes_back_to(&self, env: Env<'_>, thread: i32, id: FifoId) -> Option<Why> {
+        let sent = self.sent_back.get(&thread)?;
+        let is_it = matches!(sent.why, Why::ReadingEnd(of) | Why::Turn(of) if of == id);
+        let is_at_once = env.now.monotonic.saturating_sub(sent.at) < AT_ONCE;
+        (is_it && is_at_once).then_some(sent.why)
     }
 
     /// Whether this thread has waited for the finished file, and opens it now.

@@ -17,7 +17,7 @@
 //! opening, looking_again, following, reading, view, polling, companions: what readers get
 //! recording: all of it, to be done again
 //! capturing: what this process itself reads
-//! paths, attributes, control, doors, status, room
+//! paths, attributes, control, doors, fifos, status, room
 //! ```
 
 mod attributes;
@@ -30,11 +30,13 @@ pub(crate) mod doors;
 pub(crate) mod effects;
 mod ending;
 pub(crate) mod events;
+pub(crate) mod fifos;
 mod following;
 mod format;
 mod format_table;
 mod freezing;
 pub(crate) mod generation;
+mod giving_up;
 mod handling;
 mod ids;
 mod looking_again;
@@ -74,8 +76,9 @@ use capturing::Captures;
 use clock::{Moment, Monotonic};
 use companions::Visit;
 use control::Control;
-use effects::{Effects, Reply, Unique};
+use effects::Unique;
 use events::Events;
+use fifos::{FifoId, Fifos};
 use format::Format;
 use generation::{Ending, Generation, Phase, Processes, Way, Writer};
 use ids::ReaderId;
@@ -117,6 +120,8 @@ pub(crate) struct Settings {
     pub(crate) consume: bool,
     /// Whether [`request::Request::EndBatch`] comes shortly after the last of several writes.
     pub(crate) gathers: bool,
+    /// The paths at which mkfifo(3) makes a virtual FIFO.
+    pub(crate) fifos: Rules,
     /// Whether every operation is recorded.
     pub(crate) records: bool,
     /// Who owns the root and the control directory.
@@ -164,6 +169,8 @@ struct File {
     warning: Option<String>,
     /// Whether writes fail because whoever captured it has gone away.
     hung_up: bool,
+    /// The virtual FIFO of which it is a message.
+    fifo: Option<FifoId>,
 }
 
 impl File {
@@ -179,6 +186,7 @@ impl File {
             flushing: Flushing::No,
             warning: None,
             hung_up: false,
+            fifo: None,
         }
     }
 
@@ -241,6 +249,7 @@ enum Waiting {
     Read(ReaderId),
     Write(u64),
     Events(u64),
+    FifoOpen(FifoId),
 }
 
 /// All state of one mount.
@@ -260,6 +269,7 @@ pub(crate) struct Core {
     alarms: BTreeSet<(Monotonic, Alarm)>,
     control: Control,
     captures: Captures,
+    fifos: Fifos,
     events: Events,
     /// Threads that were sent back to look the path up again: the kernel does
     /// so once only.
@@ -306,6 +316,7 @@ impl Core {
             alarms: BTreeSet::new(),
             control,
             captures: Captures::default(),
+            fifos: Fifos::default(),
             events: Events::new(now.monotonic),
             sent_back: HashMap::new(),
             told_of_refusal: false,
@@ -425,50 +436,6 @@ impl Core {
         self.waiting.len()
     }
 
-    /// Gives up a request that waits.
-    fn give_up(&mut self, env: Env<'_>, unique: Unique, errno: Errno, effects: &mut Effects) {
-        let Some((kept, _)) = self.waiting.remove(&unique) else {
-            return;
-        };
-        let mut reply = Reply::Refused(errno);
-        match kept {
-            Waiting::Open(id) => self.drop_reader(env, id, effects),
-            Waiting::Read(id) => {
-                if let Some(reader) = self.readers.get_mut(&id) {
-                    reader.reads.retain(|read| read.unique != unique);
-                }
-            }
-            Waiting::Write(ino) => {
-                if let Some(file) = self.files.get_mut(&ino) {
-                    // The bytes were taken: saying that it was interrupted
-                    // would have the program write them twice.
-                    if let Some(at) = file.held_writes.iter().position(|w| w.unique == unique)
-                        && let Some(write) = file.held_writes.remove(at)
-                    {
-                        reply = Reply::Written(write.length);
-                    }
-                }
-            }
-            Waiting::Events(id) => self.events.cancel(id, unique),
-        }
-        effects.reply(unique, reply);
-    }
-
-    /// The mount is going away: who waits is answered with an error, now and from now on.
-    fn shut_down(&mut self, env: Env<'_>, effects: &mut Effects) {
-        if !std::mem::replace(&mut self.is_shut_down, true) {
-            self.refuse_all(env, effects);
-            self.notify_all_pollers(env, effects);
-        }
-    }
-
-    fn refuse_all(&mut self, env: Env<'_>, effects: &mut Effects) {
-        let waiting: Vec<Unique> = self.waiting.keys().copied().collect();
-        for unique in waiting {
-            self.give_up(env, unique, Errno::NOTCONN, effects);
-        }
-    }
-
     /// The kernel gives back references to an inode.
     fn forget(&mut self, ino: u64, lookups: u64) {
         if self.control.forget(ino, lookups) {
@@ -487,8 +454,13 @@ impl Core {
     /// with its last name and its last handle: the kernel may remember the inode
     /// for long after that, as what `wait/` led to for one.
     fn reap(&mut self, ino: u64) {
-        if self.names.is_unreachable(ino) && self.files.remove(&ino).is_some() {
+        if self.names.is_unreachable(ino)
+            && let Some(file) = self.files.remove(&ino)
+        {
             self.removed.push(ino);
+            if let Some(fifo) = file.fifo {
+                self.touched.fifos.add(fifo);
+            }
         }
         self.names.reap(ino);
     }

@@ -100,6 +100,7 @@ impl Namespace {
             xattrs: BTreeMap::new(),
             _kept: kept,
             names: Vec::new(),
+            fifo: None,
             lost_name: None,
             removed: false,
             lookups: 0,
@@ -355,6 +356,21 @@ impl Namespace {
         let mut kept = kept.unwrap_or_else(|| self.pool.keep_anyway(0));
         kept.resize_anyway(name_bytes(name));
         self.attach(parent, name, ino, cookie, now, kept);
+    }
+
+    /// Makes a file that has no name yet.
+    pub(crate) fn make_nameless(&mut self, creator: Creator, now: Timestamp) -> Result<u64, Errno> {
+        let kept = self.pool.of(creator.uid).keep(INODE_BYTES)?;
+        Ok(self.add(Kind::File, creator, 0, now, kept))
+    }
+
+    /// Gives all names of a file to another.
+    pub(crate) fn put_in_place(&mut self, old: u64, new: u64, now: Timestamp) {
+        for (parent, name) in self.names_of(old).to_vec() {
+            let cookie = self.cookie(parent, &name);
+            let kept = self.detach(parent, &name, old, now);
+            self.attach_again((parent, &name), new, cookie, now, kept);
+        }
     }
 
     /// Gives a file another name, for this user.

@@ -16,10 +16,12 @@ use super::room::OPEN_BYTES;
 use super::{Core, Env, File, Handle};
 
 /// What becomes of an OPEN.
-enum OpenAnswer {
+pub(super) enum OpenAnswer {
     Wait,
     /// An ordinary open file: there is nothing to wait for.
     Ordinary,
+    /// The same, of what is there now.
+    AsItIs,
     /// A handle whose reads wait.
     Waiting,
     /// The path is to be looked up once more.
@@ -137,7 +139,7 @@ impl Core {
     }
 
     /// Whether the caller itself wrote this file. It is waited for as a writer.
-    fn writes(&self, ino: u64, opener: &Opener) -> bool {
+    pub(super) fn writes(&self, ino: u64, opener: &Opener) -> bool {
         let writers = self
             .generation(ino)
             .map_or(&[][..], |generation| &generation.writers);
@@ -210,6 +212,9 @@ impl Core {
             group: None,
             capture: None,
             nonblocking: flags & libc::O_NONBLOCK != 0,
+            fifo: None,
+            lineage: Vec::new(),
+            took: false,
             door: None,
             process: None,
             asked: Asked::Open,
@@ -279,6 +284,22 @@ impl Core {
                 self.waiting.remove(&unique);
                 return true;
             }
+            OpenAnswer::AsItIs => {
+                let (Some(ino), user) = (reader.source, reader.user) else {
+                    return false;
+                };
+                let caller = Caller {
+                    unique,
+                    thread,
+                    internal: false,
+                    user,
+                };
+                let visitor = Visitor {
+                    pid: reader.pid,
+                    name: reader.name.clone(),
+                };
+                self.opened_plain(caller, ino, Transport::Direct, (None, visitor), effects);
+            }
             OpenAnswer::Ordinary => {
                 let (Some(ino), group) = (reader.source, reader.group) else {
                     return false;
@@ -343,6 +364,9 @@ impl Core {
     }
 
     fn answer_open(&mut self, env: Env<'_>, id: ReaderId) -> OpenAnswer {
+        if let Some(answer) = self.answer_fifo_open(env, id) {
+            return answer;
+        }
         let Some(reader) = self.readers.get(&id) else {
             return OpenAnswer::Wait;
         };
@@ -396,7 +420,9 @@ impl Core {
                 _ => OpenAnswer::Wait,
             };
         }
-        if self.settings.consume || gives == Some(Gives::Pipe) {
+        // Behind a FIFO's name is another file by now.
+        let is_message = self.fifo_of(source).is_some();
+        if self.settings.consume || gives == Some(Gives::Pipe) || is_message {
             return OpenAnswer::Waiting;
         }
         match awaits {

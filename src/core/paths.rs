@@ -44,7 +44,7 @@ impl Core {
         })
     }
 
-    fn make_file(
+    pub(super) fn make_file(
         &mut self,
         env: Env<'_>,
         at: &At<'_>,
@@ -73,6 +73,9 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<Reply, Errno> {
         let (parent, name) = (at.0, &*at.1);
+        if kind == libc::S_IFIFO && self.makes_virtual(parent, name) {
+            return self.make_fifo(env, at, creator, effects);
+        }
         let ino = if kind == libc::S_IFREG || kind == 0 {
             let ino = self.make_file(env, at, creator, effects)?;
             self.touched.names.add(name.to_owned());
@@ -369,12 +372,17 @@ impl Core {
             return;
         };
         let (before, position) = (reader.source, reader.position);
+        let fifo = reader.fifo;
         let streams = self.has_streamed(reader);
         let is_stream = before
             .and_then(|ino| self.files.get(&ino))
             .is_some_and(File::is_stream);
         let accompanies = reader.group.is_some();
         let found = self.awaited(reader.awaits, path);
+        if fifo.is_some() && found.is_none_or(|ino| self.fifo_of(ino) == fifo) {
+            // It stays with the FIFO, whatever becomes of its name.
+            return;
+        }
         let follows_file = matches!(reader.awaits, Awaits::File(_));
         // One name of several is gone: it was another that was opened, or may as
         // well have been. (A name that the file got since does not count.)

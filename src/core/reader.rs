@@ -16,6 +16,7 @@ use std::ops::Range;
 use super::clock::Monotonic;
 use super::doors::{Asked, AwaitedProcess, Gives, Target};
 use super::effects::Unique;
+use super::fifos::FifoId;
 use super::ids::CaptureId;
 use super::polling::Pollers;
 use super::spool::{Kept, Spool};
@@ -88,6 +89,12 @@ pub(crate) struct Reader {
     pub(crate) door: Option<(Gives, u64)>,
     /// The process after whose end it waits no longer.
     pub(crate) process: Option<AwaitedProcess>,
+    /// The virtual FIFO that it opened.
+    pub(crate) fifo: Option<FifoId>,
+    /// The processes from which it descends, if it opened one.
+    pub(crate) lineage: Vec<i32>,
+    /// Whether it has got a message of that, which is its own then.
+    pub(crate) took: bool,
     /// Its OPEN, or what else it asked for before it has anything, while that waits.
     pub(crate) open: Option<Unique>,
     /// Which of them.

@@ -371,7 +371,7 @@ impl Core {
             return Available::Nothing;
         }
         // As with a pipe, whose name is nothing to those who have it open.
-        let absent = reader.absent && !self.has_streamed(reader);
+        let absent = reader.absent && !self.has_streamed(reader) && !reader.took;
         match reader.awaits {
             Awaits::File(_) if absent && view.abandoned => Available::Error(Errno::NOENT),
             _ if absent && forsaken => Available::Error(Errno::NOENT),
@@ -388,11 +388,15 @@ impl Core {
         };
         reader.given = Some(env.now.monotonic);
         reader.position = reader.position.max(position);
+        let takes = reader.fifo.is_some();
         if let Some(ino) = reader.source
             && let Some(generation) = self.generation_mut(ino)
         {
             generation.delivered = generation.delivered.max(position);
             self.touched.room.add(ino);
+            if takes {
+                self.take_message(ino);
+            }
         }
     }
 
@@ -402,9 +406,13 @@ impl Core {
             return;
         };
         reader.finished = true;
+        let takes = reader.fifo.is_some();
         let Some(ino) = reader.source else {
             return;
         };
+        if takes {
+            self.take_message(ino);
+        }
         if let Some(generation) = self.generation_mut(ino) {
             generation.told_done |= !generation.is_active();
         }

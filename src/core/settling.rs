@@ -23,6 +23,7 @@ use std::hash::Hash;
 use rustc_hash::FxHashSet;
 
 use super::effects::{Effect, Effects, Unique};
+use super::fifos::FifoId;
 use super::ids::ReaderId;
 use super::{Core, Env};
 
@@ -92,6 +93,8 @@ pub(super) struct Touched {
     pub(super) room: Marks<u64>,
     /// Files that the flusher may have to take in hand, or to let go.
     pub(super) writeback: Marks<u64>,
+    /// FIFOs whose next message may have its turn.
+    pub(super) fifos: Marks<FifoId>,
 }
 
 impl Core {
@@ -127,6 +130,8 @@ impl Core {
             self.answer_write(env, write, effects);
         } else if let Some(ino) = self.touched.room.take() {
             self.release_writes(env, ino, effects);
+        } else if let Some(id) = self.touched.fifos.take() {
+            self.renew_fifo(env, id, effects);
         } else if let Some(ino) = self.touched.writeback.take() {
             self.update_flushing(env, ino, effects);
         } else {

@@ -124,11 +124,14 @@ impl Core {
             end: true,
             ..nothing_yet
         };
+        let is_empty_fifo = file.fifo.is_some() && file.generation.is_none();
         let (phase, generation) = (file.phase(), file.generation.as_mut());
         let view = match generation.filter(|g| g.is_active()) {
             // What stands there was there before, and may be written again
             // or replaced.
             None if held => nothing_yet,
+            // A FIFO to which nobody has written.
+            None if is_empty_fifo => nothing_yet,
             // The process that its reader named may do that, too.
             None if may_get_more => View {
                 limit: match file.way() {

@@ -38,6 +38,7 @@ impl Core {
         let (pid, name) = (writer.pid.cast_unsigned(), writer.name.clone());
         let records = self.recording.is_some();
         let file = self.file_mut(ino)?;
+        let is_message = file.fifo.is_some();
         let length = file.spool.len();
         let Some(generation) = file.generation.as_mut() else {
             return Err(Errno::IO);
@@ -67,6 +68,8 @@ impl Core {
         }
         let transport = match generation.way {
             Some(Way::Stream) => Transport::Direct,
+            // So that a write waits, or fails, when it is made.
+            _ if is_message && flags & libc::O_ACCMODE != libc::O_RDWR => Transport::Direct,
             _ if records => Transport::Direct,
             _ => Transport::Cached,
         };
@@ -360,6 +363,11 @@ impl Core {
             (
                 Way::Settled,
                 "first written beyond its beginning".to_owned(),
+            )
+        } else if file.fifo.is_some() && by_name.or(by_content).is_none() {
+            (
+                Way::Follow,
+                "bytes of no known kind, written to a FIFO".to_owned(),
             )
         } else {
             choose_by_format(by_name, by_content, name.as_deref(), data)

@@ -119,6 +119,7 @@ impl<'a> Replay<'a> {
             readers_wait: false,
             consume: false,
             require_visible: false,
+            fifos: Rules::new(),
             gathers: false,
             records: false,
             owner: CREATOR,

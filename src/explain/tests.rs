@@ -55,6 +55,7 @@ impl Program {
             readers_wait: false,
             consume: false,
             require_visible: false,
+            fifos: Rules::new(),
             gathers: false,
             records: true,
             owner: OWNER,

@@ -83,7 +83,7 @@ pub(super) fn answer_entry(result: Result<Reply, Errno>, reply: ReplyEntry) {
     match result {
         // Numbers are never used again, so one generation is enough.
         Ok(Reply::Found(Found { attributes, .. })) => reply.entry_with_ttls(
-            &REMEMBERED,
+            &remembered(&attributes),
             &remembered(&attributes),
             &file_attr(&attributes),
             Generation(0),

@@ -47,6 +47,7 @@ pub struct MountBuilder {
     readers_wait: bool,
     consume: bool,
     require_visible: bool,
+    fifos: Rules,
     records: bool,
 }
 
@@ -66,6 +67,7 @@ impl MountBuilder {
             readers_wait: true,
             consume: false,
             require_visible: false,
+            fifos: Rules::new(),
             records: false,
         }
     }
@@ -275,6 +277,40 @@ impl MountBuilder {
         self
     }
 
+    /// What mkfifo(3) makes in the mount: `kernel` (the default), a FIFO of the kernel, which knows
+    /// nothing of fifofs; `virtual`, a name that works as one for its readers, and as a regular file
+    /// for its writers; or a glob of the paths at which it is virtual.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] for another word, or a malformed glob.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().fifos("virtual")?.mount_temporary()?;
+    /// let path = mount.path().join("p");
+    /// std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+    /// std::fs::write(&path, "a message").expect("no reader is waited for");
+    /// assert_eq!(std::fs::read_to_string(&path).expect("it is read once"), "a message");
+    /// # Ok::<(), fifofs::Error>(())
+    /// ```
+    pub fn fifos(mut self, which: &str) -> Result<Self> {
+        self.fifos = Rules::new();
+        match which {
+            "kernel" => {}
+            "virtual" => self.fifos.push(None, Deliver::Auto)?,
+            glob if glob.contains(['*', '?', '[', '/']) => {
+                self.fifos.push(Some(glob), Deliver::Auto)?;
+            }
+            word => {
+                return Err(Error::usage(format!(
+                    "invalid kind of FIFOs '{word}' (expected virtual, kernel, or a glob such as \
+                     '*.pipe' or '**')"
+                )));
+            }
+        }
+        Ok(self)
+    }
+
     /// Whether a process that opens a file while it is being written waits for it,
     /// which it does unless this is set to false. Then it sees the file as it is;
     /// whoever opens it below a door of `.fifofs` still waits, and
@@ -362,6 +398,7 @@ impl MountBuilder {
             readers_wait: self.readers_wait,
             consume: self.consume,
             require_visible: self.require_visible,
+            fifos: self.fifos,
             gathers: true,
             records: self.records,
             owner: Creator {

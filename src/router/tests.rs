@@ -166,6 +166,7 @@ impl Bench {
             readers_wait: true,
             consume: false,
             require_visible: false,
+            fifos: Rules::new(),
             gathers: false,
             records: false,
             owner: OWNER,

@@ -10,6 +10,7 @@ mod common;
 mod crashes;
 mod doors;
 mod failures;
+mod fifos;
 mod generations;
 mod names;
 mod replacement;

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use super::super::doors::{Door, Gives, Target, Which};
+use super::super::fifos::FifoId;
 use super::super::namespace::Namespace;
 
 /// One place in the control directory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Place {
+pub(in crate::core) enum Place {
     Top,
     Status,
     Events,
@@ -33,6 +34,8 @@ pub(super) enum Place {
         door: Door,
         path: Vec<OsString>,
     },
+    /// Where a virtual FIFO is read; it is found by the FIFO's own name.
+    ReadingEnd(FifoId),
     /// A path that leads out of the tree, or to what is no file: the kernel is to follow it.
     Link {
         target: PathBuf,
@@ -97,7 +100,7 @@ impl Node {
 #[derive(Debug)]
 pub(in crate::core) struct Control {
     pub(super) nodes: HashMap<u64, Node>,
-    /// The directories among them: found by another number at each look, one through which many go
+    /// The directories and reading ends among them: found by another number at each look, one through which many go
     /// at once would have each of them start again.
     directories: HashMap<Place, u64>,
     pub(super) top: u64,
@@ -138,7 +141,7 @@ impl Control {
             node.lookups += 1;
             return ino;
         }
-        if place.is_directory() {
+        if place.is_directory() || matches!(place, Place::ReadingEnd(_)) {
             self.directories.insert(place.clone(), fresh);
         }
         self.nodes.insert(fresh, Node::new(place));
@@ -164,6 +167,12 @@ impl Control {
             },
             _ => None,
         }
+    }
+
+    /// Whether a virtual FIFO is read there.
+    pub(in crate::core) fn is_reading_end(&self, ino: u64) -> bool {
+        let node = self.nodes.get(&ino);
+        node.is_some_and(|node| matches!(node.place, Place::ReadingEnd(_)))
     }
 
     /// Who the process of a place's door is, if that was found out.

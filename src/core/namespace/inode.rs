@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use super::super::clock::{Monotonic, Timestamp};
+use super::super::fifos::FifoId;
 use super::super::spool::Kept;
 
 /// What an inode is.
@@ -97,6 +98,8 @@ pub(crate) struct Inode {
     pub(super) _kept: Kept,
     /// The names of a file or link, the one used last at the end.
     pub(super) names: Vec<(u64, OsString)>,
+    /// The virtual FIFO of which it is a message, or was.
+    pub(crate) fifo: Option<FifoId>,
     /// When it last lost a name.
     pub(crate) lost_name: Option<Monotonic>,
     /// A directory that was removed, or a file without names.

@@ -104,6 +104,7 @@ impl World {
             readers_wait: true,
             consume: false,
             require_visible: false,
+            fifos: Rules::new(),
             gathers: false,
             records: false,
             owner: OWNER,

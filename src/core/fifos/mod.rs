@@ -1,0 +1,289 @@
+//! Virtual FIFOs: names that work as a FIFO does for whoever reads them, and whose writers have a
+//! regular file.
+//!
+//! ```text
+//!            open for writing           closed for good
+//!   empty ─────────────────────► written ─────────────► unread
+//!     ▲                             │ taken                │ taken
+//!     └─────────────────────────────┴──────────────────────┘ by the first reader
+//! ```
+//!
+//! Each writing, a *message*, has an inode of its own. The name leads to the present one. Once that
+//! is closed and taken, the name is given to the next, which may have its writer waiting already;
+//! the old one stays, without a name, for those who read it. Readers are given another inode, the
+//! *reading end*, one for all messages: the kernel locks the inode of a write that waits, and a
+//! reader that waited for that lock could not even close.
+//!
+//! Both come about by ESTALE, upon which the kernel looks the name up again, once for each call: so a
+//! reader finds the reading end, and a writer that has to wait the message that will be its own. So
+//! names of FIFOs are not remembered by the kernel.
+//!
+//! Invariant: the present message is a file with this FIFO's number, and has the FIFO's names.
+
+mod reading;
+mod writing;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::clock::Monotonic;
+use super::control::Found;
+use super::effects::{Effects, Reply};
+use super::generation::Writer;
+use super::looking_again::Why;
+use super::namespace::Creator;
+use super::request::{At, Caller};
+use super::{Attributes, Core, Env, File};
+
+/// A virtual FIFO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct FifoId(u64);
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Fifos {
+    by_id: BTreeMap<FifoId, Fifo>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Fifo {
+    /// The inode of the present message.
+    current: u64,
+    /// Whether somebody reads that, so that nobody else is to.
+    taken: bool,
+    /// Those that come after it.
+    queue: VecDeque<Queued>,
+}
+
+/// A message whose writer has come too early.
+#[derive(Debug)]
+struct Queued {
+    ino: u64,
+    thread: i32,
+    /// Its OPEN, once that waits.
+    open: Option<HeldOpen>,
+    /// When its writer found it.
+    found: Monotonic,
+}
+
+/// Within this the OPEN comes of whoever found its message.
+const COMES: Duration = Duration::from_secs(5);
+
+/// An OPEN for writing that waits.
+#[derive(Debug)]
+struct HeldOpen {
+    caller: Caller,
+    flags: i32,
+    writer: Writer,
+}
+
+impl Core {
+    /// Whether a FIFO of this name is to be a virtual one.
+    pub(super) fn makes_virtual(&self, parent: u64, name: &OsStr) -> bool {
+        let path = self.names.path_of(parent, name).unwrap_or_default();
+        let path: std::path::PathBuf = path.iter().collect();
+        self.settings.fifos.choose(&path).is_some()
+    }
+
+    /// Makes one. The kernel wants what it asked for in the answer: it gets a FIFO that nobody can
+    /// reach, as the name is looked up again by whoever comes.
+    pub(super) fn make_fifo(
+        &mut self,
+        env: Env<'_>,
+        at: &At<'_>,
+        creator: Creator,
+        effects: &mut Effects,
+    ) -> Result<Reply, Errno> {
+        let ino = self.make_file(env, at, creator, effects)?;
+        self.fifos.last += 1;
+        let id = FifoId(self.fifos.last);
+        let fifo = Fifo {
+            current: ino,
+            taken: false,
+            queue: VecDeque::new(),
+        };
+        self.fifos.by_id.insert(id, fifo);
+        self.file_mut(ino)?.fifo = Some(id);
+        self.names.get_mut(ino)?.fifo = Some(id);
+        self.touched.names.add(at.1.clone().into_owned());
+        let mut attributes = self.attributes(ino)?;
+        attributes.ino = self.names.reserve_number();
+        attributes.mode = libc::S_IFIFO | attributes.mode & 0o7777;
+        attributes.lasting = false;
+        Ok(Reply::Found(Found {
+            attributes,
+            lasting: false,
+        }))
+    }
+
+    /// What whoever looks up the name of a FIFO finds; nothing if it is none.
+    pub(super) fn find_fifo(
+        &mut self,
+        env: Env<'_>,
+        thread: i32,
+        ino: u64,
+    ) -> Option<Result<Found, Errno>> {
+        let id = self.files.get(&ino)?.fifo?;
+        let found = match self.comes_back_to(env, thread, id) {
+            Some(Why::ReadingEnd(_)) => return Some(self.find_reading_end(id)),
+            Some(Why::Turn(_)) => match self.own_message(env, id, thread) {
+                Ok(own) => own,
+                Err(errno) => return Some(Err(errno)),
+            },
+            _ => ino,
+        };
+        self.names.looked_up(found);
+        Some(self.attributes(found).map(|attributes| Found {
+            attributes,
+            lasting: false,
+        }))
+    }
+
+    /// The FIFO of which this is a message, or was, as its name may just have led to it.
+    pub(super) fn fifo_of(&self, ino: u64) -> Option<FifoId> {
+        self.names.get(ino).ok()?.fifo
+    }
+
+    /// What the reading end of a FIFO looks like: as the FIFO, without a size.
+    pub(super) fn reading_end_attributes(&self, ino: u64, id: FifoId) -> Option<Attributes> {
+        let fifo = self.fifos.by_id.get(&id)?;
+        let inode = self.names.get(fifo.current).ok()?;
+        Some(Attributes {
+            ino,
+            size: 0,
+            blocks: 0,
+            mode: inode.st_mode(),
+            nlink: 1,
+            uid: inode.uid,
+            gid: inode.gid,
+            rdev: 0,
+            atime: inode.atime,
+            mtime: inode.mtime,
+            ctime: inode.ctime,
+            lasting: false,
+        })
+    }
+
+    /// Sees whether a FIFO's present message is over, and puts the next in its place.
+    pub(super) fn renew_fifo(&mut self, env: Env<'_>, id: FifoId, effects: &mut Effects) {
+        let Some(fifo) = self.fifos.by_id.get(&id) else {
+            return;
+        };
+        let (old, taken) = (fifo.current, fifo.taken);
+        let Some(file) = self.files.get(&old) else {
+            self.forget_fifo(id, effects);
+            return;
+        };
+        let is_unused = file.generation.is_none();
+        let is_over = taken && !file.is_active() && !is_unused;
+        let is_awaited = fifo.queue.iter().any(|queued| queued.open.is_some());
+        if !is_over && !(is_unused && is_awaited) {
+            return;
+        }
+        if self.names.names_of(old).is_empty() {
+            // Nobody comes to one that was removed.
+            return self.refuse_queue(id, effects);
+        }
+        self.drop_unclaimed(env, id);
+        let Some((next, open)) = self.next_message(env, id, old) else {
+            return;
+        };
+        self.names.put_in_place(old, next, env.now.wall);
+        let Some(fifo) = self.fifos.by_id.get_mut(&id) else {
+            return;
+        };
+        (fifo.current, fifo.taken) = (next, false);
+        self.move_waiting_readers(id, (old, next));
+        self.names.pin(old);
+        if let Some(HeldOpen {
+            caller,
+            flags,
+            writer,
+        }) = open
+        {
+            self.waiting.remove(&caller.unique);
+            self.write_to(env, caller, next, flags, writer, effects);
+            self.unpin(next);
+        }
+        self.unpin(old);
+    }
+
+    /// Lets go of messages whose writers found them and did not come.
+    fn drop_unclaimed(&mut self, env: Env<'_>, id: FifoId) {
+        let now = env.now.monotonic;
+        let is_unclaimed =
+            |queued: &mut Queued| queued.open.is_none() && now.saturating_sub(queued.found) > COMES;
+        let mut dropped = Vec::new();
+        if let Some(fifo) = self.fifos.by_id.get_mut(&id) {
+            fifo.queue.retain_mut(|queued| {
+                let goes = is_unclaimed(queued);
+                if goes {
+                    dropped.push(queued.ino);
+                }
+                !goes
+            });
+        }
+        for ino in dropped {
+            self.unpin(ino);
+        }
+    }
+
+    /// What comes after a message, and who waits to write it.
+    fn next_message(
+        &mut self,
+        env: Env<'_>,
+        id: FifoId,
+        old: u64,
+    ) -> Option<(u64, Option<HeldOpen>)> {
+        let queue = &mut self.fifos.by_id.get_mut(&id)?.queue;
+        if let Some(at) = queue.iter().position(|queued| queued.open.is_some()) {
+            let queued = queue.remove(at)?;
+            return Some((queued.ino, queued.open));
+        }
+        match self.make_message(env, id, old) {
+            Ok(ino) => Some((ino, None)),
+            Err(errno) => {
+                log::error!("a FIFO is not emptied for its next writer: {errno}");
+                None
+            }
+        }
+    }
+
+    /// Another message of a FIFO, like an earlier one, without a name.
+    fn make_message(&mut self, env: Env<'_>, id: FifoId, like: u64) -> Result<u64, Errno> {
+        let inode = self.names.get(like)?;
+        let creator = Creator {
+            uid: inode.uid,
+            gid: inode.gid,
+            mode: inode.mode,
+        };
+        let ino = self.names.make_nameless(creator, env.now.wall)?;
+        let mut file = File::new(&self.pool.of(creator.uid));
+        file.fifo = Some(id);
+        self.files.insert(ino, file);
+        self.names.get_mut(ino)?.fifo = Some(id);
+        Ok(ino)
+    }
+
+    /// The file behind a FIFO is gone.
+    fn forget_fifo(&mut self, id: FifoId, effects: &mut Effects) {
+        self.refuse_queue(id, effects);
+        self.fifos.by_id.remove(&id);
+    }
+
+    fn refuse_queue(&mut self, id: FifoId, effects: &mut Effects) {
+        let fifo = self.fifos.by_id.get_mut(&id);
+        let queue = fifo.map(|fifo| std::mem::take(&mut fifo.queue));
+        for queued in queue.into_iter().flatten() {
+            if let Some(open) = queued.open {
+                self.waiting.remove(&open.caller.unique);
+                effects.refuse(open.caller.unique, Errno::STALE);
+            }
+            self.unpin(queued.ino);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Reading a virtual FIFO: who takes a message, and when it flows.
+
+use rustix::io::Errno;
+
+use super::super::control::{Found, Place};
+use super::super::effects::{Effect, Effects};
+use super::super::generation::{Phase, Way};
+use super::super::ids::ReaderId;
+use super::super::looking_again::Why;
+use super::super::opening::OpenAnswer;
+use super::super::reader::{Awaits, Reader};
+use super::super::request::{Caller, Opener};
+use super::super::{Core, Env, File};
+use super::FifoId;
+
+impl Reader {
+    /// Whether it has come for a message of this FIFO, and has none yet.
+    fn waits_at(&self, id: FifoId) -> bool {
+        self.fifo == Some(id) && !self.took
+    }
+}
+
+impl Core {
+    /// Sees to an OPEN for reading by a FIFO's own path; says whether it is dealt with.
+    pub(in crate::core) fn opens_reading_end(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        (ino, id): (u64, FifoId),
+        (flags, opener): (i32, &Opener),
+        effects: &mut Effects,
+    ) -> bool {
+        let is_open = self.files.get(&ino).and_then(File::phase) == Some(Phase::Writing);
+        // A child may read what its parent writes: only who writes itself looks back.
+        let reads_own = is_open && self.writes(ino, opener);
+        if caller.internal || !self.settings.readers_wait || reads_own {
+            return false;
+        }
+        if caller.thread == 0 {
+            // It could not be told from others when it comes again.
+            self.open_reading_end(env, caller, id, (flags, opener), effects);
+        } else {
+            self.send_back(env, caller, ino, Why::ReadingEnd(id), effects);
+        }
+        true
+    }
+
+    pub(super) fn find_reading_end(&mut self, id: FifoId) -> Result<Found, Errno> {
+        self.found_place(Place::ReadingEnd(id))
+    }
+
+    /// An OPEN of the reading end.
+    pub(in crate::core) fn open_reading_end(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        id: FifoId,
+        (flags, opener): (i32, &Opener),
+        effects: &mut Effects,
+    ) {
+        if let Err(errno) = self.check_room_to_open(caller.user) {
+            return effects.refuse(caller.unique, errno);
+        }
+        let Some(fifo) = self.fifos.by_id.get(&id) else {
+            return effects.refuse(caller.unique, Errno::STALE);
+        };
+        let (ino, taken) = (fifo.current, fifo.taken);
+        let path = self.names.path(ino);
+        let mut reader = self.new_reader(env, caller, (flags, opener), Awaits::File(ino), path);
+        reader.fifo = Some(id);
+        reader.lineage.clone_from(&opener.lineage);
+        self.names.pin(ino);
+        let _ = self.attach_reader(reader, (!taken).then_some(ino));
+        // Of those who wait already one may be its child.
+        let waiting = self.files.get(&ino).map(|file| file.readers.clone());
+        for reader in waiting.into_iter().flatten() {
+            self.touched.readers.add(reader);
+        }
+    }
+
+    /// Whether a process that one of the others who wait has started opens a FIFO to which nobody
+    /// has written: it is the one that will, and has a look at what is there before (as sqlite3
+    /// does).
+    fn only_looks(&self, id: ReaderId, ino: u64) -> bool {
+        let (Some(reader), Some(file)) = (self.readers.get(&id), self.files.get(&ino)) else {
+            return false;
+        };
+        let above = reader.lineage.get(1..).unwrap_or_default();
+        let others = file.readers.iter().filter_map(|id| self.readers.get(id));
+        let mut others =
+            others.filter(|other| other.fifo == reader.fifo && other.pid != reader.pid);
+        file.generation.is_none() && others.any(|other| above.contains(&other.pid))
+    }
+
+    /// What becomes of an OPEN of the reading end; nothing if its reader has gone on to another file.
+    pub(in crate::core) fn answer_fifo_open(
+        &mut self,
+        env: Env<'_>,
+        reader: ReaderId,
+    ) -> Option<OpenAnswer> {
+        let (id, nonblocking, source) = {
+            let reader = self.readers.get(&reader)?;
+            (reader.fifo?, reader.nonblocking, reader.source)
+        };
+        let empty = if nonblocking {
+            OpenAnswer::Waiting
+        } else {
+            OpenAnswer::Wait
+        };
+        let Some(source) = source else {
+            return Some(empty);
+        };
+        if self.fifo_of(source) != Some(id) {
+            return None;
+        }
+        if self.only_looks(reader, source) {
+            return Some(OpenAnswer::AsItIs);
+        }
+        let view = self.view(env, reader, source);
+        if view.end {
+            self.take_message(source);
+            return Some(match view.is_refused() {
+                true => OpenAnswer::Refuse(Errno::IO),
+                false => OpenAnswer::Waiting,
+            });
+        }
+        match view.way {
+            Some(Way::Follow | Way::Stream) => {
+                self.take_message(source);
+                Some(OpenAnswer::Waiting)
+            }
+            None | Some(Way::Settled) => Some(empty),
+        }
+    }
+
+    /// Those who wait for a message have it now, and nobody else will.
+    pub(in crate::core) fn take_message(&mut self, ino: u64) {
+        let Some(file) = self
+            .files
+            .get(&ino)
+            .filter(|file| file.generation.is_some())
+        else {
+            return;
+        };
+        let Some(id) = file.fifo else {
+            return;
+        };
+        let readers = file.readers.clone();
+        let Some(fifo) = self.fifos.by_id.get_mut(&id) else {
+            return;
+        };
+        if fifo.current != ino || std::mem::replace(&mut fifo.taken, true) {
+            return;
+        }
+        for reader in readers {
+            if self.readers.get(&reader).is_some_and(|r| r.waits_at(id)) {
+                self.stop_following(reader);
+                if let Some(reader) = self.readers.get_mut(&reader) {
+                    reader.took = true;
+                }
+            }
+        }
+        self.touched.fifos.add(id);
+    }
+
+    /// Whether a message may flow: its readers are there, and nobody else will want it from the
+    /// beginning; or whether it may fill its window, as nobody has come yet. Else all is kept for
+    /// those who do.
+    pub(in crate::core) fn flows(&self, ino: u64) -> bool {
+        let Some(file) = self.files.get(&ino) else {
+            return false;
+        };
+        let fifo = file.fifo.and_then(|id| self.fifos.by_id.get(&id));
+        let mut readers = file.readers.iter().filter_map(|id| self.readers.get(id));
+        fifo.is_some_and(|fifo| {
+            fifo.current == ino && (fifo.taken || readers.all(|r| r.fifo.is_some()))
+        })
+    }
+
+    /// A reader that took a message has left: if it was the last of those who took a message that is still written,
+    /// its writer gets EPIPE.
+    pub(in crate::core) fn left_message(&mut self, ino: u64, effects: &mut Effects) {
+        let Some(file) = self.files.get_mut(&ino).filter(|file| file.is_active()) else {
+            return;
+        };
+        let mut others = file.readers.iter().filter_map(|id| self.readers.get(id));
+        if !others.any(|other| other.took) {
+            file.hung_up = true;
+            self.touched.room.add(ino);
+            effects.push(Effect::ForgetAttributes { ino });
+        }
+    }
+
+    /// Readers that came when a message was taken wait for the one after it.
+    pub(super) fn move_waiting_readers(&mut self, id: FifoId, (old, next): (u64, u64)) {
+        let waiting = self
+            .readers
+            .iter()
+            .filter(|(_, reader)| reader.waits_at(id));
+        let waiting: Vec<ReaderId> = waiting.map(|(id, _)| *id).collect();
+        for id in waiting {
+            let Some(reader) = self.readers.get_mut(&id) else {
+                continue;
+            };
+            if reader.source.is_some_and(|source| source != old) {
+                // What was put in the FIFO's place.
+                continue;
+            }
+            let before = std::mem::replace(&mut reader.awaits, Awaits::File(next));
+            self.names.pin(next);
+            self.set_source(id, Some(next));
+            if let Awaits::File(before) = before {
+                self.unpin(before);
+            }
+            self.touched.readers.add(id);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Writing to a virtual FIFO: one message after the other.
+
+use rustix::io::Errno;
+
+use super::super::effects::{Effects, Unique};
+use super::super::generation::{Way, Writer};
+use super::super::looking_again::Why;
+use super::super::request::Caller;
+use super::super::{Core, Env, File, Waiting};
+use super::{FifoId, HeldOpen, Queued};
+
+impl Core {
+    /// Sees to an OPEN for writing of a FIFO's message; says whether it is dealt with.
+    pub(in crate::core) fn opens_later(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        (ino, id): (u64, FifoId),
+        (flags, writer): (i32, &Writer),
+        effects: &mut Effects,
+    ) -> bool {
+        let fifo = self.fifos.by_id.get_mut(&id);
+        let own = fifo.and_then(|fifo| fifo.queue.iter_mut().find(|queued| queued.ino == ino));
+        if let Some(queued) = own {
+            self.waiting
+                .insert(caller.unique, (Waiting::FifoOpen(id), caller.thread));
+            queued.open = Some(HeldOpen {
+                caller,
+                flags,
+                writer: writer.clone(),
+            });
+            self.sent_back.remove(&caller.thread);
+            self.touched.fifos.add(id);
+            // What is closed is over, as another comes.
+            if let Some(current) = self.fifos.by_id.get(&id).map(|fifo| fifo.current) {
+                self.touched.generations.add(current);
+            }
+            return true;
+        }
+        if self.may_write_now(id, ino, flags, writer) {
+            return false;
+        }
+        self.send_back(env, caller, ino, Why::Turn(id), effects);
+        true
+    }
+
+    /// Whether a writer goes on with the message that it found, which may be the present one no
+    /// more.
+    fn may_write_now(&self, id: FifoId, ino: u64, flags: i32, writer: &Writer) -> bool {
+        let fifo = self.fifos.by_id.get(&id).filter(|fifo| fifo.current == ino);
+        let (Some(fifo), Some(file)) = (fifo, self.files.get(&ino)) else {
+            return false;
+        };
+        let Some(generation) = &file.generation else {
+            return !fifo.queue.iter().any(|queued| queued.open.is_some());
+        };
+        let is_same = generation.writers.iter().any(|w| w.pid == writer.pid);
+        let is_near = is_same
+            || generation
+                .writers
+                .iter()
+                .any(|w| w.group.is_some() && w.group == writer.group);
+        match generation.handles {
+            0 if file.spool.len() == 0 && !fifo.taken => is_near,
+            0 => is_same && flags & libc::O_TRUNC == 0,
+            // As a child that was handed it may.
+            _ => is_same || is_near && flags & libc::O_TRUNC == 0,
+        }
+    }
+
+    /// The message that a writer which came too early will write: made when it is first looked up.
+    pub(super) fn own_message(
+        &mut self,
+        env: Env<'_>,
+        id: FifoId,
+        thread: i32,
+    ) -> Result<u64, Errno> {
+        let fifo = self.fifos.by_id.get(&id).ok_or(Errno::NOENT)?;
+        let mut queue = fifo.queue.iter();
+        let own = queue.find(|queued| queued.thread == thread && queued.open.is_none());
+        if let Some(queued) = own {
+            return Ok(queued.ino);
+        }
+        let ino = self.make_message(env, id, fifo.current)?;
+        // Until its writer has it open.
+        self.names.pin(ino);
+        if let Some(fifo) = self.fifos.by_id.get_mut(&id) {
+            fifo.queue.push_back(Queued {
+                ino,
+                thread,
+                open: None,
+                found: env.now.monotonic,
+            });
+        }
+        Ok(ino)
+    }
+
+    /// A writer that waits for its turn has a signal to see to.
+    pub(in crate::core) fn leaves_queue(&mut self, id: FifoId, unique: Unique) {
+        let Some(fifo) = self.fifos.by_id.get_mut(&id) else {
+            return;
+        };
+        let is_it = |queued: &Queued| {
+            let open = queued.open.as_ref();
+            open.is_some_and(|open| open.caller.unique == unique)
+        };
+        if let Some(at) = fifo.queue.iter().position(is_it)
+            && let Some(queued) = fifo.queue.remove(at)
+        {
+            self.unpin(queued.ino);
+        }
+    }
+
+    /// Whether a message is over once it is closed: its bytes are on their way already, or somebody
+    /// waits to write the next.
+    pub(in crate::core) fn ends_at_close(&self, ino: u64) -> bool {
+        let file = self.files.get(&ino).filter(|file| file.fifo.is_some());
+        let flows = |file: &File| matches!(file.way(), Some(Way::Follow | Way::Stream));
+        file.is_some_and(flows) || self.has_next_writer(ino)
+    }
+
+    /// Whether somebody waits for a message to be over who would write the next.
+    fn has_next_writer(&self, ino: u64) -> bool {
+        let id = self.files.get(&ino).and_then(|file: &File| file.fifo);
+        let fifo = id.and_then(|id| self.fifos.by_id.get(&id));
+        fifo.is_some_and(|fifo| fifo.queue.iter().any(|queued| queued.open.is_some()))
+    }
+}

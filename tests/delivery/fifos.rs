@@ -1,0 +1,153 @@
+//! Virtual FIFOs: what scripts do with FIFOs works, and so do programs that seek in them.
+
+use crate::common::{Mount, SOON, needs};
+
+fn mount() -> Mount {
+    Mount::start(&["--fifos", "virtual"])
+}
+
+#[test]
+fn messages_are_read_once_and_in_order_whoever_comes_first() {
+    let mount = mount();
+    let script = "cd $D; mkfifo -m 600 p; stat -c '%F %a' p; test -p p || echo no FIFO to see
+        echo 1 > p; cat p
+        (sleep .2; echo 2 > p) & cat p
+        # The second is open when the first is read, and not before.
+        (echo 3 > p; echo 4 > p; echo 5 > p) & cat p; cat p; cat p; wait
+        for i in $(seq 10); do echo m$i > p; done & for i in $(seq 10); do cat p; done; wait
+        for i in $(seq 20); do echo $i > p & done; for i in $(seq 20); do cat p; done | sort -n | md5sum; wait
+        seq 20 | md5sum
+        : > p; cat p
+        seq 3 > p & exec 3<p; rm p; read a <&3; read b <&3; echo $a $b; exec 3<&-; wait; ls -A";
+    let numbers: String = (1..=10).map(|n| format!("m{n}\n")).collect();
+    let sum = "a951fa1fa39b2f0df6ae22e12a26ccf3  -\n";
+    let printed = mount.shell(script).finish(SOON).succeeded().text();
+    let lines: Vec<&str> = printed.lines().collect();
+    let head = "regular empty file 600\nno FIFO to see\n1\n2\n3\n4\n5\n";
+    assert!(
+        printed.starts_with(&(head.to_owned() + &numbers)),
+        "{printed}"
+    );
+    assert_eq!(lines[17], lines[18], "all twenty: {printed}, as {sum}");
+    assert_eq!(lines[19..], ["1 2"], "{printed}");
+    mount.unmount();
+}
+
+#[test]
+fn what_flows_is_bounded_and_a_writer_without_readers_gets_epipe() {
+    let mount = mount();
+    let script = "cd $D; mkfifo p
+        yes > p 2> yes & head -1 p; wait
+        cat /dev/urandom > p 2> cat & head -c 10 p | wc -c; wait
+        grep -c 'Broken pipe' yes cat
+        echo next > p & cat p";
+    mount
+        .shell(script)
+        .finish(SOON)
+        .succeeded()
+        .printed("y\n10\nyes:1\ncat:1\nnext\n");
+    // Nobody has read more than a byte of it.
+    let slow = mount.shell("exec 3< $D/p; head -c 1 <&3 | wc -c; await end; cat <&3 | wc -c");
+    mount.wait_parked(&slow);
+    let writer = mount.shell("head -c 100M /dev/zero > $D/p");
+    mount.wait_parked(&writer);
+    let size = mount.file("p").metadata().expect("its size").len();
+    assert!(size < 8 << 20, "{size} bytes are kept");
+    mount.raise("end");
+    slow.finish(SOON).succeeded().printed("1\n104857599\n");
+    writer.finish(SOON).succeeded();
+    mount.unmount();
+}
+
+#[test]
+fn a_failed_message_is_an_error_for_its_readers_and_then_it_is_gone() {
+    let mount = mount();
+    for (begin, name) in [("echo text", "p"), ("printf 'PK\\003\\004zip'", "p.zip")] {
+        let script = format!(
+            "cd $D; mkfifo {name}; {{ {begin}; sleep .2; kill -KILL $BASHPID; }} > {name} & cat {name} > /dev/null; echo $?
+             (sleep .2; echo well > {name}) & cat {name}; wait"
+        );
+        let ended = mount.shell(&script).finish(SOON);
+        assert_eq!(ended.text(), "1\nwell\n", "{name}: {}", ended.stderr);
+        assert!(ended.stderr.contains("Input/output error"), "{name}");
+    }
+    mount.unmount();
+}
+
+#[test]
+fn readers_that_wait_together_share_a_message_and_doors_do_not_take_it() {
+    let mount = mount();
+    let script = "cd $D; mkfifo p; cat p > $F/1 & cat p > $F/2 & $FIFOFS cat p > $F/3 & sleep .3
+        seq 1000 > p; wait; for i in 1 2 3; do seq 1000 | cmp - $F/$i || exit 1; done
+        echo unread > p; $FIFOFS cat p; cat p
+        # What is put in its place is an ordinary file.
+        cat p & sleep .2; echo other > q; mv q p; wait; cat p";
+    let printed = "unread\nunread\nother\nother\n";
+    mount
+        .shell(script)
+        .finish(SOON)
+        .succeeded()
+        .printed(printed);
+    mount.unmount();
+}
+
+/// The helper that everybody writes, which knows nothing of fifofs.
+const HELPER: &str = r#"
+import shutil, subprocess, tempfile
+def capture(*command):
+    d = tempfile.mkdtemp(); p = os.path.join(d, "out"); os.mkfifo(p)
+    child = subprocess.Popen([word.replace("@", p) for word in command])
+    data = open(p, "rb").read(); child.wait(); shutil.rmtree(d)
+    return data
+"#;
+
+#[test]
+fn programs_that_seek_are_captured_by_the_helper_that_makes_a_fifo() {
+    needs(&[("sqlite3", "sqlite3")]);
+    let mount = mount();
+    let script = format!(
+        r#"{HELPER}
+tempfile.tempdir = D
+os.chdir(F)
+open("words", "w").write("".join("%d\n" % (n * 7919 % 10007) for n in range(10007)))
+assert capture("sort", "-n", "-o", "@", "words") == "".join("%d\n" % n for n in range(10007)).encode()
+data = capture("sqlite3", "@", "create table t(a); insert into t values(1),(2);")
+open("db", "wb").write(data)
+say(subprocess.run(["sqlite3", "db", "pragma integrity_check; select sum(a) from t"], capture_output=True, text=True).stdout)
+patch = "import sys; f = open(sys.argv[1], 'w'); f.write('XXXX\\n' + 'line\\n' * 100000); f.seek(0); f.write('DONE'); f.close()"
+assert capture(sys.executable, "-c", patch, "@") == b"DONE\n" + b"line\n" * 100000
+data = capture("tar", "-cf", "@", "words")
+say(subprocess.run(["tar", "-tf", "-"], input=data, capture_output=True).stdout.decode())
+say(os.listdir(D))
+"#
+    );
+    let printed = "ok\n3\n\nwords\n\n[]\n";
+    mount
+        .python(&script)
+        .finish(SOON)
+        .succeeded()
+        .printed(printed);
+    mount.unmount();
+}
+
+#[test]
+fn a_glob_says_which_are_virtual_and_by_default_none_is() {
+    let mount = Mount::start(&["--fifos", "*.pipe"]);
+    let script = "cd $D; mkfifo a.pipe b; test -p a.pipe; echo $?; test -p b; echo $?";
+    mount
+        .shell(script)
+        .finish(SOON)
+        .succeeded()
+        .printed("1\n0\n");
+    mount.unmount();
+    let mount = Mount::start(&[]);
+    mount
+        .shell("mkfifo $D/a; test -p $D/a")
+        .finish(SOON)
+        .succeeded();
+    let wrong = mount
+        .shell("$FIFOFS mount --fifos virtul $D/../other")
+        .finish(SOON);
+    wrong.failed_saying("expected virtual, kernel, or a glob");
+    mount.unmount();
+}
