@@ -40,8 +40,9 @@ pub(super) struct SentBack {
     looked: u32,
 }
 
-/// So often the kernel looks a name up again for one call: whether what it knows is right, and what is.
-const LOOKS: u32 = 2;
+/// So often the kernel may look a name up again for one call: twice, and once more for each other thread
+/// that does so just then.
+const LOOKS: u32 = 8;
 
 /// Within this it does.
 const AT_ONCE: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ const TOOLS: [&str; 9] = [
     r#"curl -sST "$1" "file://$PWD/$$.up" && cat $$.up"#,
     r#"cat "$1""#,
     r#"$PYTHON -c 'import os, sys
-fd = os.open(sys.argv[1], os.O_RDWR | os.O_NONBLOCK)
+fd = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK)
 sys.stdout.write(os.pread(fd, os.fstat(fd).st_size, 0).decode())' "$1""#,
     r#"$PYTHON -c 'import mmap, sys
 file = open(sys.argv[1], "rb")

@@ -181,7 +181,7 @@ impl Core {
         let is_unused = file.generation.is_none();
         let is_over = taken && !file.is_active() && !is_unused;
         let is_awaited = fifo.queue.iter().any(|queued| queued.open.is_some());
-        if !is_over && !(is_unused && is_awaited) {
+        if !(is_over || is_unused && is_awaited) {
             return;
         }
         if self.names.names_of(old).is_empty() {
