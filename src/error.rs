@@ -246,6 +246,14 @@ impl Error {
     }
 }
 
+/// What was waited for: events of a mount have no path.
+fn awaited(path: &Path) -> String {
+    match path.as_os_str().is_empty() {
+        true => "the next event".into(),
+        false => path.display().to_string(),
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -289,12 +297,12 @@ impl fmt::Display for Error {
                 f,
                 "cannot wait longer for {}: the time that was set is over; try again, or set a \
                  longer one",
-                path.display()
+                awaited(path)
             ),
             Error::Cancelled { path } => write!(
                 f,
                 "cannot wait longer for {}: the wait was cancelled; take another reader to go on",
-                path.display()
+                awaited(path)
             ),
             Error::Usage { message } => f.write_str(message),
         }

@@ -3,6 +3,7 @@
 mod library;
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -175,7 +176,9 @@ fn a_mount_tells_what_happens_to_all_its_files_and_how_they_stand() {
     let mount = Mount::builder().mount_temporary().unwrap();
     let mut events = mount.events();
     events.set_timeout(Some(SOON));
-    let file = fs::File::create(mount.path().join("a.log")).unwrap();
+    let mut file = fs::File::create(mount.path().join("a.log")).unwrap();
+    // An empty file may get its content as long as its writer lives.
+    file.write_all(b"a").unwrap();
     fs::create_dir(mount.path().join("d")).unwrap();
     fs::write(mount.path().join("d/b.zip"), "PK").unwrap();
     let status = mount.status();
