@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aligned_vec::avec;
-use clap::Args;
+use clap::{Args, ValueHint};
 use fifofs::{Error, Result};
 
 use waiting::Wait;
@@ -25,6 +25,11 @@ const FIRST_BUFFER_BYTES: usize = 64 << 10;
 
 /// Wait for files in a mount and write them to standard output
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  fifofs cat /tmp/cap/out.gz | ssh host 'cat > out.gz'\n  \
+                  fifofs cat --next --timeout 10s /tmp/cap/a.log\n  \
+                  make report > /tmp/cap/report & fifofs cat --pid $! /tmp/cap/report"
+)]
 pub(crate) struct Arguments {
     /// Wait for the next time that the file is written, whatever is there now
     #[arg(long)]
@@ -37,7 +42,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
     /// Files in a mount; they need not exist yet
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
     paths: Vec<PathBuf>,
 }
 

@@ -17,6 +17,7 @@ use super::{Ended, kernel, print, status};
 
 /// Try what fifofs needs on this machine, and say how to mend what does not work
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  fifofs doctor")]
 pub(crate) struct Arguments {
     /// Only take away what killed processes left, and print which mounts
     #[arg(long, hide = true)]

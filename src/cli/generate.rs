@@ -4,17 +4,28 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command, CommandFactory, ValueHint};
 use clap_complete::Shell;
 use fifofs::{Error, Result};
 
 use super::print;
 
-/// What every page says at its end.
+/// What every page of a command says at its end.
 const COMMON_SECTIONS: &str = include_str!("generate/common.man");
+
+/// fifofs(7), but for its title and its end.
+const DELIVERY: &str = include_str!("generate/delivery.man");
+
+/// The end of all pages.
+const SEE_ALSO: &str = include_str!("generate/see_also.man");
+
+/// The word before the examples in a command's help.
+const EXAMPLES: &str = "Examples:\n";
 
 /// Write completions for a shell to standard output
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  source <(fifofs completions bash)\n  \
+                  fifofs completions fish > ~/.config/fish/completions/fifofs.fish")]
 pub(crate) struct Completions {
     /// Which shell
     #[arg(value_enum)]
@@ -29,18 +40,24 @@ pub(crate) fn completions<C: CommandFactory>(arguments: &Completions) -> Result<
 
 /// Write the manual pages to a directory, or one after the other to standard output
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  fifofs man | man -l -\n  \
+                  fifofs man --dir pages; man -l pages/fifofs.7")]
 pub(crate) struct Man {
-    /// Write each page to a file of its own in this directory: fifofs.1, fifofs-run.1 and so on
-    #[arg(long, value_name = "DIR")]
+    /// Write each page to a file of its own in this directory: fifofs.1, fifofs-run.1 and so on,
+    /// and fifofs.7 on how files are delivered
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
 }
 
 pub(crate) fn man<C: CommandFactory>(arguments: &Man) -> Result<()> {
     let mut command = C::command().disable_help_subcommand(true);
     command.build();
-    let mut pages = vec![(command.get_name().to_owned(), page(&command)?)];
+    let mut pages = vec![
+        (format!("{}.1", command.get_name()), page(&command)?),
+        (format!("{}.7", command.get_name()), delivery(&command)),
+    ];
     for subcommand in command.get_subcommands().filter(|c| !c.is_hide_set()) {
-        let name = format!("{}-{}", command.get_name(), subcommand.get_name());
+        let name = format!("{}-{}.1", command.get_name(), subcommand.get_name());
         pages.push((name, page(subcommand)?));
     }
     let Some(directory) = &arguments.dir else {
@@ -49,19 +66,43 @@ pub(crate) fn man<C: CommandFactory>(arguments: &Man) -> Result<()> {
     };
     fs::create_dir_all(directory).map_err(|error| Error::io("make", directory, error))?;
     for (name, text) in pages {
-        let path = directory.join(format!("{name}.1"));
+        let path = directory.join(name);
         fs::write(&path, text).map_err(|error| Error::io("write", &path, error))?;
     }
     Ok(())
 }
 
-/// One page, with what all pages end with.
+/// The page of a command, with what all of them end with.
 fn page(command: &Command) -> Result<Vec<u8>> {
     let failed = |error| Error::io("make", "the manual", error);
     let mut text = Vec::new();
-    clap_mangen::Man::new(command.clone())
+    // The examples get a section of their own.
+    clap_mangen::Man::new(command.clone().after_help(None::<&'static str>))
         .render(&mut text)
         .map_err(failed)?;
+    text.extend(examples(command).bytes());
     text.extend_from_slice(COMMON_SECTIONS.as_bytes());
+    text.extend_from_slice(SEE_ALSO.as_bytes());
     Ok(text)
+}
+
+/// The examples of a command's help, as a section of its page.
+fn examples(command: &Command) -> String {
+    let help = command.get_after_help().map(ToString::to_string);
+    let lines = help.iter().flat_map(|help| {
+        let lines = help.strip_prefix(EXAMPLES).unwrap_or(help).lines();
+        // A line that is no request of roff's, and characters that are not taken for typography.
+        lines.map(|line| line.trim_start().replace('\\', "\\e"))
+    });
+    let lines = lines.map(|line| line.replace('-', "\\-").replace('\'', "\\(aq"));
+    let lines: String = lines.map(|line| format!("\\&{line}\n")).collect();
+    format!(".SH EXAMPLES\n.nf\n{lines}.fi\n")
+}
+
+/// fifofs(7).
+fn delivery(command: &Command) -> Vec<u8> {
+    let name = command.get_name();
+    let version = command.get_version().unwrap_or_default();
+    let title = format!(".TH {name} 7 \"\" \"{name} {version}\"\n");
+    [&title, DELIVERY, SEE_ALSO].concat().into_bytes()
 }

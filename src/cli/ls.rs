@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use fifofs::{Error, FileStatus, ReaderStatus, Result, Status};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
@@ -16,9 +16,13 @@ use super::{Ended, print, status};
 /// Show every file of a mount: its state, how it is delivered and why, who
 /// writes, who reads, and who waits for whom
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  fifofs ls\n  fifofs ls --json /tmp/cap | jq '.files[].state'\n  \
+                  fifofs ls --watch /tmp/cap"
+)]
 pub(crate) struct Arguments {
     /// A mount, or what is below a directory or file in one [default: all mounts that you may read]
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     directory: Option<PathBuf>,
     /// As JSON, one document for each mount
     #[arg(long, conflicts_with = "watch")]

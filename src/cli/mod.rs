@@ -123,7 +123,14 @@ fn dead_mount(mount: &Path) -> String {
 
 /// Capture what programs write to files: a FUSE filesystem that delivers it to waiting readers
 #[derive(Parser)]
-#[command(name = "fifofs", version, about, max_term_width = 100)]
+#[command(
+    name = "fifofs",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Examples:\n  fifofs run -- zip -r {out:x.zip} photos | ssh host 'cat > x.zip'\n  \
+                  fifofs mount --daemon /tmp/cap; fifofs cat /tmp/cap/a.log"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -3,13 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use fifofs::{Error, IfBusy, Result};
 
 /// Unmount; also cleans up after a killed daemon
 ///
 /// A mount that is in use stays, and it is said who uses it.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  fifofs unmount /tmp/cap\n  fifofs unmount --lazy /tmp/cap")]
 pub(crate) struct Arguments {
     /// If it is in use, take it from sight; it ends with its last user
     #[arg(short, long)]
@@ -18,7 +19,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, conflicts_with = "lazy")]
     force: bool,
     /// Where it is mounted
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     directory: PathBuf,
 }
 

@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use fifofs::{Error, Result};
 use rustix::io::retry_on_intr;
 
@@ -25,12 +25,16 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// the sender has said that it is whole: if the program fails, the connection ends
 /// or there is no room, FILE stays as it was.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  fifofs run -o ssh://host/srv/x.zip -- zip -q {out:x.zip} *.txt    \
+                  # runs it on host"
+)]
 pub(crate) struct Arguments {
     /// The protocol that the sender speaks
     #[arg(long, value_name = "N", default_value_t = PROTOCOL)]
     protocol: u32,
     /// Where what is received is to be
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: OsString,
 }
 
