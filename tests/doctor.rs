@@ -80,8 +80,46 @@ fn completions_and_manual_know_every_command() {
     let names = commands.map(|command| format!("fifofs-{command}.1"));
     for name in names.into_iter().chain(["fifofs.1".to_owned()]) {
         let page = std::fs::read_to_string(pages.join(&name)).expect("a page");
-        for section in ["EXIT STATUS", "ENVIRONMENT", "FILES", "SEE ALSO"] {
+        for section in [
+            "EXAMPLES",
+            "EXIT STATUS",
+            "ENVIRONMENT",
+            "FILES",
+            "SEE ALSO",
+        ] {
             assert!(page.contains(section), "{name}: {section}");
+        }
+        assert!(
+            !page.contains(".SH EXAMPLES\n.nf\n.fi"),
+            "{name}: no example"
+        );
+    }
+    let page = std::fs::read_to_string(pages.join("fifofs.7")).expect("a page");
+    for word in [
+        "stream", "follow", "settled", "auto", "crash", "signal", "status", "never", "wait/",
+        "pipe/", "next/", "pid/", "SEE ALSO",
+    ] {
+        assert!(page.contains(word), "fifofs.7: {word}");
+    }
+}
+
+/// What the words of an option mean is in the long help; the short one names them.
+#[test]
+fn help_says_what_the_ways_of_delivery_mean() {
+    let place = Place::new();
+    for command in ["run", "mount"] {
+        let help = |option| place.fifofs(&[command, option]).finish(SOON).succeeded();
+        let (short, long) = (help("-h"), help("--help"));
+        let ways = ["auto", "stream", "follow", "settled"];
+        assert!(
+            short.text().replace('\n', " ").contains("possible"),
+            "{}",
+            short.text()
+        );
+        for way in ways {
+            let line = format!("- {way}:");
+            assert!(long.text().contains(&line), "{command}: {line}");
+            assert!(!short.text().contains(&line), "{command}: {line}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use fifofs::{Error, Linger, Mount, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit};
@@ -19,23 +19,25 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 pub(super) use self::helper::translate;
 use super::links;
 use super::logging;
-use super::options::Delivery;
+use super::options::{Delivery, LINGERS};
 use super::text::say;
 
 /// Mount a directory whose files go to waiting readers as they are written
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  fifofs mount --daemon /tmp/cap\n  \
+                  fifofs mount --deliver settled --deliver '*.log=follow' /tmp/cap\n  \
+                  mount -t fuse.fifofs none /tmp/cap -o deliver=settled,allow_other")]
 pub(crate) struct Arguments {
     /// Where to mount; made if it is missing
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     directory: PathBuf,
     /// Return when the mount is ready, and go on in the background
     #[arg(short, long)]
     daemon: bool,
     #[command(flatten)]
     delivery: Delivery,
-    /// When a closed file is done: auto, exit (when all who wrote have exited)
-    /// or a duration after the last close
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    /// When a closed file is done; may also be a duration after its last close: 5s
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = LINGERS)]
     linger: Linger,
     /// Let other users in; file modes and owners count for them
     #[arg(long)]
@@ -53,7 +55,7 @@ pub(crate) struct Arguments {
     require_visible: bool,
     /// Append the log to this file [default: standard error; with --daemon syslog, or
     /// the journal]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     log_file: Option<PathBuf>,
     /// What df and findmnt show as the source of the mount
     #[arg(long, value_name = "NAME", default_value = "fifofs")]

@@ -1,39 +1,42 @@
 //! Options that several commands share, and how their values are written.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
-use fifofs::{Deliver, FailOn, Mount, MountBuilder};
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::{Arg, Args, Command, ValueHint};
+use fifofs::{Deliver, FailOn, Linger, Mount, MountBuilder};
 
 /// How a mount delivers and what it may use.
 #[derive(Args, Debug)]
 pub(crate) struct Delivery {
-    /// How files are delivered to waiting readers: auto, stream, follow or
-    /// settled; with GLOB= only those whose name or path matches (the last that
-    /// matches wins)
-    #[arg(long, value_name = "[GLOB=]WAY", value_parser = rule)]
+    /// How files are delivered to waiting readers [default: auto]
+    ///
+    /// With GLOB= only those whose name matches, or, if there is a slash in GLOB, whose path
+    /// does: '*.log=follow'. May be given several times; the last that matches wins.
+    #[arg(long, value_name = "[GLOB=]WAY", value_parser = DELIVERIES)]
     deliver: Vec<String>,
-    /// With stream, how far a writer may be ahead of the slowest reader [default:
-    /// 1M]
+    /// With stream, how far a writer may be ahead of the slowest reader [default: 1M]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     window: Option<u64>,
     /// How much is kept in memory, over all files [default: 1G or an eighth of
     /// the memory that this process may have]
+    ///
+    /// What has no room there goes to the directory of --spill.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
     /// The directory for what does not fit into memory [default: $TMPDIR,
     /// /var/tmp or /tmp]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     spill: Option<PathBuf>,
-    /// How much is kept in all; past it writes fail with "No space left on
-    /// device" [default: what is free in the spill directory, less 5 %]
+    /// How much is kept in all [default: what is free in the spill directory, less 5 %]
+    ///
+    /// Past it writes fail with "No space left on device".
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
-    /// Which ends of a writer give its readers an error instead of an end of file:
-    /// crash (killed with the file open, or later by a signal that means a crash), signal
-    /// (any), status (signals as well) or never [default: crash]
-    #[arg(long, value_name = "WHEN")]
+    /// Which ends of a writer give its readers an error instead of an end of file [default: crash]
+    #[arg(long, value_name = "WHEN", value_parser = FAILURES)]
     fail_on: Option<FailOn>,
 }
 
@@ -83,6 +86,85 @@ impl Delivery {
         Ok(builder)
     }
 }
+
+/// A parser of values of which some are words, which help and completions name; what else is a value,
+/// the parser knows.
+#[derive(Clone, Copy)]
+pub(crate) struct WithWords<T> {
+    parse: fn(&str) -> fifofs::Result<T>,
+    /// Each with what it means.
+    words: &'static [(&'static str, &'static str)],
+}
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for WithWords<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<T, clap::Error> {
+        self.parse.parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let value = |(word, meaning): &(&'static str, &'static str)| {
+            PossibleValue::new(*word).help(*meaning)
+        };
+        Some(Box::new(self.words.iter().map(value)))
+    }
+}
+
+const DELIVERIES: WithWords<String> = WithWords {
+    parse: rule,
+    words: &[
+        (
+            "auto",
+            "Follow for text and formats that are only appended to, settled for those of which \
+             parts are written last, and for what is unknown",
+        ),
+        (
+            "stream",
+            "A pipe and no more: bytes are delivered as they are written, and dropped when every \
+             reader has had them; a writer that is --window ahead waits",
+        ),
+        (
+            "follow",
+            "Bytes are delivered as they are written, and all are kept: a late reader gets \
+             everything. A reader that has had bytes which the program then changes gets an error",
+        ),
+        (
+            "settled",
+            "Nothing is delivered before the file is finished; then all of it, of its true size",
+        ),
+    ],
+};
+
+const FAILURES: WithWords<FailOn> = WithWords {
+    parse: str::parse,
+    words: &[
+        (
+            "crash",
+            "Killed with the file open; or, when it had closed it, by a signal that means a crash",
+        ),
+        ("signal", "Killed by any signal before the file was done"),
+        ("status", "As signal; or exited with a status other than 0"),
+        ("never", "None"),
+    ],
+};
+
+pub(crate) const LINGERS: WithWords<Linger> = WithWords {
+    parse: str::parse,
+    words: &[
+        (
+            "auto",
+            "When no process is left in the process groups of those who wrote, or 1 s after the \
+             last close",
+        ),
+        ("exit", "When all who wrote have exited"),
+    ],
+};
 
 /// A rule of `--deliver`, if it is one.
 fn rule(text: &str) -> fifofs::Result<String> {

@@ -9,7 +9,7 @@ mod report;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use fifofs::explain::{Chance, Explanation, Findings, Opened, Study, Verdicts};
 use fifofs::{Privacy, Result};
 
@@ -57,7 +57,12 @@ pub(crate) struct Arguments {
     #[arg(long)]
     shared: bool,
     /// The program and its arguments
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    #[arg(
+        value_name = "CMD",
+        required = true,
+        trailing_var_arg = true,
+        value_hint = ValueHint::CommandWithArguments
+    )]
     command: Vec<OsString>,
 }
 

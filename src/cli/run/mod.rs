@@ -27,7 +27,7 @@ mod transfer;
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use fifofs::{Error, Privacy, Result};
 
 use self::child::{NotStarted, Program, Variables, signal_status};
@@ -69,14 +69,16 @@ pub(super) use self::progress::with_equals as progress_with_equals;
                   fifofs run --tar -- split -b 1M big {dir}/part- | tar -x"
 )]
 pub(crate) struct Arguments {
-    /// Write the output to this file instead of standard output; it appears when
-    /// it is whole, and only if the program succeeds. '|CMD' is a command that
-    /// reads it, and is ended before its input ends if the program fails;
-    /// ssh://[USER@]HOST[:PORT]/PATH a file on another machine with fifofs
-    #[arg(short, long, value_name = "DEST", conflicts_with = "to")]
+    /// Write the output to a file, '|CMD' or ssh://HOST/PATH instead of standard output
+    ///
+    /// A file appears when it is whole, and only if the program succeeds. '|CMD' is
+    /// a command that reads it, and is ended before its input ends if the program fails;
+    /// ssh://[USER@]HOST[:PORT]/PATH a file on another machine with fifofs.
+    #[arg(short, long, value_name = "DEST", conflicts_with = "to", value_hint = ValueHint::FilePath)]
     output: Option<OsString>,
-    /// Where the output NAME goes, if there are several: DEST as with -o, or - for
-    /// standard output, or fd:N for an open descriptor
+    /// Where the output NAME goes, if there are several
+    ///
+    /// DEST as with -o, or - for standard output, or fd:N for an open descriptor.
     #[arg(long, value_name = "NAME=DEST")]
     to: Vec<OsString>,
     /// When the program has ended, write all files that it left in {dir} as tar
@@ -85,16 +87,19 @@ pub(crate) struct Arguments {
     /// When all has ended, write how to FILE or to descriptor N, as one JSON document
     #[arg(long, value_name = "fd:N|FILE")]
     report: Option<OsString>,
-    /// What stands for the output in the words of the command; if it ends with },
-    /// a name can be put before that after a colon
+    /// What stands for the output in the words of the command
+    ///
+    /// If it ends with }, a name can be put before that, after a colon.
     #[arg(long, value_name = "STR", default_value = placeholders::DEFAULT)]
     placeholder: OsString,
-    /// What the program writes to; with fifo there is no directory, --shared or
-    /// option of delivery
+    /// What the program writes to
+    ///
+    /// With fifo there is no {dir}, --shared or option of delivery.
     #[arg(long, value_enum, default_value_t = Via::Fuse)]
     backend: Via,
-    /// Let processes that the program did not start see the mount, such as a
-    /// database server or a container engine
+    /// Let processes that the program did not start see the mount
+    ///
+    /// Such as a database server or a container engine, which opens the file for the program.
     #[arg(long)]
     shared: bool,
     /// Show bytes, rate and state on standard error
@@ -111,7 +116,12 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     delivery: Delivery,
     /// The program and its arguments
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    #[arg(
+        value_name = "CMD",
+        required = true,
+        trailing_var_arg = true,
+        value_hint = ValueHint::CommandWithArguments
+    )]
     command: Vec<OsString>,
 }
 
