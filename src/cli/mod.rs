@@ -62,6 +62,14 @@ pub(crate) struct Ended {
     pub(crate) messages: Vec<String>,
 }
 
+impl Ended {
+    /// With nothing to say about it.
+    fn with_status(status: u8) -> Self {
+        let messages = Vec::new();
+        Ended { status, messages }
+    }
+}
+
 impl From<Error> for Ended {
     fn from(error: Error) -> Self {
         let error = match &error {
@@ -140,6 +148,7 @@ struct Arguments {
 enum Command {
     Mount(mount::Arguments),
     Run(run::Arguments),
+    Exec(run::exec::Arguments),
     Explain(run::explain::Arguments),
     Receive(run::receive::Arguments),
     Cat(cat::Arguments),
@@ -255,6 +264,7 @@ pub(crate) fn main(program: Vec<OsString>, words: Vec<OsString>) -> u8 {
     let done = match arguments.command {
         Command::Mount(arguments) => mount::run(arguments).map(nothing_to_say),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Exec(arguments) => run::exec::run(&arguments),
         Command::Explain(arguments) => run::explain::run(&arguments),
         Command::Receive(arguments) => run::receive::run(&arguments),
         Command::Cat(arguments) => cat::run(&arguments).map(nothing_to_say),

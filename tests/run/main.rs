@@ -11,6 +11,7 @@ mod commands;
 mod common;
 mod destinations;
 mod endings;
+mod exec;
 mod fifo;
 mod patches;
 mod places;

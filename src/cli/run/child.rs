@@ -27,11 +27,14 @@ pub(super) struct Program {
 }
 
 /// What the program is told in its environment.
+#[derive(Default)]
 pub(super) struct Variables<'a> {
     /// `$FIFOFS_OUT`.
     pub(super) first_output: Option<&'a Path>,
     /// `$FIFOFS_DIR`.
     pub(super) directory: Option<&'a Path>,
+    /// `$TMPDIR`, unless that is left as it is.
+    pub(super) temporary: Option<&'a Path>,
 }
 
 /// A program that could not be started: the status and the message that a shell would give.
@@ -63,6 +66,9 @@ impl Program {
                 Some(path) => command.env(variable, path),
                 None => command.env_remove(variable),
             };
+        }
+        if let Some(directory) = variables.temporary {
+            command.env("TMPDIR", directory);
         }
         if stdout_is_taken {
             let stderr = io::stderr().as_fd().try_clone_to_owned();

@@ -24,12 +24,9 @@ use super::progress::Counters;
 use super::signals::Signals;
 use super::sink::Sink;
 use super::source::Source;
-use super::stage;
 use super::supervise;
+use super::{NOWHERE, stage};
 use crate::cli::{Ended, kernel, print, status};
-
-/// Where what is only waited for goes.
-const NOWHERE: &str = "/dev/null";
 
 /// Run a program once, and say what it does to its output and how to capture it
 ///
@@ -87,6 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let variables = Variables {
         first_output: paths.first().map(|path| &**path),
         directory: Some(&directory),
+        temporary: None,
     };
     let words = template.words(&paths, &directory);
     let mut program = match Program::start(&words, &variables, true) {
@@ -99,7 +97,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     study.watch(program.child())?;
     let sink = Sink::open(&Destination::File(NOWHERE.into()))?;
     let view = study.view();
-    let mut outputs = [Output::new(Source::Quiet(view.clone()), sink, None)];
+    let mut outputs = [Output::new(
+        Source::Quiet("{dir}", view.clone()),
+        sink,
+        None,
+    )];
     let counters = Counters::new(outputs.len());
     let ended_by =
         supervise::supervise(&mut program, &mut outputs, &counters, ears, None, &|| true)?;

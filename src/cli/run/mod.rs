@@ -6,6 +6,7 @@ mod consumer;
 mod copy;
 mod destinations;
 mod ears;
+pub(super) mod exec;
 pub(super) mod explain;
 mod missing;
 mod output;
@@ -46,6 +47,9 @@ use super::options::Delivery;
 use super::{Ended, status};
 
 pub(super) use self::progress::with_equals as progress_with_equals;
+
+/// Where what is only waited for goes.
+const NOWHERE: &str = "/dev/null";
 
 /// Run a program that writes to a file, and send what it writes to standard
 /// output
@@ -200,6 +204,7 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
     let variables = Variables {
         first_output: stage.paths.first().map(|path| &**path),
         directory: stage.directory(),
+        temporary: None,
     };
     let started = Program::start(&words, &variables, is_stdout_taken);
     let mut program = match started {

@@ -40,8 +40,9 @@ pub(super) enum Source {
     },
     /// All files of a mount, as tar.
     Directory(MountView),
-    /// The same, until nobody writes to them any more; they are left where they are.
-    Quiet(MountView),
+    /// The same, until nobody writes to them any more; they are left where they are. With what the
+    /// user calls the directory.
+    Quiet(&'static str, MountView),
 }
 
 /// What a program writes to.
@@ -79,7 +80,8 @@ impl Source {
     pub(super) fn name(&self) -> &Path {
         match self {
             Source::Target { name, .. } => name,
-            Source::Directory(_) | Source::Quiet(_) => Path::new("{dir}"),
+            Source::Directory(_) => Path::new("{dir}"),
+            Source::Quiet(name, _) => Path::new(name),
         }
     }
 
@@ -126,7 +128,7 @@ impl Source {
                 });
                 Ok((job, None))
             }
-            Source::Quiet(view) => {
+            Source::Quiet(_, view) => {
                 let view = view.clone();
                 let job: Job = Box::new(move |_, _| {
                     match wait_until_all(&view, None, |state| state != FileState::Writing) {
@@ -161,7 +163,7 @@ impl Source {
                 let process = |process: &Process| describe(&process.name, process.pid);
                 writers.iter().map(process).collect()
             }
-            Source::Directory(view) | Source::Quiet(view) => {
+            Source::Directory(view) | Source::Quiet(_, view) => {
                 let files = view.status().files;
                 let open = files.iter().filter(|file| file.state == FileState::Writing);
                 let running = open.flat_map(|file| file.writers.iter().filter(|w| w.running));

@@ -393,7 +393,7 @@ impl Supervisor<'_> {
         }
         let view = self.stage.as_ref().and_then(|stage| stage.view());
         if let (false, Some(view)) = (named || self.closing.is_none(), view) {
-            self.name_writers(&Source::Quiet(view));
+            self.name_writers(&Source::Quiet("{dir}", view));
         }
     }
 

@@ -1,0 +1,97 @@
+//! `fifofs exec`: a command that knows nothing of fifofs, with its temporary files in a mount where
+//! FIFOs are virtual.
+//!
+//! Knows how a command is run, as `run` does it. The mount is as any that `fifofs mount` makes, and
+//! ends with the command: those whom that left behind are waited for only while they write.
+
+use std::ffi::OsString;
+
+use clap::{Args, ValueHint};
+use fifofs::{Mount, Result};
+
+use super::child::{NotStarted, Program, Variables, signal_status, status_of};
+use super::destinations::Destination;
+use super::ears::Ears;
+use super::output::Output;
+use super::progress::Counters;
+use super::signals::Signals;
+use super::sink::Sink;
+use super::source::Source;
+use super::{NOWHERE, supervise};
+use crate::cli::Ended;
+use crate::cli::options::Delivery;
+
+/// Run a command that makes FIFOs for programs which cannot write to them
+///
+/// The command's $TMPDIR is a mount of its own, where mkfifo makes virtual FIFOs: a
+/// FIFO for whoever reads it, and a regular file for the program that writes it. So
+/// a script that captures a program's output through a FIFO works unchanged, also
+/// where the program seeks, patches, or renames into place.
+///
+/// The exit status is the command's own; 128+N if signal N killed it, or ended the
+/// wait for those whom it left behind; 126 and 127 if it cannot be executed or
+/// found; 125 for what fails before.
+#[derive(Args, Debug)]
+#[command(
+    override_usage = "fifofs exec [OPTIONS] -- CMD [ARG]...",
+    after_help = "Examples:\n  fifofs exec -- python3 helper.py\n  \
+                  fifofs exec -- sh -c 'p=$TMPDIR/p; mkfifo $p; md5sum < $p & sort -o $p words; wait'"
+)]
+pub(crate) struct Arguments {
+    /// What mkfifo makes: virtual, kernel (a FIFO of the kernel) or a glob of
+    /// virtual ones
+    #[arg(long, value_name = "KIND", default_value = "virtual")]
+    fifos: String,
+    /// Let other users in; file modes and owners count for them
+    #[arg(long)]
+    allow_other: bool,
+    #[command(flatten)]
+    delivery: Delivery,
+    /// The command and its arguments
+    #[arg(
+        value_name = "CMD",
+        required = true,
+        trailing_var_arg = true,
+        value_hint = ValueHint::CommandWithArguments
+    )]
+    command: Vec<OsString>,
+}
+
+/// Runs a command. To be called by the main thread, while it is the only one.
+pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
+    // Before there is anything that a signal could leave behind.
+    let mut ears = Ears::new(Signals::watch()?)?;
+    let builder = arguments.delivery.apply(Mount::builder())?;
+    let builder = builder.fifos(&arguments.fifos)?;
+    let mount = builder
+        .allow_other(arguments.allow_other)
+        .mount_temporary()?;
+    if let Some(signal) = ears.told_to_end() {
+        return Ok(Ended::with_status(signal_status(signal)));
+    }
+    let variables = Variables {
+        temporary: Some(mount.path()),
+        ..Variables::default()
+    };
+    let mut program = match Program::start(&arguments.command, &variables, false) {
+        Ok(program) => program,
+        Err(NotStarted { status, message }) => {
+            let messages = vec![message];
+            return Ok(Ended { status, messages });
+        }
+    };
+    let sink = Sink::open(&Destination::File(NOWHERE.into()))?;
+    let mut outputs = [Output::new(
+        Source::Quiet("$TMPDIR", mount.view()),
+        sink,
+        None,
+    )];
+    let counters = Counters::new(outputs.len());
+    let ended_by =
+        supervise::supervise(&mut program, &mut outputs, &counters, ears, None, &|| true)?;
+    let status = match ended_by {
+        Some(signal) => signal_status(signal),
+        None => status_of(program.wait()?),
+    };
+    Ok(Ended::with_status(status))
+}

@@ -1,0 +1,104 @@
+//! `fifofs exec`: scripts that know nothing of fifofs, their FIFOs, and how they end.
+
+use rustix::process::Signal;
+
+use crate::common::{self, needs};
+use crate::{Ended, LIMIT, Runs, run};
+
+/// What `examples/helper.py`, called as `helper`, makes of programs that a FIFO of the kernel is nothing for.
+const CAPTURES: &str = r#"
+    ffmpeg -v error -nostdin -f lavfi -i testsrc=d=1:s=64x64 -f lavfi -i sine=d=1 -y av.avi
+    mp4() { ffmpeg -v error -nostdin -y -i av.avi -fflags +bitexact -flags +bitexact "$1"; }
+    mp4 plain.mp4
+    helper out.mp4 ffmpeg -v error -nostdin -y -i av.avi -fflags +bitexact -flags +bitexact {} | cmp - plain.mp4
+    helper x.db sqlite3 {} 'create table t (a); insert into t values (7)' > x.db
+    sqlite3 x.db 'select a from t; pragma integrity_check'
+    echo 'int main(void) { return 5; }' > five.c
+    helper a.out gcc -o {} five.c > five; chmod +x five; ./five || echo $?
+    seq 100000 | shuf > lines
+    helper sorted sort -n -S 200k -o {} lines | cmp - <(seq 100000)
+    helper x sh -c 'echo half > "$1"; exit 9' sh {} || echo $?
+"#;
+
+const CAPTURED: &str = "7\nok\n5\nhalf\n9\n";
+
+fn needs_programs() {
+    needs(&[("ffmpeg", "ffmpeg"), ("sqlite3", "sqlite3"), ("gcc", "gcc")]);
+}
+
+fn helper() -> String {
+    format!("{}/examples/helper.py", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn a_helper_that_knows_nothing_of_fifofs_captures_them_all() {
+    needs_programs();
+    run(&format!(
+        r#"set -e -o pipefail
+        helper() {{ "$FIFOFS" exec -- "$PYTHON" {} "$@"; }}
+        {CAPTURES}"#,
+        helper()
+    ))
+    .succeeded()
+    .printed(CAPTURED);
+}
+
+#[test]
+fn and_so_it_does_with_its_temporary_files_in_a_mount() {
+    needs_programs();
+    run(&format!(
+        r#"set -e -o pipefail
+        "$FIFOFS" mount --daemon --fifos virtual "$TMPDIR/mount"; trap '"$FIFOFS" unmount "$TMPDIR/mount"' EXIT
+        helper() {{ TMPDIR="$TMPDIR/mount" "$PYTHON" {} "$@"; }}
+        {CAPTURES}
+        ls -A "$TMPDIR/mount""#,
+        helper()
+    ))
+    .succeeded()
+    .printed(CAPTURED);
+}
+
+#[test]
+fn the_status_is_the_commands_own() {
+    run(r#"exec() { "$FIFOFS" exec "$@"; echo $?; }
+        exec -- true; exec -- sh -c 'exit 3'; exec -- sh -c 'kill -KILL $$'
+        exec -- nosuch; exec -- /; exec --fifos pipes -- true"#)
+    .printed("0\n3\n137\n127\n126\n125\n")
+    .saying("nosuch: command not found");
+}
+
+#[test]
+fn signals_are_passed_on_and_the_command_decides() {
+    for (trap, status) in [("trap 'exit 4' TERM", 4), ("true", 143)] {
+        let runs = Runs::new();
+        let program = runs.start(&format!(
+            r#"exec "$FIFOFS" exec -- bash -c "{trap}"'; echo > $F/ready; while :; do sleep 0.01; done'"#
+        ));
+        runs.flag("ready");
+        common::signal(program.pid(), Signal::TERM);
+        program.finish(LIMIT).with_status(status);
+    }
+}
+
+#[test]
+fn the_terminal_and_the_streams_are_its_own_and_whom_it_leaves_may_write() {
+    run(
+        r#"echo in | "$FIFOFS" exec -- sh -c 'cat; echo err >&2; echo $FIFOFS_OUT$FIFOFS_DIR
+            (exec > $TMPDIR/late; sleep 2.5; echo late && echo > $F/late) &
+            (sleep 1000 & echo $! > $F/sleeper)'
+        await late; kill "$(cat "$F/sleeper")""#,
+    )
+    .succeeded()
+    .printed("in\n\n")
+    .saying("'$TMPDIR' open: waiting for its end");
+}
+
+#[test]
+fn fifos_are_of_the_kernel_where_that_is_asked_for() {
+    let script = r#"mkfifo $TMPDIR/a.pipe $TMPDIR/b; stat -c %F $TMPDIR/a.pipe $TMPDIR/b'"#;
+    run(&format!(
+        r#"for kind in kernel '*.pipe'; do "$FIFOFS" exec --fifos "$kind" -- sh -c '{script}; done"#
+    ))
+    .succeeded()
+    .printed("fifo\nfifo\nregular empty file\nfifo\n");
+}
