@@ -303,7 +303,8 @@ fn a_thousand_files_of_20_writers_at_a_time_reach_their_readers_and_leave_nothin
     for start in (0..1000).step_by(200) {
         batch(start..start + 200);
     }
-    mount.wait_for("as many descriptors and threads as before", || {
+    let before = format!("no more than {descriptors} descriptors and {threads} threads, as before");
+    mount.wait_for(&before, || {
         mount.descriptors() <= descriptors && mount.threads() <= threads
     });
     let now = mount.memory_rss();
