@@ -96,7 +96,7 @@ pub enum Error {
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let capture = Capture::new("out.txt")?;
-/// let script = "echo half > $0; kill -TERM $$";
+/// let script = "exec > $0; echo half; kill -TERM $$";
 /// let mut command = Command::new("sh");
 /// let mut running = capture.spawn(command.arg("-c").arg(script).arg(capture.path()))?;
 /// let Err(Error::Failed { writer: Some(writer), .. }) = running.reader.read_all() else {

@@ -77,6 +77,10 @@ pub(crate) struct Memory {
     set: Range<usize>,
 }
 
+// SAFETY: through `&Memory` bytes are only read, and only those that were set; whoever writes has it
+// by `&mut`, or owns it.
+unsafe impl Sync for Memory {}
+
 impl Memory {
     /// `length` bytes.
     pub(crate) fn new(length: usize) -> Memory {
