@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! .fifofs/status       the state of everything, as JSON
+//! .fifofs/metrics      the same in numbers, as OpenMetrics
 //! .fifofs/events       what happens, as JSON lines
 //! .fifofs/wait/PATH    and other doors: see `doors`
 //! .fifofs/inode/N      a file by its number: for the flusher alone
@@ -90,6 +91,7 @@ impl Core {
         let place = match &node.place {
             Place::Top => match name.as_bytes() {
                 b"status" => Place::Status,
+                b"metrics" => Place::Metrics,
                 b"events" => Place::Events,
                 b"inode" if internal => Place::Inodes,
                 b"next" => Place::Doors(Which::Next),
@@ -216,7 +218,7 @@ impl Core {
             return self.reading_end_attributes(ino, id);
         }
         let (mode, size) = match &node.place {
-            Place::Status | Place::Events => (libc::S_IFREG | 0o400, 0),
+            Place::Status | Place::Metrics | Place::Events => (libc::S_IFREG | 0o400, 0),
             // A pipe has no size; who waits asks again when there is one.
             Place::File { door, path } if door.gives == Gives::File => {
                 let source = self.names.resolve(path).and_then(|i| self.files.get(&i));
@@ -366,6 +368,7 @@ impl Core {
     ) {
         let handle = match place {
             Place::Status => Handle::Text(self.status_text()),
+            Place::Metrics => Handle::Text(self.metrics_text(env)),
             Place::Events => Handle::Events(self.events.subscribe(None, false)),
             Place::File { door, path } => {
                 let at = (ino, door, path);

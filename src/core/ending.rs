@@ -103,6 +103,7 @@ impl Core {
             effects.push(Effect::ForgetAttributes { ino });
         }
         if generation.phase == Phase::Failed {
+            self.tally.failed += 1;
             // If bytes were lost, whoever wrote them.
             let culprit = generation.culprit(self.settings.fail_on);
             if let Some(writer) = culprit.or(generation.writers.last()) {
@@ -120,6 +121,7 @@ impl Core {
                 });
             }
         } else {
+            self.tally.done += 1;
             self.publish(env, ino, effects, || Event::Done { bytes });
         }
         if let Some(id) = self.fifo_of(ino) {

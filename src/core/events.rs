@@ -179,6 +179,11 @@ impl Events {
         }
     }
 
+    /// How long ago that was.
+    pub(crate) fn age(&self, now: Monotonic) -> Duration {
+        now.saturating_sub(self.start)
+    }
+
     /// Whether anybody listens: making a line is not free.
     pub(crate) fn wanted(&self) -> bool {
         !self.subscribers.is_empty() || log::log_enabled!(log::Level::Debug)
@@ -193,7 +198,7 @@ impl Events {
         effects: &mut Effects,
     ) -> Vec<Unique> {
         let event = Arc::new(FileEvent {
-            time: now.saturating_sub(self.start),
+            time: self.age(now),
             path,
             event,
         });

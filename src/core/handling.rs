@@ -15,6 +15,7 @@ impl Core {
     /// Handles a request, with all that follows from it.
     pub(crate) fn handle(&mut self, env: Env<'_>, caller: Caller, request: Request<'_>) -> Effects {
         let mut effects = Effects::default();
+        self.tally.requests += 1;
         let recorded = self.begin_record(env, caller, &request);
         let reply = match self.perform(env, caller, request, &mut effects) {
             Ok(reply) => reply,

@@ -17,7 +17,7 @@
 //! opening, looking_again, following, reading, view, polling, companions: what readers get
 //! recording: all of it, to be done again
 //! capturing: what this process itself reads
-//! paths, attributes, control, doors, fifos, status, room
+//! paths, attributes, control, doors, fifos, status, metrics, room
 //! ```
 
 mod attributes;
@@ -40,6 +40,7 @@ mod giving_up;
 mod handling;
 mod ids;
 mod looking_again;
+mod metrics;
 pub(crate) mod namespace;
 mod notices;
 mod opening;
@@ -83,6 +84,7 @@ use format::Format;
 use generation::{Ending, Generation, Phase, Processes, Way, Writer};
 use ids::ReaderId;
 use looking_again::SentBack;
+use metrics::Tally;
 use namespace::{Creator, Namespace};
 use notices::{Notice, Notices};
 use reader::Reader;
@@ -271,6 +273,8 @@ pub(crate) struct Core {
     captures: Captures,
     fifos: Fifos,
     events: Events,
+    /// What has happened, in numbers.
+    tally: Tally,
     /// Threads that were sent back to look the path up again: the kernel does
     /// so once only.
     sent_back: HashMap<i32, SentBack>,
@@ -318,6 +322,7 @@ impl Core {
             captures: Captures::default(),
             fifos: Fifos::default(),
             events: Events::new(now.monotonic),
+            tally: Tally::default(),
             sent_back: HashMap::new(),
             told_of_refusal: false,
             notices: Notices::default(),

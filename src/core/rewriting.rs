@@ -156,6 +156,7 @@ impl Core {
             return;
         }
         reader.rewritten = Some(range.clone());
+        self.tally.rewritten += 1;
         let (pid, name) = (reader.pid.cast_unsigned(), reader.name.clone());
         let Some(ino) = reader.source else {
             return;

@@ -322,6 +322,7 @@ impl Core {
         let file = self.file_mut(ino)?;
         let changed = file.delivered_difference(offset, data)?;
         file.put(offset, data)?;
+        self.tally.written += length;
         if let Some(range) = changed {
             self.rewritten(env, ino, range, effects);
         }

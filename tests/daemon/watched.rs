@@ -1,6 +1,9 @@
-//! What a daemon tells whoever started it and looks after it: a service manager, and the log.
+//! What a daemon tells whoever started it and looks after it: a service manager, the log, and
+//! collectors of metrics.
 
-use crate::common::{Place, SOON, needs, needs_root};
+use std::collections::BTreeMap;
+
+use crate::common::{Mount, Place, SOON, needs, needs_root};
 
 #[test]
 fn a_service_manager_is_told_when_the_mount_is_ready_and_when_it_ends() {
@@ -94,4 +97,137 @@ END
         .succeeded()
         .printed("1\nsyslog\n");
     place.assert_nothing_left();
+}
+
+/// The samples of a text of OpenMetrics by what stands before the value, less the label of the
+/// mount, if it is written as the format demands.
+fn samples(text: &str, mount: &str) -> BTreeMap<String, f64> {
+    let body = text.strip_suffix("# EOF\n").expect("an end");
+    assert!(!body.contains("# EOF") && !body.contains('\r') && !body.contains("\n\n"));
+    let is_name = |name: &str| {
+        let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        name.starts_with("fifofs_") && name.chars().all(is_valid)
+    };
+    let mut samples = BTreeMap::new();
+    let mut families = std::collections::BTreeSet::new();
+    let mut family = ("", "");
+    let mut told = Vec::new();
+    for line in body.lines() {
+        if let Some(described) = line.strip_prefix("# ") {
+            let words: Vec<&str> = described.splitn(3, ' ').collect();
+            let [what, name, value] = words[..] else {
+                panic!("no description: {line}");
+            };
+            match what {
+                "TYPE" => {
+                    assert!(is_name(name) && families.insert(name), "{line}");
+                    assert!(["gauge", "counter"].contains(&value), "{line}");
+                    assert!(!name.ends_with("_total"), "{line}");
+                    (family, told) = ((name, value), vec![]);
+                }
+                "UNIT" => assert!(name.ends_with(&format!("_{value}")), "{line}"),
+                "HELP" => assert!(value.ends_with('.') && !value.contains('\\'), "{line}"),
+                _ => panic!("no such description: {line}"),
+            }
+            // Once each, before the samples.
+            assert!(name == family.0 && !told.contains(&what), "{line}");
+            told.push(what);
+            continue;
+        }
+        let unit = ["_bytes", "_seconds"].iter().any(|u| family.0.ends_with(u));
+        assert_eq!(unit, told.contains(&"UNIT"), "{line}");
+        assert!(told.contains(&"HELP"), "{line}");
+        if !told.contains(&"sample") {
+            told.push("sample");
+        }
+        let (key, value) = line.rsplit_once(' ').expect("a value");
+        let (name, labels) = key.split_once('{').expect("labels");
+        let suffix = name.strip_prefix(family.0).expect("the metric's name");
+        let expected = if family.1 == "counter" { "_total" } else { "" };
+        assert_eq!(suffix, expected, "{line}");
+        let labels = labels.strip_suffix('}').expect("the end of the labels");
+        let labels = labels.strip_prefix(mount).expect("the mount's label");
+        let value: f64 = value.parse().expect("a number");
+        assert!(value.is_finite() && value >= 0.0, "{line}");
+        let key = format!("{name}{labels}");
+        assert_eq!(samples.insert(key, value), None, "twice: {line}");
+    }
+    samples
+}
+
+#[test]
+fn metrics_are_openmetrics_and_count_what_happens() {
+    let mount = Mount::start(&["--deliver", "follow", "--memory", "64M"]);
+    let label = format!("mount=\"{}\"", mount.path().display());
+    let read = || {
+        let read = mount.reader(".fifofs/metrics").finish(SOON).succeeded();
+        samples(&read.text(), &label)
+    };
+    let wait_for = |expected: &[(&str, f64)]| {
+        let mut last = BTreeMap::new();
+        let mut told = Vec::new();
+        mount.wait_for(&format!("metrics of {expected:?}"), || {
+            last = read();
+            let other: Vec<_> = (expected.iter())
+                .filter(|(name, value)| last[*name] != *value)
+                .map(|(name, _)| (*name, last[*name]))
+                .collect();
+            let is_over = other.is_empty();
+            if other != told {
+                println!("other than expected: {other:?}");
+                told = other;
+            }
+            is_over
+        });
+        last
+    };
+    let first = read();
+    let writer = mount
+        .shell("exec 3> $D/x.log; echo a >&3; await rewrite; printf b 1<> $D/x.log; await end");
+    mount.wait_exists("x.log");
+    let reader = mount.reader("x.log");
+    reader.wait_output(b"a\n");
+    mount.wait_parked(&reader);
+    mount
+        .shell("/bin/echo done > $D/old; bash -c 'exec 3> $D/bad; echo 12 >&3; kill -9 $$' || true")
+        .finish(SOON);
+    let then = wait_for(&[
+        ("fifofs_files,state=\"writing\"", 1.0),
+        ("fifofs_files,state=\"closed\"", 0.0),
+        ("fifofs_files,state=\"done\"", 1.0),
+        ("fifofs_files,state=\"failed\"", 1.0),
+        ("fifofs_files_bytes", 10.0),
+        ("fifofs_writers", 1.0),
+        ("fifofs_readers", 1.0),
+        ("fifofs_waits", 1.0),
+        ("fifofs_done_total", 1.0),
+        ("fifofs_failed_total", 1.0),
+        ("fifofs_rewritten_total", 0.0),
+        ("fifofs_memory_limit_bytes", f64::from(64 << 20)),
+        ("fifofs_spilled_bytes", 0.0),
+    ]);
+    mount.raise("rewrite");
+    let _ = reader.finish(SOON);
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    let last = wait_for(&[
+        ("fifofs_files,state=\"writing\"", 0.0),
+        ("fifofs_files,state=\"done\"", 2.0),
+        ("fifofs_files_bytes", 10.0),
+        ("fifofs_writers", 0.0),
+        ("fifofs_readers", 0.0),
+        ("fifofs_waits", 0.0),
+        ("fifofs_rewritten_total", 1.0),
+    ]);
+    // Through its cache the kernel may write the rest of a page once more.
+    let written = "fifofs_written_bytes_total";
+    assert!(then[written] >= 10.0, "{then:?}");
+    assert!(last[written] > then[written], "{last:?}");
+    assert!(last["fifofs_requests_total"] > first["fifofs_requests_total"]);
+    assert!(last["fifofs_uptime_seconds"] > first["fifofs_uptime_seconds"]);
+    for name in ["contents", "kept"] {
+        let name = format!("fifofs_memory_{name}_bytes");
+        assert!(last[&name] > 0.0, "{name} in {last:?}");
+    }
+    mount.unmount();
 }

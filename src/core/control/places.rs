@@ -15,6 +15,7 @@ use super::super::namespace::Namespace;
 pub(in crate::core) enum Place {
     Top,
     Status,
+    Metrics,
     Events,
     /// By number.
     Inodes,

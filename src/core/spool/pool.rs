@@ -148,6 +148,11 @@ impl Pool {
         self.shared.used.load(Ordering::Relaxed)
     }
 
+    /// Bytes of memory, past which chunks go to disk.
+    pub(crate) fn memory_limit(&self) -> u64 {
+        self.shared.limits.memory
+    }
+
     /// Bytes of content on disk.
     pub(crate) fn spilled(&self) -> u64 {
         self.shared.spill.used()
