@@ -1,17 +1,21 @@
 //! `fifofs ls`.
 
+mod order;
+
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
-use fifofs::{Error, FileStatus, ReaderStatus, Result, Status};
+use fifofs::{Error, FileState, FileStatus, ReaderStatus, Result, Status, WriterStatus};
+use indicatif::BinaryBytes;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use serde::Serialize;
 
-use super::text::Page;
+use super::text::{OneLine, Page};
 use super::{Ended, print, status};
+use order::Key;
 
 /// Show every file of a mount: its state, how it is delivered and why, who
 /// writes, who reads, and who waits for whom
@@ -131,7 +135,7 @@ fn list(mount: &Path, inside: &Path, json: bool) -> Result<()> {
         let document = serde_json::to_string(&Document { mount, status }).map_err(misread)?;
         return print(format!("{document}\n")).map(drop);
     }
-    print(describe(mount, &status)).map(drop)
+    print(describe(mount, status)).map(drop)
 }
 
 /// Why a file of the control directory cannot be read, and what to do about it.
@@ -144,44 +148,130 @@ fn unreadable(mount: &Path, path: &Path, error: io::Error) -> Error {
     Error::io("read", path, error).with_remedy(remedy)
 }
 
-fn describe(mount: &Path, status: &Status) -> String {
+fn describe(mount: &Path, mut status: Status) -> String {
+    status.files.sort_by_cached_key(|file| Key::of(&file.path));
+    let waiting = &mut status.waiting;
+    waiting.sort_by_cached_key(|reader| Key::of(&reader.path));
     let mut page = Page::default();
     page.line(format_args!(
-        "{}: {} bytes in memory, {} for names, {} spilled, {} available",
+        "{}: {} in memory, {} for names, {} spilled, {} available",
         mount.display(),
-        status.memory.used,
-        status.memory.kept,
-        status.memory.spilled,
-        status.memory.available
+        BinaryBytes(status.memory.used),
+        BinaryBytes(status.memory.kept),
+        BinaryBytes(status.memory.spilled),
+        BinaryBytes(status.memory.available)
     ));
     for warning in &status.warnings {
         page.line(format_args!("  warning: {warning}"));
     }
-    for file in &status.files {
-        describe_file(&mut page, file);
+    let rows: Vec<Row> = status.files.iter().map(Row::of_file).collect();
+    let nothing = status.waiting.iter().map(Row::of_nothing);
+    let nothing: Vec<Row> = nothing.collect();
+    let widths = Row::widths(rows.iter().chain(&nothing));
+    for (row, file) in rows.iter().zip(&status.files) {
+        page.line(row.aligned(widths));
+        describe_processes(&mut page, file);
     }
-    for reader in &status.waiting {
-        page.line(format_args!("  {}  (nothing there)", reader.path.display()));
+    for (row, reader) in nothing.iter().zip(&status.waiting) {
+        page.line(row.aligned(widths));
         describe_reader(&mut page, reader);
     }
     page.into_text()
 }
 
-fn describe_file(page: &mut Page, file: &FileStatus) {
-    let mut line = format!(
-        "  {}  {}  {} bytes",
-        file.path.display(),
-        file.state,
-        file.size
-    );
-    if file.delivered > 0 {
-        line += &format!(", {} delivered", file.delivered);
+/// A longer path moves what is beside it, and not that of all others.
+const PATH_WIDTH_MAX: usize = 40;
+
+/// One line of the table: path, state, size, how much of it was delivered; and the rest.
+struct Row {
+    columns: [String; 4],
+    rest: String,
+}
+
+impl Row {
+    fn of_file(file: &FileStatus) -> Row {
+        let delivered = match file.delivered {
+            0 => String::new(),
+            bytes => format!("{} delivered", BinaryBytes(bytes)),
+        };
+        let mut rest = match (&file.way, &file.reason) {
+            (Some(way), Some(reason)) => format!("{way}: {reason}"),
+            _ => String::new(),
+        };
+        if let Some(writer) = past_writer(file) {
+            let space = if rest.is_empty() { "" } else { "; " };
+            rest += &format!("{space}written by {} ({})", writer.name, writer.pid);
+        }
+        let size = BinaryBytes(file.size).to_string();
+        Row {
+            columns: [
+                // As wide as it will be shown.
+                OneLine(file.path.display()).to_string(),
+                file.state.to_string(),
+                size,
+                delivered,
+            ],
+            rest,
+        }
     }
-    if let (Some(way), Some(reason)) = (&file.way, &file.reason) {
-        line += &format!("  {way}: {reason}");
+
+    /// Of a path where nothing stands, and somebody waits.
+    fn of_nothing(reader: &ReaderStatus) -> Row {
+        Row {
+            columns: [
+                OneLine(reader.path.display()).to_string(),
+                String::new(),
+                String::new(),
+                String::new(),
+            ],
+            rest: "(nothing there)".into(),
+        }
     }
-    page.line(line);
-    for writer in &file.writers {
+
+    fn widths<'a>(rows: impl Iterator<Item = &'a Row>) -> [usize; 4] {
+        let mut widths = [0; 4];
+        for row in rows {
+            let columns = row.columns.iter().zip(&mut widths);
+            for (at, (text, width)) in columns.enumerate() {
+                let length = text.chars().count();
+                if at > 0 || length <= PATH_WIDTH_MAX {
+                    *width = length.max(*width);
+                }
+            }
+        }
+        widths
+    }
+
+    fn aligned(&self, widths: [usize; 4]) -> String {
+        let [path, state, size, delivered] = &self.columns;
+        let [of_path, of_state, of_size, of_delivered] = widths;
+        let mut line = format!("  {path:of_path$}");
+        if self.columns[1..].iter().any(|column| !column.is_empty()) {
+            line += &format!("  {state:of_state$}  {size:>of_size$}");
+            if of_delivered > 0 {
+                line += &format!("  {delivered:>of_delivered$}");
+            }
+        }
+        line += &format!("  {}", self.rest);
+        line.trim_end().to_owned()
+    }
+}
+
+/// The only one who wrote a file, if there is no more to say of anybody: it needs no line of its own.
+fn past_writer(file: &FileStatus) -> Option<&WriterStatus> {
+    let [writer] = &file.writers[..] else {
+        return None;
+    };
+    let is_past = file.state == FileState::Done && !writer.running && writer.failure.is_none();
+    (is_past && file.readers.is_empty()).then_some(writer)
+}
+
+fn describe_processes(page: &mut Page, file: &FileStatus) {
+    let writers = match past_writer(file) {
+        Some(_) => &[],
+        None => &file.writers[..],
+    };
+    for writer in writers {
         let state = match (&writer.failure, writer.running) {
             (Some(failure), _) => format!(", {failure}"),
             (None, true) => String::new(),

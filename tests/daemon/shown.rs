@@ -306,3 +306,62 @@ open(D + "/.fifofs/pipe/nothing")
     assert_eq!(log.matches("pid namespace").count(), 1, "{log}");
     drop(daemon);
 }
+
+#[test]
+fn ls_aligns_its_columns_and_sorts_numbers_by_their_value() {
+    let mount = Mount::start(&["--deliver", "settled"]);
+    mount
+        .shell(
+            r#"
+            long=$(printf 'l%.0s' {1..60})
+            for i in {1..100}; do /bin/echo $i > $D/file-$i; done
+            /bin/head -c 1500 /dev/zero > $D/big; /bin/echo 1 > "$D/$long"; /bin/echo 2 > "$D/w$(printf '\033')"
+            "#,
+        )
+        .finish(SOON)
+        .succeeded();
+    let mut text = String::new();
+    mount.wait_for("all to be done", || {
+        text = mount.ls();
+        text.matches("  done  ").count() == 103
+    });
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    assert_eq!(lines.len(), 103, "a line for each:\n{text}");
+    let names: Vec<&str> = (lines.iter())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    let mut expected = vec!["big".to_owned()];
+    expected.extend((1..=100).map(|i| format!("file-{i}")));
+    expected.extend(["l".repeat(60), r"w\x1b".to_owned()]);
+    assert_eq!(names, expected, "{text}");
+    assert!(
+        lines[0].starts_with("  big       done  1.46 KiB  settled: "),
+        "{text}"
+    );
+    assert!(
+        lines[1].starts_with("  file-1    done       2 B  settled: "),
+        "{text}"
+    );
+    assert!(
+        lines[100].starts_with("  file-100  done       4 B  settled: "),
+        "{text}"
+    );
+    assert!(
+        lines[101].starts_with(&format!("  {}  done       2 B  settled: ", "l".repeat(60))),
+        "{text}"
+    );
+    assert!(
+        lines[102].starts_with(r"  w\x1b     done       2 B  settled: "),
+        "{text}"
+    );
+    assert!(lines[1].contains("; written by bash ("), "{text}");
+    let json = mount
+        .place()
+        .fifofs(&["ls", "--json", mount.path().to_str().expect("UTF-8")])
+        .finish(SOON)
+        .succeeded()
+        .text();
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["files"], mount.status()["files"]);
+    mount.unmount();
+}
