@@ -4,7 +4,11 @@
 
 mod common;
 
-use common::{Place, SOON, needs, needs_root};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use common::{FIFOFS, Place, SOON, needs, needs_root};
 
 #[test]
 fn doctor_finds_nothing_bad_where_these_tests_can_run() {
@@ -122,4 +126,32 @@ fn help_says_what_the_ways_of_delivery_mean() {
             assert!(!short.text().contains(&line), "{command}: {line}");
         }
     }
+}
+
+/// bash does not give the generated script's function what it needs for either.
+#[test]
+fn bash_completes_commands_after_dashes_and_values() {
+    let place = Place::new();
+    let program = place.at("zipnote");
+    std::fs::write(&program, "#!/bin/sh\n").expect("written");
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("executable");
+    let complete = |words: &str, before: &str| {
+        let script = format!(
+            "source <(\"$0\" completions bash); PATH=$1; COMP_WORDS=({words})
+             COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+             set -- $(complete -p fifofs); while [ \"$1\" != -F ]; do shift; done
+             \"$2\" fifofs \"${{COMP_WORDS[-1]}}\" '{before}'; echo \"${{COMPREPLY[@]}}\""
+        );
+        let done = Command::new("bash")
+            .args(["--norc", "-c", &script, FIFOFS])
+            .arg(program.parent().expect("a directory"))
+            .output()
+            .expect("started");
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    };
+    assert_eq!(complete("fifofs run -- zipn", "--"), "zipnote");
+    assert_eq!(complete("fifofs explain --json -- zipn", "--"), "zipnote");
+    assert_eq!(complete("fifofs run --deliver se", "--deliver"), "settled");
+    assert_eq!(complete("fifofs run --progress = al", "="), "always");
+    assert_eq!(complete("fifofs mount --linger e", "--linger"), "exit");
 }

@@ -19,6 +19,10 @@ const DELIVERY: &str = include_str!("generate/delivery.man");
 /// The end of all pages.
 const SEE_ALSO: &str = include_str!("generate/see_also.man");
 
+/// Completes the command after `--`, for shells in which the script of `clap_complete` does not.
+const AFTER_BASH: &[u8] = include_bytes!("generate/completions.bash");
+const AFTER_FISH: &[u8] = include_bytes!("generate/completions.fish");
+
 /// The word before the examples in a command's help.
 const EXAMPLES: &str = "Examples:\n";
 
@@ -35,6 +39,11 @@ pub(crate) struct Completions {
 pub(crate) fn completions<C: CommandFactory>(arguments: &Completions) -> Result<()> {
     let mut text = Vec::new();
     clap_complete::generate(arguments.shell, &mut C::command(), "fifofs", &mut text);
+    text.extend_from_slice(match arguments.shell {
+        Shell::Bash => AFTER_BASH,
+        Shell::Fish => AFTER_FISH,
+        _ => &[],
+    });
     print(text).map(drop)
 }
 
