@@ -54,6 +54,7 @@ fn completions_and_manual_know_every_command() {
     let commands = [
         "mount",
         "run",
+        "exec",
         "explain",
         "cat",
         "ls",
