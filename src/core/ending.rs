@@ -17,6 +17,7 @@ impl Core {
                     if let Some(generation) = file.generation.as_mut() {
                         generation.closed(env.now.monotonic);
                         if generation.handles == 0 {
+                            self.note_no_first_write(env, ino, effects);
                             self.publish(env, ino, effects, || Event::Closed);
                         }
                     }

@@ -19,6 +19,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use super::format_table::{ROWS, Row, SIGNATURES, Signature, TEXT, TEXT_SIGNATURES};
+use super::generation::Way;
 
 pub(crate) use super::format_table::Format;
 
@@ -212,6 +213,48 @@ fn split_extension(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let dot = name.iter().rposition(|byte| *byte == b'.')?;
     let extension = &name[dot + 1..];
     (dot > 0 && !extension.is_empty()).then_some((&name[..dot], extension))
+}
+
+/// What auto makes of name and content.
+pub(super) fn choose(
+    by_name: Option<&'static Format>,
+    by_content: Option<&'static Format>,
+    name: Option<&OsStr>,
+    first_bytes: &[u8],
+) -> (Way, String) {
+    if let Some(format) = by_content.filter(|format| format.patched) {
+        return (
+            Way::Settled,
+            format!("begins like {}, which gets patched", format.name),
+        );
+    }
+    match (by_name, by_content) {
+        (Some(format), _) => {
+            let extension =
+                name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            if format.patched {
+                (
+                    Way::Settled,
+                    format!("named {extension}: {} gets patched", format.name),
+                )
+            } else if format.is_denied_by(first_bytes) {
+                (
+                    Way::Settled,
+                    format!("named {extension}, but its first bytes are not text"),
+                )
+            } else {
+                (
+                    Way::Follow,
+                    format!("named {extension}: {} is only appended to", format.name),
+                )
+            }
+        }
+        (None, Some(format)) => (
+            Way::Follow,
+            format!("begins like {}, which is only appended to", format.name),
+        ),
+        (None, None) => (Way::Settled, "bytes of no known kind".to_owned()),
+    }
 }
 
 #[cfg(test)]

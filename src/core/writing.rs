@@ -1,7 +1,6 @@
 //! Opening for writing, and writing: what writers do to a file, and what that
 //! does to those who read it.
 
-use std::ffi::OsStr;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -246,7 +245,10 @@ impl Core {
         let unique = caller.unique;
         let length = data.len() as u32;
         let is_busy = self.is_busy(env, ino);
-        let taken = self.take(env, ino, offset, &mut data, effects);
+        let taken = match from_cache && self.comes_before_the_first(ino, offset) {
+            true => self.take_early(env, ino, offset, &mut data, effects),
+            false => self.take(env, ino, offset, &mut data, effects),
+        };
         if let Err(errno) = taken {
             // Of what the kernel's cache held the program was told long ago that it was
             // written.
@@ -313,10 +315,57 @@ impl Core {
         if data.is_empty() {
             return Ok(());
         }
+        spool::end_of(offset, data.len() as u64)?;
+        data.align(offset);
+        self.note_first_write(env, ino, offset, data.beginning(), effects)?;
+        self.put_bytes(env, ino, offset, data, effects)
+    }
+
+    /// Whether the first bytes that were written may still be on their way: two threads of the kernel
+    /// that write its cache back may overtake each other.
+    fn comes_before_the_first(&self, ino: u64, offset: u64) -> bool {
+        offset > 0
+            && self
+                .generation(ino)
+                .is_some_and(|generation| !generation.written && generation.way.is_none())
+    }
+
+    /// Puts bytes into the file that come before the first: how it is delivered is not chosen by them.
+    fn take_early(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        offset: u64,
+        data: &mut Load<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Errno> {
+        self.put_bytes(env, ino, offset, data, effects)?;
+        if let Some(generation) = self.generation_mut(ino) {
+            generation.first_byte.get_or_insert(env.now.monotonic);
+        }
+        Ok(())
+    }
+
+    /// A file is closed: all that was in the kernel's cache has come.
+    pub(super) fn note_no_first_write(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+        let has_bytes = |generation: &Generation| generation.first_byte.is_some();
+        if self.generation(ino).is_some_and(has_bytes) && self.comes_before_the_first(ino, 1) {
+            // Cannot fail: the file is there.
+            let _ = self.note_first_write(env, ino, 1, &[], effects);
+        }
+    }
+
+    fn put_bytes(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        offset: u64,
+        data: &mut Load<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Errno> {
         let length = data.len() as u64;
         spool::end_of(offset, length)?;
         data.align(offset);
-        self.note_first_write(env, ino, offset, data.beginning(), effects)?;
         self.file_mut(ino)?.refuse_if_broken()?;
         self.refuse_what_was_passed_on(env, ino, offset, effects)?;
         let file = self.file_mut(ino)?;
@@ -371,7 +420,7 @@ impl Core {
                 "bytes of no known kind, written to a FIFO".to_owned(),
             )
         } else {
-            choose_by_format(by_name, by_content, name.as_deref(), data)
+            format::choose(by_name, by_content, name.as_deref(), data)
         };
         generation.choose(way, reason.clone(), true);
         self.publish(env, ino, effects, || Event::Chosen { way, reason });
@@ -427,48 +476,6 @@ impl File {
             }
         });
         if failed { Err(Errno::IO) } else { Ok(differs) }
-    }
-}
-
-/// What auto makes of name and content.
-fn choose_by_format(
-    by_name: Option<&'static format::Format>,
-    by_content: Option<&'static format::Format>,
-    name: Option<&OsStr>,
-    first_bytes: &[u8],
-) -> (Way, String) {
-    if let Some(format) = by_content.filter(|format| format.patched) {
-        return (
-            Way::Settled,
-            format!("begins like {}, which gets patched", format.name),
-        );
-    }
-    match (by_name, by_content) {
-        (Some(format), _) => {
-            let extension =
-                name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-            if format.patched {
-                (
-                    Way::Settled,
-                    format!("named {extension}: {} gets patched", format.name),
-                )
-            } else if format.is_denied_by(first_bytes) {
-                (
-                    Way::Settled,
-                    format!("named {extension}, but its first bytes are not text"),
-                )
-            } else {
-                (
-                    Way::Follow,
-                    format!("named {extension}: {} is only appended to", format.name),
-                )
-            }
-        }
-        (None, Some(format)) => (
-            Way::Follow,
-            format!("begins like {}, which is only appended to", format.name),
-        ),
-        (None, None) => (Way::Settled, "bytes of no known kind".to_owned()),
     }
 }
 

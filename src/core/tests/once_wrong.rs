@@ -174,3 +174,20 @@ fn who_was_sent_back_and_then_waits_long_is_not_sent_back_again() {
     world.pass(LINGER);
     world.handle(second);
 }
+
+/// Two threads of the kernel that write its cache back may overtake each other.
+#[test]
+fn what_the_kernel_writes_back_first_need_not_be_what_was_written_first() {
+    let mut world = World::new(Deliver::Auto, |_| {});
+    let (ino, handle) = world.create("x.log", libc::O_WRONLY);
+    world.write_back(ino, 4096, b"second\n");
+    assert_eq!(world.core.files[&ino].way(), None);
+    world.write_back(ino, 0, &[b'a'; 4096]);
+    assert_eq!(world.core.files[&ino].way(), Some(crate::Way::Follow));
+    world.release(handle);
+
+    let (ino, handle) = world.create("y.log", libc::O_WRONLY);
+    world.write_back(ino, 4096, b"with a gap before it\n");
+    world.release(handle);
+    assert_eq!(world.core.files[&ino].way(), Some(crate::Way::Settled));
+}
