@@ -11,11 +11,13 @@ need() {
     DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
 }
 
-# Installs Python packages where all recipes share them.
+# Installs Python packages where only this recipe has them.
 need_python() {
-    [ -d "$RECIPE_VENV" ] || python3 -m venv "$RECIPE_VENV"
-    "$RECIPE_VENV/bin/pip" -q install "$@"
-    PATH=$RECIPE_VENV/bin:$PATH
+    local venv
+    venv=$RECIPE_VENVS/$(basename "$(dirname "${BASH_SOURCE[1]}")")
+    [ -d "$venv" ] || python3 -m venv "$venv"
+    "$venv/bin/pip" -q install "$@"
+    PATH=$venv/bin:$PATH
 }
 
 check() {
