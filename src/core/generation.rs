@@ -261,6 +261,11 @@ impl Generation {
         }
     }
 
+    /// Whether nothing chose how it is delivered, and no first write did.
+    pub(crate) fn is_undecided(&self) -> bool {
+        !self.written && self.way.is_none()
+    }
+
     /// A writer has closed the file, maybe not for the last time.
     pub(crate) fn closed_by(&mut self, pid: i32) {
         for writer in &mut self.writers {

@@ -165,7 +165,13 @@ impl Core {
             if buffer.is_empty() {
                 break;
             }
-            match self.take(env, to_ino, to_offset, &mut Load::from(&buffer), effects) {
+            match self.take(
+                env,
+                to_ino,
+                (to_offset, false),
+                &mut Load::from(&buffer),
+                effects,
+            ) {
                 Ok(()) => {}
                 Err(_) if copied > 0 => break,
                 Err(errno) => return Err(errno),

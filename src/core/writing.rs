@@ -245,10 +245,7 @@ impl Core {
         let unique = caller.unique;
         let length = data.len() as u32;
         let is_busy = self.is_busy(env, ino);
-        let taken = match from_cache && self.comes_before_the_first(ino, offset) {
-            true => self.take_early(env, ino, offset, &mut data, effects),
-            false => self.take(env, ino, offset, &mut data, effects),
-        };
+        let taken = self.take(env, ino, (offset, from_cache), &mut data, effects);
         if let Err(errno) = taken {
             // Of what the kernel's cache held the program was told long ago that it was
             // written.
@@ -303,69 +300,29 @@ impl Core {
         }
     }
 
-    /// Puts bytes into the file.
+    /// Puts bytes into the file, at an offset, from the kernel's cache or not.
     pub(super) fn take(
         &mut self,
         env: Env<'_>,
         ino: u64,
-        offset: u64,
+        (offset, from_cache): (u64, bool),
         data: &mut Load<'_>,
         effects: &mut Effects,
     ) -> Result<(), Errno> {
         if data.is_empty() {
             return Ok(());
         }
-        spool::end_of(offset, data.len() as u64)?;
-        data.align(offset);
-        self.note_first_write(env, ino, offset, data.beginning(), effects)?;
-        self.put_bytes(env, ino, offset, data, effects)
-    }
-
-    /// Whether the first bytes that were written may still be on their way: two threads of the kernel
-    /// that write its cache back may overtake each other.
-    fn comes_before_the_first(&self, ino: u64, offset: u64) -> bool {
-        offset > 0
-            && self
-                .generation(ino)
-                .is_some_and(|generation| !generation.written && generation.way.is_none())
-    }
-
-    /// Puts bytes into the file that come before the first: how it is delivered is not chosen by them.
-    fn take_early(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        offset: u64,
-        data: &mut Load<'_>,
-        effects: &mut Effects,
-    ) -> Result<(), Errno> {
-        self.put_bytes(env, ino, offset, data, effects)?;
-        if let Some(generation) = self.generation_mut(ino) {
-            generation.first_byte.get_or_insert(env.now.monotonic);
-        }
-        Ok(())
-    }
-
-    /// A file is closed: all that was in the kernel's cache has come.
-    pub(super) fn note_no_first_write(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
-        let has_bytes = |generation: &Generation| generation.first_byte.is_some();
-        if self.generation(ino).is_some_and(has_bytes) && self.comes_before_the_first(ino, 1) {
-            // Cannot fail: the file is there.
-            let _ = self.note_first_write(env, ino, 1, &[], effects);
-        }
-    }
-
-    fn put_bytes(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        offset: u64,
-        data: &mut Load<'_>,
-        effects: &mut Effects,
-    ) -> Result<(), Errno> {
         let length = data.len() as u64;
         spool::end_of(offset, length)?;
         data.align(offset);
+        match self.generation_mut(ino) {
+            // Two threads of the kernel that write its cache back may overtake each other: what was
+            // written first may still be on its way.
+            Some(generation) if from_cache && offset > 0 && generation.is_undecided() => {
+                generation.first_byte.get_or_insert(env.now.monotonic);
+            }
+            _ => self.note_first_write(env, ino, offset, data.beginning(), effects)?,
+        }
         self.file_mut(ino)?.refuse_if_broken()?;
         self.refuse_what_was_passed_on(env, ino, offset, effects)?;
         let file = self.file_mut(ino)?;
@@ -381,6 +338,15 @@ impl Core {
         });
         self.touched.contents.add(ino);
         Ok(())
+    }
+
+    /// A file is closed: all that was in the kernel's cache has come, and nothing at its beginning.
+    pub(super) fn note_no_first_write(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+        let is_late = |g: &Generation| g.is_undecided() && g.first_byte.is_some();
+        if self.generation(ino).is_some_and(is_late) {
+            // Cannot fail: the file is there.
+            let _ = self.note_first_write(env, ino, 1, &[], effects);
+        }
     }
 
     /// Chooses the way by the first write, if nothing chose it before.
