@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
-use crate::fuse::mountpoint;
+use crate::fuse::mounting;
 
 /// What begins the name of a directory, before the process id of its maker.
 const PREFIX: &str = "fifofs-";
@@ -189,9 +189,9 @@ fn clear_left_in(base: &Path) {
         };
         let path = entry.path();
         // A mount is looked at only if its daemon is not among the processes here: it could hang.
-        let all_mounts = || mountpoint::all_mounts().unwrap_or_default();
+        let all_mounts = || mounting::all_mounts().unwrap_or_default();
         let is_mounted = mounts.get_or_insert_with(all_mounts).contains(&path);
-        if is_mounted && (is_running(maker) || !mountpoint::clear_if_dead(&path)) {
+        if is_mounted && (is_running(maker) || !mounting::clear_if_dead(&path)) {
             continue;
         }
         clear_directory(&path);

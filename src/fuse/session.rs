@@ -22,15 +22,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use super::attach::FUSE_DEVICE;
-use super::device::Front;
-use super::flusher::Flusher;
-use super::kernel::Kernel;
-use super::mountpoint::{self, IfBusy, MountOptions, MountPoint, Mounted};
-use super::release;
-use super::removal::remove_with_mount;
-use super::watchdog::Watchdog;
-use super::{mount_watch, mountinfo};
+use super::helpers::{Flusher, Watchdog};
+use super::mounting::{self, FUSE_DEVICE, IfBusy, MountOptions, MountPoint, Mounted};
+use super::wire::{Front, Kernel};
 use crate::core::spool::Pool;
 use crate::core::{Core, Settings};
 use crate::error::{Error, Result};
@@ -83,7 +77,7 @@ impl Session {
         settings: Settings,
         pool: Pool,
     ) -> Result<Session> {
-        release::check()?;
+        mounting::check_kernel()?;
         // The daemon of a mount that was there a moment ago may be just removing
         // the directory that it had made.
         for _ in 0..VANISHED_AT_MOST {
@@ -110,8 +104,8 @@ impl Session {
                 point.directory().display()
             )));
         }
-        let (socket, late_helper) = Flusher::prepare(point.directory()).map_err(failed)?;
-        let watchdog = Watchdog::start(point.directory(), point.made_directory(), late_helper)
+        let (socket, deferred_helper) = Flusher::prepare(point.directory()).map_err(failed)?;
+        let watchdog = Watchdog::start(point.directory(), point.made_directory(), deferred_helper)
             .map_err(failed)?;
         let flusher = Arc::new(Flusher::new(socket, watchdog.starter()));
         let mounted = point.mount(options)?;
@@ -121,7 +115,7 @@ impl Session {
             .and_then(|()| watchdog.arm(mounted.device_number));
         if let Err(error) = armed {
             // It was killed.
-            if let Err(error) = mountpoint::detach_from(&mounted.directory) {
+            if let Err(error) = mounting::detach_from(&mounted.directory) {
                 log::error!("{error}");
             }
             return Err(failed(error));
@@ -237,7 +231,7 @@ impl Session {
         let (number, stop) = (self.device_number, Arc::clone(&self.stop));
         let gone = Arc::clone(&self.gone);
         let watch = move || {
-            mount_watch::wait_until_gone(number, &stop);
+            mounting::wait_until_gone(number, &stop);
             ring(&gone);
         };
         let thread = std::thread::Builder::new().name("fifofs-mounts".into());
@@ -293,17 +287,17 @@ impl Session {
         if is_disconnected(&self.device) {
             return Ok(());
         }
-        if mountpoint::device_number_at(&self.directory) == Some(self.device_number) {
-            if self.made_directory && remove_with_mount(&self.directory) {
+        if mounting::device_number_at(&self.directory) == Some(self.device_number) {
+            if self.made_directory && mounting::remove_with_mount(&self.directory) {
                 return Ok(());
             }
-            return mountpoint::detach_from(&self.directory);
+            return mounting::detach_from(&self.directory);
         }
         // Elsewhere, below another, or gone from sight and still in use. If the list
         // cannot be read, the attempt will tell.
-        match mountinfo::is_mounted(self.device_number) {
+        match mounting::is_mounted(self.device_number) {
             Ok(false) => Ok(()),
-            _ => mountpoint::unmount(&self.directory, IfBusy::Detach),
+            _ => mounting::unmount(&self.directory, IfBusy::Detach),
         }
     }
 }

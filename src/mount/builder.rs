@@ -10,7 +10,7 @@ use crate::core::rules::{Deliver, FailOn, Linger, Rules};
 use crate::error::{Error, Result};
 use crate::forked::Owned;
 use crate::fuse::Session;
-use crate::fuse::mountpoint::MountOptions;
+use crate::fuse::mounting::MountOptions;
 use crate::limits;
 use crate::temporary;
 

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::core::CONTROL_NAME;
 use crate::error::{Error, Result};
-use crate::fuse::mountpoint::{self, IfBusy};
+use crate::fuse::mounting::{self, IfBusy};
 use crate::temporary;
 
 /// The directories at which fifofs is mounted, as far as this process sees.
@@ -22,7 +22,7 @@ use crate::temporary;
 /// # Ok::<(), fifofs::Error>(())
 /// ```
 pub fn mounts() -> Result<Vec<PathBuf>> {
-    mountpoint::all_mounts()
+    mounting::all_mounts()
 }
 
 /// The mount that holds a path, which need not exist.
@@ -39,7 +39,7 @@ pub fn mounts() -> Result<Vec<PathBuf>> {
 /// ```
 pub fn mount_of(path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
     let path = absolute(path.as_ref())?;
-    Ok(mountpoint::find_mount(&path)?.map(|found| found.directory))
+    Ok(mounting::find_mount(&path)?.map(|found| found.directory))
 }
 
 /// Unmounts the fifofs mount at `directory`, also one whose daemon was killed.
@@ -73,7 +73,7 @@ pub fn unmount(directory: impl AsRef<Path>) -> Result<()> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn unmount_if(directory: impl AsRef<Path>, if_busy: IfBusy) -> Result<()> {
-    mountpoint::unmount(directory.as_ref(), if_busy)
+    mounting::unmount(directory.as_ref(), if_busy)
 }
 
 /// Takes away what killed processes left: mounts without a daemon, as far as this user may, and
@@ -92,7 +92,7 @@ pub fn unmount_if(directory: impl AsRef<Path>, if_busy: IfBusy) -> Result<()> {
 pub fn clear_dead() -> Result<Vec<PathBuf>> {
     let mounts = mounts()?.into_iter();
     let dead = mounts
-        .filter(|mount| mountpoint::clear_if_dead(mount))
+        .filter(|mount| mounting::clear_if_dead(mount))
         .collect();
     temporary::clear_left();
     Ok(dead)
@@ -163,7 +163,7 @@ fn door_path(given: &Path, door: &str) -> Result<PathBuf> {
             .with_remedy("name a file; what ends in a slash is a directory"));
     }
     let find = |path: PathBuf| -> Result<_> {
-        let found = mountpoint::find_mount(&path)?;
+        let found = mounting::find_mount(&path)?;
         Ok(found.map(|found| (path, found.directory)))
     };
     let found = match find(path)? {

@@ -31,7 +31,7 @@ static VARIABLE: AtomicU8 = AtomicU8::new(0);
 
 /// What a helper goes on to use, beside its stack.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Needed {
+pub(crate) struct Needed {
     pieces: [(usize, usize); PIECES],
     count: usize,
 }

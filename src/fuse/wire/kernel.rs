@@ -9,11 +9,11 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::abi;
-use super::flusher::Flusher;
 use super::forgetting::{Forget, Forgetter};
 use super::replies;
 use crate::core::effects::{Effect, Reply, Unique};
 use crate::core::spool::Segments;
+use crate::fuse::helpers::Flusher;
 use crate::router::Outlet;
 
 /// `IOV_MAX` of Linux.

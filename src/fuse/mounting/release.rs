@@ -12,7 +12,7 @@ const OLDEST: (u32, u32) = (5, 4);
 /// # Errors
 ///
 /// If this one is older than [`OLDEST`].
-pub(super) fn check() -> Result<()> {
+pub(crate) fn check_kernel() -> Result<()> {
     check_release(&rustix::system::uname().release().to_string_lossy())
 }
 
@@ -47,6 +47,6 @@ mod tests {
         for release in ["5.4.0-1133-kvm", "5.10", "6.18.44-x", "10.0.1", "?"] {
             assert!(check_release(release).is_ok(), "{release}");
         }
-        assert!(check().is_ok());
+        assert!(check_kernel().is_ok());
     }
 }

@@ -9,9 +9,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
 use super::abi;
 use super::adapter::Adapter;
-use super::message;
 use crate::router::Router;
 
 /// How much the socket to fuser holds: any request or reply whole.
@@ -97,7 +98,12 @@ impl Running {
 
 /// A socket on which one read is one message, like the device.
 fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {
-    let sockets = message::pair()?;
+    let sockets = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
     for socket in [&sockets.0, &sockets.1] {
         // More than the limit of the system only if it may; the default is
         // enough for all but the largest attributes.

@@ -11,19 +11,19 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use rustix::fs::{Access, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
+use super::means::{fusermount, may_mount};
 use super::mountinfo::FILE_SYSTEM_TYPE;
-use super::private::may_mount;
 use crate::error::{Error, Result};
 
-pub(super) const FUSE_DEVICE: &str = "/dev/fuse";
+pub(crate) const FUSE_DEVICE: &str = "/dev/fuse";
 const NO_DEVICE_REMEDY: &str = "load the driver with `modprobe fuse`, or in a container start it \
     with --device /dev/fuse --cap-add SYS_ADMIN";
 
@@ -244,20 +244,4 @@ pub(super) fn abort(device_number: u64) -> io::Result<()> {
         format!("/sys/fs/fuse/connections/{device_number}/abort"),
         "1",
     )
-}
-
-/// Where `fusermount3` is: on the path, or where distributions put it.
-///
-/// # Errors
-///
-/// `NotFound`.
-pub(super) fn fusermount() -> io::Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let usual = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(usual)
-        .filter(|directory| directory.is_absolute())
-        .map(|directory| directory.join("fusermount3"))
-        .find(|program| rustix::fs::access(program, Access::EXEC_OK).is_ok())
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no fusermount3"))
 }

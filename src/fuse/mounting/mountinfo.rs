@@ -176,8 +176,8 @@ fn holder_of(path: &Path, mountinfo: &[u8]) -> Option<FoundMount> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fuse::mountpoint::{IfBusy, MountOptions, unmount};
-    use crate::fuse::testing::{Cleanup, mount};
+    use crate::fuse::mounting::testing::{Cleanup, mount};
+    use crate::fuse::mounting::{IfBusy, MountOptions, unmount};
 
     #[test]
     fn names_that_mountinfo_escapes_are_found() {

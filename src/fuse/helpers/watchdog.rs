@@ -5,7 +5,7 @@
 //! mount that is the daemon's (same directory, same device number), and while
 //! the daemon lives it never touches the mount, for then it could hang with it.
 //!
-//! On its daemon's word it also forks another helper, a [`LateHelper`]: it is still as
+//! On its daemon's word it also forks another helper, a [`DeferredHelper`]: it is still as
 //! small as the daemon was at its start, of which a late fork would copy all the
 //! memory, page by page.
 //!
@@ -39,14 +39,11 @@ use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
 use self::connection::AbortFile;
 use self::death::is_dying;
-use super::attach::fusermount;
-use super::helper_memory::Needed;
-use super::helper_process::{Helper, above_stdio, exit, fork_helper, raw_fork, reap};
-use super::late_helper::{self, LateHelper, START, Starter};
+use super::deferred::{self, DeferredHelper, HelperStarter, START};
+use super::memory::Needed;
 use super::message;
-use super::mountinfo::{MountLine, escape};
-use super::mountpoint::means_dead;
-use super::private::may_mount;
+use super::process::{Helper, above_stdio, exit, fork_helper, raw_fork, reap};
+use crate::fuse::mounting::{MountLine, escape, fusermount, may_mount, means_dead};
 use crate::router::is_own_thread;
 
 /// Longer than any line of mountinfo can be but by overlay options of many
@@ -84,7 +81,7 @@ impl Watchdog {
     pub(crate) fn start(
         directory: &Path,
         remove_directory: bool,
-        late_helper: LateHelper<impl FnOnce() -> Infallible>,
+        deferred_helper: DeferredHelper<impl FnOnce() -> Infallible>,
     ) -> io::Result<Watchdog> {
         let (ours, theirs) = message::pair()?;
         let theirs = above_stdio(theirs)?;
@@ -95,43 +92,43 @@ impl Watchdog {
         let daemon = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
         let daemon = above_stdio(daemon)?;
         let kept = [theirs.as_raw_fd(), status.as_raw_fd(), daemon.as_raw_fd()];
-        let LateHelper {
+        let DeferredHelper {
             name,
             keep,
             needed,
             body,
-        } = late_helper;
-        let (kept_for_late_helper, mut late_helper) = (keep.as_raw_fd(), Some(body));
-        let mut duty = Duty::new(directory, remove_directory)?;
-        let needed = needed.together(duty.needed());
+        } = deferred_helper;
+        let (kept_for_deferred_helper, mut deferred_helper) = (keep.as_raw_fd(), Some(body));
+        let mut state = WatchdogState::new(directory, remove_directory)?;
+        let needed = needed.together(state.needed());
         let body = move || -> Infallible {
             // SAFETY: all are kept open in the helper, for as long as it runs.
             let fds = kept.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
             let [socket, status, daemon] = fds;
             loop {
-                match duty.watch(socket, status, daemon) {
+                match state.watch(socket, status, daemon) {
                     Ending::DaemonDied => {
-                        duty.perform();
+                        state.perform();
                         exit(0)
                     }
                     Ending::Asked => {
-                        let pid = late_helper.take().map_or(0, |body| {
-                            let abort_file = duty.abort_file.as_ref().map(AsFd::as_fd);
+                        let pid = deferred_helper.take().map_or(0, |body| {
+                            let abort_file = state.abort_file.as_ref().map(AsFd::as_fd);
                             let others = fds.into_iter().chain(abort_file);
                             // SAFETY: this process has one thread, and `body` is
                             // async-signal-safe, as its owner promises.
-                            unsafe { late_helper::fork(name, others, body) }
+                            unsafe { deferred::fork(name, others, body) }
                         });
                         // SAFETY: this process has no more use for it, and its end
                         // is seen only when no copy is left.
-                        unsafe { rustix::io::close(kept_for_late_helper) };
-                        late_helper::answer(socket, pid);
+                        unsafe { rustix::io::close(kept_for_deferred_helper) };
+                        deferred::answer(socket, pid);
                     }
                 }
             }
         };
         let keep = [theirs.as_fd(), status.as_fd(), daemon.as_fd(), keep.as_fd()];
-        // SAFETY: `Duty`'s methods but `new` are async-signal-safe, as said
+        // SAFETY: `WatchdogState`'s methods but `new` are async-signal-safe, as said
         // there.
         let helper = unsafe { fork_helper(c"fifofs-watchdog", &keep, needed, body) }?;
         Ok(Watchdog {
@@ -140,9 +137,9 @@ impl Watchdog {
         })
     }
 
-    /// What starts its late helper.
-    pub(crate) fn starter(&self) -> Starter {
-        Starter::new(Arc::clone(&self.socket))
+    /// What starts its deferred helper.
+    pub(crate) fn starter(&self) -> HelperStarter {
+        HelperStarter::new(Arc::clone(&self.socket))
     }
 
     /// Waits until it watches. The mount can be made meanwhile.
@@ -183,7 +180,7 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // Who may start the late helper has a copy, which must not keep it waiting.
+        // Who may start the deferred helper has a copy, which must not keep it waiting.
         let _ = shutdown(&*self.socket, Shutdown::Both);
         reap(self.helper.pid());
     }
@@ -218,14 +215,14 @@ impl OwnUse {
 
 enum Ending {
     DaemonDied,
-    /// Not an end: the late helper is to be started.
+    /// Not an end: the deferred helper is to be started.
     Asked,
 }
 
 /// All that the watchdog will need, allocated before the fork. Every method but
 /// `new` runs after it and is async-signal-safe: system calls, and slices of
 /// memory that is there.
-struct Duty {
+struct WatchdogState {
     directory: CString,
     escaped_directory: Vec<u8>,
     remove_directory: bool,
@@ -241,14 +238,14 @@ struct Duty {
     buffer: Vec<u8>,
 }
 
-impl Duty {
-    fn new(directory: &Path, remove_directory: bool) -> io::Result<Duty> {
+impl WatchdogState {
+    fn new(directory: &Path, remove_directory: bool) -> io::Result<WatchdogState> {
         // Who may mount by himself may unmount.
         let fusermount = match may_mount() {
             true => None,
             false => fusermount().ok(),
         };
-        Ok(Duty {
+        Ok(WatchdogState {
             directory: CString::new(directory.as_os_str().as_bytes())?,
             escaped_directory: escape(directory),
             remove_directory,

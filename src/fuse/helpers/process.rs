@@ -43,7 +43,7 @@ use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, setsid, waitpid};
 
-use super::helper_memory::{Needed, release};
+use super::memory::{Needed, release};
 
 /// The first descriptor that is not standard input, output or error.
 const FIRST_FREE_FD: RawFd = 3;

@@ -22,8 +22,8 @@ fn add_file(tree: &tempfile::TempDir, ino: u64) {
 
 /// A flusher that runs. The watchdog that started it is gone by then.
 fn start(tree: &tempfile::TempDir) -> Flusher {
-    let (socket, late_helper) = Flusher::prepare(tree.path()).unwrap();
-    let watchdog = Watchdog::start(tree.path(), false, late_helper).unwrap();
+    let (socket, deferred_helper) = Flusher::prepare(tree.path()).unwrap();
+    let watchdog = Watchdog::start(tree.path(), false, deferred_helper).unwrap();
     let flusher = Flusher::new(socket, watchdog.starter());
     assert_eq!(flusher.pid(), 0);
     flusher.start();

@@ -17,18 +17,18 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::abi::{self, Body, Header, opcode};
+use super::cpu_affinity::CpuAffinity;
 use super::gathering::Gathering;
 use super::intake::{Intake, Received};
 use super::kernel::Kernel;
-use super::placement::Placement;
 use super::rare::Rare;
-use super::watchdog::OwnUse;
 use super::{handshake, requests};
 use crate::core::effects::Unique;
 use crate::core::generation::Writer;
 use crate::core::namespace::Creator;
 use crate::core::request::{Bytes, Caller, Opener, Request, at};
 use crate::core::spool::Load;
+use crate::fuse::helpers::OwnUse;
 use crate::router::{Router, Spin, Step, processor};
 
 /// The least room that the kernel wants for a request before it knows how much data one may carry
@@ -61,7 +61,7 @@ impl Front {
         let mut rare = Rare::new(Arc::clone(&self.router), init);
         let mut intake = Intake::new(Arc::clone(self.kernel.device()))?;
         let mut gathering = Gathering::new(&self.router);
-        let mut placement = Placement::default();
+        let mut affinity = CpuAffinity::default();
         let mut spin = Spin::new(SPIN);
         loop {
             let mut waited = false;
@@ -75,8 +75,8 @@ impl Front {
                         waited = true;
                         gathering.end();
                         let start = Instant::now();
-                        intake.sleep(placement.longest_sleep());
-                        placement.slept(start.elapsed());
+                        intake.sleep(affinity.longest_sleep());
+                        affinity.slept(start.elapsed());
                     }
                 }
                 intake.receive()
@@ -98,8 +98,8 @@ impl Front {
             let body = &message[abi::HEADER_BYTES..];
             let is_write = header.opcode == opcode::WRITE;
             match is_write && !is_from_cache(Body(body)) {
-                true => placement.wrote(header.pid as i32, waited, processor),
-                false => placement.leave(),
+                true => affinity.wrote(header.pid as i32, waited, processor),
+                false => affinity.leave(),
             }
             if is_write {
                 // Of whoever writes, an OPEN came before.

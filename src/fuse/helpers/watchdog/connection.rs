@@ -14,7 +14,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-use crate::fuse::helper_process::decimal;
+use crate::fuse::helpers::process::decimal;
 
 /// Where fusectl is mounted if it is.
 const CONNECTIONS: &[u8] = b"/sys/fs/fuse/connections/";

@@ -1,8 +1,8 @@
 //! Watchdogs of real mounts, and of daemons that are killed; as root only.
 
 use super::*;
-use crate::fuse::mountpoint::{IfBusy, MountOptions, MountPoint, Mounted, all_mounts, unmount};
-use crate::fuse::testing::{Cleanup, as_nobody};
+use crate::fuse::mounting::testing::{Cleanup, as_nobody};
+use crate::fuse::mounting::{IfBusy, MountOptions, MountPoint, Mounted, all_mounts, unmount};
 use crate::testing::{SOON, until, until_within};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -29,9 +29,9 @@ fn is_gone(pid: i32) -> bool {
 }
 
 /// One that is never asked for.
-fn no_late_helper() -> LateHelper<fn() -> Infallible> {
+fn no_deferred_helper() -> DeferredHelper<fn() -> Infallible> {
     let (_, keep) = rustix::pipe::pipe().unwrap();
-    LateHelper {
+    DeferredHelper {
         name: c"fifofs-nobody",
         keep: above_stdio(keep).unwrap(),
         needed: Needed::default(),
@@ -43,8 +43,12 @@ fn no_late_helper() -> LateHelper<fn() -> Infallible> {
 /// below `base`, of an awkward name.
 fn watched(base: &Path) -> (Watchdog, i32, Mounted) {
     let point = MountPoint::prepare(&base.join("a b\\c")).unwrap();
-    let watchdog =
-        Watchdog::start(point.directory(), point.made_directory(), no_late_helper()).unwrap();
+    let watchdog = Watchdog::start(
+        point.directory(),
+        point.made_directory(),
+        no_deferred_helper(),
+    )
+    .unwrap();
     let pid = watchdog.helper.pid();
     watchdog.ready().unwrap();
     let mounted = point.mount(&MountOptions::default()).unwrap();
@@ -90,7 +94,7 @@ fn a_mount_that_is_not_the_daemons_is_left() {
 #[test]
 fn a_watchdog_outlives_the_signals_of_a_terminal() {
     let base = Cleanup::new();
-    let watchdog = Watchdog::start(&base.join(""), false, no_late_helper()).unwrap();
+    let watchdog = Watchdog::start(&base.join(""), false, no_deferred_helper()).unwrap();
     let pid = watchdog.helper.pid();
     let process = rustix::process::Pid::from_raw(pid).unwrap();
     use rustix::process::Signal;
@@ -162,7 +166,7 @@ fn a_daemon_killed_while_it_uses_its_own_mount_leaves_nothing() {
 #[test]
 fn a_watchdog_looks_seldom_until_its_daemon_uses_its_own_mount() {
     let base = Cleanup::new();
-    let watchdog = Watchdog::start(&base.join(""), false, no_late_helper()).unwrap();
+    let watchdog = Watchdog::start(&base.join(""), false, no_deferred_helper()).unwrap();
     watchdog.ready().unwrap();
     let pid = watchdog.helper.pid();
     let switches = || {

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use super::private::may_mount;
+use super::means::may_mount;
 
 /// The mount namespace that this process was in before it entered one of its own.
 static OUTER: OnceLock<OwnedFd> = OnceLock::new();
@@ -31,7 +31,7 @@ pub(super) fn remember_namespace() {
 
 /// Removes `directory`, absolute and canonical, with what is mounted on it; says whether it did. If it did not, all is
 /// as it was.
-pub(super) fn remove_with_mount(directory: &Path) -> bool {
+pub(crate) fn remove_with_mount(directory: &Path) -> bool {
     if !may_mount() {
         return false;
     }
@@ -78,7 +78,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::fuse::testing::Cleanup;
+    use crate::fuse::mounting::testing::Cleanup;
 
     #[test]
     fn a_directory_goes_with_what_is_mounted_on_it_unless_it_holds_something() {

@@ -31,9 +31,9 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use self::worker::Worker;
-use super::helper_process::{above_stdio, exit, reap};
-use super::late_helper::{LateHelper, Starter};
+use super::deferred::{DeferredHelper, HelperStarter};
 use super::message;
+use super::process::{above_stdio, exit, reap};
 use crate::router::{Flushes, Gone, Refused};
 
 // The kinds of messages and answers, all of one inode.
@@ -48,7 +48,7 @@ pub(crate) struct Flusher {
     socket: OwnedFd,
     /// Guards what starts the process, gone once it did. Before `backlog` in the lock
     /// order; held while the watchdog forks, which waits for nobody.
-    starter: Mutex<Option<Starter>>,
+    starter: Mutex<Option<HelperStarter>>,
     /// The process, as long as it is to be waited for.
     pid: AtomicI32,
     /// Guards the messages that the socket had no room for, in order; they are
@@ -72,7 +72,7 @@ impl Flusher {
     /// If no socket can be made.
     pub(crate) fn prepare(
         directory: &Path,
-    ) -> io::Result<(OwnedFd, LateHelper<impl FnOnce() -> Infallible + use<>>)> {
+    ) -> io::Result<(OwnedFd, DeferredHelper<impl FnOnce() -> Infallible + use<>>)> {
         let (ours, theirs) = message::pair()?;
         rustix::io::ioctl_fionbio(&ours, true)?;
         let theirs = above_stdio(theirs)?;
@@ -85,17 +85,17 @@ impl Flusher {
             worker.work(unsafe { BorrowedFd::borrow_raw(kept) });
             exit(0)
         };
-        let late_helper = LateHelper {
+        let deferred_helper = DeferredHelper {
             name: c"fifofs-flusher",
             keep: theirs,
             needed,
             body,
         };
-        Ok((ours, late_helper))
+        Ok((ours, deferred_helper))
     }
 
     /// A flusher whose process is started when it is first needed.
-    pub(crate) fn new(socket: OwnedFd, starter: Starter) -> Flusher {
+    pub(crate) fn new(socket: OwnedFd, starter: HelperStarter) -> Flusher {
         Flusher {
             socket,
             starter: Mutex::new(Some(starter)),
@@ -169,7 +169,7 @@ impl Flusher {
         }
     }
 
-    fn lock_starter(&self) -> std::sync::MutexGuard<'_, Option<Starter>> {
+    fn lock_starter(&self) -> std::sync::MutexGuard<'_, Option<HelperStarter>> {
         // There is one or none, also if a holder panicked.
         self.starter.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -25,7 +25,7 @@ const SOON: Duration = Duration::from_millis(1);
 
 /// Where the calling thread runs.
 #[derive(Default)]
-pub(super) struct Placement {
+pub(super) struct CpuAffinity {
     /// Who wrote last.
     writer: i32,
     /// How many of its writes were waited for, of those in a row.
@@ -34,7 +34,7 @@ pub(super) struct Placement {
     untied: Option<CpuSet>,
 }
 
-impl Placement {
+impl CpuAffinity {
     /// A thread waits for the answer to a write, for which the loop has `waited` or not; `processor` says
     /// where a thread ran last.
     pub(super) fn wrote(
@@ -102,10 +102,10 @@ mod tests {
     }
 
     /// So many writes without a pause; says how many of them looked.
-    fn write(placement: &mut Placement, writes: u32, processor: Option<usize>) -> u32 {
+    fn write(affinity: &mut CpuAffinity, writes: u32, processor: Option<usize>) -> u32 {
         let mut looks = 0;
         for _ in 0..writes {
-            placement.wrote(1, true, |_| {
+            affinity.wrote(1, true, |_| {
                 looks += 1;
                 processor
             });
@@ -117,23 +117,23 @@ mod tests {
     #[test]
     fn it_runs_where_one_writes_again_and_again_and_only_as_long() {
         let before = processors();
-        let ends: [fn(&mut Placement); 3] = [
-            |placement| placement.leave(),
-            |placement| placement.slept(SOON),
-            |placement| placement.wrote(2, true, |_| panic!("it is too early to look")),
+        let ends: [fn(&mut CpuAffinity); 3] = [
+            |affinity| affinity.leave(),
+            |affinity| affinity.slept(SOON),
+            |affinity| affinity.wrote(2, true, |_| panic!("it is too early to look")),
         ];
         for end in ends {
             for processor in &before {
-                let mut placement = Placement::default();
-                assert_eq!(write(&mut placement, LOOK_EVERY - 1, None), 0);
+                let mut affinity = CpuAffinity::default();
+                assert_eq!(write(&mut affinity, LOOK_EVERY - 1, None), 0);
                 assert_eq!(processors(), before);
-                assert_eq!(write(&mut placement, 1, Some(*processor)), 1);
-                placement.slept(SOON / 2);
+                assert_eq!(write(&mut affinity, 1, Some(*processor)), 1);
+                affinity.slept(SOON / 2);
                 assert_eq!(processors(), [*processor]);
-                assert_eq!(placement.longest_sleep(), Some(SOON));
-                end(&mut placement);
+                assert_eq!(affinity.longest_sleep(), Some(SOON));
+                end(&mut affinity);
                 assert_eq!(processors(), before);
-                assert_eq!(placement.longest_sleep(), None);
+                assert_eq!(affinity.longest_sleep(), None);
             }
         }
     }
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn it_goes_after_a_writer_that_moves_but_not_where_it_may_not_run() {
         let before = processors();
-        let mut placement = Placement::default();
+        let mut affinity = CpuAffinity::default();
         let forbidden = (0..CpuSet::MAX_CPU).find(|n| !before.contains(n));
         let (first, last) = (before[0], before[before.len() - 1]);
         for (processor, expected) in [
@@ -151,27 +151,27 @@ mod tests {
             (Some(CpuSet::MAX_CPU), last),
             (None, last),
         ] {
-            assert_eq!(write(&mut placement, LOOK_EVERY, processor), 1);
+            assert_eq!(write(&mut affinity, LOOK_EVERY, processor), 1);
             assert_eq!(processors(), [expected]);
         }
-        placement.leave();
+        affinity.leave();
         assert_eq!(processors(), before);
     }
 
     #[test]
     fn what_need_not_be_waited_for_is_not_looked_at() {
-        let mut placement = Placement::default();
+        let mut affinity = CpuAffinity::default();
         for _ in 0..3 * LOOK_EVERY {
-            placement.wrote(1, false, |_| panic!("it is on this processor"));
+            affinity.wrote(1, false, |_| panic!("it is on this processor"));
         }
     }
 
     #[test]
     fn who_writes_now_and_then_is_not_looked_at() {
-        let mut placement = Placement::default();
+        let mut affinity = CpuAffinity::default();
         for _ in 0..3 * LOOK_EVERY {
-            assert_eq!(write(&mut placement, 1, None), 0);
-            placement.slept(SOON);
+            assert_eq!(write(&mut affinity, 1, None), 0);
+            affinity.slept(SOON);
         }
     }
 }

@@ -26,9 +26,9 @@ use rustix::net::SendFlags;
 use rustix::process::{Resource, Rlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::super::helper_memory::Needed;
-use super::super::helper_process::decimal;
+use super::super::memory::Needed;
 use super::super::message;
+use super::super::process::decimal;
 use super::{ADD, REFUSED, REMOVE};
 use crate::core::CONTROL_NAME;
 

@@ -19,22 +19,22 @@ use rustix::io::retry_on_intr;
 use rustix::net::SendFlags;
 use rustix::process::setsid;
 
-use super::helper_memory::Needed;
-use super::helper_process::{exit, raw_fork};
+use super::memory::Needed;
 use super::message;
+use super::process::{exit, raw_fork};
 
-/// Asks for the late helper; the answer has its process id, or 0.
+/// Asks for the deferred helper; the answer has its process id, or 0.
 pub(super) const START: u8 = b'S';
 
-/// How long the late helper's start may take.
+/// How long the deferred helper's start may take.
 const START_PATIENCE: Timespec = Timespec {
     tv_sec: 2,
     tv_nsec: 0,
 };
 
 /// A helper that the watchdog forks when it is asked to: a child of the daemon, in
-/// a session of its own, that nobody notices but who asks for it by [`super::helper_process::reap`].
-pub(crate) struct LateHelper<F> {
+/// a session of its own, that nobody notices but who asks for it by [`super::process::reap`].
+pub(crate) struct DeferredHelper<F> {
     /// At most 15 bytes.
     pub(crate) name: &'static CStr,
     /// The one descriptor that it keeps, not below 3, and the watchdog until then.
@@ -45,14 +45,14 @@ pub(crate) struct LateHelper<F> {
     pub(crate) body: F,
 }
 
-/// Has the watchdog start its late helper.
+/// Has the watchdog start its deferred helper.
 #[derive(Debug)]
-pub(crate) struct Starter(Arc<OwnedFd>);
+pub(crate) struct HelperStarter(Arc<OwnedFd>);
 
-impl Starter {
+impl HelperStarter {
     /// Of the daemon's end of the watchdog's socket.
     pub(super) fn new(watchdog: Arc<OwnedFd>) -> Self {
-        Starter(watchdog)
+        HelperStarter(watchdog)
     }
 
     /// Starts it; gives its process id. To be called once.
@@ -73,7 +73,7 @@ impl Starter {
     }
 }
 
-/// Forks the late helper. Async-signal-safe. Gives 0 if it cannot be.
+/// Forks the deferred helper. Async-signal-safe. Gives 0 if it cannot be.
 ///
 /// # Safety
 ///
@@ -105,7 +105,7 @@ pub(super) unsafe fn fork<'fd>(
     }
 }
 
-/// Says which process the late helper is. Async-signal-safe.
+/// Says which process the deferred helper is. Async-signal-safe.
 pub(super) fn answer(socket: BorrowedFd<'_>, pid: i32) {
     let _ = message::send(socket, START, pid.unsigned_abs().into(), SendFlags::empty());
 }

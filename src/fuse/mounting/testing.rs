@@ -10,26 +10,26 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode};
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use super::attach::{FUSE_DEVICE, detach};
+use super::attach::{FUSE_DEVICE, MountOptions, detach};
 use super::mountinfo::all_mounts;
-use super::mountpoint::{MountOptions, MountPoint, Mounted};
+use super::mountpoint::{MountPoint, Mounted};
 use crate::error::Result;
 
 /// Makes `directory` if it is missing and mounts on it.
-pub(super) fn mount(directory: &Path, options: &MountOptions) -> Result<Mounted> {
+pub(crate) fn mount(directory: &Path, options: &MountOptions) -> Result<Mounted> {
     MountPoint::prepare(directory)?.mount(options)
 }
 
 /// A temporary directory that leaves no mount, also when a test fails: its
 /// removal would hang in one that nobody serves.
-pub(super) struct Cleanup(tempfile::TempDir);
+pub(crate) struct Cleanup(tempfile::TempDir);
 
 impl Cleanup {
-    pub(super) fn new() -> Cleanup {
+    pub(crate) fn new() -> Cleanup {
         Cleanup(tempfile::tempdir().unwrap())
     }
 
-    pub(super) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.0.path().canonicalize().unwrap().join(name)
     }
 }
@@ -49,7 +49,7 @@ impl Drop for Cleanup {
 /// distributions have it but not how every container has it.
 ///
 /// As root only, as are all tests that mount.
-pub(super) fn as_nobody(action: impl FnOnce(&Path) + Send + 'static) {
+pub(crate) fn as_nobody(action: impl FnOnce(&Path) + Send + 'static) {
     use rustix::fs::{FileType, Gid, Uid, makedev};
     use rustix::mount::{MountPropagationFlags, mount, mount_bind, mount_change};
     use rustix::thread::UnshareFlags;

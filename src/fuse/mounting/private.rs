@@ -11,9 +11,9 @@ use std::io;
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{geteuid, getgid, getuid};
-use rustix::thread::{CapabilitySet, UnshareFlags, capabilities};
+use rustix::thread::UnshareFlags;
 
-use super::attach::fusermount;
+use super::means::{fusermount, may_mount};
 use super::removal;
 use crate::error::{Error, Result};
 
@@ -93,11 +93,6 @@ pub fn enter_private_namespace() -> Result<Privacy> {
             errno.into(),
         )),
     }
-}
-
-/// Whether mount(2) is allowed here.
-pub(super) fn may_mount() -> bool {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
 fn enter_user_namespace() -> Result<()> {

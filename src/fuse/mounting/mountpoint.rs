@@ -24,10 +24,8 @@ use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-pub(crate) use super::attach::MountOptions;
-use super::attach::{abort, attach, detach};
-use super::mountinfo::{FoundMount, mount_at};
-pub(crate) use super::mountinfo::{all_mounts, find_mount};
+use super::attach::{MountOptions, abort, attach, detach};
+use super::mountinfo::{FoundMount, all_mounts, mount_at};
 use super::users::users_of;
 use crate::error::{Error, Result};
 

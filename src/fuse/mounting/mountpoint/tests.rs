@@ -1,8 +1,8 @@
 //! [`MountPoint`], `unmount` and `is_dead` on real mounts, so as root only.
 
 use super::*;
-use crate::fuse::mountinfo::read_mountinfo;
-use crate::fuse::testing::{Cleanup, as_nobody, mount};
+use crate::fuse::mounting::mountinfo::{find_mount, read_mountinfo};
+use crate::fuse::mounting::testing::{Cleanup, as_nobody, mount};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,0 +1,21 @@
+//! The device: requests from bytes, answers and notifications to bytes.
+//!
+//! Knows the protocol, and nothing of how the device was come by. The invariant: each request is
+//! answered once, here or later by an effect of the core.
+
+mod abi;
+mod adapter;
+mod convert;
+mod cpu_affinity;
+mod device;
+mod forgetting;
+mod gathering;
+mod handshake;
+mod intake;
+mod kernel;
+mod rare;
+mod replies;
+mod requests;
+
+pub(super) use device::Front;
+pub(super) use kernel::Kernel;
