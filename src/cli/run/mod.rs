@@ -27,6 +27,7 @@ mod transfer;
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum, ValueHint};
 use fifofs::{Error, Privacy, Result};
@@ -37,11 +38,12 @@ use self::destinations::{Destination, STDOUT};
 use self::ears::Ears;
 use self::output::Output;
 use self::placeholders::Template;
-use self::progress::{Counters, Progress, When};
+use self::progress::{Counters, Progress, Watched, When};
 use self::recipient::Recipient;
 use self::report::Report;
 use self::signals::Signals;
 use self::sink::Sink;
+use self::source::Source;
 use self::stage::Stage;
 use super::options::Delivery;
 use super::{Ended, status};
@@ -106,7 +108,10 @@ pub(crate) struct Arguments {
     /// Such as a database server or a container engine, which opens the file for the program.
     #[arg(long)]
     shared: bool,
-    /// Show bytes, rate and state on standard error
+    /// Show bytes, rate and state of each output on standard error
+    ///
+    /// Also why nothing comes yet, and how it ended. On a terminal, below what the program
+    /// says.
     #[arg(
         long,
         value_enum,
@@ -219,8 +224,20 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
 
     let counters = Counters::new(sources.len());
     let view = stage.view();
-    let written = (view.clone(), template.outputs().to_vec());
-    let progress = Progress::start(arguments.progress, &counters, written)?;
+    let path = |source: &Source| match source {
+        Source::Target { name, .. } => Some(name.clone()),
+        Source::Directory(_) | Source::Quiet(..) => None,
+    };
+    let named = |source| (Source::name(source).display().to_string(), path(source));
+    let progress = Progress::start(
+        arguments.progress,
+        Watched {
+            program: program.name().to_owned(),
+            outputs: sources.iter().map(named).collect(),
+            counters: Arc::clone(&counters),
+            view: view.clone(),
+        },
+    )?;
     let sinks = sinks.into_iter().zip(recipients);
     let mut outputs: Vec<Output> = (sources.into_iter().zip(sinks))
         .map(|(source, (sink, recipient))| Output::new(source, sink, recipient))
@@ -234,7 +251,7 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
         Some(&mut stage),
         &is_complete,
     )?;
-    drop(progress);
+    let progress = progress.map(Progress::end);
 
     let status = program.wait()?;
     let conclusion = Conclusion {
@@ -247,6 +264,9 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
         is_shared: privacy == Privacy::Shared,
     };
     let (ended, outputs) = conclusion.conclude(outputs, &counters);
+    if let Some(progress) = progress {
+        progress.conclude(&outputs);
+    }
     report.conclude(status, outputs);
     stage.end();
     Ok(ended)

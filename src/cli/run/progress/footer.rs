@@ -1,0 +1,125 @@
+//! The last lines of a terminal, kept apart from what programs write there.
+//!
+//! Knows a terminal; knows nothing of what is shown. The program writes to the same terminal, and
+//! cannot be asked to wait: so the lines above are made the scrolling region (DECSTBM), as apt does,
+//! and the program's lines scroll there. The invariant: each change is one write(2), which leaves
+//! the cursor where it was. The region is given back when this is dropped, and while another process
+//! group than ours has the terminal.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+
+use rustix::termios::{tcgetpgrp, tcgetwinsize};
+
+use crate::cli::text::OneLine;
+
+/// At least so many rows are left to programs.
+const ROWS_LEFT: u16 = 4;
+
+/// At most so many lines are shown.
+const LINES: usize = 8;
+
+/// Moves down a row, or scrolls; stays in the column (IND).
+const DOWN: &str = "\x1bD";
+/// Remembers the place of the cursor; goes back there (DECSC, DECRC).
+const SAVE: &str = "\x1b7";
+const RESTORE: &str = "\x1b8";
+/// What is too long for a row is cut off, or goes on in the next (DECAWM).
+const CUT: &str = "\x1b[?7l";
+const WRAP: &str = "\x1b[?7h";
+/// All rows scroll again.
+const WHOLE: &str = "\x1b[r";
+
+pub(super) struct Footer {
+    /// How many rows the terminal has and how many lines are shown, while some are.
+    shown: Option<(u16, u16)>,
+}
+
+impl Footer {
+    /// On standard error, if that is a terminal that can do this.
+    pub(super) fn open() -> Option<Self> {
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        let can = !is_dumb && io::stderr().is_terminal() && rows().is_some();
+        can.then_some(Footer { shown: None })
+    }
+
+    /// Shows these lines in place of those before.
+    pub(super) fn draw(&mut self, lines: &[String]) {
+        let rows = rows().filter(|_| is_ours());
+        let Some(rows) = rows else {
+            self.clear();
+            return;
+        };
+        let lines = &lines[..lines.len().min(LINES).min(usize::from(rows - ROWS_LEFT))];
+        let height = lines.len() as u16;
+        if self.shown.is_some_and(|(_, shown)| shown != height) {
+            self.clear();
+        }
+        let text = drawing(rows, lines, self.shown == Some((rows, height)));
+        self.shown = Some((rows, height));
+        write(&text);
+    }
+
+    fn clear(&mut self) {
+        if let Some((rows, height)) = self.shown.take() {
+            let first = rows - height + 1;
+            write(&format!("{SAVE}{WHOLE}\x1b[{first};1H\x1b[J{RESTORE}"));
+        }
+    }
+}
+
+impl Drop for Footer {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// What draws these lines at the foot of so many rows; there is room for them if that was made.
+fn drawing(rows: u16, lines: &[String], has_room: bool) -> String {
+    let height = lines.len() as u16;
+    let mut text = String::new();
+    if !has_room {
+        // The cursor may be in one of those rows: what is there goes up.
+        text.push_str(&DOWN.repeat(lines.len()));
+        let _ = write!(text, "\x1b[{height}A");
+    }
+    let top = rows - height;
+    // The region each time: a program that has used the whole screen leaves none.
+    let _ = write!(text, "{SAVE}\x1b[1;{top}r{CUT}");
+    for (row, line) in (top + 1..).zip(lines) {
+        let _ = write!(text, "\x1b[{row};1H\x1b[2K{}", OneLine(line));
+    }
+    text + WRAP + RESTORE
+}
+
+/// Of the terminal, if it has enough of them.
+fn rows() -> Option<u16> {
+    let size = tcgetwinsize(io::stderr()).ok()?;
+    (size.ws_row > ROWS_LEFT && size.ws_col > 0).then_some(size.ws_row)
+}
+
+/// Whether the terminal is our process group's: not in the background, and no shell that the program
+/// is has given it to another.
+fn is_ours() -> bool {
+    tcgetpgrp(io::stderr()).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+fn write(text: &str) {
+    // It has no buffer.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawing_leaves_the_cursor_where_it_was_and_obeys_no_name() {
+        let lines = ["a: 1 B".to_owned(), "b\x1b[2J: 2 B".to_owned()];
+        let body = "\x1b7\x1b[1;22r\x1b[?7l\x1b[23;1H\x1b[2Ka: 1 B\
+                    \x1b[24;1H\x1b[2Kb\\x1b[2J: 2 B\x1b[?7h\x1b8";
+        assert_eq!(drawing(24, &lines, true), body);
+        let first = format!("\x1bD\x1bD\x1b[2A{body}");
+        assert_eq!(drawing(24, &lines, false), first);
+    }
+}
