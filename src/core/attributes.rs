@@ -60,17 +60,19 @@ pub(crate) struct Changes {
     pub(crate) drops_privileges: bool,
 }
 
-impl super::File {
+impl Core {
     /// Whether somebody reads it from beginning to end who may take it for sparse:
     /// the kernel counts its length before we hear of the bytes, and of a file
     /// that has fewer blocks than that `cp` looks for the holes, which it cannot.
     /// So we count what the kernel may be holding back, as if it were preallocated.
-    fn is_read_while_written(&self) -> bool {
-        self.cached_writers > 0 && self.is_active() && !self.readers.is_empty()
+    /// Who has no descriptor yet, or reads in this process, looks for no holes.
+    fn is_read_while_written(&self, file: &super::File) -> bool {
+        let looks =
+            |reader: &super::reader::Reader| reader.capture.is_none() && reader.open.is_none();
+        let mut readers = file.readers.iter().filter_map(|id| self.readers.get(id));
+        file.cached_writers > 0 && file.is_active() && readers.any(looks)
     }
-}
 
-impl Core {
     /// What `stat` shows.
     pub(crate) fn attributes(&self, ino: u64) -> Result<Attributes, Errno> {
         if let Some(attributes) = self.control_attributes(ino) {
@@ -79,7 +81,7 @@ impl Core {
         let inode = self.names.get(ino)?;
         let (size, allocated) = match (self.files.get(&ino), &inode.kind) {
             (Some(file), _) => {
-                let ahead = match file.is_read_while_written() {
+                let ahead = match self.is_read_while_written(file) {
                     true => self.settings.unseen_bytes,
                     false => 0,
                 };

@@ -76,3 +76,18 @@ fn the_block_size_asks_for_a_mebibyte_at_a_time() {
     assert_eq!(mount.file("x").metadata().expect("stat").blksize(), 1 << 20);
     mount.unmount();
 }
+
+#[test]
+fn a_reader_that_waits_for_the_first_byte_makes_no_blocks() {
+    let mount = Mount::start(&[]);
+    let writer = mount.shell("exec > $D/x.log; raise open; await end; echo x");
+    mount.wait_flag("open");
+    let reader = mount.reader("x.log");
+    mount.wait_parked(&reader);
+    let blocks = fs::metadata(mount.file("x.log")).expect("stat").blocks();
+    assert_eq!(blocks, 0);
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    reader.finish(SOON).printed("x\n");
+    mount.unmount();
+}

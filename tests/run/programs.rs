@@ -131,3 +131,10 @@ fn lines_arrive_while_the_program_runs() {
     runs.place.raise("go");
     writer.finish(LIMIT).succeeded().printed("one\ntwo\n");
 }
+
+#[test]
+fn stat_counts_the_blocks_that_an_output_has() {
+    run("run -- sh -c 'exec > \"$1\"; sleep 0.1; stat -c %b,%s \"$1\" >&2; echo x; du -k \"$1\" >&2' sh {out} 2>&1 | cut -c 1-3")
+        .succeeded()
+        .printed("0,0\n4\t/\nx\n");
+}
