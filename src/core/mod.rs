@@ -94,7 +94,7 @@ use settling::Touched;
 use spool::{Kept, Pool, Spool};
 
 pub(crate) use attributes::{Attributes, Change, Changes};
-pub(crate) use control::{Found, NAME as CONTROL_NAME};
+pub(crate) use control::NAME as CONTROL_NAME;
 pub(crate) use ids::CaptureId;
 pub(crate) use writing::unseen_writer;
 

@@ -1,25 +1,13 @@
-//! The few messages of the FUSE protocol that are handled without fuser: those
-//! that may have to wait, and those that must be fast.
+//! The FUSE protocol: what stands in messages, and where.
 //!
-//! Layouts as in `include/uapi/linux/fuse.h` of Linux, protocol 7.40. All
-//! fields are in the byte order of the machine.
+//! Structures, fields and constants as in `include/uapi/linux/fuse.h` of Linux, protocol 7.40, in the
+//! byte order of the machine; what each means is said there. Knows nothing of what is done about them.
 
-/// The header of every request: 40 bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Header {
-    pub(crate) opcode: u32,
-    pub(crate) unique: u64,
-    pub(crate) nodeid: u64,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) pid: u32,
-}
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
-/// How long a request's header is.
-pub(crate) const HEADER_BYTES: usize = 40;
-
-/// How long what stands between a WRITE's header and its bytes is: `struct fuse_write_in`.
-pub(crate) const WRITE_BYTES: usize = 40;
+use rustix::io::Errno;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The most data one request carries. The kernel allows at most 256 pages.
 pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
@@ -30,24 +18,38 @@ pub(crate) mod opcode {
     pub(crate) const FORGET: u32 = 2;
     pub(crate) const GETATTR: u32 = 3;
     pub(crate) const SETATTR: u32 = 4;
+    pub(crate) const SYMLINK: u32 = 6;
+    pub(crate) const MKNOD: u32 = 8;
+    pub(crate) const MKDIR: u32 = 9;
     pub(crate) const UNLINK: u32 = 10;
+    pub(crate) const RMDIR: u32 = 11;
+    pub(crate) const RENAME: u32 = 12;
+    pub(crate) const LINK: u32 = 13;
     pub(crate) const OPEN: u32 = 14;
     pub(crate) const READ: u32 = 15;
     pub(crate) const WRITE: u32 = 16;
     pub(crate) const RELEASE: u32 = 18;
+    pub(crate) const FSYNC: u32 = 20;
+    pub(crate) const SETXATTR: u32 = 21;
     pub(crate) const GETXATTR: u32 = 22;
+    pub(crate) const REMOVEXATTR: u32 = 24;
     pub(crate) const FLUSH: u32 = 25;
     pub(crate) const INIT: u32 = 26;
     pub(crate) const OPENDIR: u32 = 27;
     pub(crate) const READDIR: u32 = 28;
     pub(crate) const RELEASEDIR: u32 = 29;
+    pub(crate) const FSYNCDIR: u32 = 30;
+    pub(crate) const ACCESS: u32 = 34;
     pub(crate) const CREATE: u32 = 35;
     pub(crate) const INTERRUPT: u32 = 36;
     pub(crate) const DESTROY: u32 = 38;
     pub(crate) const IOCTL: u32 = 39;
     pub(crate) const POLL: u32 = 40;
     pub(crate) const BATCH_FORGET: u32 = 42;
+    pub(crate) const FALLOCATE: u32 = 43;
+    pub(crate) const RENAME2: u32 = 45;
     pub(crate) const LSEEK: u32 = 46;
+    pub(crate) const COPY_FILE_RANGE: u32 = 47;
     pub(crate) const STATX: u32 = 52;
 }
 
@@ -67,6 +69,8 @@ pub(crate) const WRITE_KILL_SUIDGID: u32 = 1 << 2;
 pub(crate) const OPEN_KILL_SUIDGID: u32 = 1 << 0;
 /// A GETATTR: by a descriptor, not by a path.
 pub(crate) const GETATTR_FH: u32 = 1 << 0;
+/// A POLL: whoever polls wants to be woken.
+pub(crate) const POLL_SCHEDULE_NOTIFY: u32 = 1 << 0;
 
 /// A SETATTR: what it is about.
 pub(crate) mod fattr {
@@ -82,8 +86,6 @@ pub(crate) mod fattr {
     /// Set-id bits and capabilities must go.
     pub(crate) const KILL_SUIDGID: u32 = 1 << 11;
 }
-/// A POLL: whoever polls wants to be woken.
-pub(crate) const POLL_SCHEDULE_NOTIFY: u32 = 1 << 0;
 
 /// A notification: somebody who polls should ask again.
 pub(crate) const NOTIFY_POLL: i32 = 1;
@@ -92,94 +94,404 @@ pub(crate) const NOTIFY_INVAL_INODE: i32 = 2;
 /// A notification: a name is out of date.
 pub(crate) const NOTIFY_INVAL_ENTRY: i32 = 3;
 
-/// The body of a request, read field by field. A field that is missing reads as
-/// zero: the kernel sends whole messages.
+/// The header of every request.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) len: u32,
+    pub(crate) opcode: u32,
+    pub(crate) unique: u64,
+    pub(crate) nodeid: u64,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) pid: u32,
+    pub(crate) total_extlen: u16,
+    pub(crate) padding: u16,
+}
+
+/// How long a request's header is.
+pub(crate) const HEADER_BYTES: usize = size_of::<Header>();
+
+/// How long what stands between a WRITE's header and its bytes is.
+pub(crate) const WRITE_BYTES: usize = size_of::<WriteIn>();
+
+/// What kernels from 7.6 on say first; those from 7.36 on say more.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct InitIn {
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+    pub(crate) max_readahead: u32,
+    pub(crate) flags: u32,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct GetattrIn {
+    pub(crate) getattr_flags: u32,
+    pub(crate) dummy: u32,
+    pub(crate) fh: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, FromBytes)]
+#[repr(C)]
+pub(crate) struct SetattrIn {
+    pub(crate) valid: u32,
+    pub(crate) padding: u32,
+    pub(crate) fh: u64,
+    pub(crate) size: u64,
+    pub(crate) lock_owner: u64,
+    pub(crate) atime: i64,
+    pub(crate) mtime: i64,
+    pub(crate) ctime: i64,
+    pub(crate) atimensec: u32,
+    pub(crate) mtimensec: u32,
+    pub(crate) ctimensec: u32,
+    pub(crate) mode: u32,
+    pub(crate) unused4: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) unused5: u32,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct MknodIn {
+    pub(crate) mode: u32,
+    pub(crate) rdev: u32,
+    pub(crate) umask: u32,
+    pub(crate) padding: u32,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct MkdirIn {
+    pub(crate) mode: u32,
+    pub(crate) umask: u32,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct RenameIn {
+    pub(crate) newdir: u64,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct Rename2In {
+    pub(crate) newdir: u64,
+    pub(crate) flags: u32,
+    pub(crate) padding: u32,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct LinkIn {
+    pub(crate) oldnodeid: u64,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct OpenIn {
+    pub(crate) flags: i32,
+    pub(crate) open_flags: u32,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct CreateIn {
+    pub(crate) flags: i32,
+    pub(crate) mode: u32,
+    pub(crate) umask: u32,
+    pub(crate) open_flags: u32,
+}
+
+/// Of READ and READDIR.
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct ReadIn {
+    pub(crate) fh: u64,
+    pub(crate) offset: u64,
+    pub(crate) size: u32,
+    pub(crate) read_flags: u32,
+    pub(crate) lock_owner: u64,
+    pub(crate) flags: i32,
+    pub(crate) padding: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct WriteIn {
+    pub(crate) fh: u64,
+    pub(crate) offset: u64,
+    pub(crate) size: u32,
+    pub(crate) write_flags: u32,
+    pub(crate) lock_owner: u64,
+    pub(crate) flags: i32,
+    pub(crate) padding: u32,
+}
+
+/// Of RELEASE and RELEASEDIR.
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct ReleaseIn {
+    pub(crate) fh: u64,
+    pub(crate) flags: i32,
+    pub(crate) release_flags: u32,
+    pub(crate) lock_owner: u64,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct FlushIn {
+    pub(crate) fh: u64,
+    pub(crate) unused: u32,
+    pub(crate) padding: u32,
+    pub(crate) lock_owner: u64,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct SetxattrIn {
+    pub(crate) size: u32,
+    pub(crate) flags: i32,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct GetxattrIn {
+    pub(crate) size: u32,
+    pub(crate) padding: u32,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct InterruptIn {
+    pub(crate) unique: u64,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct PollIn {
+    pub(crate) fh: u64,
+    pub(crate) kh: u64,
+    pub(crate) flags: u32,
+    pub(crate) events: u32,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct ForgetIn {
+    pub(crate) nlookup: u64,
+}
+
+/// Followed by as many [`ForgetOne`].
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct BatchForgetIn {
+    pub(crate) count: u32,
+    pub(crate) dummy: u32,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct ForgetOne {
+    pub(crate) nodeid: u64,
+    pub(crate) nlookup: u64,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct FallocateIn {
+    pub(crate) fh: u64,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+    pub(crate) mode: i32,
+    pub(crate) padding: u32,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct LseekIn {
+    pub(crate) fh: u64,
+    pub(crate) offset: u64,
+    pub(crate) whence: i32,
+    pub(crate) padding: u32,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+pub(crate) struct CopyFileRangeIn {
+    pub(crate) fh_in: u64,
+    pub(crate) off_in: u64,
+    pub(crate) nodeid_out: u64,
+    pub(crate) fh_out: u64,
+    pub(crate) off_out: u64,
+    pub(crate) len: u64,
+    pub(crate) flags: u64,
+}
+
+/// The header of every reply and notification.
+#[derive(Clone, Copy, Debug, IntoBytes, FromBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct OutHeader {
+    pub(crate) len: u32,
+    /// 0, a negated errno, or the code of a notification.
+    pub(crate) error: i32,
+    /// 0 in a notification.
+    pub(crate) unique: u64,
+}
+
+impl OutHeader {
+    /// Of a message that goes on with so many bytes.
+    pub(crate) fn new(unique: u64, error: i32, body: usize) -> OutHeader {
+        OutHeader {
+            len: (size_of::<OutHeader>() + body) as u32,
+            error,
+            unique,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, IntoBytes, FromBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct InitOut {
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+    pub(crate) max_readahead: u32,
+    pub(crate) flags: u32,
+    pub(crate) max_background: u16,
+    pub(crate) congestion_threshold: u16,
+    pub(crate) max_write: u32,
+    pub(crate) time_gran: u32,
+    pub(crate) max_pages: u16,
+    pub(crate) map_alignment: u16,
+    pub(crate) flags2: u32,
+    pub(crate) unused: [u32; 7],
+}
+
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct Attr {
+    pub(crate) ino: u64,
+    pub(crate) size: u64,
+    pub(crate) blocks: u64,
+    pub(crate) atime: i64,
+    pub(crate) mtime: i64,
+    pub(crate) ctime: i64,
+    pub(crate) atimensec: u32,
+    pub(crate) mtimensec: u32,
+    pub(crate) ctimensec: u32,
+    pub(crate) mode: u32,
+    pub(crate) nlink: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) rdev: u32,
+    pub(crate) blksize: u32,
+    pub(crate) flags: u32,
+}
+
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct EntryOut {
+    pub(crate) nodeid: u64,
+    pub(crate) generation: u64,
+    pub(crate) entry_valid: u64,
+    pub(crate) attr_valid: u64,
+    pub(crate) entry_valid_nsec: u32,
+    pub(crate) attr_valid_nsec: u32,
+    pub(crate) attr: Attr,
+}
+
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct AttrOut {
+    pub(crate) attr_valid: u64,
+    pub(crate) attr_valid_nsec: u32,
+    pub(crate) dummy: u32,
+    pub(crate) attr: Attr,
+}
+
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct OpenOut {
+    pub(crate) fh: u64,
+    pub(crate) open_flags: u32,
+    pub(crate) padding: u32,
+}
+
+/// The reply to WRITE, to POLL, and to GETXATTR where only the length is asked for: each has a structure
+/// of its own, all of them one field long.
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct NumberOut {
+    pub(crate) number: u32,
+    pub(crate) padding: u32,
+}
+
+/// Followed by its name, and by as many zero bytes as make the next one begin at a multiple of 8.
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct Dirent {
+    pub(crate) ino: u64,
+    pub(crate) off: u64,
+    pub(crate) namelen: u32,
+    /// As `d_type`.
+    pub(crate) kind: u32,
+}
+
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct NotifyInvalInodeOut {
+    pub(crate) ino: u64,
+    /// Negative: attributes alone.
+    pub(crate) off: i64,
+    /// 0: to the end.
+    pub(crate) len: i64,
+}
+
+/// Followed by the name and a zero byte.
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct NotifyInvalEntryOut {
+    pub(crate) parent: u64,
+    pub(crate) namelen: u32,
+    pub(crate) flags: u32,
+}
+
+/// What follows a request's header, read from its beginning on. What is too short gives EINVAL.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Body<'a>(pub(crate) &'a [u8]);
 
-impl Body<'_> {
-    /// The 32 bits at a byte offset.
-    pub(crate) fn u32(self, at: usize) -> u32 {
-        self.0
-            .get(at..at + 4)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(0, u32::from_ne_bytes)
+impl<'a> Body<'a> {
+    /// The next structure.
+    pub(crate) fn take<T: FromBytes>(&mut self) -> Result<T, Errno> {
+        let (taken, rest) = T::read_from_prefix(self.0).map_err(|_| Errno::INVAL)?;
+        self.0 = rest;
+        Ok(taken)
     }
 
-    /// The 64 bits at a byte offset.
-    pub(crate) fn u64(self, at: usize) -> u64 {
-        self.0
-            .get(at..at + 8)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(0, u64::from_ne_bytes)
+    /// The next name, without the zero byte that ends it.
+    pub(crate) fn name(&mut self) -> Result<&'a OsStr, Errno> {
+        let length = self.0.iter().position(|byte| *byte == 0);
+        let (name, rest) = self.0.split_at(length.ok_or(Errno::INVAL)?);
+        self.0 = &rest[1..];
+        Ok(OsStr::from_bytes(name))
+    }
+
+    /// The next bytes.
+    pub(crate) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Errno> {
+        let (bytes, rest) = self.0.split_at_checked(count).ok_or(Errno::INVAL)?;
+        self.0 = rest;
+        Ok(bytes)
     }
 }
 
 /// A request, taken apart; nothing if it is too short to be one.
-pub(crate) fn parse(message: &[u8]) -> Option<(Header, &[u8])> {
-    if message.len() < HEADER_BYTES {
-        return None;
-    }
-    let fields = Body(message);
-    let header = Header {
-        opcode: fields.u32(4),
-        unique: fields.u64(8),
-        nodeid: fields.u64(16),
-        uid: fields.u32(24),
-        gid: fields.u32(28),
-        pid: fields.u32(32),
-    };
-    Some((header, &message[HEADER_BYTES..]))
-}
-
-/// A request that ends a session.
-pub(crate) fn destroy_request() -> [u8; HEADER_BYTES] {
-    let mut request = [0; HEADER_BYTES];
-    request[..4].copy_from_slice(&(HEADER_BYTES as u32).to_ne_bytes());
-    request[4..8].copy_from_slice(&opcode::DESTROY.to_ne_bytes());
-    request
-}
-
-/// How long the header of a reply is.
-pub(crate) const REPLY_HEADER_BYTES: usize = 16;
-
-/// The header of a reply (`error` 0 or a negated errno) or of a notification
-/// (`unique` 0, `error` its code), followed by `body` bytes.
-pub(crate) fn reply_header(unique: u64, error: i32, body: usize) -> [u8; REPLY_HEADER_BYTES] {
-    let mut header = [0; REPLY_HEADER_BYTES];
-    let length = (REPLY_HEADER_BYTES + body) as u32;
-    header[..4].copy_from_slice(&length.to_ne_bytes());
-    header[4..8].copy_from_slice(&error.to_ne_bytes());
-    header[8..].copy_from_slice(&unique.to_ne_bytes());
-    header
-}
-
-/// A body of one 32-bit field and 32 bits of padding: the reply to WRITE, to POLL, and
-/// to GETXATTR where only the length is asked for.
-pub(crate) fn padded(field: u32) -> [u8; 8] {
-    let mut body = [0; 8];
-    body[..4].copy_from_slice(&field.to_ne_bytes());
-    body
-}
-
-/// The body of a reply to OPEN.
-pub(crate) fn open_reply(handle: u64, flags: u32) -> [u8; 16] {
-    let mut body = [0; 16];
-    body[..8].copy_from_slice(&handle.to_ne_bytes());
-    body[8..12].copy_from_slice(&flags.to_ne_bytes());
-    body
-}
-
-/// How long `struct fuse_dirent` is without the name.
-pub(crate) const DIRENT_BYTES: usize = 24;
-
-/// One name of a listing, not yet padded to 8 bytes.
-pub(crate) fn push_dirent(reply: &mut Vec<u8>, ino: u64, cookie: u64, mode: u32, name: &[u8]) {
-    reply.extend_from_slice(&ino.to_ne_bytes());
-    reply.extend_from_slice(&cookie.to_ne_bytes());
-    reply.extend_from_slice(&(name.len() as u32).to_ne_bytes());
-    reply.extend_from_slice(&((mode & libc::S_IFMT) >> 12).to_ne_bytes());
-    reply.extend_from_slice(name);
+pub(crate) fn parse(message: &[u8]) -> Option<(Header, Body<'_>)> {
+    let mut body = Body(message);
+    let header = body.take().ok()?;
+    Some((header, body))
 }
 
 #[cfg(test)]
@@ -187,8 +499,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_that_is_cut_off_is_none() {
+    fn what_is_cut_off_is_refused() {
         assert!(parse(&[0; HEADER_BYTES - 1]).is_none());
-        assert_eq!(Body(&[1, 2]).u32(0), 0);
+        assert!(parse(&[0; HEADER_BYTES]).is_some());
+        assert!(Body(&[1, 2]).take::<RenameIn>().is_err());
+        assert!(Body(b"ab").name().is_err());
+        assert!(Body(b"ab").bytes(3).is_err());
+    }
+
+    #[test]
+    fn what_is_read_is_followed_by_the_rest() {
+        let mut body = Body(b"12345678ab\0\0xyz");
+        assert_eq!(
+            body.take::<RenameIn>().unwrap().newdir.to_ne_bytes(),
+            *b"12345678"
+        );
+        assert_eq!(
+            (body.name().unwrap(), body.name().unwrap()),
+            ("ab".as_ref(), "".as_ref())
+        );
+        assert_eq!((body.bytes(2).unwrap(), body.0), (&b"xy"[..], &b"z"[..]));
     }
 }

@@ -8,8 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use zerocopy::IntoBytes;
 
-use super::abi;
+use super::abi::{self, NotifyInvalEntryOut, NotifyInvalInodeOut, OutHeader};
 
 /// Something that is gone without the kernel's doing, or more than it knows.
 pub(crate) enum Forget {
@@ -113,25 +114,28 @@ impl Progress {
 
 /// Tells the kernel what to forget.
 fn tell(device: &OwnedFd, forget: Forget) {
-    let mut body = Vec::new();
-    let code = match forget {
+    let (code, body) = match forget {
         Forget::Name { parent, name } => {
             let name = name.as_encoded_bytes();
-            body.extend_from_slice(&parent.to_ne_bytes());
-            body.extend_from_slice(&(name.len() as u32).to_ne_bytes());
-            body.extend_from_slice(&0_u32.to_ne_bytes());
-            body.extend_from_slice(name);
-            body.push(0);
-            abi::NOTIFY_INVAL_ENTRY
+            let (namelen, flags) = (name.len() as u32, 0);
+            let out = NotifyInvalEntryOut {
+                parent,
+                namelen,
+                flags,
+            };
+            let body = [out.as_bytes(), name, &[0]].concat();
+            (abi::NOTIFY_INVAL_ENTRY, body)
         }
         Forget::Pages { ino } => {
-            // From offset 0, and of length 0: all.
-            body.extend_from_slice(&ino.to_ne_bytes());
-            body.extend_from_slice(&[0; 16]);
-            abi::NOTIFY_INVAL_INODE
+            let (off, len) = (0, 0);
+            let out = NotifyInvalInodeOut { ino, off, len };
+            (abi::NOTIFY_INVAL_INODE, out.as_bytes().to_vec())
         }
     };
-    let header = abi::reply_header(0, code, body.len());
+    let header = OutHeader::new(0, code, body.len());
     // What the kernel does not know it need not forget.
-    let _ = rustix::io::writev(device, &[IoSlice::new(&header), IoSlice::new(&body)]);
+    let _ = rustix::io::writev(
+        device,
+        &[IoSlice::new(header.as_bytes()), IoSlice::new(&body)],
+    );
 }

@@ -1,11 +1,11 @@
 //! INIT: what this side of the connection can do and wants, agreed on with the
 //! kernel before anything else.
-//!
-//! Layouts as in `include/uapi/linux/fuse.h`, protocol 7.40.
 
 use std::io;
 
-use super::abi::{self, Body, MAX_WRITE_BYTES, opcode};
+use zerocopy::IntoBytes;
+
+use super::abi::{self, InitIn, InitOut, MAX_WRITE_BYTES, OutHeader, opcode};
 
 /// The version of the protocol that is spoken here.
 const MAJOR: u32 = 7;
@@ -17,9 +17,6 @@ const OLDEST_MINOR: u32 = 23;
 /// How many requests the kernel may have under way in the background: pages
 /// being written back, above all.
 const MAX_BACKGROUND: u16 = 64;
-
-/// `struct fuse_init_out`.
-const REPLY_BYTES: usize = 64;
 
 /// `FUSE_INIT_EXT`: there are more than 32 flags.
 const MORE_FLAGS: u64 = 1 << 30;
@@ -49,20 +46,21 @@ const WANTED: [(u64, &str); 9] = [
 /// `Unsupported` if the kernel speaks another protocol, `InvalidData` if this is
 /// no INIT.
 pub(super) fn answer(request: &[u8]) -> io::Result<Vec<u8>> {
-    let Some((header, body)) = abi::parse(request).filter(|(h, _)| h.opcode == opcode::INIT) else {
+    let parsed = abi::parse(request).filter(|(header, _)| header.opcode == opcode::INIT);
+    let Some((header, mut body)) = parsed else {
         return Err(io::ErrorKind::InvalidData.into());
     };
-    let fields = Body(body);
-    let (major, minor, max_readahead) = (fields.u32(0), fields.u32(4), fields.u32(8));
+    let init: InitIn = body.take()?;
+    let (major, minor) = (init.major, init.minor);
     if major != MAJOR || minor < OLDEST_MINOR {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
             format!("the kernel speaks version {major}.{minor} of FUSE, which fifofs does not"),
         ));
     }
-    let mut offered = u64::from(fields.u32(12));
+    let mut offered = u64::from(init.flags);
     if offered & MORE_FLAGS != 0 {
-        offered |= u64::from(fields.u32(16)) << 32;
+        offered |= u64::from(body.take::<u32>()?) << 32;
     }
     let mut flags = offered & MORE_FLAGS;
     for (flag, name) in WANTED {
@@ -73,46 +71,53 @@ pub(super) fn answer(request: &[u8]) -> io::Result<Vec<u8>> {
         }
     }
     let pages = MAX_WRITE_BYTES.div_ceil(rustix::param::page_size() as u32);
-    let time_granularity_ns = 1;
-    let mut reply = Vec::from(abi::reply_header(header.unique, 0, REPLY_BYTES));
-    for field in [MAJOR, MINOR, max_readahead, flags as u32] {
-        reply.extend_from_slice(&field.to_ne_bytes());
-    }
-    // The second is the number from which on there is said to be congestion.
-    for field in [MAX_BACKGROUND, MAX_BACKGROUND] {
-        reply.extend_from_slice(&field.to_ne_bytes());
-    }
-    for field in [MAX_WRITE_BYTES, time_granularity_ns] {
-        reply.extend_from_slice(&field.to_ne_bytes());
-    }
-    for field in [pages as u16, 0] {
-        reply.extend_from_slice(&field.to_ne_bytes());
-    }
-    reply.extend_from_slice(&((flags >> 32) as u32).to_ne_bytes());
-    reply.resize(abi::REPLY_HEADER_BYTES + REPLY_BYTES, 0);
-    Ok(reply)
+    let out = InitOut {
+        major: MAJOR,
+        minor: MINOR,
+        max_readahead: init.max_readahead,
+        flags: flags as u32,
+        max_background: MAX_BACKGROUND,
+        // From this number on there is said to be congestion.
+        congestion_threshold: MAX_BACKGROUND,
+        max_write: MAX_WRITE_BYTES,
+        // In nanoseconds.
+        time_gran: 1,
+        max_pages: pages as u16,
+        flags2: (flags >> 32) as u32,
+        ..InitOut::default()
+    };
+    let out_header = OutHeader::new(header.unique, 0, size_of::<InitOut>());
+    Ok([out_header.as_bytes(), out.as_bytes()].concat())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::abi::{Body, Header};
     use super::*;
 
     fn init(major: u32, flags: u32, more: u32) -> Vec<u8> {
-        let mut request = vec![0; abi::HEADER_BYTES];
-        request[4..8].copy_from_slice(&opcode::INIT.to_ne_bytes());
-        for field in [major, 45, 1 << 17, flags, more] {
-            request.extend_from_slice(&field.to_ne_bytes());
-        }
-        request
+        let header = Header {
+            opcode: opcode::INIT,
+            ..Header::default()
+        };
+        let init = InitIn {
+            major,
+            minor: 45,
+            max_readahead: 1 << 17,
+            flags,
+        };
+        [header.as_bytes(), init.as_bytes(), &more.to_ne_bytes()].concat()
     }
 
     #[test]
     fn what_the_kernel_does_not_offer_is_not_asked_for() {
         let flags = |request: &[u8]| {
             let reply = answer(request).unwrap();
-            assert_eq!(Body(&reply).u32(0) as usize, reply.len());
-            let body = Body(&reply[abi::REPLY_HEADER_BYTES..]);
-            (body.u32(12), body.u32(32))
+            let mut reply_body = Body(&reply);
+            let header: OutHeader = reply_body.take().unwrap();
+            assert_eq!(header.len as usize, reply.len());
+            let out: InitOut = reply_body.take().unwrap();
+            (out.flags, out.flags2)
         };
         let (writeback, more) = (1 << 16, 1 << 30);
         assert_eq!(flags(&init(7, writeback, !0)), (writeback, 0));

@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::abi::{self, Body, HEADER_BYTES, Header, MAX_WRITE_BYTES, WRITE_BYTES, opcode};
+use super::abi::{self, Body, HEADER_BYTES, Header, MAX_WRITE_BYTES, WRITE_BYTES, WriteIn, opcode};
 use crate::core::spool::{CHUNK_BYTES, Load, Memory};
 
 /// A WRITE without its bytes, which is more than most other requests are.
@@ -53,7 +53,9 @@ pub(super) struct Intake {
 /// A request.
 pub(super) struct Received<'a> {
     pub(super) header: Header,
-    /// The header and what follows it, but not what a WRITE carries.
+    /// What follows the header, but not what a WRITE carries.
+    pub(super) body: Body<'a>,
+    /// Header and body.
     pub(super) message: &'a [u8],
     /// What a WRITE carries.
     pub(super) data: Load<'a>,
@@ -140,10 +142,11 @@ impl Intake {
             false => in_chunks(&mut self.chunks, self.begins, beyond),
         };
         if header.opcode == opcode::WRITE {
-            self.expected = expected(Body(body));
+            self.expected = expected(body);
             self.expects_little = beyond < LITTLE_BYTES;
             return Some(Received {
                 header,
+                body,
                 message: head,
                 data,
             });
@@ -157,6 +160,7 @@ impl Intake {
         }
         Some(Received {
             header,
+            body: Body(&message[HEADER_BYTES..]),
             message,
             data: Load::from(&[]),
         })
@@ -183,8 +187,9 @@ fn starts(begins: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Where in its chunk the next WRITE begins if it goes on where this one ends.
-fn expected(write: Body<'_>) -> usize {
-    let end = write.u64(8).wrapping_add(u64::from(write.u32(16)));
+fn expected(mut body: Body<'_>) -> usize {
+    let end = |write: WriteIn| write.offset.wrapping_add(u64::from(write.size));
+    let end = body.take().map_or(0, end);
     (end % CHUNK_BYTES as u64) as usize
 }
 
@@ -192,6 +197,7 @@ fn expected(write: Body<'_>) -> usize {
 mod tests {
     use super::*;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use zerocopy::IntoBytes;
 
     /// An intake of what is written to a socket on which, as on the device, one read is one
     /// request.
@@ -205,18 +211,20 @@ mod tests {
     }
 
     fn request(opcode: u32, body: &[u8]) -> Vec<u8> {
-        let mut request = vec![0; HEADER_BYTES];
-        request[4..8].copy_from_slice(&opcode.to_ne_bytes());
-        request.extend_from_slice(body);
-        request
+        let header = Header {
+            opcode,
+            ..Header::default()
+        };
+        [header.as_bytes(), body].concat()
     }
 
     fn write(offset: u64, data: &[u8]) -> Vec<u8> {
-        let mut body = vec![0; WRITE_BYTES];
-        body[8..16].copy_from_slice(&offset.to_ne_bytes());
-        body[16..20].copy_from_slice(&(data.len() as u32).to_ne_bytes());
-        body.extend_from_slice(data);
-        request(opcode::WRITE, &body)
+        let write = WriteIn {
+            offset,
+            size: data.len() as u32,
+            ..WriteIn::default()
+        };
+        request(opcode::WRITE, &[write.as_bytes(), data].concat())
     }
 
     /// Sends a request and has it received.

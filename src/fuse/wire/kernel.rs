@@ -7,8 +7,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::io::Errno;
+use zerocopy::IntoBytes;
 
-use super::abi;
+use super::abi::{self, NotifyInvalInodeOut, OutHeader};
 use super::forgetting::{Forget, Forgetter};
 use super::replies;
 use crate::core::effects::{Effect, Reply, Unique};
@@ -45,13 +46,12 @@ impl Kernel {
 
     /// Answers a request.
     pub(super) fn reply(&self, unique: Unique, body: &[u8]) {
-        let header = abi::reply_header(unique.0, 0, body.len());
-        self.pass_on(&[&header, body].concat());
+        self.send_whole(OutHeader::new(unique.0, 0, body.len()), body);
     }
 
     /// Answers a request by an error.
     pub(super) fn refuse(&self, unique: Unique, errno: Errno) {
-        self.pass_on(&abi::reply_header(unique.0, -errno.raw_os_error(), 0));
+        self.send_whole(OutHeader::new(unique.0, -errno.raw_os_error(), 0), &[]);
     }
 
     /// Gives the kernel an answer that is whole, header and all.
@@ -61,8 +61,11 @@ impl Kernel {
     }
 
     fn notify(&self, code: i32, body: &[u8]) {
-        let header = abi::reply_header(0, code, body.len());
-        self.pass_on(&[&header, body].concat());
+        self.send_whole(OutHeader::new(0, code, body.len()), body);
+    }
+
+    fn send_whole(&self, header: OutHeader, body: &[u8]) {
+        self.pass_on(&[header.as_bytes(), body].concat());
     }
 
     fn answer(&self, unique: Unique, reply: &Reply) {
@@ -81,8 +84,8 @@ impl Kernel {
                 return self.refuse(unique, Errno::IO);
             }
         };
-        let header = abi::reply_header(unique.0, 0, bytes.len());
-        let mut parts = vec![IoSlice::new(&header)];
+        let header = OutHeader::new(unique.0, 0, bytes.len());
+        let mut parts = vec![IoSlice::new(header.as_bytes())];
         parts.extend(loaded.io_slices());
         if parts.len() <= MAX_PARTS {
             return self.send(&parts);
@@ -116,11 +119,10 @@ impl Outlet for Kernel {
             Effect::Flush { ino, on: true } => self.flusher.add(ino),
             Effect::Flush { ino, on: false } => self.flusher.remove(ino),
             Effect::ForgetAttributes { ino } => {
-                // A negative offset: no pages, so nothing to wait for.
-                let mut body = [0; 24];
-                body[..8].copy_from_slice(&ino.to_ne_bytes());
-                body[8..16].copy_from_slice(&(-1_i64).to_ne_bytes());
-                self.notify(abi::NOTIFY_INVAL_INODE, &body);
+                // No pages, so nothing to wait for.
+                let (off, len) = (-1, 0);
+                let out = NotifyInvalInodeOut { ino, off, len };
+                self.notify(abi::NOTIFY_INVAL_INODE, out.as_bytes());
             }
             Effect::ForgetName { parent, name } => {
                 self.forgetter.tell(Forget::Name { parent, name });

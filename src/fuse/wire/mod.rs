@@ -4,10 +4,9 @@
 //! answered once, here or later by an effect of the core.
 
 mod abi;
-mod adapter;
-mod convert;
 mod cpu_affinity;
 mod device;
+mod dispatch;
 mod forgetting;
 mod gathering;
 mod handshake;
@@ -15,7 +14,6 @@ mod intake;
 mod kernel;
 mod rare;
 mod replies;
-mod requests;
 
 pub(super) use device::Front;
 pub(super) use kernel::Kernel;

@@ -1,18 +1,21 @@
-//! The way to fuser, which answers the rarer requests: it is started when the
-//! first of them comes, so that a mount that lives for milliseconds does without.
+//! The seam to fuser, all of it: fuser answers the requests that [`super::dispatch`] leaves. It is started
+//! when the first of them comes, so that a mount that lives for milliseconds does without.
 //!
 //! fuser reads requests from a socket on which, as on the device, one read is one
 //! request. The invariant: it has answered each before the next is sent.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use fuser::{Errno, Filesystem, INodeNo, ReplyData, ReplyStatfs, ReplyXattr, Request};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use zerocopy::IntoBytes;
 
-use super::abi;
-use super::adapter::Adapter;
+use super::abi::{HEADER_BYTES, Header, opcode};
+use crate::core::namespace::{INODE_BYTES, NAME_MAX, name_bytes};
 use crate::router::Router;
 
 /// How much the socket to fuser holds: any request or reply whole.
@@ -20,6 +23,9 @@ const SOCKET_BYTES: usize = 4 << 20;
 
 /// Room for the largest reply of fuser: an attribute.
 const REPLY_BYTES: usize = (1 << 20) + 4096;
+
+/// The unit in which `statfs` counts.
+const STATFS_BLOCK_BYTES: u32 = 4096;
 
 /// fuser, or what is needed to start it.
 pub(super) struct Rare {
@@ -77,7 +83,7 @@ impl Drop for Rare {
             return;
         };
         // Without it the end of the socket looks to fuser like a broken request.
-        let _ = running.exchange(&abi::destroy_request());
+        let _ = running.exchange(destroy_request().as_bytes());
         drop(running.socket);
         // A thread that panicked has said so.
         let _ = running.thread.join();
@@ -125,5 +131,61 @@ fn serve(adapter: Adapter, socket: OwnedFd) {
     if let Err(error) = served {
         // The end of the socket looks to fuser like a broken request.
         log::debug!("request handler: {error}");
+    }
+}
+
+/// A request that ends a session.
+fn destroy_request() -> Header {
+    Header {
+        len: HEADER_BYTES as u32,
+        opcode: opcode::DESTROY,
+        ..Header::default()
+    }
+}
+
+/// fuser's view of a mount: only what is answered at once, not asked often, and no request to the core.
+/// The rest it refuses as not implemented.
+struct Adapter {
+    router: Arc<Router>,
+}
+
+impl Filesystem for Adapter {
+    fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.router.look(|core| core.read_link(ino.0)) {
+            Ok(target) => reply.data(target.as_os_str().as_encoded_bytes()),
+            Err(errno) => reply.error(Errno::from_i32(errno.raw_os_error())),
+        }
+    }
+
+    fn statfs(&self, request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        // The disk is asked once the core is free again.
+        let (pool, files) = self
+            .router
+            .look(|core| (core.pool().clone(), core.names().count()));
+        let (size, free) = (pool.max_size(), pool.available());
+        // Of which this user may have so much.
+        let mine = pool.of(request.uid());
+        let available = mine.available();
+        let free_files = mine.room() / (INODE_BYTES + name_bytes(OsStr::new("a-common-name")));
+        let blocks = |bytes: u64| bytes / u64::from(STATFS_BLOCK_BYTES);
+        reply.statfs(
+            blocks(size),
+            blocks(free),
+            blocks(available),
+            files as u64 + free_files,
+            free_files,
+            STATFS_BLOCK_BYTES,
+            NAME_MAX as u32,
+            STATFS_BLOCK_BYTES,
+        );
+    }
+
+    fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let names = self.router.look(|core| core.xattr_names(ino.0));
+        match size as usize {
+            0 => reply.size(names.len() as u32),
+            room if names.len() > room => reply.error(Errno::ERANGE),
+            _ => reply.data(&names),
+        }
     }
 }

@@ -1,43 +1,54 @@
 //! The bodies of answers, as the kernel wants them.
 //!
-//! Knows the layouts of `include/uapi/linux/fuse.h`; what is answered is decided elsewhere.
+//! Knows what stands where; what is answered is decided elsewhere.
 
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
 
-use super::abi;
-use super::convert::{REMEMBERED, block_bytes, remembered};
+use zerocopy::IntoBytes;
+
+use super::abi::{self, Attr, AttrOut, Dirent, EntryOut, MAX_WRITE_BYTES, NumberOut, OpenOut};
 use crate::core::Attributes;
 use crate::core::effects::{Listed, Reply, Transport};
+
+/// For how many seconds the kernel remembers names and attributes. It tells us of every change it makes,
+/// and we tell it of every change of our own, so this is as good as for ever; with write-back a short
+/// time would cost a question at every write.
+const ENTRY_TTL_SECONDS: u64 = 3600;
+
+/// What `st_blksize` says of a file: the largest request. `cp`, `cat` and Python
+/// take it as the size of their writes.
+const FILE_BLOCK_BYTES: u32 = MAX_WRITE_BYTES;
+/// And of everything else.
+const OTHER_BLOCK_BYTES: u32 = 4096;
 
 /// The body of an answer that is no error, and no bytes of a file.
 pub(super) fn body(reply: &Reply) -> Vec<u8> {
     match reply {
-        Reply::Found(found) => {
-            let lasting = match found.lasting {
-                true => REMEMBERED,
-                false => Duration::ZERO,
-            };
-            entry(&found.attributes, lasting)
+        Reply::Found(found) => entry(&found.attributes, found.lasting).as_bytes().into(),
+        Reply::Attributes(attributes) => AttrOut {
+            attr_valid: valid_seconds(attributes.lasting),
+            attr_valid_nsec: 0,
+            dummy: 0,
+            attr: attr(attributes),
         }
-        Reply::Attributes(attributes) => attr(attributes),
+        .as_bytes()
+        .into(),
         Reply::Created {
             attributes,
             handle,
             transport,
         } => {
-            let mut body = entry(attributes, remembered(attributes));
-            body.extend_from_slice(&abi::open_reply(*handle, open_flags(*transport)));
-            body
+            let entry = entry(attributes, attributes.lasting);
+            let open = open(*handle, open_flags(*transport));
+            [entry.as_bytes(), open.as_bytes()].concat()
         }
         Reply::Opened { handle, transport } => {
-            abi::open_reply(*handle, open_flags(*transport)).into()
+            open(*handle, open_flags(*transport)).as_bytes().into()
         }
-        Reply::Handle(handle) => abi::open_reply(*handle, 0).into(),
+        Reply::Handle(handle) => open(*handle, 0).as_bytes().into(),
         Reply::Listing(entries) => listing(entries),
         Reply::Text(bytes) => bytes.clone(),
-        Reply::Written(length) => abi::padded(*length).into(),
-        Reply::Polled(events) => abi::padded(*events).into(),
+        Reply::Written(number) | Reply::Polled(number) => number_out(*number).as_bytes().into(),
         Reply::Sought(offset) => offset.to_ne_bytes().into(),
         Reply::Done => Vec::new(),
         // Those are for this process, which the router has answered, or made elsewhere.
@@ -49,9 +60,14 @@ pub(super) fn body(reply: &Reply) -> Vec<u8> {
     }
 }
 
+/// An answer of one number.
+pub(super) fn number_out(number: u32) -> NumberOut {
+    NumberOut { number, padding: 0 }
+}
+
 /// How many bytes an entry of a directory takes with a name so long.
 pub(super) fn entry_bytes(name: usize) -> usize {
-    (abi::DIRENT_BYTES + name).next_multiple_of(8)
+    (size_of::<Dirent>() + name).next_multiple_of(8)
 }
 
 fn listing(entries: &[Listed]) -> Vec<u8> {
@@ -59,58 +75,68 @@ fn listing(entries: &[Listed]) -> Vec<u8> {
     for entry in entries {
         let name = entry.name.as_bytes();
         let end = body.len() + entry_bytes(name.len());
-        abi::push_dirent(&mut body, entry.ino, entry.cookie, entry.mode, name);
+        let dirent = Dirent {
+            ino: entry.ino,
+            off: entry.cookie,
+            namelen: name.len() as u32,
+            kind: (entry.mode & libc::S_IFMT) >> 12,
+        };
+        body.extend_from_slice(dirent.as_bytes());
+        body.extend_from_slice(name);
         body.resize(end, 0);
     }
     body
 }
 
-/// The body of a reply that names an inode. Numbers are never used again, so one
-/// generation is enough.
-fn entry(attributes: &Attributes, lasting: Duration) -> Vec<u8> {
-    let mut reply = Vec::with_capacity(144);
-    let valid = [lasting, remembered(attributes)].map(|time| time.as_secs());
-    for field in [attributes.ino, 0, valid[0], valid[1], 0] {
-        reply.extend_from_slice(&field.to_ne_bytes());
+fn valid_seconds(lasting: bool) -> u64 {
+    match lasting {
+        true => ENTRY_TTL_SECONDS,
+        false => 0,
     }
-    push_attributes(&mut reply, attributes);
-    reply
 }
 
-/// The body of a reply with attributes alone.
-fn attr(attributes: &Attributes) -> Vec<u8> {
-    let mut reply = Vec::with_capacity(104);
-    for field in [remembered(attributes).as_secs(), 0] {
-        reply.extend_from_slice(&field.to_ne_bytes());
+fn entry(attributes: &Attributes, lasting: bool) -> EntryOut {
+    EntryOut {
+        nodeid: attributes.ino,
+        // Numbers are never used again, so one generation is enough.
+        generation: 0,
+        entry_valid: valid_seconds(lasting),
+        attr_valid: valid_seconds(attributes.lasting),
+        entry_valid_nsec: 0,
+        attr_valid_nsec: 0,
+        attr: attr(attributes),
     }
-    push_attributes(&mut reply, attributes);
-    reply
 }
 
-/// `struct fuse_attr`.
-fn push_attributes(reply: &mut Vec<u8>, of: &Attributes) {
-    let times = [of.atime, of.mtime, of.ctime];
-    for field in [of.ino, of.size, of.blocks] {
-        reply.extend_from_slice(&field.to_ne_bytes());
+fn attr(of: &Attributes) -> Attr {
+    Attr {
+        ino: of.ino,
+        size: of.size,
+        blocks: of.blocks,
+        atime: of.atime.seconds,
+        mtime: of.mtime.seconds,
+        ctime: of.ctime.seconds,
+        atimensec: of.atime.nanoseconds,
+        mtimensec: of.mtime.nanoseconds,
+        ctimensec: of.ctime.nanoseconds,
+        mode: of.mode,
+        nlink: of.nlink,
+        uid: of.uid,
+        gid: of.gid,
+        rdev: of.rdev,
+        blksize: match of.mode & libc::S_IFMT {
+            libc::S_IFREG => FILE_BLOCK_BYTES,
+            _ => OTHER_BLOCK_BYTES,
+        },
+        flags: 0,
     }
-    for time in times {
-        reply.extend_from_slice(&time.seconds.to_ne_bytes());
-    }
-    for time in times {
-        reply.extend_from_slice(&time.nanoseconds.to_ne_bytes());
-    }
-    let flags = 0;
-    let rest = [
-        of.mode,
-        of.nlink,
-        of.uid,
-        of.gid,
-        of.rdev,
-        block_bytes(of.mode),
-        flags,
-    ];
-    for field in rest {
-        reply.extend_from_slice(&field.to_ne_bytes());
+}
+
+fn open(handle: u64, open_flags: u32) -> OpenOut {
+    OpenOut {
+        fh: handle,
+        open_flags,
+        padding: 0,
     }
 }
 
