@@ -37,6 +37,12 @@ fails() {
     fi
 }
 
+# The commands of the recipe's page: its block N, or the first.
+block() {
+    awk -v wanted="${1:-1}" '/^    / { if (!inside) n++; inside = 1; if (n == wanted) print substr($0, 5); next } { inside = 0 }' \
+        "$(dirname "${BASH_SOURCE[1]}")/README.md"
+}
+
 # Fails if a mount of fifofs is left below here.
 nothing_left() {
     check "nothing is left mounted" sh -c "! grep -q ' $PWD/.* fuse.*fifofs' /proc/self/mountinfo"

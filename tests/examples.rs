@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use common::{FIFOFS, Mount, SOON};
+use fifofs::Capture;
 
 /// Runs one with `fifofs` on the path, within a time limit.
 fn run(command: &[&str]) -> Output {
@@ -43,6 +44,15 @@ fn built(name: &str) -> String {
         path.display()
     );
     path.to_str().unwrap().to_owned()
+}
+
+/// What README.md shows (scripts/examples compares its lines).
+#[test]
+fn in_rust_as_the_readme_says() -> Result<(), Box<dyn std::error::Error>> {
+    let capture = Capture::new("report.zip")?;
+    let output = capture.run(Command::new("zip").arg(capture.path()).arg("README.md"))?;
+    assert!(output.status.success() && output.bytes.starts_with(b"PK"));
+    Ok(())
 }
 
 #[test]
