@@ -299,6 +299,9 @@ fn a_thousand_files_of_20_writers_at_a_time_reach_their_readers_and_leave_nothin
         mount.shell("rm $D/*.txt").finish(SOON).succeeded();
     };
     batch(2000..2020);
+    // A reader that comes a moment late starts the thread that finds out who reads what is being written.
+    let late = "exec 3> $D/late.txt; echo x >&3; cat $D/late.txt > late; exec 3>&-; rm $D/late.txt";
+    mount.shell(late).finish(SOON).succeeded();
     let (descriptors, threads, memory) = (mount.descriptors(), mount.threads(), mount.memory_rss());
     for start in (0..1000).step_by(200) {
         batch(start..start + 200);

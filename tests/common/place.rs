@@ -16,7 +16,7 @@ use rustix::mount::UnmountFlags;
 use rustix::process::Signal;
 
 use super::FIFOFS;
-use super::procfs::{Proc, connection_of, parked_threads, processes};
+use super::procfs::{Proc, connection_of, parked_threads, processes, tasks};
 use super::program::{Process, default_signals, signal};
 use super::script::{PYTHON_PRELUDE, SHELL_PRELUDE, python};
 use super::testing::{SOON, until_within};
@@ -166,13 +166,11 @@ impl Place {
                 .filter(|process| process.ppid == own),
         );
         for process in shown {
-            let wchan =
-                fs::read_to_string(format!("/proc/{}/wchan", process.pid)).unwrap_or_default();
-            let _ = writeln!(
-                state,
-                "{} {} {} {wchan}",
-                process.pid, process.comm, process.state
-            );
+            let _ = writeln!(state, "{} {}", process.pid, process.state);
+            for task in tasks(process.pid) {
+                let read = |file| fs::read_to_string(task.join(file)).unwrap_or_default();
+                let _ = writeln!(state, "  {} {}", read("comm").trim(), read("wchan"));
+            }
         }
         state.push_str("--- the end of the daemon's log\n");
         let log = fs::read(self.at("daemon.log")).unwrap_or_default();

@@ -6,7 +6,7 @@
 //! `status` does not, `stat`, `cmdline` and `environ` do while such a process is in exec(2).
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A process as `/proc/PID/status` has it.
 pub(crate) struct Proc {
@@ -56,15 +56,18 @@ pub(crate) fn parked_in_group(group: i32) -> usize {
 
 /// How many threads of a process do.
 pub(crate) fn parked_threads(pid: i32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|task| {
-            fs::read_to_string(task.path().join("wchan"))
-                .is_ok_and(|at| at.contains("fuse") || at.contains("request_wait"))
-        })
-        .count()
+    let waits = |task: &PathBuf| {
+        fs::read_to_string(task.join("wchan"))
+            .is_ok_and(|at| at.contains("fuse") || at.contains("request_wait"))
+    };
+    tasks(pid).filter(waits).count()
+}
+
+/// Where each thread of a process is to be looked at.
+pub(crate) fn tasks(pid: i32) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(format!("/proc/{pid}/task"));
+    let entries = entries.into_iter().flatten().flatten();
+    entries.map(|task| task.path())
 }
 
 /// The resident memory of a process in bytes.
