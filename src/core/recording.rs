@@ -234,6 +234,11 @@ impl Core {
         Some(self.files.get(&ino)?.spool.read(offset, length))
     }
 
+    /// Below which offset what a file held is gone: it was passed on as a stream.
+    pub(crate) fn gone_below(&self, ino: u64) -> Option<u64> {
+        Some(self.files.get(&ino)?.spool.base())
+    }
+
     /// How many bytes of a range of a file were written.
     pub(crate) fn written_within(&self, ino: u64, range: &std::ops::Range<u64>) -> u64 {
         let file = self.files.get(&ino);

@@ -1,4 +1,6 @@
-//! `SEEK_DATA` and `SEEK_HOLE`.
+//! `SEEK_DATA` and `SEEK_HOLE`, and the same for the process that serves the mount.
+
+use std::ops::Range;
 
 use rustix::io::Errno;
 
@@ -41,5 +43,9 @@ impl Core {
             Some(offset) => effects.reply(unique, Reply::Sought(offset)),
             None => effects.refuse(unique, Errno::NXIO),
         }
+    }
+    /// What lies between the holes of a file, as far as the kernel has passed it on.
+    pub(crate) fn data_ranges(&self, ino: u64) -> Option<Vec<Range<u64>>> {
+        Some(self.files.get(&ino)?.spool.data_ranges())
     }
 }

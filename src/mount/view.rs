@@ -5,8 +5,13 @@
 //! left to unmount that.
 
 use std::ffi::OsString;
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustix::io::Errno;
 
 use crate::capture::Events;
 use crate::core::Core;
@@ -36,6 +41,22 @@ pub struct Entry {
     pub path: PathBuf,
     /// What stands there.
     pub kind: EntryKind,
+    /// The same for all names of a file, as `st_ino`.
+    pub inode: u64,
+    /// How many names it has, as `st_nlink`.
+    pub links: u32,
+    /// Kind and permissions, as `st_mode`.
+    pub mode: u32,
+    /// The owner's user id.
+    pub uid: u32,
+    /// The owner's group id.
+    pub gid: u32,
+    /// In bytes.
+    pub size: u64,
+    /// When it was last modified.
+    pub modified: SystemTime,
+    /// Where a symbolic link leads.
+    pub target: Option<PathBuf>,
 }
 
 /// What is in a mount, looked at by the process that serves it, without a request to the kernel:
@@ -99,6 +120,40 @@ impl MountView {
         self.look(|core| core.file_size(&path)).flatten()
     }
 
+    /// What the regular file with this number ([`Entry::inode`]) holds from `offset` on: at most `length`
+    /// bytes, fewer at its end, and none behind that. What its writers have in the kernel's cache is
+    /// missing; nothing is once they have closed it.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such file, if what it held there was passed on as a stream, or if what was spilled to disk
+    /// cannot be read.
+    ///
+    /// ```
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// std::fs::write(mount.path().join("a.txt"), "hello\n")?;
+    /// let view = mount.view();
+    /// assert_eq!(view.read_at(view.entries()[0].inode, 1, 3)?, b"ell");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read_at(&self, inode: u64, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let content = self.look(|core| match core.gone_below(inode) {
+            Some(base) if offset < base => Err(Errno::STALE),
+            _ => core.content(inode, offset, length).ok_or(Errno::NOENT),
+        });
+        let content = content.unwrap_or(Err(Errno::NOENT))?;
+        let mut bytes = Vec::with_capacity(content.len());
+        // What was spilled is read here, where nothing is locked.
+        content.copy_to(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Which parts of the regular file with this number are no holes, in order; none if there is no
+    /// such file.
+    pub fn data_ranges(&self, inode: u64) -> Option<Vec<Range<u64>>> {
+        self.look(|core| core.data_ranges(inode)).flatten()
+    }
+
     /// Not in a forked child, for which the mount is gone.
     fn look<R>(&self, look: impl FnOnce(&Core) -> R) -> Option<R> {
         self.router
@@ -111,16 +166,27 @@ impl MountView {
 fn entries(core: &Core) -> Vec<Entry> {
     let mut entries = Vec::new();
     for (ino, inode) in core.names().inodes() {
-        let kind = match inode.kind {
-            Kind::File => EntryKind::File,
-            Kind::Directory(_) => EntryKind::Directory,
-            Kind::Symlink(_) => EntryKind::Symlink,
-            Kind::Special(_) => EntryKind::Special,
+        let (kind, target) = match &inode.kind {
+            Kind::File => (EntryKind::File, None),
+            Kind::Directory(_) => (EntryKind::Directory, None),
+            Kind::Symlink(target) => (EntryKind::Symlink, Some(target)),
+            Kind::Special(_) => (EntryKind::Special, None),
+        };
+        let Ok(attributes) = core.attributes(ino) else {
+            continue;
         };
         // The root has no name.
         entries.extend(core.names().paths(ino).into_iter().map(|path| Entry {
             path: path.iter().collect(),
             kind,
+            inode: ino,
+            links: attributes.nlink,
+            mode: attributes.mode,
+            uid: attributes.uid,
+            gid: attributes.gid,
+            size: attributes.size,
+            modified: attributes.mtime.into(),
+            target: target.cloned(),
         }));
     }
     entries

@@ -116,18 +116,20 @@ fn without_dev_fuse_the_message_says_what_to_do_and_a_fifo_works() {
         .printed("fine\n");
 }
 
-/// Killed while it waited for its own mount, it would stay for ever if its helpers were killed with it. But for `--tar`,
-/// which reads the files when the program has ended.
+/// Killed while it waited for its own mount, it would stay for ever if its helpers were killed with it.
 #[test]
 fn it_never_asks_the_kernel_about_its_own_mount() {
+    let make = r#"-- bash -c 'mkdir "$1"/d; seq 100000 > "$1"/d/x; ln -s x "$1"/l; ln "$1"/d/x "$1"/y; mkfifo "$1"/f; truncate -s 1M "$1"/h'"#;
     let runs = Runs::new();
     for words in [
+        &format!("--tar {make} sh {{dir}}"),
+        &format!("--tar --deliver settled --memory 1M {make} sh {{dir}}"),
         r#"-o x --progress=always -- sh -c 'seq 100000 > "$1"; sleep 0.3; printf x | dd of="$1" conv=notrunc' sh {out}"#,
         r#"--to a=x -- sh -c 'echo x > "$1"; (sleep 0.05; echo more >> "$1") &' sh {out:a}"#,
         r#"-- sh -c 'mkdir "$1"; echo x > "$1"/x; ln -s x "$1.zip"' sh {out}"#,
         r#"--deliver stream -- sh -c 'echo x > "$1"; exit 3' sh {out:a.log}"#,
     ] {
-        let script = format!("RUST_LOG=fifofs::fuse::watchdog=debug run {words} | cat > /dev/null");
+        let script = format!("RUST_LOG=debug run {words} | cat > /dev/null");
         let done = runs.run(&script);
         assert!(
             !done.stderr.contains("the mount that it serves"),

@@ -242,7 +242,7 @@ fn pack(view: &MountView, sink: &mut Sink, delivered: &AtomicU64) -> End {
         stopped: None,
     };
     let buffered = io::BufWriter::with_capacity(BUFFER_BYTES, &mut output);
-    let written = tar::write(view.path(), buffered);
+    let written = tar::write(view, buffered);
     if let Some(stopped) = output.stopped {
         return stopped.into();
     }

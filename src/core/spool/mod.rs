@@ -241,6 +241,11 @@ impl Spool {
         (offset < self.length).then_some(start)
     }
 
+    /// What lies between the holes, in order; but for the end of the file, whole pages.
+    pub(crate) fn data_ranges(&self) -> Vec<Range<u64>> {
+        self.data.overlapping(&(0..self.length)).collect()
+    }
+
     /// How many bytes of a range were written.
     pub(crate) fn written_within(&self, range: &Range<u64>) -> u64 {
         self.written.covered(range)
