@@ -69,8 +69,8 @@ impl Core {
     fn is_read_while_written(&self, file: &super::File) -> bool {
         let looks =
             |reader: &super::reader::Reader| reader.capture.is_none() && reader.open.is_none();
-        let mut readers = file.readers.iter().filter_map(|id| self.readers.get(id));
-        file.cached_writers > 0 && file.is_active() && readers.any(looks)
+        let mut readers = file.readers().iter().filter_map(|id| self.readers.get(id));
+        file.writeback().may_hold_more() && file.is_active() && readers.any(looks)
     }
 
     /// What `stat` shows.
@@ -85,7 +85,7 @@ impl Core {
                     true => self.settings.unseen_bytes,
                     false => 0,
                 };
-                (file.spool.len(), file.spool.allocated_bytes() + ahead)
+                (file.spool().len(), file.spool().allocated_bytes() + ahead)
             }
             (None, super::namespace::Kind::Symlink(target)) => (target.as_os_str().len() as u64, 0),
             (None, _) => (0, 0),
@@ -124,9 +124,7 @@ impl Core {
             }
             self.refuse_frozen()?;
             self.truncate(env, ino, size, effects)?;
-            if let Some(generation) = self.generation_mut(ino) {
-                generation.changed(env.now.monotonic);
-            }
+            self.file_mut(ino)?.changed(env.now.monotonic);
             self.touched.generations.add(ino);
         }
         let inode = self.names.get_mut(ino)?;

@@ -4,12 +4,11 @@
 
 use std::time::Duration;
 
-use rustix::io::Errno;
-
-use super::effects::{Effects, Reply};
+use super::effects::Effects;
+use super::file::Room;
 use super::generation::Way;
 use super::reader::Reader;
-use super::{Core, Env, File, HeldWrite};
+use super::{Core, Env, File};
 
 /// By how much a write to a captured file that follows is slowed down. It is the
 /// kernel's, not the program's, which notices once it may not dirty more memory.
@@ -40,7 +39,7 @@ impl Core {
         match file.way()? {
             // Nobody reads it, or ever will.
             Way::Stream
-                if file.readers.is_empty()
+                if file.readers().is_empty()
                     && !self.settings.readers_wait
                     && !self.is_captured(ino) =>
             {
@@ -53,7 +52,7 @@ impl Core {
                 keep: 0,
                 patience: self.settings.patience,
             }),
-            Way::Follow if file.fifo.is_some() => self.flows(ino).then_some(Pace {
+            Way::Follow if file.fifo().is_some() => self.flows(ino).then_some(Pace {
                 ahead: self.settings.window_bytes,
                 keep: 0,
                 patience: Duration::MAX,
@@ -72,8 +71,8 @@ impl Core {
 
     /// Whether whoever reads a file wants it when it is done.
     fn is_awaited_whole(&self, file: &File) -> bool {
-        let mut readers = file.readers.iter().filter_map(|id| self.readers.get(id));
-        !file.readers.is_empty() && readers.all(Reader::waits_for_whole)
+        let mut readers = file.readers().iter().filter_map(|id| self.readers.get(id));
+        !file.readers().is_empty() && readers.all(Reader::waits_for_whole)
     }
 
     /// For how long a write that reaches to `end` is to wait for the readers at
@@ -89,7 +88,7 @@ impl Core {
             // for long.
             return None;
         }
-        let frontier = file.spool.frontier();
+        let frontier = file.spool().frontier();
         // Bytes beyond a gap cannot be delivered, so nobody could end the wait.
         let is_ahead = frontier > self.slowest(file, Of::Pace).saturating_add(pace.ahead);
         (end <= frontier && is_ahead).then_some(pace.patience)
@@ -98,11 +97,11 @@ impl Core {
     /// The position of the reader that has least; or of one that has nothing of what is
     /// kept, as nobody has less of that.
     fn slowest(&self, file: &File, of: Of) -> u64 {
-        let base = file.spool.base();
+        let base = file.spool().base();
         let mut slowest = None;
         // Readers in lockstep are given bytes in this order, so that the last of them, by
         // which it is decided, is found first.
-        for id in file.readers.iter().rev() {
+        for id in file.readers().iter().rev() {
             let Some(reader) = self.readers.get(id) else {
                 continue;
             };
@@ -127,14 +126,14 @@ impl Core {
     /// go on for which there is room now, or all if nothing keeps the writer near its
     /// readers any more.
     pub(super) fn release_writes(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+        let pace = self.pace(ino);
         let Some(file) = self.files.get(&ino) else {
             return;
         };
-        let pace = self.pace(ino);
-        if pace.is_none() && file.held_writes.is_empty() {
+        if pace.is_none() && !file.has_held_writes() {
             return;
         }
-        let has_readers = !file.readers.is_empty();
+        let has_readers = !file.readers().is_empty();
         let (slowest, keeps) = (
             self.slowest(file, Of::Pace),
             self.slowest(file, Of::Content),
@@ -143,68 +142,23 @@ impl Core {
             return;
         };
         if let (Some(pace), true) = (&pace, has_readers) {
-            file.spool.drop_before(keeps.saturating_sub(pace.keep));
+            file.drop_before(keeps.saturating_sub(pace.keep));
         }
-        let broken = !file.held_writes.is_empty() && file.refuse_if_broken().is_err();
-        let room =
-            pace.is_none_or(|pace| file.spool.frontier() <= slowest.saturating_add(pace.ahead));
-        while let Some(write) = file.held_writes.front() {
-            let HeldWrite {
-                unique,
-                length,
-                until,
-            } = *write;
-            if broken {
-                effects.refuse(unique, Errno::PIPE);
-            } else if room || until.is_some_and(|until| until <= env.now.monotonic) {
-                effects.reply(unique, Reply::Written(length));
-            } else {
-                break;
+        if !file.has_held_writes() {
+            return;
+        }
+        let is_near = |pace: Pace| file.spool().frontier() <= slowest.saturating_add(pace.ahead);
+        let room = if pace.is_none_or(is_near) {
+            Room::There
+        } else {
+            Room::Lacking {
+                now: env.now.monotonic,
             }
-            file.held_writes.pop_front();
+        };
+        let room = file.refuse_if_broken().map_or(Room::Broken, |()| room);
+        while let Some((unique, reply)) = file.flow().next(room) {
+            effects.reply(unique, reply);
             self.waiting.remove(&unique);
         }
-    }
-}
-
-impl File {
-    /// Whether the present or the last generation is delivered like a pipe.
-    pub(super) fn is_stream(&self) -> bool {
-        self.way() == Some(Way::Stream)
-    }
-
-    /// With stream, how much of the present generation readers have had.
-    pub(super) fn streamed(&self) -> u64 {
-        let generation = self.generation.as_ref().filter(|g| g.is_active());
-        let generation = generation.filter(|g| g.way == Some(Way::Stream));
-        generation.map_or(0, |generation| generation.delivered)
-    }
-
-    /// Up to where bytes cannot be changed or read back: they are dropped, or on their way
-    /// through a stream.
-    pub(super) fn passed_on(&self) -> u64 {
-        self.spool.base().max(self.streamed())
-    }
-
-    /// Whether writes fail: with stream, if it has failed, or there were readers and none is left.
-    pub(super) fn is_broken(&self) -> bool {
-        let left = self.generation.as_ref().is_some_and(|generation| {
-            generation.way == Some(Way::Stream)
-                && generation.is_active()
-                && (generation.lost || generation.had_reader && self.readers.is_empty())
-        });
-        left || self.hung_up
-    }
-
-    /// Fails as a write then does. Whoever came to read a stream later would miss what was to be
-    /// written, so that it has failed.
-    pub(super) fn refuse_if_broken(&mut self) -> Result<(), Errno> {
-        if !self.is_broken() {
-            return Ok(());
-        }
-        if let Some(generation) = &mut self.generation {
-            generation.lost |= generation.way == Some(Way::Stream);
-        }
-        Err(Errno::PIPE)
     }
 }

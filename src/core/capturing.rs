@@ -383,8 +383,7 @@ impl Core {
             return None;
         };
         let source = self.readers.get(id)?.source?;
-        let generation = self.files.get(&source)?.generation.as_ref()?;
-        let culprit = generation.culprit(self.settings.fail_on)?;
+        let culprit = self.generation(source)?.culprit(self.settings.fail_on)?;
         Some(culprit.as_failed())
     }
 
@@ -425,10 +424,8 @@ impl Core {
 
     fn hang_up_file(&mut self, id: CaptureId, effects: &mut Effects) {
         if let Some(ino) = self.captured_file(id)
-            && let Some(file) = self.files.get_mut(&ino)
-            && !file.hung_up
+            && self.files.get_mut(&ino).is_some_and(File::hang_up)
         {
-            file.hung_up = true;
             self.touched.room.add(ino);
             // See `Attributes::lasting`.
             effects.push(Effect::ForgetAttributes { ino });
@@ -443,7 +440,7 @@ impl Core {
 
     /// Whether writes to a file fail since nobody reads it any more.
     pub(crate) fn has_hung_up(&self, ino: u64) -> bool {
-        self.files.get(&ino).is_some_and(|file| file.hung_up)
+        self.files.get(&ino).is_some_and(File::has_hung_up)
     }
 
     /// The events of one path, or of all, from now on, to be read by this process.

@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use super::attributes::Attributes;
 use super::doors::{Asked, Gives, Which};
 use super::effects::{Effects, Reply, Transport};
-use super::generation::{Phase, Writer};
+use super::generation::{Generation, Phase, Writer};
 use super::namespace::{CONTROL, Inode, Leads, NAME_MAX, ROOT};
 use super::reader::Seen;
 use super::request::{At, Caller, Needed, Opener};
@@ -184,7 +184,7 @@ impl Core {
     /// Whether a file is being written, and nothing of it is lost yet.
     fn may_settle(&self, ino: Option<u64>) -> bool {
         let file = ino.and_then(|ino| self.files.get(&ino));
-        file.is_some_and(|file| file.is_active() && file.spool.base() == 0)
+        file.is_some_and(|file| file.is_active() && file.spool().base() == 0)
             && !self.settings.consume
     }
 
@@ -198,9 +198,9 @@ impl Core {
         // A FIFO's name leads elsewhere once somebody has taken what was written.
         !file.is_active()
             && !failed
-            && file.spool.base() == 0
+            && file.spool().base() == 0
             && !self.settings.consume
-            && file.fifo.is_none()
+            && file.fifo().is_none()
     }
 
     /// Nothing can be made, moved or removed in the control directory, nor can
@@ -222,7 +222,7 @@ impl Core {
             // A pipe has no size; who waits asks again when there is one.
             Place::File { door, path } if door.gives == Gives::File => {
                 let source = self.names.resolve(path).and_then(|i| self.files.get(&i));
-                let size = source.map_or(0, |file| file.spool.len());
+                let size = source.map_or(0, |file| file.spool().len());
                 (libc::S_IFREG | 0o600, size)
             }
             Place::File { .. } => (libc::S_IFREG | 0o400, 0),
@@ -402,10 +402,10 @@ impl Core {
         let generation = self.generation(ino);
         Seen {
             ino,
-            number: generation.map_or(0, |generation| generation.number),
+            number: generation.map_or(0, Generation::number),
             openings: generation
-                .filter(|generation| generation.handles == 0)
-                .map(|generation| generation.openings),
+                .filter(|generation| !generation.is_open())
+                .map(Generation::openings),
         }
     }
 

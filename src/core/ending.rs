@@ -2,7 +2,7 @@
 
 use super::effects::{Effect, Effects};
 use super::events::Event;
-use super::generation::{Ending, Phase, Writer};
+use super::generation::Phase;
 use super::rules::Linger;
 use super::{Alarm, Core, Env, Handle};
 use crate::error::FailedWriter;
@@ -12,23 +12,24 @@ impl Core {
     pub(super) fn release(&mut self, env: Env<'_>, handle: u64, effects: &mut Effects) {
         match self.handles.remove(&handle) {
             Some(Handle::Writer { ino, cached, .. }) => {
-                if let Some(file) = self.files.get_mut(&ino) {
-                    file.cached_writers -= u32::from(cached);
-                    if let Some(generation) = file.generation.as_mut() {
-                        generation.closed(env.now.monotonic);
-                        if generation.handles == 0 {
-                            self.note_no_first_write(env, ino, effects);
-                            self.publish(env, ino, effects, || Event::Closed);
-                        }
-                    }
+                let Core { files, names, .. } = &mut *self;
+                if let Some(file) = files.get_mut(&ino)
+                    && file.close_for_writing(env.now.monotonic, cached)
+                {
+                    let name = || names.path(ino)?.pop();
+                    let chosen = file.note_no_first_write(env.now.monotonic, name);
+                    self.publish_chosen(env, ino, chosen, effects);
+                    self.publish(env, ino, effects, || Event::Closed);
                 }
                 self.touched.writeback.add(ino);
                 self.touched.generations.add(ino);
                 self.unpin(ino);
             }
-            Some(Handle::Plain { ino, visit, .. }) => {
-                if let Some(visit) = visit {
-                    self.end_visit(env, ino, visit);
+            Some(Handle::Plain { ino, step, .. }) => {
+                if let (Some(step), Some(file)) = (step, self.files.get_mut(&ino))
+                    && file.close_as_step(step, env.now.monotonic)
+                {
+                    self.touched.generations.add(ino);
                 }
                 self.unpin(ino);
             }
@@ -42,72 +43,50 @@ impl Core {
     pub(super) fn evaluate(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
         let now = env.now.monotonic;
         let (linger, fail_on) = (self.linger_of(ino), self.settings.fail_on);
-        let companions = self.companions(ino);
-        let awaits = linger == Some(Linger::Auto) && self.awaits_content(env, ino);
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
-        let active = file.generation.as_mut().filter(|g| g.is_active());
-        if let (Some(generation), Some(linger)) = (active, linger) {
-            let rested = generation.rests;
-            let again = generation.settle(linger, fail_on, now, env.processes, companions, awaits);
+        let readers = file.readers().iter().filter_map(|id| self.readers.get(id));
+        let waiting_steps = readers.clone().filter(|r| file.is_step(r.group_here()));
+        let waiting_steps = waiting_steps.count();
+        let awaits = linger == Some(Linger::Auto) && file.spool().len() == 0 && {
+            let readers: Vec<i32> = readers.map(|reader| reader.pid).collect();
+            file.awaits_content(env.processes, &readers)
+        };
+        if let (Some(generation), Some(linger)) = (file.active_mut(), linger) {
+            let admitted = generation.admits_steps();
+            let again =
+                generation.settle(linger, fail_on, now, env.processes, waiting_steps, awaits);
             let over = !generation.is_active();
-            let comes_to_rest = !over && generation.rests.is_some() && rested.is_none();
+            let admits = !over && generation.admits_steps() && !admitted;
             if let Some(at) = again {
                 self.wake_at(at, Alarm::File(ino));
             }
             if over {
                 self.generation_over(env, ino, effects);
-            } else if comes_to_rest {
+            } else if admits {
                 self.touched.contents.add(ino);
             }
         }
         self.touched.room.add(ino);
     }
 
-    /// Whether an empty file may get its content yet. Many a program makes its output when it begins
-    /// and writes it when it ends, and scripts make it with touch(1). Nobody waits so for himself: for
-    /// a process of which he is, or of whose script he is a step.
-    fn awaits_content(&self, env: Env<'_>, ino: u64) -> bool {
-        let Some(file) = self.files.get(&ino).filter(|file| file.spool.len() == 0) else {
-            return false;
-        };
-        let Some(generation) = file.generation.as_ref().filter(|g| g.is_active()) else {
-            return false;
-        };
-        let processes = env.processes;
-        let readers = || file.readers.iter().filter_map(|id| self.readers.get(id));
-        let is_maker = |w: &&Writer| w.pid != 0 && w.ending == Ending::Running && !w.let_go;
-        let may_write = |w: &Writer| {
-            processes.ending(w.pid) == Ending::Running
-                && !readers().any(|reader| processes.descends_from(reader.pid, w.pid))
-        };
-        if generation.writers.iter().filter(is_maker).any(may_write) {
-            return true;
-        }
-        let is_step = |group| readers().any(|r| processes.group_of(r.pid) == Some(group));
-        generation.is_placeholder
-            && generation
-                .groups()
-                .any(|group| !processes.group_is_empty(group) && !is_step(group))
-    }
-
     fn generation_over(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
         let Some(file) = self.files.get(&ino) else {
             return;
         };
-        let Some(generation) = file.generation.as_ref() else {
+        let Some(generation) = file.generation() else {
             return;
         };
-        let bytes = file.spool.len();
-        if generation.had_reader {
+        let bytes = file.spool().len();
+        if generation.had_reader() {
             effects.push(Effect::ForgetAttributes { ino });
         }
-        if generation.phase == Phase::Failed {
+        if generation.phase() == Phase::Failed {
             self.tally.failed += 1;
             // If bytes were lost, whoever wrote them.
             let culprit = generation.culprit(self.settings.fail_on);
-            if let Some(writer) = culprit.or(generation.writers.last()) {
+            if let Some(writer) = culprit.or(generation.writers().last()) {
                 let FailedWriter {
                     pid,
                     name,
@@ -140,7 +119,7 @@ impl Core {
         let Some(file) = self.files.get(&ino) else {
             return;
         };
-        for id in file.readers.clone() {
+        for id in file.readers().clone() {
             if let Some(reader) = self.readers.get(&id)
                 && reader.open.is_none()
                 && !reader.absent

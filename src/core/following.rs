@@ -1,21 +1,13 @@
 //! Readers and the files they read: how the two are brought together and parted.
 
-use std::time::Duration;
-
 use rustix::io::Errno;
 
 use super::effects::{Effect, Effects};
+use super::file::Order;
 use super::generation::Way;
 use super::ids::ReaderId;
 use super::reader::{Awaits, Reader};
-use super::{Alarm, Core, Env, Flushing, Waiting};
-
-/// How long after somebody came to wait for a file that is being written the flusher takes it in
-/// hand: many a small one is done by then.
-const FLUSH_AFTER: Duration = Duration::from_millis(2);
-
-/// How long after the flusher has refused a file it is asked again: it takes so many at a time only.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+use super::{Alarm, Core, Env, Waiting};
 
 impl Core {
     /// A reader comes into being: its OPEN is answered or waits from here on.
@@ -46,11 +38,8 @@ impl Core {
         if let Some(ino) = source {
             self.names.pin(ino);
             if let Some(file) = self.files.get_mut(&ino) {
-                file.readers.insert(id);
-                if let Some(generation) = file.generation.as_mut() {
-                    generation.had_reader = true;
-                }
-                if file.spool.len() == 0 {
+                file.add_reader(id);
+                if file.spool().len() == 0 {
                     // Whose content is waited for depends on who waits.
                     self.touched.generations.add(ino);
                 }
@@ -61,7 +50,7 @@ impl Core {
         }
         if let Some(ino) = before {
             if let Some(file) = self.files.get_mut(&ino) {
-                file.readers.remove(&id);
+                file.remove_reader(id);
             }
             self.touched.writeback.add(ino);
             self.touched.room.add(ino);
@@ -77,7 +66,7 @@ impl Core {
         if let Some(ino) = source {
             self.names.pin(ino);
         }
-        let accompanied = source.filter(|ino| self.is_companion(id, *ino));
+        let was_step = source.is_some_and(|ino| self.waits_as_step(id, ino));
         self.set_source(id, None);
         self.stop_following(id);
         let took = self.readers.get(&id).is_some_and(|reader| reader.took);
@@ -98,10 +87,8 @@ impl Core {
             self.waiting.remove(&unique);
         }
         if let Some(ino) = source {
-            if accompanied.is_some()
-                && let Some(generation) = self.generation_mut(ino)
-            {
-                generation.visited = Some(env.now.monotonic);
+            if let (true, Some(file)) = (was_step, self.files.get_mut(&ino)) {
+                file.step_left(env.now.monotonic);
                 self.touched.generations.add(ino);
             }
             self.unpin(ino);
@@ -138,50 +125,27 @@ impl Core {
     /// Keeps the flusher at work where somebody waits for what the kernel may
     /// still hold.
     pub(super) fn update_flushing(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
-        let Some(file) = self.files.get(&ino) else {
-            return;
-        };
-        let wanted = file.cached_writers > 0
-            && file.is_active()
-            && file.way() != Some(Way::Settled)
-            && file
-                .readers
-                .iter()
-                .filter_map(|id| self.readers.get(id))
-                .any(|reader| !reader.finished && !reader.waits_for_whole());
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
-        let now = env.now.monotonic;
-        match (wanted, file.flushing) {
-            (true, Flushing::No) => {
-                let at = now + FLUSH_AFTER;
-                file.flushing = Flushing::From(at);
-                self.wake_at(at, Alarm::Flush(ino));
-            }
-            (true, Flushing::From(at)) if at <= now => {
-                file.flushing = Flushing::Now;
-                effects.push(Effect::Flush { ino, on: true });
-            }
-            (false, Flushing::From(_)) => file.flushing = Flushing::No,
-            (false, Flushing::Now) => {
-                file.flushing = Flushing::No;
-                effects.push(Effect::Flush { ino, on: false });
-            }
-            (true, Flushing::From(_) | Flushing::Now) | (false, Flushing::No) => {}
+        let mut readers = file.readers().iter().filter_map(|id| self.readers.get(id));
+        let is_awaited = file.writeback().may_hold_more()
+            && file.is_active()
+            && file.way() != Some(Way::Settled)
+            && readers.any(|reader| !reader.finished && !reader.waits_for_whole());
+        match file.writeback_mut().update(is_awaited, env.now.monotonic) {
+            Order::Nothing => {}
+            Order::LookAt(at) => self.wake_at(at, Alarm::Flush(ino)),
+            Order::Tell(on) => effects.push(Effect::Flush { ino, on }),
         }
     }
 
     /// The flusher did not take a file in hand.
     pub(super) fn not_flushed(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
-        let Some(file) = self.files.get_mut(&ino) else {
+        let file = self.files.get_mut(&ino);
+        let Some(at) = file.and_then(|file| file.writeback_mut().refused(env.now.monotonic)) else {
             return;
         };
-        let Flushing::Now = file.flushing else {
-            return;
-        };
-        let at = env.now.monotonic + ASK_AGAIN;
-        file.flushing = Flushing::From(at);
         self.wake_at(at, Alarm::Flush(ino));
         // The answer may be to an earlier request, and the last one heard.
         effects.push(Effect::Flush { ino, on: false });

@@ -26,14 +26,9 @@ impl Core {
                 }
             }
             Waiting::Write(ino) => {
-                if let Some(file) = self.files.get_mut(&ino) {
-                    // The bytes were taken: saying that it was interrupted
-                    // would have the program write them twice.
-                    if let Some(at) = file.held_writes.iter().position(|w| w.unique == unique)
-                        && let Some(write) = file.held_writes.remove(at)
-                    {
-                        reply = Reply::Written(write.length);
-                    }
+                let file = self.files.get_mut(&ino);
+                if let Some(written) = file.and_then(|file| file.flow().give_up(unique)) {
+                    reply = written;
                 }
             }
             Waiting::Events(id) => self.events.cancel(id, unique),

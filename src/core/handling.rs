@@ -160,12 +160,24 @@ impl Core {
                 answer(Reply::Written(copied));
             }
             Request::Cancel { unique } => self.give_up(env, unique, Errno::INTR, effects),
-            Request::AlsoWrites { ino, writer } => self.also_writes(ino, writer),
+            Request::AlsoWrites { ino, writer } => {
+                if let Some(file) = self.files.get_mut(&ino) {
+                    file.add_writer(writer);
+                }
+            }
             Request::CannotBeWatched { ino, errno } => {
                 self.warn_of_unwatched(env, ino, errno, effects);
             }
-            Request::Closes { ino, pid } => self.closed_by(ino, pid),
-            Request::DiesWriting { ino, pid, ending } => self.died_writing(ino, pid, ending),
+            Request::Closes { ino, pid } => {
+                if let Some(file) = self.files.get_mut(&ino) {
+                    file.closed_by(pid);
+                }
+            }
+            Request::DiesWriting { ino, pid, ending } => {
+                if let Some(file) = self.files.get_mut(&ino) {
+                    file.died_writing(pid, ending);
+                }
+            }
             Request::ProcessEnded { pid, ending } => self.process_ended(pid, ending),
             Request::GroupEnded { group } => self.group_ended(group),
             Request::KnowProcess { ino, target } => self.know_process(ino, target),

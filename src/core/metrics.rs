@@ -130,14 +130,12 @@ impl Core {
         let closed = count(|phase| matches!(phase, Phase::Closed { .. }));
         let done = count(|phase| *phase == Phase::Done);
         let failed = count(|phase| *phase == Phase::Failed);
-        let size: u64 = files.iter().map(|file| file.spool.len()).sum();
-        let active = files.iter().filter_map(|file| file.generation.as_ref());
-        let writers: usize = active
-            .filter(|generation| generation.phase == Phase::Writing)
-            .map(|generation| {
-                let runs = |w: &&super::Writer| w.ending == Ending::Running;
-                generation.writers.iter().filter(runs).count()
-            })
+        let size: u64 = files.iter().map(|file| file.spool().len()).sum();
+        let runs = |w: &&super::Writer| w.ending == Ending::Running;
+        let writers: usize = files
+            .iter()
+            .filter(|file| file.phase() == Some(Phase::Writing))
+            .map(|file| file.writers().iter().filter(runs).count())
             .sum();
         let bytes = Some("bytes");
         let mut page = Exposition::new(self.settings.place.as_deref());

@@ -6,15 +6,15 @@
 //! and answered by a later effect.
 //!
 //! ```text
-//! namespace   the tree of names          generation  one writing of a file
+//! namespace   the tree of names          file        one file: bytes, writing, what there is to read
 //! spool       the bytes of a file        rules       what the user ordered
-//! format      what formats patch         reader      one waiting reader
+//! reader      one waiting reader
 //!
 //! request, effects, handling, settling: what comes in, what comes out, and the way between
 //!
 //! and the handlers, each on the `Core` that holds all of the above:
 //! writing, resizing, rewriting, ending, backpressure, seeking: what writers do
-//! opening, looking_again, following, reading, view, polling, companions: what readers get
+//! opening, looking_again, following, reading, prior, polling: what readers get
 //! recording: all of it, to be done again
 //! capturing: what this process itself reads
 //! paths, attributes, control, doors, fifos, status, metrics, room
@@ -24,18 +24,15 @@ mod attributes;
 mod backpressure;
 mod capturing;
 pub(crate) mod clock;
-mod companions;
 mod control;
 pub(crate) mod doors;
 pub(crate) mod effects;
 mod ending;
 pub(crate) mod events;
 pub(crate) mod fifos;
+mod file;
 mod following;
-mod format;
-mod format_table;
 mod freezing;
-pub(crate) mod generation;
 mod giving_up;
 mod handling;
 mod ids;
@@ -46,6 +43,7 @@ mod notices;
 mod opening;
 mod paths;
 mod polling;
+mod prior;
 mod publishing;
 mod reader;
 mod reading;
@@ -59,14 +57,12 @@ mod seeking;
 mod settling;
 pub(crate) mod spool;
 pub(crate) mod status;
-mod view;
-mod writer;
 mod writing;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -75,13 +71,12 @@ use rustix::io::Errno;
 
 use capturing::Captures;
 use clock::{Moment, Monotonic};
-use companions::Visit;
 use control::Control;
 use effects::Unique;
 use events::Events;
 use fifos::{FifoId, Fifos};
-use format::Format;
-use generation::{Ending, Generation, Phase, Processes, Way, Writer};
+use file::{File, OpenStep};
+use generation::{Ending, Generation, Processes, Writer};
 use ids::ReaderId;
 use looking_again::SentBack;
 use metrics::Tally;
@@ -91,12 +86,13 @@ use reader::Reader;
 use recording::Recording;
 use rules::{FailOn, Linger, Rules};
 use settling::Touched;
-use spool::{Kept, Pool, Spool};
+use spool::{Kept, Pool};
 
 pub(crate) use attributes::{Attributes, Change, Changes};
 pub(crate) use control::NAME as CONTROL_NAME;
+pub(crate) use file::generation;
+pub(crate) use generation::unseen_writer;
 pub(crate) use ids::CaptureId;
-pub(crate) use writing::unseen_writer;
 
 /// What is fixed when a mount is made.
 #[derive(Debug)]
@@ -141,91 +137,15 @@ pub(crate) struct Env<'a> {
     pub(crate) processes: &'a dyn Processes,
 }
 
-/// A write that was taken but is not answered yet.
-#[derive(Debug)]
-struct HeldWrite {
-    unique: Unique,
-    length: u32,
-    /// None: until there is room.
-    until: Option<Monotonic>,
-}
-
-/// What is known of a regular file beyond its inode.
-#[derive(Debug)]
-struct File {
-    spool: Spool,
-    /// The present or the last one.
-    generation: Option<Generation>,
-    /// Whoever waits for this file, and whoever was told all of it and has it
-    /// open still.
-    readers: BTreeSet<ReaderId>,
-    held_writes: VecDeque<HeldWrite>,
-    /// Handles that write through the page cache: while there are any, the
-    /// kernel knows more of the file than we do.
-    cached_writers: u32,
-    format: Option<&'static Format>,
-    /// For formats that end in zeros: one past the last byte that is not.
-    zeros_from: u64,
-    flushing: Flushing,
-    /// What users should know, shown by `ls`.
-    warning: Option<String>,
-    /// Whether writes fail because whoever captured it has gone away.
-    hung_up: bool,
-    /// The virtual FIFO of which it is a message.
-    fifo: Option<FifoId>,
-}
-
-impl File {
-    fn new(pool: &Pool) -> Self {
-        File {
-            spool: Spool::new(pool),
-            generation: None,
-            readers: BTreeSet::new(),
-            held_writes: VecDeque::new(),
-            cached_writers: 0,
-            format: None,
-            zeros_from: 0,
-            flushing: Flushing::No,
-            warning: None,
-            hung_up: false,
-            fifo: None,
-        }
-    }
-
-    /// Whether a generation is under way.
-    fn is_active(&self) -> bool {
-        self.generation.as_ref().is_some_and(Generation::is_active)
-    }
-
-    /// Where the present or the last generation stands.
-    fn phase(&self) -> Option<Phase> {
-        self.generation.as_ref().map(|generation| generation.phase)
-    }
-
-    /// How the present or the last generation is delivered, once chosen.
-    fn way(&self) -> Option<Way> {
-        self.generation.as_ref()?.way
-    }
-}
-
-/// Whether the flusher has a file in hand.
-#[derive(Clone, Copy, Debug)]
-enum Flushing {
-    No,
-    /// Not before this moment.
-    From(Monotonic),
-    Now,
-}
-
 /// What an open file is to us.
 #[derive(Debug)]
 enum Handle {
     /// It may write.
     Writer { ino: u64, cached: bool, _kept: Kept },
-    /// It reads the file as it is, maybe as a companion.
+    /// It reads the file as it is, maybe as a step of the script that writes it.
     Plain {
         ino: u64,
-        visit: Option<Visit>,
+        step: Option<OpenStep>,
         _kept: Kept,
     },
     /// It reads what it has waited for.
@@ -355,11 +275,7 @@ impl Core {
 
     /// The present or the last generation of a file.
     fn generation(&self, ino: u64) -> Option<&Generation> {
-        self.files.get(&ino)?.generation.as_ref()
-    }
-
-    fn generation_mut(&mut self, ino: u64) -> Option<&mut Generation> {
-        self.files.get_mut(&ino)?.generation.as_mut()
+        self.files.get(&ino)?.generation()
     }
 
     fn add_handle(&mut self, handle: Handle) -> u64 {
@@ -404,15 +320,12 @@ impl Core {
     /// A process that wrote has ended: what it wrote may be done now.
     fn process_ended(&mut self, pid: i32, ending: Ending) {
         self.awaited_process_ended(pid);
+        let is_untold = |w: &Writer| w.pid == pid && !w.let_go && !w.died_writing;
         for (ino, file) in &mut self.files {
-            if let Some(generation) = file.generation.as_mut()
-                && generation.writers.iter().any(|w| w.pid == pid)
-            {
-                let is_untold = |w: &Writer| w.pid == pid && !w.let_go && !w.died_writing;
-                if ending == Ending::Unknown && generation.writers.iter().any(is_untold) {
-                    self.notices.say(Notice::UntoldEnd);
-                }
-                generation.note_ending(pid, ending);
+            if ending == Ending::Unknown && file.writers().iter().any(is_untold) {
+                self.notices.say(Notice::UntoldEnd);
+            }
+            if file.writer_ended(pid, ending) {
                 self.touched.generations.add(*ino);
                 self.touched.contents.add(*ino);
             }
@@ -422,9 +335,7 @@ impl Core {
     /// All processes of a group have exited: what they wrote may be done now.
     fn group_ended(&mut self, group: i32) {
         for (ino, file) in &mut self.files {
-            if let Some(generation) = file.generation.as_mut()
-                && generation.group_ended(group)
-            {
+            if file.group_ended(group) {
                 self.touched.generations.add(*ino);
             }
         }
@@ -463,7 +374,7 @@ impl Core {
             && let Some(file) = self.files.remove(&ino)
         {
             self.removed.push(ino);
-            if let Some(fifo) = file.fifo {
+            if let Some(fifo) = file.fifo() {
                 self.touched.fifos.add(fifo);
             }
         }

@@ -5,7 +5,8 @@ use rustix::io::Errno;
 use super::capturing::Hold;
 use super::doors::{Asked, Gives};
 use super::effects::{Effect, Effects, Reply, Transport};
-use super::generation::{Ending, Generation, Phase, Visitor, Way};
+use super::file::Step;
+use super::generation::{Ending, Phase, Way, Writer};
 use super::ids::ReaderId;
 use super::looking_again::Why;
 use super::notices::Notice;
@@ -43,18 +44,18 @@ impl Core {
         let Some(file) = self.files.get(&ino) else {
             return effects.refuse(caller.unique, Errno::NOENT);
         };
-        let dropped = file.spool.base() > 0;
-        let lost = !file.is_active() && file.generation.as_ref().is_some_and(|g| g.lost);
-        let stream = file.way() == Some(Way::Stream);
+        let dropped = file.spool().base() > 0;
+        let lost = !file.is_active() && file.is_lost();
+        let stream = file.is_stream();
         let waits = self.waits_for(ino, caller, opener);
         let group = opener
             .group
-            .filter(|_| self.may_accompany(ino, caller) && !self.writes(ino, opener));
+            .filter(|_| self.may_be_step(ino, caller) && !self.writes(ino, opener));
         if !waits {
             // If it was sent back, it has arrived.
             self.sent_back.remove(&caller.thread);
             if dropped && !caller.internal {
-                if self.is_of_writers(ino, self.accompanied(ino, group).is_some()) {
+                if self.is_of_writers(ino, self.is_step(ino, group)) {
                     return self.refuse_reading_back(env, caller.unique, ino, 0, effects);
                 }
                 return effects.refuse(caller.unique, Errno::STALE);
@@ -68,8 +69,8 @@ impl Core {
             } else {
                 self.transport(Transport::Cached)
             };
-            let visitor = Visitor::of(opener);
-            return self.opened_plain(caller, ino, transport, (group, visitor), effects);
+            let step = Step::of(opener);
+            return self.opened_plain(caller, ino, transport, (group, step), effects);
         }
         let comes_from_wait = self.comes_from_wait(env, caller.thread, ino);
         let mut paths = self.names.paths(ino).into_iter();
@@ -108,9 +109,8 @@ impl Core {
     /// Whether the caller cannot be seen, nor can one who writes this file: it may be the same, or
     /// a descendant.
     fn may_be_unseen_writer(&self, ino: u64, caller: Caller) -> bool {
-        let is_written = |generation: &&Generation| generation.is_active();
-        let generation = self.generation(ino).filter(is_written);
-        caller.thread == 0 && generation.is_some_and(|g| g.writers.iter().any(|w| w.pid == 0))
+        let file = self.files.get(&ino).filter(|file| file.is_active());
+        caller.thread == 0 && file.is_some_and(|f| f.writers().iter().any(|w| w.pid == 0))
     }
 
     fn opened_plain(
@@ -118,20 +118,21 @@ impl Core {
         caller: Caller,
         ino: u64,
         transport: Transport,
-        (group, visitor): (Option<i32>, Visitor),
+        (group, step): (Option<i32>, Step),
         effects: &mut Effects,
     ) {
         self.names.pin(ino);
-        let visit = self.begin_visit(ino, group, visitor);
+        let file = self.files.get_mut(&ino);
+        let step = file.and_then(|file| file.open_as_step(group, step));
         let _kept = self.pool_of(caller.user).keep_anyway(OPEN_BYTES / 4);
-        let handle = self.add_handle(Handle::Plain { ino, visit, _kept });
+        let handle = self.add_handle(Handle::Plain { ino, step, _kept });
         effects.reply(caller.unique, Reply::Opened { handle, transport });
     }
 
-    /// Whether one of a writer's process group counts as a companion here: where
+    /// Whether one of a writer's process group counts as a step of its script here: where
     /// others may be told that the file is done, and nothing ends with its being
     /// read.
-    fn may_accompany(&self, ino: u64, caller: Caller) -> bool {
+    fn may_be_step(&self, ino: u64, caller: Caller) -> bool {
         self.settings.readers_wait
             && !self.settings.consume
             && !caller.internal
@@ -140,37 +141,24 @@ impl Core {
 
     /// Whether the caller itself wrote this file. It is waited for as a writer.
     pub(super) fn writes(&self, ino: u64, opener: &Opener) -> bool {
-        let writers = self
-            .generation(ino)
-            .map_or(&[][..], |generation| &generation.writers);
-        writers
-            .iter()
-            .any(|w| Some(&w.pid) == opener.lineage.first())
+        let is_it = |w: &Writer| Some(&w.pid) == opener.lineage.first();
+        let file = self.files.get(&ino);
+        file.is_some_and(|file| file.writers().iter().any(is_it))
     }
 
     /// Whether the caller, or a process above it, writes this file: such a one
     /// would wait for itself.
     fn never_waits(&self, ino: u64, opener: &Opener) -> bool {
-        let Some(generation) = self.generation(ino) else {
-            return false;
-        };
-        let writes = |pid: &i32| {
-            generation
-                .writers
-                .iter()
-                .any(|w| w.pid == *pid && w.ending == Ending::Running)
-        };
-        opener.holds || opener.lineage.iter().any(writes)
+        let writers = self.files.get(&ino).map_or(&[][..], File::writers);
+        let is_above = |w: &Writer| w.ending == Ending::Running && opener.lineage.contains(&w.pid);
+        !writers.is_empty() && (opener.holds || writers.iter().any(is_above))
     }
 
     /// Whether a reader came by the path of a file that programs read from its end, so that it is to
     /// have the whole. Those of fifofs itself, and of pipes, do not look at the format.
     fn needs_its_end(&self, id: ReaderId, ino: u64) -> bool {
         let comes_by_path = |reader: &Reader| reader.door.is_none() && reader.capture.is_none();
-        let is_by_auto = self.generation(ino).is_some_and(|g| g.chosen_by_auto);
-        let format = self.files.get(&ino).and_then(|file| file.format);
-        is_by_auto
-            && format.is_some_and(|format| format.read_from_end)
+        self.files.get(&ino).is_some_and(File::is_read_from_end)
             && self.readers.get(&id).is_some_and(comes_by_path)
     }
 
@@ -294,25 +282,25 @@ impl Core {
                     internal: false,
                     user,
                 };
-                let visitor = Visitor {
+                let step = Step {
                     pid: reader.pid,
                     name: reader.name.clone(),
                 };
-                self.opened_plain(caller, ino, Transport::Direct, (None, visitor), effects);
+                self.opened_plain(caller, ino, Transport::Direct, (None, step), effects);
             }
             OpenAnswer::Ordinary => {
                 let (Some(ino), group) = (reader.source, reader.group) else {
                     return false;
                 };
                 let user = reader.user;
-                let visitor = Visitor {
+                let step = Step {
                     pid: reader.pid,
                     name: reader.name.clone(),
                 };
                 let mut transport = Transport::Cached;
-                if let Some(generation) = self.generation_mut(ino) {
-                    generation.told_done |= !generation.is_active();
-                    if generation.is_active() && generation.way == Some(Way::Stream) {
+                if let Some(file) = self.files.get_mut(&ino) {
+                    file.note_told();
+                    if file.is_active() && file.is_stream() {
                         transport = Transport::Direct;
                     }
                 }
@@ -322,7 +310,7 @@ impl Core {
                     internal: false,
                     user,
                 };
-                self.opened_plain(caller, ino, transport, (group, visitor), effects);
+                self.opened_plain(caller, ino, transport, (group, step), effects);
             }
             OpenAnswer::SendBack => {
                 let caller = Caller {
@@ -332,8 +320,8 @@ impl Core {
                     user: reader.user,
                 };
                 let source = reader.source;
-                if let Some(generation) = source.and_then(|ino| self.generation_mut(ino)) {
-                    generation.told_done |= !generation.is_active();
+                if let Some(file) = source.and_then(|ino| self.files.get_mut(&ino)) {
+                    file.note_told();
                 }
                 match source {
                     Some(ino) => self.send_back(env, caller, ino, Why::HasWaited, effects),
@@ -342,10 +330,10 @@ impl Core {
             }
             OpenAnswer::Refuse(errno) => {
                 let source = reader.source;
-                let is_companion = source.is_some_and(|ino| self.is_companion(id, ino));
+                let is_step = source.is_some_and(|ino| self.waits_as_step(id, ino));
                 // First: what is refused may concern all readers.
                 self.drop_reader(env, id, effects);
-                match source.filter(|_| is_companion && errno == Errno::STALE) {
+                match source.filter(|_| is_step && errno == Errno::STALE) {
                     Some(ino) => self.refuse_reading_back(env, unique, ino, 0, effects),
                     None => effects.refuse(unique, errno),
                 }
@@ -413,7 +401,7 @@ impl Core {
             return match view.way {
                 _ if self.needs_its_end(id, source) => OpenAnswer::Wait,
                 // The next step of a script may seek in the file and rewrite it.
-                _ if self.is_companion(id, source) && self.is_closed(source) => OpenAnswer::Wait,
+                _ if self.waits_as_step(id, source) && self.is_closed(source) => OpenAnswer::Wait,
                 Some(Way::Follow | Way::Stream) if gives != Some(Gives::File) => {
                     OpenAnswer::Waiting
                 }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::control::Found;
 use super::effects::{Effect, Effects, Listed, Reply};
 use super::events::Event;
-use super::generation::Writer;
+use super::generation::{Generation, Writer};
 use super::ids::ReaderId;
 use super::namespace::{Creator, Kind, Rename};
 use super::reader::Awaits;
@@ -346,16 +346,16 @@ impl Core {
         if let Awaits::NextAfter(Some(seen)) = awaits
             && seen.ino == ino
         {
-            let generation = file.generation.as_ref();
+            let generation = file.generation();
             let reopened = seen.openings.is_some_and(|openings| {
-                generation.is_some_and(|generation| generation.openings > openings)
+                generation.is_some_and(|generation| generation.openings() > openings)
             });
-            if generation.map_or(0, |g| g.number) == seen.number && !reopened {
+            if generation.map_or(0, Generation::number) == seen.number && !reopened {
                 return None;
             }
         }
         if let Awaits::Since(process) = awaits {
-            let generation = file.generation.as_ref();
+            let generation = file.generation();
             return generation
                 .is_some_and(|generation| process.precedes(generation))
                 .then_some(ino);
@@ -425,25 +425,6 @@ impl Core {
     fn set_absent(&mut self, id: ReaderId, absent: bool) {
         if let Some(reader) = self.readers.get_mut(&id) {
             reader.absent = absent;
-        }
-    }
-
-    /// Keeps what a reader was given, to be compared with what it gets next.
-    pub(super) fn keep_prior(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
-        let Some(reader) = self.readers.get_mut(&id) else {
-            return;
-        };
-        let Some(file) = reader.source.and_then(|ino| self.files.get(&ino)) else {
-            return;
-        };
-        if reader.prior.is_some() {
-            return;
-        }
-        if file.spool.base() > 0 || file.is_stream() {
-            let all = 0..reader.position;
-            self.mark_rewritten(env, id, all, effects);
-        } else {
-            reader.prior = Some(file.spool.snapshot(reader.position));
         }
     }
 }

@@ -66,7 +66,7 @@ impl Core {
         message: String,
         effects: &mut Effects,
     ) {
-        let is_known = |file: &File| file.warning.as_ref() == Some(&message);
+        let is_known = |file: &File| file.warning() == Some(&message);
         if !self.files.get(&ino).is_some_and(is_known) {
             self.warn(env, ino, message, effects);
         }
@@ -80,7 +80,7 @@ impl Core {
             message: message.clone(),
         });
         if let Some(file) = self.files.get_mut(&ino) {
-            file.warning = Some(message);
+            file.warn(message);
         }
     }
 }

@@ -77,7 +77,7 @@ pub(crate) struct Reader {
     pub(crate) source: Option<u64>,
     /// Whether nothing stands at its path just now.
     pub(crate) absent: bool,
-    /// The process group by which it may be a companion.
+    /// The process group by which it may be a step of the script that writes its file.
     pub(crate) group: Option<i32>,
     /// What it captures, if it belongs to this process and not to one that reads
     /// through the kernel.

@@ -10,13 +10,13 @@ use rustix::io::Errno;
 
 use super::capturing::Hold;
 use super::effects::{Effects, Reply};
+use super::file::{View, Viewer};
 use super::generation::{Phase, Way};
 use super::ids::ReaderId;
 use super::reader::{Awaits, PendingRead, Reader};
 use super::request::{Caller, Wanted};
 use super::spool::Segments;
-use super::view::View;
-use super::{Alarm, Core, Env, Handle, Waiting};
+use super::{Alarm, Core, Env, File, Handle, Waiting};
 
 /// How long a read that could be answered in part waits for the rest, if its reader
 /// was given something within [`BUSY`]: each answer has the kernel write back the
@@ -56,6 +56,12 @@ pub(super) enum Available {
 }
 
 impl Reader {
+    /// The process group by which it may be a step of a script. One whose path leads nowhere just now waits
+    /// like everybody.
+    pub(super) fn group_here(&self) -> Option<i32> {
+        self.group.filter(|_| !self.absent)
+    }
+
     /// Whether it was given something within that time.
     fn was_given_within(&self, time: Duration, env: Env<'_>) -> bool {
         let since = |at| env.now.monotonic.saturating_sub(at);
@@ -84,8 +90,8 @@ impl Core {
                 let ino = *ino;
                 let file = self.files.get(&ino);
                 let is_gone = file.is_some_and(|file| match handle {
-                    Handle::Plain { visit, .. } => {
-                        offset < file.spool.base() && self.is_of_writers(ino, visit.is_some())
+                    Handle::Plain { step, .. } => {
+                        offset < file.spool().base() && self.is_of_writers(ino, step.is_some())
                     }
                     _ => offset < file.passed_on(),
                 });
@@ -101,7 +107,7 @@ impl Core {
                 };
                 if let (true, Some(ino)) = (reader.finished, reader.source) {
                     let failed = self.files.get(&ino).is_some_and(|file| {
-                        offset >= file.spool.len() && file.phase() == Some(Phase::Failed)
+                        offset >= file.spool().len() && file.phase() == Some(Phase::Failed)
                     });
                     if failed {
                         return effects.refuse(unique, Errno::IO);
@@ -179,10 +185,10 @@ impl Core {
     ) {
         let unique = caller.unique;
         match self.files.get(&ino) {
-            Some(file) if offset < file.spool.base() => effects.refuse(unique, Errno::STALE),
+            Some(file) if offset < file.spool().base() => effects.refuse(unique, Errno::STALE),
             Some(file) => effects.reply(
                 unique,
-                Reply::Bytes(file.spool.read(offset, length as usize)),
+                Reply::Bytes(file.spool().read(offset, length as usize)),
             ),
             None => effects.refuse(unique, Errno::BADF),
         }
@@ -236,9 +242,20 @@ impl Core {
         }
     }
 
+    /// Whether a member of this process group is a step of the script that writes a file.
+    pub(super) fn is_step(&self, ino: u64, group: Option<i32>) -> bool {
+        group.is_some() && self.files.get(&ino).is_some_and(|file| file.is_step(group))
+    }
+
+    /// Whether a reader waits for a file as such a step.
+    pub(super) fn waits_as_step(&self, id: ReaderId, ino: u64) -> bool {
+        let group = self.readers.get(&id).and_then(Reader::group_here);
+        self.is_step(ino, group)
+    }
+
     /// Whether readers of a file were given something a moment ago.
     pub(super) fn is_busy(&self, env: Env<'_>, ino: u64) -> bool {
-        let readers = self.files.get(&ino).map(|file| &file.readers);
+        let readers = self.files.get(&ino).map(File::readers);
         let mut readers = readers.into_iter().flatten();
         readers.any(|id| {
             self.readers
@@ -312,7 +329,7 @@ impl Core {
         if gathers {
             return ReadAnswer::Gather;
         }
-        ReadAnswer::Bytes(file.spool.read(read.offset, length as usize))
+        ReadAnswer::Bytes(file.spool().read(read.offset, length as usize))
     }
 
     /// What there is for a reader from an offset on.
@@ -382,6 +399,28 @@ impl Core {
         }
     }
 
+    /// What a file has for a reader just now; arranges to be called again where
+    /// the clock alone will change it.
+    pub(super) fn view(&mut self, env: Env<'_>, id: ReaderId, ino: u64) -> View {
+        let reader = self.readers.get(&id);
+        let capture = reader.and_then(|reader| reader.capture);
+        let viewer = Viewer {
+            is_held: capture.is_some_and(|capture| self.captures.hold(capture) == Hold::Held),
+            may_get_more: reader.is_some_and(Reader::may_get_more),
+            group: reader.and_then(Reader::group_here),
+            lingers: !self.is_captured(ino),
+            fail_on: self.settings.fail_on,
+        };
+        let Some(file) = self.files.get_mut(&ino) else {
+            return View::GONE;
+        };
+        let (view, again) = file.view(viewer, env.now.monotonic);
+        if let Some(at) = again {
+            self.wake_at(at, Alarm::Reader(id));
+        }
+        view
+    }
+
     fn note_delivered(&mut self, env: Env<'_>, id: ReaderId, position: u64) {
         let Some(reader) = self.readers.get_mut(&id) else {
             return;
@@ -390,9 +429,9 @@ impl Core {
         reader.position = reader.position.max(position);
         let takes = reader.fifo.is_some();
         if let Some(ino) = reader.source
-            && let Some(generation) = self.generation_mut(ino)
+            && let Some(file) = self.files.get_mut(&ino)
         {
-            generation.delivered = generation.delivered.max(position);
+            file.note_delivered(position);
             self.touched.room.add(ino);
             if takes {
                 self.take_message(ino);
@@ -413,8 +452,8 @@ impl Core {
         if takes {
             self.take_message(ino);
         }
-        if let Some(generation) = self.generation_mut(ino) {
-            generation.told_done |= !generation.is_active();
+        if let Some(file) = self.files.get_mut(&ino) {
+            file.note_told();
         }
         self.touched.writeback.add(ino);
         self.touched.room.add(ino);

@@ -12,10 +12,10 @@ use rustix::io::Errno;
 
 use super::clock::Monotonic;
 use super::effects::{Reply, Transport};
-use super::generation::Way;
+use super::generation::{Generation, Way};
 use super::request::{Caller, Request};
 use super::spool::{Pool, Segments, Spool};
-use super::{Core, Env, Handle};
+use super::{Core, Env, File, Handle};
 
 /// Writes that go on where the last one ended are one entry if they come within
 /// this time: what they did apart could not have been seen.
@@ -203,8 +203,7 @@ impl Core {
 
     /// How what is written to a file is delivered, and why, once that is chosen.
     pub(crate) fn way_of(&self, ino: u64) -> Option<(Way, &str)> {
-        let generation = self.generation(ino)?;
-        Some((generation.way?, generation.reason.as_str()))
+        self.generation(ino)?.chosen()
     }
 
     /// Whether the end of a process has been recorded.
@@ -220,29 +219,29 @@ impl Core {
 
     /// Whether any file is open for writing.
     pub(crate) fn is_written(&self) -> bool {
-        let is_open = |file: &super::File| file.generation.as_ref().is_some_and(|g| g.handles > 0);
+        let is_open = |file: &File| file.generation().is_some_and(Generation::is_open);
         self.files.values().any(is_open)
     }
 
     /// How long a file is.
     pub(crate) fn length_of(&self, ino: u64) -> Option<u64> {
-        Some(self.files.get(&ino)?.spool.len())
+        Some(self.files.get(&ino)?.spool().len())
     }
 
     /// What a file holds there, or as much of it as there is.
     pub(crate) fn content(&self, ino: u64, offset: u64, length: usize) -> Option<Segments> {
-        Some(self.files.get(&ino)?.spool.read(offset, length))
+        Some(self.files.get(&ino)?.spool().read(offset, length))
     }
 
     /// Below which offset what a file held is gone: it was passed on as a stream.
     pub(crate) fn gone_below(&self, ino: u64) -> Option<u64> {
-        Some(self.files.get(&ino)?.spool.base())
+        Some(self.files.get(&ino)?.spool().base())
     }
 
     /// How many bytes of a range of a file were written.
     pub(crate) fn written_within(&self, ino: u64, range: &std::ops::Range<u64>) -> u64 {
         let file = self.files.get(&ino);
-        file.map_or(0, |file| file.spool.written_within(range))
+        file.map_or(0, |file| file.spool().written_within(range))
     }
 
     /// Up to where a reader of this process could read now.

@@ -1,13 +1,10 @@
 //! What changes a file otherwise than by writing to it: truncation, allocation,
 //! holes, copies within the mount.
 
-use std::ops::Range;
-
 use rustix::io::Errno;
 
 use super::effects::Effects;
 use super::events::Event;
-use super::generation::Way;
 use super::spool::{self, Load};
 use super::{Core, Env, File, Handle};
 
@@ -29,29 +26,11 @@ impl Core {
         if length < self.file(ino)?.streamed() {
             self.refuse_what_was_passed_on(env, ino, length, effects)?;
         }
-        let file = self.file_mut(ino)?;
-        let before = file.spool.len();
-        let mut given = None;
-        if let Some(generation) = file.generation.as_mut().filter(|g| g.is_active())
-            && !generation.written
-            && length > 0
-            && length != before
-        {
-            generation.choose(Way::Settled, "set to a length before it was written", true);
-        }
-        if let Some(generation) = &file.generation {
-            given = (length < generation.delivered).then_some(length..generation.delivered);
-        }
-        file.spool.truncate(length)?;
-        file.zeros_from = file.zeros_from.min(length);
-        if let (Some(generation), 0) = (&mut file.generation, length) {
-            // Nothing is missing of what is to be written anew.
-            generation.lost = false;
-        }
-        if let Some(range) = given {
+        let truncated = self.file_mut(ino)?.truncate(length)?;
+        if let Some(range) = truncated.delivered {
             self.rewritten(env, ino, range, effects);
         }
-        if length != before {
+        if length != truncated.before {
             self.publish(env, ino, effects, || Event::Truncated { length });
         }
         self.touched.writeback.add(ino);
@@ -68,21 +47,18 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<(), Errno> {
         let generation = self.generation(ino);
-        if generation.is_some_and(|generation| generation.openings > 1)
+        if generation.is_some_and(|generation| generation.openings() > 1)
             && self.file(ino)?.streamed() > 0
         {
             self.refuse_what_was_passed_on(env, ino, 0, effects)?;
         }
-        for id in self.file(ino)?.readers.clone() {
+        for id in self.file(ino)?.readers().clone() {
             let is_reading = |reader: &super::Reader| reader.position > 0 && !reader.finished;
             if self.readers.get(&id).is_some_and(is_reading) {
                 self.keep_prior(env, id, effects);
             }
         }
-        let file = self.file_mut(ino)?;
-        if let Some(generation) = file.generation.as_mut() {
-            generation.delivered = 0;
-        }
+        self.file_mut(ino)?.forget_delivered();
         self.truncate(env, ino, 0, effects)?;
         self.stamp_write(env.now.wall, ino);
         Ok(())
@@ -99,22 +75,12 @@ impl Core {
     ) -> Result<(), Errno> {
         let keep_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
         let end = spool::end_of(offset, length)?;
-        let file = self.file_mut(ino)?;
         match mode & !libc::FALLOC_FL_KEEP_SIZE {
-            0 => {
-                if let Some(generation) = file.generation.as_mut().filter(|g| !g.written) {
-                    generation.choose(Way::Settled, "preallocated before it was written", true);
-                }
-                file.spool.allocate(offset, length, keep_size)?;
-            }
+            0 => self.file_mut(ino)?.allocate(offset, length, keep_size)?,
             libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE => {
                 self.refuse_what_was_passed_on(env, ino, offset, effects)?;
-                let file = self.file_mut(ino)?;
-                let changed = file.delivered_nonzero(offset..end)?;
-                file.spool.punch(offset, length)?;
-                if mode & libc::FALLOC_FL_ZERO_RANGE != 0 && !keep_size && end > file.spool.len() {
-                    file.spool.truncate(end)?;
-                }
+                let extends = mode & libc::FALLOC_FL_ZERO_RANGE != 0 && !keep_size;
+                let changed = self.file_mut(ino)?.zero(offset..end, extends)?;
                 if let Some(range) = changed {
                     self.rewritten(env, ino, range, effects);
                 }
@@ -144,7 +110,7 @@ impl Core {
             self.handles.get(&from_handle),
             Some(Handle::Plain { .. } | Handle::Writer { .. })
         );
-        let is_stream = |file: &File| file.spool.base() > 0 || file.is_stream();
+        let is_stream = |file: &File| file.spool().base() > 0 || file.is_stream();
         // What is recorded is written as by programs.
         let is_recorded = self.recording.is_some();
         if is_recorded
@@ -160,7 +126,7 @@ impl Core {
         while left > 0 {
             let step = left.min(COPY_STEP_BYTES as u64) as usize;
             buffer.clear();
-            let bytes = self.file(from_ino)?.spool.read(from_offset, step);
+            let bytes = self.file(from_ino)?.spool().read(from_offset, step);
             bytes.copy_to(&mut buffer).map_err(|_| Errno::IO)?;
             if buffer.is_empty() {
                 break;
@@ -186,27 +152,5 @@ impl Core {
             self.stamp_write(env.now.wall, to_ino);
         }
         Ok(copied)
-    }
-}
-
-impl File {
-    /// Which of the bytes about to become zero were not, and readers have them.
-    fn delivered_nonzero(&self, range: Range<u64>) -> Result<Option<Range<u64>>, Errno> {
-        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
-        let delivered = self.generation.as_ref().map_or(0, |g| g.delivered);
-        let mut at = range.start;
-        let end = range.end.min(delivered);
-        while at < end {
-            let length = ZEROS.len().min((end - at) as usize);
-            let found = self
-                .spool
-                .difference(at, &ZEROS[..length])
-                .map_err(|_| Errno::IO)?;
-            if let Some(found) = found {
-                return Ok(Some(found.start..end));
-            }
-            at += length as u64;
-        }
-        Ok(None)
     }
 }

@@ -28,11 +28,8 @@ impl Core {
         errno: Errno,
         effects: &mut Effects,
     ) {
-        let Some(generation) = self.generation_mut(ino) else {
-            return;
-        };
         // Once is enough: the kernel goes on with all that it holds.
-        if std::mem::replace(&mut generation.lost, true) {
+        if !self.files.get_mut(&ino).is_some_and(File::lose) {
             return;
         }
         let message = format!("bytes from {offset} on {what}: {errno}");
@@ -64,9 +61,9 @@ impl Core {
     }
 
     /// Whether somebody who has a file open as it is belongs to those who write it: one of the
-    /// program, where nobody waits but this process, or who `accompanies` them.
-    pub(super) fn is_of_writers(&self, ino: u64, accompanies: bool) -> bool {
-        accompanies || !self.settings.readers_wait || self.is_captured(ino)
+    /// program, where nobody waits but this process, or who is a step of their script.
+    pub(super) fn is_of_writers(&self, ino: u64, is_step: bool) -> bool {
+        is_step || !self.settings.readers_wait || self.is_captured(ino)
     }
 
     /// Refuses to have those who write read what was passed on: what they make of that is
@@ -127,7 +124,7 @@ impl Core {
         let Some(file) = self.files.get(&ino) else {
             return;
         };
-        for id in file.readers.clone() {
+        for id in file.readers().clone() {
             let Some(reader) = self.readers.get(&id) else {
                 continue;
             };

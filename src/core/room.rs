@@ -38,7 +38,7 @@ impl Core {
         }
         for file in self.files.values_mut() {
             while self.pool.is_over() {
-                match file.spool.spill_one() {
+                match file.spill_one() {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(_) => return self.pool.set_stuck(true),

@@ -32,12 +32,12 @@ impl Core {
         // for holes in what is there so far would take its end for the end.
         let waits = matches!(self.handles.get(&handle), Some(Handle::Reader(_)));
         let file = self.files.get(&ino).filter(|_| !waits);
-        let Some(file) = file.filter(|file| file.cached_writers == 0) else {
+        let Some(file) = file.filter(|file| !file.writeback().may_hold_more()) else {
             return effects.refuse(unique, UNKNOWN);
         };
         let found = match data {
-            true => file.spool.seek_data(offset),
-            false => file.spool.seek_hole(offset),
+            true => file.spool().seek_data(offset),
+            false => file.spool().seek_hole(offset),
         };
         match found {
             Some(offset) => effects.reply(unique, Reply::Sought(offset)),
@@ -46,6 +46,6 @@ impl Core {
     }
     /// What lies between the holes of a file, as far as the kernel has passed it on.
     pub(crate) fn data_ranges(&self, ino: u64) -> Option<Vec<Range<u64>>> {
-        Some(self.files.get(&ino)?.spool.data_ranges())
+        Some(self.files.get(&ino)?.spool().data_ranges())
     }
 }

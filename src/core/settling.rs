@@ -142,6 +142,6 @@ impl Core {
 
     fn readers_of(&self, ino: u64) -> Vec<ReaderId> {
         let file = self.files.get(&ino);
-        file.map_or_else(Vec::new, |file| file.readers.iter().copied().collect())
+        file.map_or_else(Vec::new, |file| file.readers().iter().copied().collect())
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::generation::{Ending, Phase, Way, Writer};
+use super::generation::{Ending, Generation, Phase, Way, Writer};
 use super::namespace::ROOT;
 use super::reader::{Awaits, Reader};
 use super::spool::Segments;
@@ -188,7 +188,7 @@ impl Core {
     /// The size of the regular file that a path from the root leads to.
     pub(crate) fn file_size(&self, path: &[OsString]) -> Option<u64> {
         let file = self.files.get(&self.names.resolve(path)?)?;
-        Some(file.spool.len())
+        Some(file.spool().len())
     }
 
     /// The regular files below a directory of the root, by their paths from there.
@@ -204,55 +204,48 @@ impl Core {
         let mut steps = path.iter();
         let ino = steps.try_fold(ROOT, |above, name| self.names.find(above, name).ok())?;
         let file = self.files.get(&ino)?;
-        let length = usize::try_from(file.spool.len()).ok()?;
+        let length = usize::try_from(file.spool().len()).ok()?;
         let fail_on = self.settings.fail_on;
-        let failed = file
-            .generation
-            .as_ref()
-            .is_some_and(|g| g.has_failed(fail_on));
-        Some((file.spool.read(0, length), failed))
+        let failed = file.generation().is_some_and(|g| g.has_failed(fail_on));
+        Some((file.spool().read(0, length), failed))
     }
 
     fn file_status(&self, ino: u64, file: &File) -> FileStatus {
-        let generation = file.generation.as_ref();
-        let state = match generation.map(|g| g.phase) {
+        let generation = file.generation();
+        let state = match file.phase() {
             None => FileState::Done,
             Some(Phase::Writing) => FileState::Writing,
             Some(Phase::Closed { .. }) => FileState::Closed,
             Some(Phase::Done) => FileState::Done,
             Some(Phase::Failed) => FileState::Failed,
         };
-        let writers = generation.map_or_else(Vec::new, |generation| {
-            let writers = generation.writers.iter().map(|writer| WriterStatus {
-                pid: writer.pid.cast_unsigned(),
-                name: writer.name.clone(),
-                running: writer.ending == Ending::Running,
-                failure: match writer.ending {
-                    Ending::Signal(signal) => Some(format!("killed by signal {signal}")),
-                    Ending::Status(status) if status != 0 => {
-                        Some(format!("exited with status {status}"))
-                    }
-                    _ => None,
-                },
-            });
-            writers.collect()
+        let writers = file.writers().iter().map(|writer| WriterStatus {
+            pid: writer.pid.cast_unsigned(),
+            name: writer.name.clone(),
+            running: writer.ending == Ending::Running,
+            failure: match writer.ending {
+                Ending::Signal(signal) => Some(format!("killed by signal {signal}")),
+                Ending::Status(status) if status != 0 => {
+                    Some(format!("exited with status {status}"))
+                }
+                _ => None,
+            },
         });
-        let readers = file.readers.iter().filter_map(|id| self.readers.get(id));
+        let chosen = generation.and_then(Generation::chosen);
+        let readers = file.readers().iter().filter_map(|id| self.readers.get(id));
         FileStatus {
             path: self.path_of(ino),
             state,
-            generation: generation.map_or(0, |g| g.number),
-            way: generation.and_then(|g| g.way),
-            reason: generation
-                .filter(|g| g.way.is_some())
-                .map(|g| g.reason.clone()),
-            size: file.spool.len(),
-            frontier: file.spool.frontier(),
-            delivered: generation.map_or(0, |g| g.delivered),
-            dropped: file.spool.base(),
-            writers,
+            generation: generation.map_or(0, Generation::number),
+            way: chosen.map(|(way, _)| way),
+            reason: chosen.map(|(_, reason)| reason.to_owned()),
+            size: file.spool().len(),
+            frontier: file.spool().frontier(),
+            delivered: generation.map_or(0, Generation::delivered),
+            dropped: file.spool().base(),
+            writers: writers.collect(),
             readers: readers.map(|reader| self.reader_status(reader)).collect(),
-            warning: file.warning.clone(),
+            warning: file.warning().cloned(),
         }
     }
 
@@ -289,12 +282,12 @@ impl Core {
             return what.to_owned();
         };
         let running = |writer: &&Writer| writer.ending == Ending::Running;
-        let writers = generation.writers.iter().filter(running);
+        let writers = generation.writers().iter().filter(running);
         let writers = writers.map(|writer| format!("{} ({})", writer.name, writer.pid));
         // They may be about to write it anew.
-        let visitors = generation.visitors.iter();
-        let visitors = visitors.map(|v| format!("{} ({}), which has it open", v.name, v.pid));
-        let awaited: Vec<String> = writers.chain(visitors).collect();
+        let steps = generation.open_steps().iter();
+        let steps = steps.map(|s| format!("{} ({}), which has it open", s.name, s.pid));
+        let awaited: Vec<String> = writers.chain(steps).collect();
         match awaited.is_empty() {
             true => what.to_owned(),
             false => format!("{what}, from {}", awaited.join(", ")),

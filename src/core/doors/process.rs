@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::super::clock::Monotonic;
 use super::super::generation::{Ending, Generation};
 use super::super::reader::{Awaits, Reader};
-use super::super::{Core, Env};
+use super::super::{Core, Env, File};
 
 /// The process that a reader named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ const HALF_OF_IDS: i32 = 1 << 14;
 impl Target {
     /// Whether a generation began after the process did.
     pub(in crate::core) fn precedes(self, generation: &Generation) -> bool {
-        let (Some(began), Some(start)) = (generation.began, self.began) else {
-            return generation.began.is_some();
+        let (Some(began), Some(start)) = (generation.began(), self.began) else {
+            return generation.began().is_some();
         };
         if began < start || began >= start + TICK {
             return began >= start;
@@ -39,7 +39,10 @@ impl Target {
             let ahead = pid - self.pid.unwrap_or_default();
             pid == 0 || (0..HALF_OF_IDS).contains(&ahead) || ahead < -HALF_OF_IDS
         };
-        generation.writers.iter().any(|writer| is_later(writer.pid))
+        generation
+            .writers()
+            .iter()
+            .any(|writer| is_later(writer.pid))
     }
 }
 
@@ -103,7 +106,7 @@ impl Core {
     /// Whether somebody waits for a file until a process ends that has: nobody is to come who
     /// would open it again.
     pub(in crate::core) fn is_forsaken(&self, ino: u64) -> bool {
-        let readers = self.files.get(&ino).map(|file| &file.readers);
+        let readers = self.files.get(&ino).map(File::readers);
         let mut readers = readers.into_iter().flatten();
         readers.any(|id| self.readers.get(id).is_some_and(Reader::is_over))
     }

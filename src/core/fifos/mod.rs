@@ -107,7 +107,7 @@ impl Core {
             queue: VecDeque::new(),
         };
         self.fifos.by_id.insert(id, fifo);
-        self.file_mut(ino)?.fifo = Some(id);
+        self.file_mut(ino)?.becomes_message(id);
         self.names.get_mut(ino)?.fifo = Some(id);
         self.touched.names.add(at.1.clone().into_owned());
         let mut attributes = self.attributes(ino)?;
@@ -127,7 +127,7 @@ impl Core {
         thread: i32,
         ino: u64,
     ) -> Option<Result<Found, Errno>> {
-        let id = self.files.get(&ino)?.fifo?;
+        let id = self.files.get(&ino)?.fifo()?;
         let found = match self.comes_back_to(env, thread, id) {
             Some(Why::ReadingEnd(_)) => return Some(self.find_reading_end(id)),
             Some(Why::Turn(_)) => match self.own_message(env, id, thread) {
@@ -178,7 +178,7 @@ impl Core {
             self.forget_fifo(id, effects);
             return;
         };
-        let is_unused = file.generation.is_none();
+        let is_unused = file.generation().is_none();
         let is_over = taken && !file.is_active() && !is_unused;
         let is_awaited = fifo.queue.iter().any(|queued| queued.open.is_some());
         if !(is_over || is_unused && is_awaited) {
@@ -263,7 +263,7 @@ impl Core {
         };
         let ino = self.names.make_nameless(creator, env.now.wall)?;
         let mut file = File::new(&self.pool.of(creator.uid));
-        file.fifo = Some(id);
+        file.becomes_message(id);
         self.files.insert(ino, file);
         self.names.get_mut(ino)?.fifo = Some(id);
         Ok(ino)

@@ -72,7 +72,7 @@ impl Core {
         self.names.pin(ino);
         let _ = self.attach_reader(reader, (!taken).then_some(ino));
         // Of those who wait already one may be its child.
-        let waiting = self.files.get(&ino).map(|file| file.readers.clone());
+        let waiting = self.files.get(&ino).map(|file| file.readers().clone());
         for reader in waiting.into_iter().flatten() {
             self.touched.readers.add(reader);
         }
@@ -86,10 +86,10 @@ impl Core {
             return false;
         };
         let above = reader.lineage.get(1..).unwrap_or_default();
-        let others = file.readers.iter().filter_map(|id| self.readers.get(id));
+        let others = file.readers().iter().filter_map(|id| self.readers.get(id));
         let mut others =
             others.filter(|other| other.fifo == reader.fifo && other.pid != reader.pid);
-        file.generation.is_none() && others.any(|other| above.contains(&other.pid))
+        file.generation().is_none() && others.any(|other| above.contains(&other.pid))
     }
 
     /// What becomes of an OPEN of the reading end; nothing if its reader has gone on to another file.
@@ -138,14 +138,14 @@ impl Core {
         let Some(file) = self
             .files
             .get(&ino)
-            .filter(|file| file.generation.is_some())
+            .filter(|file| file.generation().is_some())
         else {
             return;
         };
-        let Some(id) = file.fifo else {
+        let Some(id) = file.fifo() else {
             return;
         };
-        let readers = file.readers.clone();
+        let readers = file.readers().clone();
         let Some(fifo) = self.fifos.by_id.get_mut(&id) else {
             return;
         };
@@ -170,8 +170,8 @@ impl Core {
         let Some(file) = self.files.get(&ino) else {
             return false;
         };
-        let fifo = file.fifo.and_then(|id| self.fifos.by_id.get(&id));
-        let mut readers = file.readers.iter().filter_map(|id| self.readers.get(id));
+        let fifo = file.fifo().and_then(|id| self.fifos.by_id.get(&id));
+        let mut readers = file.readers().iter().filter_map(|id| self.readers.get(id));
         fifo.is_some_and(|fifo| {
             fifo.current == ino && (fifo.taken || readers.all(|r| r.fifo.is_some()))
         })
@@ -183,9 +183,9 @@ impl Core {
         let Some(file) = self.files.get_mut(&ino).filter(|file| file.is_active()) else {
             return;
         };
-        let mut others = file.readers.iter().filter_map(|id| self.readers.get(id));
+        let mut others = file.readers().iter().filter_map(|id| self.readers.get(id));
         if !others.any(|other| other.took) {
-            file.hung_up = true;
+            file.hang_up();
             self.touched.room.add(ino);
             effects.push(Effect::ForgetAttributes { ino });
         }

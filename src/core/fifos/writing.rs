@@ -51,20 +51,20 @@ impl Core {
         let (Some(fifo), Some(file)) = (fifo, self.files.get(&ino)) else {
             return false;
         };
-        let Some(generation) = &file.generation else {
+        let Some(generation) = file.generation() else {
             return !fifo.queue.iter().any(|queued| queued.open.is_some());
         };
-        let is_same = generation.writers.iter().any(|w| w.pid == writer.pid);
+        let is_same = generation.writers().iter().any(|w| w.pid == writer.pid);
         let is_near = is_same
             || generation
-                .writers
+                .writers()
                 .iter()
                 .any(|w| w.group.is_some() && w.group == writer.group);
-        match generation.handles {
-            0 if file.spool.len() == 0 && !fifo.taken => is_near,
-            0 => is_same && flags & libc::O_TRUNC == 0,
+        match generation.is_open() {
+            false if file.spool().len() == 0 && !fifo.taken => is_near,
+            false => is_same && flags & libc::O_TRUNC == 0,
             // As a child that was handed it may.
-            _ => is_same || is_near && flags & libc::O_TRUNC == 0,
+            true => is_same || is_near && flags & libc::O_TRUNC == 0,
         }
     }
 
@@ -114,14 +114,14 @@ impl Core {
     /// Whether a message is over once it is closed: its bytes are on their way already, or somebody
     /// waits to write the next.
     pub(in crate::core) fn ends_at_close(&self, ino: u64) -> bool {
-        let file = self.files.get(&ino).filter(|file| file.fifo.is_some());
+        let file = self.files.get(&ino).filter(|file| file.fifo().is_some());
         let flows = |file: &File| matches!(file.way(), Some(Way::Follow | Way::Stream));
         file.is_some_and(flows) || self.has_next_writer(ino)
     }
 
     /// Whether somebody waits for a message to be over who would write the next.
     fn has_next_writer(&self, ino: u64) -> bool {
-        let id = self.files.get(&ino).and_then(|file: &File| file.fifo);
+        let id = self.files.get(&ino).and_then(File::fifo);
         let fifo = id.and_then(|id| self.fifos.by_id.get(&id));
         fifo.is_some_and(|fifo| fifo.queue.iter().any(|queued| queued.open.is_some()))
     }

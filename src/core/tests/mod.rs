@@ -1,7 +1,6 @@
 //! A world for the core: no kernel, no clock, no processes but those that the
 //! tests make up.
 
-mod companions;
 mod control;
 mod empty;
 mod freezing;
@@ -15,6 +14,7 @@ mod requests;
 mod resizing;
 mod room;
 mod specification;
+mod steps;
 mod streams;
 mod unseen;
 
@@ -185,7 +185,7 @@ impl World {
     }
 
     /// Opens a file like a later step of the script that the writer belongs to.
-    fn open_as_companion(&mut self, ino: u64) -> Unique {
+    fn open_as_step(&mut self, ino: u64) -> Unique {
         let opener = Opener {
             group: Some(WRITER),
             ..Opener::default()

@@ -9,8 +9,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 
-use super::super::Flushing;
 use super::super::effects::{Effect, Effects, Unique};
+use super::super::file::Flushing;
 use super::super::generation::Way;
 use super::super::ids::ReaderId;
 use super::super::namespace::{DOTS, ROOT};
@@ -38,7 +38,7 @@ impl Before {
     pub(super) fn look(core: &Core) -> Before {
         let is_read = |ino: &u64| {
             let generation = core.generation(*ino);
-            generation.is_some_and(|g| g.is_active() && g.had_reader)
+            generation.is_some_and(|g| g.is_active() && g.had_reader())
         };
         Before {
             names: names(core),
@@ -90,12 +90,12 @@ impl World {
                 let reader = &self.core.readers[id];
                 !reader.finished && !reader.waits_for_whole()
             };
-            let wanted = file.cached_writers > 0
+            let wanted = file.writeback().may_hold_more()
                 && file.is_active()
                 && file.way() != Some(Way::Settled)
-                && file.readers.iter().any(waits);
+                && file.readers().iter().any(waits);
             let is_flushed = self.oracle.flushed.contains(ino);
-            let is_right = match file.flushing {
+            let is_right = match file.writeback().flushing() {
                 Flushing::No => !wanted && !is_flushed,
                 Flushing::Now => wanted && is_flushed,
                 // The alarm is for that.
@@ -107,7 +107,7 @@ impl World {
             assert!(
                 is_right,
                 "wanted: {wanted}, {:?}, flushed: {is_flushed}, next alarm {:?}: {file:?}",
-                file.flushing,
+                file.writeback().flushing(),
                 self.core.next_alarm()
             );
         }

@@ -90,7 +90,7 @@ fn nothing_is_refused_because_a_reader_has_contents_in_hand() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, _) = world.create("x", libc::O_WRONLY);
     world.write(ino, 0, &vec![7; 900 << 10]);
-    let in_hand = world.core.files[&ino].spool.read(0, 1 << 20);
+    let in_hand = world.core.files[&ino].spool().read(0, 1 << 20);
     for name in 0..300 {
         let made = world.try_to_make_directory(&format!("d{name}"));
         made.expect("room for a name");

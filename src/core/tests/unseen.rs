@@ -8,7 +8,7 @@ use super::super::generation::Writer;
 use super::super::namespace::ROOT;
 use super::super::request::{Opener, Request, at};
 use super::super::rules::Deliver;
-use super::super::writing::unseen_writer;
+use super::super::unseen_writer;
 use super::{Answer, OWNER, Unique, World};
 
 impl World {

@@ -7,15 +7,20 @@
 //!               └──── open for writing ───┘
 //! ```
 //!
-//! Closed for long enough it *rests*: its companions get it as it is, and once
-//! they have let go of it and been given time to write it anew, it is done.
+//! Closed for long enough, the later steps of a script get it as it is ([`super::steps`]), and once
+//! they have closed it and been given time to write it anew, it is done.
 //!
 //! `Done` and `Failed` are final: the next open for writing makes a new
-//! generation. Knows the writers and how they ended; the bytes are the spool's,
-//! and who reads them is the readers' own affair.
+//! generation. Knows the writers and how they ended, and what readers had of it; the bytes are the
+//! spool's, and who reads them is the readers' own affair.
 //!
-//! Invariant: a way, once chosen, stays for the whole generation, since the
-//! transport of every handle was chosen by it.
+//! Invariants: a way, once chosen, stays for the whole generation, since the
+//! transport of every handle was chosen by it. Its number, its writers and that bytes were lost are
+//! changed here only.
+
+mod done;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,10 +28,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::clock::Monotonic;
-use super::request::Opener;
-use super::rules::{FailOn, Linger};
-pub(crate) use super::writer::{Ending, Writer, is_crash};
+use super::super::clock::Monotonic;
+use super::super::rules::FailOn;
+use super::steps::{OpenStep, Step, Steps};
+pub(crate) use super::writer::{Ending, Writer, is_crash, unseen_writer};
+pub(crate) use done::{LINGER, Processes};
 
 /// How what is written to a file reaches its readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,24 +58,6 @@ impl fmt::Display for Way {
     }
 }
 
-/// A companion that sees the file as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Visitor {
-    /// Its process id.
-    pub(crate) pid: i32,
-    /// Its name, as `ps` shows it.
-    pub(crate) name: String,
-}
-
-impl Visitor {
-    pub(super) fn of(opener: &Opener) -> Visitor {
-        Visitor {
-            pid: opener.pid,
-            name: opener.name.clone(),
-        }
-    }
-}
-
 /// Where a generation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -86,45 +74,8 @@ pub(crate) enum Phase {
     Failed,
 }
 
-/// What other processes are doing at the moment that the core looks, which nobody can know before: whether
-/// a closed file is done is decided by who is left.
-pub(crate) trait Processes {
-    /// How this process ended.
-    fn ending(&self, pid: i32) -> Ending;
-    /// Whether no process is left in this group.
-    fn group_is_empty(&self, group: i32) -> bool;
-    /// Whether it is the one that this is part of.
-    fn is_own(&self, _pid: i32) -> bool {
-        false
-    }
-    /// Whether it is this other process, or a descendant of it.
-    fn descends_from(&self, pid: i32, ancestor: i32) -> bool {
-        pid == ancestor
-    }
-    /// The process group that it is in.
-    fn group_of(&self, _pid: i32) -> Option<i32> {
-        None
-    }
-}
-
-/// With `--linger auto`, how long after its last close a file comes to rest once
-/// all who wrote have exited.
-pub(crate) const REST: Duration = Duration::from_millis(200);
-/// How long after its last close, by a writer or a companion, a reopening is waited
-/// for.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
-/// How long after it has come to rest its companions hold up others at most: one
-/// may go on reading for ever.
-const COMPANY: Duration = Duration::from_secs(5);
-/// With a fixed linger, how much longer one who still runs is given, since it
-/// may be dying.
-const DYING: Duration = Duration::from_millis(20);
 /// Of how many writers that ended well the names are kept.
 const WRITERS_KEPT: usize = 64;
-/// How often, at first, the process groups of the writers are looked at meanwhile.
-const GROUP_CHECK: Duration = Duration::from_millis(10);
-/// How often they are looked at in the end, while an empty file waits for its content.
-const CONTENT_CHECK: Duration = Duration::from_secs(1);
 
 /// Under auto, how long the first byte of a generation that follows is held
 /// back, so that a short run that patches its output is never handed out early.
@@ -136,57 +87,63 @@ const HOLD_BYTES: u64 = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Generation {
     /// Counted from 1 for each file.
-    pub(crate) number: u64,
+    number: u64,
     /// Where it stands.
-    pub(crate) phase: Phase,
+    phase: Phase,
     /// How it reaches its readers, once chosen.
-    pub(crate) way: Option<Way>,
+    way: Option<Way>,
     /// Why that way.
-    pub(crate) reason: String,
+    reason: String,
     /// Whether auto chose, and so holds the first bytes back.
-    pub(crate) chosen_by_auto: bool,
+    chosen_by_auto: bool,
     /// When it was first opened for writing.
-    pub(crate) began: Option<Monotonic>,
+    began: Option<Monotonic>,
     /// Open handles that may write.
-    pub(crate) handles: u32,
+    handles: u32,
     /// How often it was opened for writing.
-    pub(crate) openings: u64,
+    openings: u64,
     /// Whether it was opened in such a way that somebody may mean to write it later: as touch(1)
     /// does.
-    pub(crate) is_placeholder: bool,
+    is_placeholder: bool,
     /// Who wrote: all that still run or came to a bad end, and the last of the
     /// others.
-    pub(crate) writers: Vec<Writer>,
+    writers: Vec<Writer>,
     /// The process groups of all who wrote.
     groups: BTreeSet<i32>,
     /// Whether bytes were lost that the program believes written, or were not
     /// there any more when it wanted to change or see them.
-    pub(crate) lost: bool,
+    lost: bool,
     /// When the first byte was written, or, where there was content before,
     /// when it was opened.
-    pub(crate) first_byte: Option<Monotonic>,
+    first_byte: Option<Monotonic>,
     /// When it was last opened again after it had been closed.
     reopened: Option<Monotonic>,
     /// Whether anything was written.
-    pub(crate) written: bool,
+    written: bool,
     /// The highest offset that any reader was given.
-    pub(crate) delivered: u64,
+    delivered: u64,
     /// Whether there ever was a reader.
-    pub(crate) had_reader: bool,
+    had_reader: bool,
     /// Whether a reader was told that this is the end.
-    pub(crate) told_done: bool,
-    /// Since when it has been closed for so long that its companions may have it.
-    pub(crate) rests: Option<Monotonic>,
-    /// The processes of companions that have it open as it is, once for each time.
-    pub(crate) visitors: Vec<Visitor>,
-    /// When a companion last closed it.
-    pub(crate) visited: Option<Monotonic>,
+    told_done: bool,
+    /// The later steps of the script that wrote it.
+    steps: Steps,
+    /// Whether its first bytes were held back long enough.
     released: bool,
 }
 
 impl Generation {
+    /// The one that comes after this, which is over, if there was one. What is missing of that is missing of
+    /// this one as well, until the file is emptied.
+    pub(super) fn after(last: Option<&Generation>) -> Self {
+        Generation {
+            lost: last.is_some_and(|last| last.lost),
+            ..Generation::new(last.map_or(1, |last| last.number + 1))
+        }
+    }
+
     /// A generation that is about to be opened for writing.
-    pub(crate) fn new(number: u64) -> Self {
+    fn new(number: u64) -> Self {
         Generation {
             number,
             phase: Phase::Writing,
@@ -206,9 +163,7 @@ impl Generation {
             delivered: 0,
             had_reader: false,
             told_done: false,
-            rests: None,
-            visitors: Vec::new(),
-            visited: None,
+            steps: Steps::default(),
             released: false,
         }
     }
@@ -216,6 +171,132 @@ impl Generation {
     /// Whether it is not done.
     pub(crate) fn is_active(&self) -> bool {
         matches!(self.phase, Phase::Writing | Phase::Closed { .. })
+    }
+
+    /// Counted from 1 for each file.
+    pub(in crate::core) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Where it stands.
+    pub(in crate::core) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// How it reaches its readers, and why so, once that is chosen.
+    pub(in crate::core) fn chosen(&self) -> Option<(Way, &str)> {
+        Some((self.way?, self.reason.as_str()))
+    }
+
+    /// Whether it is delivered like this.
+    pub(in crate::core) fn goes(&self, way: Way) -> bool {
+        self.way == Some(way)
+    }
+
+    /// Whether auto chose, and so holds the first bytes back.
+    pub(in crate::core) fn is_chosen_by_auto(&self) -> bool {
+        self.chosen_by_auto
+    }
+
+    /// When it was first opened for writing.
+    pub(in crate::core) fn began(&self) -> Option<Monotonic> {
+        self.began
+    }
+
+    /// Whether somebody has it open for writing.
+    pub(in crate::core) fn is_open(&self) -> bool {
+        self.handles > 0
+    }
+
+    /// How often it was opened for writing.
+    pub(in crate::core) fn openings(&self) -> u64 {
+        self.openings
+    }
+
+    /// Who wrote: all that still run or came to a bad end, and the last of the others.
+    pub(in crate::core) fn writers(&self) -> &[Writer] {
+        &self.writers
+    }
+
+    /// Whether bytes were lost.
+    pub(in crate::core) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// The highest offset that any reader was given.
+    pub(in crate::core) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// Whether there ever was a reader.
+    pub(in crate::core) fn had_reader(&self) -> bool {
+        self.had_reader
+    }
+
+    /// The steps of its script that have it open as it is.
+    pub(in crate::core) fn open_steps(&self) -> &[Step] {
+        self.steps.open()
+    }
+
+    /// Whether they may.
+    pub(in crate::core) fn admits_steps(&self) -> bool {
+        self.steps.are_admitted()
+    }
+
+    /// Whether anything was written.
+    pub(super) fn is_written(&self) -> bool {
+        self.written
+    }
+
+    /// Whether readers were told that this is the end.
+    pub(super) fn is_told_done(&self) -> bool {
+        self.told_done
+    }
+
+    /// Somebody reads it.
+    pub(super) fn note_reader(&mut self) {
+        self.had_reader = true;
+    }
+
+    /// A reader was given bytes up to there.
+    pub(super) fn note_delivered(&mut self, to: u64) {
+        self.delivered = self.delivered.max(to);
+    }
+
+    /// Its bytes are to be written anew.
+    pub(super) fn forget_delivered(&mut self) {
+        self.delivered = 0;
+    }
+
+    /// A reader was told that this is the end, if it is.
+    pub(super) fn note_told(&mut self) {
+        self.told_done |= !self.is_active();
+    }
+
+    /// Bytes were lost. Says whether it is the first time.
+    pub(super) fn lose(&mut self) -> bool {
+        !std::mem::replace(&mut self.lost, true)
+    }
+
+    /// Nothing is missing of what is to be written anew.
+    pub(super) fn emptied(&mut self) {
+        self.lost = false;
+    }
+
+    /// Content is there, or about to come.
+    pub(super) fn note_content(&mut self, now: Monotonic) {
+        self.first_byte.get_or_insert(now);
+    }
+
+    /// It is written. Says whether for the first time.
+    pub(super) fn note_written(&mut self, now: Monotonic) -> bool {
+        self.note_content(now);
+        !std::mem::replace(&mut self.written, true)
+    }
+
+    /// Whether content has come by which nothing could be chosen.
+    pub(super) fn awaits_choice(&self) -> bool {
+        self.is_undecided() && self.first_byte.is_some()
     }
 
     /// Whether it is done and nobody who wrote it runs any more. Who cannot be
@@ -285,8 +366,34 @@ impl Generation {
         }
     }
 
+    /// It is opened for writing, with these flags, while it holds so many bytes. Says whether by a stranger
+    /// to those who have it open.
+    pub(super) fn open(&mut self, now: Monotonic, flags: i32, writer: Writer, length: u64) -> bool {
+        let is_known = |known: &Writer| {
+            known.pid == writer.pid || (known.group.is_some() && known.group == writer.group)
+        };
+        let is_stranger = self.is_open() && !self.writers.iter().any(is_known);
+        self.opened(now);
+        // Whoever makes a file by O_EXCL to write it only, as cp and tar do, writes it now.
+        let writes_now = flags & libc::O_TRUNC != 0
+            || flags & libc::O_EXCL != 0 && flags & libc::O_ACCMODE == libc::O_WRONLY;
+        self.is_placeholder |= !writes_now;
+        self.add_writer(writer);
+        if !self.written {
+            if flags & libc::O_ACCMODE == libc::O_RDWR {
+                self.choose(Way::Settled, "opened for reading and writing", true);
+            } else if flags & libc::O_APPEND != 0 {
+                self.choose(Way::Follow, "opened for appending", true);
+            }
+            if length > 0 && flags & libc::O_TRUNC == 0 {
+                self.note_content(now);
+            }
+        }
+        is_stranger
+    }
+
     /// One more handle that may write.
-    pub(crate) fn opened(&mut self, now: Monotonic) {
+    fn opened(&mut self, now: Monotonic) {
         if self.phase != Phase::Writing {
             self.reopened = Some(now);
         }
@@ -294,7 +401,7 @@ impl Generation {
         self.handles += 1;
         self.openings += 1;
         self.phase = Phase::Writing;
-        self.rests = None;
+        self.steps.shut_out();
     }
 
     /// One less.
@@ -310,114 +417,8 @@ impl Generation {
     pub(crate) fn changed(&mut self, now: Monotonic) {
         if let Phase::Closed { since } = &mut self.phase {
             *since = now;
-            self.rests = None;
+            self.steps.shut_out();
         }
-    }
-
-    /// Ends a closed generation if it has lingered enough, and if none of its
-    /// companions, of which so many wait, may be about to write it anew, and if it does not wait for
-    /// its content; otherwise says when to ask again.
-    pub(crate) fn settle(
-        &mut self,
-        linger: Linger,
-        fail_on: FailOn,
-        now: Monotonic,
-        processes: &dyn Processes,
-        companions: usize,
-        awaits_content: bool,
-    ) -> Option<Monotonic> {
-        let Phase::Closed { since } = self.phase else {
-            return None;
-        };
-        for writer in &mut self.writers {
-            // A process that cannot be seen is never taken for dead.
-            if writer.pid != 0 && writer.ending == Ending::Running {
-                writer.note(processes.ending(writer.pid));
-            }
-        }
-        let exited = self.writers.iter().all(|w| w.ending != Ending::Running);
-        let is_well = |w: &Writer| w.ending != Ending::Running || processes.is_own(w.pid);
-        let limit = match linger {
-            Linger::Exit => return self.settle_by_exit(since, fail_on, now, companions),
-            // A process that was killed closes its files before it can be seen to
-            // have been killed. It is not the one that looks.
-            Linger::After(duration) if self.writers.iter().all(is_well) => duration,
-            Linger::After(duration) => duration.saturating_add(DYING),
-            Linger::Auto if exited => REST,
-            Linger::Auto => LINGER,
-        };
-        let rested = since.saturating_add(limit);
-        if exited && linger == Linger::Auto && self.groups_are_empty(processes) {
-            self.end(fail_on);
-            return None;
-        }
-        if now >= rested {
-            self.rests.get_or_insert(now);
-        }
-        // Nobody may be there yet, since programs take a while to start.
-        let lingers = (linger == Linger::Auto).then_some(since);
-        let next = match self.left_to_companions(lingers, companions) {
-            _ if now < rested => rested,
-            Some(until) if now < until => until,
-            _ if awaits_content => now + CONTENT_CHECK,
-            _ => {
-                self.end(fail_on);
-                return None;
-            }
-        };
-        match exited && linger == Linger::Auto {
-            true => Some((now + GROUP_CHECK.max(now.saturating_sub(since) / 8)).min(next)),
-            false => Some(next),
-        }
-    }
-
-    /// The same where only the exits of those who wrote count.
-    fn settle_by_exit(
-        &mut self,
-        since: Monotonic,
-        fail_on: FailOn,
-        now: Monotonic,
-        companions: usize,
-    ) -> Option<Monotonic> {
-        let runs = |w: &Writer| w.pid != 0 && w.ending == Ending::Running;
-        // Nobody will say when one who cannot be seen has exited.
-        let unseen = self.writers.iter().any(|w| w.pid == 0);
-        let rested = if unseen { since + LINGER } else { since };
-        if self.writers.iter().any(runs) {
-            return None;
-        }
-        if now < rested {
-            return Some(rested);
-        }
-        self.rests.get_or_insert(now);
-        let until = self.left_to_companions(None, companions);
-        if until.is_none_or(|until| now >= until) {
-            self.end(fail_on);
-            return None;
-        }
-        until
-    }
-
-    /// Until when one that rests may be written anew, if `lingers` is when it was
-    /// closed and so many companions wait.
-    fn left_to_companions(
-        &self,
-        lingers: Option<Monotonic>,
-        companions: usize,
-    ) -> Option<Monotonic> {
-        let most = self.rests? + COMPANY;
-        if companions > 0 || !self.visitors.is_empty() {
-            return Some(most);
-        }
-        let last = lingers.max(self.visited)?;
-        Some(most.min(last + LINGER))
-    }
-
-    fn end(&mut self, fail_on: FailOn) {
-        self.phase = match self.has_failed(fail_on) {
-            true => Phase::Failed,
-            false => Phase::Done,
-        };
     }
 
     /// Whether it has failed, as far as is known.
@@ -430,29 +431,39 @@ impl Generation {
         self.writers.iter().find(|w| w.has_failed(fail_on))
     }
 
-    /// Whether this is the process group of one who wrote.
-    pub(crate) fn has_group(&self, group: i32) -> bool {
-        self.groups.contains(&group)
-    }
-
     /// All processes of a group have exited. Says whether that makes a difference.
     pub(crate) fn group_ended(&mut self, group: i32) -> bool {
         let runs = |w: &Writer| w.group == Some(group) && w.ending == Ending::Running;
         !self.writers.iter().any(runs) && self.groups.remove(&group)
     }
 
-    /// The process groups of all who wrote.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = i32> {
-        self.groups.iter().copied()
+    /// Whether a member of this process group is a step of the script that writes it.
+    pub(super) fn is_step(&self, group: Option<i32>) -> bool {
+        self.is_active() && group.is_some_and(|group| self.groups.contains(&group))
     }
 
-    fn groups_are_empty(&mut self, processes: &dyn Processes) -> bool {
-        if self.writers.iter().any(|writer| writer.group.is_none()) {
-            return false;
+    /// A step of this group opens it as it is; nothing if it is none.
+    pub(super) fn open_as_step(&mut self, group: Option<i32>, step: Step) -> Option<OpenStep> {
+        let open = OpenStep {
+            generation: self.number,
+            pid: step.pid,
+        };
+        self.is_step(group).then(|| self.steps.opened_by(step))?;
+        Some(open)
+    }
+
+    /// A step has closed it. Says whether it was this one.
+    pub(super) fn close_as_step(&mut self, step: OpenStep, now: Monotonic) -> bool {
+        let is_it = self.number == step.generation;
+        if is_it {
+            self.steps.closed_by(step.pid, now);
         }
-        self.groups
-            .retain(|group| !processes.group_is_empty(*group));
-        self.groups.is_empty()
+        is_it
+    }
+
+    /// A step that waited has left.
+    pub(super) fn step_left(&mut self, now: Monotonic) {
+        self.steps.has_left(now);
     }
 
     /// Whether the bytes of a generation that follows may be handed out; otherwise
@@ -474,7 +485,7 @@ impl Generation {
         let until = match self.phase {
             // What a short step of a script left is for the next one to change.
             Phase::Closed { .. } if lingers => {
-                let left = self.left_to_companions(Some(first), 0);
+                let left = self.steps.may_write_until(Some(first), 0);
                 left.map_or(first + LINGER, |left| left.max(first + LINGER))
             }
             _ if lingers => self.reopened.map_or(first, |at| at.min(first + LINGER)) + HOLD,
@@ -487,6 +498,3 @@ impl Generation {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

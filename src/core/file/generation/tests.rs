@@ -1,5 +1,7 @@
 //! When a closed generation is done.
 
+use super::super::super::rules::Linger;
+use super::done::DYING;
 use super::*;
 
 struct World {
@@ -92,7 +94,7 @@ fn one_that_has_exited_leaves_the_others_of_its_group_a_second_for_the_next_step
         let now = SECOND + Duration::from_millis(after);
         generation.settle(Linger::Auto, FailOn::Signal, now, &world, 0, false);
         assert_eq!(
-            (generation.rests.is_some(), generation.is_active()),
+            (generation.steps.are_admitted(), generation.is_active()),
             (rests, is_active)
         );
     }

@@ -2,7 +2,7 @@
 //!
 //! Knows one process and one file; what becomes of the file is its generation's to decide.
 
-use super::rules::FailOn;
+use super::super::rules::FailOn;
 use crate::error::FailedWriter;
 
 /// How a process ended.
@@ -79,6 +79,19 @@ impl Writer {
 
     pub(super) fn has_ended_well(&self) -> bool {
         matches!(self.ending, Ending::Status(0) | Ending::Unknown)
+    }
+}
+
+/// A writer of whom nothing can be known, as in another pid namespace.
+pub(crate) fn unseen_writer() -> Writer {
+    Writer {
+        pid: 0,
+        name: "unseen".into(),
+        group: None,
+        ending: Ending::Running,
+        let_go: false,
+        died_writing: false,
+        has_closed: false,
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::request::Opener;
 use super::super::rules::Deliver;
 use super::{Answer, LINGER, WRITER, World};
 
-/// More than a companion is given to write what it has read.
+/// More than a step is given to write what it has read.
 const LATER: Duration = Duration::from_secs(2);
 
 #[test]
@@ -19,7 +19,7 @@ fn it_has_the_file_as_it_is_and_the_others_have_what_it_makes_of_it() {
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     world.write(ino, 0, b"draft");
     let outside = world.open(ino);
-    let step = world.open_as_companion(ino);
+    let step = world.open_as_step(ino);
     assert_eq!(world.answer(step), None, "it is being written");
     world.release(handle);
     world.end(WRITER, Ending::Status(0));
@@ -44,7 +44,7 @@ fn it_has_the_file_as_it_is_and_the_others_have_what_it_makes_of_it() {
 fn one_that_follows_comes_to_the_end_before_the_others_do() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
-    let opens = [world.open(ino), world.open_as_companion(ino)];
+    let opens = [world.open(ino), world.open_as_step(ino)];
     let [outside, step] = opens.map(|open| world.handle(open));
     world.write(ino, 0, b"one");
     for reader in [outside, step] {
@@ -67,7 +67,7 @@ fn one_that_opens_when_the_step_before_is_over_gets_an_ordinary_file() {
         let (ino, handle) = world.create("f", libc::O_WRONLY);
         world.write(ino, 0, b"draft");
         world.release(handle);
-        let step = world.open_as_companion(ino);
+        let step = world.open_as_step(ino);
         assert_eq!(world.answer(step), None);
         world.pass(LINGER);
         let transport = match world.answer(step) {
@@ -78,7 +78,7 @@ fn one_that_opens_when_the_step_before_is_over_gets_an_ordinary_file() {
         // Opened again by another step, it goes on to be written.
         let handle = world.reopen_for_writing(ino, libc::O_WRONLY | libc::O_APPEND);
         world.release(handle);
-        let step = world.open_as_companion(ino);
+        let step = world.open_as_step(ino);
         assert_eq!(world.answer(step), None);
         world.reopen_for_writing(ino, libc::O_WRONLY | libc::O_APPEND);
         world.handle(step);
@@ -90,7 +90,7 @@ fn one_that_gives_up_is_waited_for_no_longer() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let outside = world.open(ino);
-    let step = world.open_as_companion(ino);
+    let step = world.open_as_step(ino);
     world.release(handle);
     world.cancel(step);
     assert_eq!(world.answer(step), Some(&Answer::Error(Errno::INTR)));
@@ -108,7 +108,7 @@ fn one_that_finds_bytes_gone_fails_what_the_others_get() {
     world.write(ino, 0, b"gone");
     world.read(outside, 0, 4);
     world.release(handle);
-    let step = world.open_as_companion(ino);
+    let step = world.open_as_step(ino);
     assert_eq!(world.answer(step), Some(&Answer::Error(Errno::SPIPE)));
     let end = world.read(outside, 4, 4);
     assert_eq!(world.answer(end), Some(&Answer::Error(Errno::IO)));
@@ -122,7 +122,7 @@ fn under_auto_nobody_else_is_given_what_a_short_step_left_for_the_next() {
     let open = world.open(ino);
     let outside = world.handle(open);
     let read = world.read(outside, 0, 5);
-    let step = world.open_as_companion(ino);
+    let step = world.open_as_step(ino);
     world.release(handle);
     world.pass(LINGER);
     let step = world.handle(step);
@@ -156,7 +156,7 @@ fn one_that_has_the_file_open_for_ever_holds_nobody_up_for_ever() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let outside = world.open(ino);
-    let step = world.open_as_companion(ino);
+    let step = world.open_as_step(ino);
     world.release(handle);
     world.pass(LINGER);
     world.handle(step);
@@ -171,7 +171,7 @@ fn one_whose_path_leads_elsewhere_is_not_waited_for() {
     for then in [None, Some("f")] {
         let mut world = World::new(Deliver::Settled, |_| {});
         let (ino, handle) = world.create("f", libc::O_WRONLY);
-        let step = world.open_as_companion(ino);
+        let step = world.open_as_step(ino);
         world.release(handle);
         world.rename("f", "g");
         if let Some(name) = then {

@@ -1,0 +1,173 @@
+//! When a closed generation is done, and whether it has failed then.
+//!
+//! Decides from how its writers ended, who is left of their process groups, and its script's steps.
+
+use std::time::Duration;
+
+use super::super::super::clock::Monotonic;
+use super::super::super::rules::{FailOn, Linger};
+use super::{Ending, Generation, Phase, Writer};
+
+/// What other processes are doing at the moment that the core looks, which nobody can know before: whether
+/// a closed file is done is decided by who is left.
+pub(crate) trait Processes {
+    /// How this process ended.
+    fn ending(&self, pid: i32) -> Ending;
+    /// Whether no process is left in this group.
+    fn group_is_empty(&self, group: i32) -> bool;
+    /// Whether it is the one that this is part of.
+    fn is_own(&self, _pid: i32) -> bool {
+        false
+    }
+    /// Whether it is this other process, or a descendant of it.
+    fn descends_from(&self, pid: i32, ancestor: i32) -> bool {
+        pid == ancestor
+    }
+    /// The process group that it is in.
+    fn group_of(&self, _pid: i32) -> Option<i32> {
+        None
+    }
+}
+
+/// With `--linger auto`, how long after its last close other steps may have a file once
+/// all who wrote have exited.
+const REST: Duration = Duration::from_millis(200);
+/// How long after its last close, by a writer or a step of its script, a reopening is waited
+/// for.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+/// With a fixed linger, how much longer one who still runs is given, since it
+/// may be dying.
+pub(super) const DYING: Duration = Duration::from_millis(20);
+/// How often, at first, the process groups of the writers are looked at meanwhile.
+const GROUP_CHECK: Duration = Duration::from_millis(10);
+/// How often they are looked at in the end, while an empty file waits for its content.
+const CONTENT_CHECK: Duration = Duration::from_secs(1);
+
+impl Generation {
+    /// Ends a closed generation if it has lingered enough, and if no step of its script, of which so
+    /// many wait, may be about to write it anew, and if it does not wait for
+    /// its content; otherwise says when to ask again.
+    pub(crate) fn settle(
+        &mut self,
+        linger: Linger,
+        fail_on: FailOn,
+        now: Monotonic,
+        processes: &dyn Processes,
+        waiting_steps: usize,
+        awaits_content: bool,
+    ) -> Option<Monotonic> {
+        let Phase::Closed { since } = self.phase else {
+            return None;
+        };
+        for writer in &mut self.writers {
+            // A process that cannot be seen is never taken for dead.
+            if writer.pid != 0 && writer.ending == Ending::Running {
+                writer.note(processes.ending(writer.pid));
+            }
+        }
+        let exited = self.writers.iter().all(|w| w.ending != Ending::Running);
+        let is_well = |w: &Writer| w.ending != Ending::Running || processes.is_own(w.pid);
+        let limit = match linger {
+            Linger::Exit => return self.settle_by_exit(since, fail_on, now, waiting_steps),
+            // A process that was killed closes its files before it can be seen to
+            // have been killed. It is not the one that looks.
+            Linger::After(duration) if self.writers.iter().all(is_well) => duration,
+            Linger::After(duration) => duration.saturating_add(DYING),
+            Linger::Auto if exited => REST,
+            Linger::Auto => LINGER,
+        };
+        let rested = since.saturating_add(limit);
+        if exited && linger == Linger::Auto && self.groups_are_empty(processes) {
+            self.end(fail_on);
+            return None;
+        }
+        if now >= rested {
+            self.steps.admit(now);
+        }
+        // Nobody may be there yet, since programs take a while to start.
+        let lingers = (linger == Linger::Auto).then_some(since);
+        let next = match self.steps.may_write_until(lingers, waiting_steps) {
+            _ if now < rested => rested,
+            Some(until) if now < until => until,
+            _ if awaits_content => now + CONTENT_CHECK,
+            _ => {
+                self.end(fail_on);
+                return None;
+            }
+        };
+        match exited && linger == Linger::Auto {
+            true => Some((now + GROUP_CHECK.max(now.saturating_sub(since) / 8)).min(next)),
+            false => Some(next),
+        }
+    }
+
+    /// The same where only the exits of those who wrote count.
+    fn settle_by_exit(
+        &mut self,
+        since: Monotonic,
+        fail_on: FailOn,
+        now: Monotonic,
+        waiting_steps: usize,
+    ) -> Option<Monotonic> {
+        let runs = |w: &Writer| w.pid != 0 && w.ending == Ending::Running;
+        // Nobody will say when one who cannot be seen has exited.
+        let unseen = self.writers.iter().any(|w| w.pid == 0);
+        let rested = if unseen { since + LINGER } else { since };
+        if self.writers.iter().any(runs) {
+            return None;
+        }
+        if now < rested {
+            return Some(rested);
+        }
+        self.steps.admit(now);
+        let until = self.steps.may_write_until(None, waiting_steps);
+        if until.is_none_or(|until| now >= until) {
+            self.end(fail_on);
+            return None;
+        }
+        until
+    }
+
+    fn end(&mut self, fail_on: FailOn) {
+        self.phase = match self.has_failed(fail_on) {
+            true => Phase::Failed,
+            false => Phase::Done,
+        };
+    }
+
+    /// Whether it may get its content yet, being empty. Many a program makes its output when it begins
+    /// and writes it when it ends, and scripts make it with touch(1). None of the processes that read it
+    /// waits so for itself: for one of which it is, or of whose script it is a step.
+    pub(in crate::core) fn awaits_content(
+        &self,
+        processes: &dyn Processes,
+        readers: &[i32],
+    ) -> bool {
+        let is_maker = |w: &&Writer| w.pid != 0 && w.ending == Ending::Running && !w.let_go;
+        let descend = |from: i32| {
+            readers
+                .iter()
+                .any(|pid| processes.descends_from(*pid, from))
+        };
+        let may_write = |w: &Writer| processes.ending(w.pid) == Ending::Running && !descend(w.pid);
+        if self.writers.iter().filter(is_maker).any(may_write) {
+            return true;
+        }
+        let is_step = |group| {
+            readers
+                .iter()
+                .any(|pid| processes.group_of(*pid) == Some(group))
+        };
+        let may_write = |group: &i32| !processes.group_is_empty(*group) && !is_step(*group);
+        self.is_placeholder && self.groups.iter().any(may_write)
+    }
+
+    fn groups_are_empty(&mut self, processes: &dyn Processes) -> bool {
+        if self.writers.iter().any(|writer| writer.group.is_none()) {
+            return false;
+        }
+        self.groups
+            .retain(|group| !processes.group_is_empty(*group));
+        self.groups.is_empty()
+    }
+}

@@ -1,0 +1,369 @@
+//! A regular file beyond its inode: its bytes, and the writing of it.
+//!
+//! Owns what is known of one file; knows neither its names nor its readers, but by number. The invariants
+//! are kept here and in the files beside this one, which nobody else can write to:
+//!
+//! ```text
+//! content     bytes come and go; what readers were given and is changed is noticed, what a pipe could
+//!             not do is refused
+//! generation  one writing: who writes, how it is delivered, what readers had of it, whether it is done
+//! steps       who else may have it meanwhile: the later steps of the script that writes it
+//! view        what there is for a reader
+//! flow        writes that were taken and wait for their answers
+//! writeback   whether the flusher has the file in hand
+//! format      what kind of file it is, as far as that matters
+//! ```
+
+mod content;
+mod flow;
+mod format;
+mod format_table;
+pub(crate) mod generation;
+mod steps;
+mod view;
+mod writeback;
+mod writer;
+
+use std::collections::BTreeSet;
+
+use super::clock::Monotonic;
+use super::fifos::FifoId;
+use super::ids::ReaderId;
+use super::spool::{Pool, Spool};
+use flow::Flow;
+use format::Format;
+use generation::{Ending, Generation, Phase, Processes, Way, Writer};
+use writeback::Writeback;
+
+pub(super) use content::Chosen;
+pub(super) use flow::{HeldWrite, Room};
+pub(super) use steps::{OpenStep, Step};
+pub(super) use view::{View, Viewer};
+#[cfg(test)]
+pub(super) use writeback::Flushing;
+pub(super) use writeback::Order;
+
+/// What is known of a regular file beyond its inode.
+#[derive(Debug)]
+pub(super) struct File {
+    spool: Spool,
+    /// The present or the last one.
+    generation: Option<Generation>,
+    /// Whoever waits for this file, and whoever was told all of it and has it
+    /// open still.
+    readers: BTreeSet<ReaderId>,
+    flow: Flow,
+    writeback: Writeback,
+    format: Option<&'static Format>,
+    /// For formats that end in zeros: one past the last byte that is not.
+    zeros_from: u64,
+    /// What users should know, shown by `ls`.
+    warning: Option<String>,
+    /// Whether writes fail because whoever captured it has gone away.
+    hung_up: bool,
+    /// The virtual FIFO of which it is a message.
+    fifo: Option<FifoId>,
+}
+
+/// What an opening for writing was.
+pub(super) struct Opening {
+    /// Which writing of the file.
+    pub(super) generation: u64,
+    /// Whether the writer is a stranger to those who have it open.
+    pub(super) by_stranger: bool,
+    /// Whether nobody had it open.
+    pub(super) is_first: bool,
+}
+
+impl File {
+    pub(super) fn new(pool: &Pool) -> Self {
+        File {
+            spool: Spool::new(pool),
+            generation: None,
+            readers: BTreeSet::new(),
+            flow: Flow::default(),
+            writeback: Writeback::default(),
+            format: None,
+            zeros_from: 0,
+            warning: None,
+            hung_up: false,
+            fifo: None,
+        }
+    }
+
+    /// Its bytes, to look at.
+    pub(super) fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    /// Gives memory back, if there is something to spill.
+    pub(super) fn spill_one(&mut self) -> Result<bool, rustix::io::Errno> {
+        self.spool.spill_one()
+    }
+
+    /// The present or the last generation.
+    pub(super) fn generation(&self) -> Option<&Generation> {
+        self.generation.as_ref()
+    }
+
+    /// The present generation.
+    pub(super) fn active(&self) -> Option<&Generation> {
+        self.generation()
+            .filter(|generation| generation.is_active())
+    }
+
+    /// Whether a generation is under way.
+    pub(super) fn is_active(&self) -> bool {
+        self.active().is_some()
+    }
+
+    /// Where the present or the last generation stands.
+    pub(super) fn phase(&self) -> Option<Phase> {
+        self.generation().map(Generation::phase)
+    }
+
+    /// How the present or the last generation is delivered, once chosen.
+    pub(super) fn way(&self) -> Option<Way> {
+        Some(self.generation()?.chosen()?.0)
+    }
+
+    /// Whether the present or the last generation is delivered like a pipe.
+    pub(super) fn is_stream(&self) -> bool {
+        self.way() == Some(Way::Stream)
+    }
+
+    /// Whether bytes of it are lost.
+    pub(super) fn is_lost(&self) -> bool {
+        self.generation().is_some_and(Generation::is_lost)
+    }
+
+    /// Those who read it.
+    pub(super) fn readers(&self) -> &BTreeSet<ReaderId> {
+        &self.readers
+    }
+
+    /// One more reads it.
+    pub(super) fn add_reader(&mut self, id: ReaderId) {
+        self.readers.insert(id);
+        if let Some(generation) = &mut self.generation {
+            generation.note_reader();
+        }
+    }
+
+    /// One reads it no more.
+    pub(super) fn remove_reader(&mut self, id: ReaderId) {
+        self.readers.remove(&id);
+    }
+
+    /// A reader was given bytes up to there, or what it was given of another file is the same.
+    pub(super) fn note_delivered(&mut self, to: u64) {
+        if let Some(generation) = &mut self.generation {
+            generation.note_delivered(to);
+        }
+    }
+
+    /// A reader was told that this is the end, if it is.
+    pub(super) fn note_told(&mut self) {
+        if let Some(generation) = &mut self.generation {
+            generation.note_told();
+        }
+    }
+
+    /// Makes a new generation, the last one being over. Says whether readers were told that it was.
+    pub(super) fn begin_generation(&mut self) -> bool {
+        // What an earlier generation left as gaps are zeros, for good.
+        self.spool.fill_gaps();
+        self.format = None;
+        let last = self.generation.as_ref();
+        let was_told = last.is_some_and(Generation::is_told_done);
+        self.generation = Some(Generation::after(last));
+        was_told
+    }
+
+    /// Chooses how the present generation is delivered, if nothing has.
+    pub(super) fn choose(&mut self, way: Way, reason: String) {
+        if let Some(generation) = &mut self.generation {
+            generation.choose(way, reason, false);
+        }
+    }
+
+    /// Somebody reads the present generation, or would if it were not gone, and has had bytes up to there
+    /// of the one before.
+    pub(super) fn goes_on_with(&mut self, position: u64) {
+        if let Some(generation) = &mut self.generation {
+            generation.note_reader();
+            generation.note_delivered(position);
+        }
+    }
+
+    /// It is opened for writing, in a generation that has begun.
+    pub(super) fn open_for_writing(
+        &mut self,
+        now: Monotonic,
+        flags: i32,
+        writer: Writer,
+    ) -> Option<Opening> {
+        let length = self.spool.len();
+        let generation = self.generation.as_mut()?;
+        let is_first = !generation.is_open();
+        Some(Opening {
+            by_stranger: generation.open(now, flags, writer, length),
+            generation: generation.number(),
+            is_first,
+        })
+    }
+
+    /// Whoever has just opened it writes through the kernel's cache.
+    pub(super) fn opened_cached(&mut self) {
+        self.writeback.opened();
+    }
+
+    /// A handle that may write, through the kernel's cache or not, is closed. Says whether it was the last.
+    pub(super) fn close_for_writing(&mut self, now: Monotonic, cached: bool) -> bool {
+        if cached {
+            self.writeback.closed();
+        }
+        self.generation.as_mut().is_some_and(|generation| {
+            generation.closed(now);
+            !generation.is_open()
+        })
+    }
+
+    /// It was changed by somebody who did not open it.
+    pub(super) fn changed(&mut self, now: Monotonic) {
+        if let Some(generation) = &mut self.generation {
+            generation.changed(now);
+        }
+    }
+
+    /// A process writes that did not open the file itself.
+    pub(super) fn add_writer(&mut self, writer: Writer) {
+        if let Some(generation) = &mut self.generation {
+            generation.add_writer(writer);
+        }
+    }
+
+    /// A writer has closed it, maybe not for the last time.
+    pub(super) fn closed_by(&mut self, pid: i32) {
+        if let Some(generation) = &mut self.generation {
+            generation.closed_by(pid);
+        }
+    }
+
+    /// A writer dies that still has it open, and how, as far as that can be seen.
+    pub(super) fn died_writing(&mut self, pid: i32, ending: Ending) {
+        if let Some(generation) = &mut self.generation {
+            generation.died_writing(pid, ending);
+        }
+    }
+
+    /// A process has ended. Says whether it was a writer.
+    pub(super) fn writer_ended(&mut self, pid: i32, ending: Ending) -> bool {
+        let is_writer = self.writers().iter().any(|writer| writer.pid == pid);
+        if let (true, Some(generation)) = (is_writer, &mut self.generation) {
+            generation.note_ending(pid, ending);
+        }
+        is_writer
+    }
+
+    /// All processes of a group have exited. Says whether that makes a difference.
+    pub(super) fn group_ended(&mut self, group: i32) -> bool {
+        let generation = self.generation.as_mut();
+        generation.is_some_and(|generation| generation.group_ended(group))
+    }
+
+    /// Who wrote it.
+    pub(super) fn writers(&self) -> &[Writer] {
+        self.generation().map_or(&[], Generation::writers)
+    }
+
+    /// The present generation, to see whether it is done.
+    pub(super) fn active_mut(&mut self) -> Option<&mut Generation> {
+        self.generation.as_mut().filter(|g| g.is_active())
+    }
+
+    /// Whether it is empty and may get its content yet, for which these processes wait.
+    pub(super) fn awaits_content(&self, processes: &dyn Processes, readers: &[i32]) -> bool {
+        let generation = self.active().filter(|_| self.spool.len() == 0);
+        generation.is_some_and(|generation| generation.awaits_content(processes, readers))
+    }
+
+    /// Whether a member of this process group is a step of the script that writes it.
+    pub(super) fn is_step(&self, group: Option<i32>) -> bool {
+        self.generation()
+            .is_some_and(|generation| generation.is_step(group))
+    }
+
+    /// A step of this group opens it as it is; nothing if it is none.
+    pub(super) fn open_as_step(&mut self, group: Option<i32>, step: Step) -> Option<OpenStep> {
+        self.generation.as_mut()?.open_as_step(group, step)
+    }
+
+    /// A step has closed it. Says whether that makes a difference.
+    pub(super) fn close_as_step(&mut self, step: OpenStep, now: Monotonic) -> bool {
+        let generation = self.generation.as_mut();
+        generation.is_some_and(|generation| generation.close_as_step(step, now))
+    }
+
+    /// A step that waited has left.
+    pub(super) fn step_left(&mut self, now: Monotonic) {
+        if let Some(generation) = &mut self.generation {
+            generation.step_left(now);
+        }
+    }
+
+    /// Whether writes wait for their answers.
+    pub(super) fn has_held_writes(&self) -> bool {
+        !self.flow.is_empty()
+    }
+
+    /// Those.
+    pub(super) fn flow(&mut self) -> &mut Flow {
+        &mut self.flow
+    }
+
+    /// Whether the flusher has it in hand.
+    pub(super) fn writeback(&self) -> &Writeback {
+        &self.writeback
+    }
+
+    /// The same, to be changed.
+    pub(super) fn writeback_mut(&mut self) -> &mut Writeback {
+        &mut self.writeback
+    }
+
+    /// Whether it is of a format that programs read from its end, and delivered by what auto chose.
+    pub(super) fn is_read_from_end(&self) -> bool {
+        self.generation().is_some_and(Generation::is_chosen_by_auto)
+            && self.format.is_some_and(|format| format.read_from_end)
+    }
+
+    /// What users should know.
+    pub(super) fn warning(&self) -> Option<&String> {
+        self.warning.as_ref()
+    }
+
+    pub(super) fn warn(&mut self, message: String) {
+        self.warning = Some(message);
+    }
+
+    /// Nobody reads it any more: writes fail from now on. Says whether they did not before.
+    pub(super) fn hang_up(&mut self) -> bool {
+        !std::mem::replace(&mut self.hung_up, true)
+    }
+
+    /// Whether writes fail since nobody reads it any more.
+    pub(super) fn has_hung_up(&self) -> bool {
+        self.hung_up
+    }
+
+    /// The virtual FIFO of which it is a message.
+    pub(super) fn fifo(&self) -> Option<FifoId> {
+        self.fifo
+    }
+
+    /// From now on it is a message of that.
+    pub(super) fn becomes_message(&mut self, of: FifoId) {
+        self.fifo = Some(of);
+    }
+}

@@ -1,0 +1,141 @@
+//! What a file has for a reader at a moment.
+
+use super::super::clock::Monotonic;
+use super::super::rules::FailOn;
+use super::File;
+use super::generation::{Generation, Phase, Way};
+
+/// What a file has for readers who wait.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::core) struct View {
+    /// Bytes below are gone.
+    pub(in crate::core) base: u64,
+    /// Bytes below may be given.
+    pub(in crate::core) limit: u64,
+    /// Whether that is all there will be.
+    pub(in crate::core) end: bool,
+    /// Whether nobody who wrote is left, who might put something in its place.
+    pub(in crate::core) abandoned: bool,
+    /// Whether a writer came to a bad end.
+    pub(in crate::core) failed: bool,
+    /// How it is delivered, once chosen.
+    pub(in crate::core) way: Option<Way>,
+}
+
+/// Whom a view is for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::core) struct Viewer {
+    /// Whether the end of what stands at its path hangs on somebody, who may write it again or put
+    /// something else there.
+    pub(in crate::core) is_held: bool,
+    /// Whether the process that it named may do that.
+    pub(in crate::core) may_get_more: bool,
+    /// Its process group, if it may be a step of the script that writes the file.
+    pub(in crate::core) group: Option<i32>,
+    /// Whether the file may be the work of several steps of a script.
+    pub(in crate::core) lingers: bool,
+    /// Which ends of a writer fail the file.
+    pub(in crate::core) fail_on: FailOn,
+}
+
+impl View {
+    /// Of a file that is no more.
+    pub(in crate::core) const GONE: View = View {
+        base: 0,
+        limit: 0,
+        end: true,
+        abandoned: true,
+        failed: false,
+        way: None,
+    };
+
+    /// Whether nobody is to get what there is of it: a part of what should have come all at once.
+    pub(in crate::core) fn is_refused(&self) -> bool {
+        self.failed && self.end && matches!(self.way, None | Some(Way::Settled))
+    }
+}
+
+impl File {
+    /// What there is for a reader just now; and when to look again, where the clock alone will change it.
+    pub(in crate::core) fn view(
+        &mut self,
+        viewer: Viewer,
+        now: Monotonic,
+    ) -> (View, Option<Monotonic>) {
+        let frontier = self.spool.frontier();
+        let is_step = self.is_step(viewer.group);
+        let nothing_yet = View {
+            base: self.spool.base(),
+            limit: 0,
+            end: false,
+            abandoned: false,
+            failed: false,
+            way: self.way(),
+        };
+        let whole = View {
+            limit: self.spool.len(),
+            end: true,
+            ..nothing_yet
+        };
+        // A FIFO to which nobody has written.
+        let is_empty_fifo = self.fifo.is_some() && self.generation.is_none();
+        let (zeros_from, format) = (self.zeros_from, self.format);
+        let Some(generation) = self.active_mut() else {
+            let view = if viewer.is_held || is_empty_fifo {
+                nothing_yet
+            } else if viewer.may_get_more {
+                View {
+                    limit: match nothing_yet.way {
+                        Some(Way::Follow | Way::Stream) => frontier,
+                        None | Some(Way::Settled) => 0,
+                    },
+                    ..nothing_yet
+                }
+            } else {
+                View {
+                    abandoned: self.generation().is_none_or(Generation::is_abandoned),
+                    failed: self.phase() == Some(Phase::Failed) || self.is_lost(),
+                    ..whole
+                }
+            };
+            return (view, None);
+        };
+        if generation.is_lost() && generation.goes(Way::Stream) {
+            // Nobody gets any more of it.
+            let view = View {
+                end: true,
+                failed: true,
+                ..nothing_yet
+            };
+            return (view, None);
+        }
+        if generation.admits_steps() && is_step {
+            let view = View {
+                failed: generation.has_failed(viewer.fail_on),
+                ..whole
+            };
+            return (view, None);
+        }
+        let mut again = None;
+        let limit = match nothing_yet.way {
+            None | Some(Way::Settled) => 0,
+            Some(Way::Stream) => frontier,
+            Some(Way::Follow) => match generation.may_hand_out(frontier, now, viewer.lingers) {
+                // tar's blocks: what may be its end mark may also be written over.
+                Ok(()) if format.is_some_and(|f| f.trailing_zeros) => {
+                    zeros_from.next_multiple_of(512).min(frontier)
+                }
+                Ok(()) => frontier,
+                Err(at) => {
+                    again = at;
+                    0
+                }
+            },
+        };
+        let view = View {
+            limit,
+            ..nothing_yet
+        };
+        (view, again)
+    }
+}
