@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::clock::Timestamp;
 use super::effects::{Effect, Effects, Reply};
 use super::namespace::Inode;
+use super::readers::reader::Reader;
 use super::request::{Caller, User};
 use super::{Core, Env};
 
@@ -67,9 +68,8 @@ impl Core {
     /// So we count what the kernel may be holding back, as if it were preallocated.
     /// Who has no descriptor yet, or reads in this process, looks for no holes.
     fn is_read_while_written(&self, file: &super::File) -> bool {
-        let looks =
-            |reader: &super::reader::Reader| reader.capture.is_none() && reader.open.is_none();
-        let mut readers = file.readers().iter().filter_map(|id| self.readers.get(id));
+        let looks = |reader: &Reader| reader.origin().capture.is_none() && reader.open().is_none();
+        let mut readers = self.readers.of(file);
         file.writeback().may_hold_more() && file.is_active() && readers.any(looks)
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::effects::Effects;
 use super::file::Room;
 use super::generation::Way;
-use super::reader::Reader;
-use super::{Core, Env, File};
+use super::readers::Of;
+use super::{Core, Env};
 
 /// By how much a write to a captured file that follows is slowed down. It is the
 /// kernel's, not the program's, which notices once it may not dirty more memory.
@@ -25,14 +25,6 @@ struct Pace {
     patience: Duration,
 }
 
-/// For what the slowest reader is looked for: who wants the file whole keeps its bytes, but no
-/// writer near to it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
-    Pace,
-    Content,
-}
-
 impl Core {
     fn pace(&self, ino: u64) -> Option<Pace> {
         let file = self.files.get(&ino)?;
@@ -46,7 +38,7 @@ impl Core {
                 None
             }
             // All of it is kept for those who want it whole, and nobody takes it before.
-            Way::Stream if self.is_awaited_whole(file) => None,
+            Way::Stream if self.readers.want_all(file) => None,
             Way::Stream => Some(Pace {
                 ahead: self.settings.window_bytes,
                 keep: 0,
@@ -69,12 +61,6 @@ impl Core {
         }
     }
 
-    /// Whether whoever reads a file wants it when it is done.
-    fn is_awaited_whole(&self, file: &File) -> bool {
-        let mut readers = file.readers().iter().filter_map(|id| self.readers.get(id));
-        !file.readers().is_empty() && readers.all(Reader::waits_for_whole)
-    }
-
     /// For how long a write that reaches to `end` is to wait for the readers at
     /// most, if it is.
     pub(super) fn must_hold(&self, ino: u64, end: u64, from_cache: bool) -> Option<Duration> {
@@ -90,36 +76,12 @@ impl Core {
         }
         let frontier = file.spool().frontier();
         // Bytes beyond a gap cannot be delivered, so nobody could end the wait.
-        let is_ahead = frontier > self.slowest(file, Of::Pace).saturating_add(pace.ahead);
+        let is_ahead = frontier
+            > self
+                .readers
+                .slowest(file, Of::Pace)
+                .saturating_add(pace.ahead);
         (end <= frontier && is_ahead).then_some(pace.patience)
-    }
-
-    /// The position of the reader that has least; or of one that has nothing of what is
-    /// kept, as nobody has less of that.
-    fn slowest(&self, file: &File, of: Of) -> u64 {
-        let base = file.spool().base();
-        let mut slowest = None;
-        // Readers in lockstep are given bytes in this order, so that the last of them, by
-        // which it is decided, is found first.
-        for id in file.readers().iter().rev() {
-            let Some(reader) = self.readers.get(id) else {
-                continue;
-            };
-            let is_apart = of == Of::Pace && reader.waits_for_whole();
-            if reader.finished || reader.rewritten.is_some() || is_apart {
-                continue;
-            }
-            let position = match reader.prior {
-                None => reader.position,
-                // What it was given of another file is still to be compared with this one.
-                Some(_) => 0,
-            };
-            slowest = Some(slowest.map_or(position, |slowest: u64| slowest.min(position)));
-            if position <= base {
-                break;
-            }
-        }
-        slowest.unwrap_or(base)
     }
 
     /// Drops what every reader has and nobody is to have again, and lets the writes
@@ -135,8 +97,8 @@ impl Core {
         }
         let has_readers = !file.readers().is_empty();
         let (slowest, keeps) = (
-            self.slowest(file, Of::Pace),
-            self.slowest(file, Of::Content),
+            self.readers.slowest(file, Of::Pace),
+            self.readers.slowest(file, Of::Content),
         );
         let Some(file) = self.files.get_mut(&ino) else {
             return;

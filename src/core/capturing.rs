@@ -24,7 +24,7 @@ use super::effects::{Effect, Effects};
 use super::generation::Way;
 use super::ids::{CaptureId, ReaderId};
 use super::namespace::{Namespace, ROOT};
-use super::reader::{Awaits, Seen};
+use super::readers::reader::{Awaits, Reader, Seen};
 use super::request::{Caller, Opener, at};
 use super::rules::Linger;
 use super::{Core, Env, File, Handle};
@@ -275,7 +275,7 @@ impl Core {
 
     fn forget_capture(&mut self, env: Env<'_>, captured: Captured, effects: &mut Effects) {
         for reader in &captured.readers {
-            self.stop_following(*reader);
+            self.readers.stop_following(*reader);
         }
         self.captures.by_name.remove(&captured.at);
         self.captures.hung_up -= usize::from(captured.hung_up);
@@ -340,10 +340,9 @@ impl Core {
             seen => Awaits::NextAfter(seen),
         };
         let source = self.awaited(awaits, &path);
-        let mut reader = self.new_reader(env, caller, (0, opener), awaits, Some(path));
-        reader.open = None;
-        reader.capture = Some(id);
-        let reader = self.attach_reader(reader, source);
+        let mut origin = self.origin(env, caller, (0, opener), Some(&path));
+        origin.capture = Some(id);
+        let reader = self.attach_reader(Reader::new(origin, awaits, Some(path), None), source);
         if let Some(captured) = self.captures.by_id.get_mut(&id) {
             captured.readers.push(reader);
             captured.was_read |= captured.hold == Hold::Held;
@@ -364,7 +363,7 @@ impl Core {
         let Some(Handle::Reader(id)) = self.handles.get(&handle) else {
             return None;
         };
-        let source = self.readers.get(id)?.source?;
+        let source = self.readers.source(*id)?;
         self.files.get(&source)?.way()
     }
 
@@ -374,7 +373,7 @@ impl Core {
         let Some(Handle::Reader(id)) = self.handles.get(&handle) else {
             return None;
         };
-        self.readers.get(id)?.rewritten.clone()
+        self.readers.get(*id)?.rewritten().cloned()
     }
 
     /// Who came to such an end that what a reader of this process reads has failed, if it was that.
@@ -382,7 +381,7 @@ impl Core {
         let Some(Handle::Reader(id)) = self.handles.get(&handle) else {
             return None;
         };
-        let source = self.readers.get(id)?.source?;
+        let source = self.readers.source(*id)?;
         let culprit = self.generation(source)?.culprit(self.settings.fail_on)?;
         Some(culprit.as_failed())
     }
@@ -392,9 +391,9 @@ impl Core {
         let Some(Handle::Reader(id)) = self.handles.get(&handle) else {
             return false;
         };
-        self.readers.get(id).is_some_and(|reader| {
-            let held = reader.capture.map(|id| self.captures.hold(id));
-            reader.source.is_none() && held != Some(Hold::Held)
+        self.readers.get(*id).is_some_and(|reader| {
+            let held = reader.origin().capture.map(|id| self.captures.hold(id));
+            reader.source().is_none() && held != Some(Hold::Held)
         })
     }
 

@@ -25,7 +25,7 @@ use super::doors::{Asked, Gives, Which};
 use super::effects::{Effects, Reply, Transport};
 use super::generation::{Generation, Phase, Writer};
 use super::namespace::{CONTROL, Inode, Leads, NAME_MAX, ROOT};
-use super::reader::Seen;
+use super::readers::reader::Seen;
 use super::request::{At, Caller, Needed, Opener};
 use super::{Core, Env, Handle};
 use decoding::decode;

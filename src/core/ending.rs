@@ -3,6 +3,7 @@
 use super::effects::{Effect, Effects};
 use super::events::Event;
 use super::generation::Phase;
+use super::readers::reader::Reader;
 use super::rules::Linger;
 use super::{Alarm, Core, Env, Handle};
 use crate::error::FailedWriter;
@@ -46,12 +47,11 @@ impl Core {
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
-        let readers = file.readers().iter().filter_map(|id| self.readers.get(id));
-        let waiting_steps = readers.clone().filter(|r| file.is_step(r.group_here()));
-        let waiting_steps = waiting_steps.count();
+        let is_step = |reader: &&Reader| file.is_step(reader.group_here());
+        let waiting_steps = self.readers.of(file).filter(is_step).count();
         let awaits = linger == Some(Linger::Auto) && file.spool().len() == 0 && {
-            let readers: Vec<i32> = readers.map(|reader| reader.pid).collect();
-            file.awaits_content(env.processes, &readers)
+            let readers = self.readers.of(file).map(|reader| reader.origin().pid);
+            file.awaits_content(env.processes, &readers.collect::<Vec<i32>>())
         };
         if let (Some(generation), Some(linger)) = (file.active_mut(), linger) {
             let admitted = generation.admits_steps();
@@ -120,11 +120,11 @@ impl Core {
             return;
         };
         for id in file.readers().clone() {
-            if let Some(reader) = self.readers.get(&id)
-                && reader.open.is_none()
-                && !reader.absent
+            if let Some(reader) = self.readers.get(id)
+                && reader.open().is_none()
+                && !reader.is_absent()
             {
-                self.stop_following(id);
+                self.readers.stop_following(id);
             }
         }
     }

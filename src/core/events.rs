@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::Monotonic;
 use super::effects::{Effects, Reply, Unique};
 use super::generation::Way;
-use super::polling::{Pollers, Readiness};
+use super::readers::polling::{Pollers, Readiness};
 use crate::json;
 
 /// How many events are kept for a subscriber that does not read.

@@ -21,8 +21,8 @@ impl Core {
         match kept {
             Waiting::Open(id) => self.drop_reader(env, id, effects),
             Waiting::Read(id) => {
-                if let Some(reader) = self.readers.get_mut(&id) {
-                    reader.reads.retain(|read| read.unique != unique);
+                if let Some(reader) = self.readers.get_mut(id) {
+                    reader.give_up_read(unique);
                 }
             }
             Waiting::Write(ino) => {

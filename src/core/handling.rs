@@ -30,7 +30,7 @@ impl Core {
         if let Some(reply) = reply {
             effects.reply(caller.unique, reply);
         }
-        effects.gathers = !self.gathering.is_empty();
+        effects.gathers = self.readers.are_gathering();
         effects.next_alarm = self.next_alarm();
         effects
     }

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::clock::Monotonic;
 use super::effects::Effects;
 use super::fifos::FifoId;
-use super::reader::Awaits;
+use super::readers::reader::{Awaits, Reader};
 use super::request::{Caller, Opener};
 use super::{Core, Env, File, Handle};
 
@@ -141,8 +141,8 @@ impl Core {
         if is_active && !self.waits_for(found, caller, opener) {
             return false;
         }
-        let reader = self.new_reader(env, caller, (flags, opener), awaits, path);
-        self.names.pin(before.ino);
+        let origin = self.origin(env, caller, (flags, opener), path.as_deref());
+        let reader = Reader::new(origin, awaits, path, Some(caller.unique));
         let _ = self.attach_reader(reader, Some(found));
         true
     }
@@ -234,8 +234,8 @@ impl Core {
                 *opened == ino
             }
             Handle::Reader(id) => {
-                let reader = self.readers.get(id);
-                reader.is_some_and(|reader| reader.source == Some(ino) && !reader.absent)
+                let reader = self.readers.get(*id);
+                reader.is_some_and(|reader| reader.source() == Some(ino) && !reader.is_absent())
             }
             Handle::Text(_) | Handle::Events(_) => false,
         })

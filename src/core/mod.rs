@@ -8,13 +8,13 @@
 //! ```text
 //! namespace   the tree of names          file        one file: bytes, writing, what there is to read
 //! spool       the bytes of a file        rules       what the user ordered
-//! reader      one waiting reader
+//! readers     who waits, for what, and what they were given
 //!
 //! request, effects, handling, settling: what comes in, what comes out, and the way between
 //!
 //! and the handlers, each on the `Core` that holds all of the above:
 //! writing, resizing, rewriting, ending, backpressure, seeking: what writers do
-//! opening, looking_again, following, reading, prior, polling: what readers get
+//! opening, looking_again, reading: what readers get
 //! recording: all of it, to be done again
 //! capturing: what this process itself reads
 //! paths, attributes, control, doors, fifos, status, metrics, room
@@ -31,7 +31,6 @@ mod ending;
 pub(crate) mod events;
 pub(crate) mod fifos;
 mod file;
-mod following;
 mod freezing;
 mod giving_up;
 mod handling;
@@ -42,10 +41,8 @@ pub(crate) mod namespace;
 mod notices;
 mod opening;
 mod paths;
-mod polling;
-mod prior;
 mod publishing;
-mod reader;
+mod readers;
 mod reading;
 pub(crate) mod recording;
 pub(crate) mod request;
@@ -82,7 +79,7 @@ use looking_again::SentBack;
 use metrics::Tally;
 use namespace::{Creator, Namespace};
 use notices::{Notice, Notices};
-use reader::Reader;
+use readers::Readers;
 use recording::Recording;
 use rules::{FailOn, Linger, Rules};
 use settling::Touched;
@@ -182,11 +179,7 @@ pub(crate) struct Core {
     files: FxHashMap<u64, File>,
     handles: FxHashMap<u64, Handle>,
     next_handle: u64,
-    readers: FxHashMap<ReaderId, Reader>,
-    next_reader: u64,
-    /// Readers by the components of the path they follow, so that a name that changes
-    /// concerns only those to whose path it belongs.
-    followers: HashMap<std::ffi::OsString, BTreeSet<ReaderId>>,
+    readers: Readers,
     waiting: FxHashMap<Unique, (Waiting, i32)>,
     alarms: BTreeSet<(Monotonic, Alarm)>,
     control: Control,
@@ -208,8 +201,6 @@ pub(crate) struct Core {
     touched: Touched,
     /// What was done, if that is to be known afterwards.
     recording: Option<Recording>,
-    /// Readers who wait for the next write though there is something for them, and some who did.
-    gathering: Vec<ReaderId>,
     /// Whether what is there stays as it is.
     is_frozen: bool,
     /// Whether the mount is going away, so that nobody may wait any more.
@@ -233,9 +224,7 @@ impl Core {
             files: FxHashMap::default(),
             handles: FxHashMap::default(),
             next_handle: 1,
-            readers: FxHashMap::default(),
-            next_reader: 1,
-            followers: HashMap::new(),
+            readers: Readers::default(),
             waiting: FxHashMap::default(),
             alarms: BTreeSet::new(),
             control,
@@ -249,7 +238,6 @@ impl Core {
             removed: Vec::new(),
             touched: Touched::default(),
             recording,
-            gathering: Vec::new(),
             is_frozen: false,
             is_shut_down: false,
         }

@@ -1,5 +1,7 @@
 //! Opening for reading: who waits, for what, and how the wait ends.
 
+use std::ffi::OsString;
+
 use rustix::io::Errno;
 
 use super::capturing::Hold;
@@ -10,8 +12,7 @@ use super::generation::{Ending, Phase, Way, Writer};
 use super::ids::ReaderId;
 use super::looking_again::Why;
 use super::notices::Notice;
-use super::polling::Pollers;
-use super::reader::{Awaits, Reader};
+use super::readers::reader::{Awaits, Origin, Reader};
 use super::request::{Caller, Opener};
 use super::room::OPEN_BYTES;
 use super::{Core, Env, File, Handle};
@@ -74,20 +75,15 @@ impl Core {
         }
         let comes_from_wait = self.comes_from_wait(env, caller.thread, ino);
         let mut paths = self.names.paths(ino).into_iter();
-        let mut reader = self.new_reader(
-            env,
-            caller,
-            (flags, opener),
-            Awaits::File(ino),
-            paths.next(),
-        );
-        reader.other_paths = paths.collect();
-        reader.group = group;
+        let path = paths.next();
+        let mut origin = self.origin(env, caller, (flags, opener), path.as_deref());
+        origin.other_paths = paths.collect();
+        origin.group = group;
         if comes_from_wait {
-            reader.door = Some((Gives::File, ino));
+            origin.door = Some((Gives::File, ino));
         }
-        // Its mappings show this one, wherever its path may lead.
-        self.names.pin(ino);
+        let awaits = Awaits::File(ino);
+        let reader = Reader::new(origin, awaits, path, Some(caller.unique));
         let _ = self.attach_reader(reader, Some(ino));
     }
 
@@ -157,9 +153,12 @@ impl Core {
     /// Whether a reader came by the path of a file that programs read from its end, so that it is to
     /// have the whole. Those of fifofs itself, and of pipes, do not look at the format.
     fn needs_its_end(&self, id: ReaderId, ino: u64) -> bool {
-        let comes_by_path = |reader: &Reader| reader.door.is_none() && reader.capture.is_none();
+        let comes_by_path = |reader: &Reader| {
+            let origin = reader.origin();
+            origin.door.is_none() && origin.capture.is_none()
+        };
         self.files.get(&ino).is_some_and(File::is_read_from_end)
-            && self.readers.get(&id).is_some_and(comes_by_path)
+            && self.readers.get(id).is_some_and(comes_by_path)
     }
 
     /// Whether nobody has this file open for writing, though it is not done.
@@ -168,14 +167,14 @@ impl Core {
         matches!(phase, Some(Phase::Closed { .. }))
     }
 
-    pub(super) fn new_reader(
+    /// What a reader comes with that opens something at a path.
+    pub(super) fn origin(
         &mut self,
         env: Env<'_>,
         caller: Caller,
         (flags, opener): (i32, &Opener),
-        awaits: Awaits,
-        path: Option<Vec<std::ffi::OsString>>,
-    ) -> Reader {
+        path: Option<&[OsString]>,
+    ) -> Origin {
         // Which process it is nobody can tell: for the kernel all of them are number 0.
         if caller.thread == 0 {
             self.notices.say(Notice::UnseenReader);
@@ -183,39 +182,24 @@ impl Core {
         let was_sent_back = self.was_sent_back(env, caller.thread);
         self.sent_back.remove(&caller.thread);
         // It is in the table of those who follow paths, too.
-        let components = path.iter().flatten();
+        let components = path.into_iter().flatten();
         let path_bytes: u64 = components.map(|name| 48 + name.len() as u64).sum();
         let pool = self.pool_of(caller.user);
-        Reader {
+        Origin {
             user: caller.user,
             _kept: pool.keep_anyway(OPEN_BYTES + 2 * path_bytes),
-            awaits,
             pid: opener.pid,
             name: opener.name.clone(),
             thread: caller.thread,
-            path,
             other_paths: Vec::new(),
-            source: None,
-            absent: false,
             group: None,
             capture: None,
             nonblocking: flags & libc::O_NONBLOCK != 0,
+            door: None,
             fifo: None,
             lineage: Vec::new(),
-            took: false,
-            door: None,
-            process: None,
             asked: Asked::Open,
-            open: Some(caller.unique),
             was_sent_back,
-            reads: Vec::new(),
-            position: 0,
-            given: None,
-            gathers: false,
-            prior: None,
-            rewritten: None,
-            finished: false,
-            pollers: Pollers::default(),
         }
     }
 
@@ -227,17 +211,25 @@ impl Core {
         effects: &mut Effects,
     ) -> bool {
         let answer = self.answer_open(env, id);
-        let Some(reader) = self.readers.get_mut(&id) else {
+        let Some(reader) = self.readers.get_mut(id) else {
             return false;
         };
-        let (Some(unique), thread) = (reader.open, reader.thread) else {
+        let Some(unique) = reader.open() else {
             return true;
         };
+        let origin = reader.origin();
+        let caller = Caller {
+            unique,
+            thread: origin.thread,
+            internal: false,
+            user: origin.user,
+        };
+        let source = reader.source();
         match answer {
             OpenAnswer::Wait => return false,
-            OpenAnswer::Waiting if reader.asked == Asked::Attributes => {
+            OpenAnswer::Waiting if origin.asked == Asked::Attributes => {
                 // The kernel looks up no more: it is to take this for the file.
-                let shown = reader.source.map(|ino| self.attributes(ino));
+                let shown = source.map(|ino| self.attributes(ino));
                 match shown.unwrap_or(Err(Errno::STALE)) {
                     Ok(mut attributes) => {
                         attributes.lasting = false;
@@ -247,79 +239,47 @@ impl Core {
                 }
             }
             OpenAnswer::Waiting => {
-                reader.open = None;
-                let (absent, source) = (reader.absent, reader.source);
-                if let Some((_, place)) = reader.door {
+                let door = origin.door;
+                let absent = reader.is_absent();
+                reader.opened();
+                if let Some((_, place)) = door {
                     self.control.was_opened(place);
                 }
                 let is_over = |ino: u64| !self.files.get(&ino).is_some_and(File::is_active);
                 if !absent && source.is_some_and(is_over) {
                     // It has come to the end of its path already.
-                    self.stop_following(id);
+                    self.readers.stop_following(id);
                 }
                 if let Some(ino) = source {
                     // Its blocks are counted otherwise now.
                     effects.push(Effect::ForgetAttributes { ino });
                 }
                 let handle = self.add_handle(Handle::Reader(id));
-                effects.reply(
-                    unique,
-                    Reply::Opened {
-                        handle,
-                        transport: Transport::Sequential,
-                    },
-                );
+                let transport = Transport::Sequential;
+                effects.reply(unique, Reply::Opened { handle, transport });
                 self.waiting.remove(&unique);
                 return true;
             }
-            OpenAnswer::AsItIs => {
-                let (Some(ino), user) = (reader.source, reader.user) else {
+            OpenAnswer::AsItIs | OpenAnswer::Ordinary => {
+                let Some(ino) = source else {
                     return false;
                 };
-                let caller = Caller {
-                    unique,
-                    thread,
-                    internal: false,
-                    user,
-                };
                 let step = Step {
-                    pid: reader.pid,
-                    name: reader.name.clone(),
+                    pid: origin.pid,
+                    name: origin.name.clone(),
                 };
-                self.opened_plain(caller, ino, Transport::Direct, (None, step), effects);
-            }
-            OpenAnswer::Ordinary => {
-                let (Some(ino), group) = (reader.source, reader.group) else {
-                    return false;
-                };
-                let user = reader.user;
-                let step = Step {
-                    pid: reader.pid,
-                    name: reader.name.clone(),
-                };
-                let mut transport = Transport::Cached;
-                if let Some(file) = self.files.get_mut(&ino) {
+                let mut transport = Transport::Direct;
+                let mut group = None;
+                if let (OpenAnswer::Ordinary, Some(file)) = (&answer, self.files.get_mut(&ino)) {
                     file.note_told();
-                    if file.is_active() && file.is_stream() {
-                        transport = Transport::Direct;
+                    group = origin.group;
+                    if !(file.is_active() && file.is_stream()) {
+                        transport = Transport::Cached;
                     }
                 }
-                let caller = Caller {
-                    unique,
-                    thread,
-                    internal: false,
-                    user,
-                };
                 self.opened_plain(caller, ino, transport, (group, step), effects);
             }
             OpenAnswer::SendBack => {
-                let caller = Caller {
-                    unique,
-                    thread,
-                    internal: false,
-                    user: reader.user,
-                };
-                let source = reader.source;
                 if let Some(file) = source.and_then(|ino| self.files.get_mut(&ino)) {
                     file.note_told();
                 }
@@ -329,7 +289,6 @@ impl Core {
                 }
             }
             OpenAnswer::Refuse(errno) => {
-                let source = reader.source;
                 let is_step = source.is_some_and(|ino| self.waits_as_step(id, ino));
                 // First: what is refused may concern all readers.
                 self.drop_reader(env, id, effects);
@@ -347,7 +306,9 @@ impl Core {
     /// Why what a reader waits for can never come, if it cannot. What this process captures may be
     /// anything until those who write it have ended.
     pub(super) fn nothing_can_come(&self, reader: &Reader) -> Option<Errno> {
-        let path = reader.path.as_ref().filter(|_| reader.capture.is_none())?;
+        let path = reader
+            .path()
+            .filter(|_| reader.origin().capture.is_none())?;
         self.cannot_come(path)
     }
 
@@ -355,16 +316,17 @@ impl Core {
         if let Some(answer) = self.answer_fifo_open(env, id) {
             return answer;
         }
-        let Some(reader) = self.readers.get(&id) else {
+        let Some(reader) = self.readers.get(id) else {
             return OpenAnswer::Wait;
         };
-        let (awaits, absent) = (reader.awaits, reader.absent);
-        let gives = reader.door.map(|(gives, _)| gives);
-        let nonblocking = reader.nonblocking && gives != Some(Gives::File);
+        let (awaits, absent) = (reader.awaits(), reader.is_absent());
+        let origin = reader.origin();
+        let gives = origin.door.map(|(gives, _)| gives);
+        let nonblocking = origin.nonblocking && gives != Some(Gives::File);
         // Who cannot be told apart may look up again at each attempt.
-        let may_send_back = !reader.was_sent_back || reader.thread == 0 && gives.is_some();
+        let may_send_back = !origin.was_sent_back || origin.thread == 0 && gives.is_some();
         let is_over = reader.is_over();
-        let Some(source) = reader.source else {
+        let Some(source) = reader.source() else {
             if let Some(errno) = self.nothing_can_come(reader) {
                 return OpenAnswer::Refuse(errno);
             }

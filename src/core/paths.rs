@@ -1,6 +1,5 @@
 //! Names that come, go and move, and what that does to those who follow them.
 
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +11,7 @@ use super::events::Event;
 use super::generation::{Generation, Writer};
 use super::ids::ReaderId;
 use super::namespace::{Creator, Kind, Rename};
-use super::reader::Awaits;
+use super::readers::reader::Awaits;
 use super::request::{At, Caller, at};
 use super::{Core, Env, File};
 
@@ -311,10 +310,9 @@ impl Core {
     /// What stands at this name, in whatever directory, may be another now.
     pub(super) fn name_changed(&mut self, env: Env<'_>, name: &OsStr, effects: &mut Effects) {
         self.hang_up_again(name, effects);
-        if let Some(ids) = self.followers.get(name) {
-            for id in ids.clone() {
-                self.find_again(env, id, effects);
-            }
+        let following: Vec<ReaderId> = self.readers.following(name).collect();
+        for id in following {
+            self.find_again(env, id, effects);
         }
         if self.names.has_symlinks() {
             // Any path may lead through one, under whatever name.
@@ -324,8 +322,7 @@ impl Core {
 
     /// A directory or a link came, went or moved: every path may lead elsewhere.
     pub(super) fn all_paths_changed(&mut self, env: Env<'_>, effects: &mut Effects) {
-        let all: BTreeSet<ReaderId> = self.followers.values().flatten().copied().collect();
-        for id in all {
+        for id in self.readers.all_following() {
             self.find_again(env, id, effects);
         }
     }
@@ -365,31 +362,36 @@ impl Core {
 
     /// A reader looks its path up again.
     fn find_again(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
-        let Some(reader) = self.readers.get(&id) else {
+        let Some(reader) = self.readers.get(id) else {
             return;
         };
-        let (Some(path), false) = (&reader.path, reader.finished) else {
+        let (Some(path), false) = (reader.path(), reader.is_finished()) else {
             return;
         };
-        let (before, position) = (reader.source, reader.position);
-        let fifo = reader.fifo;
+        let (before, position) = (reader.source(), reader.position());
+        let fifo = reader.origin().fifo;
         let streams = self.has_streamed(reader);
         let is_stream = before
             .and_then(|ino| self.files.get(&ino))
             .is_some_and(File::is_stream);
-        let accompanies = reader.group.is_some();
-        let found = self.awaited(reader.awaits, path);
+        let is_of_group = reader.origin().group.is_some();
+        let found = self.awaited(reader.awaits(), path);
         if fifo.is_some() && found.is_none_or(|ino| self.fifo_of(ino) == fifo) {
             // It stays with the FIFO, whatever becomes of its name.
             return;
         }
-        let follows_file = matches!(reader.awaits, Awaits::File(_));
+        let follows_file = matches!(reader.awaits(), Awaits::File(_));
         // One name of several is gone: it was another that was opened, or may as
         // well have been. (A name that the file got since does not count.)
         let is_still_there = |path: &&Vec<OsString>| self.names.resolve(path) == before;
-        let other = reader.other_paths.iter().find(is_still_there).cloned();
+        let other = reader
+            .origin()
+            .other_paths
+            .iter()
+            .find(is_still_there)
+            .cloned();
         if let (None, true, Some(other)) = (found, follows_file, other) {
-            self.follow(id, Some(other));
+            self.readers.follow(id, other);
             self.set_absent(id, false);
             return self.touched.readers.add(id);
         }
@@ -397,7 +399,7 @@ impl Core {
             Some(ino) if before == Some(ino) => self.set_absent(id, false),
             Some(_) if streams => {
                 // By another directory, say, which could not be refused.
-                self.stop_following(id);
+                self.readers.stop_following(id);
                 if let Some(before) = before {
                     self.lose(env, before, "cannot be replaced", 0, Errno::SPIPE, effects);
                 }
@@ -415,7 +417,7 @@ impl Core {
         if let Some(before) = before {
             self.touched.room.add(before);
         }
-        if let (Some(ino), true) = (before, accompanies) {
+        if let (Some(ino), true) = (before, is_of_group) {
             // It may have been what others waited for.
             self.touched.generations.add(ino);
         }
@@ -423,8 +425,8 @@ impl Core {
     }
 
     fn set_absent(&mut self, id: ReaderId, absent: bool) {
-        if let Some(reader) = self.readers.get_mut(&id) {
-            reader.absent = absent;
+        if let Some(reader) = self.readers.get_mut(id) {
+            reader.set_absent(absent);
         }
     }
 }

@@ -13,10 +13,10 @@ use super::effects::{Effects, Reply};
 use super::file::{View, Viewer};
 use super::generation::{Phase, Way};
 use super::ids::ReaderId;
-use super::reader::{Awaits, PendingRead, Reader};
+use super::readers::reader::{Awaits, PendingRead, Reader};
 use super::request::{Caller, Wanted};
 use super::spool::Segments;
-use super::{Alarm, Core, Env, File, Handle, Waiting};
+use super::{Alarm, Core, Env, Handle, Waiting};
 
 /// How long a read that could be answered in part waits for the rest, if its reader
 /// was given something within [`BUSY`]: each answer has the kernel write back the
@@ -55,20 +55,6 @@ pub(super) enum Available {
     Error(Errno),
 }
 
-impl Reader {
-    /// The process group by which it may be a step of a script. One whose path leads nowhere just now waits
-    /// like everybody.
-    pub(super) fn group_here(&self) -> Option<i32> {
-        self.group.filter(|_| !self.absent)
-    }
-
-    /// Whether it was given something within that time.
-    fn was_given_within(&self, time: Duration, env: Env<'_>) -> bool {
-        let since = |at| env.now.monotonic.saturating_sub(at);
-        self.given.is_some_and(|at| since(at) < time)
-    }
-}
-
 impl Core {
     /// A READ, from whatever kind of handle.
     pub(super) fn read(
@@ -102,10 +88,10 @@ impl Core {
             }
             Some(Handle::Reader(id)) => {
                 let id = *id;
-                let Some(reader) = self.readers.get_mut(&id) else {
+                let Some(reader) = self.readers.get_mut(id) else {
                     return effects.refuse(unique, Errno::BADF);
                 };
-                if let (true, Some(ino)) = (reader.finished, reader.source) {
+                if let (true, Some(ino)) = (reader.is_finished(), reader.source()) {
                     let failed = self.files.get(&ino).is_some_and(|file| {
                         offset >= file.spool().len() && file.phase() == Some(Phase::Failed)
                     });
@@ -114,12 +100,12 @@ impl Core {
                     }
                     return self.read_as_is(caller, ino, offset, length, effects);
                 }
-                if reader.capture.is_none() && offset < reader.position {
+                if reader.origin().capture.is_none() && offset < reader.position() {
                     // It cannot seek: the kernel repeats what it takes for a short read, if io_uring
                     // asked for it, and would put the same bytes behind the first.
                     return effects.refuse(unique, Errno::SPIPE);
                 }
-                reader.reads.push(PendingRead {
+                reader.add_read(PendingRead {
                     unique,
                     offset,
                     length,
@@ -165,7 +151,7 @@ impl Core {
         effects: &mut Effects,
     ) {
         if let Some(Handle::Reader(id)) = self.handles.get(&handle) {
-            let source = self.readers.get(id).and_then(|reader| reader.source);
+            let source = self.readers.source(*id);
             let ino = match self.is_control(ino) {
                 true => source.unwrap_or(ino),
                 false => ino,
@@ -196,15 +182,15 @@ impl Core {
 
     /// Answers what of a reader's requests can be answered now.
     pub(super) fn progress(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
-        let Some(reader) = self.readers.get(&id) else {
+        let Some(reader) = self.readers.get(id) else {
             return;
         };
-        if reader.open.is_some() && !self.progress_open(env, id, effects) {
+        if reader.open().is_some() && !self.progress_open(env, id, effects) {
             return;
         }
         self.notify_pollers(env, id, effects);
-        let mut reads = match self.readers.get_mut(&id) {
-            Some(reader) if !reader.reads.is_empty() => std::mem::take(&mut reader.reads),
+        let mut reads = match self.readers.get_mut(id) {
+            Some(reader) if !reader.reads().is_empty() => reader.take_reads(),
             _ => return,
         };
         let mut gathers = false;
@@ -233,13 +219,7 @@ impl Core {
             self.waiting.remove(&read.unique);
             false
         });
-        if let Some(reader) = self.readers.get_mut(&id) {
-            reader.reads = reads;
-            if gathers && !reader.gathers {
-                self.gathering.push(id);
-            }
-            reader.gathers = gathers;
-        }
+        self.readers.keep_reads(id, reads, gathers);
     }
 
     /// Whether a member of this process group is a step of the script that writes a file.
@@ -249,18 +229,16 @@ impl Core {
 
     /// Whether a reader waits for a file as such a step.
     pub(super) fn waits_as_step(&self, id: ReaderId, ino: u64) -> bool {
-        let group = self.readers.get(&id).and_then(Reader::group_here);
+        let group = self.readers.get(id).and_then(Reader::group_here);
         self.is_step(ino, group)
     }
 
     /// Whether readers of a file were given something a moment ago.
     pub(super) fn is_busy(&self, env: Env<'_>, ino: u64) -> bool {
-        let readers = self.files.get(&ino).map(File::readers);
-        let mut readers = readers.into_iter().flatten();
-        readers.any(|id| {
+        let file = self.files.get(&ino);
+        file.is_some_and(|file| {
             self.readers
-                .get(id)
-                .is_some_and(|r| r.was_given_within(RECENT, env))
+                .are_given_within(RECENT, env.now.monotonic, file)
         })
     }
 
@@ -273,11 +251,8 @@ impl Core {
 
     /// No more is coming for now: they get what there is.
     pub(super) fn end_gathering(&mut self) {
-        for id in std::mem::take(&mut self.gathering) {
-            if let Some(reader) = self.readers.get_mut(&id).filter(|reader| reader.gathers) {
-                reader.gathers = false;
-                self.touched.readers.add(id);
-            }
+        for id in self.readers.end_gathering() {
+            self.touched.readers.add(id);
         }
     }
 
@@ -297,24 +272,23 @@ impl Core {
             Available::End => return ReadAnswer::End,
             Available::Error(errno) => return ReadAnswer::Refuse(errno),
         };
-        let Some(reader) = self.readers.get(&id) else {
+        let Some(reader) = self.readers.get(id) else {
             return ReadAnswer::Wait;
         };
-        let Some(file) = reader.source.and_then(|ino| self.files.get(&ino)) else {
+        let Some(file) = reader.source().and_then(|ino| self.files.get(&ino)) else {
             return ReadAnswer::Wait;
         };
+        let now = env.now.monotonic;
         let available = view.limit - read.offset;
         let length = available.min(u64::from(read.length));
-        let waited = read
-            .since
-            .is_some_and(|since| env.now.monotonic >= since + FILL);
+        let waited = read.since.is_some_and(|since| now >= since + FILL);
         let enough = length == u64::from(read.length)
             || view.end
             || nonblocking
             || waited
-            || !reader.was_given_within(BUSY, env)
+            || !reader.was_given_within(BUSY, now)
             // Its reads have nobody write anything back.
-            || reader.capture.is_some()
+            || reader.origin().capture.is_some()
             || view.way == Some(Way::Stream);
         if !enough {
             return ReadAnswer::WaitForMore;
@@ -325,7 +299,7 @@ impl Core {
             && available < self.enough(read.length)
             && !view.end
             && !nonblocking
-            && reader.was_given_within(RECENT, env);
+            && reader.was_given_within(RECENT, now);
         if gathers {
             return ReadAnswer::Gather;
         }
@@ -354,14 +328,14 @@ impl Core {
         offset: u64,
         effects: &mut Effects,
     ) -> Available {
-        let Some(reader) = self.readers.get(&id) else {
+        let Some(reader) = self.readers.get(id) else {
             return Available::Nothing;
         };
-        let capture = reader.capture;
+        let capture = reader.origin().capture;
         // Whoever was to write it has ended, so that nothing more will come.
         let forsaken =
             capture.is_some_and(|id| self.captures.hold(id) == Hold::Released) || reader.is_over();
-        let Some(source) = reader.source else {
+        let Some(source) = reader.source() else {
             return match (forsaken, self.nothing_can_come(reader)) {
                 (true, _) => Available::Error(Errno::NOENT),
                 (false, Some(errno)) => Available::Error(errno),
@@ -372,10 +346,10 @@ impl Core {
         if let Err(available) = self.compare_prior(env, id, source, view, effects) {
             return available;
         }
-        let Some(reader) = self.readers.get(&id) else {
+        let Some(reader) = self.readers.get(id) else {
             return Available::Nothing;
         };
-        if reader.rewritten.is_some() || offset < view.base {
+        if reader.rewritten().is_some() || offset < view.base {
             return Available::Error(Errno::STALE);
         }
         if view.is_refused() {
@@ -388,13 +362,13 @@ impl Core {
             return Available::Nothing;
         }
         // As with a pipe, whose name is nothing to those who have it open.
-        let absent = reader.absent && !self.has_streamed(reader) && !reader.took;
-        match reader.awaits {
+        let absent = reader.is_absent() && !self.has_streamed(reader) && !reader.has_taken();
+        match reader.awaits() {
             Awaits::File(_) if absent && view.abandoned => Available::Error(Errno::NOENT),
             _ if absent && forsaken => Available::Error(Errno::NOENT),
             _ if absent => Available::Nothing,
             _ if view.failed => Available::Error(Errno::IO),
-            _ if reader.position < view.limit => Available::NoBytes,
+            _ if reader.position() < view.limit => Available::NoBytes,
             _ => Available::End,
         }
     }
@@ -402,11 +376,11 @@ impl Core {
     /// What a file has for a reader just now; arranges to be called again where
     /// the clock alone will change it.
     pub(super) fn view(&mut self, env: Env<'_>, id: ReaderId, ino: u64) -> View {
-        let reader = self.readers.get(&id);
-        let capture = reader.and_then(|reader| reader.capture);
+        let reader = self.readers.get(id);
+        let capture = reader.and_then(|reader| reader.origin().capture);
         let viewer = Viewer {
             is_held: capture.is_some_and(|capture| self.captures.hold(capture) == Hold::Held),
-            may_get_more: reader.is_some_and(Reader::may_get_more),
+            may_get_more: reader.is_some_and(|reader| reader.awaited_process().is_some()),
             group: reader.and_then(Reader::group_here),
             lingers: !self.is_captured(ino),
             fail_on: self.settings.fail_on,
@@ -422,13 +396,12 @@ impl Core {
     }
 
     fn note_delivered(&mut self, env: Env<'_>, id: ReaderId, position: u64) {
-        let Some(reader) = self.readers.get_mut(&id) else {
+        let Some(reader) = self.readers.get_mut(id) else {
             return;
         };
-        reader.given = Some(env.now.monotonic);
-        reader.position = reader.position.max(position);
-        let takes = reader.fifo.is_some();
-        if let Some(ino) = reader.source
+        reader.give(position, env.now.monotonic);
+        let takes = reader.origin().fifo.is_some();
+        if let Some(ino) = reader.source()
             && let Some(file) = self.files.get_mut(&ino)
         {
             file.note_delivered(position);
@@ -441,12 +414,12 @@ impl Core {
 
     /// A reader was told that it has everything.
     fn finish(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
-        let Some(reader) = self.readers.get_mut(&id) else {
+        let Some(reader) = self.readers.get_mut(id) else {
             return;
         };
-        reader.finished = true;
-        let takes = reader.fifo.is_some();
-        let Some(ino) = reader.source else {
+        reader.finish();
+        let takes = reader.origin().fifo.is_some();
+        let Some(ino) = reader.source() else {
             return;
         };
         if takes {

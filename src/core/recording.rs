@@ -250,7 +250,7 @@ impl Core {
             return 0;
         };
         let id = *id;
-        match self.readers.get(&id).and_then(|reader| reader.source) {
+        match self.readers.source(id) {
             Some(ino) => self.view(env, id, ino).limit,
             None => 0,
         }

@@ -5,6 +5,7 @@ use rustix::io::Errno;
 
 use super::effects::Effects;
 use super::events::Event;
+use super::readers::reader::Reader;
 use super::spool::{self, Load};
 use super::{Core, Env, File, Handle};
 
@@ -53,8 +54,7 @@ impl Core {
             self.refuse_what_was_passed_on(env, ino, 0, effects)?;
         }
         for id in self.file(ino)?.readers().clone() {
-            let is_reading = |reader: &super::Reader| reader.position > 0 && !reader.finished;
-            if self.readers.get(&id).is_some_and(is_reading) {
+            if self.readers.get(id).is_some_and(Reader::is_underway) {
                 self.keep_prior(env, id, effects);
             }
         }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::effects::{Effects, Unique};
 use super::events::Event;
 use super::ids::ReaderId;
-use super::reader::Reader;
+use super::readers::reader::Reader;
 use super::{Core, Env, File};
 
 impl Core {
@@ -89,13 +89,15 @@ impl Core {
         ino: Option<u64>,
         effects: &mut Effects,
     ) -> Result<(), Errno> {
-        let ids = self.followers.get(name).into_iter().flatten();
+        let ids = self.readers.following(name);
         let replaced: Vec<u64> = ids
             .filter_map(|id| {
                 let reader = self.readers.get(id).filter(|r| self.has_streamed(r))?;
-                let (_, above) = reader.path.as_ref()?.split_last()?;
+                let (_, above) = reader.path()?.split_last()?;
                 let is_here = self.names.resolve(above) == Some(parent);
-                reader.source.filter(|_| is_here && reader.source != ino)
+                reader
+                    .source()
+                    .filter(|_| is_here && reader.source() != ino)
             })
             .collect();
         for source in &replaced {
@@ -109,8 +111,8 @@ impl Core {
 
     /// Whether a reader was given bytes of a stream, and is to get more.
     pub(super) fn has_streamed(&self, reader: &Reader) -> bool {
-        let file = reader.source.and_then(|ino| self.files.get(&ino));
-        reader.position > 0 && !reader.finished && file.is_some_and(File::is_stream)
+        let file = reader.source().and_then(|ino| self.files.get(&ino));
+        reader.is_underway() && file.is_some_and(File::is_stream)
     }
 
     /// Bytes that readers were given are no longer so.
@@ -125,13 +127,14 @@ impl Core {
             return;
         };
         for id in file.readers().clone() {
-            let Some(reader) = self.readers.get(&id) else {
+            let Some(reader) = self.readers.get(id) else {
                 continue;
             };
-            let concerned =
-                !reader.finished && reader.prior.is_none() && reader.position > range.start;
+            let concerned = !reader.is_finished()
+                && reader.prior().is_none()
+                && reader.position() > range.start;
             if concerned {
-                let range = range.start..range.end.min(reader.position);
+                let range = range.start..range.end.min(reader.position());
                 self.mark_rewritten(env, id, range, effects);
                 self.touched.readers.add(id);
             }
@@ -146,16 +149,18 @@ impl Core {
         range: Range<u64>,
         effects: &mut Effects,
     ) {
-        let Some(reader) = self.readers.get_mut(&id) else {
+        let Some(reader) = self.readers.get_mut(id) else {
             return;
         };
-        if reader.rewritten.is_some() {
+        if !reader.mark_rewritten(range.clone()) {
             return;
         }
-        reader.rewritten = Some(range.clone());
         self.tally.rewritten += 1;
-        let (pid, name) = (reader.pid.cast_unsigned(), reader.name.clone());
-        let Some(ino) = reader.source else {
+        let (pid, name) = (
+            reader.origin().pid.cast_unsigned(),
+            reader.origin().name.clone(),
+        );
+        let Some(ino) = reader.source() else {
             return;
         };
         let message = format!(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::generation::{Ending, Generation, Phase, Way, Writer};
 use super::namespace::ROOT;
-use super::reader::{Awaits, Reader};
+use super::readers::reader::{Awaits, Reader};
 use super::spool::Segments;
 use super::{Core, File};
 use crate::json;
@@ -158,9 +158,9 @@ impl Core {
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let mut waiting: Vec<ReaderStatus> = self
             .readers
-            .values()
-            .filter(|reader| reader.source.is_none())
-            .map(|reader| self.reader_status(reader))
+            .iter()
+            .filter(|(_, reader)| reader.source().is_none())
+            .map(|(_, reader)| self.reader_status(reader))
             .collect();
         waiting.sort_by(|a, b| a.path.cmp(&b.path));
         Status {
@@ -232,7 +232,7 @@ impl Core {
             },
         });
         let chosen = generation.and_then(Generation::chosen);
-        let readers = file.readers().iter().filter_map(|id| self.readers.get(id));
+        let readers = self.readers.of(file);
         FileStatus {
             path: self.path_of(ino),
             state,
@@ -250,8 +250,8 @@ impl Core {
     }
 
     fn reader_status(&self, reader: &Reader) -> ReaderStatus {
-        let waits_for = if reader.source.is_none() {
-            Some(match reader.awaits {
+        let waits_for = if reader.source().is_none() {
+            Some(match reader.awaits() {
                 Awaits::NextAfter(_) => "the next generation".to_owned(),
                 Awaits::Since(_) => match reader.awaited_process() {
                     Some(pid) => format!("the file to appear, or process {pid} to end"),
@@ -259,26 +259,26 @@ impl Core {
                 },
                 _ => "the file to appear".to_owned(),
             })
-        } else if let (Some(_), Some(pid)) = (reader.open, reader.awaited_process()) {
+        } else if let (Some(_), Some(pid)) = (reader.open(), reader.awaited_process()) {
             Some(format!("process {pid} to end"))
-        } else if reader.open.is_some() {
+        } else if reader.open().is_some() {
             Some(self.awaited_writers(reader, "the file to be done"))
-        } else if !reader.reads.is_empty() {
+        } else if !reader.reads().is_empty() {
             Some(self.awaited_writers(reader, "more bytes"))
         } else {
             None
         };
         ReaderStatus {
-            pid: reader.pid.cast_unsigned(),
-            name: reader.name.clone(),
-            path: reader.path.iter().flatten().collect(),
-            position: reader.position,
+            pid: reader.origin().pid.cast_unsigned(),
+            name: reader.origin().name.clone(),
+            path: reader.path().into_iter().flatten().collect(),
+            position: reader.position(),
             waits_for,
         }
     }
 
     fn awaited_writers(&self, reader: &Reader, what: &str) -> String {
-        let Some(generation) = reader.source.and_then(|ino| self.generation(ino)) else {
+        let Some(generation) = reader.source().and_then(|ino| self.generation(ino)) else {
             return what.to_owned();
         };
         let running = |writer: &&Writer| writer.ending == Ending::Running;

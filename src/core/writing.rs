@@ -11,6 +11,7 @@ use super::events::Event;
 use super::file::{Chosen, HeldWrite};
 use super::generation::{Ending, Way, Writer};
 use super::notices::Notice;
+use super::readers::reader::Reader;
 use super::request::{Bytes, Caller};
 use super::room::OPEN_BYTES;
 use super::rules::Deliver;
@@ -130,11 +131,12 @@ impl Core {
         }
         // Readers that have not had all of the last one go on with this one.
         for id in file.readers().clone() {
-            let reader = self.readers.get(&id).filter(|reader| {
-                !reader.finished && reader.prior.is_none() && reader.rewritten.is_none()
-            });
-            if let Some(reader) = reader {
-                file.goes_on_with(reader.position);
+            let reader = self
+                .readers
+                .get(id)
+                .filter(|reader| reader.prior().is_none());
+            if let Some(position) = reader.and_then(Reader::has_of_source) {
+                file.goes_on_with(position);
             }
         }
         if was_told {

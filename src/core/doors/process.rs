@@ -6,8 +6,8 @@ use rustix::io::Errno;
 
 use super::super::clock::Monotonic;
 use super::super::generation::{Ending, Generation};
-use super::super::reader::{Awaits, Reader};
-use super::super::{Core, Env, File};
+use super::super::readers::reader::Reader;
+use super::super::{Core, Env};
 
 /// The process that a reader named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,51 +54,38 @@ pub(crate) struct AwaitedProcess {
 }
 
 impl AwaitedProcess {
-    fn of(target: Target, env: Env<'_>) -> Self {
+    pub(super) fn of(target: Target, env: Env<'_>) -> Self {
         let is_running = |pid| env.processes.ending(pid) == Ending::Running;
         AwaitedProcess {
             pid: target.pid.unwrap_or_default(),
             has_ended: !target.pid.is_some_and(is_running),
         }
     }
-}
 
-impl Reader {
-    /// Whether the process that it named has ended: no more will begin.
-    pub(in crate::core) fn is_over(&self) -> bool {
-        self.process.is_some_and(|process| process.has_ended)
+    /// Whether it has ended.
+    pub(in crate::core) fn has_ended(self) -> bool {
+        self.has_ended
     }
 
-    /// Whether the process that it named may write more.
-    pub(in crate::core) fn may_get_more(&self) -> bool {
-        self.process.is_some_and(|process| !process.has_ended)
+    /// Its id, while it runs.
+    pub(in crate::core) fn running(self) -> Option<i32> {
+        (!self.has_ended).then_some(self.pid)
     }
 
-    /// The process that it named, while that runs.
-    pub(in crate::core) fn awaited_process(&self) -> Option<i32> {
-        self.process
-            .filter(|process| !process.has_ended)
-            .map(|process| process.pid)
-    }
-
-    /// It waits no longer than this process lives.
-    pub(in crate::core) fn wait_for(&mut self, target: Target, env: Env<'_>) {
-        self.awaits = Awaits::Since(target);
-        self.process = Some(AwaitedProcess::of(target, env));
+    /// A process has ended. Says whether it was this one.
+    pub(in crate::core) fn ended(&mut self, pid: i32) -> bool {
+        self.has_ended |= self.pid == pid;
+        self.pid == pid
     }
 }
 
 impl Core {
     /// A process has ended for which readers may wait.
     pub(in crate::core) fn awaited_process_ended(&mut self, pid: i32) {
-        for (id, reader) in &mut self.readers {
-            let awaited = reader.process.as_mut();
-            if let Some(process) = awaited.filter(|process| process.pid == pid) {
-                process.has_ended = true;
-                self.touched.readers.add(*id);
-                if let Some(ino) = reader.source {
-                    self.touched.generations.add(ino);
-                }
+        for (id, source) in self.readers.process_ended(pid) {
+            self.touched.readers.add(id);
+            if let Some(ino) = source {
+                self.touched.generations.add(ino);
             }
         }
     }
@@ -106,9 +93,8 @@ impl Core {
     /// Whether somebody waits for a file until a process ends that has: nobody is to come who
     /// would open it again.
     pub(in crate::core) fn is_forsaken(&self, ino: u64) -> bool {
-        let readers = self.files.get(&ino).map(File::readers);
-        let mut readers = readers.into_iter().flatten();
-        readers.any(|id| self.readers.get(id).is_some_and(Reader::is_over))
+        let file = self.files.get(&ino);
+        file.is_some_and(|file| self.readers.of(file).any(Reader::is_over))
     }
 
     /// Whose end must be known before a request at this place in the control directory is seen to.

@@ -8,17 +8,10 @@ use std::ffi::OsString;
 use rustix::io::Errno;
 
 use super::super::effects::{Effects, Reply};
-use super::super::reader::{Awaits, Reader};
+use super::super::readers::reader::{Awaits, Reader};
 use super::super::request::{Caller, Opener};
 use super::super::{Core, Env};
-use super::{Asked, Door, Gives, Which};
-
-impl Reader {
-    /// Whether it waits for the finished file, and gets nothing before.
-    pub(in crate::core) fn waits_for_whole(&self) -> bool {
-        self.open.is_some() && self.door.is_some_and(|(gives, _)| gives == Gives::File)
-    }
-}
+use super::{Asked, AwaitedProcess, Door, Which};
 
 impl Core {
     /// A GETATTR; `by_handle` if it is of an open file. Answered at once but behind `wait`.
@@ -75,18 +68,23 @@ impl Core {
         // Whoever was sent back has waited: another writing that began
         // meanwhile must not have it wait for the one after that.
         let has_waited = self.has_waited_for(env, caller.thread).is_some();
-        let awaits = if door.which == Which::Next && !has_waited {
-            Awaits::NextAfter(self.seen(&path))
-        } else {
-            Awaits::Path
-        };
-        let mut reader = self.new_reader(env, caller, (flags, opener), awaits, Some(path.clone()));
-        reader.door = Some((door.gives, ino));
-        reader.asked = asked;
-        if let Some(target) = target {
-            reader.wait_for(target, env);
+        let mut awaits = Awaits::Path;
+        if door.which == Which::Next && !has_waited {
+            awaits = Awaits::NextAfter(self.seen(&path));
         }
-        let source = self.awaited(reader.awaits, &path);
+        let mut origin = self.origin(env, caller, (flags, opener), Some(&path));
+        origin.door = Some((door.gives, ino));
+        origin.asked = asked;
+        let open = Some(caller.unique);
+        let reader = match target {
+            None => Reader::new(origin, awaits, Some(path.clone()), open),
+            Some(target) => {
+                awaits = Awaits::Since(target);
+                Reader::new(origin, awaits, Some(path.clone()), open)
+                    .while_lives(AwaitedProcess::of(target, env))
+            }
+        };
+        let source = self.awaited(awaits, &path);
         let _ = self.attach_reader(reader, source);
     }
 }

@@ -8,7 +8,7 @@ use super::super::generation::{Phase, Way};
 use super::super::ids::ReaderId;
 use super::super::looking_again::Why;
 use super::super::opening::OpenAnswer;
-use super::super::reader::{Awaits, Reader};
+use super::super::readers::reader::{Awaits, Reader};
 use super::super::request::{Caller, Opener};
 use super::super::{Core, Env, File};
 use super::FifoId;
@@ -16,7 +16,7 @@ use super::FifoId;
 impl Reader {
     /// Whether it has come for a message of this FIFO, and has none yet.
     fn waits_at(&self, id: FifoId) -> bool {
-        self.fifo == Some(id) && !self.took
+        self.origin().fifo == Some(id) && !self.has_taken()
     }
 }
 
@@ -66,10 +66,10 @@ impl Core {
         };
         let (ino, taken) = (fifo.current, fifo.taken);
         let path = self.names.path(ino);
-        let mut reader = self.new_reader(env, caller, (flags, opener), Awaits::File(ino), path);
-        reader.fifo = Some(id);
-        reader.lineage.clone_from(&opener.lineage);
-        self.names.pin(ino);
+        let mut origin = self.origin(env, caller, (flags, opener), path.as_deref());
+        origin.fifo = Some(id);
+        origin.lineage.clone_from(&opener.lineage);
+        let reader = Reader::new(origin, Awaits::File(ino), path, Some(caller.unique));
         let _ = self.attach_reader(reader, (!taken).then_some(ino));
         // Of those who wait already one may be its child.
         let waiting = self.files.get(&ino).map(|file| file.readers().clone());
@@ -82,11 +82,12 @@ impl Core {
     /// has written: it is the one that will, and has a look at what is there before (as sqlite3
     /// does).
     fn only_looks(&self, id: ReaderId, ino: u64) -> bool {
-        let (Some(reader), Some(file)) = (self.readers.get(&id), self.files.get(&ino)) else {
+        let (Some(reader), Some(file)) = (self.readers.get(id), self.files.get(&ino)) else {
             return false;
         };
+        let reader = reader.origin();
         let above = reader.lineage.get(1..).unwrap_or_default();
-        let others = file.readers().iter().filter_map(|id| self.readers.get(id));
+        let others = self.readers.of(file).map(Reader::origin);
         let mut others =
             others.filter(|other| other.fifo == reader.fifo && other.pid != reader.pid);
         file.generation().is_none() && others.any(|other| above.contains(&other.pid))
@@ -99,8 +100,12 @@ impl Core {
         reader: ReaderId,
     ) -> Option<OpenAnswer> {
         let (id, nonblocking, source) = {
-            let reader = self.readers.get(&reader)?;
-            (reader.fifo?, reader.nonblocking, reader.source)
+            let reader = self.readers.get(reader)?;
+            (
+                reader.origin().fifo?,
+                reader.origin().nonblocking,
+                reader.source(),
+            )
         };
         let empty = if nonblocking {
             OpenAnswer::Waiting
@@ -153,10 +158,10 @@ impl Core {
             return;
         }
         for reader in readers {
-            if self.readers.get(&reader).is_some_and(|r| r.waits_at(id)) {
-                self.stop_following(reader);
-                if let Some(reader) = self.readers.get_mut(&reader) {
-                    reader.took = true;
+            if self.readers.get(reader).is_some_and(|r| r.waits_at(id)) {
+                self.readers.stop_following(reader);
+                if let Some(reader) = self.readers.get_mut(reader) {
+                    reader.take();
                 }
             }
         }
@@ -171,9 +176,9 @@ impl Core {
             return false;
         };
         let fifo = file.fifo().and_then(|id| self.fifos.by_id.get(&id));
-        let mut readers = file.readers().iter().filter_map(|id| self.readers.get(id));
+        let mut readers = self.readers.of(file);
         fifo.is_some_and(|fifo| {
-            fifo.current == ino && (fifo.taken || readers.all(|r| r.fifo.is_some()))
+            fifo.current == ino && (fifo.taken || readers.all(|r| r.origin().fifo.is_some()))
         })
     }
 
@@ -183,8 +188,7 @@ impl Core {
         let Some(file) = self.files.get_mut(&ino).filter(|file| file.is_active()) else {
             return;
         };
-        let mut others = file.readers().iter().filter_map(|id| self.readers.get(id));
-        if !others.any(|other| other.took) {
+        if !self.readers.of(file).any(Reader::has_taken) {
             file.hang_up();
             self.touched.room.add(ino);
             effects.push(Effect::ForgetAttributes { ino });
@@ -197,16 +201,16 @@ impl Core {
             .readers
             .iter()
             .filter(|(_, reader)| reader.waits_at(id));
-        let waiting: Vec<ReaderId> = waiting.map(|(id, _)| *id).collect();
+        let waiting: Vec<ReaderId> = waiting.map(|(id, _)| id).collect();
         for id in waiting {
-            let Some(reader) = self.readers.get_mut(&id) else {
+            let Some(reader) = self.readers.get_mut(id) else {
                 continue;
             };
-            if reader.source.is_some_and(|source| source != old) {
+            if reader.source().is_some_and(|source| source != old) {
                 // What was put in the FIFO's place.
                 continue;
             }
-            let before = std::mem::replace(&mut reader.awaits, Awaits::File(next));
+            let before = reader.await_file(next);
             self.names.pin(next);
             self.set_source(id, Some(next));
             if let Awaits::File(before) = before {

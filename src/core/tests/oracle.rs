@@ -87,8 +87,8 @@ impl World {
         }
         for (ino, file) in &self.core.files {
             let waits = |id: &ReaderId| {
-                let reader = &self.core.readers[id];
-                !reader.finished && !reader.waits_for_whole()
+                let reader = self.core.readers.get(*id).unwrap();
+                !reader.is_finished() && !reader.waits_for_whole()
             };
             let wanted = file.writeback().may_hold_more()
                 && file.is_active()
@@ -169,8 +169,8 @@ impl World {
         };
         let core = &mut self.core;
         let mut effects = Effects::default();
-        for id in core.readers.keys() {
-            core.touched.readers.add(*id);
+        for id in core.readers.ids() {
+            core.touched.readers.add(id);
         }
         for ino in core.files.keys() {
             core.touched.generations.add(*ino);

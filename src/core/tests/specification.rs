@@ -270,8 +270,12 @@ fn nothing_is_left_when_everything_is_closed_and_forgotten() {
     world.forget(ino, 1);
     world.pass(Duration::from_secs(60));
     let core = &world.core;
-    assert!(core.readers.is_empty() && core.handles.is_empty() && core.files.is_empty());
-    assert!(core.waiting.is_empty() && core.alarms.is_empty() && core.followers.is_empty());
+    assert!(core.readers.len() == 0 && core.handles.is_empty() && core.files.is_empty());
+    assert!(
+        core.waiting.is_empty()
+            && core.alarms.is_empty()
+            && core.readers.all_following().is_empty()
+    );
     assert_eq!(core.names.count(), 1);
     assert_eq!(core.pool.memory_used(), 0);
 }

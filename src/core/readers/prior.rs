@@ -5,38 +5,43 @@
 
 use rustix::io::Errno;
 
-use super::effects::Effects;
-use super::file::View;
-use super::ids::ReaderId;
-use super::reading::Available;
-use super::{Core, Env};
+use super::super::effects::Effects;
+use super::super::file::View;
+use super::super::ids::ReaderId;
+use super::super::reading::Available;
+use super::super::{Core, Env};
 
 /// How much is compared at once.
 const COMPARE_BYTES: u64 = 1 << 20;
 
 impl Core {
     /// Keeps what a reader was given, to be compared with what it gets next.
-    pub(super) fn keep_prior(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
-        let Some(reader) = self.readers.get_mut(&id) else {
+    pub(in crate::core) fn keep_prior(
+        &mut self,
+        env: Env<'_>,
+        id: ReaderId,
+        effects: &mut Effects,
+    ) {
+        let Some(reader) = self.readers.get_mut(id) else {
             return;
         };
-        let Some(file) = reader.source.and_then(|ino| self.files.get(&ino)) else {
+        let Some(file) = reader.source().and_then(|ino| self.files.get(&ino)) else {
             return;
         };
-        if reader.prior.is_some() {
+        if reader.prior().is_some() {
             return;
         }
         if file.spool().base() > 0 || file.is_stream() {
-            let all = 0..reader.position;
+            let all = 0..reader.position();
             self.mark_rewritten(env, id, all, effects);
         } else {
-            reader.prior = Some(file.snapshot(reader.position));
+            reader.set_prior(Some(file.snapshot(reader.position())));
         }
     }
 
     /// Sees whether the file a reader was moved to begins with what it was
     /// given. An error is what there is for it meanwhile.
-    pub(super) fn compare_prior(
+    pub(in crate::core) fn compare_prior(
         &mut self,
         env: Env<'_>,
         id: ReaderId,
@@ -44,18 +49,19 @@ impl Core {
         view: View,
         effects: &mut Effects,
     ) -> Result<(), Available> {
-        let (Some(reader), Some(file)) = (self.readers.get_mut(&id), self.files.get_mut(&source))
+        let (Some(reader), Some(file)) = (self.readers.get_mut(id), self.files.get_mut(&source))
         else {
             return Err(Available::Nothing);
         };
-        let Some(prior) = &reader.prior else {
+        let Some(prior) = reader.prior() else {
             return Ok(());
         };
-        let common = reader.position.min(view.limit);
-        if common < reader.position && !view.end {
+        let position = reader.position();
+        let common = position.min(view.limit);
+        if common < position && !view.end {
             return Err(Available::Nothing);
         }
-        let mut differs = (common < reader.position).then_some(common);
+        let mut differs = (common < position).then_some(common);
         let mut at = 0;
         while at < common {
             let length = COMPARE_BYTES.min(common - at) as usize;
@@ -69,13 +75,13 @@ impl Core {
                 Err(_) => return Err(Available::Error(Errno::IO)),
             }
         }
-        reader.prior = None;
+        reader.set_prior(None);
         match differs {
             Some(offset) => {
-                let range = offset..reader.position;
+                let range = offset..position;
                 self.mark_rewritten(env, id, range, effects);
             }
-            None => file.note_delivered(reader.position),
+            None => file.note_delivered(position),
         }
         Ok(())
     }

@@ -2,36 +2,41 @@
 
 use rustix::io::Errno;
 
-use super::effects::{Effect, Effects};
-use super::file::Order;
-use super::generation::Way;
-use super::ids::ReaderId;
+use super::super::effects::{Effect, Effects};
+use super::super::file::Order;
+use super::super::generation::Way;
+use super::super::ids::ReaderId;
+use super::super::{Alarm, Core, Env, Waiting};
 use super::reader::{Awaits, Reader};
-use super::{Alarm, Core, Env, Waiting};
 
 impl Core {
-    /// A reader comes into being: its OPEN is answered or waits from here on.
-    pub(super) fn attach_reader(&mut self, reader: Reader, source: Option<u64>) -> ReaderId {
-        let id = ReaderId(self.next_reader);
-        self.next_reader += 1;
-        if let Some(unique) = reader.open {
-            self.waiting
-                .insert(unique, (Waiting::Open(id), reader.thread));
+    /// A reader comes into being: its OPEN is answered or waits from here on. What it opened stays until it
+    /// is gone.
+    pub(in crate::core) fn attach_reader(
+        &mut self,
+        reader: Reader,
+        source: Option<u64>,
+    ) -> ReaderId {
+        if let Awaits::File(ino) = reader.awaits() {
+            // Its mappings show this one, wherever its path may lead.
+            self.names.pin(ino);
         }
-        let path = reader.path.clone();
-        self.readers.insert(id, reader);
-        self.follow(id, path);
+        let (open, thread) = (reader.open(), reader.origin().thread);
+        let id = self.readers.add(reader);
+        if let Some(unique) = open {
+            self.waiting.insert(unique, (Waiting::Open(id), thread));
+        }
         self.set_source(id, source);
         self.touched.readers.add(id);
         id
     }
 
     /// A reader reads another inode from now on.
-    pub(super) fn set_source(&mut self, id: ReaderId, source: Option<u64>) {
-        let Some(reader) = self.readers.get_mut(&id) else {
+    pub(in crate::core) fn set_source(&mut self, id: ReaderId, source: Option<u64>) {
+        let Some(reader) = self.readers.get_mut(id) else {
             return;
         };
-        let before = std::mem::replace(&mut reader.source, source);
+        let before = reader.set_source(source);
         if before == source {
             return;
         }
@@ -59,8 +64,13 @@ impl Core {
     }
 
     /// A reader is gone.
-    pub(super) fn drop_reader(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
-        let Some(source) = self.readers.get(&id).map(|reader| reader.source) else {
+    pub(in crate::core) fn drop_reader(
+        &mut self,
+        env: Env<'_>,
+        id: ReaderId,
+        effects: &mut Effects,
+    ) {
+        let Some(source) = self.readers.get(id).map(Reader::source) else {
             return;
         };
         if let Some(ino) = source {
@@ -68,22 +78,20 @@ impl Core {
         }
         let was_step = source.is_some_and(|ino| self.waits_as_step(id, ino));
         self.set_source(id, None);
-        self.stop_following(id);
-        let took = self.readers.get(&id).is_some_and(|reader| reader.took);
-        if let (true, Some(ino)) = (took, source) {
-            self.left_message(ino, effects);
-        }
-        let Some(reader) = self.readers.remove(&id) else {
+        let Some(mut reader) = self.readers.remove(id) else {
             return;
         };
-        if let Some(capture) = reader.capture {
+        if let (true, Some(ino)) = (reader.has_taken(), source) {
+            self.left_message(ino, effects);
+        }
+        if let Some(capture) = reader.origin().capture {
             self.remove_capture_reader(capture, id);
         }
-        for read in &reader.reads {
+        for read in reader.take_reads() {
             self.waiting.remove(&read.unique);
             effects.refuse(read.unique, Errno::INTR);
         }
-        if let Some(unique) = reader.open {
+        if let Some(unique) = reader.open() {
             self.waiting.remove(&unique);
         }
         if let Some(ino) = source {
@@ -93,46 +101,27 @@ impl Core {
             }
             self.unpin(ino);
         }
-        if let Awaits::File(ino) = reader.awaits {
+        if let Awaits::File(ino) = reader.awaits() {
             self.unpin(ino);
-        }
-    }
-
-    /// A reader follows this path from now on.
-    pub(super) fn follow(&mut self, id: ReaderId, path: Option<Vec<std::ffi::OsString>>) {
-        self.stop_following(id);
-        for name in path.iter().flatten() {
-            self.followers.entry(name.clone()).or_default().insert(id);
-        }
-        if let Some(reader) = self.readers.get_mut(&id) {
-            reader.path = path;
-        }
-    }
-
-    /// A reader stays with what it has, whatever becomes of its path.
-    pub(super) fn stop_following(&mut self, id: ReaderId) {
-        let path = self.readers.get_mut(&id).and_then(|r| r.path.take());
-        for name in path.iter().flatten() {
-            if let Some(ids) = self.followers.get_mut(name) {
-                ids.remove(&id);
-                if ids.is_empty() {
-                    self.followers.remove(name);
-                }
-            }
         }
     }
 
     /// Keeps the flusher at work where somebody waits for what the kernel may
     /// still hold.
-    pub(super) fn update_flushing(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+    pub(in crate::core) fn update_flushing(
+        &mut self,
+        env: Env<'_>,
+        ino: u64,
+        effects: &mut Effects,
+    ) {
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
-        let mut readers = file.readers().iter().filter_map(|id| self.readers.get(id));
+        let is_waiting = |reader: &Reader| !reader.is_finished() && !reader.waits_for_whole();
         let is_awaited = file.writeback().may_hold_more()
             && file.is_active()
             && file.way() != Some(Way::Settled)
-            && readers.any(|reader| !reader.finished && !reader.waits_for_whole());
+            && self.readers.of(file).any(is_waiting);
         match file.writeback_mut().update(is_awaited, env.now.monotonic) {
             Order::Nothing => {}
             Order::LookAt(at) => self.wake_at(at, Alarm::Flush(ino)),
@@ -141,7 +130,7 @@ impl Core {
     }
 
     /// The flusher did not take a file in hand.
-    pub(super) fn not_flushed(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+    pub(in crate::core) fn not_flushed(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
         let file = self.files.get_mut(&ino);
         let Some(at) = file.and_then(|file| file.writeback_mut().refused(env.now.monotonic)) else {
             return;

@@ -20,11 +20,11 @@
 //! faster than pollers ask cost none. A notification to exclusive pollers wakes but one of them, who
 //! may die before it asks: the end and errors are told again to whoever has been notified.
 
-use super::effects::{Effect, Effects, Reply};
-use super::ids::ReaderId;
-use super::reading::Available;
-use super::request::Caller;
-use super::{Core, Env, Handle};
+use super::super::effects::{Effect, Effects, Reply};
+use super::super::ids::ReaderId;
+use super::super::reading::Available;
+use super::super::request::Caller;
+use super::super::{Core, Env, Handle};
 
 const READABLE: u32 = (libc::POLLIN | libc::POLLRDNORM) as u32;
 const WRITABLE: u32 = (libc::POLLOUT | libc::POLLWRNORM) as u32;
@@ -90,7 +90,7 @@ impl Pollers {
 
 impl Core {
     /// A POLL: what holds now, and whom to wake when it changes.
-    pub(super) fn poll(
+    pub(in crate::core) fn poll(
         &mut self,
         env: Env<'_>,
         caller: Caller,
@@ -102,8 +102,8 @@ impl Core {
             Some(Handle::Reader(id)) => {
                 let id = *id;
                 let readiness = self.readiness(env, id, effects);
-                if let Some(reader) = self.readers.get_mut(&id) {
-                    reader.pollers.asked(kernel_handle, readiness);
+                if let Some(reader) = self.readers.get_mut(id) {
+                    reader.pollers().asked(kernel_handle, readiness);
                 }
                 readable_if(readiness.ready)
             }
@@ -115,20 +115,25 @@ impl Core {
     }
 
     /// What a reader could have may have changed: whoever polls it is told.
-    pub(super) fn notify_pollers(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
-        let has_pollers = |reader: &super::Reader| reader.pollers.kernel_handle.is_some();
-        if !self.readers.get(&id).is_some_and(has_pollers) {
+    pub(in crate::core) fn notify_pollers(
+        &mut self,
+        env: Env<'_>,
+        id: ReaderId,
+        effects: &mut Effects,
+    ) {
+        let reader = self.readers.get_mut(id);
+        if reader.is_none_or(|reader| reader.pollers().kernel_handle.is_none()) {
             return;
         }
         let readiness = self.readiness(env, id, effects);
-        if let Some(reader) = self.readers.get_mut(&id) {
-            reader.pollers.notify(readiness, effects);
+        if let Some(reader) = self.readers.get_mut(id) {
+            reader.pollers().notify(readiness, effects);
         }
     }
 
     /// The same of every open file.
-    pub(super) fn notify_all_pollers(&mut self, env: Env<'_>, effects: &mut Effects) {
-        let readers: Vec<ReaderId> = self.readers.keys().copied().collect();
+    pub(in crate::core) fn notify_all_pollers(&mut self, env: Env<'_>, effects: &mut Effects) {
+        let readers: Vec<ReaderId> = self.readers.ids().collect();
         for id in readers {
             self.notify_pollers(env, id, effects);
         }
@@ -136,10 +141,10 @@ impl Core {
     }
 
     fn readiness(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) -> Readiness {
-        let Some(reader) = self.readers.get(&id).filter(|reader| !reader.finished) else {
+        let Some(reader) = self.readers.get(id).filter(|reader| !reader.is_finished()) else {
             return Readiness::OVER;
         };
-        match self.available(env, id, reader.position, effects) {
+        match self.available(env, id, reader.position(), effects) {
             Available::Nothing => Readiness::default(),
             Available::Bytes(view) => Readiness {
                 ready: true,

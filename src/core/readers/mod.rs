@@ -1,0 +1,206 @@
+//! Those who wait for files and read them while they are written.
+//!
+//! Owns every reader, and knows by which names each of them follows its path. Which file one reads is known
+//! to both: it is changed in [`following`] only. Invariants: a reader is found by exactly the names of the
+//! path that it follows; one that waits for the next write though there is something for it is among those
+//! who gather.
+//!
+//! ```text
+//! reader     one of them: what it came with, what it was given, what it asks
+//! following  how readers and files are brought together and parted
+//! prior      what one was given by another file than it reads now
+//! polling    who is told that there is something new
+//! ```
+
+mod following;
+pub(super) mod polling;
+mod prior;
+pub(super) mod reader;
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+
+use super::clock::Monotonic;
+use super::file::File;
+use super::ids::ReaderId;
+use reader::Reader;
+
+/// All readers of a mount.
+#[derive(Debug, Default)]
+pub(super) struct Readers {
+    by_id: FxHashMap<ReaderId, Reader>,
+    last: u64,
+    /// By the components of the path they follow, so that a name that changes
+    /// concerns only those to whose path it belongs.
+    followers: HashMap<OsString, BTreeSet<ReaderId>>,
+    /// Those who wait for the next write though there is something for them, and some who did.
+    gathering: Vec<ReaderId>,
+}
+
+/// For what the slowest reader is looked for: who wants the file whole keeps its bytes, but no
+/// writer near to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Pace,
+    Content,
+}
+
+impl Readers {
+    pub(super) fn get(&self, id: ReaderId) -> Option<&Reader> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ReaderId) -> Option<&mut Reader> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = ReaderId> {
+        self.by_id.keys().copied()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ReaderId, &Reader)> {
+        self.by_id.iter().map(|(id, reader)| (*id, reader))
+    }
+
+    /// Those of a file.
+    pub(super) fn of<'a>(&'a self, file: &'a File) -> impl Iterator<Item = &'a Reader> + Clone {
+        file.readers().iter().filter_map(|id| self.by_id.get(id))
+    }
+
+    /// The inode that one reads.
+    pub(super) fn source(&self, id: ReaderId) -> Option<u64> {
+        self.by_id.get(&id)?.source()
+    }
+
+    /// One more, which follows its path from now on.
+    fn add(&mut self, reader: Reader) -> ReaderId {
+        self.last += 1;
+        let id = ReaderId(self.last);
+        self.enter(id, reader.path());
+        self.by_id.insert(id, reader);
+        id
+    }
+
+    /// One less.
+    fn remove(&mut self, id: ReaderId) -> Option<Reader> {
+        self.stop_following(id);
+        self.by_id.remove(&id)
+    }
+
+    /// A reader follows this path from now on.
+    pub(super) fn follow(&mut self, id: ReaderId, path: Vec<OsString>) {
+        self.stop_following(id);
+        self.enter(id, Some(&path));
+        if let Some(reader) = self.by_id.get_mut(&id) {
+            reader.set_path(Some(path));
+        }
+    }
+
+    /// A reader stays with what it has, whatever becomes of its path.
+    pub(super) fn stop_following(&mut self, id: ReaderId) {
+        let reader = self.by_id.get_mut(&id);
+        let path = reader.and_then(|reader| reader.set_path(None));
+        for name in path.iter().flatten() {
+            if let Some(ids) = self.followers.get_mut(name) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.followers.remove(name);
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, id: ReaderId, path: Option<&[OsString]>) {
+        for name in path.into_iter().flatten() {
+            self.followers.entry(name.clone()).or_default().insert(id);
+        }
+    }
+
+    /// Those to whose path this name belongs.
+    pub(super) fn following(&self, name: &OsStr) -> impl Iterator<Item = ReaderId> {
+        self.followers.get(name).into_iter().flatten().copied()
+    }
+
+    /// All who follow a path.
+    pub(super) fn all_following(&self) -> BTreeSet<ReaderId> {
+        self.followers.values().flatten().copied().collect()
+    }
+
+    /// READs of a reader still wait, and maybe for the next write only.
+    pub(super) fn keep_reads(
+        &mut self,
+        id: ReaderId,
+        reads: Vec<reader::PendingRead>,
+        gathers: bool,
+    ) {
+        if let Some(reader) = self.by_id.get_mut(&id)
+            && reader.keep_reads(reads, gathers)
+        {
+            self.gathering.push(id);
+        }
+    }
+
+    /// Whether somebody waits for the next write though there is something for him.
+    pub(super) fn are_gathering(&self) -> bool {
+        !self.gathering.is_empty()
+    }
+
+    /// No more is coming for now. Gives those who waited for it.
+    pub(super) fn end_gathering(&mut self) -> Vec<ReaderId> {
+        let mut gathering = std::mem::take(&mut self.gathering);
+        let ends = |id: &ReaderId| self.by_id.get_mut(id).is_some_and(Reader::end_gathering);
+        gathering.retain(ends);
+        gathering
+    }
+
+    /// A process has ended. Gives those who wait no longer than it lives, with what they read.
+    pub(super) fn process_ended(&mut self, pid: i32) -> Vec<(ReaderId, Option<u64>)> {
+        let readers = self.by_id.iter_mut();
+        let concerned = readers.filter_map(|(id, reader)| {
+            let is_concerned = reader.process_ended(pid);
+            is_concerned.then(|| (*id, reader.source()))
+        });
+        concerned.collect()
+    }
+
+    /// Whether one of a file was given something within that time.
+    pub(super) fn are_given_within(&self, time: Duration, now: Monotonic, file: &File) -> bool {
+        let mut readers = self.of(file);
+        readers.any(|reader| reader.was_given_within(time, now))
+    }
+
+    /// Whether whoever reads a file wants it when it is done.
+    pub(super) fn want_all(&self, file: &File) -> bool {
+        !file.readers().is_empty() && self.of(file).all(Reader::waits_for_whole)
+    }
+
+    /// The position of the reader that has least; or of one that has nothing of what is
+    /// kept, as nobody has less of that.
+    pub(super) fn slowest(&self, file: &File, of: Of) -> u64 {
+        let base = file.spool().base();
+        let mut slowest = None;
+        // Readers in lockstep are given bytes in this order, so that the last of them, by
+        // which it is decided, is found first.
+        for id in file.readers().iter().rev() {
+            let Some(reader) = self.by_id.get(id) else {
+                continue;
+            };
+            let is_apart = of == Of::Pace && reader.waits_for_whole();
+            let Some(position) = reader.has_of_source().filter(|_| !is_apart) else {
+                continue;
+            };
+            slowest = Some(slowest.map_or(position, |slowest: u64| slowest.min(position)));
+            if position <= base {
+                break;
+            }
+        }
+        slowest.unwrap_or(base)
+    }
+}
