@@ -62,6 +62,21 @@ pub(crate) fn default_spill_directory() -> PathBuf {
     }
 }
 
+/// Descriptors that a mount takes, with some for processes that write: each takes one.
+const DESCRIPTORS: u64 = 32;
+
+/// Refuses to mount where this process may not have the descriptors that this takes: it would be a
+/// mount in which nothing can be written.
+pub(crate) fn require_descriptors(directory: &Path) -> Result<()> {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if limit >= DESCRIPTORS {
+        return Ok(());
+    }
+    let why = format!("a mount needs {DESCRIPTORS} descriptors, and this process may have {limit}");
+    let error = Error::io("mount", directory, io::Error::other(why));
+    Err(error.with_remedy("allow it more (`ulimit -n`)"))
+}
+
 /// The memory and disk of a mount: as much as it was `given`, or as there is. The file for what
 /// does not fit into memory is made: better to hear now that it cannot be than when memory is full.
 pub(crate) fn pool(given: Given) -> Result<Pool> {
@@ -73,7 +88,7 @@ pub(crate) fn pool(given: Given) -> Result<Pool> {
         }
     };
     let failed = |error: io::Error| {
-        Error::io("use for spilled bytes", &directory, error).with_remedy(remedy)
+        Error::io("make a file for spilled bytes in", &directory, error).with_remedy(remedy)
     };
     let pool = Pool::new(Limits {
         memory: given.memory.unwrap_or_else(default_memory),

@@ -4,9 +4,12 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
 use common::{FIFOFS, Place, SOON, needs, needs_root};
 
@@ -129,13 +132,31 @@ fn help_says_what_the_ways_of_delivery_mean() {
     }
 }
 
+/// A directory in which there is one program, `zipnote`.
+fn with_zipnote() -> (Arc<Place>, PathBuf) {
+    let place = Place::new();
+    let directory = place.at("only");
+    std::fs::create_dir(&directory).expect("made");
+    let program = directory.join("zipnote");
+    std::fs::write(&program, "#!/bin/sh\n").expect("written");
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("executable");
+    (place, directory)
+}
+
+/// What the script prints within half a minute, without the space at its ends.
+fn printed_by(shell: &str, options: &[&str], script: &str, arguments: &[&OsStr]) -> String {
+    let mut command = Command::new("timeout");
+    command.args(["30", shell]);
+    command.args(options).args(["-c", script]).args(arguments);
+    let done = command.output().expect("started");
+    assert!(done.stderr.is_empty(), "{done:?}");
+    String::from_utf8_lossy(&done.stdout).trim().to_owned()
+}
+
 /// bash does not give the generated script's function what it needs for either.
 #[test]
 fn bash_completes_commands_after_dashes_and_values() {
-    let place = Place::new();
-    let program = place.at("zipnote");
-    std::fs::write(&program, "#!/bin/sh\n").expect("written");
-    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("executable");
+    let (_place, directory) = with_zipnote();
     let complete = |words: &str, before: &str| {
         let script = format!(
             "source <(\"$0\" completions bash); PATH=$1; COMP_WORDS=({words})
@@ -143,16 +164,88 @@ fn bash_completes_commands_after_dashes_and_values() {
              set -- $(complete -p fifofs); while [ \"$1\" != -F ]; do shift; done
              \"$2\" fifofs \"${{COMP_WORDS[-1]}}\" '{before}'; echo \"${{COMPREPLY[@]}}\""
         );
-        let done = Command::new("bash")
-            .args(["--norc", "-c", &script, FIFOFS])
-            .arg(program.parent().expect("a directory"))
-            .output()
-            .expect("started");
-        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+        let arguments = [FIFOFS.as_ref(), directory.as_os_str()];
+        printed_by("bash", &["--norc"], &script, &arguments)
     };
     assert_eq!(complete("fifofs run -- zipn", "--"), "zipnote");
+    assert_eq!(complete("fifofs exec -- zipn", "--"), "zipnote");
     assert_eq!(complete("fifofs explain --json -- zipn", "--"), "zipnote");
+    assert_eq!(complete("fifofs run --del", "run"), "--deliver");
     assert_eq!(complete("fifofs run --deliver se", "--deliver"), "settled");
     assert_eq!(complete("fifofs run --progress = al", "="), "always");
     assert_eq!(complete("fifofs mount --linger e", "--linger"), "exit");
+}
+
+#[test]
+fn fish_completes_commands_after_dashes_and_values() {
+    let (place, directory) = with_zipnote();
+    let complete = |words: &str| {
+        let script = format!(
+            "set -x HOME $argv[3]; $argv[1] completions fish | source; set -x PATH $argv[2]
+             for found in (complete -C '{words}'); string split -f 1 \\t -- $found; end"
+        );
+        let home = place.at("plain");
+        let arguments = [FIFOFS.as_ref(), directory.as_os_str(), home.as_os_str()];
+        printed_by("fish", &["--no-config"], &script, &arguments)
+    };
+    assert_eq!(complete("fifofs run -- zipn"), "zipnote");
+    assert_eq!(complete("fifofs exec -- zipn"), "zipnote");
+    assert_eq!(complete("fifofs explain --json -- zipn"), "zipnote");
+    assert_eq!(complete("fifofs run --del"), "--deliver");
+    assert_eq!(complete("fifofs run --deliver se"), "settled");
+    assert_eq!(complete("fifofs run --progress=al"), "--progress=always");
+    assert_eq!(complete("fifofs mount --linger e"), "exit");
+}
+
+/// zsh completes on a terminal only: `zsh/zpty` is one.
+#[test]
+fn zsh_completes_commands_after_dashes_and_values() {
+    let (_place, directory) = with_zipnote();
+    let complete = |words: &str| {
+        // A completion ends with a key that shows the line as it is then.
+        let script = format!(
+            r#"zmodload zsh/zpty; fifofs=$1; directory=$2
+            zpty shell zsh -f -i
+            tell() {{ zpty -w -n shell "$1" }}
+            tell "PS1=; autoload -Uz compinit; compinit -u -D; source <($fifofs completions zsh)"$'\n'
+            tell "PATH=$directory"$'\n'
+            tell "show() {{ print -r -- \"it is \$BUFFER, no more\"; BUFFER= }}"$'\n'
+            tell "zle -N show; bindkey '^T' show; print -r -- rea''dy"$'\n'
+            zpty -r shell said '*ready*'
+            tell '{words}'$'\t\x14'
+            zpty -r shell said '*it is *, no more*'
+            said=${{said##*it is }}; print -r -- "${{said%%, no more*}}"
+            zpty -d shell"#
+        );
+        let arguments = ["zsh".as_ref(), FIFOFS.as_ref(), directory.as_os_str()];
+        printed_by("zsh", &["-f"], &script, &arguments)
+    };
+    assert_eq!(complete("fifofs run -- zipn"), "fifofs run -- zipnote");
+    assert_eq!(complete("fifofs exec -- zipn"), "fifofs exec -- zipnote");
+    assert_eq!(complete("fifofs run --del"), "fifofs run --deliver=");
+    assert_eq!(
+        complete("fifofs run --deliver se"),
+        "fifofs run --deliver settled"
+    );
+    assert_eq!(
+        complete("fifofs run --progress=al"),
+        "fifofs run --progress=always"
+    );
+}
+
+/// What help does not show, a shell does not offer.
+#[test]
+fn completions_offer_nothing_that_is_hidden() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = place
+            .fifofs(&["completions", shell])
+            .finish(SOON)
+            .succeeded();
+        let script = script.text();
+        assert!(script.contains("allow-other"), "{shell}: {script}");
+        for hidden in ["try-mount", "clear-dead", "kernel-option", "fake"] {
+            assert!(!script.contains(hidden), "{shell}: {hidden}");
+        }
+    }
 }

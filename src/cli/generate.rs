@@ -38,13 +38,28 @@ pub(crate) struct Completions {
 
 pub(crate) fn completions<C: CommandFactory>(arguments: &Completions) -> Result<()> {
     let mut text = Vec::new();
-    clap_complete::generate(arguments.shell, &mut C::command(), "fifofs", &mut text);
+    let mut command = visible(&C::command());
+    clap_complete::generate(arguments.shell, &mut command, "fifofs", &mut text);
     text.extend_from_slice(match arguments.shell {
         Shell::Bash => AFTER_BASH,
         Shell::Fish => AFTER_FISH,
         _ => &[],
     });
     print(text).map(drop)
+}
+
+/// The command without what is hidden, which the scripts of most shells would offer.
+fn visible(command: &Command) -> Command {
+    let arguments = command.get_arguments().filter(|a| !a.is_hide_set());
+    let subcommands = command.get_subcommands().filter(|c| !c.is_hide_set());
+    let aliases: Vec<_> = command.get_visible_aliases().map(str::to_owned).collect();
+    Command::new(command.get_name().to_owned())
+        .about(command.get_about().cloned().unwrap_or_default())
+        .version(command.get_version().unwrap_or_default().to_owned())
+        .disable_version_flag(command.get_version().is_none())
+        .visible_aliases(aliases)
+        .args(arguments.cloned())
+        .subcommands(subcommands.map(visible))
 }
 
 /// Write the manual pages to a directory, or one after the other to standard output

@@ -153,7 +153,7 @@ enum Command {
     Receive(run::receive::Arguments),
     Cat(cat::Arguments),
     Ls(ls::Arguments),
-    #[command(alias = "umount")]
+    #[command(visible_alias = "umount")]
     Unmount(unmount::Arguments),
     Doctor(doctor::Arguments),
     Completions(generate::Completions),

@@ -86,8 +86,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     }
     log_to_file(&arguments)?;
     let mount = mount(&arguments)?;
+    let signals = watch_signals(&mount)?;
     say(&format!("serving {}", mount.path().display()));
-    serve(mount)
+    serve(mount, &signals)
 }
 
 fn mount(arguments: &Arguments) -> Result<Mount> {
@@ -116,17 +117,22 @@ fn log_to_file(arguments: &Arguments) -> Result<()> {
         .map_or(Ok(()), logging::to_file)
 }
 
-fn serve(mount: Mount) -> Result<()> {
-    let path = mount.path().to_owned();
-    let failed = |error| Error::io("wait for signals for", &path, error);
+/// Readable from the first signal on that asks for the end.
+fn watch_signals(mount: &Mount) -> Result<UnixStream> {
+    let failed = |error| Error::io("wait for signals for", mount.path(), error);
     let (told, tell) = UnixStream::pair().map_err(failed)?;
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         let tell = tell.try_clone().map_err(failed)?;
         signal_hook::low_level::pipe::register(signal, tell).map_err(failed)?;
     }
-    notify::ready(&path);
+    Ok(told)
+}
+
+fn serve(mount: Mount, mut told: &UnixStream) -> Result<()> {
+    let failed = |error| Error::io("wait for signals for", mount.path(), error);
+    notify::ready(mount.path());
     let mut polled = [
-        PollFd::new(&told, PollFlags::IN),
+        PollFd::new(told, PollFlags::IN),
         PollFd::new(&mount, PollFlags::IN),
     ];
     // A signal ends the wait for signals, too.
@@ -134,7 +140,7 @@ fn serve(mount: Mount) -> Result<()> {
     if polled[0].revents().is_empty() {
         // A lazy unmount took it from sight; it is served for those who still use it.
         told.set_read_timeout(Some(LOOK_INTERVAL)).map_err(failed)?;
-        while mount.is_in_use() && (&told).read(&mut [0]).is_err() {}
+        while mount.is_in_use() && told.read(&mut [0]).is_err() {}
     }
     notify::stopping();
     mount.unmount()
@@ -212,9 +218,10 @@ fn serve_in_background(arguments: &Arguments, tell: OwnedFd) -> Result<()> {
     let prepared = rustix::process::setsid()
         .map_err(|errno| Error::io("start a daemon for", &arguments.directory, errno.into()))
         .and_then(|_| log_to_file(arguments))
-        .and_then(|()| mount(arguments));
-    let mount = match prepared {
-        Ok(mount) => mount,
+        .and_then(|()| mount(arguments))
+        .and_then(|mount| Ok((watch_signals(&mount)?, mount)));
+    let (signals, mount) = match prepared {
+        Ok(prepared) => prepared,
         Err(error) => {
             // The parent prints it.
             let _ = write!(tell, "{error}");
@@ -223,10 +230,13 @@ fn serve_in_background(arguments: &Arguments, tell: OwnedFd) -> Result<()> {
     };
     let detached = detach_from_terminal(&mount);
     // A parent that is gone needs no answer.
-    let _ = tell.write_all(READY.as_bytes());
+    let _ = match &detached {
+        Ok(()) => tell.write_all(READY.as_bytes()),
+        Err(error) => write!(tell, "{error}"),
+    };
     drop(tell);
     detached?;
-    serve(mount)
+    serve(mount, &signals)
 }
 
 /// Lets go of the caller's terminal and working directory.

@@ -379,6 +379,7 @@ impl MountBuilder {
 
     fn mount_at(self, directory: &Path, remove_directory: bool) -> Result<Mount> {
         let rules = self.rules.map_err(Error::usage)?;
+        limits::require_descriptors(directory)?;
         let pool = limits::pool(limits::Given {
             memory: self.memory,
             max_size: self.max_size,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use crate::common::{Mount, SOON};
+use crate::common::{Mount, Place, SOON};
 
 /// As if the daemon had been started with `ulimit -n LIMIT`.
 fn limit_descriptors(mount: &Mount, limit: u64) {
@@ -119,4 +119,24 @@ for i in range(2000):
         .succeeded();
     mount.wait_for("the disk to be free again", || spilled(&mount) == Some(0));
     mount.unmount();
+}
+
+/// Not a mount that is gone at once, or in which nothing can be written.
+#[test]
+fn a_daemon_with_any_limit_of_descriptors_serves_or_says_at_its_start_that_it_cannot() {
+    let place = Place::new();
+    let script = r#"
+mkdir -p m
+for n in 5 8 12 16 20 24 28 31 32 40; do
+    if said=$(ulimit -n $n; "$FIFOFS" mount --daemon m 2>&1); then
+        echo $n > m/x; cat m/x
+        "$FIFOFS" unmount m
+    else
+        case $said in *"ulimit -n"*) echo refused;; *) echo "$said";; esac
+        mountpoint -q m && echo mounted
+    fi
+done"#;
+    place.shell(script).finish(SOON).succeeded().printed(
+        "refused\nrefused\nrefused\nrefused\nrefused\nrefused\nrefused\nrefused\n32\n40\n",
+    );
 }

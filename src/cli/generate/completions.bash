@@ -3,7 +3,7 @@
 # for three words.
 _fifofs_and_command() {
     local i before="$3"
-    if [[ "${COMP_WORDS[1]}" == @(run|explain) ]]; then
+    if [[ "${COMP_WORDS[1]}" == @(run|exec|explain) ]]; then
         for ((i = 2; i < COMP_CWORD; i++)); do
             [[ "${COMP_WORDS[i]}" == -- ]] || continue
             if declare -F _comp_command_offset >/dev/null; then

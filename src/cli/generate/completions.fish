@@ -8,4 +8,4 @@ function __fish_fifofs_complete_command
     set -l current (commandline -ct)
     complete -C (string join ' ' -- (string escape -- $words) "$current")
 end
-complete -c fifofs -n "__fish_fifofs_using_subcommand run explain; and contains -- -- (commandline -opc)" -x -a "(__fish_fifofs_complete_command)"
+complete -c fifofs -n "__fish_fifofs_using_subcommand run exec explain; and contains -- -- (commandline -opc)" -x -a "(__fish_fifofs_complete_command)"

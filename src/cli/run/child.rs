@@ -218,6 +218,10 @@ fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
         io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => {
             (status::FAILED, format!("cannot be started: {error}"))
         }
+        _ if error.raw_os_error() == Some(libc::EMFILE) => (
+            status::FAILED,
+            format!("cannot be started: {error}; allow this process more (`ulimit -n`)"),
+        ),
         _ => (status::NOT_EXECUTABLE, without_number(error)),
     };
     NotStarted {
