@@ -22,7 +22,10 @@ const XATTR_BYTES: u64 = 300;
 /// What `stat` shows of an inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attributes {
+    /// By which the kernel asks for it.
     pub(crate) ino: u64,
+    /// What `stat` says that number is: that the same name leads to the same file is told by it.
+    pub(crate) st_ino: u64,
     pub(crate) size: u64,
     pub(crate) blocks: u64,
     pub(crate) mode: u32,
@@ -92,6 +95,7 @@ impl Core {
         };
         Ok(Attributes {
             ino,
+            st_ino: inode.st_ino(ino),
             size,
             blocks: allocated.div_ceil(BLOCK_BYTES),
             mode: inode.st_mode(),

@@ -232,6 +232,7 @@ impl Core {
         let root = self.names.get(ROOT).ok()?;
         Some(Attributes {
             ino,
+            st_ino: node.st_ino(ino),
             size,
             blocks: 0,
             mode,

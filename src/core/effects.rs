@@ -122,17 +122,6 @@ pub(crate) enum Effect {
     },
 }
 
-#[cfg(test)]
-impl Effect {
-    /// The request that this answers, and how; or the effect itself, if it answers none.
-    pub(crate) fn answer(self) -> Result<(Unique, Answer), Effect> {
-        match self {
-            Effect::Reply { unique, reply } => Ok((unique, reply.into())),
-            other => Err(other),
-        }
-    }
-}
-
 /// What is to be done, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {

@@ -10,7 +10,7 @@ use super::effects::{Effect, Effects, Listed, Reply};
 use super::events::Event;
 use super::generation::{Generation, Writer};
 use super::ids::ReaderId;
-use super::namespace::{Creator, Kind, Rename};
+use super::namespace::{Creator, Inode, Kind, Rename};
 use super::readers::reader::Awaits;
 use super::request::{At, Caller, at};
 use super::{Core, Env, File};
@@ -274,10 +274,11 @@ impl Core {
                 break;
             };
             left = rest;
+            let inode = self.names.get(ino);
             listed.push(Listed {
-                ino,
+                ino: inode.as_ref().map_or(ino, |inode| inode.st_ino(ino)),
                 cookie,
-                mode: self.names.get(ino).map_or(0, |inode| inode.st_mode()),
+                mode: inode.map_or(0, Inode::st_mode),
                 name: name.to_owned(),
             });
         }

@@ -58,14 +58,12 @@ enum Done {
 
 impl Outbox {
     fn keep(&self, effect: Effect, patiently: bool) {
-        let done = match effect.answer() {
-            Ok((unique, answer)) => Done::Answered(unique, answer),
-            Err(Effect::Flush { ino, on }) => Done::Flush(ino, on),
-            Err(Effect::ForgetName { name, .. }) => Done::ForgotName(name, patiently),
-            Err(Effect::ForgetAttributes { ino } | Effect::ForgetPages { ino }) => {
-                Done::Forgot(ino)
-            }
-            Err(other) => panic!("not of these tests: {other:?}"),
+        let done = match effect {
+            Effect::Reply { unique, reply } => Done::Answered(unique, reply.into()),
+            Effect::Flush { ino, on } => Done::Flush(ino, on),
+            Effect::ForgetName { name, .. } => Done::ForgotName(name, patiently),
+            Effect::ForgetAttributes { ino } | Effect::ForgetPages { ino } => Done::Forgot(ino),
+            other => panic!("not of these tests: {other:?}"),
         };
         lock(&self.done).push(done);
     }

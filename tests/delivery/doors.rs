@@ -110,6 +110,29 @@ fn the_next_writing_is_waited_for_by_stat_and_open_as_one() {
     mount.unmount();
 }
 
+/// Copiers refuse what is another file when they open it than it was when they looked.
+#[test]
+fn a_name_in_pipe_leads_to_the_same_file_whoever_looks_and_then_opens() {
+    let mount = Mount::start(&[]);
+    let early = mount.shell("cp $D/.fifofs/pipe/x.log $$.cp && cat $$.cp");
+    mount.wait_parked(&early);
+    mount.shell("seq 3 > $D/x.log").finish(SOON).succeeded();
+    early.finish(SOON).succeeded().printed("1\n2\n3\n");
+    let script = "
+def number(path, of=os.stat): return of(D + '/.fifofs/' + path).st_ino
+def opened(path): return os.fstat(os.open(path, os.O_RDONLY))
+for path in 'pipe/x.log', 'pid/1/pipe/x.log':
+    say(number(path) == number(path, opened))
+say(len({number(path) for path in ('pipe/x.log', 'pipe/y.log', 'next/pipe/x.log', '../x.log')}))";
+    mount.shell("seq 3 > $D/y.log").finish(SOON).succeeded();
+    mount
+        .python(script)
+        .finish(SOON)
+        .succeeded()
+        .printed("True\nTrue\n4\n");
+    mount.unmount();
+}
+
 #[test]
 fn the_pipe_has_no_size_and_of_what_failed_every_byte_and_then_an_error() {
     let mount = Mount::start(&["--deliver", "follow"]);

@@ -34,6 +34,23 @@ fn messages_are_read_once_and_in_order_whoever_comes_first() {
 }
 
 #[test]
+fn a_name_is_one_file_to_copiers_which_look_and_then_open() {
+    let mount = mount();
+    let script = "cd $D; mkfifo p; number=$(stat -c %i p)
+        echo 1 > p; cp p ../1
+        (sleep .2; echo 2 > p) & cp p ../2; wait
+        cat ../1 ../2; rm ../1 ../2
+        echo 3 > p; exec 3< p; stat -Lc %i p /proc/self/fd/3 | uniq | grep -cx $number
+        ls -i | grep -c \"^ *$number p\"";
+    mount
+        .shell(script)
+        .finish(SOON)
+        .succeeded()
+        .printed("1\n2\n1\n1\n");
+    mount.unmount();
+}
+
+#[test]
 fn what_flows_is_bounded_and_a_writer_without_readers_gets_epipe() {
     let mount = mount();
     let script = "cd $D; mkfifo p

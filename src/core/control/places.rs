@@ -2,13 +2,18 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 
+use rustc_hash::FxHasher;
 use rustix::io::Errno;
 
 use super::super::doors::{Door, Gives, Target, Which};
 use super::super::fifos::FifoId;
 use super::super::namespace::Namespace;
+
+/// Inodes of files have smaller numbers: those are given one after the other.
+const NOT_OF_FILES: u64 = 1 << 63;
 
 /// One place in the control directory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +98,19 @@ impl Node {
             lookups: 1,
             was_opened: false,
             target: None,
+        }
+    }
+
+    /// What stat(2) says its number is. One that is waited for is found by another number each time, but whoever
+    /// looks at its name and then opens it is to see that it is the same (`cp` refuses a file that is not).
+    pub(super) fn st_ino(&self, ino: u64) -> u64 {
+        match self.place {
+            Place::File { .. } => {
+                let mut hasher = FxHasher::default();
+                self.place.hash(&mut hasher);
+                hasher.finish() | NOT_OF_FILES
+            }
+            _ => ino,
         }
     }
 }

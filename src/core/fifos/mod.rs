@@ -38,15 +38,21 @@ use super::namespace::Creator;
 use super::request::{At, Caller};
 use super::{Attributes, Core, Env, File};
 
-/// A virtual FIFO.
+/// A virtual FIFO: the number of its first message, which `stat` says of each and of the reading end, so that they
+/// are one file for whoever looks at the name and then opens it (`cp` refuses a file that is not).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct FifoId(u64);
+
+impl FifoId {
+    pub(super) fn st_ino(self) -> u64 {
+        self.0
+    }
+}
 
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Fifos {
     by_id: BTreeMap<FifoId, Fifo>,
-    last: u64,
 }
 
 #[derive(Debug)]
@@ -99,8 +105,7 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<Reply, Errno> {
         let ino = self.make_file(env, at, creator, effects)?;
-        self.fifos.last += 1;
-        let id = FifoId(self.fifos.last);
+        let id = FifoId(ino);
         let fifo = Fifo {
             current: ino,
             taken: false,
@@ -154,6 +159,7 @@ impl Core {
         let inode = self.names.get(fifo.current).ok()?;
         Some(Attributes {
             ino,
+            st_ino: id.st_ino(),
             size: 0,
             blocks: 0,
             mode: inode.st_mode(),

@@ -120,6 +120,11 @@ impl Inode {
         kind | self.mode
     }
 
+    /// What `stat` says the number of this inode is, which the kernel knows as `ino`.
+    pub(crate) fn st_ino(&self, ino: u64) -> u64 {
+        self.fifo.map_or(ino, FifoId::st_ino)
+    }
+
     /// How many names it has, as `stat` counts them.
     pub(crate) fn nlink(&self) -> u32 {
         match &self.kind {

@@ -146,11 +146,11 @@ impl World {
         self.gathers = effects.gathers;
         let mut told = Vec::new();
         for effect in effects {
-            match effect.answer() {
-                Ok((unique, _)) if unique == Caller::SELF.unique => {}
-                Ok((unique, answer)) => self.answer_with(unique, answer),
-                Err(Effect::PollAgain { kernel_handle }) => self.notified.push(kernel_handle),
-                Err(effect) => told.push(effect),
+            match effect {
+                Effect::Reply { unique, .. } if unique == Caller::SELF.unique => {}
+                Effect::Reply { unique, reply } => self.answer_with(unique, reply.into()),
+                Effect::PollAgain { kernel_handle } => self.notified.push(kernel_handle),
+                effect => told.push(effect),
             }
         }
         self.check(&before, &told, removes);

@@ -110,7 +110,7 @@ fn entry(attributes: &Attributes, lasting: bool) -> EntryOut {
 
 fn attr(of: &Attributes) -> Attr {
     Attr {
-        ino: of.ino,
+        ino: of.st_ino,
         size: of.size,
         blocks: of.blocks,
         atime: of.atime.seconds,
