@@ -5,8 +5,8 @@ import sqlite3
 import subprocess
 from pathlib import Path
 
-from .services import Services
-from .writer import CHANGE
+from tables.services import Services
+from tables.writer import CHANGE
 
 # What each kind of output holds, and what of it is the first part that a command may be content with.
 LINES = 3000
@@ -77,6 +77,11 @@ def describe(content: bytes, data: bytes) -> str:
     return "first part" if content == data[:65536] else f"PART of {len(content)} bytes"
 
 
+def settings(environment: dict[str, str]) -> str:
+    """As a shell has them before a command."""
+    return " ".join(f"{name}={value}" for name, value in environment.items())
+
+
 class Shell(Destination):
     name = "`cat > t && mv t f`"
 
@@ -112,11 +117,8 @@ class Aws(S3):
     name = "`aws s3 cp -`"
 
     def run(self, secret: str, key: str) -> str:
-        return (
-            f"AWS_ACCESS_KEY_ID=key AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION=us-east-1 AWS_MAX_ATTEMPTS=1 "
-            f"{self.services.tools}/aws/bin/aws --endpoint-url http://127.0.0.1:{self.services.s3_port} "
-            f"s3 cp --quiet - s3://bucket/{key}"
-        )
+        environment, aws = self.services.aws(secret)
+        return f"{settings(environment)} {aws} s3 cp --quiet - s3://bucket/{key}"
 
     def command(self, key):
         return self.run("secret", key)
@@ -129,12 +131,7 @@ class Rclone(S3):
     name = "`rclone rcat`"
 
     def run(self, secret: str, key: str) -> str:
-        variables = {
-            "TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": f"http://127.0.0.1:{self.services.s3_port}",
-            "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": secret, "NO_CHECK_BUCKET": "true",
-        }  # fmt: skip
-        setting = " ".join(f"RCLONE_CONFIG_S_{name}={value}" for name, value in variables.items())
-        return f"RCLONE_CONFIG=/dev/null {setting} rclone rcat -q --retries 1 --low-level-retries 1 s:bucket/{key}"
+        return f"{settings(self.services.rclone(secret))} rclone rcat -q --retries 1 --low-level-retries 1 s:bucket/{key}"
 
     def command(self, key):
         return self.run("secret", key)

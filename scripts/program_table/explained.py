@@ -7,8 +7,9 @@ anything else. What it says to depend on timing, or on a program that may look f
 import json
 from dataclasses import dataclass, field
 
+from tables.processes import Processes
+
 from .case import Case
-from .processes import Processes
 from .verdict import Verdict
 from .ways import Cell
 

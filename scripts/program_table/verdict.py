@@ -5,8 +5,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from tables.processes import Processes
+
 from .case import Case
-from .processes import Processes
 from .ways import CANNOT_MEND, DEFAULTS, PLAIN, Cell, Outcome
 
 VIEW_LIMIT_S = 60

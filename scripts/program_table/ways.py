@@ -11,8 +11,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tables.processes import Ended, Processes, wait_until
+
 from .case import Case
-from .processes import Ended, Processes, wait_until
 
 # A reader of a FIFO that gets no end soon after its program has ended will get none.
 FIFO_GRACE_S = 2

@@ -12,16 +12,13 @@ from pathlib import Path
 
 S3S_FS = "0.14.1"
 AWS_CLI = "1.45.11"
-# Program: package of Debian.
-PACKAGES = {
-    "rclone": "rclone", "psql": "postgresql", "sqlite3": "sqlite3", "curl": "curl", "tar": "tar", "ssh": "openssh-client",
-    "/usr/sbin/sshd": "openssh-server", "setpriv": "util-linux",
-}  # fmt: skip
+SEARCH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
-def install(tools: Path) -> None:
-    """Installs what is missing: packages of the distribution, and into `tools` what it does not have."""
-    missing = [package for program, package in PACKAGES.items() if not shutil.which(program)]
+def install(tools: Path, packages: dict[str, str], modules: tuple[str, ...] = ()) -> None:
+    """Installs what is missing: packages of Debian, by the programs they are for; into `tools` a server of S3, and a
+    Python with the AWS CLI and these modules."""
+    missing = [package for program, package in packages.items() if not shutil.which(program, path=SEARCH)]
     if missing:
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["apt-get", "-qq", "update"], check=True, stdout=subprocess.DEVNULL)
@@ -31,9 +28,11 @@ def install(tools: Path) -> None:
         command = ["cargo", "install", "--quiet", "--locked", "--root", tools, f"s3s-fs@{S3S_FS}", "--features", "binary"]
         subprocess.run(command, check=True, env=os.environ | {"CARGO_TARGET_DIR": str(tools / "build")})
         shutil.rmtree(tools / "build")
-    if not (tools / "aws/bin/aws").exists():
+    if not (tools / "aws/bin/pip").exists():
         subprocess.run([sys.executable, "-m", "venv", tools / "aws"], check=True)
-        subprocess.run([tools / "aws/bin/pip", "install", "--quiet", f"awscli=={AWS_CLI}"], check=True)
+    # (Asks nobody for what is there.)
+    wanted = [f"awscli=={AWS_CLI}", *modules]
+    subprocess.run([tools / "aws/bin/pip", "install", "--quiet", "--disable-pip-version-check", *wanted], check=True)
 
 
 def free_port() -> int:
@@ -43,17 +42,15 @@ def free_port() -> int:
 
 
 class Services:
-    """All of them, in a directory of their own. To be closed."""
+    """Those that are wanted, of s3, postgres, sshd and web, in a directory of their own. To be closed."""
 
-    def __init__(self, directory: Path, tools: Path):
+    def __init__(self, directory: Path, tools: Path, wanted: tuple[str, ...]):
         self.directory, self.tools = directory, tools
         self.running: list[subprocess.Popen] = []
         self.web = None
         try:
-            self.start_s3()
-            self.start_postgres()
-            self.start_sshd()
-            self.start_web()
+            for name in wanted:
+                getattr(self, f"start_{name}")()
         except BaseException:
             self.close()
             raise
@@ -66,7 +63,7 @@ class Services:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     return
             time.sleep(0.05)
-        sys.exit(f"destinations: {name} does not answer: {Path(log.name).read_text()}")
+        sys.exit(f"{name} does not answer: {Path(log.name).read_text()}")
 
     def start_s3(self) -> None:
         self.s3 = self.directory / "s3"
@@ -94,7 +91,7 @@ class Services:
             if subprocess.run(self.psql("select 1"), capture_output=True).returncode == 0:
                 return
             time.sleep(0.05)
-        sys.exit("destinations: postgres does not answer")
+        sys.exit("postgres does not answer")
 
     def psql(self, statement: str) -> list:
         return ["psql", "-XAtq", "-h", "127.0.0.1", "-p", str(self.postgres_port), "-U", "postgres", "-c", statement]
@@ -108,6 +105,7 @@ class Services:
         (self.ssh / "sshd_config").write_text(
             f"Port {self.ssh_port}\nListenAddress 127.0.0.1\nHostKey {self.ssh}/host\nPidFile none\nStrictModes no\n"
             f"AuthorizedKeysFile {self.ssh}/key.pub\nUsePAM no\nPermitRootLogin yes\n"
+            "Subsystem sftp internal-sftp\nMaxStartups 100\n"
         )
         (self.ssh / "config").write_text(
             f"Host *\nIdentityFile {self.ssh}/key\nUserKnownHostsFile {self.ssh}/known\nStrictHostKeyChecking no\n"
@@ -115,6 +113,22 @@ class Services:
         )
         Path("/run/sshd").mkdir(exist_ok=True)
         self.start("sshd", self.ssh_port, ["/usr/sbin/sshd", "-D", "-e", "-f", self.ssh / "sshd_config"])
+
+    def rclone(self, secret: str = "secret") -> dict[str, str]:
+        """What has rclone know the server of S3 as `s:`."""
+        settings = {
+            "TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": f"http://127.0.0.1:{self.s3_port}", "ACCESS_KEY_ID": "key",
+            "SECRET_ACCESS_KEY": secret, "NO_CHECK_BUCKET": "true",
+        }  # fmt: skip
+        return {"RCLONE_CONFIG": "/dev/null"} | {f"RCLONE_CONFIG_S_{name}": value for name, value in settings.items()}
+
+    def aws(self, secret: str = "secret") -> tuple[dict[str, str], str]:
+        """The AWS CLI for the server of S3: its environment, and how it is called."""
+        environment = {
+            "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_MAX_ATTEMPTS": "1",
+        }  # fmt: skip
+        return environment, f"{self.tools}/aws/bin/aws --endpoint-url http://127.0.0.1:{self.s3_port}"
 
     def start_web(self) -> None:
         self.files = self.directory / "web"
@@ -128,11 +142,19 @@ class Services:
 
             def do_PUT(self):
                 body = bytearray()
+                if length := self.headers.get("Content-Length"):
+                    body += self.rfile.read(int(length))
+                    if len(body) < int(length):
+                        return
+                    return self.keep(body)
                 while size := int(self.rfile.readline() or b"x", 16):
                     body += self.rfile.read(size)
                     if len(body) == 0 or self.rfile.readline() != b"\r\n":
                         return
                 self.rfile.readline()
+                self.keep(body)
+
+            def keep(self, body):
                 (files / self.path.strip("/")).write_bytes(body)
                 self.send_response(201)
                 self.send_header("Content-Length", "0")
