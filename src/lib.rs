@@ -347,6 +347,7 @@ mod json;
 mod limits;
 mod mount;
 mod router;
+mod sync;
 mod temporary;
 mod temporary_pipe;
 #[cfg(test)]

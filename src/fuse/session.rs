@@ -3,10 +3,10 @@
 //!
 //! ```text
 //! watchdog (forked first: it must not inherit the device; forks the flusher when asked)
-//!   └ mount ─ router ─ front ─ reactor
+//!   └ mount ─ router ─ front ─ event loop
 //! ```
 //!
-//! Threads: `fifofs-front` (the device), `fifofs-reactor` (the clock), and from when they
+//! Threads: `fifofs-front` (the device), `fifofs-events` (the clock), and from when they
 //! are first needed `fifofs-fuser` and fuser's own (rare requests), `fifofs-inspect` (who
 //! opens), `fifofs-forget` (what the kernel is to forget), `fifofs-mounts` (whether the
 //! mount is still there). The kernel says that a mount is gone only when nobody uses it any more, so an unmount by
@@ -160,7 +160,7 @@ impl Session {
             }
             failed(error)
         })?;
-        let reactor = router.start_reactor(flusher.clone()).map_err(failed)?;
+        let event_loop = router.start_event_loop(flusher.clone()).map_err(failed)?;
         let (alive, served) = crossbeam_channel::bounded(0);
         let flags = rustix::event::EventfdFlags::CLOEXEC;
         let bell = || {
@@ -198,7 +198,7 @@ impl Session {
             stop,
             device,
             device_number: mounted.device_number,
-            threads: Mutex::new(vec![reactor]),
+            threads: Mutex::new(vec![event_loop]),
             unmounted: false,
         })
     }

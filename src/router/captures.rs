@@ -5,22 +5,16 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::io::Errno;
 
 use super::process::ExitWatch;
-use super::{Router, lock, process};
+use super::timers::{LAST_CLOSE, LAST_CLOSE_LOOK};
+use super::{Router, process};
 use crate::core::CaptureId;
 use crate::core::effects::Reply;
-use crate::core::generation::Ending;
 use crate::core::request::{Caller, Request};
-
-/// How long the kernel may take to tell of the last close of a process that is gone.
-const SETTLING_TIME: Duration = Duration::from_secs(1);
-
-/// How often it is looked at meanwhile.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 impl Router {
     /// Captures what will stand at a path; see `Core::capture`.
@@ -57,7 +51,7 @@ impl Router {
 
     fn tell_patiently(&self, request: Request<'_>) {
         self.handle_by(Caller::SELF, request, |effect| {
-            if let Some(effect) = self.answer_here(effect) {
+            if let Some(effect) = self.locals.answer(effect) {
                 self.outlet.apply_patiently(effect);
             }
         });
@@ -88,10 +82,9 @@ impl Router {
     ) -> Result<(), Errno> {
         self.tell(Request::Hold { id });
         let watched = self.watch_by(ExitWatch::of(pidfd, pid), pid);
-        lock(&self.holders).entry(pid).or_default().push(id);
-        // If it exited before that was noted, nobody else will let go.
-        if !lock(&self.watches).contains_key(&pid) {
-            self.let_go(pid);
+        // If it exited before, nobody else will let go.
+        if !self.processes.hold(id, pid) {
+            self.tell(Request::LetGo { id });
         }
         watched.map(drop)
     }
@@ -100,7 +93,7 @@ impl Router {
     /// for what the next program writes. The kernel tells of their last close a moment after they
     /// are gone. Not for threads that answer it.
     pub(crate) fn settle_capture(&self, id: CaptureId) {
-        let deadline = Instant::now() + SETTLING_TIME;
+        let deadline = Instant::now() + LAST_CLOSE;
         loop {
             if self.has_running_holder(id) {
                 return;
@@ -109,22 +102,15 @@ impl Router {
             if is_done || !self.writers_of(id).is_empty() || Instant::now() >= deadline {
                 return;
             }
-            thread::sleep(LOOK_INTERVAL);
+            thread::sleep(LAST_CLOSE_LOOK);
         }
     }
 
     /// Whether the path's end hangs on a process that runs. Lets go for those that do not.
     fn has_running_holder(&self, id: CaptureId) -> bool {
-        let holders: Vec<i32> = lock(&self.holders)
-            .iter()
-            .filter_map(|(pid, held)| held.contains(&id).then_some(*pid))
-            .collect();
-        let is_running = |pid: i32| {
-            let state = lock(&self.watches).get(&pid).map(ExitWatch::state);
-            state == Some(Ending::Running)
-        };
+        let holders = self.processes.holders(id).into_iter();
         let (running, ended): (Vec<i32>, Vec<i32>) =
-            holders.into_iter().partition(|pid| is_running(*pid));
+            holders.partition(|pid| self.processes.is_running(*pid));
         for pid in ended {
             self.process_ended(pid);
         }
@@ -135,14 +121,6 @@ impl Router {
     pub(crate) fn release_capture(&self, id: CaptureId) {
         self.hold_capture(id);
         self.give_back(id);
-    }
-
-    /// A process has exited: what hung on it does no more.
-    pub(super) fn let_go(&self, pid: i32) {
-        let held = lock(&self.holders).remove(&pid).unwrap_or_default();
-        for id in held {
-            self.tell(Request::LetGo { id });
-        }
     }
 
     /// See `Core::keep_at_most`.

@@ -9,19 +9,17 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
+use super::timers::BELIEVED_TIMES;
 use super::{Router, lock, process, process_of};
 use crate::core::doors::Asked;
+use crate::core::effects::Unique;
 use crate::core::request::{Caller, Needed, Opener, Request};
-
-/// For how many times as long as it took to look at the descriptors of a process what
-/// was found is believed.
-const BELIEVED: u32 = 10;
 
 /// A request that is put off: an OPEN for reading, or what waits for a process to end.
 pub(super) struct Inspection {
@@ -39,9 +37,24 @@ pub(super) enum Question {
     Process { number: i32, asked: Asked },
 }
 
-/// The thread, or that there is none.
-pub(super) enum Inspector {
+/// The thread, and what it has been asked for.
+#[derive(Default)]
+pub(super) struct Inspector {
+    /// Guards both.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    thread: Thread,
+    /// The requests that are put off, and whether their callers have had a signal meanwhile.
+    put_off: HashMap<Unique, bool>,
+}
+
+#[derive(Default)]
+enum Thread {
     /// Nobody has asked for it yet.
+    #[default]
     Idle,
     Running {
         inspections: Sender<Inspection>,
@@ -51,72 +64,97 @@ pub(super) enum Inspector {
     Stopped(Option<JoinHandle<()>>),
 }
 
-impl Router {
-    /// The way to the thread, which is started if it must be; none when the mount
-    /// is ending.
-    fn inspector(self: &Arc<Self>) -> Option<Sender<Inspection>> {
-        let mut inspector = lock(&self.inspector);
-        if let Inspector::Idle = *inspector {
-            match self.start_inspector() {
-                Ok(running) => *inspector = running,
-                Err(error) => log::error!("cannot find out who opens a file: {error}"),
-            }
-        }
-        match &*inspector {
-            Inspector::Running { inspections, .. } => Some(inspections.clone()),
-            Inspector::Idle | Inspector::Stopped(_) => None,
-        }
+impl Inspector {
+    /// The caller of a request has a signal; says whether the request is put off. Then it is seen to
+    /// later.
+    pub(super) fn note_signal(&self, unique: Unique) -> bool {
+        let mut state = lock(&self.state);
+        let signalled = state.put_off.get_mut(&unique);
+        signalled.map(|signalled| *signalled = true).is_some()
+    }
+
+    /// A request is put off no more; says whether its caller has had a signal meanwhile.
+    fn go_on(&self, unique: Unique) -> bool {
+        lock(&self.state).put_off.remove(&unique) == Some(true)
     }
 
     /// Ends the thread, if there is one, once it has done what it was asked for.
-    pub(super) fn stop_inspector(&self) {
-        let mut inspector = lock(&self.inspector);
-        *inspector = match std::mem::replace(&mut *inspector, Inspector::Idle) {
-            Inspector::Idle => Inspector::Stopped(None),
-            Inspector::Running { thread, .. } => Inspector::Stopped(Some(thread)),
-            stopped @ Inspector::Stopped(_) => stopped,
+    pub(super) fn stop(&self) {
+        let thread = &mut lock(&self.state).thread;
+        *thread = match std::mem::take(thread) {
+            Thread::Idle => Thread::Stopped(None),
+            Thread::Running { thread, .. } => Thread::Stopped(Some(thread)),
+            stopped @ Thread::Stopped(_) => stopped,
         };
     }
+}
 
-    /// The thread that was stopped, to be waited for.
-    pub(crate) fn take_inspector(&self) -> Option<JoinHandle<()>> {
-        match &mut *lock(&self.inspector) {
-            Inspector::Stopped(thread) => thread.take(),
-            Inspector::Idle | Inspector::Running { .. } => None,
+impl Router {
+    /// Puts a request off; says whether there is somebody who sees to it: not when the mount is ending.
+    pub(super) fn inspect(self: &Arc<Self>, inspection: Inspection) -> bool {
+        let mut state = lock(&self.inspector.state);
+        if let Thread::Idle = state.thread {
+            match self.start_inspector() {
+                Ok(running) => state.thread = running,
+                Err(error) => log::error!("cannot find out who opens a file: {error}"),
+            }
         }
+        let Thread::Running { inspections, .. } = &state.thread else {
+            return false;
+        };
+        let unique = inspection.caller.unique;
+        let is_sent = inspections.send(inspection).is_ok();
+        // It cannot be gone on with before this is noted.
+        if is_sent {
+            state.put_off.insert(unique, false);
+        }
+        is_sent
     }
 
-    fn start_inspector(self: &Arc<Self>) -> io::Result<Inspector> {
+    fn start_inspector(self: &Arc<Self>) -> io::Result<Thread> {
         let (sender, inspections) = crossbeam_channel::unbounded();
         let router = Arc::clone(self);
         let inspect = move || {
             let mut found = Found::default();
             for inspection in inspections {
-                let Inspection {
-                    caller, ino, flags, ..
-                } = inspection;
-                match inspection.question {
-                    Question::Relations => {
-                        let opener = found.opener(caller.thread, ino);
-                        router.open_as(caller, ino, flags, opener);
-                    }
-                    Question::Process { number, asked } => {
-                        router.know_process(caller, (ino, number), (flags, asked));
-                    }
-                }
-                let interrupted = lock(&router.inspected).remove(&caller.unique);
-                if interrupted == Some(true) {
-                    router.interrupted(caller.unique);
+                let unique = router.see_to(inspection, &mut found);
+                if router.inspector.go_on(unique) {
+                    router.interrupted(unique);
                 }
             }
         };
         let thread = std::thread::Builder::new()
             .name("fifofs-inspect".into())
             .spawn(inspect)?;
-        Ok(Inspector::Running {
+        Ok(Thread::Running {
             inspections: sender,
             thread,
         })
+    }
+
+    /// Finds out what a request that was put off depends on, and goes on with it.
+    fn see_to(&self, inspection: Inspection, found: &mut Found) -> Unique {
+        let Inspection {
+            caller, ino, flags, ..
+        } = inspection;
+        match inspection.question {
+            Question::Relations => {
+                let opener = found.opener(caller.thread, ino);
+                self.open_as(caller, ino, flags, opener);
+            }
+            Question::Process { number, asked } => {
+                self.know_process(caller, (ino, number), (flags, asked));
+            }
+        }
+        caller.unique
+    }
+
+    /// The inspector's thread, once it was stopped, to be waited for.
+    pub(crate) fn take_inspector(&self) -> Option<JoinHandle<()>> {
+        match &mut lock(&self.inspector.state).thread {
+            Thread::Stopped(thread) => thread.take(),
+            Thread::Idle | Thread::Running { .. } => None,
+        }
     }
 
     /// Opens a file for reading, at once or when it is known who asks.
@@ -145,20 +183,6 @@ impl Router {
             Needed::Name | Needed::Relations => opener_by(caller.thread),
         };
         self.open_as(caller, ino, flags, opener);
-    }
-
-    /// Puts a request off; says whether there is somebody who sees to it.
-    pub(super) fn inspect(self: &Arc<Self>, inspection: Inspection) -> bool {
-        let Some(inspections) = self.inspector() else {
-            return false;
-        };
-        let unique = inspection.caller.unique;
-        lock(&self.inspected).insert(unique, false);
-        if inspections.send(inspection).is_ok() {
-            return true;
-        }
-        lock(&self.inspected).remove(&unique);
-        false
     }
 
     pub(super) fn open_as(&self, caller: Caller, ino: u64, flags: i32, opener: Opener) {
@@ -221,9 +245,32 @@ impl Found {
         let holds = process::holds_open_for_writing(pid, ino);
         let taken = start.elapsed();
         if !holds {
-            let until = start + taken + taken * BELIEVED;
+            let until = start + taken + taken * BELIEVED_TIMES;
             self.without.insert((pid, ino), until);
         }
         holds
+    }
+}
+
+#[cfg(test)]
+impl Inspector {
+    /// Whether no thread was started.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(lock(&self.state).thread, Thread::Idle)
+    }
+
+    /// Whether nothing is put off.
+    pub(super) fn is_done(&self) -> bool {
+        lock(&self.state).put_off.is_empty()
+    }
+
+    /// As if this request were put off.
+    pub(super) fn pretend(&self, unique: Unique) {
+        lock(&self.state).put_off.insert(unique, false);
+    }
+
+    /// Whether the caller of one that is put off had a signal.
+    pub(super) fn was_signalled(&self, unique: Unique) -> Option<bool> {
+        lock(&self.state).put_off.remove(&unique)
     }
 }

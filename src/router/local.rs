@@ -7,14 +7,16 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
+use super::timers::READER_SPIN;
 use super::{Router, Spin, Step, inspector, lock};
 use crate::core::CaptureId;
 use crate::core::effects::{Effect, Reply, Unique};
@@ -27,19 +29,57 @@ use crate::error::FailedWriter;
 /// Tells the numbers of requests of this process from those of the kernel.
 const LOCAL: u64 = 1 << 63;
 
-/// For how long an answer is looked for before the thread sleeps: while a fast writer's bytes are
-/// gathered, or it writes two times 1 MiB. Else the kernel finds this processor idle and moves the writer to
-/// it, away from who answers it.
-const SPIN: Duration = Duration::from_micros(500);
-
 /// What a request of this process gets.
-pub(super) type Answer = Result<Given, Errno>;
+type Answer = Result<Given, Errno>;
 
 /// Where the answer to a request of this process goes, and who is to be told that it is there, if
 /// nobody waits on the channel.
-pub(super) struct Asker {
+struct Asker {
     sender: Sender<Answer>,
     waker: Option<Waker>,
+}
+
+/// Who of this process waits for answers.
+#[derive(Default)]
+pub(super) struct LocalReaders {
+    /// Guards where the answers go, by the number of the request.
+    askers: Mutex<FxHashMap<u64, Asker>>,
+}
+
+impl LocalReaders {
+    /// Carries out an effect that answers a request of this process; gives back any other.
+    pub(super) fn answer(&self, effect: Effect) -> Option<Effect> {
+        let (unique, reply) = match effect {
+            Effect::Reply { unique, reply } if is_local(unique) => (unique, reply),
+            effect => return Some(effect),
+        };
+        let answer = match reply {
+            Reply::Bytes(bytes) => Ok(Given::Bytes(bytes)),
+            Reply::Events(events) => Ok(Given::Events(events)),
+            Reply::Refused(errno) => Err(errno),
+            // The end of a file.
+            _ => Ok(Given::Bytes(Segments::default())),
+        };
+        let asker = lock(&self.askers)
+            .get_mut(&unique.0)
+            .map(|asker| (asker.sender.clone(), asker.waker.take()));
+        // A reader that is gone needs none.
+        if let Some((sender, waker)) = asker {
+            // Never full: one request has one answer.
+            let _ = sender.try_send(answer);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+impl LocalReaders {
+    pub(super) fn count(&self) -> usize {
+        lock(&self.askers).len()
+    }
 }
 
 /// What one read gave.
@@ -119,43 +159,16 @@ impl Router {
             sender,
             waker: None,
         };
-        lock(&self.locals).insert(number, asker);
+        lock(&self.locals.askers).insert(number, asker);
         LocalReader {
             router: Arc::clone(self),
             number,
             handle,
             answers,
             asked: false,
-            spin: Spin::new(SPIN),
+            spin: Spin::new(READER_SPIN),
             cancelled: Arc::default(),
         }
-    }
-
-    /// Carries out an effect that answers a request of this process; gives back any other.
-    pub(super) fn answer_here(&self, effect: Effect) -> Option<Effect> {
-        let (unique, reply) = match effect {
-            Effect::Reply { unique, reply } if is_local(unique) => (unique, reply),
-            effect => return Some(effect),
-        };
-        let answer = match reply {
-            Reply::Bytes(bytes) => Ok(Given::Bytes(bytes)),
-            Reply::Events(events) => Ok(Given::Events(events)),
-            Reply::Refused(errno) => Err(errno),
-            // The end of a file.
-            _ => Ok(Given::Bytes(Segments::default())),
-        };
-        let asker = lock(&self.locals)
-            .get_mut(&unique.0)
-            .map(|asker| (asker.sender.clone(), asker.waker.take()));
-        // A reader that is gone needs none.
-        if let Some((sender, waker)) = asker {
-            // Never full: one request has one answer.
-            let _ = sender.try_send(answer);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        }
-        None
     }
 }
 
@@ -203,7 +216,7 @@ impl LocalReader {
         length: u32,
         waker: &Waker,
     ) -> Poll<Result<Given, Failure>> {
-        if let Some(asker) = lock(&self.router.locals).get_mut(&self.number) {
+        if let Some(asker) = lock(&self.router.locals.askers).get_mut(&self.number) {
             asker.waker = Some(waker.clone());
         }
         if let Err(failure) = self.ask(offset, length) {
@@ -289,7 +302,7 @@ impl LocalReader {
 
 impl Drop for LocalReader {
     fn drop(&mut self) {
-        lock(&self.router.locals).remove(&self.number);
+        lock(&self.router.locals.askers).remove(&self.number);
         let handle = self.handle;
         self.router.tell(Request::Release { handle });
     }

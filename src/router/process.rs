@@ -19,17 +19,17 @@
 //! thread that answers the kernel.
 //! Their formats are proc(5)'s.
 
-mod attention;
 mod death;
 mod exit;
 mod group;
 mod numbers;
+mod signals;
 
-pub(crate) use attention::must_let_go;
 pub(crate) use death::{Death, death};
 pub(crate) use exit::ExitWatch;
 pub(crate) use group::{Member, group_is_empty, running_member};
 pub(crate) use numbers::{known_as, start_ticks};
+pub(crate) use signals::must_interrupt;
 
 use std::fmt::Arguments;
 use std::io::Write;
@@ -366,7 +366,7 @@ mod tests {
         command.args(["--groups", &groups.join(","), "sleep", "60"]);
         let child = Guard::of(command.process_group(0));
         until("it runs sleep", || name(child.pid()) == "sleep");
-        assert!(!is_exiting(child.pid()) && !must_let_go(child.pid()));
+        assert!(!is_exiting(child.pid()) && !must_interrupt(child.pid()));
     }
 
     #[test]

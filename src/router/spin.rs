@@ -10,11 +10,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::timers::WAKING;
+
 /// After so many times in a row in vain it is slept for at once.
 const MISSES: u32 = 4;
-
-/// About what it takes to be woken.
-const WAKING: Duration = Duration::from_micros(50);
 
 /// What is to be done next.
 #[derive(Clone, Copy, Debug)]

@@ -3,26 +3,30 @@
 //! tests, since it is the router that asks the system about them.
 
 mod captures;
+mod event_loop;
 mod inspector;
 mod local;
-mod reactor;
 mod running;
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::event_loop::{NEVER, nanoseconds};
+use super::process::ExitWatch;
 use super::*;
-use crate::core::effects::Answer;
+use crate::core::effects::{Answer, Unique};
+use crate::core::generation::{Ending, Writer};
 use crate::core::namespace::{Creator, ROOT};
 use crate::core::request::{Bytes, Opener, Wanted, at};
 use crate::core::rules::{Deliver, FailOn, Linger, Rules};
 use crate::core::spool::Limits;
+use crate::core::{CaptureId, unseen_writer};
 use crate::testing::until;
 
 const OWNER: Creator = Creator {
@@ -136,12 +140,12 @@ struct Bench {
     router: Arc<Router>,
     outbox: Arc<Outbox>,
     flusher: Arc<Flusher>,
-    reactor: Option<JoinHandle<()>>,
+    event_loop: Option<JoinHandle<()>>,
     last_unique: AtomicU64,
 }
 
 impl Bench {
-    /// One whose reactor does not run.
+    /// One whose event loop does not run.
     fn at_rest(deliver: Deliver, change: impl FnOnce(&mut Settings)) -> Bench {
         Bench::numbering_from(FIRST_INO, deliver, change)
     }
@@ -182,7 +186,7 @@ impl Bench {
             router: Router::new(settings, pool, first_ino, outlet).unwrap(),
             outbox,
             flusher: Flusher::new(),
-            reactor: None,
+            event_loop: None,
             last_unique: AtomicU64::new(0),
         }
     }
@@ -198,13 +202,13 @@ impl Bench {
     }
 
     fn start(&mut self) {
-        self.reactor = Some(self.router.start_reactor(self.flusher.clone()).unwrap());
+        self.event_loop = Some(self.router.start_event_loop(self.flusher.clone()).unwrap());
     }
 
-    /// Waits until the reactor sleeps with nothing to come.
+    /// Waits until the event loop sleeps with nothing to come.
     fn until_it_sleeps(&self) {
-        until("the reactor to sleep", || {
-            self.router.sleeps_until.load(Ordering::Acquire) > 0
+        until("the event loop to sleep", || {
+            self.router.event_loop.sleeps_until() > 0
         });
         // It says so just before it does.
         std::thread::sleep(Duration::from_millis(20));
@@ -213,8 +217,8 @@ impl Bench {
     /// Ends it as a mount does.
     fn stop(&mut self) {
         self.router.stop();
-        if let Some(reactor) = self.reactor.take() {
-            reactor.join().unwrap();
+        if let Some(event_loop) = self.event_loop.take() {
+            event_loop.join().unwrap();
         }
         if let Some(inspector) = self.router.take_inspector() {
             inspector.join().unwrap();
@@ -308,10 +312,10 @@ impl Bench {
         self.router.tell(Request::Release { handle });
     }
 
-    fn carry_out(&self, effects: Effects) {
-        let in_order = lock(&self.router.flush_order);
+    fn carry_out(&self, mut effects: Effects) {
+        let flushes = self.router.queue_flushes(&mut effects);
         let apply = |effect| self.router.apply(effect);
-        self.router.carry_out(effects, in_order, apply);
+        self.router.carry_out(effects, flushes, apply);
     }
 
     fn answer(&self, unique: Unique) -> Option<Answer> {

@@ -67,7 +67,7 @@ impl Router {
         };
         Some((
             ino,
-            is_known || self.known_process(thread).is_some_and(knows),
+            is_known || self.processes.running_process(thread).is_some_and(knows),
         ))
     }
 

@@ -80,7 +80,8 @@ impl ExitWatch {
         Ending::Unknown
     }
 
-    fn has_exited(&self) -> bool {
+    /// Whether all of its threads have exited.
+    pub(crate) fn has_exited(&self) -> bool {
         let mut polled = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let now = Timespec::default();
         // An error would be EINTR or ENOMEM: to be asked again.

@@ -28,7 +28,7 @@ fn by_pidfd(child: &Guard) -> (OwnedFd, i32) {
 }
 
 fn watched(bench: &Bench) -> usize {
-    lock(&bench.router.watches).len()
+    bench.router.processes.watched().len()
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn what_stands_at_a_held_path_is_done_when_the_process_has_exited() {
     // Not reaped: its exit is what counts.
     until("it to be done", || is_done(&bench, id));
     until("nobody to be watched", || watched(&bench) == 0);
-    assert!(lock(&bench.router.holders).is_empty());
+    assert!(bench.router.processes.is_empty());
 }
 
 #[test]

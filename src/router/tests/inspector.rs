@@ -73,7 +73,7 @@ fn a_writer_and_its_children_open_what_it_writes_at_once_and_others_wait() {
     });
     assert_eq!(bench.answer(waits), None);
     until("the inspector to be done with it", || {
-        lock(&bench.router.inspected).is_empty()
+        bench.router.inspector.is_done()
     });
 
     // Both are children of this process.
@@ -102,8 +102,7 @@ fn where_it_does_not_matter_who_opens_nobody_is_looked_at() {
     bench.release(handle);
     let done = opened(&bench, ino, own());
     assert!(matches!(bench.answer(done), Some(Answer::Handle(..))));
-    let is_idle = matches!(&*lock(&bench.router.inspector), Inspector::Idle);
-    assert!(is_idle, "a thread was started");
+    assert!(bench.router.inspector.is_idle(), "a thread was started");
 }
 
 #[test]
@@ -113,13 +112,13 @@ fn a_signal_during_the_look_ends_the_wait_that_follows_if_it_must() {
     let child = Guard::sleeping();
     let pid = rustix::process::Pid::from_raw(child.pid()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-    until("it to be stopped", || process::must_let_go(child.pid()));
+    until("it to be stopped", || process::must_interrupt(child.pid()));
 
     // It does not wait yet: the signal is kept for when it does.
     let early = Unique(1 << 20);
-    lock(&bench.router.inspected).insert(early, false);
+    bench.router.inspector.pretend(early);
     bench.router.interrupted(early);
-    assert_eq!(lock(&bench.router.inspected).remove(&early), Some(true));
+    assert_eq!(bench.router.inspector.was_signalled(early), Some(true));
     assert_eq!(bench.answer(early), None);
 
     // Whether it comes during the look or after it.

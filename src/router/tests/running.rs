@@ -31,6 +31,26 @@ fn what_is_said_to_the_flusher_is_done_first_and_all_else_in_order() {
     );
 }
 
+/// While one thread tells the flusher, which may take it a while, others are not kept waiting; what they
+/// decided meanwhile is told after it.
+#[test]
+fn nobody_waits_for_whoever_tells_the_flusher_and_decisions_stay_in_order() {
+    let queue = FlushQueue::default();
+    let told = Mutex::new(Vec::new());
+    queue.put(vec![1]);
+    queue.tell(|decision| {
+        if decision == 1 {
+            queue.put(vec![2, 3]);
+            queue.tell(|_| panic!("it is told by who began"));
+        }
+        lock(&told).push(decision);
+    });
+    assert_eq!(*lock(&told), [1, 2, 3]);
+    queue.put(vec![4]);
+    queue.tell(|decision| lock(&told).push(decision));
+    assert_eq!(*lock(&told), [1, 2, 3, 4]);
+}
+
 impl Unique {
     fn of(text: &str) -> Unique {
         Unique(text.parse().unwrap())
@@ -56,7 +76,7 @@ fn who_cannot_be_seen_or_is_gone_writes_as_one_unseen() {
     for thread in [0, NOBODY] {
         assert_eq!(bench.router.writer(thread).unwrap().pid, 0);
     }
-    assert!(lock(&bench.router.watches).is_empty());
+    assert!(bench.router.processes.is_empty());
 }
 
 #[test]
@@ -69,10 +89,10 @@ fn a_writer_is_watched_once_and_known_by_its_threads_too() {
         let writer = bench.router.writer(id).unwrap();
         assert_eq!(writer.pid, own);
         assert_eq!(writer.ending, Ending::Running);
-        assert_eq!(bench.router.known_process(id), Some(own));
+        assert_eq!(bench.router.processes.running_process(id), Some(own));
     }
-    assert_eq!(lock(&bench.router.watches).len(), 1);
-    assert_eq!(lock(&bench.router.threads).get(&thread), Some(&own));
+    assert_eq!(bench.router.processes.watched().len(), 1);
+    assert_eq!(bench.router.processes.remembered_process(thread), Some(own));
 }
 
 /// The id of a thread that has ended may be another process's by now.
@@ -81,14 +101,17 @@ fn a_thread_that_is_no_longer_one_of_the_process_it_was_of_is_not_known_by_it() 
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let child = Guard::sleeping();
     assert_eq!(bench.router.watch(child.pid()), Ok(Some(child.pid())));
-    assert_eq!(bench.router.known_process(child.pid()), Some(child.pid()));
+    assert_eq!(
+        bench.router.processes.running_process(child.pid()),
+        Some(child.pid())
+    );
     let thread = rustix::thread::gettid().as_raw_nonzero().get();
-    lock(&bench.router.threads).insert(thread, child.pid());
-    assert_eq!(bench.router.known_process(thread), None);
+    bench.router.processes.remember(thread, child.pid());
+    assert_eq!(bench.router.processes.running_process(thread), None);
     // It is looked at anew, and that is remembered.
     let own = std::process::id().cast_signed();
     assert_eq!(bench.router.writer(thread).unwrap().pid, own);
-    assert_eq!(lock(&bench.router.threads).get(&thread), Some(&own));
+    assert_eq!(bench.router.processes.remembered_process(thread), Some(own));
 }
 
 /// A process id is used again once its process was reaped: how that one ended must be noted before
@@ -101,13 +124,13 @@ fn when_an_id_is_used_again_how_its_last_owner_ended_is_noted_first() {
     killed.0.kill().unwrap();
     until("it to be dead", || watch.state() != Ending::Running);
 
-    // As if the second had the id of the first, of whose end the reactor has not heard.
+    // As if the second had the id of the first, of whose end the event loop has not heard.
     let second = Guard::sleeping();
     let writer = Writer {
         pid: second.pid(),
         ..bench.router.writer(killed.pid()).unwrap()
     };
-    lock(&bench.router.watches).insert(second.pid(), watch);
+    bench.router.processes.pretend(second.pid(), watch);
     let writer = Writer {
         ending: Ending::Running,
         ..writer
@@ -122,16 +145,17 @@ fn when_an_id_is_used_again_how_its_last_owner_ended_is_noted_first() {
     let end = bench.read(reader, 0, NOBODY);
     let failed = Answer::Error(Errno::IO);
     assert_eq!(bench.answer(end), Some(failed), "it ended by {ended:?}");
-    let watched = lock(&bench.router.watches)
-        .get(&second.pid())
-        .map(ExitWatch::state);
-    assert_eq!(watched, Some(Ending::Running), "the second is watched");
+    let watched = bench.router.processes.watched();
+    assert!(
+        watched.contains(&(second.pid(), Ending::Running)),
+        "{watched:?}"
+    );
 }
 
 /// A stopped process is one whose wait must end: the kernel does not say so twice.
 fn stop(child: &Guard) {
     kill_process(Pid::from_raw(child.pid()).unwrap(), Signal::STOP).unwrap();
-    until("it to be stopped", || process::must_let_go(child.pid()));
+    until("it to be stopped", || process::must_interrupt(child.pid()));
 }
 
 #[test]
@@ -141,21 +165,21 @@ fn a_signal_that_must_end_a_wait_ends_it_and_another_does_not() {
     let child = Guard::sleeping();
     let waits = bench.open(ino, child.pid());
     until("the child to have no signal", || {
-        !process::must_let_go(child.pid())
+        !process::must_interrupt(child.pid())
     });
     bench.router.interrupted(waits);
     assert_eq!(bench.answer(waits), None);
-    assert_eq!(*lock(&bench.router.rechecks), [waits]);
+    assert_eq!(bench.router.event_loop.signalled(), [waits]);
 
     let waits = bench.open(ino, child.pid());
     stop(&child);
     bench.router.interrupted(waits);
     assert_eq!(bench.answer(waits), Some(Answer::Error(Errno::INTR)));
-    assert_eq!(lock(&bench.router.rechecks).len(), 1);
+    assert_eq!(bench.router.event_loop.signalled().len(), 1);
     // The kernel may tell of a request that was answered meanwhile.
     bench.router.interrupted(waits);
     bench.router.interrupted(Unique(12345));
-    assert_eq!(lock(&bench.router.rechecks).len(), 1);
+    assert_eq!(bench.router.event_loop.signalled().len(), 1);
 }
 
 #[test]

@@ -38,11 +38,11 @@ const fn set(signal: i32) -> u64 {
 
 /// Whether thread `tid` must not wait on: a signal ends the wait, a stop cannot
 /// take hold before it has ended, or the thread has exited.
-pub(crate) fn must_let_go(tid: i32) -> bool {
+pub(crate) fn must_interrupt(tid: i32) -> bool {
     let Some(status) = read_status(tid, Status::parse) else {
         return true;
     };
-    status.must_let_go() || (status.threads > 1 && a_thread_is_stopped(status.process))
+    status.must_interrupt() || (status.threads > 1 && a_thread_is_stopped(status.process))
 }
 
 /// The lines of a `/proc/TID/status` that matter here.
@@ -86,7 +86,7 @@ impl Status {
         })
     }
 
-    fn must_let_go(&self) -> bool {
+    fn must_interrupt(&self) -> bool {
         if matches!(self.state, b'Z' | b'X' | b'T' | b't') {
             return true;
         }
@@ -140,7 +140,7 @@ mod tests {
              SigPnd:\t{thread:016x}\nShdPnd:\t{process:016x}\nSigBlk:\t{blocked:016x}\n\
              SigIgn:\t{ignored:016x}\nSigCgt:\t0\n"
         );
-        Status::parse(text.as_bytes()).unwrap().must_let_go()
+        Status::parse(text.as_bytes()).unwrap().must_interrupt()
     }
 
     #[test]
@@ -170,8 +170,8 @@ mod tests {
         assert!(ends("T (stopped)", 0, 0, 0, 0));
         assert!(ends("t (tracing stop)", 0, 0, 0, 0));
         assert!(ends("Z (zombie)", 0, 0, 0, 0));
-        assert!(must_let_go(NOBODY));
-        assert!(must_let_go(0));
+        assert!(must_interrupt(NOBODY));
+        assert!(must_interrupt(0));
     }
 
     #[test]
@@ -189,13 +189,13 @@ mod tests {
     fn of_real_processes_a_sleeper_is_left_alone_a_stopped_one_is_not() {
         let child = Guard::sleeping();
         let pid = Pid::from_raw(child.pid()).unwrap();
-        until("nothing is pending", || !must_let_go(child.pid()));
+        until("nothing is pending", || !must_interrupt(child.pid()));
         kill_process(pid, Signal::STOP).unwrap();
-        until("it is stopped", || must_let_go(child.pid()));
+        until("it is stopped", || must_interrupt(child.pid()));
         kill_process(pid, Signal::CONT).unwrap();
-        until("it runs again", || !must_let_go(child.pid()));
+        until("it runs again", || !must_interrupt(child.pid()));
         kill_process(pid, Signal::KILL).unwrap();
-        until("it is killed", || must_let_go(child.pid()));
+        until("it is killed", || must_interrupt(child.pid()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::*;
 use crate::testing::Guard;
 
 #[test]
-fn an_alarm_wakes_a_reactor_that_sleeps_without_one() {
+fn an_alarm_wakes_an_event_loop_that_sleeps_without_one() {
     let bench = Bench::with(Deliver::Stream, |settings| {
         settings.patience = Duration::from_millis(50);
     });
@@ -18,7 +18,7 @@ fn an_alarm_wakes_a_reactor_that_sleeps_without_one() {
 }
 
 #[test]
-fn an_alarm_that_becomes_earlier_wakes_a_reactor_that_sleeps_for_a_later_one() {
+fn an_alarm_that_becomes_earlier_wakes_an_event_loop_that_sleeps_for_a_later_one() {
     let bench = Bench::with(Deliver::Stream, |settings| {
         settings.patience = Duration::from_millis(50);
         settings.linger = Linger::After(FOR_EVER);
@@ -26,7 +26,7 @@ fn an_alarm_that_becomes_earlier_wakes_a_reactor_that_sleeps_for_a_later_one() {
     let (_, handle) = bench.create("lingers");
     bench.release(handle);
     until("it to sleep for an hour", || {
-        let until = bench.router.sleeps_until.load(Ordering::Acquire);
+        let until = bench.router.event_loop.sleeps_until();
         (nanoseconds(FOR_EVER / 2)..NEVER).contains(&until)
     });
     let (ino, _) = bench.create("s");
@@ -35,17 +35,13 @@ fn an_alarm_that_becomes_earlier_wakes_a_reactor_that_sleeps_for_a_later_one() {
 }
 
 #[test]
-fn a_reactor_without_anything_to_wait_for_sleeps() {
+fn an_event_loop_without_anything_to_wait_for_sleeps() {
     let bench = Bench::new(Deliver::Follow);
     bench.until_it_sleeps();
-    assert_eq!(bench.router.sleeps_until.load(Ordering::Acquire), NEVER);
+    assert_eq!(bench.router.event_loop.sleeps_until(), NEVER);
     // A later alarm than the one it sleeps for does not wake it, nor does what has none.
-    let wakes = || {
-        let mut count = [0; 8];
-        rustix::io::read(&bench.router.wake, &mut count).is_ok()
-    };
     bench.router.tell(Request::EndBatch);
-    assert!(!wakes());
+    assert!(!bench.router.event_loop.was_woken());
 }
 
 #[test]
@@ -54,7 +50,7 @@ fn a_caller_that_had_a_harmless_signal_is_looked_at_until_it_has_one_that_ends_i
     let (ino, _) = bench.create("x");
     let child = Guard::sleeping();
     until("the child to have no signal", || {
-        !process::must_let_go(child.pid())
+        !process::must_interrupt(child.pid())
     });
     let waits = bench.open(ino, child.pid());
     let other = bench.open(ino, NOBODY);
@@ -67,7 +63,7 @@ fn a_caller_that_had_a_harmless_signal_is_looked_at_until_it_has_one_that_ends_i
     assert_eq!(bench.answered(waits), Answer::Error(Errno::INTR));
     assert_eq!(bench.answer(other), None, "another's wait goes on");
     until("nobody to be looked at any more", || {
-        lock(&bench.router.rechecks).is_empty()
+        bench.router.event_loop.signalled().is_empty()
     });
 }
 
@@ -77,14 +73,14 @@ fn a_caller_whose_wait_is_over_is_not_looked_at_any_more() {
     let (ino, handle) = bench.create("x");
     let child = Guard::sleeping();
     until("the child to have no signal", || {
-        !process::must_let_go(child.pid())
+        !process::must_interrupt(child.pid())
     });
     let waits = bench.open(ino, child.pid());
     bench.router.interrupted(waits);
     bench.release(handle);
     bench.handle(waits);
     until("nobody to be looked at", || {
-        lock(&bench.router.rechecks).is_empty()
+        bench.router.event_loop.signalled().is_empty()
     });
 }
 
@@ -95,7 +91,7 @@ fn a_writer_that_is_killed_fails_its_file_and_is_watched_no_more() {
     });
     let mut child = Guard::sleeping();
     let writer = bench.router.writer(child.pid()).unwrap();
-    lock(&bench.router.threads).insert(NOBODY, child.pid());
+    bench.router.processes.remember(NOBODY, child.pid());
     let (ino, handle) = bench.create_by("x", writer);
     let reader = bench.open(ino, NOBODY);
     let reader = bench.handle(reader);
@@ -104,9 +100,8 @@ fn a_writer_that_is_killed_fails_its_file_and_is_watched_no_more() {
     let end = bench.read(reader, 4, NOBODY);
     child.0.kill().unwrap();
     until("its end to be heard of", || {
-        lock(&bench.router.watches).is_empty()
+        bench.router.processes.is_empty()
     });
-    assert!(lock(&bench.router.threads).is_empty());
     assert_eq!(bench.answer(end), None, "its last close is still to come");
     bench.release(handle);
     let settings = Linger::After(FOR_EVER);
@@ -116,7 +111,7 @@ fn a_writer_that_is_killed_fails_its_file_and_is_watched_no_more() {
     now.monotonic += 2 * FOR_EVER;
     let env = Env {
         now,
-        processes: &*bench.router,
+        processes: &bench.router.processes,
     };
     let effects = lock(&bench.router.core).handle(env, Caller::SELF, Request::Tick);
     bench.carry_out(effects);
@@ -159,7 +154,7 @@ fn files_that_the_flusher_refused_are_asked_for_again_however_many() {
 }
 
 #[test]
-fn when_the_flusher_is_gone_it_is_not_asked_again_and_the_reactor_lives() {
+fn when_the_flusher_is_gone_it_is_not_asked_again_and_the_event_loop_lives() {
     let bench = Bench::with(Deliver::Stream, |settings| {
         settings.patience = Duration::from_millis(50);
     });
@@ -170,7 +165,7 @@ fn when_the_flusher_is_gone_it_is_not_asked_again_and_the_reactor_lives() {
     bench.until_it_sleeps();
     let before = heard();
     (&bench.flusher.other_end).write_all(b"!").unwrap();
-    bench.router.wake();
+    bench.router.event_loop.wake();
     // Something else is seen to after that.
     let (ino, _) = bench.create("s");
     let held = bench.write(ino, 0, &[0; 17]);
@@ -179,7 +174,7 @@ fn when_the_flusher_is_gone_it_is_not_asked_again_and_the_reactor_lives() {
 }
 
 #[test]
-fn stopping_answers_everybody_and_ends_the_reactor_though_the_flusher_is_gone() {
+fn stopping_answers_everybody_and_ends_the_event_loop_though_the_flusher_is_gone() {
     let mut bench = Bench::with(Deliver::Settled, |settings| {
         let follows = Some("*.log");
         settings.rules.push(follows, Deliver::Follow).unwrap();

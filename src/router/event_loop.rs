@@ -1,0 +1,254 @@
+//! The one thread that waits: for the clock, for processes to end, for the
+//! flusher's answers, and, while there are any, for the signals of callers that
+//! the kernel no longer tells of.
+//!
+//! Knows when the core wants to look at the clock, and whom to look at. With nothing to wait for it
+//! sleeps: an idle mount costs no time at all. The invariant: whoever makes something earlier than it
+//! sleeps for wakes it.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::io::Errno;
+
+use super::processes::RunningMembers;
+use super::timers::{LONGEST_SLEEP, SIGNAL_RECHECK};
+use super::{Router, lock, process};
+use crate::core::clock::Monotonic;
+use crate::core::effects::Unique;
+use crate::core::request::Request;
+
+/// Events carry the number of a process, or one of these.
+const WOKEN: u64 = u64::MAX;
+const FLUSHER: u64 = u64::MAX - 1;
+
+/// The deadline of one that sleeps until it is woken.
+pub(super) const NEVER: u64 = u64::MAX;
+
+/// The flusher does not write back this inode: it could not be opened, or is one too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused(pub(crate) u64);
+
+/// There is no flusher any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+/// What the event loop hears of the flusher.
+pub(crate) trait Flushes: Send + Sync {
+    /// A descriptor that is readable when there is something to hear, and
+    /// writable again when something can be said that could not be before.
+    fn descriptor(&self) -> BorrowedFd<'_>;
+    /// Says what could not be said before, and gives the next answer, if there is one now.
+    fn next(&self) -> Result<Option<Refused>, Gone>;
+}
+
+/// What the thread waits for, and how others reach it.
+pub(super) struct EventLoop {
+    epoll: OwnedFd,
+    wake: OwnedFd,
+    /// When it will look at the clock, in nanoseconds since the router's start; 0 while it does not
+    /// sleep.
+    sleeps_until: AtomicU64,
+    stopping: AtomicBool,
+    /// Guards the requests whose callers had a signal that ends nothing: the
+    /// kernel does not tell of their next ones.
+    signalled: Mutex<Vec<Unique>>,
+}
+
+/// As a number that fits; what does not is later than anybody waits.
+pub(super) fn nanoseconds(time: Monotonic) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(NEVER - 1)
+}
+
+impl EventLoop {
+    pub(super) fn new() -> std::io::Result<EventLoop> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let data = epoll::EventData::new_u64(WOKEN);
+        epoll::add(&epoll, &wake, data, epoll::EventFlags::IN)?;
+        Ok(EventLoop {
+            epoll,
+            wake,
+            sleeps_until: AtomicU64::new(NEVER),
+            stopping: AtomicBool::new(false),
+            signalled: Mutex::default(),
+        })
+    }
+
+    pub(super) fn wake(&self) {
+        // A full counter is a thread that is about to wake anyway.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// The core wants to look at the clock then, and maybe groups are to be looked at now.
+    pub(super) fn wake_for(&self, alarm: Option<Monotonic>, has_groups: bool) {
+        let sleeps_until = self.sleeps_until.load(Ordering::Acquire);
+        let is_early = alarm.is_some_and(|alarm| nanoseconds(alarm) < sleeps_until);
+        // While it does not sleep it looks by itself.
+        if is_early || (has_groups && sleeps_until > 0) {
+            self.wake();
+        }
+    }
+
+    /// Has the end of a process heard of, once.
+    pub(super) fn watch(&self, process: impl AsFd, pid: i32) -> Result<(), Errno> {
+        let data = epoll::EventData::new_u64(pid as u64);
+        let events = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+        epoll::add(&self.epoll, process, data, events)
+    }
+
+    pub(super) fn unwatch(&self, process: impl AsFd) {
+        // It fails if nobody watched.
+        let _ = epoll::delete(&self.epoll, process);
+    }
+
+    /// Looks at the caller of a request again and again.
+    fn recheck(&self, unique: Unique) {
+        lock(&self.signalled).push(unique);
+        self.wake();
+    }
+}
+
+impl Router {
+    /// Starts the event loop.
+    pub(crate) fn start_event_loop(
+        self: &Arc<Self>,
+        flushes: Arc<dyn Flushes>,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let data = epoll::EventData::new_u64(FLUSHER);
+        // Edges: of an answer, and of room for what there was no room for.
+        let edges = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+        epoll::add(&self.event_loop.epoll, flushes.descriptor(), data, edges)?;
+        let router = Arc::clone(self);
+        std::thread::Builder::new()
+            .name("fifofs-events".into())
+            .spawn(move || router.wait_for_events(&*flushes))
+    }
+
+    fn wait_for_events(&self, flushes: &dyn Flushes) {
+        let this = &self.event_loop;
+        let mut members = RunningMembers::default();
+        let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; 64];
+        while !this.stopping.load(Ordering::Acquire) {
+            let timeout = self.time_to_sleep();
+            let ready = match epoll::wait(&this.epoll, &mut events, timeout.as_ref()) {
+                Ok((ready, _)) => ready,
+                Err(Errno::INTR) => continue,
+                Err(error) => {
+                    log::error!("cannot wait for events: {error}");
+                    return;
+                }
+            };
+            this.sleeps_until.store(0, Ordering::Release);
+            for event in ready.iter() {
+                let data = event.data;
+                match data.u64() {
+                    WOKEN => {
+                        let mut count = [0; 8];
+                        let _ = rustix::io::read(&this.wake, &mut count);
+                    }
+                    FLUSHER => self.hear_flusher(flushes),
+                    pid => self.process_ended(pid as i32),
+                }
+            }
+            self.tell(Request::Tick);
+            self.look_at_groups(&mut members);
+            self.recheck();
+        }
+    }
+
+    /// How long to sleep, which others are told of: whoever sets an earlier
+    /// alarm wakes us.
+    fn time_to_sleep(&self) -> Option<Timespec> {
+        let alarm = self.look(|core| {
+            let alarm = core.next_alarm();
+            // Told with the lock held, so that an alarm set right afterwards is
+            // compared with it.
+            let at = alarm.map_or(NEVER, nanoseconds);
+            self.event_loop.sleeps_until.store(at, Ordering::Release);
+            alarm
+        });
+        if self.processes.has_groups() {
+            return Some(Timespec::default());
+        }
+        let now = self.start.elapsed();
+        let mut sleep: Option<Monotonic> = alarm.map(|at| at.saturating_sub(now));
+        if !lock(&self.event_loop.signalled).is_empty() {
+            sleep = Some(sleep.map_or(SIGNAL_RECHECK, |sleep| sleep.min(SIGNAL_RECHECK)));
+        }
+        sleep.and_then(|sleep| Timespec::try_from(sleep.min(LONGEST_SLEEP)).ok())
+    }
+
+    fn hear_flusher(&self, flushes: &dyn Flushes) {
+        loop {
+            match flushes.next() {
+                Ok(Some(Refused(ino))) => {
+                    self.tell(Request::NotFlushed { ino });
+                }
+                Ok(None) => return,
+                // It was told to go.
+                Err(Gone) if self.event_loop.stopping.load(Ordering::Acquire) => return,
+                Err(Gone) => {
+                    log::error!("the flusher is gone: readers get bytes only as files are closed");
+                    self.event_loop.unwatch(flushes.descriptor());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The caller of a request that waits has a signal pending.
+    pub(crate) fn interrupted(&self, unique: Unique) {
+        // If it does not wait yet, it will be asked again when it does.
+        if !self.inspector.note_signal(unique) && !self.is_rid_of(unique) {
+            self.event_loop.recheck(unique);
+        }
+    }
+
+    /// Whether a request waits no more: ends the wait if its caller has a signal that must end it. A
+    /// caller that cannot be seen is taken at the kernel's word.
+    fn is_rid_of(&self, unique: Unique) -> bool {
+        let Some(thread) = self.look(|core| core.waiting_thread(unique)) else {
+            return true;
+        };
+        let ends = thread == 0 || process::must_interrupt(thread);
+        if ends {
+            self.tell(Request::Cancel { unique });
+        }
+        ends
+    }
+
+    fn recheck(&self) {
+        let waiting = std::mem::take(&mut *lock(&self.event_loop.signalled));
+        let still = waiting.into_iter();
+        let still: Vec<_> = still.filter(|unique| !self.is_rid_of(*unique)).collect();
+        lock(&self.event_loop.signalled).extend(still);
+    }
+}
+
+#[cfg(test)]
+impl EventLoop {
+    pub(super) fn sleeps_until(&self) -> u64 {
+        self.sleeps_until.load(Ordering::Acquire)
+    }
+
+    /// Whether somebody woke it who was not heard yet.
+    pub(super) fn was_woken(&self) -> bool {
+        rustix::io::read(&self.wake, &mut [0; 8]).is_ok()
+    }
+
+    /// The requests whose callers are looked at.
+    pub(super) fn signalled(&self) -> Vec<Unique> {
+        lock(&self.signalled).clone()
+    }
+}

@@ -1,0 +1,346 @@
+//! The processes that matter: who writes, on whom captures hang, whose groups are asked about.
+//!
+//! Knows facts about processes, and of the core only what it is told and asks. The invariants: a process
+//! in the table is watched until it has ended; the core hears how it ended while the table still knows,
+//! before another process with its number takes its place; nothing is asked of `/proc` with the table
+//! locked.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+
+use super::event_loop::EventLoop;
+use super::process::{self, ExitWatch, Member};
+use super::timers::REFUSAL_LOG_INTERVAL;
+use super::{Router, lock};
+use crate::core::generation::{Ending, Processes, Writer};
+use crate::core::request::Request;
+use crate::core::{CaptureId, unseen_writer};
+
+/// How many threads are remembered with their processes.
+const REMEMBERED_THREADS: usize = 4096;
+
+/// How many groups a member is remembered of.
+const REMEMBERED_GROUPS: usize = 1024;
+
+/// Descriptors that processes which write leave free, for what needs one for a moment: without it
+/// nobody could be told how such a process ended.
+const SPARE_DESCRIPTORS: u64 = 16;
+
+/// Facts about processes. Whoever holds its lock calls nothing that takes another.
+#[derive(Default)]
+pub(super) struct ProcessTable {
+    /// Guards who they are.
+    table: Mutex<Table>,
+    /// Whether there are groups to be looked at, for who asks often.
+    has_groups: AtomicBool,
+}
+
+#[derive(Default)]
+struct Table {
+    /// Those whose end is awaited, by their ids.
+    watches: FxHashMap<i32, Arc<ExitWatch>>,
+    /// To which of them threads were seen to belong, by their ids: to be looked at again, as another may
+    /// have the id by now.
+    threads: FxHashMap<i32, i32>,
+    /// The captured paths whose end hangs on a process.
+    captures: FxHashMap<i32, Vec<CaptureId>>,
+    /// Process groups that are not empty, but may be of zombies.
+    groups: FxHashSet<i32>,
+    /// When it was last said that a process was refused to write.
+    told_of_refusal: Option<Instant>,
+}
+
+impl Table {
+    fn is_running(&self, pid: i32) -> bool {
+        let watch = self.watches.get(&pid);
+        watch.is_some_and(|watch| !watch.has_exited())
+    }
+}
+
+impl ProcessTable {
+    /// The process of a thread, if it is watched and runs.
+    pub(super) fn running_process(&self, thread: i32) -> Option<i32> {
+        let pid = {
+            let table = lock(&self.table);
+            if table.is_running(thread) {
+                return Some(thread);
+            }
+            table.threads.get(&thread).copied()?
+        };
+        (process::is_thread_of(thread, pid) && self.is_running(pid)).then_some(pid)
+    }
+
+    pub(super) fn is_running(&self, pid: i32) -> bool {
+        lock(&self.table).is_running(pid)
+    }
+
+    /// Whether it was watched, and has ended since.
+    fn has_ended(&self, pid: i32) -> bool {
+        let table = lock(&self.table);
+        table.watches.contains_key(&pid) && !table.is_running(pid)
+    }
+
+    /// Watches a process, of which this is a thread, and says which it is.
+    fn add(&self, watch: ExitWatch, thread: i32, events: &EventLoop) -> Result<i32, Errno> {
+        let pid = watch.pid();
+        let mut table = lock(&self.table);
+        if pid != thread {
+            if table.threads.len() >= REMEMBERED_THREADS {
+                table.threads.clear();
+            }
+            table.threads.insert(thread, pid);
+        }
+        if !table.is_running(pid) {
+            events.watch(&watch, pid)?;
+            table.watches.insert(pid, Arc::new(watch));
+        }
+        Ok(pid)
+    }
+
+    /// Forgets a process that has ended, unless its id is another's by now, and gives what hung on it.
+    fn remove_ended(&self, pid: i32, events: &EventLoop) -> Vec<CaptureId> {
+        let mut table = lock(&self.table);
+        if table.is_running(pid) {
+            return Vec::new();
+        }
+        if let Some(watch) = table.watches.remove(&pid) {
+            events.unwatch(&*watch);
+        }
+        table.threads.retain(|_, process| *process != pid);
+        table.captures.remove(&pid).unwrap_or_default()
+    }
+
+    /// Has a capture hang on a process; says whether it does: not if the process is not watched.
+    pub(super) fn hold(&self, id: CaptureId, pid: i32) -> bool {
+        let mut table = lock(&self.table);
+        let is_watched = table.watches.contains_key(&pid);
+        if is_watched {
+            table.captures.entry(pid).or_default().push(id);
+        }
+        is_watched
+    }
+
+    /// The processes that a capture hangs on.
+    pub(super) fn holders(&self, id: CaptureId) -> Vec<i32> {
+        let table = lock(&self.table);
+        let holders = table.captures.iter();
+        holders
+            .filter_map(|(pid, held)| held.contains(&id).then_some(*pid))
+            .collect()
+    }
+
+    /// Whether there are groups that [`Self::take_groups`] would give.
+    pub(super) fn has_groups(&self) -> bool {
+        self.has_groups.load(Ordering::Acquire)
+    }
+
+    pub(super) fn take_groups(&self) -> FxHashSet<i32> {
+        let mut table = lock(&self.table);
+        self.has_groups.store(false, Ordering::Release);
+        std::mem::take(&mut table.groups)
+    }
+
+    /// Whether it was long ago that it was said that a process is refused, as it will be now.
+    fn is_time_to_tell(&self) -> bool {
+        let now = Instant::now();
+        let last = &mut lock(&self.table).told_of_refusal;
+        let is_time = last.is_none_or(|last| now - last >= REFUSAL_LOG_INTERVAL);
+        if is_time {
+            *last = Some(now);
+        }
+        is_time
+    }
+
+    /// Why a process that wants to write may not; said in the log, but not each time.
+    fn refuse(&self, thread: i32, errno: Errno) -> Errno {
+        if self.is_time_to_tell() {
+            let limit = descriptor_limit();
+            log::error!(
+                "cannot watch process {thread}, which is therefore refused to write: {errno}; each \
+                 process that writes takes one of the {limit} descriptors that this process may \
+                 have (ulimit -n)"
+            );
+        }
+        // Otherwise the program would look for the limit among its own descriptors.
+        match errno {
+            Errno::MFILE => Errno::NFILE,
+            errno => errno,
+        }
+    }
+}
+
+fn descriptor_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Refuses a descriptor that would take one of those that are kept free: the kernel gives the lowest
+/// that is free.
+fn within_limit(watch: ExitWatch) -> Result<ExitWatch, Errno> {
+    let limit = descriptor_limit();
+    let last = limit - SPARE_DESCRIPTORS.min(limit / 4);
+    match u64::from(watch.as_fd().as_raw_fd().unsigned_abs()) < last {
+        true => Ok(watch),
+        false => Err(Errno::MFILE),
+    }
+}
+
+impl Processes for ProcessTable {
+    fn ending(&self, pid: i32) -> Ending {
+        let watch = lock(&self.table).watches.get(&pid).cloned();
+        watch.map_or(Ending::Unknown, |watch| watch.state())
+    }
+
+    /// The kernel counts zombies as members, but they write no more: who reads before it reaps its child
+    /// would wait for itself. To tell them from others every process is looked at, which nobody does who
+    /// holds the core's lock or answers the kernel. So the group is noted, and the event loop looks, and
+    /// tells the core.
+    fn group_is_empty(&self, group: i32) -> bool {
+        let is_empty = process::group_is_empty(group);
+        if !is_empty {
+            lock(&self.table).groups.insert(group);
+            self.has_groups.store(true, Ordering::Release);
+        }
+        is_empty
+    }
+
+    fn descends_from(&self, pid: i32, ancestor: i32) -> bool {
+        process::ancestors(pid).any(|above| above == ancestor)
+    }
+
+    fn group_of(&self, pid: i32) -> Option<i32> {
+        process::process_group(pid)
+    }
+
+    fn is_own(&self, pid: i32) -> bool {
+        pid == std::process::id().cast_signed()
+    }
+}
+
+/// By group, a member that ran when it was last looked at.
+#[derive(Default)]
+pub(super) struct RunningMembers(FxHashMap<i32, i32>);
+
+impl RunningMembers {
+    /// Whether all members of a group have exited.
+    fn is_of_zombies(&mut self, group: i32) -> bool {
+        // Mostly the leader runs: a shell.
+        let known = self.0.get(&group).copied();
+        let found = process::running_member(group, known.or(Some(group)));
+        match found {
+            Member::Running(pid) => {
+                if self.0.len() >= REMEMBERED_GROUPS {
+                    self.0.clear();
+                }
+                self.0.insert(group, pid);
+            }
+            Member::None | Member::Unknown => {
+                self.0.remove(&group);
+            }
+        }
+        found == Member::None
+    }
+}
+
+impl Router {
+    /// Who writes: the process of a thread, watched from now on until it ends.
+    ///
+    /// # Errors
+    ///
+    /// If nothing more can be watched: were it to be killed, its readers would
+    /// take what it wrote for whole.
+    pub(crate) fn writer(&self, thread: i32) -> Result<Writer, Errno> {
+        if thread == 0 {
+            return Ok(unseen_writer());
+        }
+        let pid = match self.processes.running_process(thread) {
+            Some(pid) => Some(pid),
+            None => self.watch(thread)?,
+        };
+        Ok(match pid {
+            Some(pid) => Writer {
+                pid,
+                name: process::name(pid),
+                group: process::process_group(pid),
+                ending: Ending::Running,
+                let_go: false,
+                died_writing: false,
+                has_closed: false,
+            },
+            None => unseen_writer(),
+        })
+    }
+
+    /// Watches the process of a thread, if there is one, and says which it is.
+    pub(crate) fn watch(&self, thread: i32) -> Result<Option<i32>, Errno> {
+        match ExitWatch::open(thread) {
+            Ok(watch) => self.watch_by(watch, thread).map(Some),
+            Err(Errno::SRCH) => Ok(None),
+            Err(errno) => Err(self.processes.refuse(thread, errno)),
+        }
+    }
+
+    /// Watches a process, of which this is a thread, and says which it is.
+    pub(super) fn watch_by(&self, watch: ExitWatch, thread: i32) -> Result<i32, Errno> {
+        // The id was another's, who was reaped before the event loop looked.
+        if self.processes.has_ended(watch.pid()) {
+            self.process_ended(watch.pid());
+        }
+        let added = within_limit(watch)
+            .and_then(|watch| self.processes.add(watch, thread, &self.event_loop));
+        added.map_err(|errno| self.processes.refuse(thread, errno))
+    }
+
+    /// The core takes note of how a process ended; then there is nothing left to watch, and what hung on
+    /// it does no more.
+    pub(super) fn process_ended(&self, pid: i32) {
+        let ending = self.processes.ending(pid);
+        self.tell(Request::ProcessEnded { pid, ending });
+        for id in self.processes.remove_ended(pid, &self.event_loop) {
+            self.tell(Request::LetGo { id });
+        }
+    }
+
+    /// Looks at the groups that were asked about. For the event loop.
+    pub(super) fn look_at_groups(&self, members: &mut RunningMembers) {
+        for group in self.processes.take_groups() {
+            if members.is_of_zombies(group) {
+                self.tell(Request::GroupEnded { group });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl ProcessTable {
+    /// Who is watched, and how it is with them.
+    pub(super) fn watched(&self) -> Vec<(i32, Ending)> {
+        let table = lock(&self.table);
+        let watches = table.watches.iter();
+        watches.map(|(pid, watch)| (*pid, watch.state())).collect()
+    }
+
+    /// Whether nobody is remembered in any way.
+    pub(super) fn is_empty(&self) -> bool {
+        let table = lock(&self.table);
+        table.watches.is_empty() && table.threads.is_empty() && table.captures.is_empty()
+    }
+
+    pub(super) fn remembered_process(&self, thread: i32) -> Option<i32> {
+        lock(&self.table).threads.get(&thread).copied()
+    }
+
+    pub(super) fn remember(&self, thread: i32, pid: i32) {
+        lock(&self.table).threads.insert(thread, pid);
+    }
+
+    /// As if the process that is watched so had had this id.
+    pub(super) fn pretend(&self, pid: i32, watch: ExitWatch) {
+        lock(&self.table).watches.insert(pid, Arc::new(watch));
+    }
+}
