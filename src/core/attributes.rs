@@ -1,13 +1,12 @@
 //! What `stat` shows and `chmod`, `chown`, `truncate`, `touch` change; extended
 //! attributes.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 
 use rustix::io::Errno;
 
 use super::clock::Timestamp;
 use super::effects::{Effect, Effects, Reply};
-use super::namespace::Inode;
 use super::readers::reader::Reader;
 use super::request::{Caller, User};
 use super::{Core, Env};
@@ -187,26 +186,6 @@ impl Core {
         }
     }
 
-    /// The value of an extended attribute.
-    pub(crate) fn xattr(&self, ino: u64, name: &OsStr) -> Result<Vec<u8>, Errno> {
-        let inode = self.names.get(ino).map_err(|_| Errno::NODATA)?;
-        let (value, _) = inode.xattrs.get(name).ok_or(Errno::NODATA)?;
-        Ok(value.clone())
-    }
-
-    /// The names of all extended attributes, each followed by a zero byte.
-    pub(crate) fn xattr_names(&self, ino: u64) -> Vec<u8> {
-        let inode = self.names.get(ino).ok();
-        let names = inode
-            .into_iter()
-            .flat_map(|inode: &Inode| inode.xattrs.keys());
-        names.fold(Vec::new(), |mut list, name: &OsString| {
-            list.extend_from_slice(name.as_encoded_bytes());
-            list.push(0);
-            list
-        })
-    }
-
     /// Sets an extended attribute; `flags` as in `setxattr(2)`.
     pub(super) fn set_xattr(
         &mut self,
@@ -220,7 +199,7 @@ impl Core {
         if name.as_encoded_bytes().starts_with(b"system.posix_acl_") {
             return Err(Errno::OPNOTSUPP);
         }
-        let pool = self.pool_of(caller.user);
+        let pool = self.pool.for_user(caller.user);
         let inode = self.names.get_mut(ino)?;
         let exists = inode.xattrs.contains_key(name);
         if flags & libc::XATTR_CREATE != 0 && exists {

@@ -71,7 +71,7 @@ impl Core {
                 _ => {
                     let ino = self.names.find(parent, name)?;
                     self.names.used_name(ino, parent, name);
-                    self.has_found(thread, parent, name, ino);
+                    self.sent_back.has_found(thread, parent, name, ino);
                     if !internal && let Some(found) = self.find_fifo(env, thread, ino) {
                         return found;
                     }
@@ -134,11 +134,11 @@ impl Core {
                         return self.found_place(Place::Link { target });
                     }
                 };
-                let has_waited_for = self.has_waited_for(env, thread);
+                let has_waited_for = self.sent_back.has_waited_for(env, thread);
                 let has_waited = found.is_some() && found == has_waited_for;
                 let is_wanted =
                     door.gives == Gives::File && (door.which == Which::Present || has_waited);
-                let is_back = is_wanted && self.is_back(env, thread, found);
+                let is_back = is_wanted && self.sent_back.is_back(env, thread, found);
                 let inode = found.and_then(|ino| self.names.get(ino).ok());
                 match inode.map(|inode| inode.st_mode() & libc::S_IFMT) {
                     Some(libc::S_IFDIR) => Place::Directory {

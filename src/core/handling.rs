@@ -2,28 +2,30 @@
 //!
 //! Knows which handler is whose. Each changes the state and marks what it touched; the settle pass
 //! ([`super::settling`]) does the rest. The invariant: every request of somebody who waits for an answer
-//! is answered once, by an effect, now or later.
+//! is answered once, by an effect, now or later: also those that are given up, and all of them when the
+//! mount goes away.
 
 use rustix::io::Errno;
 
-use super::effects::{Effects, Reply};
+use super::effects::{Effects, Reply, Unique};
 use super::namespace::ROOT;
 use super::request::{Caller, Request};
-use super::{Core, Env};
+use super::{Core, Env, Waiting};
 
 impl Core {
     /// Handles a request, with all that follows from it.
     pub(crate) fn handle(&mut self, env: Env<'_>, caller: Caller, request: Request<'_>) -> Effects {
         let mut effects = Effects::default();
         self.tally.requests += 1;
-        let recorded = self.begin_record(env, caller, &request);
+        let recording = self.recording.as_mut().filter(|_| !caller.internal);
+        let recorded = recording.and_then(|it| it.begin(env.now.monotonic, &request));
         let reply = match self.perform(env, caller, request, &mut effects) {
             Ok(reply) => reply,
             Err(errno) => Some(Reply::Refused(errno)),
         };
-        if let Some(recorded) = recorded {
+        if let (Some(recorded), Some(recording)) = (recorded, &mut self.recording) {
             let reply = reply.as_ref().or_else(|| effects.reply_to(caller.unique));
-            self.record(recorded, reply);
+            recording.finish(recorded, reply);
         }
         self.settle(env, &mut effects);
         // Those whom it concerns first: what is told of a name comes before the word that it is gone.
@@ -180,7 +182,7 @@ impl Core {
             }
             Request::ProcessEnded { pid, ending } => self.process_ended(pid, ending),
             Request::GroupEnded { group } => self.group_ended(group),
-            Request::KnowProcess { ino, target } => self.know_process(ino, target),
+            Request::KnowProcess { ino, target } => self.control.know_process(ino, target),
             Request::Tick => self.tick(env),
             Request::EndBatch => self.end_gathering(),
             Request::NotFlushed { ino } => self.not_flushed(env, ino, effects),
@@ -194,9 +196,9 @@ impl Core {
                 let handle = self.open_captured(env, caller, (id, of_holders), &opener)?;
                 answer(Reply::Handle(handle));
             }
-            Request::Hold { id } => self.hold(id),
+            Request::Hold { id } => self.captures.add_holder(id),
             Request::LetGo { id } => self.let_go(id),
-            Request::KeepAtMost { id, bytes } => self.keep_at_most(id, bytes),
+            Request::KeepAtMost { id, bytes } => self.captures.keep_at_most(id, bytes),
             Request::HangUp { id } => self.hang_up(id, effects),
             Request::EndCapture { id, directory } => {
                 self.end_capture(env, id, directory, effects);
@@ -210,5 +212,51 @@ impl Core {
             Request::Freeze => answer(Reply::Frozen(self.freeze())),
         }
         Ok(reply)
+    }
+
+    /// Gives up a request that waits.
+    pub(super) fn give_up(
+        &mut self,
+        env: Env<'_>,
+        unique: Unique,
+        errno: Errno,
+        effects: &mut Effects,
+    ) {
+        let Some((kept, _)) = self.waiting.remove(&unique) else {
+            return;
+        };
+        let mut reply = Reply::Refused(errno);
+        match kept {
+            Waiting::Open(id) => self.drop_reader(env, id, effects),
+            Waiting::Read(id) => {
+                if let Some(reader) = self.readers.get_mut(id) {
+                    reader.give_up_read(unique);
+                }
+            }
+            Waiting::Write(ino) => {
+                let file = self.files.get_mut(&ino);
+                if let Some(written) = file.and_then(|file| file.give_up_write(unique)) {
+                    reply = written;
+                }
+            }
+            Waiting::Events(id) => self.events.cancel(id, unique),
+            Waiting::FifoOpen(id) => self.leaves_queue(id, unique),
+        }
+        effects.reply(unique, reply);
+    }
+
+    /// The mount is going away: who waits is answered with an error, now and from now on.
+    pub(super) fn shut_down(&mut self, env: Env<'_>, effects: &mut Effects) {
+        if !std::mem::replace(&mut self.is_shut_down, true) {
+            self.refuse_all(env, effects);
+            self.notify_all_pollers(env, effects);
+        }
+    }
+
+    pub(super) fn refuse_all(&mut self, env: Env<'_>, effects: &mut Effects) {
+        let waiting: Vec<Unique> = self.waiting.keys().copied().collect();
+        for unique in waiting {
+            self.give_up(env, unique, Errno::NOTCONN, effects);
+        }
     }
 }

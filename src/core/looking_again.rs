@@ -8,6 +8,7 @@
 //! the kernel may believe in a name that we have taken away already: it moves a name only when
 //! whoever renamed or removed it runs again. An OPEN that comes in between is of the wrong file.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ const RENAMING: Duration = Duration::from_secs(1);
 
 /// A thread that is to look its path up again.
 #[derive(Debug)]
-pub(super) struct SentBack {
+struct Sent {
     at: Monotonic,
     /// What it opened, or is to find.
     ino: u64,
@@ -68,6 +69,83 @@ pub(super) enum Why {
     Turn(FifoId),
 }
 
+/// The threads that were sent back. Invariant: at most one entry for each, and none that nobody asks for
+/// any more stays when another is added.
+#[derive(Debug, Default)]
+pub(super) struct SentBack(HashMap<i32, Sent>);
+
+impl SentBack {
+    /// A thread is sent back.
+    fn send(&mut self, env: Env<'_>, thread: i32, ino: u64, why: Why) {
+        let at = env.now.monotonic;
+        self.0.retain(|_, sent| at.saturating_sub(sent.at) < MEMORY);
+        let sent = Sent {
+            at,
+            ino,
+            why,
+            found: None,
+            looked: 0,
+        };
+        self.0.insert(thread, sent);
+    }
+
+    /// A thread is where it was sent, or will not come.
+    pub(super) fn has_arrived(&mut self, thread: i32) {
+        self.0.remove(&thread);
+    }
+
+    /// A thread has found something by a name, maybe since it was sent back.
+    pub(super) fn has_found(&mut self, thread: i32, parent: u64, name: &OsStr, ino: u64) {
+        if let Some(sent) = self.0.get_mut(&thread) {
+            sent.found = Some(Found {
+                parent,
+                name: name.to_owned(),
+                ino,
+            });
+        }
+    }
+
+    /// Whether this thread is looking its path up again, and why.
+    fn of(&self, env: Env<'_>, thread: i32) -> Option<&Sent> {
+        let sent = self.0.get(&thread)?;
+        let age = env.now.monotonic.saturating_sub(sent.at);
+        (age < MEMORY).then_some(sent)
+    }
+
+    /// Whether the kernel would not look again for this thread. Who cannot be told apart counts as
+    /// one that was sent back.
+    pub(super) fn knows(&self, env: Env<'_>, thread: i32) -> bool {
+        thread == 0 || self.of(env, thread).is_some()
+    }
+
+    /// For which file this thread has waited, if it is looking its path up again to find that.
+    pub(super) fn has_waited_for(&self, env: Env<'_>, thread: i32) -> Option<u64> {
+        let sent = self.of(env, thread)?;
+        (sent.why == Why::HasWaited).then_some(sent.ino)
+    }
+
+    /// Whether this thread looks up again, in the very call in which it has waited, what it has
+    /// waited for. It gets that, also if somebody has begun to write it once more, as the kernel
+    /// would not look a third time.
+    pub(super) fn is_back(&mut self, env: Env<'_>, thread: i32, found: Option<u64>) -> bool {
+        let Some(sent) = self.0.get_mut(&thread) else {
+            return false;
+        };
+        let is_at_once = env.now.monotonic.saturating_sub(sent.at) < AT_ONCE;
+        sent.looked += 1;
+        sent.why == Why::HasWaited && Some(sent.ino) == found && is_at_once && sent.looked <= LOOKS
+    }
+
+    /// Why this thread looks up the name of a virtual FIFO again, if it does in the very call in which
+    /// it was told to. (How often it does in that depends on who else looks it up.)
+    pub(super) fn comes_back_to(&self, env: Env<'_>, thread: i32, id: FifoId) -> Option<Why> {
+        let sent = self.0.get(&thread)?;
+        let is_it = matches!(sent.why, Why::ReadingEnd(of) | Why::Turn(of) if of == id);
+        let is_at_once = env.now.monotonic.saturating_sub(sent.at) < AT_ONCE;
+        (is_it && is_at_once).then_some(sent.why)
+    }
+}
+
 impl Core {
     /// Sees to an OPEN for reading of an inode that has just lost a name, by which the kernel may
     /// have found it. Says whether it is dealt with; else it is of the right inode.
@@ -89,7 +167,7 @@ impl Core {
         };
         let is_nameless = inode.nlink() == 0;
         let is_recent = env.now.monotonic.saturating_sub(lost_name_at) < RENAMING;
-        let sent = self.sent_back_for(env, caller.thread);
+        let sent = self.sent_back.of(env, caller.thread);
         if let Some(found) = sent.and_then(|sent| sent.found.clone())
             && found.ino == ino
         {
@@ -104,7 +182,7 @@ impl Core {
             Some(sent) if sent.ino == ino => {
                 let is_there = !is_nameless || self.is_held_open(ino);
                 if !is_there {
-                    self.sent_back.remove(&caller.thread);
+                    self.sent_back.has_arrived(caller.thread);
                     effects.refuse(caller.unique, Errno::STALE);
                 }
                 !is_there
@@ -133,7 +211,7 @@ impl Core {
         let path = self.names.path_of(before.parent, &before.name);
         let found = path.as_ref().and_then(|path| self.awaited(awaits, path));
         let Some(found) = found else {
-            self.sent_back.remove(&caller.thread);
+            self.sent_back.has_arrived(caller.thread);
             effects.refuse(caller.unique, Errno::NOENT);
             return true;
         };
@@ -156,74 +234,8 @@ impl Core {
         why: Why,
         effects: &mut Effects,
     ) {
-        let at = env.now.monotonic;
-        self.sent_back
-            .retain(|_, sent| at.saturating_sub(sent.at) < MEMORY);
-        let sent = SentBack {
-            at,
-            ino,
-            why,
-            found: None,
-            looked: 0,
-        };
-        self.sent_back.insert(caller.thread, sent);
+        self.sent_back.send(env, caller.thread, ino, why);
         effects.refuse(caller.unique, Errno::STALE);
-    }
-
-    /// A thread has found something by a name, maybe since it was sent back.
-    pub(super) fn has_found(&mut self, thread: i32, parent: u64, name: &OsStr, ino: u64) {
-        if let Some(sent) = self.sent_back.get_mut(&thread) {
-            sent.found = Some(Found {
-                parent,
-                name: name.to_owned(),
-                ino,
-            });
-        }
-    }
-
-    /// Whether this thread is looking its path up again, and why.
-    fn sent_back_for(&self, env: Env<'_>, thread: i32) -> Option<&SentBack> {
-        let sent = self.sent_back.get(&thread)?;
-        let age = env.now.monotonic.saturating_sub(sent.at);
-        (age < MEMORY).then_some(sent)
-    }
-
-    /// Whether the kernel would not look again for this thread. Who cannot be told apart counts as
-    /// one that was sent back.
-    pub(super) fn was_sent_back(&self, env: Env<'_>, thread: i32) -> bool {
-        thread == 0 || self.sent_back_for(env, thread).is_some()
-    }
-
-    /// For which file this thread has waited, if it is looking its path up again to find that.
-    pub(super) fn has_waited_for(&self, env: Env<'_>, thread: i32) -> Option<u64> {
-        let sent = self.sent_back_for(env, thread)?;
-        (sent.why == Why::HasWaited).then_some(sent.ino)
-    }
-
-    /// Whether this thread looks up again, in the very call in which it has waited, what it has
-    /// waited for. It gets that, also if somebody has begun to write it once more, as the kernel
-    /// would not look a third time.
-    pub(super) fn is_back(&mut self, env: Env<'_>, thread: i32, found: Option<u64>) -> bool {
-        let Some(sent) = self.sent_back.get_mut(&thread) else {
-            return false;
-        };
-        let is_at_once = env.now.monotonic.saturating_sub(sent.at) < AT_ONCE;
-        sent.looked += 1;
-        sent.why == Why::HasWaited && Some(sent.ino) == found && is_at_once && sent.looked <= LOOKS
-    }
-
-    /// Why this thread looks up the name of a virtual FIFO again, if it does in the very call in which
-    /// it was told to. (How often it does in that depends on who else looks it up.)
-    pub(super) fn comes_back_to(&self, env: Env<'_>, thread: i32, id: FifoId) -> Option<Why> {
-        let sent = self.sent_back.get(&thread)?;
-        let is_it = matches!(sent.why, Why::ReadingEnd(of) | Why::Turn(of) if of == id);
-        let is_at_once = env.now.monotonic.saturating_sub(sent.at) < AT_ONCE;
-        (is_it && is_at_once).then_some(sent.why)
-    }
-
-    /// Whether this thread has waited for the finished file, and opens it now.
-    pub(super) fn comes_from_wait(&self, env: Env<'_>, thread: i32, ino: u64) -> bool {
-        self.has_waited_for(env, thread) == Some(ino)
     }
 
     /// Whether somebody has this very file open. Readers that have gone on to what stands at its

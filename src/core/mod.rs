@@ -13,15 +13,16 @@
 //! request, effects, handling, settling: what comes in, what comes out, and the way between
 //!
 //! and the handlers, each on the `Core` that holds all of the above:
-//! writing, resizing, rewriting, ending, backpressure, seeking: what writers do
+//! writing, resizing, rewriting, ending, backpressure: what writers do
 //! opening, looking_again, reading: what readers get
-//! recording: all of it, to be done again
 //! capturing: what this process itself reads
-//! paths, attributes, control, doors, fifos, status, metrics, room
+//! paths, attributes, control, doors, fifos, status, metrics
+//! queries: what may be looked at without a request
 //! ```
 
 mod attributes;
 mod backpressure;
+mod captures;
 mod capturing;
 pub(crate) mod clock;
 mod control;
@@ -31,8 +32,6 @@ mod ending;
 pub(crate) mod events;
 pub(crate) mod fifos;
 mod file;
-mod freezing;
-mod giving_up;
 mod handling;
 mod ids;
 mod looking_again;
@@ -42,15 +41,14 @@ mod notices;
 mod opening;
 mod paths;
 mod publishing;
+mod queries;
 mod readers;
 mod reading;
 pub(crate) mod recording;
 pub(crate) mod request;
 mod resizing;
 mod rewriting;
-mod room;
 pub(crate) mod rules;
-mod seeking;
 mod settling;
 pub(crate) mod spool;
 pub(crate) mod status;
@@ -59,14 +57,14 @@ mod writing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
-use capturing::Captures;
+use captures::Captures;
 use clock::{Moment, Monotonic};
 use control::Control;
 use effects::Unique;
@@ -190,7 +188,7 @@ pub(crate) struct Core {
     tally: Tally,
     /// Threads that were sent back to look the path up again: the kernel does
     /// so once only.
-    sent_back: HashMap<i32, SentBack>,
+    sent_back: SentBack,
     /// Whether it was said that the flusher does not take every file.
     told_of_refusal: bool,
     /// What was said of the mount as a whole.
@@ -232,7 +230,7 @@ impl Core {
             fifos: Fifos::default(),
             events: Events::new(now.monotonic),
             tally: Tally::default(),
-            sent_back: HashMap::new(),
+            sent_back: SentBack::default(),
             told_of_refusal: false,
             notices: Notices::default(),
             removed: Vec::new(),
@@ -241,16 +239,6 @@ impl Core {
             is_frozen: false,
             is_shut_down: false,
         }
-    }
-
-    /// The tree of names, to look at.
-    pub(crate) fn names(&self) -> &Namespace {
-        &self.names
-    }
-
-    /// The store of bytes, for what it has to say about space.
-    pub(crate) fn pool(&self) -> &Pool {
-        &self.pool
     }
 
     fn file(&self, ino: u64) -> Result<&File, Errno> {
@@ -277,16 +265,6 @@ impl Core {
         self.alarms.insert((at, whom));
     }
 
-    /// Whether anybody has something open, or waits for it to be.
-    pub(crate) fn is_in_use(&self) -> bool {
-        !self.handles.is_empty() || !self.waiting.is_empty()
-    }
-
-    /// When the next [`request::Request::Tick`] is due.
-    pub(crate) fn next_alarm(&self) -> Option<Monotonic> {
-        self.alarms.first().map(|(at, _)| *at)
-    }
-
     /// Does what was put off until now.
     fn tick(&mut self, env: Env<'_>) {
         while let Some(&(at, whom)) = self.alarms.first() {
@@ -307,7 +285,12 @@ impl Core {
 
     /// A process that wrote has ended: what it wrote may be done now.
     fn process_ended(&mut self, pid: i32, ending: Ending) {
-        self.awaited_process_ended(pid);
+        for (id, source) in self.readers.process_ended(pid) {
+            self.touched.readers.add(id);
+            if let Some(ino) = source {
+                self.touched.generations.add(ino);
+            }
+        }
         let is_untold = |w: &Writer| w.pid == pid && !w.let_go && !w.died_writing;
         for (ino, file) in &mut self.files {
             if ending == Ending::Unknown && file.writers().iter().any(is_untold) {
@@ -327,17 +310,6 @@ impl Core {
                 self.touched.generations.add(*ino);
             }
         }
-    }
-
-    /// The thread behind a request that waits.
-    pub(crate) fn waiting_thread(&self, unique: Unique) -> Option<i32> {
-        self.waiting.get(&unique).map(|(_, thread)| *thread)
-    }
-
-    /// How many requests wait.
-    #[cfg(test)]
-    pub(crate) fn waiting_count(&self) -> usize {
-        self.waiting.len()
     }
 
     /// The kernel gives back references to an inode.

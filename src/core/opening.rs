@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use rustix::io::Errno;
 
-use super::capturing::Hold;
+use super::captures::Hold;
 use super::doors::{Asked, Gives};
 use super::effects::{Effect, Effects, Reply, Transport};
 use super::file::Step;
@@ -14,8 +14,10 @@ use super::looking_again::Why;
 use super::notices::Notice;
 use super::readers::reader::{Awaits, Origin, Reader};
 use super::request::{Caller, Opener};
-use super::room::OPEN_BYTES;
 use super::{Core, Env, File, Handle};
+
+/// The most memory that a reader takes which waits, beside its path; other open files take less.
+pub(super) const OPEN_BYTES: u64 = 1024;
 
 /// What becomes of an OPEN.
 pub(super) enum OpenAnswer {
@@ -32,6 +34,23 @@ pub(super) enum OpenAnswer {
 }
 
 impl Core {
+    /// Whether there is memory for one more open file of a user's.
+    pub(super) fn check_room_to_open(&self, user: Option<u32>) -> Result<(), Errno> {
+        match self.pool.for_user(user).has_room(OPEN_BYTES) {
+            true => Ok(()),
+            false => Err(Errno::NOMEM),
+        }
+    }
+
+    /// How a file is opened that is to be opened in this way: where operations
+    /// are recorded, each comes to us as the program made it.
+    pub(super) fn transport(&self, wanted: Transport) -> Transport {
+        match &self.recording {
+            Some(_) => Transport::Direct,
+            None => wanted,
+        }
+    }
+
     /// An inode is opened for reading only.
     pub(super) fn open_for_reading(
         &mut self,
@@ -54,7 +73,7 @@ impl Core {
             .filter(|_| self.may_be_step(ino, caller) && !self.writes(ino, opener));
         if !waits {
             // If it was sent back, it has arrived.
-            self.sent_back.remove(&caller.thread);
+            self.sent_back.has_arrived(caller.thread);
             if dropped && !caller.internal {
                 if self.is_of_writers(ino, self.is_step(ino, group)) {
                     return self.refuse_reading_back(env, caller.unique, ino, 0, effects);
@@ -73,7 +92,7 @@ impl Core {
             let step = Step::of(opener);
             return self.opened_plain(caller, ino, transport, (group, step), effects);
         }
-        let comes_from_wait = self.comes_from_wait(env, caller.thread, ino);
+        let comes_from_wait = self.sent_back.has_waited_for(env, caller.thread) == Some(ino);
         let mut paths = self.names.paths(ino).into_iter();
         let path = paths.next();
         let mut origin = self.origin(env, caller, (flags, opener), path.as_deref());
@@ -120,7 +139,7 @@ impl Core {
         self.names.pin(ino);
         let file = self.files.get_mut(&ino);
         let step = file.and_then(|file| file.open_as_step(group, step));
-        let _kept = self.pool_of(caller.user).keep_anyway(OPEN_BYTES / 4);
+        let _kept = self.pool.for_user(caller.user).keep_anyway(OPEN_BYTES / 4);
         let handle = self.add_handle(Handle::Plain { ino, step, _kept });
         effects.reply(caller.unique, Reply::Opened { handle, transport });
     }
@@ -179,12 +198,12 @@ impl Core {
         if caller.thread == 0 {
             self.notices.say(Notice::UnseenReader);
         }
-        let was_sent_back = self.was_sent_back(env, caller.thread);
-        self.sent_back.remove(&caller.thread);
+        let was_sent_back = self.sent_back.knows(env, caller.thread);
+        self.sent_back.has_arrived(caller.thread);
         // It is in the table of those who follow paths, too.
         let components = path.into_iter().flatten();
         let path_bytes: u64 = components.map(|name| 48 + name.len() as u64).sum();
-        let pool = self.pool_of(caller.user);
+        let pool = self.pool.for_user(caller.user);
         Origin {
             user: caller.user,
             _kept: pool.keep_anyway(OPEN_BYTES + 2 * path_bytes),

@@ -1,7 +1,7 @@
 //! Names that come, go and move, and what that does to those who follow them.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::io::Errno;
 
@@ -13,7 +13,7 @@ use super::ids::ReaderId;
 use super::namespace::{Creator, Inode, Kind, Rename};
 use super::readers::reader::Awaits;
 use super::request::{At, Caller, at};
-use super::{Core, Env, File};
+use super::{Core, Env, File, Handle};
 
 impl Core {
     /// Makes a file and opens it.
@@ -129,17 +129,6 @@ impl Core {
             attributes: self.attributes(ino)?,
             lasting: true,
         }))
-    }
-
-    /// Where a symbolic link points.
-    pub(crate) fn read_link(&self, ino: u64) -> Result<PathBuf, Errno> {
-        if let Some(target) = self.control_link(ino) {
-            return Ok(target);
-        }
-        match &self.names.get(ino)?.kind {
-            Kind::Symlink(target) => Ok(target.clone()),
-            _ => Err(Errno::INVAL),
-        }
     }
 
     /// What would not be done anyway puts nothing in the place of a stream.
@@ -429,5 +418,27 @@ impl Core {
         if let Some(reader) = self.readers.get_mut(id) {
             reader.set_absent(absent);
         }
+    }
+
+    /// From now on no file is opened for writing, made, renamed, removed or truncated, which is
+    /// `EROFS` instead; unless a file is open for writing now. Says whether it is so.
+    pub(super) fn freeze(&mut self) -> bool {
+        let writes = |handle: &Handle| matches!(handle, Handle::Writer { .. });
+        self.is_frozen = self.is_frozen || !self.handles.values().any(writes);
+        self.is_frozen
+    }
+
+    /// That a file may be changed.
+    pub(super) fn refuse_frozen(&self) -> Result<(), Errno> {
+        match self.is_frozen {
+            true => Err(Errno::ROFS),
+            false => Ok(()),
+        }
+    }
+
+    /// That a name may be made, changed or removed.
+    pub(super) fn may_change(&self, parent: u64, name: &OsStr) -> Result<(), Errno> {
+        self.refuse_control(parent, name)?;
+        self.refuse_frozen()
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::capturing::Hold;
+use super::captures::Hold;
 use super::effects::{Effects, Reply};
 use super::file::{View, Viewer};
 use super::generation::{Phase, Way};
@@ -32,6 +32,10 @@ const RECENT: Duration = Duration::from_millis(1);
 
 /// It gathers no more than this, nor half of the window.
 const GATHERED_BYTES: u64 = 256 << 10;
+
+/// The answer to a search for holes where the kernel may know of data that we do not: that there is no
+/// such search. Programs then read the whole file.
+const UNKNOWN: Errno = Errno::INVAL;
 
 /// What becomes of a READ.
 enum ReadAnswer {
@@ -177,6 +181,38 @@ impl Core {
                 Reply::Bytes(file.spool().read(offset, length as usize)),
             ),
             None => effects.refuse(unique, Errno::BADF),
+        }
+    }
+
+    /// `SEEK_DATA` and `SEEK_HOLE`. They have an answer only where the kernel holds
+    /// no pages that were not written back: while nobody writes through its cache.
+    pub(super) fn seek(
+        &self,
+        caller: Caller,
+        (ino, handle): (u64, u64),
+        offset: u64,
+        data: bool,
+        effects: &mut Effects,
+    ) {
+        let unique = caller.unique;
+        // What lseek(2) was given as a negative number.
+        if i64::try_from(offset).is_err() {
+            return effects.refuse(unique, Errno::NXIO);
+        }
+        // A reader that waits reads on from where it is: a program that looked
+        // for holes in what is there so far would take its end for the end.
+        let waits = matches!(self.handles.get(&handle), Some(Handle::Reader(_)));
+        let file = self.files.get(&ino).filter(|_| !waits);
+        let Some(file) = file.filter(|file| !file.writeback().may_hold_more()) else {
+            return effects.refuse(unique, UNKNOWN);
+        };
+        let found = match data {
+            true => file.spool().seek_data(offset),
+            false => file.spool().seek_hole(offset),
+        };
+        match found {
+            Some(offset) => effects.reply(unique, Reply::Sought(offset)),
+            None => effects.refuse(unique, Errno::NXIO),
         }
     }
 

@@ -11,11 +11,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::clock::Monotonic;
-use super::effects::{Reply, Transport};
-use super::generation::{Generation, Way};
-use super::request::{Caller, Request};
+use super::effects::Reply;
+use super::request::Request;
 use super::spool::{Pool, Segments, Spool};
-use super::{Core, Env, File, Handle};
 
 /// Writes that go on where the last one ended are one entry if they come within
 /// this time: what they did apart could not have been seen.
@@ -142,28 +140,20 @@ impl Recording {
         }
         self.entries.push(entry);
     }
-}
 
-impl Core {
     /// What is to be recorded of a request, before it is handled: afterwards its bytes are the file's.
-    pub(super) fn begin_record(
-        &mut self,
-        env: Env<'_>,
-        caller: Caller,
-        request: &Request<'_>,
-    ) -> Option<Entry> {
-        let recording = self.recording.as_mut().filter(|_| !caller.internal)?;
-        let mut entry = Entry::new(env.now.monotonic, request.to_recorded()?);
+    pub(super) fn begin(&mut self, at: Monotonic, request: &Request<'_>) -> Option<Entry> {
+        let mut entry = Entry::new(at, request.to_recorded()?);
         if let Request::Write { bytes, .. } = request {
             entry.length = bytes.data.len() as u64;
-            entry.start = recording.keep(&bytes.data.to_vec());
+            entry.start = self.keep(&bytes.data.to_vec());
         }
         Some(entry)
     }
 
     /// Records what was done, which is known by its reply. A write has none yet. What was refused was
     /// not done; but to have looked for a name in vain is something.
-    pub(super) fn record(&mut self, mut entry: Entry, reply: Option<&Reply>) {
+    pub(super) fn finish(&mut self, mut entry: Entry, reply: Option<&Reply>) {
         let is_look = matches!(entry.request, Request::Lookup { .. });
         match reply {
             Some(Reply::Refused(Errno::NOENT)) if is_look => {}
@@ -182,78 +172,16 @@ impl Core {
             Request::Read { fills_pages, .. } => entry.length == 0 && !fills_pages,
             _ => false,
         };
-        if let (Some(recording), false) = (&mut self.recording, is_nothing) {
-            recording.push(entry);
+        if !is_nothing {
+            self.push(entry);
         }
-    }
-
-    /// How a file is opened that is to be opened in this way: where operations
-    /// are recorded, each comes to us as the program made it.
-    pub(super) fn transport(&self, wanted: Transport) -> Transport {
-        match &self.recording {
-            Some(_) => Transport::Direct,
-            None => wanted,
-        }
-    }
-
-    /// Ends the recording and gives it away.
-    pub(crate) fn take_recording(&mut self) -> Option<Recording> {
-        self.recording.take()
-    }
-
-    /// How what is written to a file is delivered, and why, once that is chosen.
-    pub(crate) fn way_of(&self, ino: u64) -> Option<(Way, &str)> {
-        self.generation(ino)?.chosen()
     }
 
     /// Whether the end of a process has been recorded.
-    pub(crate) fn has_seen_end(&self, of: i32) -> bool {
-        let entries = self
-            .recording
-            .iter()
-            .flat_map(|recording| &recording.entries);
+    pub(super) fn has_seen_end(&self, of: i32) -> bool {
         let is_end =
             |entry: &Entry| matches!(entry.request, Request::ProcessEnded { pid, .. } if pid == of);
-        entries.rev().any(is_end)
-    }
-
-    /// Whether any file is open for writing.
-    pub(crate) fn is_written(&self) -> bool {
-        let is_open = |file: &File| file.generation().is_some_and(Generation::is_open);
-        self.files.values().any(is_open)
-    }
-
-    /// How long a file is.
-    pub(crate) fn length_of(&self, ino: u64) -> Option<u64> {
-        Some(self.files.get(&ino)?.spool().len())
-    }
-
-    /// What a file holds there, or as much of it as there is.
-    pub(crate) fn content(&self, ino: u64, offset: u64, length: usize) -> Option<Segments> {
-        Some(self.files.get(&ino)?.spool().read(offset, length))
-    }
-
-    /// Below which offset what a file held is gone: it was passed on as a stream.
-    pub(crate) fn gone_below(&self, ino: u64) -> Option<u64> {
-        Some(self.files.get(&ino)?.spool().base())
-    }
-
-    /// How many bytes of a range of a file were written.
-    pub(crate) fn written_within(&self, ino: u64, range: &std::ops::Range<u64>) -> u64 {
-        let file = self.files.get(&ino);
-        file.map_or(0, |file| file.spool().written_within(range))
-    }
-
-    /// Up to where a reader of this process could read now.
-    pub(crate) fn readable(&mut self, env: Env<'_>, handle: u64) -> u64 {
-        let Some(Handle::Reader(id)) = self.handles.get(&handle) else {
-            return 0;
-        };
-        let id = *id;
-        match self.readers.source(id) {
-            Some(ino) => self.view(env, id, ino).limit,
-            None => 0,
-        }
+        self.entries.iter().rev().any(is_end)
     }
 }
 

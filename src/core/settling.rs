@@ -13,6 +13,9 @@
 //! writeback    the flusher is at work exactly where somebody waits
 //! ```
 //!
+//! Last, contents are spilled until all is within the limit of memory, or nothing more can be spilled at that
+//! moment.
+//!
 //! Each step decides from the state alone, so that marking too much is harmless; what is not marked is not
 //! looked at.
 
@@ -138,6 +141,27 @@ impl Core {
             return false;
         }
         true
+    }
+
+    /// Spills contents until there is room for what cannot be spilled, which has come already.
+    ///
+    /// Only a spill file that takes nothing more is a reason to refuse what needs room from now on. What a
+    /// reader has in hand cannot be spilled either, but for a moment; it is tried again after each operation.
+    fn make_room(&mut self) {
+        match (self.pool.is_over(), self.pool.is_stuck()) {
+            (false, false) | (true, true) => return,
+            (false, true) => return self.pool.set_stuck(false),
+            (true, false) => {}
+        }
+        for file in self.files.values_mut() {
+            while self.pool.is_over() {
+                match file.spill_one() {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(_) => return self.pool.set_stuck(true),
+                }
+            }
+        }
     }
 
     fn readers_of(&self, ino: u64) -> Vec<ReaderId> {

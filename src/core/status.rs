@@ -1,15 +1,12 @@
 //! The state of a mount, as users are shown it.
 
-use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::generation::{Ending, Generation, Phase, Way, Writer};
-use super::namespace::ROOT;
 use super::readers::reader::{Awaits, Reader};
-use super::spool::Segments;
 use super::{Core, File};
 use crate::json;
 
@@ -183,31 +180,6 @@ impl Core {
         let mut text = serde_json::to_vec(&self.status()).unwrap_or_default();
         text.push(b'\n');
         text
-    }
-
-    /// The size of the regular file that a path from the root leads to.
-    pub(crate) fn file_size(&self, path: &[OsString]) -> Option<u64> {
-        let file = self.files.get(&self.names.resolve(path)?)?;
-        Some(file.spool().len())
-    }
-
-    /// The regular files below a directory of the root, by their paths from there.
-    pub(crate) fn files_below(&self, directory: &OsStr) -> Vec<PathBuf> {
-        let paths = self.names.files().flat_map(|ino| self.names.paths(ino));
-        let below = paths.filter(|path| path.first().is_some_and(|name| name == directory));
-        below.map(|path| path.iter().skip(1).collect()).collect()
-    }
-
-    /// What the regular file at a path from the root holds, and whether it failed. Links are not
-    /// followed.
-    pub(crate) fn file_content(&self, path: &[OsString]) -> Option<(Segments, bool)> {
-        let mut steps = path.iter();
-        let ino = steps.try_fold(ROOT, |above, name| self.names.find(above, name).ok())?;
-        let file = self.files.get(&ino)?;
-        let length = usize::try_from(file.spool().len()).ok()?;
-        let fail_on = self.settings.fail_on;
-        let failed = file.generation().is_some_and(|g| g.has_failed(fail_on));
-        Some((file.spool().read(0, length), failed))
     }
 
     fn file_status(&self, ino: u64, file: &File) -> FileStatus {

@@ -6,18 +6,18 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use super::clock::Timestamp;
-use super::effects::{Effect, Effects, Reply, Transport};
+use super::effects::{Effects, Transport};
 use super::events::Event;
-use super::file::{Chosen, HeldWrite};
-use super::generation::{Ending, Way, Writer};
+use super::file::Chosen;
+use super::generation::{Way, Writer};
 use super::notices::Notice;
+use super::opening::OPEN_BYTES;
 use super::readers::reader::Reader;
 use super::request::{Bytes, Caller};
-use super::room::OPEN_BYTES;
 use super::rules::Deliver;
 use super::settling::TakenWrite;
 use super::spool::{self, Load};
-use super::{Alarm, Core, Env, Handle, Waiting};
+use super::{Core, Env, Handle};
 
 impl Core {
     /// A file is opened for writing: by an open or by being made.
@@ -64,7 +64,7 @@ impl Core {
             && let Err(errno) = self.truncate_by_open(env, ino, effects)
         {
             self.names.pin(ino);
-            let _kept = self.pool_of(user).keep_anyway(OPEN_BYTES / 2);
+            let _kept = self.pool.for_user(user).keep_anyway(OPEN_BYTES / 2);
             let handle = self.add_handle(Handle::Writer { ino, cached, _kept });
             self.release(env, handle, effects);
             return Err(errno);
@@ -76,7 +76,7 @@ impl Core {
         self.touched.contents.add(ino);
         self.touched.writeback.add(ino);
         self.names.pin(ino);
-        let _kept = self.pool_of(user).keep_anyway(OPEN_BYTES / 2);
+        let _kept = self.pool.for_user(user).keep_anyway(OPEN_BYTES / 2);
         let handle = self.add_handle(Handle::Writer { ino, cached, _kept });
         Ok((handle, transport))
     }
@@ -148,32 +148,6 @@ impl Core {
         Ok(())
     }
 
-    /// Whether a process is known to write a file, and runs.
-    pub(crate) fn is_writer(&self, ino: u64, pid: i32) -> bool {
-        self.writer(ino, pid).is_some()
-    }
-
-    /// Whether it is, and has never closed the file.
-    pub(crate) fn keeps_open(&self, ino: u64, pid: i32) -> bool {
-        self.writer(ino, pid).is_some_and(|w| !w.has_closed)
-    }
-
-    fn writer(&self, ino: u64, pid: i32) -> Option<&Writer> {
-        let is_it = |w: &&Writer| w.pid == pid && w.ending == Ending::Running && !w.let_go;
-        self.files.get(&ino)?.writers().iter().find(is_it)
-    }
-
-    /// Whether a process is known to write to the file behind a handle that may
-    /// write, and has not let go of it; nothing if the handle may not.
-    pub(crate) fn knows_writer(&self, handle: u64, pid: i32) -> Option<(u64, bool)> {
-        let Some(Handle::Writer { ino, .. }) = self.handles.get(&handle) else {
-            return None;
-        };
-        self.generation(*ino)?;
-        // One who has ended was another process with the same id.
-        Some((*ino, self.is_writer(*ino, pid)))
-    }
-
     /// Takes the bytes of a write and answers it, now or when the readers have
     /// come near enough.
     pub(super) fn write(
@@ -218,37 +192,6 @@ impl Core {
             comes_first: is_busy,
             may_gather: self.settings.gathers && !from_cache,
         });
-    }
-
-    /// Answers a write, unless it must wait until the readers have come nearer.
-    pub(super) fn answer_write(&mut self, env: Env<'_>, write: TakenWrite, effects: &mut Effects) {
-        let TakenWrite {
-            unique,
-            ino,
-            length,
-            ..
-        } = write;
-        let Some(patience) = self.must_hold(ino, write.end, write.from_cache) else {
-            let reply = Reply::Written(length);
-            match write.comes_first {
-                true => effects.push_first(Effect::Reply { unique, reply }),
-                false => effects.reply(unique, reply),
-            }
-            return;
-        };
-        let until = env.now.monotonic.checked_add(patience);
-        if let Some(file) = self.files.get_mut(&ino) {
-            file.flow().hold(HeldWrite {
-                unique,
-                length,
-                until,
-            });
-        }
-        self.waiting
-            .insert(unique, (Waiting::Write(ino), write.thread));
-        if let Some(until) = until {
-            self.wake_at(until, Alarm::File(ino));
-        }
     }
 
     /// Puts bytes into the file, at an offset, from the kernel's cache or not.

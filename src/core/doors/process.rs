@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use rustix::io::Errno;
-
+use super::super::Env;
 use super::super::clock::Monotonic;
 use super::super::generation::{Ending, Generation};
-use super::super::readers::reader::Reader;
-use super::super::{Core, Env};
 
 /// The process that a reader named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,34 +73,5 @@ impl AwaitedProcess {
     pub(in crate::core) fn ended(&mut self, pid: i32) -> bool {
         self.has_ended |= self.pid == pid;
         self.pid == pid
-    }
-}
-
-impl Core {
-    /// A process has ended for which readers may wait.
-    pub(in crate::core) fn awaited_process_ended(&mut self, pid: i32) {
-        for (id, source) in self.readers.process_ended(pid) {
-            self.touched.readers.add(id);
-            if let Some(ino) = source {
-                self.touched.generations.add(ino);
-            }
-        }
-    }
-
-    /// Whether somebody waits for a file until a process ends that has: nobody is to come who
-    /// would open it again.
-    pub(in crate::core) fn is_forsaken(&self, ino: u64) -> bool {
-        let file = self.files.get(&ino);
-        file.is_some_and(|file| self.readers.of(file).any(Reader::is_over))
-    }
-
-    /// Whose end must be known before a request at this place in the control directory is seen to.
-    pub(crate) fn unknown_process(&self, ino: u64) -> Option<i32> {
-        self.control.unknown_process(ino)
-    }
-
-    /// Which process it is, or why that cannot be known.
-    pub(in crate::core) fn know_process(&mut self, ino: u64, target: Result<Target, Errno>) {
-        self.control.know_process(ino, target);
     }
 }

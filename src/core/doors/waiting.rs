@@ -67,7 +67,7 @@ impl Core {
         }
         // Whoever was sent back has waited: another writing that began
         // meanwhile must not have it wait for the one after that.
-        let has_waited = self.has_waited_for(env, caller.thread).is_some();
+        let has_waited = self.sent_back.has_waited_for(env, caller.thread).is_some();
         let mut awaits = Awaits::Path;
         if door.which == Which::Next && !has_waited {
             awaits = Awaits::NextAfter(self.seen(&path));

@@ -133,7 +133,7 @@ impl Core {
         ino: u64,
     ) -> Option<Result<Found, Errno>> {
         let id = self.files.get(&ino)?.fifo()?;
-        let found = match self.comes_back_to(env, thread, id) {
+        let found = match self.sent_back.comes_back_to(env, thread, id) {
             Some(Why::ReadingEnd(_)) => return Some(self.find_reading_end(id)),
             Some(Why::Turn(_)) => match self.own_message(env, id, thread) {
                 Ok(own) => own,

@@ -29,7 +29,7 @@ impl Core {
                 flags,
                 writer: writer.clone(),
             });
-            self.sent_back.remove(&caller.thread);
+            self.sent_back.has_arrived(caller.thread);
             self.touched.fifos.add(id);
             // What is closed is over, as another comes.
             if let Some(current) = self.fifos.by_id.get(&id).map(|fifo| fifo.current) {

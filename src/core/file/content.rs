@@ -175,11 +175,6 @@ impl File {
         Ok(changed)
     }
 
-    /// Drops bytes that nobody is to have again.
-    pub(in crate::core) fn drop_before(&mut self, offset: u64) {
-        self.spool.drop_before(offset);
-    }
-
     /// What it begins with, to be compared with another.
     pub(in crate::core) fn snapshot(&self, length: u64) -> Spool {
         self.spool.snapshot(length)

@@ -1,71 +1,148 @@
-//! Writes that were taken, and are answered when the readers have come near enough.
+//! Backpressure: how far a writer may be ahead of the readers, and what is dropped when all of them have
+//! it.
 //!
-//! Knows the writes of one file in their order; how far the readers are, and what is near enough, is told.
+//! ```text
+//!   dropped │  kept_bytes   │      ahead_bytes      │
+//!  ─────────┼───────────────┼───────────────────────┼──────► beyond this writes wait
+//!          base          slowest               frontier
+//! ```
+//!
+//! Knows the writes of one file that were taken and not answered; where the slowest reader is, is told.
 //! Invariant: no write is answered before one that came earlier, but for one that is given up.
 
 use std::collections::VecDeque;
-
-use rustix::io::Errno;
+use std::time::Duration;
 
 use super::super::clock::Monotonic;
 use super::super::effects::{Reply, Unique};
+use super::File;
+
+/// By how much a write to a captured file that follows is slowed down. It is the
+/// kernel's, not the program's, which notices once it may not dirty more memory.
+const THROTTLE: Duration = Duration::from_millis(200);
+
+/// What keeps a writer near its readers.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::core) struct Pace {
+    /// How far it may be ahead.
+    ahead_bytes: u64,
+    /// How much is kept of what every reader has.
+    kept_bytes: u64,
+    /// How long a write waits at most.
+    patience: Duration,
+    /// Whether those of the kernel's cache wait, too. Of a stream these are mapped pages, which the kernel
+    /// cannot hold back for long.
+    of_cache: bool,
+}
+
+impl Pace {
+    /// That of a pipe, for so long.
+    pub(in crate::core) fn of_pipe(window_bytes: u64, patience: Duration) -> Pace {
+        Pace {
+            ahead_bytes: window_bytes,
+            kept_bytes: 0,
+            patience,
+            of_cache: false,
+        }
+    }
+
+    /// That of a file of which no more than this is kept.
+    pub(in crate::core) fn throttled(bytes: u64) -> Pace {
+        Pace {
+            ahead_bytes: bytes,
+            kept_bytes: bytes,
+            patience: THROTTLE,
+            of_cache: true,
+        }
+    }
+}
 
 /// A write that was taken but is not answered yet.
 #[derive(Debug)]
-pub(in crate::core) struct HeldWrite {
-    pub(in crate::core) unique: Unique,
-    pub(in crate::core) length: u32,
+struct HeldWrite {
+    unique: Unique,
+    length: u32,
     /// None: until there is room.
-    pub(in crate::core) until: Option<Monotonic>,
+    until: Option<Monotonic>,
 }
 
 /// The writes of a file that wait.
 #[derive(Debug, Default)]
-pub(in crate::core) struct Flow {
+pub(super) struct Flow {
     held: VecDeque<HeldWrite>,
 }
 
-/// How it stands with those who read what is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::core) enum Room {
-    /// Nobody will read it: writes fail.
-    Broken,
-    /// They are near enough.
-    There,
-    /// They are too far behind: only writes go on that have waited until now.
-    Lacking { now: Monotonic },
-}
-
-impl Flow {
-    pub(in crate::core) fn is_empty(&self) -> bool {
-        self.held.is_empty()
+impl File {
+    /// For how long a write that reaches to `end` is to wait for the slowest reader at most, if it is.
+    pub(in crate::core) fn must_hold(
+        &self,
+        pace: Pace,
+        slowest: u64,
+        (end, from_cache): (u64, bool),
+    ) -> Option<Duration> {
+        // Bytes beyond a gap cannot be delivered, so nobody could end the wait.
+        let is_deliverable = end <= self.spool.frontier() && self.is_active();
+        let is_held = is_deliverable && (!from_cache || pace.of_cache);
+        (is_held && !self.has_room(pace, slowest)).then_some(pace.patience)
     }
 
-    /// A write waits from now on.
-    pub(in crate::core) fn hold(&mut self, write: HeldWrite) {
-        self.held.push_back(write);
+    /// A write waits for its answer, until then at most.
+    pub(in crate::core) fn hold_write(
+        &mut self,
+        unique: Unique,
+        length: u32,
+        until: Option<Monotonic>,
+    ) {
+        self.flow.held.push_back(HeldWrite {
+            unique,
+            length,
+            until,
+        });
     }
 
-    /// The next write that need not wait any longer, and its answer.
-    pub(in crate::core) fn next(&mut self, room: Room) -> Option<(Unique, Reply)> {
-        let write = self.held.front()?;
-        let reply = match room {
-            Room::Broken => Reply::Refused(Errno::PIPE),
-            Room::There => Reply::Written(write.length),
-            Room::Lacking { now } if write.until.is_some_and(|until| until <= now) => {
-                Reply::Written(write.length)
+    /// Whether writes wait for their answers.
+    pub(in crate::core) fn has_held_writes(&self) -> bool {
+        !self.flow.held.is_empty()
+    }
+
+    /// The next write that need not wait any longer, and its answer. Without a pace none does.
+    pub(in crate::core) fn next_answered(
+        &mut self,
+        pace: Option<Pace>,
+        slowest: u64,
+        now: Monotonic,
+    ) -> Option<(Unique, Reply)> {
+        let write = self.flow.held.front()?;
+        let (unique, length) = (write.unique, write.length);
+        let is_over = write.until.is_some_and(|until| until <= now);
+        let reply = match self.refuse_if_broken() {
+            Err(errno) => Reply::Refused(errno),
+            Ok(()) if is_over || pace.is_none_or(|pace| self.has_room(pace, slowest)) => {
+                Reply::Written(length)
             }
-            Room::Lacking { .. } => return None,
+            Ok(()) => return None,
         };
-        let write = self.held.pop_front()?;
-        Some((write.unique, reply))
+        self.flow.held.pop_front();
+        Some((unique, reply))
     }
 
     /// A write waits no longer, as its caller has a signal to see to. Its bytes were taken: saying that it
     /// was interrupted would have the program write them twice.
-    pub(in crate::core) fn give_up(&mut self, unique: Unique) -> Option<Reply> {
-        let at = self.held.iter().position(|write| write.unique == unique)?;
-        let write = self.held.remove(at)?;
-        Some(Reply::Written(write.length))
+    pub(in crate::core) fn give_up_write(&mut self, unique: Unique) -> Option<Reply> {
+        let held = &mut self.flow.held;
+        let at = held.iter().position(|write| write.unique == unique)?;
+        Some(Reply::Written(held.remove(at)?.length))
+    }
+
+    /// Drops what every reader has and nobody is to have again; `slowest` is the reader that has least.
+    pub(in crate::core) fn drop_delivered(&mut self, pace: Pace, slowest: u64) {
+        if !self.readers.is_empty() {
+            self.spool
+                .drop_before(slowest.saturating_sub(pace.kept_bytes));
+        }
+    }
+
+    fn has_room(&self, pace: Pace, slowest: u64) -> bool {
+        self.spool.frontier() <= slowest.saturating_add(pace.ahead_bytes)
     }
 }

@@ -9,7 +9,7 @@
 //! generation  one writing: who writes, how it is delivered, what readers had of it, whether it is done
 //! steps       who else may have it meanwhile: the later steps of the script that writes it
 //! view        what there is for a reader
-//! flow        writes that were taken and wait for their answers
+//! flow        how far writers may be ahead of readers, and the writes that wait
 //! writeback   whether the flusher has the file in hand
 //! format      what kind of file it is, as far as that matters
 //! ```
@@ -36,7 +36,7 @@ use generation::{Ending, Generation, Phase, Processes, Way, Writer};
 use writeback::Writeback;
 
 pub(super) use content::Chosen;
-pub(super) use flow::{HeldWrite, Room};
+pub(super) use flow::Pace;
 pub(super) use steps::{OpenStep, Step};
 pub(super) use view::{View, Viewer};
 #[cfg(test)]
@@ -310,16 +310,6 @@ impl File {
         if let Some(generation) = &mut self.generation {
             generation.step_left(now);
         }
-    }
-
-    /// Whether writes wait for their answers.
-    pub(super) fn has_held_writes(&self) -> bool {
-        !self.flow.is_empty()
-    }
-
-    /// Those.
-    pub(super) fn flow(&mut self) -> &mut Flow {
-        &mut self.flow
     }
 
     /// Whether the flusher has it in hand.

@@ -85,7 +85,7 @@ impl Core {
             self.left_message(ino, effects);
         }
         if let Some(capture) = reader.origin().capture {
-            self.remove_capture_reader(capture, id);
+            self.captures.remove_reader(capture, id);
         }
         for read in reader.take_reads() {
             self.waiting.remove(&read.unique);

@@ -118,6 +118,11 @@ impl Pool {
         let _ = self.shared.owner.set(owner);
     }
 
+    /// The same pool, as this user may have of it; no user is this process itself.
+    pub(crate) fn for_user(&self, user: Option<u32>) -> Pool {
+        user.map_or_else(|| self.clone(), |user| self.of(user))
+    }
+
     /// The same pool, as this user may have of it.
     pub(crate) fn of(&self, user: u32) -> Pool {
         let shared = Arc::clone(&self.shared);

@@ -1,0 +1,269 @@
+//! What may be looked at without a request: nothing changes by it, and nobody waits for it.
+//!
+//! Of names and attributes, files, captured paths and those who read them in this process.
+
+use std::ffi::{OsStr, OsString};
+use std::ops::Range;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use super::captures::Hold;
+use super::clock::Monotonic;
+use super::effects::Unique;
+use super::generation::{Ending, Generation, Way, Writer};
+use super::ids::CaptureId;
+use super::namespace::{Inode, Kind, Namespace, ROOT};
+use super::readers::reader::Reader;
+use super::recording::Recording;
+use super::spool::{Pool, Segments};
+use super::{Core, Env, File, Handle};
+use crate::error::FailedWriter;
+
+/// The whole.
+impl Core {
+    /// The tree of names, to look at.
+    pub(crate) fn names(&self) -> &Namespace {
+        &self.names
+    }
+
+    /// The store of bytes, for what it has to say about space.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Whether anybody has something open, or waits for it to be.
+    pub(crate) fn is_in_use(&self) -> bool {
+        !self.handles.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// When the next [`request::Request::Tick`] is due.
+    pub(crate) fn next_alarm(&self) -> Option<Monotonic> {
+        self.alarms.first().map(|(at, _)| *at)
+    }
+
+    /// The thread behind a request that waits.
+    pub(crate) fn waiting_thread(&self, unique: Unique) -> Option<i32> {
+        self.waiting.get(&unique).map(|(_, thread)| *thread)
+    }
+
+    /// How many requests wait.
+    #[cfg(test)]
+    pub(crate) fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Ends the recording and gives it away.
+    pub(crate) fn take_recording(&mut self) -> Option<Recording> {
+        self.recording.take()
+    }
+
+    /// Whether the end of a process has been recorded.
+    pub(crate) fn has_seen_end(&self, of: i32) -> bool {
+        let recording = self.recording.as_ref();
+        recording.is_some_and(|recording| recording.has_seen_end(of))
+    }
+
+    /// Whether any file is open for writing.
+    pub(crate) fn is_written(&self) -> bool {
+        let is_open = |file: &File| file.generation().is_some_and(Generation::is_open);
+        self.files.values().any(is_open)
+    }
+
+    /// Whose end must be known before a request at this place in the control directory is seen to.
+    pub(crate) fn unknown_process(&self, ino: u64) -> Option<i32> {
+        self.control.unknown_process(ino)
+    }
+}
+
+/// Inodes.
+impl Core {
+    /// Where a symbolic link points.
+    pub(crate) fn read_link(&self, ino: u64) -> Result<PathBuf, Errno> {
+        if let Some(target) = self.control_link(ino) {
+            return Ok(target);
+        }
+        match &self.names.get(ino)?.kind {
+            Kind::Symlink(target) => Ok(target.clone()),
+            _ => Err(Errno::INVAL),
+        }
+    }
+
+    /// The value of an extended attribute.
+    pub(crate) fn xattr(&self, ino: u64, name: &OsStr) -> Result<Vec<u8>, Errno> {
+        let inode = self.names.get(ino).map_err(|_| Errno::NODATA)?;
+        let (value, _) = inode.xattrs.get(name).ok_or(Errno::NODATA)?;
+        Ok(value.clone())
+    }
+
+    /// The names of all extended attributes, each followed by a zero byte.
+    pub(crate) fn xattr_names(&self, ino: u64) -> Vec<u8> {
+        let inode = self.names.get(ino).ok();
+        let names = inode
+            .into_iter()
+            .flat_map(|inode: &Inode| inode.xattrs.keys());
+        names.fold(Vec::new(), |mut list, name: &OsString| {
+            list.extend_from_slice(name.as_encoded_bytes());
+            list.push(0);
+            list
+        })
+    }
+
+    /// The size of the regular file that a path from the root leads to.
+    pub(crate) fn file_size(&self, path: &[OsString]) -> Option<u64> {
+        let file = self.files.get(&self.names.resolve(path)?)?;
+        Some(file.spool().len())
+    }
+
+    /// The regular files below a directory of the root, by their paths from there.
+    pub(crate) fn files_below(&self, directory: &OsStr) -> Vec<PathBuf> {
+        let paths = self.names.files().flat_map(|ino| self.names.paths(ino));
+        let below = paths.filter(|path| path.first().is_some_and(|name| name == directory));
+        below.map(|path| path.iter().skip(1).collect()).collect()
+    }
+
+    /// What the regular file at a path from the root holds, and whether it failed. Links are not
+    /// followed.
+    pub(crate) fn file_content(&self, path: &[OsString]) -> Option<(Segments, bool)> {
+        let mut steps = path.iter();
+        let ino = steps.try_fold(ROOT, |above, name| self.names.find(above, name).ok())?;
+        let file = self.files.get(&ino)?;
+        let length = usize::try_from(file.spool().len()).ok()?;
+        let fail_on = self.settings.fail_on;
+        let failed = file.generation().is_some_and(|g| g.has_failed(fail_on));
+        Some((file.spool().read(0, length), failed))
+    }
+
+    /// How what is written to a file is delivered, and why, once that is chosen.
+    pub(crate) fn way_of(&self, ino: u64) -> Option<(Way, &str)> {
+        self.generation(ino)?.chosen()
+    }
+
+    /// How long a file is.
+    pub(crate) fn length_of(&self, ino: u64) -> Option<u64> {
+        Some(self.files.get(&ino)?.spool().len())
+    }
+
+    /// What a file holds there, or as much of it as there is.
+    pub(crate) fn content(&self, ino: u64, offset: u64, length: usize) -> Option<Segments> {
+        Some(self.files.get(&ino)?.spool().read(offset, length))
+    }
+
+    /// Below which offset what a file held is gone: it was passed on as a stream.
+    pub(crate) fn gone_below(&self, ino: u64) -> Option<u64> {
+        Some(self.files.get(&ino)?.spool().base())
+    }
+
+    /// How many bytes of a range of a file were written.
+    pub(crate) fn written_within(&self, ino: u64, range: &std::ops::Range<u64>) -> u64 {
+        let file = self.files.get(&ino);
+        file.map_or(0, |file| file.spool().written_within(range))
+    }
+
+    /// What lies between the holes of a file, as far as the kernel has passed it on.
+    pub(crate) fn data_ranges(&self, ino: u64) -> Option<Vec<Range<u64>>> {
+        Some(self.files.get(&ino)?.spool().data_ranges())
+    }
+
+    /// Whether writes to a file fail since nobody reads it any more.
+    pub(crate) fn has_hung_up(&self, ino: u64) -> bool {
+        self.files.get(&ino).is_some_and(File::has_hung_up)
+    }
+
+    /// Whether a process is known to write a file, and runs.
+    pub(crate) fn is_writer(&self, ino: u64, pid: i32) -> bool {
+        self.writer(ino, pid).is_some()
+    }
+
+    /// Whether it is, and has never closed the file.
+    pub(crate) fn keeps_open(&self, ino: u64, pid: i32) -> bool {
+        self.writer(ino, pid).is_some_and(|w| !w.has_closed)
+    }
+
+    fn writer(&self, ino: u64, pid: i32) -> Option<&Writer> {
+        let is_it = |w: &&Writer| w.pid == pid && w.ending == Ending::Running && !w.let_go;
+        self.files.get(&ino)?.writers().iter().find(is_it)
+    }
+
+    /// Whether a process is known to write to the file behind a handle that may
+    /// write, and has not let go of it; nothing if the handle may not.
+    pub(crate) fn knows_writer(&self, handle: u64, pid: i32) -> Option<(u64, bool)> {
+        let Some(Handle::Writer { ino, .. }) = self.handles.get(&handle) else {
+            return None;
+        };
+        self.generation(*ino)?;
+        // One who has ended was another process with the same id.
+        Some((*ino, self.is_writer(*ino, pid)))
+    }
+}
+
+/// Captured paths and their readers.
+impl Core {
+    /// The number of what stands at the path.
+    pub(crate) fn captured_file(&self, id: CaptureId) -> Option<u64> {
+        self.captures.file(&self.names, id)
+    }
+
+    /// The mode of the file at the path, if one stands there, without set-id and sticky bits.
+    pub(crate) fn captured_mode(&self, id: CaptureId) -> Option<u32> {
+        let inode = self.names.get(self.captured_file(id)?).ok()?;
+        inode.is_file().then_some(inode.mode & 0o777)
+    }
+
+    /// Whether, of those who held the path and are gone, one has still to let go of it, or what stands
+    /// there is not done.
+    pub(crate) fn is_left_undone(&self, id: CaptureId) -> bool {
+        let file = self.captured_file(id).and_then(|ino| self.files.get(&ino));
+        match self.captures.hold(id) {
+            Hold::Free => false,
+            Hold::Held => true,
+            Hold::Released => file.is_some_and(File::is_active),
+        }
+    }
+
+    /// How that is delivered which a reader of this process reads, once it is chosen.
+    pub(crate) fn way_read(&self, handle: u64) -> Option<Way> {
+        let source = self.reader_of(handle)?.source()?;
+        self.files.get(&source)?.way()
+    }
+
+    /// The bytes that a reader of this process was given and that are no longer
+    /// so.
+    pub(crate) fn rewritten_range(&self, handle: u64) -> Option<std::ops::Range<u64>> {
+        self.reader_of(handle)?.rewritten().cloned()
+    }
+
+    /// Who came to such an end that what a reader of this process reads has failed, if it was that.
+    pub(crate) fn failed_writer(&self, handle: u64) -> Option<FailedWriter> {
+        let source = self.reader_of(handle)?.source()?;
+        let culprit = self.generation(source)?.culprit(self.settings.fail_on)?;
+        Some(culprit.as_failed())
+    }
+
+    /// Whether what a reader of this process waits for was never there, and nobody holds its path.
+    pub(crate) fn waits_for_nobody(&self, handle: u64) -> bool {
+        self.reader_of(handle).is_some_and(|reader| {
+            let held = reader.origin().capture.map(|id| self.captures.hold(id));
+            reader.source().is_none() && held != Some(Hold::Held)
+        })
+    }
+
+    /// Up to where a reader of this process could read now.
+    pub(crate) fn readable(&mut self, env: Env<'_>, handle: u64) -> u64 {
+        let Some(Handle::Reader(id)) = self.handles.get(&handle) else {
+            return 0;
+        };
+        let id = *id;
+        match self.readers.source(id) {
+            Some(ino) => self.view(env, id, ino).limit,
+            None => 0,
+        }
+    }
+
+    fn reader_of(&self, handle: u64) -> Option<&Reader> {
+        match self.handles.get(&handle) {
+            Some(Handle::Reader(id)) => self.readers.get(*id),
+            _ => None,
+        }
+    }
+}
