@@ -167,6 +167,8 @@ class Mount:
     options: tuple[str, ...] = ()
     # Whether the mount holds the whole file afterwards: a stream is gone once it is read.
     keeps: bool = True
+    # What reads, if not `fifofs cat`.
+    reader: tuple[str | Path, ...] = ()
 
     def run(self, case: Case, cell: Cell) -> Outcome:
         limit = 30 + 10 * cell.plain_s
@@ -181,12 +183,16 @@ class Mount:
             finally:
                 unmount(mount, daemon, cell, processes)
 
+    def prepare(self, mount: Path, names: list[str]) -> None:
+        """Before there are readers."""
+
     def run_in(self, mount: Path, case: Case, cell: Cell, processes: Processes, limit: float) -> Outcome:
+        self.prepare(mount, cell.names)
         got = {name: cell.file("got", name) for name in cell.names}
         readers = []
         for name, path in got.items():
             with open(path, "wb") as file:
-                readers.append(processes.start([cell.fifofs, "cat", mount / name], stdout=file))
+                readers.append(processes.start([*(self.reader or (cell.fifofs, "cat")), mount / name], stdout=file))
         if not wait_until(lambda: waiting(mount) == len(readers), MOUNT_LIMIT_S):
             return Outcome(Ended(None, "its readers never came to wait"), [], {})
         program = processes.finish(processes.start(script(case, mount)), limit)
@@ -202,9 +208,24 @@ class Mount:
         return Outcome(program, ends, got, left)
 
 
+@dataclass
+class VirtualFifo(Mount):
+    """A virtual FIFO, and a reader that waits at it, as at one of the kernel."""
+
+    options: tuple[str, ...] = ("--fifos", "virtual")
+    keeps: bool = False
+    reader: tuple[str | Path, ...] = ("cat",)
+
+    def prepare(self, mount: Path, names: list[str]) -> None:
+        for name in names:
+            (mount / name).parent.mkdir(parents=True, exist_ok=True)
+            os.mkfifo(mount / name)
+
+
 def waiting(mount: Path) -> int:
-    """How many readers wait for what is not there."""
-    return len(json.loads((mount / ".fifofs/status").read_bytes())["waiting"])
+    """How many readers wait for what is not there, or at a FIFO."""
+    status = json.loads((mount / ".fifofs/status").read_bytes())
+    return len(status["waiting"]) + sum(len(file["readers"]) for file in status["files"])
 
 
 def unmount(mount: Path, daemon: subprocess.Popen, cell: Cell, processes: Processes) -> None:
@@ -220,6 +241,7 @@ PLAIN = Plain()
 # By the heading of their columns. Those that are called `run` and `mount` alone are as they are by default.
 WAYS = {
     "FIFO": Fifo(),
+    "virtual FIFO": VirtualFifo(),
     "run, pipe": Run(),
     "run, file": Run(into_files=True),
     "run, stream": Run(("--deliver", "stream")),

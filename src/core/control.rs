@@ -72,7 +72,7 @@ impl Core {
                     let ino = self.names.find(parent, name)?;
                     self.names.used_name(ino, parent, name);
                     self.sent_back.has_found(thread, parent, name, ino);
-                    if !internal && let Some(found) = self.find_fifo(env, thread, ino) {
+                    if !internal && let Some(found) = self.find_fifo(env, thread, (name, ino)) {
                         return found;
                     }
                     ino
@@ -214,8 +214,10 @@ impl Core {
 
     pub(super) fn control_attributes(&self, ino: u64) -> Option<Attributes> {
         let node = self.control.nodes.get(&ino)?;
-        if let Place::ReadingEnd(id) = node.place {
-            return self.reading_end_attributes(ino, id);
+        if let Place::ReadingEnd(id) = node.place
+            && let Some(attributes) = self.reading_end_attributes(ino, id)
+        {
+            return Some(attributes);
         }
         let (mode, size) = match &node.place {
             Place::Status | Place::Metrics | Place::Events => (libc::S_IFREG | 0o400, 0),
@@ -226,6 +228,8 @@ impl Core {
                 (libc::S_IFREG | 0o600, size)
             }
             Place::File { .. } => (libc::S_IFREG | 0o400, 0),
+            // Its FIFO is gone, and what stands there now is read through it.
+            Place::ReadingEnd(_) => (libc::S_IFREG | 0o600, 0),
             Place::Link { target } => (libc::S_IFLNK | 0o777, target.as_os_str().len() as u64),
             _ => (libc::S_IFDIR | 0o500, 0),
         };

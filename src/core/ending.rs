@@ -43,7 +43,7 @@ impl Core {
     /// Sees whether a closed generation is done.
     pub(super) fn evaluate(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
         let now = env.now.monotonic;
-        let (linger, fail_on) = (self.linger_of(ino), self.settings.fail_on);
+        let (linger, fail_on) = (self.linger_of(env, ino), self.settings.fail_on);
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };

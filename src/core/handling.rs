@@ -72,7 +72,12 @@ impl Core {
                 target,
             } => answer(self.make_symlink(env, &at, creator, &target)?),
             Request::Link { ino, at } => answer(self.link(env, caller, ino, &at, effects)?),
-            Request::Unlink { at } => answer(self.unlink(env, &at, effects)?),
+            Request::Unlink { at } => {
+                answer(match self.is_made_again(env, caller.thread, &at, effects) {
+                    true => Reply::Done,
+                    false => self.unlink(env, &at, effects)?,
+                })
+            }
             Request::RemoveDirectory { at } => answer(self.remove_directory(env, &at)?),
             Request::Rename { from, to, how } => {
                 answer(self.rename(env, &from, &to, how, effects)?)

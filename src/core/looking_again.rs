@@ -225,6 +225,24 @@ impl Core {
         true
     }
 
+    /// A virtual FIFO was found by this thread, and is gone when it opens that: it gets what stands
+    /// there now, and waits for that if nothing does.
+    pub(super) fn open_what_came(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        (flags, opener): (i32, &Opener),
+        effects: &mut Effects,
+    ) {
+        let sent = self.sent_back.of(env, caller.thread);
+        let found = sent.and_then(|sent| sent.found.clone());
+        match found {
+            Some(found)
+                if self.open_what_stands_at(env, caller, &found, flags, opener, effects) => {}
+            _ => effects.refuse(caller.unique, Errno::STALE),
+        }
+    }
+
     /// Has the kernel look the path up once more.
     pub(super) fn send_back(
         &mut self,

@@ -264,7 +264,8 @@ impl Core {
                 if let Some((_, place)) = door {
                     self.control.was_opened(place);
                 }
-                let is_over = |ino: u64| !self.files.get(&ino).is_some_and(File::is_active);
+                let may_come = |file: &File| file.is_active() || file.is_empty_fifo();
+                let is_over = |ino: u64| !self.files.get(&ino).is_some_and(may_come);
                 if !absent && source.is_some_and(is_over) {
                     // It has come to the end of its path already.
                     self.readers.stop_following(id);

@@ -28,7 +28,11 @@ impl Core {
         let user = Some(creator.uid);
         self.check_room_to_open(user)?;
         self.note_unseen(&writer)?;
-        let ino = self.make_file(env, at, creator, effects)?;
+        let ino = match self.names.find(at.0, &at.1) {
+            // It was told that this is not there.
+            Ok(ino) if self.is_to_make(env, writer.pid, &at.1, ino) => ino,
+            _ => self.make_file(env, at, creator, effects)?,
+        };
         // Also if it is opened for reading only: who makes a file so has it written
         // next, with a lock on it, say. Those who wait for the name hear of it when
         // the generation has begun: before, it would look like a file that is empty

@@ -213,6 +213,10 @@ impl Processes for ProcessTable {
         process::ancestors(pid).any(|above| above == ancestor)
     }
 
+    fn name_of(&self, thread: i32) -> Option<String> {
+        (thread != 0).then(|| process::name(thread))
+    }
+
     fn group_of(&self, pid: i32) -> Option<i32> {
         process::process_group(pid)
     }

@@ -148,6 +148,85 @@ say(os.listdir(D))
 }
 
 #[test]
+fn archivers_make_what_a_reader_waits_for_and_whoever_comes_first_is_no_matter() {
+    needs(&[
+        ("zip", "zip"),
+        ("unzip", "unzip"),
+        ("ar", "binutils"),
+        ("gcc", "gcc"),
+        ("sqlite3", "sqlite3"),
+    ]);
+    let mount = mount();
+    let script = r#"set -e -o pipefail; cd $D; seq 20000 > $F/words; echo 'int x;' > $F/x.c; gcc -c $F/x.c -o $F/x.o
+        makes() {
+            case $1 in
+            p.zip) zip -q -j $1 $F/words ;;
+            p.a) ar rcsD $1 $F/x.o && ls $1 > /dev/null ;;
+            p.db) sqlite3 $1 'create table t (a); insert into t values (7)' ;;
+            esac
+        }
+        looks() {
+            case $1 in
+            p.zip) unzip -p $F/got.zip | cmp - $F/words ;;
+            p.a) ar t $F/got.a ;;
+            p.db) sqlite3 $F/got.db 'select a from t; pragma integrity_check' ;;
+            esac
+        }
+        for p in p.zip p.a p.db; do
+            mkfifo $p; cat $p > $F/got.${p#p.} & sleep .2; ls -l $p > /dev/null; [ -e $p ]; makes $p; wait $!; looks $p; rm $p
+            mkfifo $p; makes $p & cat $p > $F/got.${p#p.}; wait $!; looks $p; rm $p
+        done
+        ls -A"#;
+    let printed = "x.o\nx.o\n7\nok\n7\nok\n";
+    mount
+        .shell(script)
+        .finish(SOON)
+        .succeeded()
+        .printed(printed);
+    // In a helper that polls all is there once its child is reaped, also what was put in the FIFO's place.
+    let script = format!(
+        r#"{HELPER}
+import select
+tempfile.tempdir = D; os.chdir(F)
+def poll(name, *command):
+    d = tempfile.mkdtemp(); p = os.path.join(d, name); os.mkfifo(p)
+    fd = os.open(p, os.O_RDONLY | os.O_NONBLOCK)
+    subprocess.run([word.replace("@", p) for word in command], check=True)
+    poll = select.poll(); poll.register(fd, select.POLLIN); data = b""
+    while poll.poll(0):
+        piece = os.read(fd, 65536)
+        if not piece: break
+        data += piece
+    os.close(fd); shutil.rmtree(d)
+    return data
+data = poll("x.zip", "zip", "-q", "@", "words")
+assert data[:2] == b"PK" and len(data) > 1000, data
+patch = "import sys; f = open(sys.argv[1], 'w+'); f.write('XXXX\\n' + 'line\\n' * 1000); f.seek(0); f.write('DONE'); f.close()"
+for n in range(20):
+    assert poll("x", sys.executable, "-c", patch, "@") == b"DONE\n" + b"line\n" * 1000
+"#
+    );
+    mount.python(&script).finish(SOON).succeeded().printed("");
+    mount.unmount();
+}
+
+#[test]
+fn who_has_a_fifo_open_keeps_it_when_its_name_is_removed() {
+    let mount = mount();
+    let script = "cd $D; for begin in 'echo text' \"printf 'PK\\003\\004zip'\"; do
+            mkfifo p.zip; { eval \"$begin\"; sleep .1; } > p.zip & exec 3< p.zip; rm p.zip; stat -L -c %h /dev/fd/3
+            cat <&3 | wc -c; exec 3<&-; wait
+        done; ls -A";
+    let printed = "0\n5\n0\n7\n";
+    mount
+        .shell(script)
+        .finish(SOON)
+        .succeeded()
+        .printed(printed);
+    mount.unmount();
+}
+
+#[test]
 fn a_glob_says_which_are_virtual_and_by_default_none_is() {
     let mount = Mount::start(&["--fifos", "*.pipe"]);
     let script = "cd $D; mkfifo a.pipe b; test -p a.pipe; echo $?; test -p b; echo $?";

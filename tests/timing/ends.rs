@@ -57,3 +57,23 @@ fn dropping_a_mount_whose_file_a_program_has_open_takes_a_second_and_little_more
         connection_of(&directory).is_none() && !directory.exists()
     });
 }
+
+/// The reader and the program are one script, which might go on writing: but not to a FIFO that its writer has left.
+#[test]
+fn what_is_settled_behind_a_virtual_fifo_is_over_when_its_writer_has_exited() {
+    let mount = Mount::start(&["--fifos", "virtual"]);
+    let script = "
+os.chdir(D)
+import subprocess
+for n in range(30):
+    os.mkfifo('p')
+    child = subprocess.Popen([sys.executable, '-S', '-c', 'open(\"p\", \"w+\").write(\"text\")'])
+    assert open('p').read() == 'text'
+    child.wait(); os.unlink('p')
+";
+    let started = Instant::now();
+    mount.python(script).finish(SOON).succeeded();
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?} for thirty");
+    mount.unmount();
+}

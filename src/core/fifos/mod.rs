@@ -20,6 +20,7 @@
 //!
 //! Invariant: the present message is a file with this FIFO's number, and has the FIFO's names.
 
+mod programs;
 mod reading;
 mod writing;
 
@@ -125,14 +126,17 @@ impl Core {
         }))
     }
 
-    /// What whoever looks up the name of a FIFO finds; nothing if it is none.
+    /// What whoever looks up this name of a FIFO finds; nothing if it is none.
     pub(super) fn find_fifo(
         &mut self,
         env: Env<'_>,
         thread: i32,
-        ino: u64,
+        (name, ino): (&OsStr, u64),
     ) -> Option<Result<Found, Errno>> {
         let id = self.files.get(&ino)?.fifo()?;
+        if self.is_to_make(env, thread, name, ino) {
+            return Some(Err(Errno::NOENT));
+        }
         let found = match self.sent_back.comes_back_to(env, thread, id) {
             Some(Why::ReadingEnd(_)) => return Some(self.find_reading_end(id)),
             Some(Why::Turn(_)) => match self.own_message(env, id, thread) {
@@ -155,15 +159,23 @@ impl Core {
 
     /// What the reading end of a FIFO looks like: as the FIFO, without a size.
     pub(super) fn reading_end_attributes(&self, ino: u64, id: FifoId) -> Option<Attributes> {
-        let fifo = self.fifos.by_id.get(&id)?;
-        let inode = self.names.get(fifo.current).ok()?;
+        let is_there = self.fifos.by_id.get(&id);
+        let like = is_there.map(|fifo| fifo.current).or_else(|| {
+            // It was removed, and is read by those who have it open.
+            let mut readers = self.readers.iter();
+            readers
+                .find(|(_, reader)| reader.origin().fifo == Some(id))?
+                .1
+                .source()
+        });
+        let inode = self.names.get(like?).ok()?;
         Some(Attributes {
             ino,
             st_ino: id.st_ino(),
             size: 0,
             blocks: 0,
             mode: inode.st_mode(),
-            nlink: 1,
+            nlink: u32::from(is_there.is_some()),
             uid: inode.uid,
             gid: inode.gid,
             rdev: 0,
@@ -194,13 +206,21 @@ impl Core {
             // Nobody comes to one that was removed.
             return self.refuse_queue(id, effects);
         }
+        self.replace_message(env, id, effects);
+    }
+
+    /// Puts the next message in the place of the present one. Says whether it could be made.
+    fn replace_message(&mut self, env: Env<'_>, id: FifoId, effects: &mut Effects) -> bool {
+        let Some(old) = self.fifos.by_id.get(&id).map(|fifo| fifo.current) else {
+            return false;
+        };
         self.drop_unclaimed(env, id);
         let Some((next, open)) = self.next_message(env, id, old) else {
-            return;
+            return false;
         };
         self.names.put_in_place(old, next, env.now.wall);
         let Some(fifo) = self.fifos.by_id.get_mut(&id) else {
-            return;
+            return false;
         };
         (fifo.current, fifo.taken) = (next, false);
         self.move_waiting_readers(id, (old, next));
@@ -216,6 +236,7 @@ impl Core {
             self.unpin(next);
         }
         self.unpin(old);
+        true
     }
 
     /// Lets go of messages whose writers found them and did not come.

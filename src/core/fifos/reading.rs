@@ -11,7 +11,8 @@ use super::super::opening::OpenAnswer;
 use super::super::readers::reader::{Awaits, Reader};
 use super::super::request::{Caller, Opener};
 use super::super::{Core, Env, File};
-use super::FifoId;
+use super::programs::{is_archiver, is_to_write};
+use super::{Fifo, FifoId};
 
 impl Reader {
     /// Whether it has come for a message of this FIFO, and has none yet.
@@ -30,9 +31,13 @@ impl Core {
         (flags, opener): (i32, &Opener),
         effects: &mut Effects,
     ) -> bool {
-        let is_open = self.files.get(&ino).and_then(File::phase) == Some(Phase::Writing);
         // A child may read what its parent writes: only who writes itself looks back.
-        let reads_own = is_open && self.writes(ino, opener);
+        let reads_own = self.writes(ino, opener)
+            && match self.files.get(&ino).and_then(File::phase) {
+                Some(Phase::Writing) => true,
+                Some(Phase::Closed { .. }) => is_archiver(&opener.name),
+                _ => false,
+            };
         if caller.internal || !self.settings.readers_wait || reads_own {
             return false;
         }
@@ -61,8 +66,10 @@ impl Core {
         if let Err(errno) = self.check_room_to_open(caller.user) {
             return effects.refuse(caller.unique, errno);
         }
-        let Some(fifo) = self.fifos.by_id.get(&id) else {
-            return effects.refuse(caller.unique, Errno::STALE);
+        let is_there = |fifo: &&Fifo| !self.names.names_of(fifo.current).is_empty();
+        let Some(fifo) = self.fifos.by_id.get(&id).filter(is_there) else {
+            // It has lost its name meanwhile.
+            return self.open_what_came(env, caller, (flags, opener), effects);
         };
         let (ino, taken) = (fifo.current, fifo.taken);
         let path = self.names.path(ino);
@@ -78,9 +85,9 @@ impl Core {
         }
     }
 
-    /// Whether a process that one of the others who wait has started opens a FIFO to which nobody
-    /// has written: it is the one that will, and has a look at what is there before (as sqlite3
-    /// does).
+    /// Whether who opens a FIFO to which nobody has written is the one that will, and has a look at
+    /// what is there before: one that is known for that, or a process that one of the others who wait
+    /// has started.
     fn only_looks(&self, id: ReaderId, ino: u64) -> bool {
         let (Some(reader), Some(file)) = (self.readers.get(id), self.files.get(&ino)) else {
             return false;
@@ -90,7 +97,8 @@ impl Core {
         let others = self.readers.of(file).map(Reader::origin);
         let mut others =
             others.filter(|other| other.fifo == reader.fifo && other.pid != reader.pid);
-        file.generation().is_none() && others.any(|other| above.contains(&other.pid))
+        let is_started = others.any(|other| above.contains(&other.pid));
+        file.generation().is_none() && (is_to_write(&reader.name) || is_started)
     }
 
     /// What becomes of an OPEN of the reading end; nothing if its reader has gone on to another file.

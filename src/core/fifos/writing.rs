@@ -3,10 +3,11 @@
 use rustix::io::Errno;
 
 use super::super::effects::{Effects, Unique};
-use super::super::generation::{Way, Writer};
+use super::super::generation::{Ending, Way, Writer};
 use super::super::looking_again::Why;
 use super::super::request::Caller;
 use super::super::{Core, Env, File, Waiting};
+use super::programs::is_archiver;
 use super::{FifoId, HeldOpen, Queued};
 
 impl Core {
@@ -62,6 +63,7 @@ impl Core {
                 .any(|w| w.group.is_some() && w.group == writer.group);
         match generation.is_open() {
             false if file.spool().len() == 0 && !fifo.taken => is_near,
+            false if !fifo.taken && is_archiver(&writer.name) => is_same,
             false => is_same && flags & libc::O_TRUNC == 0,
             // As a child that was handed it may.
             true => is_same || is_near && flags & libc::O_TRUNC == 0,
@@ -111,12 +113,27 @@ impl Core {
         }
     }
 
-    /// Whether a message is over once it is closed: its bytes are on their way already, or somebody
-    /// waits to write the next.
-    pub(in crate::core) fn ends_at_close(&self, ino: u64) -> bool {
-        let file = self.files.get(&ino).filter(|file| file.fifo().is_some());
-        let flows = |file: &File| matches!(file.way(), Some(Way::Follow | Way::Stream));
-        file.is_some_and(flows) || self.has_next_writer(ino)
+    /// Whether a message is over once it is closed: its bytes are on their way already, nobody is left
+    /// who could go on with it, or somebody waits to write the next.
+    pub(in crate::core) fn ends_at_close(&self, env: Env<'_>, ino: u64) -> bool {
+        let Some(file) = self
+            .files
+            .get(&ino)
+            .filter(|file| self.is_read_as_fifo(file))
+        else {
+            return false;
+        };
+        let may_go_on = |w: &Writer| w.pid == 0 || env.processes.ending(w.pid) == Ending::Running;
+        let is_whole = file.spool().len() > 0 && !file.writers().iter().any(may_go_on);
+        let flows = file.fifo().is_some() && matches!(file.way(), Some(Way::Follow | Way::Stream));
+        flows || is_whole || self.has_next_writer(ino)
+    }
+
+    /// Whether a file is a FIFO's message, or was put in the place of a FIFO for its readers.
+    fn is_read_as_fifo(&self, file: &File) -> bool {
+        let mut readers = self.readers.of(file);
+        let has_readers = !file.readers().is_empty();
+        file.fifo().is_some() || has_readers && readers.all(|reader| reader.origin().fifo.is_some())
     }
 
     /// Whether somebody waits for a message to be over who would write the next.

@@ -37,6 +37,7 @@ use writeback::Writeback;
 
 pub(super) use content::Chosen;
 pub(super) use flow::Pace;
+pub(super) use format::by_extension;
 pub(super) use steps::{OpenStep, Step};
 pub(super) use view::{View, Viewer};
 #[cfg(test)]
@@ -350,6 +351,11 @@ impl File {
     /// The virtual FIFO of which it is a message.
     pub(super) fn fifo(&self) -> Option<FifoId> {
         self.fifo
+    }
+
+    /// Whether it is a virtual FIFO's to which nobody has written.
+    pub(super) fn is_empty_fifo(&self) -> bool {
+        self.fifo.is_some() && self.generation.is_none()
     }
 
     /// From now on it is a message of that.

@@ -77,11 +77,9 @@ impl File {
             end: true,
             ..nothing_yet
         };
-        // A FIFO to which nobody has written.
-        let is_empty_fifo = self.fifo.is_some() && self.generation.is_none();
         let (zeros_from, format) = (self.zeros_from, self.format);
         let Some(generation) = self.active_mut() else {
-            let view = if viewer.is_held || is_empty_fifo {
+            let view = if viewer.is_held || self.is_empty_fifo() {
                 nothing_yet
             } else if viewer.may_get_more {
                 View {

@@ -101,6 +101,7 @@ impl Core {
         let events = match self.handles.get(&handle) {
             Some(Handle::Reader(id)) => {
                 let id = *id;
+                self.look_at_writers(env, id, effects);
                 let readiness = self.readiness(env, id, effects);
                 if let Some(reader) = self.readers.get_mut(id) {
                     reader.pollers().asked(kernel_handle, readiness);
@@ -112,6 +113,18 @@ impl Core {
             _ => READABLE | WRITABLE,
         };
         effects.reply(caller.unique, Reply::Polled(events));
+    }
+
+    /// Whoever polls a FIFO may have reaped its writer already: there is no more than what can be read
+    /// now, and that is all.
+    fn look_at_writers(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
+        let reader = self
+            .readers
+            .get(id)
+            .filter(|reader| reader.origin().fifo.is_some());
+        if let Some(ino) = reader.and_then(|reader| reader.source()) {
+            self.evaluate(env, ino, effects);
+        }
     }
 
     /// What a reader could have may have changed: whoever polls it is told.

@@ -23,6 +23,10 @@ pub(crate) trait Processes {
     fn descends_from(&self, pid: i32, ancestor: i32) -> bool {
         pid == ancestor
     }
+    /// The name of this thread's program, as `ps` shows it.
+    fn name_of(&self, _thread: i32) -> Option<String> {
+        None
+    }
     /// The process group that it is in.
     fn group_of(&self, _pid: i32) -> Option<i32> {
         None

@@ -1,0 +1,100 @@
+//! Programs that look at what is there before they write, and so find a FIFO to which nobody has
+//! written yet.
+//!
+//! Like a FIFO of the kernel, such a FIFO has whoever opens it for reading wait. Most programs open
+//! their output for writing only. Archivers take what is there for an archive to be changed, and an
+//! empty one for a broken one: they are told that there is nothing, and make it, and all that they do
+//! to it until they exit is one message. They are known by their names, as what they are about to do
+//! is seen from what they ask for only when it is too late.
+
+use std::ffi::OsStr;
+
+use super::super::effects::Effects;
+use super::super::file::by_extension;
+use super::super::generation::{Ending, Writer};
+use super::super::request::At;
+use super::super::{Core, Env, File};
+use super::FifoId;
+
+/// Archivers, and which formats they make.
+const ARCHIVERS: &[(&[&str], &[&str])] = &[
+    (&["zip"], &["zip"]),
+    (&["7z", "7za", "7zr", "7zz"], &["7z", "zip", "tar", "wim"]),
+    (&["ar", "gcc-ar", "llvm-ar"], &["ar"]),
+    (&["rar"], &["rar"]),
+];
+
+/// Who reads what is there, be it empty, and goes on to write it.
+const READERS: &[&str] = &["sqlite3"];
+
+/// Whether a program of this name writes what it has opened for reading before.
+pub(super) fn is_to_write(program: &str) -> bool {
+    READERS.contains(&program)
+}
+
+/// Whether a program of this name makes an archive.
+pub(super) fn is_archiver(program: &str) -> bool {
+    let mut archivers = ARCHIVERS.iter();
+    archivers.any(|(names, _)| names.contains(&program))
+}
+
+impl Core {
+    /// Whether a message is the work of an archiver that has not ended.
+    pub(in crate::core) fn is_being_archived(&self, env: Env<'_>, ino: u64) -> bool {
+        let file = self.files.get(&ino).filter(|file| file.fifo().is_some());
+        let works = |w: &Writer| {
+            let is_running = || env.processes.ending(w.pid) == Ending::Running;
+            w.pid != 0 && is_archiver(&w.name) && is_running()
+        };
+        file.is_some_and(|file| file.writers().iter().any(works))
+    }
+
+    /// An archiver that has made an empty file takes it away, and will put another in its place: for
+    /// whoever reads the FIFO that is there all the time. Says whether it is so.
+    pub(in crate::core) fn is_made_again(
+        &mut self,
+        env: Env<'_>,
+        thread: i32,
+        at: &At<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        let Ok(ino) = self.names.find(at.0, &at.1) else {
+            return false;
+        };
+        let file = self.files.get(&ino).filter(|file| file.spool().len() == 0);
+        let Some(id) = file.and_then(File::fifo) else {
+            return false;
+        };
+        let program = env.processes.name_of(thread);
+        let is_its = program.is_some_and(|program| is_archiver(&program));
+        is_its && self.is_being_archived(env, ino) && self.replace_message(env, id, effects)
+    }
+
+    /// Whether this thread is to find nothing at the name of a FIFO, so that it makes it.
+    pub(in crate::core) fn is_to_make(
+        &self,
+        env: Env<'_>,
+        thread: i32,
+        name: &OsStr,
+        ino: u64,
+    ) -> bool {
+        let is_unwritten = |id: FifoId| {
+            let fifo = self.fifos.by_id.get(&id);
+            let file = self
+                .files
+                .get(&ino)
+                .filter(|file| file.generation().is_none());
+            fifo.is_some_and(|fifo| fifo.current == ino && fifo.queue.is_empty()) && file.is_some()
+        };
+        if !self.fifo_of(ino).is_some_and(is_unwritten) {
+            return false;
+        }
+        let Some(format) = by_extension(name) else {
+            return false;
+        };
+        let makes_it = |(_, formats): &&(_, &[&str])| formats.contains(&format.name);
+        let mut archivers = ARCHIVERS.iter().filter(makes_it);
+        let program = env.processes.name_of(thread);
+        program.is_some_and(|program| archivers.any(|(names, _)| names.contains(&program.as_str())))
+    }
+}
