@@ -1,6 +1,7 @@
 //! A world for the core: no kernel, no clock, no processes but those that the
 //! tests make up.
 
+mod answers;
 mod control;
 mod empty;
 mod freezing;

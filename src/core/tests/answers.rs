@@ -1,0 +1,213 @@
+//! What each way of asking is answered, also by those who need not wait: the writer itself, a step of
+//! its script, this process, who maps, who has had the end.
+
+use rustix::io::Errno;
+
+use super::super::CONTROL_NAME;
+use super::super::effects::Transport;
+use super::super::generation::Ending;
+use super::super::namespace::ROOT;
+use super::super::request::{Caller, Opener, Request, Wanted};
+use super::super::rules::Deliver;
+use super::{Answer, LINGER, READER, WRITER, World};
+
+fn bytes(bytes: &[u8]) -> Answer {
+    Answer::Bytes(bytes.to_vec())
+}
+
+/// One that has the file open for writing, too, and so gets it as it is.
+fn holder() -> Opener {
+    Opener {
+        holds: true,
+        ..Opener::default()
+    }
+}
+
+/// A child of the writer, in its process group.
+fn child_of_writer() -> Opener {
+    Opener {
+        group: Some(WRITER),
+        lineage: vec![300, WRITER],
+        ..Opener::default()
+    }
+}
+
+impl World {
+    fn internal(&mut self) -> Caller {
+        Caller {
+            internal: true,
+            ..self.caller(READER)
+        }
+    }
+
+    fn transport(&mut self, caller: Caller, ino: u64, opener: &Opener) -> Transport {
+        let open = self.open_by(caller, ino, opener);
+        match self.answer(open) {
+            Some(Answer::Handle(_, transport)) => *transport,
+            other => panic!("not opened: {other:?}"),
+        }
+    }
+
+    fn opens_with(&mut self, ino: u64, opener: &Opener) -> Option<Errno> {
+        let open = self.open_as(ino, opener);
+        self.error(open)
+    }
+
+    fn fill_pages(&mut self, ino: u64, handle: u64) -> Answer {
+        let caller = self.caller(READER);
+        let wanted = Wanted {
+            offset: 0,
+            length: 4,
+            nonblocking: false,
+        };
+        let read = Request::Read {
+            ino,
+            handle,
+            wanted,
+            fills_pages: true,
+        };
+        self.handle_request(caller, read);
+        self.answer(caller.unique).unwrap().clone()
+    }
+
+    /// A file of the control directory, opened.
+    fn control(&mut self, name: &str) -> u64 {
+        let directory = self.look_up(ROOT, CONTROL_NAME);
+        let ino = self.look_up(directory, name);
+        let open = self.open(ino);
+        self.handle(open)
+    }
+}
+
+/// A stream of which its one reader has had `0123`, and nobody `4567`; with the writer's handle.
+fn streamed() -> (World, u64, u64, u64) {
+    let mut world = World::new(Deliver::Stream, |_| {});
+    let (ino, writer) = world.create("f", libc::O_RDWR);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    let early = world.open_as(ino, &child_of_writer());
+    let early = world.handle(early);
+    world.write(ino, 0, b"01234567");
+    world.read(reader, 0, 4);
+    assert_eq!(world.read_now(writer, 4, 4), bytes(b"4567"));
+    (world, ino, reader, early)
+}
+
+#[test]
+fn who_writes_a_stream_reads_what_nobody_has_had_and_no_more() {
+    let (mut world, _, _, early) = streamed();
+    assert_eq!(world.read_now(early, 4, 4), bytes(b"4567"));
+    let back = world.read_now(early, 0, 8);
+    assert_eq!(back, Answer::Error(Errno::SPIPE));
+    // As its program believes to have read that, it has failed.
+    let (mut world, ino, reader, early) = streamed();
+    world.read_now(early, 0, 8);
+    let more = world.read(reader, 4, 4);
+    assert_eq!(world.error(more), Some(Errno::IO));
+    let write = world.write(ino, 8, b"8");
+    assert_eq!(world.error(write), Some(Errno::PIPE));
+}
+
+#[test]
+fn what_was_passed_on_is_opened_by_nobody_but_this_process() {
+    let (mut world, ino, reader, _) = streamed();
+    assert_eq!(world.opens_with(ino, &holder()), Some(Errno::STALE));
+    assert_eq!(world.fill_pages(ino, reader), Answer::Error(Errno::STALE));
+    let caller = world.internal();
+    let transport = world.transport(caller, ino, &Opener::default());
+    assert_eq!(transport, Transport::Cached);
+    // That of a stranger changes nothing; a step of its script makes it fail.
+    let write = world.write(ino, 8, b"8");
+    assert_eq!(world.answer(write), Some(&Answer::Written(1)));
+    let step = world.opens_with(ino, &child_of_writer());
+    assert_eq!(step, Some(Errno::SPIPE));
+    let write = world.write(ino, 9, b"9");
+    assert_eq!(world.error(write), Some(Errno::PIPE));
+}
+
+#[test]
+fn only_a_stream_is_kept_from_the_cache_of_who_need_not_wait() {
+    for (deliver, expected) in [
+        (Deliver::Stream, Transport::Direct),
+        (Deliver::Follow, Transport::Cached),
+    ] {
+        let mut world = World::new(deliver, |_| {});
+        let (ino, _) = world.create("f", libc::O_RDWR);
+        world.write(ino, 0, b"x");
+        let caller = world.caller(READER);
+        assert_eq!(world.transport(caller, ino, &holder()), expected);
+        let caller = world.internal();
+        let transport = world.transport(caller, ino, &Opener::default());
+        assert_eq!(transport, Transport::Cached);
+    }
+}
+
+#[test]
+fn pages_for_a_mapping_of_a_whole_file_are_filled() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, writer) = world.create("f", libc::O_RDWR);
+    world.write(ino, 0, b"content");
+    world.release(writer);
+    world.pass(LINGER);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    assert_eq!(world.fill_pages(ino, reader), bytes(b"cont"));
+}
+
+#[test]
+fn who_has_had_the_end_may_read_again_and_is_told_of_a_later_crash_at_the_end_only() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, writer) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.write(ino, 0, b"half");
+    world.read(reader, 0, 4);
+    let end = world.read(reader, 4, 4);
+    world.release(writer);
+    world.pass(LINGER);
+    assert_eq!(world.answer(end), Some(&bytes(b"")));
+    assert_eq!(world.read_now(reader, 0, 4), bytes(b"half"));
+    assert_eq!(world.read_now(reader, 4, 4), bytes(b""));
+    let writer = world.reopen_for_writing(ino, libc::O_WRONLY | libc::O_APPEND);
+    world.write(ino, 4, b"more");
+    world.end(WRITER, Ending::Signal(libc::SIGKILL));
+    world.release(writer);
+    world.pass(LINGER);
+    assert_eq!(world.read_now(reader, 4, 4), bytes(b"more"));
+    for past in [8, 9] {
+        let end = world.read_now(reader, past, 4);
+        assert_eq!(end, Answer::Error(Errno::IO), "at {past}");
+    }
+}
+
+#[test]
+fn the_state_is_read_from_any_offset() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    world.create("name", libc::O_WRONLY);
+    let status = world.control("status");
+    let Answer::Bytes(all) = world.read_now(status, 0, 1 << 20) else {
+        panic!("no text");
+    };
+    assert!(String::from_utf8_lossy(&all).contains("name"));
+    assert_eq!(world.read_now(status, 5, 10), bytes(&all[5..15]));
+    assert_eq!(world.read_now(status, 1 << 20, 10), bytes(b""));
+}
+
+#[test]
+fn events_are_waited_for_unless_one_will_not_or_the_mount_ends() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let events = world.control("events");
+    let Answer::Error(Errno::AGAIN) = world.read_now(events, 0, 4096) else {
+        panic!("something happened");
+    };
+    let waits = world.read(events, 0, 4096);
+    assert_eq!(world.answer(waits), None);
+    world.create("f", libc::O_WRONLY);
+    assert!(matches!(world.answer(waits), Some(Answer::Bytes(_))));
+    while world.read_now(events, 0, 4096) != Answer::Error(Errno::AGAIN) {}
+    let waits = world.read(events, 0, 4096);
+    world.tell(Request::ShutDown);
+    assert_eq!(world.error(waits), Some(Errno::NOTCONN));
+    let late = world.read_now(events, 0, 4096);
+    assert_eq!(late, Answer::Error(Errno::NOTCONN));
+}
