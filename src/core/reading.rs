@@ -225,10 +225,10 @@ impl Core {
             return;
         }
         self.notify_pollers(env, id, effects);
-        let mut reads = match self.readers.get_mut(id) {
-            Some(reader) if !reader.reads().is_empty() => reader.take_reads(),
-            _ => return,
+        let Some(reader) = self.readers.get_mut(id) else {
+            return;
         };
+        let mut reads = reader.take_reads();
         let mut gathers = false;
         reads.retain_mut(|read| {
             match self.answer_read(env, id, *read, effects) {
@@ -243,7 +243,10 @@ impl Core {
                     return true;
                 }
                 ReadAnswer::Bytes(bytes) => {
-                    self.note_delivered(env, id, read.offset + bytes.len() as u64);
+                    // Where there are none it may have asked beyond all that there is.
+                    if bytes.len() > 0 {
+                        self.note_delivered(env, id, read.offset + bytes.len() as u64);
+                    }
                     effects.reply(read.unique, Reply::Bytes(bytes));
                 }
                 ReadAnswer::End => {

@@ -4,7 +4,7 @@
 use rustix::io::Errno;
 
 use super::super::CONTROL_NAME;
-use super::super::effects::Transport;
+use super::super::effects::{Effect, Transport, Unique};
 use super::super::generation::Ending;
 use super::super::namespace::ROOT;
 use super::super::request::{Caller, Opener, Request, Wanted};
@@ -77,6 +77,14 @@ impl World {
         let open = self.open(ino);
         self.handle(open)
     }
+
+    /// Opens a path behind a door.
+    fn open_door(&mut self, door: &str, name: &str) -> Unique {
+        let directory = self.look_up(ROOT, CONTROL_NAME);
+        let door = self.look_up(directory, door);
+        let ino = self.look_up(door, name);
+        self.open(ino)
+    }
 }
 
 /// A stream of which its one reader has had `0123`, and nobody `4567`; with the writer's handle.
@@ -113,6 +121,12 @@ fn what_was_passed_on_is_opened_by_nobody_but_this_process() {
     let (mut world, ino, reader, _) = streamed();
     assert_eq!(world.opens_with(ino, &holder()), Some(Errno::STALE));
     assert_eq!(world.fill_pages(ino, reader), Answer::Error(Errno::STALE));
+    let of_another_group = Opener {
+        group: Some(READER),
+        ..holder()
+    };
+    let stranger = world.opens_with(ino, &of_another_group);
+    assert_eq!(stranger, Some(Errno::STALE));
     let caller = world.internal();
     let transport = world.transport(caller, ino, &Opener::default());
     assert_eq!(transport, Transport::Cached);
@@ -210,4 +224,139 @@ fn events_are_waited_for_unless_one_will_not_or_the_mount_ends() {
     assert_eq!(world.error(waits), Some(Errno::NOTCONN));
     let late = world.read_now(events, 0, 4096);
     assert_eq!(late, Answer::Error(Errno::NOTCONN));
+}
+
+#[test]
+fn who_asks_beyond_the_end_has_not_had_what_is_before_it() {
+    let mut world = World::new(Deliver::Follow, |settings| settings.consume = true);
+    let (ino, writer) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.write(ino, 0, b"1234");
+    world.release(writer);
+    world.pass(LINGER);
+    assert_eq!(world.read_now(reader, 100, 4), bytes(b""));
+    assert_eq!(world.read_now(reader, 0, 4), bytes(b"1234"));
+    // It goes when the reader knows that this was all.
+    assert!(world.try_to_look_up(ROOT, "f").is_ok());
+    assert_eq!(world.read_now(reader, 4, 4), bytes(b""));
+    assert_eq!(world.try_to_look_up(ROOT, "f").err(), Some(Errno::NOENT));
+}
+
+#[test]
+fn a_reader_of_a_path_waits_for_what_comes_there_when_what_it_has_had_is_removed() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let open = world.open_door("pipe", "x");
+    assert_eq!(world.answer(open), None);
+    let (ino, writer) = world.create("x", libc::O_WRONLY);
+    world.write(ino, 0, b"a");
+    let reader = world.handle(open);
+    world.read(reader, 0, 4);
+    let waits = world.read(reader, 1, 4);
+    world.unlink("x");
+    world.release(writer);
+    world.pass(LINGER);
+    world.pass(LINGER);
+    assert_eq!(world.answer(waits), None);
+    let (ino, _) = world.create("x", libc::O_WRONLY);
+    world.write(ino, 0, b"ab");
+    assert_eq!(world.answer(waits), Some(&bytes(b"b")));
+}
+
+#[test]
+fn what_was_removed_is_missing_once_nobody_is_left_to_make_it_again() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let id = world.capture("x");
+    world.tell(Request::Hold { id });
+    let open = Request::OpenCaptured {
+        id,
+        of_holders: true,
+        opener: Opener::default(),
+    };
+    let Ok(Answer::Handle(reader, _)) = world.ask(open) else {
+        panic!("not opened");
+    };
+    let (ino, writer) = world.create("x", libc::O_WRONLY);
+    world.write(ino, 0, b"a");
+    world.read(reader, 0, 4);
+    let waits = world.read(reader, 1, 4);
+    world.unlink("x");
+    world.release(writer);
+    world.pass(LINGER);
+    assert_eq!(world.answer(waits), None);
+    world.tell(Request::LetGo { id });
+    assert_eq!(world.error(waits), Some(Errno::NOENT));
+}
+
+#[test]
+fn who_opens_a_finished_file_at_a_path_keeps_it_when_another_takes_its_place() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    for (name, content) in [("x", b"old"), ("y", b"new")] {
+        let (ino, writer) = world.create(name, libc::O_WRONLY);
+        world.write(ino, 0, content);
+        world.release(writer);
+    }
+    world.pass(LINGER);
+    let open = world.open_door("pipe", "x");
+    let reader = world.handle(open);
+    world.rename("y", "x");
+    assert_eq!(world.read_now(reader, 0, 4), bytes(b"old"));
+    assert_eq!(world.read_now(reader, 3, 4), bytes(b""));
+}
+
+#[test]
+fn a_file_that_is_written_again_is_warned_of_if_somebody_was_told_that_it_was_done() {
+    type Act = fn(&mut World, u64) -> Option<Unique>;
+    let acts: [(&str, Deliver, Act, bool); 4] = [
+        ("nobody", Deliver::Settled, |_, _| None, false),
+        (
+            "one who opened it",
+            Deliver::Settled,
+            |world, ino| Some(world.open(ino)),
+            true,
+        ),
+        (
+            "one who waited for it",
+            Deliver::Settled,
+            |world, _| Some(world.open_door("wait", "f")),
+            true,
+        ),
+        (
+            "one who has had the end",
+            Deliver::Follow,
+            |world, ino| {
+                let open = world.open(ino);
+                let reader = world.handle(open);
+                world.read(reader, 0, 4);
+                Some(world.read(reader, 4, 4))
+            },
+            true,
+        ),
+    ];
+    for (who, deliver, act, expected) in acts {
+        let mut world = World::new(deliver, |_| {});
+        let (ino, writer) = world.create("f", libc::O_WRONLY);
+        world.write(ino, 0, b"text");
+        let told = act(&mut world, ino);
+        world.release(writer);
+        world.pass(LINGER);
+        assert!(
+            told.is_none_or(|told| world.answer(told).is_some()),
+            "{who}"
+        );
+        world.reopen_for_writing(ino, libc::O_WRONLY | libc::O_APPEND);
+        let warns = world.core.files[&ino].warning().is_some();
+        assert_eq!(warns, expected, "{who}");
+    }
+}
+
+#[test]
+fn the_kernel_asks_again_what_a_file_is_once_a_reader_has_it() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    world.write(ino, 0, b"x");
+    world.open(ino);
+    let is_it =
+        |effect: &Effect| matches!(effect, Effect::ForgetAttributes { ino: of } if *of == ino);
+    assert!(world.told.iter().any(is_it), "{:?}", world.told);
 }

@@ -85,6 +85,8 @@ struct World {
     answered: Vec<Unique>,
     /// The notifications of pollers that nobody looked at yet, by the kernel's number of the open file.
     notified: Vec<u64>,
+    /// What the last request had done that answers nobody.
+    told: Vec<Effect>,
     /// What must hold after every operation.
     oracle: Oracle,
     /// Whether readers wait for the next write though there is something for them.
@@ -126,6 +128,7 @@ impl World {
             answers: HashMap::new(),
             answered: Vec::new(),
             notified: Vec::new(),
+            told: Vec::new(),
             oracle: Oracle::default(),
             gathers: false,
         }
@@ -155,6 +158,7 @@ impl World {
             }
         }
         self.check(&before, &told, removes);
+        self.told = told;
     }
 
     /// The same of a request that nobody waits for.

@@ -70,6 +70,13 @@ impl World {
         self.check_flusher(told);
         self.check_memory_of_the_kernel(before, told, removes);
         self.check_requests();
+        // One that lies behind would ring again at once, and for ever.
+        let alarm = self.core.next_alarm();
+        assert!(
+            alarm.is_none_or(|at| at > self.now),
+            "{alarm:?}, now {:?}",
+            self.now
+        );
         self.check_that_nothing_is_left_undone();
     }
 
