@@ -15,9 +15,6 @@ use crate::core::request::{Bytes, Request, Wanted};
 use crate::core::spool::Load;
 use crate::explain::outcome::Refused;
 
-/// In which the kernel writes back what programs write.
-const PAGE_BYTES: u64 = 4096;
-
 impl Replay<'_> {
     /// Makes one request again. What concerns a file that is not known here is about
     /// none that anybody can see.
@@ -117,10 +114,11 @@ impl Replay<'_> {
         data.clear();
         let is_stream = matches!(self.core.way_of(ino), Some((Way::Stream, _)));
         let in_pages = self.in_pages && !is_stream;
+        let page_bytes = rustix::param::page_size() as u64;
         let mut from = offset;
         if in_pages {
-            // What else is in the page comes along.
-            from = offset / PAGE_BYTES * PAGE_BYTES;
+            // The kernel writes back pages: what else is in one comes along.
+            from = offset / page_bytes * page_bytes;
             self.copy(ino, from..offset, &mut data)?;
             data.resize((offset - from) as usize, 0);
         }
@@ -128,7 +126,7 @@ impl Replay<'_> {
         bytes.copy_to(&mut data).map_err(|_| Errno::IO)?;
         let end = offset + entry.length;
         if in_pages {
-            self.copy(ino, end..end.next_multiple_of(PAGE_BYTES), &mut data)?;
+            self.copy(ino, end..end.next_multiple_of(page_bytes), &mut data)?;
         }
         let bytes = Bytes {
             offset: from,
