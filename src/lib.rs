@@ -363,7 +363,8 @@ pub use crate::core::status::{
 };
 pub use capture::{
     Backend, Canceller, Capture, CaptureBuilder, CaptureDir, CaptureEvents, CaptureHold, DirOutput,
-    Events, Process, ProcessRef, Reader, RunError, RunOutput, Running, Target, unmount_idle,
+    Events, PositionalReader, Process, ProcessRef, Reader, RunError, RunOutput, Running, Target,
+    unmount_idle,
 };
 pub use error::{Error, FailedWriter, Result};
 pub use fuse::{IfBusy, Privacy, enter_private_namespace};

@@ -91,7 +91,7 @@ impl Events {
             match local.value_mut().poll_read(0, 0, waker) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(Given::Events(events))) => self.have.extend(events),
-                Poll::Ready(Ok(Given::Bytes(_)) | Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(Given::Bytes(_) | Given::End) | Err(_)) => return Poll::Ready(None),
             }
         }
     }
@@ -113,7 +113,9 @@ impl Iterator for Events {
             match self.local.as_mut()?.value_mut().read(0, 0, deadline) {
                 Ok(Given::Events(events)) => self.have.extend(events),
                 // The mount is gone, and with it all files.
-                Ok(Given::Bytes(_)) | Err(Failure::Cancelled | Failure::Errno(_)) => return None,
+                Ok(Given::Bytes(_) | Given::End) | Err(Failure::Cancelled | Failure::Errno(_)) => {
+                    return None;
+                }
                 Err(Failure::TimedOut) => {
                     let path = self.path.clone().unwrap_or_default();
                     return Some(Err(Error::TimedOut { path }));

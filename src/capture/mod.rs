@@ -11,6 +11,7 @@ mod canceller;
 mod directory;
 mod events;
 mod hold;
+mod positional;
 mod process;
 mod reader;
 mod run;
@@ -24,6 +25,7 @@ pub use directory::{CaptureDir, DirOutput};
 pub use events::CaptureEvents;
 pub use events::Events;
 pub use hold::CaptureHold;
+pub use positional::PositionalReader;
 pub(crate) use process::Found;
 pub use process::{Process, ProcessRef};
 pub use reader::Reader;
@@ -41,8 +43,9 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::core::CaptureId;
+use crate::core::patching::Reading;
 use crate::error::{Error, Result};
-use crate::router::Router;
+use crate::router::{LocalReader, Router};
 use shared::Lease;
 pub use shared::unmount_idle;
 
@@ -194,21 +197,20 @@ impl Capture {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reader(&self) -> Result<Reader> {
-        self.open(false).map(Reader::open_ended)
+        let reading = Reading::default();
+        self.open(reading)
+            .map(|local| self.reader_of(local).open_ended())
     }
 
-    /// A reader, of those only whose child holds the path if it is to be `of_holders`.
-    fn open(&self, of_holders: bool) -> Result<Reader> {
+    fn open(&self, reading: Reading) -> Result<LocalReader> {
         self.router.owner().check("read", &self.path)?;
-        let local = self
-            .router
-            .read_capture(self.id, of_holders)
-            .map_err(|errno| Error::io("read", &self.path, errno.into()))?;
-        Ok(Reader::of_capture(
-            (local, self.id),
-            self.path.clone(),
-            self.mount.clone(),
-        ))
+        self.router
+            .read_capture(self.id, reading)
+            .map_err(|errno| Error::io("read", &self.path, errno.into()))
+    }
+
+    fn reader_of(&self, local: LocalReader) -> Reader {
+        Reader::of_capture((local, self.id), self.path.clone(), self.mount.clone())
     }
 
     /// Where bytes are given out as they come, keeps no more than `bytes` of what
@@ -335,15 +337,27 @@ impl Capture {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reader_until_exit<'p>(&self, process: impl Into<ProcessRef<'p>>) -> Result<Reader> {
+        self.end_with(process.into())?;
+        let reading = Reading {
+            of_holders: true,
+            by_position: false,
+        };
+        self.open(reading).map(|local| self.reader_of(local))
+    }
+
+    /// Has the path's end hang on a process.
+    fn end_with(&self, process: ProcessRef<'_>) -> Result<()> {
         self.router.owner().check("read", &self.path)?;
-        match process.into().find_for(&self.path)? {
+        match process.find_for(&self.path)? {
             Some(Found { pidfd, pid }) => self
                 .router
                 .hold_until_exit(self.id, (pidfd, pid))
-                .map_err(|errno| process::cannot_watch(&self.path, errno))?,
-            None => self.router.release_capture(self.id),
+                .map_err(|errno| process::cannot_watch(&self.path, errno)),
+            None => {
+                self.router.release_capture(self.id);
+                Ok(())
+            }
         }
-        self.open(true)
     }
 
     /// Starts a program that writes to [`Capture::path`], and reads it.

@@ -61,6 +61,7 @@ pub(super) fn bytes_of(
     let path = path.to_owned();
     let error = match given {
         Ok(Given::Bytes(bytes)) => return Ok(Cursor::new(bytes)),
+        Ok(Given::End) => return Ok(Cursor::default()),
         // Not of a file.
         Ok(Given::Events(_)) => return Ok(Cursor::default()),
         Err(Failure::TimedOut) => Error::TimedOut { path },

@@ -16,7 +16,7 @@ impl Core {
     fn pace(&self, ino: u64) -> Option<Pace> {
         let file = self.files.get(&ino)?;
         let window = self.settings.window_bytes;
-        match file.way()? {
+        match self.way_in_effect(file)? {
             // Nobody reads it, or ever will.
             Way::Stream
                 if file.readers().is_empty()

@@ -12,6 +12,7 @@ use super::captures::Hold;
 use super::effects::{Effect, Effects};
 use super::ids::CaptureId;
 use super::namespace::ROOT;
+use super::patching::Reading;
 use super::readers::reader::{Awaits, Reader};
 use super::request::{Caller, Opener, at};
 use super::rules::Linger;
@@ -150,19 +151,24 @@ impl Core {
         &mut self,
         env: Env<'_>,
         caller: Caller,
-        (id, of_holders): (CaptureId, bool),
+        (id, reading): (CaptureId, Reading),
         opener: &Opener,
     ) -> Result<u64, Errno> {
         let (path, left_before) = self.captures.path(id).ok_or(Errno::NOENT)?;
         let path = path.to_vec();
-        let awaits = match left_before.filter(|_| of_holders) {
+        let awaits = match left_before.filter(|_| reading.of_holders) {
             None => Awaits::Path,
             seen => Awaits::NextAfter(seen),
         };
         let source = self.awaited(awaits, &path);
         let mut origin = self.origin(env, caller, (0, opener), Some(&path));
         origin.capture = Some(id);
-        let reader = self.attach_reader(Reader::new(origin, awaits, Some(path), None), source);
+        let reader = Reader::new(origin, awaits, Some(path), None);
+        let reader = match reading.by_position {
+            true => reader.by_position(),
+            false => reader,
+        };
+        let reader = self.attach_reader(reader, source);
         self.captures.add_reader(id, reader);
         Ok(self.add_handle(Handle::Reader(reader)))
     }

@@ -195,10 +195,10 @@ impl Core {
             Request::Capture { path } => answer(Reply::Captured(self.capture(env, path)?)),
             Request::OpenCaptured {
                 id,
-                of_holders,
+                reading,
                 opener,
             } => {
-                let handle = self.open_captured(env, caller, (id, of_holders), &opener)?;
+                let handle = self.open_captured(env, caller, (id, reading), &opener)?;
                 answer(Reply::Handle(handle));
             }
             Request::Hold { id } => self.captures.add_holder(id),

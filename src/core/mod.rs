@@ -15,7 +15,7 @@
 //! and the handlers, each on the `Core` that holds all of the above:
 //! writing, resizing, rewriting, ending, backpressure: what writers do
 //! opening, looking_again, reading: what readers get
-//! capturing: what this process itself reads
+//! capturing, patching: what this process itself reads
 //! paths, attributes, control, doors, fifos, status, metrics
 //! queries: what may be looked at without a request
 //! ```
@@ -39,6 +39,7 @@ mod metrics;
 pub(crate) mod namespace;
 mod notices;
 mod opening;
+pub(crate) mod patching;
 mod paths;
 mod publishing;
 mod queries;

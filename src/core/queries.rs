@@ -233,6 +233,18 @@ impl Core {
         self.reader_of(handle)?.rewritten().cloned()
     }
 
+    /// The same of one that reads by position, in order.
+    pub(crate) fn changed_ranges(&self, handle: u64) -> Vec<Range<u64>> {
+        let reader = self.reader_of(handle);
+        reader.map_or(Vec::new(), Reader::changed)
+    }
+
+    /// How long the file is that a reader of this process reads, if one stands at its path.
+    pub(crate) fn length_read(&self, handle: u64) -> Option<u64> {
+        let source = self.reader_of(handle)?.source()?;
+        Some(self.files.get(&source)?.spool().len())
+    }
+
     /// Who came to such an end that what a reader of this process reads has failed, if it was that.
     pub(crate) fn failed_writer(&self, handle: u64) -> Option<FailedWriter> {
         let source = self.reader_of(handle)?.source()?;

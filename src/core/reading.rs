@@ -4,6 +4,7 @@
 //! the reader and its file and answers what can be answered now. It decides from
 //! the state alone, so that calling it once too often is harmless.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -95,7 +96,8 @@ impl Core {
                 let Some(reader) = self.readers.get_mut(id) else {
                     return effects.refuse(unique, Errno::BADF);
                 };
-                if let (true, Some(ino)) = (reader.is_finished(), reader.source()) {
+                let is_over = reader.is_finished() && !reader.reads_by_position();
+                if let (true, Some(ino)) = (is_over, reader.source()) {
                     let failed = self.files.get(&ino).is_some_and(|file| {
                         offset >= file.spool().len() && file.phase() == Some(Phase::Failed)
                     });
@@ -245,7 +247,8 @@ impl Core {
                 ReadAnswer::Bytes(bytes) => {
                     // Where there are none it may have asked beyond all that there is.
                     if bytes.len() > 0 {
-                        self.note_delivered(env, id, read.offset + bytes.len() as u64);
+                        let end = read.offset + bytes.len() as u64;
+                        self.note_delivered(env, id, read.offset..end);
                     }
                     effects.reply(read.unique, Reply::Bytes(bytes));
                 }
@@ -407,7 +410,9 @@ impl Core {
             _ if absent && forsaken => Available::Error(Errno::NOENT),
             _ if absent => Available::Nothing,
             _ if view.failed => Available::Error(Errno::IO),
-            _ if reader.position() < view.limit => Available::NoBytes,
+            _ if reader.position() < view.limit && !reader.reads_by_position() => {
+                Available::NoBytes
+            }
             _ => Available::End,
         }
     }
@@ -419,6 +424,7 @@ impl Core {
         let capture = reader.and_then(|reader| reader.origin().capture);
         let viewer = Viewer {
             is_held: capture.is_some_and(|capture| self.captures.hold(capture) == Hold::Held),
+            by_position: reader.is_some_and(Reader::reads_by_position),
             may_get_more: reader.is_some_and(|reader| reader.awaited_process().is_some()),
             group: reader.and_then(Reader::group_here),
             lingers: !self.is_captured(ino),
@@ -434,11 +440,12 @@ impl Core {
         view
     }
 
-    fn note_delivered(&mut self, env: Env<'_>, id: ReaderId, position: u64) {
+    fn note_delivered(&mut self, env: Env<'_>, id: ReaderId, range: Range<u64>) {
         let Some(reader) = self.readers.get_mut(id) else {
             return;
         };
-        reader.give(position, env.now.monotonic);
+        let position = range.end;
+        reader.give(range, env.now.monotonic);
         let takes = reader.origin().fifo.is_some();
         if let Some(ino) = reader.source()
             && let Some(file) = self.files.get_mut(&ino)

@@ -1,8 +1,7 @@
 //! What the core can be asked for: everything that happens is one of these, as data.
 //!
 //! Knows what is asked and by whom; what comes of it is in the files that handle it. A request borrows
-//! its names and bytes from whoever makes it. What it says of processes was found out before: the core
-//! is not kept waiting for `/proc`.
+//! its names and bytes. What it says of processes was found out before it was made.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -16,6 +15,7 @@ use super::effects::Unique;
 use super::generation::{Ending, Writer};
 use super::ids::CaptureId;
 use super::namespace::{Creator, Rename};
+use super::patching::Reading;
 use super::spool::Load;
 
 /// A name in a directory.
@@ -311,10 +311,10 @@ pub(crate) enum Request<'a> {
     Capture {
         path: &'a [OsString],
     },
-    /// Read it from this process: whatever comes to stand there, or only what its holders leave.
+    /// Read it from this process.
     OpenCaptured {
         id: CaptureId,
-        of_holders: bool,
+        reading: Reading,
         opener: Opener,
     },
     /// Its end hangs on one more, or on one less.

@@ -24,6 +24,7 @@ use crate::core::clock::{Moment, Monotonic, Timestamp};
 use crate::core::effects::{Effect, Reply, Unique};
 use crate::core::generation::{Ending, Processes};
 use crate::core::namespace::{Creator, ROOT};
+use crate::core::patching::Reading;
 use crate::core::recording::Recording;
 use crate::core::request::{Caller, Opener, Request, Wanted};
 use crate::core::rules::{Deliver, FailOn, Linger, Rules};
@@ -160,9 +161,13 @@ impl<'a> Replay<'a> {
         self.ask(Request::Hold { id });
         let bytes = KEPT_BYTES;
         self.ask(Request::KeepAtMost { id, bytes });
+        let reading = Reading {
+            of_holders: true,
+            by_position: false,
+        };
         let open = Request::OpenCaptured {
             id,
-            of_holders: true,
+            reading,
             opener: Opener::default(),
         };
         let Some(Reply::Handle(handle)) = self.ask(open) else {

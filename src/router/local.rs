@@ -22,6 +22,7 @@ use crate::core::CaptureId;
 use crate::core::effects::{Effect, Reply, Unique};
 use crate::core::events::FileEvent;
 use crate::core::generation::Way;
+use crate::core::patching::Reading;
 use crate::core::request::{Caller, Request, Wanted};
 use crate::core::spool::Segments;
 use crate::error::FailedWriter;
@@ -57,8 +58,7 @@ impl LocalReaders {
             Reply::Bytes(bytes) => Ok(Given::Bytes(bytes)),
             Reply::Events(events) => Ok(Given::Events(events)),
             Reply::Refused(errno) => Err(errno),
-            // The end of a file.
-            _ => Ok(Given::Bytes(Segments::default())),
+            _ => Ok(Given::End),
         };
         let asker = lock(&self.askers)
             .get_mut(&unique.0)
@@ -85,8 +85,10 @@ impl LocalReaders {
 /// What one read gave.
 #[derive(Debug)]
 pub(crate) enum Given {
-    /// Bytes of a file; none at its end.
+    /// Bytes of a file.
     Bytes(Segments),
+    /// There are no more.
+    End,
     /// What happened.
     Events(Vec<Arc<FileEvent>>),
 }
@@ -127,12 +129,12 @@ impl Router {
     pub(crate) fn read_capture(
         self: &Arc<Self>,
         id: CaptureId,
-        of_holders: bool,
+        reading: Reading,
     ) -> Result<LocalReader, Errno> {
         let opener = inspector::opener(std::process::id().cast_signed());
         self.open_here(Request::OpenCaptured {
             id,
-            of_holders,
+            reading,
             opener,
         })
     }
@@ -263,6 +265,25 @@ impl LocalReader {
             Errno::INTR if self.cancelled.load(Ordering::Acquire) => Failure::Cancelled,
             errno => Failure::Errno(errno),
         })
+    }
+
+    /// Takes back a request that is not answered, so that something else can be asked for.
+    pub(crate) fn withdraw(&mut self) {
+        if std::mem::replace(&mut self.asked, false) {
+            give_up(&self.router, self.number);
+            // Now there is an answer, if only that it was given up.
+            let _ = self.answers.recv();
+        }
+    }
+
+    /// See `Core::changed_ranges`.
+    pub(crate) fn changed_ranges(&self) -> Vec<Range<u64>> {
+        self.router.look(|core| core.changed_ranges(self.handle))
+    }
+
+    /// See `Core::length_read`.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.router.look(|core| core.length_read(self.handle))
     }
 
     /// Nothing more is to come at the path that it reads.

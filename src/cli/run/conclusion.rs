@@ -92,8 +92,9 @@ impl Conclusion<'_> {
         let name = source.name();
         let succeeded = self.status.success();
         let how = describe(self.status);
-        let is_remote = matches!(destination, Destination::Remote(_));
-        let is_program = is_remote || matches!(destination, Destination::Command(_));
+        // What stood there is still there.
+        let is_untouched = matches!(destination, Destination::Remote(_) | Destination::Object(_));
+        let is_recipient = is_untouched || matches!(destination, Destination::Command(_));
         let mut state = OutputState::from(&end);
         let message = match (end, sink) {
             (End::Whole, Some(sink)) if succeeded => match sink.appear(source.permissions()) {
@@ -113,11 +114,11 @@ impl Conclusion<'_> {
                     self.program
                 )
             }
-            (End::Withheld, _) if is_remote => {
+            (End::Withheld, _) if is_untouched => {
                 format!("{destination} is left as it was: {}", self.why())
             }
             (End::Aborted, _) => self.describe_abort(&destination),
-            (End::Unread(Error::Failed { .. }), _) if is_program && !succeeded => {
+            (End::Unread(Error::Failed { .. }), _) if is_recipient && !succeeded => {
                 state = OutputState::Withheld;
                 self.describe_abort(&destination)
             }
@@ -175,7 +176,9 @@ impl Conclusion<'_> {
     /// That a program that was to have an output was ended.
     fn describe_abort(&self, destination: &Destination) -> String {
         match destination {
-            Destination::Remote(_) => format!("{destination} is left as it was: {}", self.why()),
+            Destination::Remote(_) | Destination::Object(_) => {
+                format!("{destination} is left as it was: {}", self.why())
+            }
             _ => format!("{destination} was ended before its input: {}", self.why()),
         }
     }

@@ -66,7 +66,7 @@ pub(super) fn copy(
 
 /// The error with the name that the user gave to the output: the path says nothing to anybody once
 /// its mount is gone.
-fn named(error: Error, name: &Path) -> Error {
+pub(super) fn named(error: Error, name: &Path) -> Error {
     match error {
         Error::Io { .. } => error,
         error => error.with_path(name),

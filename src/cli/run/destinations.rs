@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use fifofs::{Error, Result};
 
+use super::object;
 use super::remote::Address;
 
 /// Where the bytes of an output go.
@@ -23,6 +24,8 @@ pub(super) enum Destination {
     Command(OsString),
     /// A file on another machine.
     Remote(Address),
+    /// An object in a store.
+    Object(object::Address),
 }
 
 /// Standard output.
@@ -31,8 +34,9 @@ pub(super) const STDOUT: Destination = Destination::Descriptor(libc::STDOUT_FILE
 const STDERR: Destination = Destination::Descriptor(libc::STDERR_FILENO);
 
 impl Destination {
-    /// A path, `-` for standard output, `fd:N`, `|CMD` or `ssh://HOST/PATH`. The paths by which the
-    /// system names descriptors mean these: `/dev/stdout`, and `/dev/fd/N` as shells write for `>(…)`.
+    /// A path, `-` for standard output, `fd:N`, `|CMD`, `ssh://HOST/PATH` or `s3://BUCKET/KEY`. The paths
+    /// by which the system names descriptors mean these: `/dev/stdout`, and `/dev/fd/N` as shells write
+    /// for `>(…)`.
     pub(super) fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
         if bytes.is_empty() {
@@ -51,6 +55,9 @@ impl Destination {
         }
         if let Some(address) = Address::parse(text)? {
             return Ok(Destination::Remote(address));
+        }
+        if let Some(address) = object::Address::parse(text)? {
+            return Ok(Destination::Object(address));
         }
         if bytes == b"-" || bytes == b"/dev/stdout" {
             return Ok(STDOUT);
@@ -101,6 +108,7 @@ impl fmt::Display for Destination {
             Destination::File(path) => path.display().fmt(f),
             Destination::Command(command) => write!(f, "'|{}'", command.display()),
             Destination::Remote(address) => address.fmt(f),
+            Destination::Object(address) => address.fmt(f),
         }
     }
 }

@@ -14,7 +14,6 @@ use fifofs::{Error, Result};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-use super::consumer::Consumer;
 use super::signals::{self, Signals};
 use super::supervise::Event;
 
@@ -40,8 +39,8 @@ pub(super) struct Ears {
     program: Option<OwnedFd>,
     /// Destinations whose readers may go, and the numbers of their outputs.
     watched: Vec<(usize, OwnedFd)>,
-    /// Programs that are destinations, likewise.
-    consumers: Vec<(usize, Arc<Consumer>)>,
+    /// What tells when somebody who takes an output has ended, likewise.
+    recipients: Vec<(usize, Arc<dyn AsFd>)>,
     said: Receiver<Event>,
     voice: Voice,
     heard: VecDeque<Event>,
@@ -56,7 +55,7 @@ impl Ears {
             signals,
             program: None,
             watched: Vec::new(),
-            consumers: Vec::new(),
+            recipients: Vec::new(),
             said,
             voice: Voice {
                 events,
@@ -94,9 +93,9 @@ impl Ears {
         self.watched.retain(|(watched, _)| *watched != output);
     }
 
-    /// From now on, tells once when a program that is a destination has ended.
-    pub(super) fn watch_consumer(&mut self, output: usize, consumer: Arc<Consumer>) {
-        self.consumers.push((output, consumer));
+    /// From now on, tells once when who takes an output has ended: then this is readable.
+    pub(super) fn watch_recipient(&mut self, output: usize, end: Arc<dyn AsFd>) {
+        self.recipients.push((output, end));
     }
 
     /// The next event; none if there is none before `deadline`.
@@ -127,13 +126,13 @@ impl Ears {
             .iter()
             .map(|(_, fd)| (fd.as_fd(), PollFlags::empty()));
         let program = self.program.iter().map(|fd| (fd.as_fd(), PollFlags::IN));
-        let consumers = self
-            .consumers
+        let recipients = self
+            .recipients
             .iter()
             .map(|(_, one)| (one.as_fd(), PollFlags::IN));
         let always = [self.signals.as_fd(), self.voice.bell.as_fd()].map(|fd| (fd, PollFlags::IN));
         let always = always.into_iter().chain(program);
-        let mut polled: Vec<PollFd<'_>> = (always.chain(destinations).chain(consumers))
+        let mut polled: Vec<PollFd<'_>> = (always.chain(destinations).chain(recipients))
             .map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags))
             .collect();
         let is_any = rustix::event::poll(&mut polled, timeout)? > 0;
@@ -142,7 +141,7 @@ impl Ears {
         let (signalled, rung) = (next(), next());
         let exited = self.program.is_some() && next();
         let closed: Vec<bool> = self.watched.iter().map(|_| next()).collect();
-        let ended: Vec<bool> = self.consumers.iter().map(|_| next()).collect();
+        let ended: Vec<bool> = self.recipients.iter().map(|_| next()).collect();
 
         if rung {
             let _ = rustix::io::read(&*self.voice.bell, &mut [0; 8]);
@@ -159,11 +158,11 @@ impl Ears {
             !is_closed
         });
         let mut ended = ended.into_iter();
-        self.consumers.retain(|(output, _)| {
+        self.recipients.retain(|(output, _)| {
             let has_ended = ended.next().unwrap_or(false);
             if has_ended {
                 self.heard
-                    .push_back(Event::ConsumerEnded { output: *output });
+                    .push_back(Event::RecipientEnded { output: *output });
             }
             !has_ended
         });

@@ -102,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         sink,
         None,
     )];
-    let counters = Counters::new(outputs.len());
+    let counters = Counters::new(vec![None; outputs.len()]);
     let ended_by =
         supervise::supervise(&mut program, &mut outputs, &counters, ears, None, &|| true)?;
 

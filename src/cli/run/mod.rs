@@ -9,6 +9,7 @@ mod ears;
 pub(super) mod exec;
 pub(super) mod explain;
 mod missing;
+mod object;
 mod output;
 mod placeholders;
 mod progress;
@@ -75,11 +76,14 @@ const NOWHERE: &str = "/dev/null";
                   fifofs run --tar -- split -b 1M big {dir}/part- | tar -x"
 )]
 pub(crate) struct Arguments {
-    /// Write the output to a file, '|CMD' or ssh://HOST/PATH instead of standard output
+    /// Write the output to a file, '|CMD', ssh://HOST/PATH or s3://BUCKET/KEY instead of standard
+    /// output
     ///
     /// A file appears when it is whole, and only if the program succeeds. '|CMD' is
     /// a command that reads it, and is ended before its input ends if the program fails;
-    /// ssh://[USER@]HOST[:PORT]/PATH a file on another machine with fifofs.
+    /// ssh://[USER@]HOST[:PORT]/PATH a file on another machine with fifofs; s3://BUCKET/KEY,
+    /// gs://BUCKET/KEY or az://CONTAINER/KEY an object in a store, which is uploaded while it
+    /// is written and appears as a file does (configured by the environment, as AWS_REGION).
     #[arg(short, long, value_name = "DEST", conflicts_with = "to", value_hint = ValueHint::FilePath)]
     output: Option<OsString>,
     /// Where the output NAME goes, if there are several
@@ -181,12 +185,19 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
     }
     let (mut sinks, mut recipients) = (Vec::new(), Vec::new());
     for (destination, forked) in destinations.iter().zip(forked) {
-        let (sink, recipient) = match forked {
-            None => (Sink::open(destination)?, None),
-            Some(forked) => match Recipient::new(destination, forked, || !is_over(&mut ears)) {
-                Ok((recipient, sink)) => (sink, Some(recipient)),
-                Err(error) => return Ok(not_reached(&error)),
-            },
+        let is_wanted = || !is_over(&mut ears);
+        let reached = match (forked, destination) {
+            (Some(forked), _) => Recipient::new(destination, forked, is_wanted),
+            (None, Destination::Object(address)) => Recipient::of_object(address, is_wanted),
+            (None, _) => {
+                sinks.push(Sink::open(destination)?);
+                recipients.push(None);
+                continue;
+            }
+        };
+        let (sink, recipient) = match reached {
+            Ok((recipient, sink)) => (sink, Some(recipient)),
+            Err(error) => return Ok(not_reached(&error)),
         };
         sinks.push(sink);
         recipients.push(recipient);
@@ -222,7 +233,8 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
         }
     };
 
-    let counters = Counters::new(sources.len());
+    let parts = |recipient: &Option<Recipient>| recipient.as_ref()?.parts();
+    let counters = Counters::new(recipients.iter().map(parts).collect());
     let view = stage.view();
     let path = |source: &Source| match source {
         Source::Target { name, .. } => Some(name.clone()),

@@ -22,6 +22,7 @@ use self::footer::Footer;
 pub(super) use self::meter::Watched;
 use self::meter::{Meter, conclusion};
 pub(in crate::cli) use self::option::with_equals;
+use super::recipient::Parts;
 use super::report::OutputReport;
 use crate::cli::text::say;
 
@@ -51,16 +52,19 @@ pub(super) enum When {
 pub(super) struct Counters {
     /// Bytes that are at their destination, of each output.
     pub(super) delivered: Vec<Arc<AtomicU64>>,
+    /// Of each that is an object, the parts of it that were sent.
+    pub(super) parts: Vec<Option<Parts>>,
     /// Set when the program has exited.
     pub(super) has_exited: AtomicBool,
 }
 
 impl Counters {
-    /// For so many outputs.
-    pub(super) fn new(outputs: usize) -> Arc<Self> {
-        let delivered = std::iter::repeat_with(Arc::default).take(outputs).collect();
+    /// Of each output whether it goes to an object, in parts.
+    pub(super) fn new(parts: Vec<Option<Parts>>) -> Arc<Self> {
+        let delivered = parts.iter().map(|_| Arc::default()).collect();
         Arc::new(Counters {
             delivered,
+            parts,
             has_exited: AtomicBool::new(false),
         })
     }

@@ -1,9 +1,10 @@
-//! The program that is an output's destination, as `supervise` sees it.
+//! Who takes an output and decides itself what becomes of it, as `supervise` sees it: the program that
+//! is its destination, or the upload of an object.
 //!
 //! Knows what has been decided about it and how it ended; when it is decided, `supervise` knows. The
 //! invariant: it is told that its input is whole at most once, and nothing after it has ended.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::process::ExitStatus;
 use std::sync::Arc;
 
@@ -12,19 +13,28 @@ use fifofs::{Error, Result};
 use super::child::describe;
 use super::consumer::{self, Consumer, Forked, Outcome, Plan, Terminal};
 use super::destinations::Destination;
+use super::object::{self, Feed, Upload};
 use super::remote::Answers;
 use super::sink::{Form, Sink};
 use super::transfer::Frame;
 
-/// A program that is a destination.
+/// Who takes an output.
 #[derive(Debug)]
 pub(super) struct Recipient {
-    consumer: Arc<Consumer>,
+    side: Side,
     destination: Destination,
-    /// What the other side of a connection says.
-    answers: Option<Answers>,
     verdict: Option<Verdict>,
     ended: Option<Ended>,
+}
+
+#[derive(Debug)]
+enum Side {
+    Program {
+        consumer: Arc<Consumer>,
+        /// What the other side of a connection says.
+        answers: Option<Answers>,
+    },
+    Upload(Arc<Upload>),
 }
 
 /// What was decided.
@@ -72,7 +82,7 @@ pub(super) fn fork<'a>(
                 terminal: Terminal::None,
             },
             Destination::Remote(address) => address.plan(),
-            Destination::Descriptor(_) | Destination::File(_) => {
+            Destination::Descriptor(_) | Destination::File(_) | Destination::Object(_) => {
                 forked.push(None);
                 continue;
             }
@@ -110,18 +120,45 @@ impl Recipient {
             None => Form::Plain,
         };
         let sink = Sink::of_consumer(destination, forked.input, Arc::clone(&consumer), form)?;
-        let recipient = Recipient {
-            consumer,
-            destination: destination.clone(),
-            answers,
-            verdict: None,
-            ended: None,
-        };
-        Ok((recipient, sink))
+        let side = Side::Program { consumer, answers };
+        Ok((Self::of(side, destination.clone()), sink))
     }
 
-    pub(super) fn consumer(&self) -> Arc<Consumer> {
-        Arc::clone(&self.consumer)
+    /// The upload of an object. The store is asked now what can be known before, as long as that
+    /// `is_wanted`.
+    pub(super) fn of_object(
+        address: &object::Address,
+        mut is_wanted: impl FnMut() -> bool,
+    ) -> Result<(Self, Sink)> {
+        let upload = Arc::new(Upload::begin(address, &mut is_wanted)?);
+        let destination = Destination::Object(address.clone());
+        let sink = Sink::of_upload(&destination, &*upload, Feed::new(Arc::clone(&upload)))?;
+        Ok((Self::of(Side::Upload(upload), destination), sink))
+    }
+
+    fn of(side: Side, destination: Destination) -> Self {
+        Recipient {
+            side,
+            destination,
+            verdict: None,
+            ended: None,
+        }
+    }
+
+    /// What is readable when it has ended.
+    pub(super) fn end(&self) -> Arc<dyn AsFd> {
+        match &self.side {
+            Side::Program { consumer, .. } => Arc::clone(consumer) as _,
+            Side::Upload(upload) => Arc::clone(upload) as _,
+        }
+    }
+
+    /// How many parts were sent, where there are any.
+    pub(super) fn parts(&self) -> Option<Parts> {
+        match &self.side {
+            Side::Program { .. } => None,
+            Side::Upload(upload) => Some(Parts(Arc::clone(upload))),
+        }
     }
 
     /// Tells it what is decided; a new output has this mode. Nothing of its input may be open in this
@@ -132,19 +169,31 @@ impl Recipient {
             return;
         }
         self.verdict = Some(verdict);
-        match verdict {
-            Verdict::Commit if self.answers.is_some() => {
-                self.consumer.commit(&Frame::Commit { mode }.to_bytes());
+        match (&self.side, verdict) {
+            (_, Verdict::Abort) => self.abort(),
+            (Side::Program { consumer, answers }, Verdict::Commit) if answers.is_some() => {
+                consumer.commit(&Frame::Commit { mode }.to_bytes());
             }
-            Verdict::Commit | Verdict::Release => self.consumer.commit(&[]),
-            Verdict::Abort => self.consumer.abort(),
+            (Side::Program { consumer, .. }, Verdict::Commit | Verdict::Release) => {
+                consumer.commit(&[]);
+            }
+            (Side::Upload(upload), Verdict::Commit) => upload.commit(),
+            // It has ended, and says so when nothing is left of it.
+            (Side::Upload(_), Verdict::Release) => {}
+        }
+    }
+
+    fn abort(&self) {
+        match &self.side {
+            Side::Program { consumer, .. } => consumer.abort(),
+            Side::Upload(upload) => upload.abort(),
         }
     }
 
     /// Somebody asks for the end once more.
     pub(super) fn hurry(&self) {
         if self.verdict == Some(Verdict::Abort) && self.ended.is_none() {
-            self.consumer.abort();
+            self.abort();
         }
     }
 
@@ -152,19 +201,25 @@ impl Recipient {
     pub(super) fn has_ended_now(&mut self) -> bool {
         let is_aborted = self.verdict == Some(Verdict::Abort);
         let is_early = matches!(self.verdict, None | Some(Verdict::Release));
-        let outcome = self.consumer.outcome(is_aborted);
-        let result = match &self.answers {
-            Some(answers) => answers.judge(outcome),
-            None => self.judge(outcome),
+        let (result, status) = match &self.side {
+            Side::Program { consumer, answers } => {
+                let outcome = consumer.outcome(is_aborted);
+                let result = match answers {
+                    Some(answers) => answers.judge(outcome),
+                    None => self.judge(outcome),
+                };
+                let status = match outcome {
+                    Outcome::Ended(status) => Some(status),
+                    _ => None,
+                };
+                (result, status)
+            }
+            Side::Upload(upload) => (upload.outcome(), None),
         };
         if self.verdict.is_none() {
             // Nobody else is to take what comes to an end now for whole.
-            self.consumer.abort();
+            self.abort();
         }
-        let status = match outcome {
-            Outcome::Ended(status) => Some(status),
-            _ => None,
-        };
         self.ended = Some(Ended {
             result,
             status,
@@ -212,6 +267,16 @@ impl Recipient {
             (_, Some(ended)) => ended.result.map_err(Some),
             (_, None) => Ok(()),
         }
+    }
+}
+
+/// How many parts of an object were sent so far.
+#[derive(Debug, Clone)]
+pub(super) struct Parts(Arc<Upload>);
+
+impl Parts {
+    pub(super) fn count(&self) -> u64 {
+        self.0.parts()
     }
 }
 

@@ -95,6 +95,7 @@ enum Kind {
     File,
     Command,
     Ssh,
+    Object,
 }
 
 /// How far an output got.
@@ -142,6 +143,7 @@ impl DestinationReport {
             Destination::File(path) => (Kind::File, path.display().to_string()),
             Destination::Command(command) => (Kind::Command, command.display().to_string()),
             Destination::Remote(address) => (Kind::Ssh, address.to_string()),
+            Destination::Object(address) => (Kind::Object, address.to_string()),
         };
         let how = status.map_or_else(How::default, How::from);
         DestinationReport { kind, to, how }
@@ -157,7 +159,9 @@ pub(super) fn destination(text: &OsStr, outputs: &[Destination]) -> Result<Desti
         )))
     };
     match Destination::parse(text)? {
-        Destination::Command(_) | Destination::Remote(_) => refuse("a report is no output"),
+        Destination::Command(_) | Destination::Remote(_) | Destination::Object(_) => {
+            refuse("a report is no output")
+        }
         destination if outputs.contains(&destination) => refuse("an output goes there"),
         destination => Ok(destination),
     }

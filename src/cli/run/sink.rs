@@ -19,6 +19,7 @@ use rustix::io::{Errno, FdFlags};
 
 use super::consumer::Consumer;
 use super::destinations::Destination;
+use super::object;
 use super::replacement::{self, Hidden, Replacement};
 use super::transfer::{FRAME_BYTES, Frame};
 use crate::cli::{links, standard};
@@ -48,6 +49,8 @@ pub(super) struct Sink {
     replacement: Option<Replacement>,
     /// Set for the input of a program.
     feed: Option<Feed>,
+    /// Set for an object: `descriptor` tells of its end only.
+    object: Option<object::Feed>,
     /// Bytes, since the start.
     written: u64,
 }
@@ -93,6 +96,13 @@ pub(super) enum Stopped {
     Failed(Error),
 }
 
+impl From<object::Stopped> for Stopped {
+    /// Why, its upload says.
+    fn from(_: object::Stopped) -> Self {
+        Stopped::Closed
+    }
+}
+
 impl Sink {
     /// The input of a program, which is started with the first byte.
     pub(super) fn of_consumer(
@@ -108,6 +118,20 @@ impl Sink {
             form,
             has_begun: false,
         });
+        Ok(sink)
+    }
+
+    /// An object, whose end `end` tells.
+    pub(super) fn of_upload(
+        destination: &Destination,
+        end: &impl AsFd,
+        object: object::Feed,
+    ) -> Result<Self> {
+        let failed = |error| Error::io("write to", destination.to_string(), error);
+        let descriptor = rustix::io::fcntl_dupfd_cloexec(end, 0);
+        let descriptor = descriptor.map_err(|errno| failed(errno.into()))?;
+        let mut sink = Self::of(destination, descriptor, None).map_err(failed)?;
+        sink.object = Some(object);
         Ok(sink)
     }
 
@@ -141,9 +165,9 @@ impl Sink {
                     };
                 Self::of(destination, descriptor, replacement).map_err(failed)
             }
-            Destination::Command(_) | Destination::Remote(_) => {
-                // Those are made before anything else is.
-                Err(failed(io::Error::other("its program was not started")))
+            Destination::Command(_) | Destination::Remote(_) | Destination::Object(_) => {
+                // Those are made by who sees to their end.
+                Err(failed(io::Error::other("nobody takes it")))
             }
         }
     }
@@ -175,6 +199,7 @@ impl Sink {
             extent,
             replacement,
             feed: None,
+            object: None,
             written: 0,
         })
     }
@@ -220,7 +245,15 @@ impl Sink {
 
     /// Whether what is there can be written again.
     pub(super) fn can_be_mended(&self) -> bool {
-        self.extent.is_some() || self.sends_frames()
+        self.extent.is_some() || self.sends_frames() || self.object.is_some()
+    }
+
+    /// The object that it is, which is to be written by position where that can be.
+    pub(super) fn object(&self) -> Option<(&object::Address, &object::Feed)> {
+        match (&self.destination, &self.object) {
+            (Destination::Object(address), Some(feed)) => Some((address, feed)),
+            _ => None,
+        }
     }
 
     fn sends_frames(&self) -> bool {
@@ -253,6 +286,9 @@ impl Sink {
         if let Some(feed) = self.feed.as_mut().filter(|feed| !feed.has_begun) {
             feed.consumer.start();
             feed.has_begun = true;
+        }
+        if let Some(object) = &mut self.object {
+            return object.write(bytes).map_err(Stopped::from);
         }
         if !self.sends_frames() {
             return self.write_raw(bytes);
@@ -331,6 +367,9 @@ impl Sink {
     /// All of the output is written: what is left of an earlier time goes, and what the file system
     /// could not write is heard of.
     pub(super) fn finish(&mut self) -> std::result::Result<(), Stopped> {
+        if let Some(object) = &mut self.object {
+            return object.finish().map_err(Stopped::from);
+        }
         if self.sends_frames() {
             let length = self.written;
             return self.write_raw(&Frame::End { length }.to_bytes());

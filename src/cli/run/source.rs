@@ -16,6 +16,7 @@ use fifofs::{
 };
 
 use super::copy::{End, copy};
+use super::object;
 use super::sink::{Sink, Stopped};
 use super::tar;
 
@@ -102,10 +103,27 @@ impl Source {
         &self,
         child: &mut Child,
         again: bool,
+        sink: &Sink,
         success: &Success,
     ) -> Result<(Job, Option<Canceller>)> {
         let success = Arc::clone(success);
         match self {
+            Source::Target {
+                name,
+                target: Written::Capture(capture),
+                ..
+            } if sink.object().is_some() => {
+                let mut reader = capture.positional_reader(child)?;
+                let canceller = reader.canceller();
+                let name = name.clone();
+                let job: Job = Box::new(move |sink, delivered| match sink.object() {
+                    Some((address, feed)) => {
+                        object::copy(&mut reader, &name, address, feed, delivered)
+                    }
+                    None => End::Aborted,
+                });
+                Ok((job, Some(canceller)))
+            }
             Source::Target { name, target, .. } => {
                 let mut reader = target.read(child, again)?;
                 let canceller = reader.canceller();

@@ -55,8 +55,8 @@ pub(super) enum Event {
     Read { output: usize, descriptor: OwnedFd },
     /// Nobody reads a destination any more.
     HungUp { output: usize },
-    /// A program that is a destination has ended.
-    ConsumerEnded { output: usize },
+    /// A program that is a destination has ended, or an upload.
+    RecipientEnded { output: usize },
     /// A signal was sent to this process; the terminal sends some to all of its foreground group.
     Signal { number: i32, for_the_group: bool },
     /// The program has exited.
@@ -135,7 +135,7 @@ impl Supervisor<'_> {
         }
         for (number, output) in self.outputs.iter().enumerate() {
             if let Some(recipient) = &output.recipient {
-                self.ears.watch_consumer(number, recipient.consumer());
+                self.ears.watch_recipient(number, recipient.end());
             }
         }
         for number in 0..self.outputs.len() {
@@ -171,7 +171,7 @@ impl Supervisor<'_> {
         self.program.has_exited() && (is_over || has_ended()) && are_received()
     }
 
-    /// Tells programs that are destinations whether what they had is whole, once that is known.
+    /// Tells those who take outputs whether what they had is whole, once that is known.
     fn tell_recipients(&mut self) {
         let succeeded = self.success.get().copied();
         let succeeded = succeeded.map(|succeeded| succeeded && (self.is_complete)());
@@ -191,7 +191,7 @@ impl Supervisor<'_> {
         }
     }
 
-    fn consumer_ended(&mut self, number: usize) {
+    fn recipient_ended(&mut self, number: usize) {
         let recipient = self.outputs[number].recipient.as_mut();
         if recipient.is_some_and(Recipient::has_ended_now) {
             self.hung_up(number);
@@ -250,7 +250,7 @@ impl Supervisor<'_> {
             Event::Copied { output, sink, end } => self.copied(output, *sink, end)?,
             Event::Read { output, descriptor } => self.ears.watch_destination(output, descriptor),
             Event::HungUp { output } => self.hung_up(output),
-            Event::ConsumerEnded { output } => self.consumer_ended(output),
+            Event::RecipientEnded { output } => self.recipient_ended(output),
             Event::Signal {
                 number,
                 for_the_group,
@@ -312,9 +312,10 @@ impl Supervisor<'_> {
                 return Ok(());
             }
         };
-        let (job, canceller) = output
-            .source
-            .read(self.program.child(), again, &self.success)?;
+        let (job, canceller) =
+            output
+                .source
+                .read(self.program.child(), again, &sink, &self.success)?;
         output.state = State::Copying(canceller);
         let delivered = Arc::clone(&self.counters.delivered[number]);
         let voice = self.ears.voice();

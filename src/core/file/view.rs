@@ -28,6 +28,8 @@ pub(in crate::core) struct Viewer {
     /// Whether the end of what stands at its path hangs on somebody, who may write it again or put
     /// something else there.
     pub(in crate::core) is_held: bool,
+    /// Whether it reads by position.
+    pub(in crate::core) by_position: bool,
     /// Whether the process that it named may do that.
     pub(in crate::core) may_get_more: bool,
     /// Its process group, if it may be a step of the script that writes the file.
@@ -116,6 +118,7 @@ impl File {
         }
         let mut again = None;
         let limit = match nothing_yet.way {
+            _ if viewer.by_position => frontier,
             None | Some(Way::Settled) => 0,
             Some(Way::Stream) => frontier,
             Some(Way::Follow) => match generation.may_hand_out(frontier, now, viewer.lingers) {

@@ -4,7 +4,6 @@ use rustix::io::Errno;
 
 use super::super::effects::{Effect, Effects};
 use super::super::file::Order;
-use super::super::generation::Way;
 use super::super::ids::ReaderId;
 use super::super::{Alarm, Core, Env, Waiting};
 use super::reader::{Awaits, Reader};
@@ -117,10 +116,10 @@ impl Core {
         let Some(file) = self.files.get_mut(&ino) else {
             return;
         };
-        let is_waiting = |reader: &Reader| !reader.is_finished() && !reader.waits_for_whole();
+        let way = file.way();
+        let is_waiting = |reader: &Reader| reader.wants_bytes_of(way);
         let is_awaited = file.writeback().may_hold_more()
             && file.is_active()
-            && file.way() != Some(Way::Settled)
             && self.readers.of(file).any(is_waiting);
         match file.writeback_mut().update(is_awaited, env.now.monotonic) {
             Order::Nothing => {}

@@ -31,7 +31,7 @@ impl Core {
         if reader.prior().is_some() {
             return;
         }
-        if file.spool().base() > 0 || file.is_stream() {
+        if file.spool().base() > 0 || file.is_stream() || reader.reads_by_position() {
             let all = 0..reader.position();
             self.mark_rewritten(env, id, all, effects);
         } else {

@@ -18,7 +18,9 @@ use super::super::clock::Monotonic;
 use super::super::doors::{Asked, AwaitedProcess, Gives, Target};
 use super::super::effects::Unique;
 use super::super::fifos::FifoId;
+use super::super::generation::Way;
 use super::super::ids::CaptureId;
+use super::super::patching::Patches;
 use super::super::spool::{Kept, Spool};
 use super::polling::Pollers;
 
@@ -121,6 +123,8 @@ pub(crate) struct Reader {
     prior: Option<Spool>,
     /// The bytes it was given that are no longer so.
     rewritten: Option<Range<u64>>,
+    /// The same of one that reads by position, for which it is no error.
+    patches: Option<Patches>,
     /// Whether it was told that it has everything.
     finished: bool,
     /// Whoever polls it.
@@ -150,6 +154,7 @@ impl Reader {
             gathers: false,
             prior: None,
             rewritten: None,
+            patches: None,
             finished: false,
             pollers: Pollers::default(),
         }
@@ -159,6 +164,22 @@ impl Reader {
     pub(in crate::core) fn while_lives(mut self, process: AwaitedProcess) -> Reader {
         self.process = Some(process);
         self
+    }
+
+    /// The same, which reads by position.
+    pub(in crate::core) fn by_position(mut self) -> Reader {
+        self.patches = Some(Patches::default());
+        self
+    }
+
+    pub(in crate::core) fn reads_by_position(&self) -> bool {
+        self.patches.is_some()
+    }
+
+    /// Whether it waits for bytes of a file that is delivered so, and not for its end.
+    pub(in crate::core) fn wants_bytes_of(&self, way: Option<Way>) -> bool {
+        let come_early = way != Some(Way::Settled) || self.reads_by_position();
+        come_early && !self.finished && !self.waits_for_whole()
     }
 
     /// What it came with.
@@ -286,10 +307,13 @@ impl Reader {
         self.position
     }
 
-    /// It is given something up to there.
-    pub(in crate::core) fn give(&mut self, position: u64, now: Monotonic) {
+    /// It is given these bytes.
+    pub(in crate::core) fn give(&mut self, range: Range<u64>, now: Monotonic) {
         self.given = Some(now);
-        self.position = self.position.max(position);
+        self.position = self.position.max(range.end);
+        if let Some(patches) = &mut self.patches {
+            patches.remove(range);
+        }
     }
 
     /// Whether it was given something within that time.
@@ -332,11 +356,20 @@ impl Reader {
         self.rewritten.as_ref()
     }
 
-    /// Some are so. Says whether none were.
+    /// Some are so. Says whether that is the first error of it.
     pub(in crate::core) fn mark_rewritten(&mut self, range: Range<u64>) -> bool {
+        if let Some(patches) = &mut self.patches {
+            patches.add(range);
+            return false;
+        }
         let is_first = self.rewritten.is_none();
         self.rewritten.get_or_insert(range);
         is_first
+    }
+
+    /// The same of one that reads by position, until it is given them again.
+    pub(in crate::core) fn changed(&self) -> Vec<Range<u64>> {
+        self.patches.iter().flat_map(Patches::ranges).collect()
     }
 
     /// Whoever polls it.

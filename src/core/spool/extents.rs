@@ -12,7 +12,7 @@ use std::ops::Range;
 
 /// A set of bytes, kept as disjoint ranges.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Extents {
+pub(in crate::core) struct Extents {
     /// Start of each range to its end (one past its last byte).
     ranges: BTreeMap<u64, u64>,
     /// Bytes in all ranges.
@@ -26,12 +26,12 @@ impl Extents {
     }
 
     /// How many ranges there are.
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::core) fn count(&self) -> usize {
         self.ranges.len()
     }
 
     /// Adds the bytes of `range`.
-    pub(super) fn insert(&mut self, range: Range<u64>) {
+    pub(in crate::core) fn insert(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
         }
@@ -61,7 +61,7 @@ impl Extents {
     }
 
     /// Takes the bytes of `range` out.
-    pub(super) fn remove(&mut self, range: Range<u64>) {
+    pub(in crate::core) fn remove(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
         }
@@ -86,7 +86,10 @@ impl Extents {
     }
 
     /// The parts of `range` that are in the set, in order.
-    pub(super) fn overlapping(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    pub(in crate::core) fn overlapping(
+        &self,
+        range: &Range<u64>,
+    ) -> impl Iterator<Item = Range<u64>> {
         let range = range.clone();
         let first = match self.ranges.range(..=range.start).next_back() {
             Some((&start, &end)) if end > range.start => start,

@@ -30,7 +30,7 @@ use rustix::io::Errno;
 pub(crate) use buffer::Memory;
 use chunks::Chunks;
 pub(crate) use cursor::Cursor;
-use extents::Extents;
+pub(in crate::core) use extents::Extents;
 pub(crate) use kept::Kept;
 pub(crate) use load::Load;
 pub(crate) use pool::{CHUNK_BYTES, Limits, Pool};

@@ -7,6 +7,7 @@ use super::super::CONTROL_NAME;
 use super::super::effects::{Effect, Transport, Unique};
 use super::super::generation::Ending;
 use super::super::namespace::ROOT;
+use super::super::patching::Reading;
 use super::super::request::{Caller, Opener, Request, Wanted};
 use super::super::rules::Deliver;
 use super::{Answer, LINGER, READER, WRITER, World};
@@ -270,7 +271,10 @@ fn what_was_removed_is_missing_once_nobody_is_left_to_make_it_again() {
     world.tell(Request::Hold { id });
     let open = Request::OpenCaptured {
         id,
-        of_holders: true,
+        reading: Reading {
+            of_holders: true,
+            by_position: false,
+        },
         opener: Opener::default(),
     };
     let Ok(Answer::Handle(reader, _)) = world.ask(open) else {

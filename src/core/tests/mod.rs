@@ -10,6 +10,7 @@ mod never_stale;
 mod once_wrong;
 mod oracle;
 mod polling;
+mod positions;
 mod renaming;
 mod requests;
 mod resizing;

@@ -95,11 +95,11 @@ impl World {
         for (ino, file) in &self.core.files {
             let waits = |id: &ReaderId| {
                 let reader = self.core.readers.get(*id).unwrap();
-                !reader.is_finished() && !reader.waits_for_whole()
+                let come_early = file.way() != Some(Way::Settled) || reader.reads_by_position();
+                come_early && !reader.is_finished() && !reader.waits_for_whole()
             };
             let wanted = file.writeback().may_hold_more()
                 && file.is_active()
-                && file.way() != Some(Way::Settled)
                 && file.readers().iter().any(waits);
             let is_flushed = self.oracle.flushed.contains(ino);
             let is_right = match file.writeback().flushing() {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::*;
+use crate::core::patching::Reading;
 use crate::testing::{Guard, SOON};
 
 fn capture(bench: &Bench, path: &[&str]) -> CaptureId {
@@ -159,8 +160,12 @@ fn what_one_holder_left_is_not_what_the_next_one_leaves() {
 
     let mut second = Guard::sleeping();
     bench.router.hold_until_exit(id, by_pidfd(&second)).unwrap();
-    let mut of_second = bench.router.read_capture(id, true).unwrap();
-    let mut of_any = bench.router.read_capture(id, false).unwrap();
+    let of_holders = Reading {
+        of_holders: true,
+        by_position: false,
+    };
+    let mut of_second = bench.router.read_capture(id, of_holders).unwrap();
+    let mut of_any = bench.router.read_capture(id, Reading::default()).unwrap();
     for reader in [&mut of_second, &mut of_any] {
         let soon = Some(Instant::now() + Duration::from_millis(50));
         let early = reader.read(0, 100, soon);
@@ -224,7 +229,7 @@ fn with_a_bound_a_writer_waits_for_who_reads_the_path() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let id = capture(&bench, &["x"]);
     bench.router.keep_at_most(id, 8);
-    let mut reader = bench.router.read_capture(id, false).unwrap();
+    let mut reader = bench.router.read_capture(id, Reading::default()).unwrap();
     let (ino, _) = bench.create("x");
     let held = bench.write(ino, 0, &[0; 20]);
     assert_eq!(bench.answer(held), None);

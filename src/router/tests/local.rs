@@ -7,6 +7,7 @@ use std::task::{Poll, Wake, Waker};
 use std::time::Instant;
 
 use super::*;
+use crate::core::patching::Reading;
 use crate::testing::SOON;
 
 fn capture(bench: &Bench) -> CaptureId {
@@ -24,6 +25,7 @@ fn text(given: Result<Given, Failure>) -> Vec<u8> {
             bytes.copy_to(&mut text).unwrap();
             text
         }
+        Ok(Given::End) => Vec::new(),
         other => panic!("{other:?}"),
     }
 }
@@ -44,7 +46,7 @@ fn failure(given: Result<Given, Failure>) -> Failure {
 fn a_reader_here_gets_bytes_and_the_end_and_the_kernel_is_told_of_neither() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench);
-    let mut reader = bench.router.read_capture(id, false).unwrap();
+    let mut reader = bench.router.read_capture(id, Reading::default()).unwrap();
     std::thread::scope(|scope| {
         let read = scope.spawn(|| {
             let first = text(reader.read(0, 100, soon()));
@@ -73,7 +75,10 @@ fn a_reader_here_gets_bytes_and_the_end_and_the_kernel_is_told_of_neither() {
 #[test]
 fn a_deadline_ends_one_read_and_the_next_goes_on() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
-    let mut reader = bench.router.read_capture(capture(&bench), false).unwrap();
+    let mut reader = bench
+        .router
+        .read_capture(capture(&bench), Reading::default())
+        .unwrap();
     let (ino, _) = bench.create("x");
     for deadline in [Instant::now(), Instant::now() + Duration::from_millis(20)] {
         let given = reader.read(0, 10, Some(deadline));
@@ -90,7 +95,10 @@ fn a_deadline_ends_one_read_and_the_next_goes_on() {
 #[test]
 fn to_cancel_ends_this_wait_and_all_to_come() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
-    let mut reader = bench.router.read_capture(capture(&bench), false).unwrap();
+    let mut reader = bench
+        .router
+        .read_capture(capture(&bench), Reading::default())
+        .unwrap();
     let canceller = reader.canceller();
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -108,7 +116,10 @@ fn to_cancel_ends_this_wait_and_all_to_come() {
 #[test]
 fn when_the_mount_ends_so_does_the_wait() {
     let mut bench = Bench::new(Deliver::Follow);
-    let mut reader = bench.router.read_capture(capture(&bench), false).unwrap();
+    let mut reader = bench
+        .router
+        .read_capture(capture(&bench), Reading::default())
+        .unwrap();
     let mut events = bench.router.read_events(Some("x".into())).unwrap();
     let router = bench.router.clone();
     let waits = std::thread::spawn(move || {
@@ -141,7 +152,10 @@ fn a_reader_of_the_events_of_a_path_hears_of_no_other() {
 #[test]
 fn a_reader_that_is_dropped_is_closed_and_gets_no_answers() {
     let bench = Bench::at_rest(Deliver::Stream, |_| {});
-    let reader = bench.router.read_capture(capture(&bench), false).unwrap();
+    let reader = bench
+        .router
+        .read_capture(capture(&bench), Reading::default())
+        .unwrap();
     let (ino, _) = bench.create("x");
     assert_eq!(bench.router.locals.count(), 1);
     drop(reader);
@@ -154,7 +168,10 @@ fn a_reader_that_is_dropped_is_closed_and_gets_no_answers() {
 #[test]
 fn what_changed_of_what_a_reader_had_is_said() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
-    let mut reader = bench.router.read_capture(capture(&bench), false).unwrap();
+    let mut reader = bench
+        .router
+        .read_capture(capture(&bench), Reading::default())
+        .unwrap();
     let (ino, _) = bench.create("x");
     bench.write(ino, 0, b"0123456789");
     text(reader.read(0, 100, soon()));
@@ -178,7 +195,10 @@ impl Wake for Told {
 #[test]
 fn who_does_not_wait_is_told_when_it_is_worth_trying_again() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
-    let mut reader = bench.router.read_capture(capture(&bench), false).unwrap();
+    let mut reader = bench
+        .router
+        .read_capture(capture(&bench), Reading::default())
+        .unwrap();
     let told = Arc::new(Told::default());
     let waker = Waker::from(Arc::clone(&told));
     let times = || told.0.load(Ordering::Acquire);

@@ -12,6 +12,7 @@ use fifofs::{FileState, FileStatus, MountView, Way};
 use indicatif::{BinaryBytes, HumanDuration};
 
 use super::Counters;
+use crate::cli::run::recipient::Parts;
 use crate::cli::run::report::{OutputReport, OutputState};
 
 /// Over how long the rate is taken.
@@ -97,6 +98,7 @@ impl Meter {
                 program,
                 has_exited,
                 delivered,
+                parts: counters.parts[number].as_ref().map(Parts::count),
                 rate: self.rates[number].per_second,
                 elsewhere,
             };
@@ -124,6 +126,8 @@ struct Moment<'a> {
     program: &'a str,
     has_exited: bool,
     delivered: u64,
+    /// How many parts of it were sent, if it is an object.
+    parts: Option<u64>,
     /// Bytes a second.
     rate: u64,
     /// Bytes that are in files which are no output.
@@ -135,7 +139,9 @@ impl Moment<'_> {
         let program = self.program;
         let size = file.map_or(0, |file| file.size.max(self.delivered));
         let is_open = file.is_some_and(|file| file.state == FileState::Writing);
-        let is_settled = file.is_some_and(|file| file.way == Some(Way::Settled));
+        // An object is sent all the same.
+        let is_settled =
+            self.parts.is_none() && file.is_some_and(|file| file.way == Some(Way::Settled));
         let written = match (size.max(self.delivered), file) {
             (0, None) if self.elsewhere > 0 => {
                 let elsewhere = BinaryBytes(self.elsewhere);
@@ -170,7 +176,19 @@ impl Moment<'_> {
             && self.delivered > 0;
         match is_blocked {
             true => format!("{delivered} delivered; its destination takes no more at the moment"),
-            false => format!("{delivered} delivered, {}/s", BinaryBytes(self.rate)),
+            false => format!(
+                "{delivered} delivered{}, {}/s",
+                self.parts(),
+                BinaryBytes(self.rate)
+            ),
+        }
+    }
+
+    fn parts(&self) -> String {
+        match self.parts {
+            None => String::new(),
+            Some(1) => " in 1 part".into(),
+            Some(parts) => format!(" in {parts} parts"),
         }
     }
 
@@ -237,6 +255,7 @@ mod tests {
             program: "zip",
             has_exited,
             delivered,
+            parts: None,
             rate: 3,
             elsewhere,
         }
@@ -296,6 +315,14 @@ mod tests {
         assert_eq!(
             moment(false, 4, 0).of_file(Some(&follow)),
             "5 B written, 4 B delivered, 3 B/s"
+        );
+        let object = Moment {
+            parts: Some(2),
+            ..moment(false, 4, 0)
+        };
+        assert_eq!(
+            object.of_file(Some(&file(5, Some(Way::Settled), "writing"))),
+            "5 B written, 4 B delivered in 2 parts, 3 B/s"
         );
         // What is not kept once it is delivered, or was removed, was written nevertheless.
         assert_eq!(

@@ -1,0 +1,244 @@
+//! Reading what a program writes by position, while it is still changed.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::Capture;
+use super::canceller::{Canceller, Cancels};
+use super::process::ProcessRef;
+use super::shared::Lease;
+use super::waiting::{READ_BYTES, bytes_of};
+use crate::core::patching::Reading;
+use crate::error::{Error, Result};
+use crate::forked::Owned;
+use crate::router::{Given, LocalReader};
+
+/// What a program writes, by position: for destinations that can be written in any order, and
+/// written again, such as the parts of a multipart upload.
+///
+/// It is given what is there, whatever the way of delivery, and a program that changes what was given
+/// is no error: [`PositionalReader::changed`] says what is to be read again. Everything is kept,
+/// unless [`Capture::keep_at_most`] says otherwise: then it fails, as the program's own attempt does,
+/// where what was dropped is changed.
+///
+/// The errors are those of a [`Reader`](crate::Reader), but [`Error::Rewritten`]. `Send`.
+///
+/// ```
+/// use std::process::Command;
+///
+/// use fifofs::Capture;
+///
+/// let capture = Capture::new("x.bin")?;
+/// let script = "import sys; f = open(sys.argv[1], 'wb'); f.write(b'0123456789'); f.flush(); \
+///               f.seek(0); f.write(b'9876')";
+/// let mut command = Command::new("python3");
+/// let mut child = command.args(["-c", script]).arg(capture.path()).spawn()?;
+/// let mut reader = capture.positional_reader(&child)?;
+///
+/// let mut copy = Vec::new();
+/// while reader.wait_for(copy.len() as u64 + 5, None)? {
+///     let at = copy.len();
+///     copy.resize(at + 5, 0);
+///     reader.read_at(at as u64, &mut copy[at..])?;
+/// }
+/// // It is done, and whole.
+/// copy.resize(reader.length() as usize, 0);
+/// for range in reader.changed() {
+///     let (start, end) = (range.start as usize, range.end as usize);
+///     reader.read_at(range.start, &mut copy[start..end])?;
+/// }
+/// assert_eq!(copy, b"9876456789");
+/// child.wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct PositionalReader {
+    local: Owned<LocalReader>,
+    path: PathBuf,
+    /// Keeps the shared mount.
+    _mount: Option<Lease>,
+}
+
+impl Capture {
+    /// A reader by position of what a process and those it started write; ends as that of
+    /// [`Capture::reader_until_exit`].
+    ///
+    /// # Errors
+    ///
+    /// If the mount is gone, or the process cannot be watched.
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// let capture = fifofs::Capture::new("copy.toml")?;
+    /// let mut child = Command::new("cp").arg("Cargo.toml").arg(capture.path()).spawn()?;
+    /// let mut reader = capture.positional_reader(&child)?;
+    /// assert!(!reader.wait_for(u64::MAX, None)?);
+    /// let mut bytes = vec![0; reader.length() as usize];
+    /// assert_eq!(reader.read_at(0, &mut bytes)?, bytes.len());
+    /// assert!(bytes.starts_with(b"[package]"));
+    /// child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn positional_reader<'p>(
+        &self,
+        process: impl Into<ProcessRef<'p>>,
+    ) -> Result<PositionalReader> {
+        self.end_with(process.into())?;
+        let reading = Reading {
+            of_holders: true,
+            by_position: true,
+        };
+        Ok(PositionalReader {
+            local: Owned::new(self.open(reading)?),
+            path: self.path.clone(),
+            _mount: self.mount.clone(),
+        })
+    }
+}
+
+impl PositionalReader {
+    /// Waits until the first `length` bytes are there, without a gap. False if the program has ended
+    /// and left less: then it is done, and whole.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading, and [`Error::TimedOut`] at the deadline.
+    ///
+    /// ```
+    /// # use std::process::Command;
+    /// # let capture = fifofs::Capture::new("copy.toml")?;
+    /// # let mut child = Command::new("cp").arg("Cargo.toml").arg(capture.path()).spawn()?;
+    /// # let mut reader = capture.positional_reader(&child)?;
+    /// assert!(reader.wait_for(9, None)?);
+    /// assert!(!reader.wait_for(u64::MAX, None)?);
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_for(&mut self, length: u64, deadline: Option<Instant>) -> Result<bool> {
+        if length == 0 {
+            return Ok(true);
+        }
+        match self.give(length - 1, 0, deadline) {
+            Err(Error::TimedOut { path }) => {
+                self.local.get_mut("read", &self.path)?.withdraw();
+                Err(Error::TimedOut { path })
+            }
+            given => Ok(given?.is_some()),
+        }
+    }
+
+    /// Reads what the file holds from `offset` on into all of `buffer`, and waits for it; says how
+    /// much that was, which is less only at the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    ///
+    /// ```
+    /// # use std::process::Command;
+    /// # let capture = fifofs::Capture::new("copy.toml")?;
+    /// # let mut child = Command::new("cp").arg("Cargo.toml").arg(capture.path()).spawn()?;
+    /// # let mut reader = capture.positional_reader(&child)?;
+    /// let mut bytes = [0; 7];
+    /// assert_eq!(reader.read_at(1, &mut bytes)?, 7);
+    /// assert_eq!(&bytes, b"package");
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let left = u32::try_from(buffer.len() - filled).unwrap_or(u32::MAX);
+            let at = offset + filled as u64;
+            let Some(mut bytes) = self.give(at, left.min(READ_BYTES), None)? else {
+                break;
+            };
+            while !bytes.is_empty() {
+                let chunk = bytes
+                    .chunk()
+                    .map_err(|error| Error::io("read", &self.path, error))?;
+                let length = chunk.len().min(buffer.len() - filled);
+                buffer[filled..filled + length].copy_from_slice(&chunk[..length]);
+                filled += length;
+                bytes.advance(length);
+            }
+        }
+        Ok(filled)
+    }
+
+    /// What was read and is no longer so, in order, and perhaps somewhat more: until it is read
+    /// again. Of a file that became shorter, also what is not there any more.
+    ///
+    /// ```
+    /// # use std::process::Command;
+    /// # let capture = fifofs::Capture::new("copy.toml")?;
+    /// # let mut child = Command::new("cp").arg("Cargo.toml").arg(capture.path()).spawn()?;
+    /// # let mut reader = capture.positional_reader(&child)?;
+    /// reader.read_at(0, &mut [0; 7])?;
+    /// assert!(reader.changed().is_empty());
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn changed(&self) -> Vec<Range<u64>> {
+        match self.local.owner().is_this() {
+            true => self.local.changed_ranges(),
+            false => Vec::new(),
+        }
+    }
+
+    /// How long the file is now, gaps counted; 0 where none is.
+    ///
+    /// ```
+    /// let capture = fifofs::Capture::new("out.txt")?;
+    /// assert_eq!(capture.positional_reader(std::process::id())?.length(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn length(&self) -> u64 {
+        match self.local.owner().is_this() {
+            true => self.local.length().unwrap_or(0),
+            false => 0,
+        }
+    }
+
+    /// Something that ends the waits of this reader, as [`Reader::canceller`](crate::Reader::canceller).
+    ///
+    /// ```
+    /// use fifofs::Error;
+    ///
+    /// let capture = fifofs::Capture::new("never-written")?;
+    /// let mut reader = capture.positional_reader(std::process::id())?;
+    /// reader.canceller().cancel();
+    /// assert!(matches!(reader.wait_for(1, None), Err(Error::Cancelled { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn canceller(&self) -> Canceller {
+        let cancels = Cancels::Capture(self.local.canceller());
+        Canceller::new(cancels, self.local.owner())
+    }
+
+    /// Bytes, or none at the end.
+    fn give(
+        &mut self,
+        offset: u64,
+        length: u32,
+        deadline: Option<Instant>,
+    ) -> Result<Option<crate::core::spool::Cursor>> {
+        let local = self.local.get_mut("read", &self.path)?;
+        let given = match local.read(offset, length, deadline) {
+            Ok(Given::End) => return Ok(None),
+            given => bytes_of(given, local, &self.path),
+        };
+        given
+            .map(Some)
+            .map_err(|error| Error::io("read", &self.path, error))
+    }
+}
+
+impl std::fmt::Debug for PositionalReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PositionalReader")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,105 @@
+//! How large the parts of an upload are.
+//!
+//! Knows arithmetic. The invariant: where a part begins depends on its number alone, so that it can
+//! be sent before it is known how many there will be, and again.
+//!
+//! Stores take 10,000 parts at most and objects of 5 TiB, and want 5 MiB at least in each but the
+//! last. The first thousand are of one size, which some stores ask of all; the next ones grow, so that a
+//! part is never much larger than it must be: it is in memory while it is sent.
+
+use std::ops::Range;
+
+const MIB: u64 = 1 << 20;
+
+/// How large the first parts are, in bytes.
+const FIRST_BYTES: u64 = 8 * MIB;
+
+/// How many of them there are.
+const FIRST_PARTS: u64 = 1000;
+
+/// By how much each later part is larger than the one before.
+const GROWTH_BYTES: u64 = 136 << 10;
+
+/// How many parts an upload can have.
+pub(super) const PARTS_AT_MOST: usize = 10_000;
+
+/// Where a part begins.
+pub(super) fn start(part: usize) -> u64 {
+    let part = part as u64;
+    let grown = part.saturating_sub(FIRST_PARTS);
+    // 0 + 1 + 2 + … steps.
+    part * FIRST_BYTES + GROWTH_BYTES * (grown * grown.saturating_sub(1) / 2)
+}
+
+/// The bytes of a part.
+pub(super) fn range(part: usize) -> Range<u64> {
+    start(part)..start(part + 1)
+}
+
+/// The parts that have some of these bytes.
+pub(super) fn touched(bytes: &Range<u64>) -> Range<usize> {
+    if bytes.is_empty() {
+        return 0..0;
+    }
+    of(bytes.start)..of(bytes.end - 1) + 1
+}
+
+/// How many parts an object of this length has; the last one may be smaller than others.
+pub(super) fn count(length: u64) -> usize {
+    touched(&(0..length)).end
+}
+
+fn of(offset: u64) -> usize {
+    let (mut low, mut high) = (0, PARTS_AT_MOST);
+    while low < high {
+        let middle = (low + high) / 2;
+        match start(middle + 1) <= offset {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    low
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIB: u64 = 1 << 40;
+
+    #[test]
+    fn ten_thousand_parts_hold_five_tebibytes_and_none_is_too_small_or_too_large() {
+        assert!(start(PARTS_AT_MOST) >= 5 * TIB, "{}", start(PARTS_AT_MOST));
+        assert!(count(5 * TIB) <= PARTS_AT_MOST);
+        let mut end = 0;
+        for part in 0..PARTS_AT_MOST {
+            let range = range(part);
+            assert_eq!(range.start, end, "no gap before part {part}");
+            let size = range.end - range.start;
+            assert!(
+                (5 * MIB..2 << 30).contains(&size),
+                "part {part} has {size} bytes"
+            );
+            assert!(
+                size <= FIRST_BYTES.max(range.end / 256),
+                "part {part} has {size} bytes"
+            );
+            end = range.end;
+        }
+    }
+
+    #[test]
+    fn a_byte_is_in_the_part_that_begins_before_it_and_ends_behind_it() {
+        for part in [0, 1, 999, 1000, 1001, 1002, 5000, PARTS_AT_MOST - 1] {
+            let range = range(part);
+            for offset in [range.start, range.start + 1, range.end - 1] {
+                assert_eq!(touched(&(offset..offset + 1)), part..part + 1);
+            }
+            assert_eq!(touched(&(range.start..range.end + 1)), part..part + 2);
+            assert_eq!(count(range.end), part + 1);
+            assert_eq!(count(range.start + 1), part + 1);
+        }
+        assert_eq!((count(0), count(1)), (0, 1));
+        assert!(touched(&(7..7)).is_empty());
+    }
+}

@@ -1,0 +1,244 @@
+//! The store that an address means, as the environment configures it, and what its errors mean.
+//!
+//! Knows the crate's clients and the words of stores; knows nothing of what is uploaded.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fifofs::{Error, Result};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
+
+use super::{Address, Scheme};
+
+/// How long a request may take, unless the environment says otherwise: that of a part over a slow
+/// line, of which eight share it.
+const REQUEST_TIME: &str = "10m";
+
+/// How long a store may take to answer before anything has begun, and when all is over anyway.
+pub(super) const SHORT: Duration = Duration::from_secs(15);
+
+/// How an upload talks to its store.
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) uploads: Arc<dyn Uploads>,
+    pub(super) key: Path,
+}
+
+/// [`MultipartStore`], to be shown in messages.
+pub(super) trait Uploads: MultipartStore + std::fmt::Debug {}
+
+impl<T: MultipartStore + std::fmt::Debug> Uploads for T {}
+
+/// How patient it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As is usual: a store may be away for some minutes.
+    Long,
+    /// Somebody waits for the answer.
+    Short,
+}
+
+impl Patience {
+    fn retries(self) -> RetryConfig {
+        match self {
+            Patience::Long => RetryConfig::default(),
+            Patience::Short => RetryConfig {
+                backoff: BackoffConfig::default(),
+                max_retries: 3,
+                retry_timeout: SHORT / 3,
+            },
+        }
+    }
+}
+
+impl Store {
+    /// # Errors
+    ///
+    /// If the environment does not say enough, or contradicts itself.
+    pub(super) fn open(address: &Address, patience: Patience) -> Result<Self> {
+        let failed = |error: object_store::Error| explain(address, &error);
+        let is_set = |name| std::env::var_os(name).is_some();
+        let bucket = address.bucket.as_str();
+        let key = Path::parse(&address.key)
+            .map_err(|error| address.failed(format!("its key is none: {error}")))?;
+        let (objects, uploads): (Arc<dyn ObjectStore>, Arc<dyn Uploads>) = match address.scheme {
+            Scheme::S3 => {
+                let mut builder = AmazonS3Builder::from_env()
+                    .with_bucket_name(bucket)
+                    .with_retry(patience.retries());
+                let endpoints = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
+                let endpoint = endpoints
+                    .iter()
+                    .find_map(|key| builder.get_config_value(key));
+                if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
+                    // Who writes so knows it.
+                    builder = builder.with_allow_http(true);
+                }
+                if !is_set("AWS_TIMEOUT") {
+                    let key = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
+                    builder = builder.with_config(key, REQUEST_TIME);
+                }
+                both(builder.build().map_err(failed)?)
+            }
+            Scheme::Gs => {
+                let mut builder = GoogleCloudStorageBuilder::from_env()
+                    .with_bucket_name(bucket)
+                    .with_retry(patience.retries());
+                if !is_set("GOOGLE_TIMEOUT") {
+                    let key = GoogleConfigKey::Client(ClientConfigKey::Timeout);
+                    builder = builder.with_config(key, REQUEST_TIME);
+                }
+                both(builder.build().map_err(failed)?)
+            }
+            Scheme::Az => {
+                let mut builder = MicrosoftAzureBuilder::from_env()
+                    .with_container_name(bucket)
+                    .with_retry(patience.retries());
+                if !is_set("AZURE_TIMEOUT") {
+                    let key = AzureConfigKey::Client(ClientConfigKey::Timeout);
+                    builder = builder.with_config(key, REQUEST_TIME);
+                }
+                both(builder.build().map_err(failed)?)
+            }
+        };
+        Ok(Store {
+            objects,
+            uploads,
+            key,
+        })
+    }
+}
+
+fn both<S: ObjectStore + Uploads>(store: S) -> (Arc<dyn ObjectStore>, Arc<dyn Uploads>) {
+    let store = Arc::new(store);
+    (Arc::clone(&store) as _, store)
+}
+
+/// What a store's refusal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    NoBucket,
+    Expired,
+    NotAccepted,
+    NotAllowed,
+    Busy,
+    OtherRegion,
+    NoUpload,
+    Unreachable,
+    NoCredentials,
+    Other,
+}
+
+impl Refusal {
+    /// By the word for it that the store gives, or else by what the crate makes of it.
+    pub(super) fn of(error: &object_store::Error) -> Self {
+        let said = told(error);
+        let code = between(&said, "<Code>", "</Code>").unwrap_or_default();
+        match code {
+            "NoSuchBucket" | "ContainerNotFound" => return Refusal::NoBucket,
+            "ExpiredToken" | "TokenRefreshRequired" | "ExpiredTokenException" => {
+                return Refusal::Expired;
+            }
+            "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "InvalidToken"
+            | "AuthenticationFailed"
+            | "InvalidSecurity" => return Refusal::NotAccepted,
+            "SlowDown"
+            | "ServiceUnavailable"
+            | "RequestLimitExceeded"
+            | "ServerBusy"
+            | "TooManyRequests" => return Refusal::Busy,
+            "PermanentRedirect" | "AuthorizationHeaderMalformed" => return Refusal::OtherRegion,
+            "NoSuchUpload" => return Refusal::NoUpload,
+            _ => {}
+        }
+        let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        match error {
+            object_store::Error::Unauthenticated { .. } => Refusal::NotAccepted,
+            object_store::Error::PermissionDenied { .. } => Refusal::NotAllowed,
+            _ if has(&["403 Forbidden"]) => Refusal::NotAllowed,
+            _ if has(&["without LOCATION"]) => Refusal::OtherRegion,
+            _ if has(&["169.254.", "metadata.google.internal"]) => Refusal::NoCredentials,
+            _ if has(&["429 Too Many", "503 Service", "SlowDown"]) => Refusal::Busy,
+            _ if has(&["error sending request", "Connection refused", "dns error"]) => {
+                Refusal::Unreachable
+            }
+            _ => Refusal::Other,
+        }
+    }
+}
+
+/// What went wrong, and what to do about it.
+pub(super) fn explain(address: &Address, error: &object_store::Error) -> Error {
+    let Address { bucket, scheme, .. } = address;
+    let failed = |why: String| address.failed(why);
+    let (region, credentials) = match scheme {
+        Scheme::S3 => ("AWS_REGION", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        Scheme::Gs => ("the location", "GOOGLE_APPLICATION_CREDENTIALS"),
+        Scheme::Az => (
+            "the account",
+            "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+        ),
+    };
+    match Refusal::of(error) {
+        Refusal::NoBucket => failed(format!("there is no bucket '{bucket}'"))
+            .with_remedy("make it, or correct its name or AWS_ENDPOINT_URL"),
+        Refusal::Expired => failed("the credentials have expired".into())
+            .with_remedy(format!("get new ones, and set {credentials} and AWS_SESSION_TOKEN")),
+        Refusal::NotAccepted => failed(format!("the store does not accept the credentials ({})", first_line(error)))
+            .with_remedy(format!("look at {credentials}")),
+        Refusal::NotAllowed => failed("the credentials do not permit that".into()).with_remedy(format!(
+            "permit s3:PutObject and s3:AbortMultipartUpload, or what they are called there, in '{bucket}'"
+        )),
+        Refusal::Busy => failed("the store asked for fewer requests, again and again".into())
+            .with_remedy("try again later, with fewer uploads at once"),
+        Refusal::OtherRegion => failed(format!("'{bucket}' is in another region"))
+            .with_remedy(format!("set {region} to it")),
+        Refusal::NoUpload => failed("somebody else ended the upload".into())
+            .with_remedy("look at the lifecycle rules of the bucket, and at who aborts uploads there"),
+        Refusal::NoCredentials => failed("there are no credentials".into())
+            .with_remedy(format!("set {credentials}")),
+        Refusal::Unreachable => failed(format!("the store cannot be reached ({})", last_cause(error)))
+            .with_remedy("look at the network, and at AWS_ENDPOINT_URL if it is set"),
+        Refusal::Other => failed(first_line(error)),
+    }
+}
+
+/// Every cause, as it puts it.
+fn told(error: &object_store::Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said.push('\n');
+        said.push_str(&error.to_string());
+        cause = error.source();
+    }
+    said
+}
+
+fn first_line(error: &object_store::Error) -> String {
+    let said = told(error);
+    let message = between(&said, "<Message>", "</Message>");
+    message
+        .or(between(&said, "<Code>", "</Code>"))
+        .or(said.lines().next())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn last_cause(error: &object_store::Error) -> String {
+    told(error).lines().last().unwrap_or_default().to_owned()
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(start)?;
+    Some(rest.split_once(end)?.0)
+}

@@ -1,0 +1,108 @@
+//! Readers of this process that read by position: they are given what is there whatever the way of
+//! delivery, and what they were given may change.
+//!
+//! For them a rewritten byte is no error. It is noted, until it is read again: what a reader has
+//! after that is what the file holds. The invariant: a byte that such a reader was given and that is
+//! no longer so is in its [`Patches`].
+
+use std::ops::Range;
+
+use super::generation::Way;
+use super::readers::reader::Reader;
+use super::spool::Extents;
+use super::{Core, File};
+
+/// So many ranges are told apart. Past that they are rounded to ever larger pieces: what a reader
+/// keeps is bounded, and it reads somewhat more again.
+const RANGES_AT_MOST: usize = 1024;
+
+/// What ranges are rounded to first.
+const FIRST_GRANULE: u64 = 4096;
+
+/// How a captured path is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    /// Only what those leave who hold it.
+    pub(crate) of_holders: bool,
+    pub(crate) by_position: bool,
+}
+
+/// The bytes that a reader was given and that are no longer so.
+#[derive(Debug)]
+pub(crate) struct Patches {
+    ranges: Extents,
+    granule: u64,
+}
+
+impl Default for Patches {
+    fn default() -> Self {
+        Patches {
+            ranges: Extents::default(),
+            granule: 1,
+        }
+    }
+}
+
+impl Patches {
+    pub(super) fn add(&mut self, range: Range<u64>) {
+        self.ranges.insert(self.rounded(range));
+        while self.ranges.count() > RANGES_AT_MOST {
+            self.granule = (self.granule * 2).max(FIRST_GRANULE);
+            let ranges: Vec<Range<u64>> = self.ranges().collect();
+            for range in ranges {
+                self.ranges.insert(self.rounded(range));
+            }
+        }
+    }
+
+    /// They were given once more.
+    pub(super) fn remove(&mut self, range: Range<u64>) {
+        self.ranges.remove(range);
+    }
+
+    pub(super) fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
+        self.ranges.overlapping(&(0..u64::MAX))
+    }
+
+    fn rounded(&self, range: Range<u64>) -> Range<u64> {
+        let start = range.start - range.start % self.granule;
+        let end = range.end.checked_next_multiple_of(self.granule);
+        start..end.unwrap_or(range.end)
+    }
+}
+
+impl Core {
+    /// How a file is delivered, as its readers in this process see it: by position nobody waits for
+    /// the end.
+    pub(super) fn way_in_effect(&self, file: &File) -> Option<Way> {
+        match file.way() {
+            None | Some(Way::Settled) if self.readers.of(file).any(Reader::reads_by_position) => {
+                Some(Way::Follow)
+            }
+            way => way,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_patched_stays_noted_however_many_patches_there_are() {
+        let mut patches = Patches::default();
+        let every = 100_000;
+        for number in 0..20 * RANGES_AT_MOST as u64 {
+            patches.add(number * every..number * every + 3);
+        }
+        let ranges: Vec<Range<u64>> = patches.ranges().collect();
+        assert!(ranges.len() <= RANGES_AT_MOST, "{}", ranges.len());
+        for number in 0..20 * RANGES_AT_MOST as u64 {
+            let at = number * every;
+            let covers = |range: &Range<u64>| range.contains(&at) && range.contains(&(at + 2));
+            assert!(ranges.iter().any(covers), "{at}");
+        }
+        patches.remove(0..u64::MAX);
+        assert_eq!(patches.ranges().count(), 0);
+    }
+}
