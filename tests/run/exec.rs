@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::common::{self, needs};
+use crate::common::{self, needs, needs_root};
 use crate::{Ended, LIMIT, Runs, run};
 
 /// What `examples/helper.py`, called as `helper`, makes of programs that a FIFO of the kernel is nothing for.
@@ -101,4 +101,44 @@ fn fifos_are_of_the_kernel_where_that_is_asked_for() {
     ))
     .succeeded()
     .printed("fifo\nfifo\nregular empty file\nfifo\n");
+}
+
+#[test]
+fn a_directory_that_the_script_names_itself_is_covered_for_the_command_alone() {
+    run(r#"mkdir -m 1750 out; echo old > out/old
+        "$FIFOFS" exec --over out --over "$F" -- bash -c '
+            ls -A out; stat -c %a out; mkfifo out/p $F/q; sort -n -o out/p <(seq 9 | tac) & tr -d "\n" < out/p; echo
+            seq 3 > $F/q & tr -d "\n" < $F/q; echo
+            : > $TMPDIR/other; ls -A out; ls -A $F
+            grep -c " $PWD/out " /proc/self/mountinfo'
+        echo $?; ls -A out; grep -c " $PWD/out " /proc/self/mountinfo
+        # Where it works, and where its temporary files are, is covered as well.
+        cd out; "$FIFOFS" exec --over . -- sh -c 'echo new > new; ls -A'; ls -A
+        mkdir tmp; TMPDIR=$PWD/tmp "$FIFOFS" exec --over tmp -- sh -c 'test $TMPDIR = $PWD/tmp; echo x > $(mktemp); ls -A tmp | wc -l'
+        ls -A tmp"#)
+    .printed("1750\n123456789\n123\np\nq\n1\n0\nold\n0\nnew\nold\n1\n");
+}
+
+#[test]
+fn what_cannot_be_covered_is_refused() {
+    run(r#"exec() { "$FIFOFS" exec "$@" -- true; echo $?; }
+        exec --over /; exec --over nosuch; : > file; exec --over file
+        "$FIFOFS" mount -d mount; mkdir mount/x; exec --over mount; exec --over mount/x; "$FIFOFS" unmount mount"#)
+    .printed("125\n125\n125\n125\n125\n")
+    .saying("cannot cover /: the command itself would be gone")
+    .saying("cannot cover nosuch: No such file or directory")
+    .saying("cannot cover file: not a directory")
+    .saying("it is in a mount of fifofs, ");
+}
+
+#[test]
+fn a_user_covers_a_directory_too() {
+    needs_root();
+    run(r#"chmod 755 . "$F"; mkdir -m 777 out tmp; cp "$FIFOFS" .
+        export TMPDIR=$PWD/tmp XDG_RUNTIME_DIR=
+        setpriv --reuid 65534 --regid 65534 --clear-groups ./fifofs exec --over out -- \
+            sh -c 'id -u; mkfifo out/p; seq 3 > out/p & cat out/p'
+        ls -A out"#)
+    .succeeded()
+    .printed("65534\n1\n2\n3\n");
 }

@@ -14,6 +14,7 @@ use fifofs::{Error, Result};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitIdOptions, WaitOptions};
 
+use super::cover::{self, Cover, Outcome};
 use crate::cli::{restore_signals, status};
 
 /// A program that was started.
@@ -26,9 +27,11 @@ pub(super) struct Program {
     status: Option<ExitStatus>,
 }
 
-/// What the program is told in its environment.
+/// What the program finds: variables of its environment, and directories.
 #[derive(Default)]
-pub(super) struct Variables<'a> {
+pub(super) struct Surroundings<'a> {
+    /// What it sees in the place of directories.
+    pub(super) covers: &'a [Cover],
     /// `$FIFOFS_OUT`.
     pub(super) first_output: Option<&'a Path>,
     /// `$FIFOFS_DIR`.
@@ -48,7 +51,7 @@ impl Program {
     /// program when the thread that started it ends.
     pub(super) fn start(
         words: &[OsString],
-        variables: &Variables<'_>,
+        finds: &Surroundings<'_>,
         stdout_is_taken: bool,
     ) -> std::result::Result<Self, NotStarted> {
         let (program, arguments) = words.split_first().ok_or_else(|| NotStarted {
@@ -59,15 +62,15 @@ impl Program {
         let mut command = Command::new(program);
         command.args(arguments);
         for (variable, path) in [
-            ("FIFOFS_OUT", variables.first_output),
-            ("FIFOFS_DIR", variables.directory),
+            ("FIFOFS_OUT", finds.first_output),
+            ("FIFOFS_DIR", finds.directory),
         ] {
             match path {
                 Some(path) => command.env(variable, path),
                 None => command.env_remove(variable),
             };
         }
-        if let Some(directory) = variables.temporary {
+        if let Some(directory) = finds.temporary {
             command.env("TMPDIR", directory);
         }
         if stdout_is_taken {
@@ -75,14 +78,27 @@ impl Program {
             let stderr = stderr.map_err(|error| not_started(program, &error))?;
             command.stdout(Stdio::from(stderr));
         }
+        let covered = match finds.covers {
+            [] => None,
+            covers => Some(
+                cover::apply(covers, &mut command).map_err(|error| not_started(program, &error))?,
+            ),
+        };
         die_with_this_process(&mut command);
         // Whom it leaves behind is then a child of this process, so that it can be told whether
         // there is anybody. Without it nobody is waited for.
         let us = rustix::process::getpid();
         let _ = rustix::process::set_child_subreaper(Some(us));
-        let child = command
-            .spawn()
-            .map_err(|error| not_started(program, &error))?;
+        let spawned = command.spawn();
+        // Its copy of what tells why not.
+        drop(command);
+        let child = spawned.map_err(|error| match covered.and_then(Outcome::why_not) {
+            Some(why) => NotStarted {
+                status: status::FAILED,
+                message: format!("{why} ({})", without_number(&error)),
+            },
+            None => not_started(program, &error),
+        })?;
         let pid = Pid::from_child(&child);
         Ok(Program {
             child,

@@ -5,11 +5,13 @@
 //! ends with the command: those whom that left behind are waited for only while they write.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 use fifofs::{Mount, Result};
 
-use super::child::{NotStarted, Program, Variables, signal_status, status_of};
+use super::child::{NotStarted, Program, Surroundings, signal_status, status_of};
+use super::cover::{self, Cover};
 use super::destinations::Destination;
 use super::ears::Ears;
 use super::output::Output;
@@ -45,6 +47,10 @@ pub(crate) struct Arguments {
     /// Let other users in; file modes and owners count for them
     #[arg(long)]
     allow_other: bool,
+    /// Cover this directory as well, for the command alone: what it holds is not
+    /// seen, and mkfifo in it makes virtual FIFOs; may be repeated
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    over: Vec<PathBuf>,
     #[command(flatten)]
     delivery: Delivery,
     /// The command and its arguments
@@ -61,6 +67,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     // Before there is anything that a signal could leave behind.
     let mut ears = Ears::new(Signals::watch()?)?;
+    let over = arguments
+        .over
+        .iter()
+        .map(|directory| cover::checked(directory));
+    let over = over.collect::<Result<Vec<PathBuf>>>()?;
     let builder = arguments.delivery.apply(Mount::builder())?;
     let builder = builder.fifos(&arguments.fifos)?;
     let mount = builder
@@ -69,11 +80,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     if let Some(signal) = ears.told_to_end() {
         return Ok(Ended::with_status(signal_status(signal)));
     }
-    let variables = Variables {
-        temporary: Some(mount.path()),
-        ..Variables::default()
+    let covers = (1..)
+        .zip(over)
+        .map(|(number, directory)| Cover::make(mount.path(), number, directory));
+    let covers = covers.collect::<Result<Vec<Cover>>>()?;
+    let finds = Surroundings {
+        temporary: covers
+            .iter()
+            .find_map(|cover| cover.hides(mount.path()))
+            .or(Some(mount.path())),
+        covers: &covers,
+        ..Surroundings::default()
     };
-    let mut program = match Program::start(&arguments.command, &variables, false) {
+    let mut program = match Program::start(&arguments.command, &finds, false) {
         Ok(program) => program,
         Err(NotStarted { status, message }) => {
             let messages = vec![message];

@@ -14,7 +14,7 @@ use fifofs::explain::{Chance, Explanation, Findings, Opened, Study, Verdicts};
 use fifofs::{Privacy, Result};
 
 use self::report::Report;
-use super::child::{NotStarted, Program, Variables, describe, signal_status, status_of};
+use super::child::{NotStarted, Program, Surroundings, describe, signal_status, status_of};
 use super::destinations::Destination;
 use super::ears::Ears;
 use super::missing::Search;
@@ -81,13 +81,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     for path in &paths {
         stage::make_directory_of(path)?;
     }
-    let variables = Variables {
+    let finds = Surroundings {
+        covers: &[],
         first_output: paths.first().map(|path| &**path),
         directory: Some(&directory),
         temporary: None,
     };
     let words = template.words(&paths, &directory);
-    let mut program = match Program::start(&words, &variables, true) {
+    let mut program = match Program::start(&words, &finds, true) {
         Ok(program) => program,
         Err(NotStarted { status, message }) => {
             let messages = vec![placeholders::one_word(&arguments.command).unwrap_or(message)];

@@ -4,6 +4,7 @@ mod child;
 mod conclusion;
 mod consumer;
 mod copy;
+mod cover;
 mod destinations;
 mod ears;
 pub(super) mod exec;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum, ValueHint};
 use fifofs::{Error, Privacy, Result};
 
-use self::child::{NotStarted, Program, Variables, signal_status};
+use self::child::{NotStarted, Program, Surroundings, signal_status};
 use self::conclusion::Conclusion;
 use self::destinations::{Destination, STDOUT};
 use self::ears::Ears;
@@ -217,12 +218,13 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
         return Ok(Ended { status, messages });
     }
     let words = template.words(&stage.paths, stage.directory().unwrap_or(Path::new("")));
-    let variables = Variables {
+    let finds = Surroundings {
+        covers: &[],
         first_output: stage.paths.first().map(|path| &**path),
         directory: stage.directory(),
         temporary: None,
     };
-    let started = Program::start(&words, &variables, is_stdout_taken);
+    let started = Program::start(&words, &finds, is_stdout_taken);
     let mut program = match started {
         Ok(program) => program,
         Err(NotStarted { status, message }) => {

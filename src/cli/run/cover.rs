@@ -1,0 +1,201 @@
+//! Directories that a command sees covered, and nobody else: `--over` of `fifofs exec`.
+//!
+//! Knows mount namespaces. The command enters one between fork and exec, so that this process, which
+//! serves the mount, stays where its own files are. Invariant: what is mounted there is gone with the
+//! last process of the command, and no mount of anybody else changes.
+
+use std::ffi::{CStr, CString};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fifofs::{Error, Result};
+
+/// What lies over a directory for a command.
+#[derive(Debug)]
+pub(super) struct Cover {
+    /// In the mount.
+    source: PathBuf,
+    directory: PathBuf,
+}
+
+/// A directory that may be covered.
+///
+/// # Errors
+///
+/// If it is none, or what must not be.
+pub(super) fn checked(directory: &Path) -> Result<PathBuf> {
+    let refuse = |error: io::Error| Error::io("cover", directory, error);
+    let found = fs::canonicalize(directory).map_err(|error| {
+        refuse(error).with_remedy("make it before, or give the one that the command uses")
+    })?;
+    if !found.is_dir() {
+        return Err(refuse(io::ErrorKind::NotADirectory.into())
+            .with_remedy("give the directory that it is in"));
+    }
+    if found == Path::new("/") {
+        return Err(Error::usage(
+            "cannot cover /: the command itself would be gone; give the directory in which it makes its FIFOs",
+        ));
+    }
+    if let Some(mount) = fifofs::mount_of(&found)? {
+        return Err(Error::usage(format!(
+            "cannot cover {}: it is in a mount of fifofs, {}, already; if that was made with --fifos virtual, \
+             the command needs no more",
+            directory.display(),
+            mount.display(),
+        )));
+    }
+    Ok(found)
+}
+
+impl Cover {
+    /// Makes a directory in the mount that looks like what it will lie over.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    pub(super) fn make(mount: &Path, number: usize, directory: PathBuf) -> Result<Cover> {
+        let source = mount.join(format!(".over-{number}"));
+        let fail = |error| Error::io("make what is to cover", &directory, error);
+        let like = fs::metadata(&directory).map_err(fail)?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&source)
+            .map_err(fail)?;
+        // Only root may give it away; for others it is theirs.
+        let _ = std::os::unix::fs::chown(&source, Some(like.uid()), Some(like.gid()));
+        let mode = Permissions::from_mode(like.mode() & 0o7777);
+        fs::set_permissions(&source, mode).map_err(fail)?;
+        Ok(Cover { source, directory })
+    }
+
+    /// Where a path of the mount is found by the command, if it cannot be found where it is.
+    pub(super) fn hides(&self, path: &Path) -> Option<&Path> {
+        path.starts_with(&self.directory)
+            .then_some(&*self.directory)
+    }
+}
+
+/// What went wrong between fork and exec, where no more can be told than this.
+pub(super) struct Outcome {
+    failed: PipeReader,
+    /// Closed when this is asked.
+    ours: PipeWriter,
+}
+
+impl Outcome {
+    /// Why a command that was not started has no namespace, if that is why.
+    pub(super) fn why_not(mut self) -> Option<&'static str> {
+        drop(self.ours);
+        let mut step = [0];
+        self.failed.read_exact(&mut step).ok()?;
+        STEPS.get(usize::from(step[0])).copied()
+    }
+}
+
+const STEPS: [&str; 3] = [
+    "--over needs a mount namespace, which the system forbids: allow user namespaces, run it as root, or start \
+     the container with --cap-add SYS_ADMIN",
+    "--over cannot keep its mounts from others: / is no mount point (in a chroot, bind it to itself before)",
+    "--over cannot mount over the directory",
+];
+
+/// Has a command see these.
+///
+/// # Errors
+///
+/// If there is no pipe to be had, or a path has a NUL.
+pub(super) fn apply(covers: &[Cover], command: &mut Command) -> io::Result<Outcome> {
+    let (failed, ours) = io::pipe()?;
+    let mut theirs = ours.try_clone()?;
+    let name = |path: &Path| CString::new(path.as_os_str().as_bytes());
+    let pairs = covers
+        .iter()
+        .map(|cover| Ok((name(&cover.source)?, name(&cover.directory)?)));
+    let pairs = pairs.collect::<io::Result<Vec<_>>>()?;
+    // It would work in what is below.
+    let here = std::env::current_dir();
+    let is_covered = |here: &PathBuf| covers.iter().any(|cover| cover.directory == *here);
+    let here = here
+        .ok()
+        .filter(is_covered)
+        .map(|here| name(&here))
+        .transpose()?;
+    let is_root = rustix::process::geteuid().is_root();
+    let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
+    let maps = [
+        // Before the groups can be mapped, setgroups(2) must be given up.
+        (c"/proc/self/setgroups", "deny".to_owned()),
+        (c"/proc/self/uid_map", format!("{uid} {uid} 1")),
+        (c"/proc/self/gid_map", format!("{gid} {gid} 1")),
+    ];
+    let mut enter = move || {
+        let mut tell = |step: u8, result: io::Result<()>| {
+            result.inspect_err(|_| {
+                let _ = theirs.write(&[step]);
+            })
+        };
+        tell(0, enter_namespace(is_root, &maps))?;
+        tell(1, mount(c"", c"/", libc::MS_SLAVE | libc::MS_REC))?;
+        for (source, directory) in &pairs {
+            tell(2, mount(source, directory, libc::MS_BIND))?;
+        }
+        if let Some(here) = &here {
+            tell(2, work_in(here))?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec `enter` makes system calls only; it allocates nothing and takes
+    // no lock.
+    unsafe { command.pre_exec(move || enter()) };
+    Ok(Outcome { failed, ours })
+}
+
+/// A mount namespace of its own for this process; for others than root in a user namespace.
+fn enter_namespace(is_root: bool, maps: &[(&CStr, String)]) -> io::Result<()> {
+    // SAFETY: takes no pointers; this process has one thread, between fork and exec.
+    let unshare = |flags| match unsafe { libc::unshare(flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    };
+    // Root may lack the right, as in a container.
+    if is_root && unshare(libc::CLONE_NEWNS).is_ok() {
+        return Ok(());
+    }
+    unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
+    for (file, text) in maps {
+        // SAFETY: the path ends in a NUL.
+        let opened = unsafe { libc::open(file.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+        // SAFETY: the pointer is to as many bytes; a bad descriptor is an error.
+        let written = unsafe { libc::write(opened, text.as_ptr().cast(), text.len()) };
+        let error = io::Error::last_os_error();
+        // SAFETY: the descriptor is this function's own.
+        unsafe { libc::close(opened) };
+        if written < 0 {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+fn work_in(directory: &CStr) -> io::Result<()> {
+    // SAFETY: the path ends in a NUL.
+    match unsafe { libc::chdir(directory.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn mount(source: &CStr, target: &CStr, flags: libc::c_ulong) -> io::Result<()> {
+    let none = std::ptr::null();
+    // SAFETY: both paths end in a NUL; without a file system type there are no data.
+    match unsafe { libc::mount(source.as_ptr(), target.as_ptr(), none, flags, none.cast()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
