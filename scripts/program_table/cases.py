@@ -194,7 +194,7 @@ EDITING = [
     case("bash", "two outputs", "(for n in 1 2 3; do echo $n; echo problem $n >&2; sleep 0.1; done) > {out:x.txt} 2> {out:x.err}",
          FILES, SLOW),
     case("logrotate", "copy and truncate", "seq 1000 > {out:x.log} && sed s,LOG,{out:x.log}, logrotate.conf > $TMPDIR/conf && "
-         "chmod 644 $TMPDIR/conf && logrotate -s $TMPDIR/state $TMPDIR/conf && echo again >> {out:x.log}", TRUNCATE, READ_BACK, FILES, APPEND),
+         "chmod 644 $TMPDIR/conf && logrotate -s $TMPDIR/state $TMPDIR/conf && echo again >> {out:x.log}", TRUNCATE, READ_BACK, FILES, APPEND, PROCESSES),
 ]  # fmt: skip
 
 DOCUMENTS = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tables.processes import Processes
 
-from .case import Case
+from .case import PROCESSES, REOPEN, Case
 from .ways import CANNOT_MEND, DEFAULTS, PLAIN, Cell, Outcome
 
 VIEW_LIMIT_S = 60
@@ -19,6 +19,8 @@ class Verdict(enum.Enum):
     RIGHT = "right"
     REFUSED = "refused"
     HANGS = "hangs"
+    # What a virtual FIFO gives of an output that several openings make: a message of each, as any FIFO.
+    FIRST = "first message"
     WRONG = "WRONG"
 
 
@@ -98,11 +100,18 @@ def judge(found: Standard, outcome: Outcome) -> Verdict:
     return Verdict.RIGHT if right and found.accepts(outcome.got) else Verdict.WRONG
 
 
+def in_messages(case: Case, verdict: Verdict) -> Verdict:
+    """The word for a virtual FIFO, at which each opening for writing is a message."""
+    is_several = {PROCESSES, REOPEN} & set(case.classes)
+    return Verdict.FIRST if verdict is Verdict.WRONG and is_several else verdict
+
+
 def kept(case: Case, way: str, verdict: Verdict) -> bool:
-    """Whether this is what fifofs promises. Of a FIFO nothing is expected, and of a virtual one no more than a FIFO can do
-    where several processes are to make one file."""
-    if way in ("FIFO", "virtual FIFO"):
+    """Whether this is what fifofs promises. Of a FIFO nothing is expected, and of a virtual one only that nothing is wrong."""
+    if way == "FIFO":
         return True
+    if way == "virtual FIFO":
+        return verdict is not Verdict.WRONG
     if way not in DEFAULTS:
         return verdict in (Verdict.RIGHT, Verdict.REFUSED)
     told = case.told and way in CANNOT_MEND and verdict is Verdict.REFUSED

@@ -211,7 +211,7 @@ impl Core {
     /// How long what stands here lingers; nothing if it is held.
     pub(super) fn linger_of(&self, env: Env<'_>, ino: u64) -> Option<Linger> {
         match self.captures.hold_of_file(&self.names, ino) {
-            Hold::Free if self.is_being_archived(env, ino) => Some(Linger::Exit),
+            Hold::Free if self.is_being_made(env, ino) => Some(Linger::Exit),
             Hold::Free if self.is_forsaken(ino) || self.ends_at_close(env, ino) => {
                 Some(Linger::After(Duration::ZERO))
             }

@@ -155,6 +155,8 @@ fn archivers_make_what_a_reader_waits_for_and_whoever_comes_first_is_no_matter()
         ("ar", "binutils"),
         ("gcc", "gcc"),
         ("sqlite3", "sqlite3"),
+        ("rsync", "rsync"),
+        ("curl", "curl"),
     ]);
     let mount = mount();
     let script = r#"set -e -o pipefail; cd $D; seq 20000 > $F/words; echo 'int x;' > $F/x.c; gcc -c $F/x.c -o $F/x.o
@@ -176,6 +178,9 @@ fn archivers_make_what_a_reader_waits_for_and_whoever_comes_first_is_no_matter()
             mkfifo $p; cat $p > $F/got.${p#p.} & sleep .2; ls -l $p > /dev/null; [ -e $p ]; makes $p; wait $!; looks $p; rm $p
             mkfifo $p; makes $p & cat $p > $F/got.${p#p.}; wait $!; looks $p; rm $p
         done
+        # Others that look first find nothing once a reader waits.
+        mkfifo r; cat r > $F/r & sleep .2; rsync $F/words r; wait $!; cmp $F/r $F/words; rm r
+        mkfifo r; cat r > $F/r & sleep .2; curl -s -o r file://$F/words; wait $!; cmp $F/r $F/words; rm r
         ls -A"#;
     let printed = "x.o\nx.o\n7\nok\n7\nok\n";
     mount

@@ -134,7 +134,7 @@ pub(super) fn apply(covers: &[Cover], command: &mut Command) -> io::Result<Outco
         (c"/proc/self/uid_map", format!("{uid} {uid} 1")),
         (c"/proc/self/gid_map", format!("{gid} {gid} 1")),
     ];
-    let mut enter = move || {
+    let enter = move || {
         let mut tell = |step: u8, result: io::Result<()>| {
             result.inspect_err(|_| {
                 let _ = theirs.write(&[step]);
@@ -152,7 +152,7 @@ pub(super) fn apply(covers: &[Cover], command: &mut Command) -> io::Result<Outco
     };
     // SAFETY: between fork and exec `enter` makes system calls only; it allocates nothing and takes
     // no lock.
-    unsafe { command.pre_exec(move || enter()) };
+    unsafe { command.pre_exec(enter) };
     Ok(Outcome { failed, ours })
 }
 

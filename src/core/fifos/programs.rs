@@ -2,10 +2,10 @@
 //! written yet.
 //!
 //! Like a FIFO of the kernel, such a FIFO has whoever opens it for reading wait. Most programs open
-//! their output for writing only. Archivers take what is there for an archive to be changed, and an
-//! empty one for a broken one: they are told that there is nothing, and make it, and all that they do
-//! to it until they exit is one message. They are known by their names, as what they are about to do
-//! is seen from what they ask for only when it is too late.
+//! their output for writing only. Some take what is there for a file to be changed, and an empty one for
+//! a broken one; others refuse to overwrite it, or ask first. They are told that there is nothing, and
+//! make it, and all that they do to it until they exit is one message. They are known by their names,
+//! as what they are about to do is seen from what they ask for only when it is too late.
 
 use std::ffi::OsStr;
 
@@ -14,7 +14,6 @@ use super::super::file::by_extension;
 use super::super::generation::{Ending, Writer};
 use super::super::request::At;
 use super::super::{Core, Env, File};
-use super::FifoId;
 
 /// Archivers, and which formats they make.
 const ARCHIVERS: &[(&[&str], &[&str])] = &[
@@ -22,6 +21,24 @@ const ARCHIVERS: &[(&[&str], &[&str])] = &[
     (&["7z", "7za", "7zr", "7zz"], &["7z", "zip", "tar", "wim"]),
     (&["ar", "gcc-ar", "llvm-ar"], &["ar"]),
     (&["rar"], &["rar"]),
+];
+
+/// Others, which may as well be about to read the file: they write it if somebody else waits for it.
+const MAKERS: &[&str] = &[
+    "aria2c",
+    "curl",
+    "exiftool",
+    "flac",
+    "gdal_translate",
+    "ld.lld",
+    "lz4",
+    "mke2fs",
+    "mkfs.ext4",
+    "mksquashfs",
+    "ogr2ogr",
+    "rsync",
+    "samtools",
+    "wget",
 ];
 
 /// Who reads what is there, be it empty, and goes on to write it.
@@ -32,24 +49,24 @@ pub(super) fn is_to_write(program: &str) -> bool {
     READERS.contains(&program)
 }
 
-/// Whether a program of this name makes an archive.
-pub(super) fn is_archiver(program: &str) -> bool {
+/// Whether all that a program of this name does to its output is one message.
+pub(super) fn makes_one_message(program: &str) -> bool {
     let mut archivers = ARCHIVERS.iter();
-    archivers.any(|(names, _)| names.contains(&program))
+    MAKERS.contains(&program) || archivers.any(|(names, _)| names.contains(&program))
 }
 
 impl Core {
-    /// Whether a message is the work of an archiver that has not ended.
-    pub(in crate::core) fn is_being_archived(&self, env: Env<'_>, ino: u64) -> bool {
+    /// Whether a message is the work of such a program that has not ended.
+    pub(in crate::core) fn is_being_made(&self, env: Env<'_>, ino: u64) -> bool {
         let file = self.files.get(&ino).filter(|file| file.fifo().is_some());
         let works = |w: &Writer| {
             let is_running = || env.processes.ending(w.pid) == Ending::Running;
-            w.pid != 0 && is_archiver(&w.name) && is_running()
+            w.pid != 0 && makes_one_message(&w.name) && is_running()
         };
         file.is_some_and(|file| file.writers().iter().any(works))
     }
 
-    /// An archiver that has made an empty file takes it away, and will put another in its place: for
+    /// A program that has made an empty file takes it away, and will put another in its place: for
     /// whoever reads the FIFO that is there all the time. Says whether it is so.
     pub(in crate::core) fn is_made_again(
         &mut self,
@@ -66,8 +83,8 @@ impl Core {
             return false;
         };
         let program = env.processes.name_of(thread);
-        let is_its = program.is_some_and(|program| is_archiver(&program));
-        is_its && self.is_being_archived(env, ino) && self.replace_message(env, id, effects)
+        let is_its = program.is_some_and(|program| makes_one_message(&program));
+        is_its && self.is_being_made(env, ino) && self.replace_message(env, id, effects)
     }
 
     /// Whether this thread is to find nothing at the name of a FIFO, so that it makes it.
@@ -78,23 +95,22 @@ impl Core {
         name: &OsStr,
         ino: u64,
     ) -> bool {
-        let is_unwritten = |id: FifoId| {
-            let fifo = self.fifos.by_id.get(&id);
-            let file = self
-                .files
-                .get(&ino)
-                .filter(|file| file.generation().is_none());
-            fifo.is_some_and(|fifo| fifo.current == ino && fifo.queue.is_empty()) && file.is_some()
+        let Some(file) = self.files.get(&ino).filter(|file| file.is_empty_fifo()) else {
+            return false;
         };
-        if !self.fifo_of(ino).is_some_and(is_unwritten) {
+        let fifo = file.fifo().and_then(|id| self.fifos.by_id.get(&id));
+        if !fifo.is_some_and(|fifo| fifo.current == ino && fifo.queue.is_empty()) {
             return false;
         }
-        let Some(format) = by_extension(name) else {
+        let Some(program) = env.processes.name_of(thread) else {
             return false;
         };
-        let makes_it = |(_, formats): &&(_, &[&str])| formats.contains(&format.name);
-        let mut archivers = ARCHIVERS.iter().filter(makes_it);
-        let program = env.processes.name_of(thread);
-        program.is_some_and(|program| archivers.any(|(names, _)| names.contains(&program.as_str())))
+        let program = program.as_str();
+        let format = by_extension(name).map(|format| format.name);
+        let makes_it = |(names, formats): &(&[&str], &[&str])| {
+            names.contains(&program) && format.is_some_and(|format| formats.contains(&format))
+        };
+        let is_awaited = !file.readers().is_empty();
+        ARCHIVERS.iter().any(makes_it) || is_awaited && MAKERS.contains(&program)
     }
 }

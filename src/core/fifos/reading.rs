@@ -11,7 +11,7 @@ use super::super::opening::OpenAnswer;
 use super::super::readers::reader::{Awaits, Reader};
 use super::super::request::{Caller, Opener};
 use super::super::{Core, Env, File};
-use super::programs::{is_archiver, is_to_write};
+use super::programs::{is_to_write, makes_one_message};
 use super::{Fifo, FifoId};
 
 impl Reader {
@@ -35,7 +35,7 @@ impl Core {
         let reads_own = self.writes(ino, opener)
             && match self.files.get(&ino).and_then(File::phase) {
                 Some(Phase::Writing) => true,
-                Some(Phase::Closed { .. }) => is_archiver(&opener.name),
+                Some(Phase::Closed { .. }) => makes_one_message(&opener.name),
                 _ => false,
             };
         if caller.internal || !self.settings.readers_wait || reads_own {

@@ -7,7 +7,7 @@ use super::super::generation::{Ending, Way, Writer};
 use super::super::looking_again::Why;
 use super::super::request::Caller;
 use super::super::{Core, Env, File, Waiting};
-use super::programs::is_archiver;
+use super::programs::makes_one_message;
 use super::{FifoId, HeldOpen, Queued};
 
 impl Core {
@@ -63,7 +63,7 @@ impl Core {
                 .any(|w| w.group.is_some() && w.group == writer.group);
         match generation.is_open() {
             false if file.spool().len() == 0 && !fifo.taken => is_near,
-            false if !fifo.taken && is_archiver(&writer.name) => is_same,
+            false if !fifo.taken && makes_one_message(&writer.name) => is_same,
             false => is_same && flags & libc::O_TRUNC == 0,
             // As a child that was handed it may.
             true => is_same || is_near && flags & libc::O_TRUNC == 0,
