@@ -1,6 +1,6 @@
 //! What the user of a mount should know that concerns all of it: said once in the log, and from then on in its status.
 //!
-//! All of these are of what cannot be seen from where the daemon runs.
+//! Most of these are of what cannot be seen from where the daemon runs.
 
 use std::collections::BTreeSet;
 
@@ -15,6 +15,8 @@ pub(super) enum Notice {
     RefusedWriter,
     /// The kernel did not say how a writer ended that had closed its file.
     UntoldEnd,
+    /// A virtual FIFO is used as a semaphore, it seems.
+    Semaphore,
 }
 
 impl Notice {
@@ -33,6 +35,10 @@ impl Notice {
                 "a process may not write, as it is in a pid namespace of which nothing can be seen from here \
                  (--require-visible). Share the namespace (Kubernetes: shareProcessNamespace or hostPID; docker and \
                  podman: --pid=host or --pid=container:NAME)"
+            }
+            Notice::Semaphore => {
+                "a shell opened a virtual FIFO for reading and writing, as one does that uses it as a semaphore: what it \
+                 reads there does not wait. Make those FIFOs of the kernel: --fifos kernel, or a GLOB of the virtual ones"
             }
             Notice::UntoldEnd => {
                 "how a process ended that had closed its file cannot be told here: if it crashed then, its readers got \

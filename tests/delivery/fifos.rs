@@ -232,6 +232,44 @@ fn who_has_a_fifo_open_keeps_it_when_its_name_is_removed() {
 }
 
 #[test]
+fn who_waits_for_a_writer_that_dies_before_it_opens_has_a_way_out_and_the_next_is_read() {
+    let mount = mount();
+    let script = r#"cd $D; mkfifo p; sh -c 'exit 4' & wait $!; cat .fifofs/pid/$!/wait/p 2> $F/err || grep -c 'No such file' $F/err
+        $FIFOFS cat --timeout 100ms p 2> /dev/null; echo $?
+        cat p & sleep .2; sh -c 'exit 3'; echo late > p; wait
+        # Half of it is read, and the rest is gone with its reader.
+        seq 1000 > p & head -c 4 p; wait; echo next > p & cat p; wait
+        for i in 1 2 3; do echo $i > p; done & cat p p p; wait
+        exec 6<> p; exec 6>&-; ls"#;
+    let printed = "1\n124\nlate\n1\n2\nnext\n1\n2\n3\np\n";
+    mount
+        .shell(script)
+        .finish(SOON)
+        .succeeded()
+        .printed(printed);
+    let warnings = mount.status()["warnings"].to_string();
+    assert!(warnings.contains("as a semaphore"), "{warnings}");
+    mount.unmount();
+}
+
+#[test]
+fn with_consume_what_came_through_a_fifo_is_gone_once_it_is_read_and_the_fifo_stays() {
+    let mount = Mount::start(&["--fifos", "virtual", "--consume"]);
+    let script = "cd $D; mkfifo p x.bin
+        for i in 1 2; do echo $i > p & cat p; wait; done
+        printf 'PK\\003\\004x' > x.bin & cat x.bin | wc -c; wait; ls
+        # What is put in its place is an ordinary file, and is consumed.
+        cat p & sleep .2; echo other > q; mv q p; wait; until [ ! -e p ]; do sleep .1; done; ls";
+    let printed = "1\n2\n5\np\nx.bin\nother\nx.bin\n";
+    mount
+        .shell(script)
+        .finish(SOON)
+        .succeeded()
+        .printed(printed);
+    mount.unmount();
+}
+
+#[test]
 fn a_glob_says_which_are_virtual_and_by_default_none_is() {
     let mount = Mount::start(&["--fifos", "*.pipe"]);
     let script = "cd $D; mkfifo a.pipe b; test -p a.pipe; echo $?; test -p b; echo $?";

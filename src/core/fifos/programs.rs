@@ -44,6 +44,14 @@ const MAKERS: &[&str] = &[
 /// Who reads what is there, be it empty, and goes on to write it.
 const READERS: &[&str] = &["sqlite3"];
 
+/// Who opens a FIFO for reading and writing to use it as a semaphore.
+const SHELLS: &[&str] = &["bash", "dash", "ksh", "mksh", "sh", "zsh"];
+
+/// Whether an OPEN is that of a semaphore.
+pub(super) fn is_semaphore(program: &str, flags: i32) -> bool {
+    flags & libc::O_ACCMODE == libc::O_RDWR && SHELLS.contains(&program)
+}
+
 /// Whether a program of this name writes what it has opened for reading before.
 pub(super) fn is_to_write(program: &str) -> bool {
     READERS.contains(&program)

@@ -5,9 +5,10 @@ use rustix::io::Errno;
 use super::super::effects::{Effects, Unique};
 use super::super::generation::{Ending, Way, Writer};
 use super::super::looking_again::Why;
+use super::super::notices::Notice;
 use super::super::request::Caller;
 use super::super::{Core, Env, File, Waiting};
-use super::programs::makes_one_message;
+use super::programs::{is_semaphore, makes_one_message};
 use super::{FifoId, HeldOpen, Queued};
 
 impl Core {
@@ -20,6 +21,9 @@ impl Core {
         (flags, writer): (i32, &Writer),
         effects: &mut Effects,
     ) -> bool {
+        if is_semaphore(&writer.name, flags) {
+            self.notices.say(Notice::Semaphore);
+        }
         let fifo = self.fifos.by_id.get_mut(&id);
         let own = fifo.and_then(|fifo| fifo.queue.iter_mut().find(|queued| queued.ino == ino));
         if let Some(queued) = own {
