@@ -69,10 +69,8 @@ impl Core {
             self.release(env, handle, effects);
             return Err(errno);
         }
-        if opening.is_first {
-            // Whoever waits for the next writing by name may have it now.
-            self.path_changed(ino);
-        }
+        // Whoever waits for the next writing by name, or for that of a process, may have it now.
+        self.path_changed(ino);
         self.touched.contents.add(ino);
         self.touched.writeback.add(ino);
         self.names.pin(ino);

@@ -86,6 +86,28 @@ say(open(D + '/x').read())",
     mount.unmount();
 }
 
+/// Each of them may write the file anew by what it opens, so that the others would have something to wait for.
+#[test]
+fn many_who_open_it_for_reading_and_writing_at_once_have_waited_enough() {
+    for deliver in ["auto", "follow", "settled"] {
+        let mount = Mount::start(&["--deliver", deliver]);
+        let start = |_| {
+            let both = mount.shell("exec 3<> $D/.fifofs/wait/x && cat <&3; exec 3>&-");
+            [both, mount.shell("cat $D/.fifofs/wait/x")]
+        };
+        let readers: Vec<Process> = (0..10).flat_map(start).collect();
+        for reader in &readers {
+            mount.wait_parked(reader);
+        }
+        mount.shell("seq 9 > $D/x").finish(SOON).succeeded();
+        for reader in readers.into_iter().chain((0..10).flat_map(start)) {
+            let read = reader.finish(SOON).succeeded().text();
+            assert_eq!(read, "1\n2\n3\n4\n5\n6\n7\n8\n9\n", "{deliver}");
+        }
+        mount.unmount();
+    }
+}
+
 #[test]
 fn the_next_writing_is_waited_for_by_stat_and_open_as_one() {
     let mount = Mount::start(&["--linger", "50ms"]);
@@ -183,10 +205,20 @@ for door in 'wait', 'pipe':
     say(leave(door, 'sleep .2'), leave(door, 'true'))
     say(leave(door, '(exec 3> $D/x; sleep .4; echo left >&3) & sleep .2'))
     say(leave(door, 'echo a > $D/y; mv $D/y $D/x'))
-    say([read(number, door + '/none') for number in ('0', '-1', 'x', '01', 4194000)])
+    say([read(number, door + '/none') for number in ('0', '-1', 'x', '01', '+1', '1 ', 4194000, 1 << 40)])
+    # A thread is no process.
+    held = threading.Event()
+    thread = threading.Thread(target=held.wait)
+    thread.start()
+    say(read(thread.native_id, door + '/none'))
+    held.set()
 ";
     let all = |door: &str| {
-        format!("{door}\nENOENT ENOENT\nleft\na\n{:?}\n", ["ENOENT"; 5]).replace('"', "'")
+        format!(
+            "{door}\nENOENT ENOENT\nleft\na\n{:?}\nENOENT\n",
+            ["ENOENT"; 8]
+        )
+        .replace('"', "'")
     };
     let expected = all("wait") + &all("pipe");
     mount
@@ -199,6 +231,26 @@ for door in 'wait', 'pipe':
     mount.unmount();
 }
 
+/// The steps of a script write one generation, if they come soon after each other.
+#[test]
+fn what_a_process_leaves_may_be_of_a_generation_that_others_began() {
+    let mount = Mount::start(&["--deliver", "follow"]);
+    let script = "echo first > $D/x
+        for door in wait pipe; do
+            (await $door; echo $door > $D/x) & cat $D/.fifofs/pid/$!/$door/x & raise $door; wait
+        done
+        # One has it open all the time.
+        exec 3>> $D/x
+        (echo more >> $D/x; await seen) & head -n 2 $D/.fifofs/pid/$!/pipe/x
+        raise seen; wait
+        sleep .1 & cat $D/.fifofs/pid/$!/pipe/x";
+    let ended = mount.shell(script).finish(SOON);
+    ended
+        .failed_saying("No such file")
+        .printed("wait\npipe\npipe\nmore\n");
+    mount.unmount();
+}
+
 #[test]
 fn a_process_is_known_by_its_number_where_the_reader_is() {
     let mount = Mount::start(&[]);
@@ -207,5 +259,50 @@ fn a_process_is_known_by_its_number_where_the_reader_is() {
         sleep .1 & cat $D/.fifofs/pid/$!/wait/none'";
     let ended = mount.shell(script).finish(SOON);
     ended.failed_saying("No such file").printed("inside\n");
+    mount.unmount();
+}
+
+/// Whoever waited for the one that had it before would wait for as long as the other lives, and be given what that writes.
+#[test]
+fn a_number_that_another_process_has_by_now_is_that_ones() {
+    crate::common::needs_root();
+    // In a pid namespace of its own numbers can be chosen.
+    let script = "
+        start() {
+            local number=$1
+            shift
+            until
+                echo $((number - 1)) > /proc/sys/kernel/ns_last_pid
+                \"$@\" &
+                [ $! = $number ]
+            do kill $! && wait $!; done
+        }
+        start 300 sleep 100
+        for door in wait pipe; do cat $D/.fifofs/pid/300/$door/x 2>&1 & readers+=($!); done
+        await waiting
+        kill 300; wait 300
+        start 300 sleep 100
+        wait ${readers[@]}
+        cat /proc/300/comm
+        kill 300; wait 300
+        start 301 bash -c 'echo first > $D/y'; wait 301
+        sleep .1
+        start 301 sleep .2
+        cat $D/.fifofs/pid/301/wait/y 2>&1
+        start 302 bash -c 'sleep .2; echo second > $D/y'
+        cat $D/.fifofs/pid/302/wait/y";
+    let mount = Mount::start(&[]);
+    std::fs::write(mount.place().at("plain").join("script"), script).expect("write the script");
+    let apart = mount.shell(
+        "export -f await; unshare --pid --fork --mount-proc --kill-child bash $P/script | sed 's/.*: //'",
+    );
+    mount.wait_for("two readers to wait", || {
+        mount.status()["waiting"].as_array().map(Vec::len) == Some(2)
+    });
+    mount.raise("waiting");
+    let none = "No such file or directory\n";
+    apart
+        .finish(SOON)
+        .printed(format!("{none}{none}sleep\n{none}second\n"));
     mount.unmount();
 }

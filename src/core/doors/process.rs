@@ -23,13 +23,14 @@ const TICK: Duration = Duration::from_millis(10);
 const HALF_OF_IDS: i32 = 1 << 14;
 
 impl Target {
-    /// Whether a generation began after the process did.
+    /// Whether a generation was opened for writing after the process began. (It may have begun
+    /// before, with an earlier step of the same script.)
     pub(in crate::core) fn precedes(self, generation: &Generation) -> bool {
-        let (Some(began), Some(start)) = (generation.began(), self.began) else {
-            return generation.began().is_some();
+        let (Some(opened), Some(start)) = (generation.last_opened(), self.began) else {
+            return generation.last_opened().is_some();
         };
-        if began < start || began >= start + TICK {
-            return began >= start;
+        if opened < start || opened >= start + TICK {
+            return opened >= start;
         }
         // Within that time its own children, and itself, are those with the later ids.
         let is_later = |pid: i32| {

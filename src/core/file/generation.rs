@@ -96,8 +96,8 @@ pub(crate) struct Generation {
     reason: String,
     /// Whether auto chose, and so holds the first bytes back.
     chosen_by_auto: bool,
-    /// When it was first opened for writing.
-    began: Option<Monotonic>,
+    /// When it was last opened for writing.
+    opened: Option<Monotonic>,
     /// Open handles that may write.
     handles: u32,
     /// How often it was opened for writing.
@@ -150,7 +150,7 @@ impl Generation {
             way: None,
             reason: String::new(),
             chosen_by_auto: false,
-            began: None,
+            opened: None,
             handles: 0,
             openings: 0,
             is_placeholder: false,
@@ -198,9 +198,9 @@ impl Generation {
         self.chosen_by_auto
     }
 
-    /// When it was first opened for writing.
-    pub(in crate::core) fn began(&self) -> Option<Monotonic> {
-        self.began
+    /// When it was last opened for writing.
+    pub(in crate::core) fn last_opened(&self) -> Option<Monotonic> {
+        self.opened
     }
 
     /// Whether somebody has it open for writing.
@@ -397,7 +397,7 @@ impl Generation {
         if self.phase != Phase::Writing {
             self.reopened = Some(now);
         }
-        self.began.get_or_insert(now);
+        self.opened = Some(now);
         self.handles += 1;
         self.openings += 1;
         self.phase = Phase::Writing;

@@ -72,8 +72,6 @@ pub(super) struct Opening {
     pub(super) generation: u64,
     /// Whether the writer is a stranger to those who have it open.
     pub(super) by_stranger: bool,
-    /// Whether nobody had it open.
-    pub(super) is_first: bool,
 }
 
 impl File {
@@ -206,11 +204,9 @@ impl File {
     ) -> Option<Opening> {
         let length = self.spool.len();
         let generation = self.generation.as_mut()?;
-        let is_first = !generation.is_open();
         Some(Opening {
             by_stranger: generation.open(now, flags, writer, length),
             generation: generation.number(),
-            is_first,
         })
     }
 
