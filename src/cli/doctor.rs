@@ -245,9 +245,19 @@ fn killed_writers() -> Finding {
             format!(
                 "Linux {release} does not say how a process ended that had closed its file before"
             ),
-            "in a mount, one that crashes after the close passes for one that finished. Who is \
-             killed with the file open is noticed; `fifofs run` is not concerned. Linux 6.15 and \
-             newer say it",
+            match rustix::process::geteuid().is_root() {
+                true => {
+                    "in a mount, one that crashes after the close passes for one that finished. Who \
+                     is killed with the file open is noticed; `fifofs run` is not concerned. Linux \
+                     6.15 and newer say it"
+                }
+                false => {
+                    "in a mount, one that crashes after the close passes for one that finished, and \
+                     with --allow-other any crash of another user's. Your own that is killed with \
+                     the file open is noticed; `fifofs run` is not concerned. Mount as root for \
+                     others; Linux 6.15 and newer say it of everybody's"
+                }
+            },
         ),
     }
 }
@@ -293,7 +303,8 @@ fn small_writes() -> Finding {
         }
         (_, release) => Less(
             format!("Linux {release} asks for set-user-id bits before each write"),
-            "programs that write a few KiB at a time are several times slower. Linux 5.12 and newer \
+            "programs that write a few KiB at a time are slower: by 4 KiB, a file that follows took \
+             eight times as long as on Linux 6.12. Larger writes cost little; Linux 5.12 and newer \
              do not ask",
         ),
     }

@@ -57,6 +57,8 @@ pub(super) struct EventLoop {
     /// Guards the requests whose callers had a signal that ends nothing: the
     /// kernel does not tell of their next ones.
     signalled: Mutex<Vec<Unique>>,
+    /// Guards the processes that have exited, but do not show how before they are reaped.
+    exited: Mutex<Vec<i32>>,
 }
 
 /// As a number that fits; what does not is later than anybody waits.
@@ -76,6 +78,7 @@ impl EventLoop {
             sleeps_until: AtomicU64::new(NEVER),
             stopping: AtomicBool::new(false),
             signalled: Mutex::default(),
+            exited: Mutex::default(),
         })
     }
 
@@ -110,6 +113,11 @@ impl EventLoop {
     pub(super) fn unwatch(&self, process: impl AsFd) {
         // It fails if nobody watched.
         let _ = epoll::delete(&self.epoll, process);
+    }
+
+    /// Looks at a process that has exited again and again, until it can be said how. For the event loop.
+    pub(super) fn look_again(&self, pid: i32) {
+        lock(&self.exited).push(pid);
     }
 
     /// Looks at the caller of a request again and again.
@@ -183,7 +191,8 @@ impl Router {
         }
         let now = self.start.elapsed();
         let mut sleep: Option<Monotonic> = alarm.map(|at| at.saturating_sub(now));
-        if !lock(&self.event_loop.signalled).is_empty() {
+        let this = &self.event_loop;
+        if !lock(&this.signalled).is_empty() || !lock(&this.exited).is_empty() {
             sleep = Some(sleep.map_or(SIGNAL_RECHECK, |sleep| sleep.min(SIGNAL_RECHECK)));
         }
         sleep.and_then(|sleep| Timespec::try_from(sleep.min(LONGEST_SLEEP)).ok())
@@ -233,6 +242,10 @@ impl Router {
         let still = waiting.into_iter();
         let still: Vec<_> = still.filter(|unique| !self.is_rid_of(*unique)).collect();
         lock(&self.event_loop.signalled).extend(still);
+        let exited = std::mem::take(&mut *lock(&self.event_loop.exited));
+        for pid in exited {
+            self.process_ended(pid);
+        }
     }
 }
 

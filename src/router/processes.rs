@@ -304,6 +304,10 @@ impl Router {
     /// it does no more.
     pub(super) fn process_ended(&self, pid: i32) {
         let ending = self.processes.ending(pid);
+        if ending == Ending::Running {
+            // How it ended is told when it is reaped.
+            return self.event_loop.look_again(pid);
+        }
         self.tell(Request::ProcessEnded { pid, ending });
         for id in self.processes.remove_ended(pid, &self.event_loop) {
             self.tell(Request::LetGo { id });

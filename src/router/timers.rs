@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
-/// How often callers are looked at that had a harmless signal while they waited. Well below the 200 ms
+/// How often callers are looked at that had a harmless signal while they waited, and zombies that are to be
+/// reaped. Well below the 200 ms
 /// within which a signal must end a wait.
 pub(super) const SIGNAL_RECHECK: Duration = Duration::from_millis(25);
+
+/// For how long a process that has exited is expected to be reaped, if only that tells how it ended: as
+/// long as readers wait for who might open their file again.
+pub(super) const REAPING: Duration = Duration::from_secs(1);
 
 /// The longest the event loop sleeps at once, well within what epoll_wait(2) takes.
 pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(3600);

@@ -2,7 +2,7 @@
 //! memory is bounded.
 
 use crate::AS_NOBODY;
-use crate::common::{Mount, SOON};
+use crate::common::{FIFOFS, Mount, Place, SOON, needs, needs_root};
 
 /// Neither the owner nor [`AS_NOBODY`].
 const AS_ANOTHER: &str = "setpriv --reuid 65533 --regid 65533 --clear-groups";
@@ -129,4 +129,40 @@ for i in range(80):
     assert!(bytes("used") + bytes("kept") <= 8 << 20, "{status}");
     assert!(bytes("spilled") >= 4 << 20, "{status}");
     mount.unmount();
+}
+
+/// Of a zombie of another user's a daemon without rights reads 0, as of one that ended well. Once it is reaped the
+/// kernel says it of everybody's, since Linux 6.15.
+#[test]
+fn a_daemon_without_rights_hears_how_the_processes_of_others_end_when_they_are_reaped() {
+    needs_root();
+    needs(&[
+        ("setpriv", "util-linux"),
+        ("unshare", "util-linux"),
+        ("fusermount3", "fuse3"),
+    ]);
+    let place = Place::new();
+    std::fs::copy(FIFOFS, place.at("fifofs")).expect("a copy that others may run");
+    let script = format!(
+        r#"
+        echo user_allow_other > $P/fuse.conf; mount --bind $P/fuse.conf /etc/fuse.conf
+        mkdir devices; mount -t tmpfs none devices
+        mknod -m 666 devices/fuse c 10 229; mount --bind devices/fuse /dev/fuse; chown 65534 $D
+        {AS_NOBODY} $P/../fifofs mount --allow-other $D & daemon=$!
+        until [ -e $D/.fifofs/status ] || {AS_NOBODY} test -e $D/.fifofs/status; do sleep .05; done
+        for i in $(seq 10); do
+            {AS_NOBODY} cat $D/.fifofs/wait/$i 2> $P/err & reader=$!
+            until {AS_NOBODY} grep -q '"waits_for":"' $D/.fifofs/status; do sleep .02; done
+            # Reaped at once, or a moment later.
+            python3 -c 'import os, sys, time
+if not os.fork():
+    f = open(sys.argv[1], "w"); f.write("half"); f.flush(); os.kill(os.getpid(), 9)
+time.sleep(int(sys.argv[2]) % 2 / 5); os.wait()' $D/$i $i
+            wait $reader; echo "$? $(grep -c 'Input/output error' $P/err)"
+        done
+        {AS_NOBODY} $P/../fifofs unmount $D; wait $daemon"#
+    );
+    std::fs::write(place.at("plain/script"), script).expect("the script");
+    let ended = place.shell("unshare -m bash $P/script").finish(SOON);
+    ended.succeeded().printed("1 1\n".repeat(10));
 }

@@ -15,12 +15,15 @@
 //! die, though: see `death`.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 use rustix::process::{PidfdFlags, geteuid, pidfd_open};
 
+use super::super::timers::REAPING;
 use super::death::EXIT_CODE;
 use super::{BUFFER_BYTES, positive, read_stat, thread_group};
 use crate::core::generation::Ending;
@@ -31,6 +34,8 @@ use crate::core::generation::Ending;
 pub(crate) struct ExitWatch {
     pidfd: OwnedFd,
     process: i32,
+    /// When it was first seen as a zombie of which we may not read how it ended.
+    unreadable_since: OnceLock<Instant>,
 }
 
 impl ExitWatch {
@@ -48,12 +53,16 @@ impl ExitWatch {
             Err(Errno::INVAL | Errno::NOENT) => open_by_thread(tid)?,
             Err(errno) => return Err(errno),
         };
-        Ok(ExitWatch { pidfd, process })
+        Ok(ExitWatch::of(pidfd, process))
     }
 
     /// Watches the process that a pidfd stands for, whose id this is or was a moment ago.
     pub(crate) fn of(pidfd: OwnedFd, process: i32) -> ExitWatch {
-        ExitWatch { pidfd, process }
+        ExitWatch {
+            pidfd,
+            process,
+            unreadable_since: OnceLock::new(),
+        }
     }
 
     /// The process's id, as long as it is not reaped.
@@ -61,7 +70,8 @@ impl ExitWatch {
         self.process
     }
 
-    /// How the process ended, if it has. Costs a poll while it runs.
+    /// How the process ended, if it has. Costs a poll while it runs. A zombie that does not show it to us
+    /// counts as running for a while, until it is reaped, when the kernel says it of everybody's processes.
     pub(crate) fn state(&self) -> Ending {
         if !self.has_exited() {
             return Ending::Running;
@@ -121,7 +131,12 @@ impl ExitWatch {
         let may_read =
             geteuid().is_root() || info.is_none_or(|info| info.real_user == geteuid().as_raw());
         if status == 0 && !may_read {
-            return Some(Ending::Unknown);
+            let since = self.unreadable_since.get_or_init(Instant::now);
+            let is_told_later = info.is_some() && since.elapsed() < REAPING;
+            return Some(match is_told_later {
+                true => Ending::Running,
+                false => Ending::Unknown,
+            });
         }
         Some(from_wait_status(status))
     }
