@@ -42,6 +42,16 @@ print(len(open(sys.argv[1], \"rb\").read()))' $D/back.zip"
         let ended = place.shell(&reads_back).finish(SOON);
         ended.succeeded().printed("5000\n");
     }
+    needs(&[("ffmpeg", "ffmpeg")]);
+    let faststart = "-v error -f lavfi -i testsrc=d=1:s=64x64 -movflags +faststart -y";
+    let script = format!(
+        "{APART} timeout 60 ffmpeg {faststart} $D/fast.mp4 && ffmpeg -v error -i $D/fast.mp4 -f null -"
+    );
+    place.shell(&script).finish(SOON).succeeded().printed("");
+    // Which process it means by a number cannot be known.
+    let script = format!("{APART} cat $D/.fifofs/pid/1/wait/later.log");
+    let of_process = place.shell(&script).finish(SOON);
+    of_process.failed_saying("No such process");
     // By a door it does wait, and what it waits for is whole.
     let reader = place.shell(&format!("{APART} cat $D/.fifofs/wait/later.log"));
     place
