@@ -179,7 +179,7 @@ impl Error {
     ///
     /// ```
     /// let error = fifofs::Error::timed_out("out.txt");
-    /// assert!(error.to_string().contains("the time that was set"));
+    /// assert!(error.to_string().contains("within the timeout"));
     /// ```
     pub fn timed_out(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref().to_owned();
@@ -295,13 +295,13 @@ impl fmt::Display for Error {
             ),
             Error::TimedOut { path } => write!(
                 f,
-                "cannot wait longer for {}: the time that was set is over; try again, or set a \
+                "cannot wait for {} any longer: nothing came within the timeout; try again, or set a \
                  longer one",
                 awaited(path)
             ),
             Error::Cancelled { path } => write!(
                 f,
-                "cannot wait longer for {}: the wait was cancelled; take another reader to go on",
+                "cannot wait for {} any longer: the wait was cancelled; take another reader to go on",
                 awaited(path)
             ),
             Error::Usage { message } => f.write_str(message),

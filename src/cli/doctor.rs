@@ -147,7 +147,7 @@ fn device() -> Finding {
 /// What `fifofs mount` does, where everybody does it: in a process of its own, as this one is about to
 /// enter a namespace in which it may do more.
 fn mounts() -> Finding {
-    let remedy = "`fifofs run` can do without where the lines below are ok";
+    let remedy = "`fifofs run` does not need them if the lines below are ok";
     let mut command = Command::new("/proc/self/exe");
     match command.args(["doctor", "--try-mount"]).output() {
         Ok(output) if output.status.success() => {

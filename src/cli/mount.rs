@@ -23,6 +23,16 @@ use super::options::{Delivery, LINGERS};
 use super::text::say;
 
 /// Mount a directory whose files go to waiting readers as they are written
+///
+/// To the programs that write them the files in DIR are regular files. A process that
+/// opens one for reading while it is written gets its bytes as they come, or waits until it
+/// is finished, and then comes to the end of the file; --deliver says which.
+///
+/// `fifofs cat DIR/PATH` also waits for a file that is not there yet. For other programs
+/// DIR/.fifofs/pipe/PATH does the same, and DIR/.fifofs/wait/PATH waits for the finished
+/// file.
+///
+/// The mount is served until it is unmounted, or until INT or TERM.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  fifofs mount --daemon /tmp/cap\n  \
                   fifofs mount --deliver settled --deliver '*.log=follow' /tmp/cap\n  \

@@ -177,13 +177,13 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     parse_size::Config::new()
         .with_binary()
         .parse_size(text)
-        .map_err(|error| format!("{error}; write a number of bytes, or with K, M or G: 64M"))
+        .map_err(|_| "not a size; write a number of bytes, or one with K, M or G: 64M".into())
 }
 
 /// A duration with ms, s or m.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write a number with ms, s or m: 500ms"))
+        .map_err(|_| "not a duration; write a number with ms, s or m: 500ms".into())
 }
 
 #[cfg(test)]

@@ -8,14 +8,14 @@ use fifofs::{Error, IfBusy, Result};
 
 /// Unmount; also cleans up after a killed daemon
 ///
-/// A mount that is in use stays, and it is said who uses it.
+/// A mount in use stays; the message names the processes that use it.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  fifofs unmount /tmp/cap\n  fifofs unmount --lazy /tmp/cap")]
 pub(crate) struct Arguments {
-    /// If it is in use, take it from sight; it ends with its last user
+    /// Also if it is in use: take it from sight now, and end it when nobody uses it any more
     #[arg(short, long)]
     lazy: bool,
-    /// If it is in use, cut its users off: they get errors
+    /// Also if it is in use: end it now; those who use it get errors
     #[arg(short, long, conflicts_with = "lazy")]
     force: bool,
     /// Where it is mounted

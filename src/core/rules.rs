@@ -154,10 +154,10 @@ impl FromStr for Linger {
             "exit" => Ok(Linger::Exit),
             given => humantime::parse_duration(given)
                 .map(Linger::After)
-                .map_err(|error| {
-                    Error::usage(format!(
-                        "{error}; write a number with ms, s or m: 500ms, or auto, or exit"
-                    ))
+                .map_err(|_| {
+                    Error::usage(
+                        "not a duration; write a number with ms, s or m: 500ms, or auto, or exit",
+                    )
                 }),
         }
     }

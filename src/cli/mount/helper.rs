@@ -183,7 +183,7 @@ impl HelperCall {
 
 fn usage(what: &str) -> Error {
     Error::usage(format!(
-        "{what}; the way to call it is: mount.fifofs SOURCE DIR [-sfnv] [-o OPT[,OPT]...]"
+        "{what}; usage: mount.fifofs SOURCE DIR [-sfnv] [-o OPT[,OPT]...]"
     ))
 }
 
@@ -227,9 +227,14 @@ fn options_of<C: CommandFactory>(text: &OsString, is_sloppy: bool) -> Result<Vec
                 Some(_) => format!("mount option '{name}' takes no value"),
                 None => format!("unknown mount option '{option}'"),
             };
+            // The rest of one, perhaps.
+            let hint = match option.contains(['}', '*', '[']) {
+                true => "; a comma in a glob has a backslash before it",
+                false => "",
+            };
             return Err(Error::usage(format!(
-                "{what}; there are those of `fifofs mount --help` without --, as in \
-                 deliver=settled,allow_other, and those of mount(8) for every file system"
+                "{what}; use options of `fifofs mount --help` without --, as in \
+                 deliver=settled,allow_other, or those that mount(8) has for every file system{hint}"
             )));
         }
     }

@@ -148,7 +148,7 @@ pub(super) fn assign(
         .collect();
     if let Some(first) = missing.first() {
         return Err(Error::usage(format!(
-            "with several outputs ({}) each needs a destination, and {} has none; add --to {}=DEST \
+            "each of several outputs ({}) needs a destination; without one: {}; add --to {}=DEST \
              (DEST is a path, - for standard output, fd:N, or '|CMD')",
             list(outputs),
             list(&missing),

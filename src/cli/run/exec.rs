@@ -31,8 +31,8 @@ use crate::cli::options::Delivery;
 /// where the program seeks, patches, or renames into place.
 ///
 /// The exit status is the command's own; 128+N if signal N killed it, or ended the
-/// wait for those whom it left behind; 126 and 127 if it cannot be executed or
-/// found; 125 for what fails before.
+/// wait for processes that it left behind; 126 and 127 if it cannot be executed or
+/// found; 125 if fifofs fails before it starts the command.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "fifofs exec [OPTIONS] -- CMD [ARG]...",

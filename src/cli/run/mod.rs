@@ -64,9 +64,9 @@ const NOWHERE: &str = "/dev/null";
 /// output is also in $FIFOFS_OUT, the directory in $FIFOFS_DIR.
 ///
 /// The exit status is the program's own; 128+N if signal N killed it, or ended the
-/// wait for those whom it left behind; 74 if it succeeded and its output is missing
-/// or not whole; 126 and 127 if it cannot be executed or found; 125 for what fails
-/// before.
+/// wait for processes that it left behind; 74 if it succeeded and its output is missing
+/// or not whole; 126 and 127 if it cannot be executed or found; 125 if fifofs fails
+/// before it starts the program.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "fifofs run [OPTIONS] -- CMD [ARG]...",
@@ -81,10 +81,11 @@ pub(crate) struct Arguments {
     /// output
     ///
     /// A file appears when it is whole, and only if the program succeeds. '|CMD' is
-    /// a command that reads it, and is ended before its input ends if the program fails;
-    /// ssh://[USER@]HOST[:PORT]/PATH a file on another machine with fifofs; s3://BUCKET/KEY,
-    /// gs://BUCKET/KEY or az://CONTAINER/KEY an object in a store, which is uploaded while it
-    /// is written and appears as a file does (configured by the environment, as AWS_REGION).
+    /// a command for sh that reads the output; if the program fails, it is killed before it
+    /// sees the end of its input. ssh://[USER@]HOST[:PORT]/PATH is a file on another machine
+    /// where fifofs is installed; s3://BUCKET/KEY, gs://BUCKET/KEY or az://CONTAINER/KEY an
+    /// object in a store, which is uploaded while it is written and appears as a file does
+    /// (configured by the environment, as AWS_REGION).
     #[arg(short, long, value_name = "DEST", conflicts_with = "to", value_hint = ValueHint::FilePath)]
     output: Option<OsString>,
     /// Where the output NAME goes, if there are several
@@ -95,7 +96,9 @@ pub(crate) struct Arguments {
     /// When the program has ended, write all files that it left in {dir} as tar
     #[arg(long, conflicts_with = "to")]
     tar: bool,
-    /// When all has ended, write how to FILE or to descriptor N, as one JSON document
+    /// At the end, write what became of the program and its outputs, as one JSON document
+    ///
+    /// To FILE, or to the open descriptor N.
     #[arg(long, value_name = "fd:N|FILE")]
     report: Option<OsString>,
     /// What stands for the output in the words of the command
@@ -312,8 +315,8 @@ impl Arguments {
             }
             if let Some(option) = self.delivery.given() {
                 return refuse(&format!(
-                    "{option} is for --backend fuse: what comes through a FIFO is always a stream, \
-                     and the kernel's affair; leave {option} away, or use --backend fuse"
+                    "{option} is for --backend fuse: what comes through a FIFO is always a stream \
+                     of the kernel's; leave {option} away, or use --backend fuse"
                 ));
             }
             if self.shared {

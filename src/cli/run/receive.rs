@@ -137,7 +137,8 @@ impl Incoming {
                     ));
                 }
                 None => {
-                    let reason = "the sender has gone without a word that it is whole";
+                    let reason =
+                        "the connection ended before the sender said that the file is whole";
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
                 }
             }

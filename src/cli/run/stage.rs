@@ -145,6 +145,8 @@ pub(super) fn or_a_fifo(error: Error) -> Error {
     const ADVICE: &str =
         "use --backend fifo, for programs that write from the first byte to the last";
     match &error {
+        // Which a FIFO needs, too.
+        Error::Io { operation, .. } if operation.contains("temporary directory") => error,
         Error::Io { remedy: None, .. } => error.with_remedy(ADVICE),
         Error::Io {
             remedy: Some(remedy),

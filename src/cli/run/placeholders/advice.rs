@@ -138,8 +138,8 @@ pub(super) fn no_placeholder(words: &[OsString], placeholder: &str) -> Error {
             let mut mended = words.to_vec();
             mended.push(placeholder.into());
             format!(
-                "{WRONG}; put {placeholder} where the name of the output file belongs, which is the last \
-                 word in: {}",
+                "{WRONG}; put {placeholder} where the name of the output file belongs, for example at \
+                 the end: {}",
                 command_line(words, &mended)
             )
         }
