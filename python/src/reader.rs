@@ -1,6 +1,7 @@
 //! Reading a captured file.
 
 use std::io::{self, BufRead};
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -71,10 +72,7 @@ impl Reader {
         most: usize,
         into: &mut Vec<u8>,
     ) -> PyResult<usize> {
-        if self.process != std::process::id() {
-            let message = "this reader was made before a fork: make a Capture in this process";
-            return Err(error::closed(py, message));
-        }
+        self.check_process(py)?;
         loop {
             let look_at = self.look(py)?;
             // Elsewhere nobody waits for Python's handlers to run.
@@ -93,7 +91,7 @@ impl Reader {
             });
             match step {
                 Ok(Step::Bytes(bytes)) => return Ok(bytes),
-                Ok(Step::Closed) => return Err(error::closed(py, "this output file is closed")),
+                Ok(Step::Closed) => return Err(closed(py)),
                 Ok(Step::Nothing) => {
                     py.check_signals()?;
                     if waiting::interpreter_ends() {
@@ -129,6 +127,14 @@ impl Reader {
         Ok(Step::Bytes(bytes))
     }
 
+    fn check_process(&self, py: Python<'_>) -> PyResult<()> {
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        let message = "this reader was made before a fork: make a Capture in this process";
+        Err(error::closed(py, message))
+    }
+
     /// Sees whether those have ended who are waited for here; if not, says when to look again.
     fn look(&self, py: Python<'_>) -> PyResult<Option<Duration>> {
         let told = match &*self.until() {
@@ -147,6 +153,10 @@ impl Reader {
         });
         Ok(None)
     }
+}
+
+fn closed(py: Python<'_>) -> PyErr {
+    error::closed(py, "this output file is closed")
 }
 
 fn is_main_thread() -> bool {
@@ -194,6 +204,38 @@ impl Reader {
                 }
             }
         })
+    }
+
+    /// As `read`, without a wait: none if there is nothing yet.
+    fn try_read<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        waiting::inside(py, || {
+            self.check_process(py)?;
+            self.look(py)?;
+            let mut bytes = vec![0; most];
+            let read = waiting::unlocked(py, || {
+                self.lock()
+                    .as_mut()
+                    .map(|reader| reader.try_read(&mut bytes))
+            });
+            match read {
+                Some(Ok(length)) => Ok(Some(PyBytes::new(py, &bytes[..length]))),
+                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                Some(Err(error)) => Err(error::of_reading(py, error)),
+                None => Err(closed(py)),
+            }
+        })
+    }
+
+    /// A descriptor that is readable when `try_read` is worth trying again, and in how many seconds it is
+    /// at the latest, as there are ends of which no descriptor tells. It is this reader's.
+    fn poll_fd(&self, py: Python<'_>) -> PyResult<(RawFd, Option<f64>)> {
+        self.check_process(py)?;
+        let look_again = self.until().is_some().then(|| LOOK_INTERVAL.as_secs_f64());
+        match self.lock().as_mut().map(fifofs::Reader::poll_fd) {
+            Some(Ok(descriptor)) => Ok((descriptor.as_raw_fd(), look_again)),
+            Some(Err(error)) => Err(error::of_reading(py, error)),
+            None => Err(closed(py)),
+        }
     }
 
     /// Ends its waits for good.

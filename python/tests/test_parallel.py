@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import subprocess
 import sys
+import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
@@ -100,6 +102,38 @@ def test_asyncio_streams_while_other_tasks_run() -> None:
     lines, ticks = asyncio.run(main())
     assert lines == [b"1\n", b"2\n", b"3\n"]
     assert ticks >= 3
+
+
+def test_asyncio_reads_take_no_thread_and_end_in_every_way() -> None:
+    async def main() -> None:
+        with contextlib.ExitStack() as stack:
+            captures = [stack.enter_context(fifofs.Capture("x.log")) for _ in range(20)]
+            pipe = stack.enter_context(fifofs.TemporaryPipe())
+            over = False
+            reads = [
+                asyncio.ensure_future(fifofs.aio.read(c, process=lambda: over)) for c in captures
+            ]
+            p = await asyncio.create_subprocess_exec("sh", "-c", 'echo pipe > "$1"', "sh", pipe)
+            assert await fifofs.aio.read(pipe, process=p) == b"pipe\n"
+            await p.wait()
+            assert not [t for t in threading.enumerate() if t.name.startswith("fifofs")]
+            late = stack.enter_context(fifofs.Capture())
+            with pytest.raises(fifofs.TimeoutExpired) as raised:
+                await fifofs.aio.read(late, process=lambda: over, timeout=0.1)
+            assert (raised.value.timeout, raised.value.output) == (0.1, b"")
+            for number, c in enumerate(captures[:10]):
+                with open(c, "w") as f:
+                    f.write(f"{number}")
+            captures[10].cancel()
+            captures[11].close()
+            over = True
+            ended = await asyncio.gather(*reads, return_exceptions=True)
+        assert ended[:10] == [b"%d" % number for number in range(10)]
+        assert isinstance(ended[10], fifofs.Cancelled)
+        assert isinstance(ended[11], (fifofs.Cancelled, fifofs.Closed))
+        assert all(isinstance(error, fifofs.OutputMissing) for error in ended[12:])
+
+    asyncio.run(main())
 
 
 def test_asyncio_timeouts_and_cancelled_tasks() -> None:

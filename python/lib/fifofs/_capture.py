@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import io
 import os
 import sys
@@ -13,6 +14,8 @@ from typing import (
     Any,
     BinaryIO,
     Callable,
+    ContextManager,
+    Generator,
     Iterator,
     List,
     Optional,
@@ -93,6 +96,13 @@ def _helpers() -> List[int]:
 def open_reader(capture: Capture, process: Process) -> _fifofs.Reader:
     """A reader of the extension, which the caller closes."""
     return capture._reader(process)  # pyright: ignore[reportPrivateUsage]
+
+
+def reading(
+    capture: Capture, process: Process, timeout: Optional[float]
+) -> ContextManager[Tuple[_fifofs.Reader, bytes]]:
+    """A reader for all that is written, and what it gave before it timed out."""
+    return capture._reading(process, timeout)  # pyright: ignore[reportPrivateUsage]
 
 
 def capture_of(inner: _fifofs.Capture) -> Capture:
@@ -239,6 +249,14 @@ class Capture(os.PathLike[str]):
             ...
         fifofs._errors.OutputMissing: ...
         """
+        with self._reading(process, timeout) as (reader, before):
+            return before + reader.read_all(timeout)
+
+    @contextlib.contextmanager
+    def _reading(
+        self, process: Process, timeout: Optional[float]
+    ) -> Generator[Tuple[_fifofs.Reader, bytes], None, None]:
+        """The reader for `read`, and what it has given before."""
         if self._was_read:
             raise Closed(
                 f"{self._path} was read to its end: keep what read() gave, or make another Capture",
@@ -248,7 +266,7 @@ class Capture(os.PathLike[str]):
         reader, before = self._late or (self._reader(process), b"")
         self._late = None
         try:
-            data = before + reader.read_all(timeout)
+            yield reader, before
         except TimeoutExpired as error:
             error.timeout, error.output = timeout, before + error.output
             self._late = reader, error.output
@@ -256,12 +274,14 @@ class Capture(os.PathLike[str]):
         except FifofsError as error:
             self._was_read, error.output = True, before + error.output
             raise
+        else:
+            self._was_read = True
         finally:
             if self._late is None:
-                self._readers.remove(reader)
+                # Unless the capture was closed meanwhile.
+                if reader in self._readers:
+                    self._readers.remove(reader)
                 reader.close()
-        self._was_read = True
-        return data
 
     @overload
     def open(

@@ -1,4 +1,4 @@
-r"""The same for asyncio.
+r"""The same for asyncio. Reads take no thread: the loop polls their descriptors.
 
 >>> import asyncio
 >>> from fifofs import OUT, aio
@@ -13,11 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import subprocess
 import threading
-from typing import Any, AsyncIterator, Callable, Dict, Optional, Sequence, Tuple, TypeVar
+from typing import Any, AsyncIterator, Callable, Dict, List, Optional, Sequence, Tuple, TypeVar
 
-from ._capture import Capture, Process, open_reader
+from . import _fifofs
+from ._capture import Capture, Process, open_reader, reading
+from ._errors import FifofsError, TimeoutExpired
 from ._run import (
     Argument,
     CompletedProcess,
@@ -35,11 +39,8 @@ _T = TypeVar("_T")
 _CHUNK_BYTES = 128 << 10
 
 
-async def _in_thread(work: Callable[[], _T], cancel: Optional[Callable[[], None]] = None) -> _T:
-    """Runs `work` in a thread of its own; one of a pool might wait for others that wait.
-
-    If the task is cancelled, `cancel` is to end the work.
-    """
+async def _in_thread(work: Callable[[], _T]) -> _T:
+    """Runs `work` in a thread of its own; one of a pool might wait for others that wait."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[_T] = loop.create_future()
 
@@ -59,28 +60,82 @@ async def _in_thread(work: Callable[[], _T], cancel: Optional[Callable[[], None]
             loop.call_soon_threadsafe(tell, call, value)
 
     threading.Thread(target=body, name="fifofs-aio", daemon=True).start()
+    return await future
+
+
+async def _readable(descriptor: int, timeout: Optional[float]) -> None:
+    """Waits until there is something to read, or for so many seconds."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    # Of its own: who closes the reader meanwhile closes the other, and the loop would wait for ever.
+    descriptor = os.dup(descriptor)
+    loop.add_reader(descriptor, tell)
+    timer = None if timeout is None else loop.call_later(timeout, tell)
     try:
-        return await future
-    except asyncio.CancelledError:
-        if cancel is not None:
-            cancel()
+        await future
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        if timer is not None:
+            timer.cancel()
+
+
+async def _next(
+    reader: _fifofs.Reader, deadline: Optional[float] = None, path: Optional[str] = None
+) -> bytes:
+    """The next piece, empty at the end. The deadline is a time of the loop."""
+    loop = asyncio.get_running_loop()
+    while True:
+        # Before it is tried: from then on it tells.
+        descriptor, again = reader.poll_fd()
+        piece = reader.try_read(_CHUNK_BYTES)
+        if piece is not None:
+            # There may be more at once, for longer than others would wait.
+            await asyncio.sleep(0)
+            return piece
+        timeout = again
+        if deadline is not None:
+            left = deadline - loop.time()
+            if left <= 0:
+                message = f"not all of {path} came in the time that was given"
+                raise TimeoutExpired(message, errno.ETIMEDOUT, path)
+            timeout = left if again is None else min(left, again)
+        await _readable(descriptor, timeout)
+
+
+async def _read_all(
+    reader: _fifofs.Reader, timeout: Optional[float] = None, path: Optional[str] = None
+) -> bytes:
+    """All there is until the end; what came is the `output` of an exception."""
+    deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+    pieces: List[bytes] = []
+    try:
+        while piece := await _next(reader, deadline, path):
+            pieces.append(piece)
+    except FifofsError as error:
+        error.output = b"".join(pieces)
         raise
+    return b"".join(pieces)
 
 
 async def read(
     capture: Capture, *, process: Process = None, timeout: Optional[float] = None
 ) -> bytes:
     """`Capture.read` that lets other tasks run."""
-    return await _in_thread(
-        lambda: capture.read(process=process, timeout=timeout), capture.cancel
-    )
+    with reading(capture, process, timeout) as (reader, before):
+        return before + await _read_all(reader, timeout, capture.path)
 
 
 async def stream(capture: Capture, *, process: Process = None) -> AsyncIterator[bytes]:
     """What is written, in pieces, as it is written."""
     reader = open_reader(capture, process)
     try:
-        while piece := await _in_thread(lambda: reader.read(_CHUNK_BYTES), reader.cancel):
+        while piece := await _next(reader):
             yield piece
     finally:
         reader.close()
@@ -129,6 +184,14 @@ async def run(
         outputs.close()
 
 
+async def _drain(drain: Drain) -> None:
+    """Reads one output to its end."""
+    try:
+        drain.data = await _read_all(drain.reader)
+    except FifofsError as error:
+        drain.error, drain.data = error, error.output
+
+
 async def _finish(
     process: asyncio.subprocess.Process,
     drains: Dict[str, Drain],
@@ -140,10 +203,7 @@ async def _finish(
     It is killed, too, if the task is cancelled.
     """
     streams = asyncio.ensure_future(process.communicate(input))
-    reads = [
-        asyncio.ensure_future(_in_thread(drain.read, drain.reader.cancel))
-        for drain in drains.values()
-    ]
+    reads = [asyncio.ensure_future(_drain(drain)) for drain in drains.values()]
     try:
         _, late = await asyncio.wait([streams, *reads], timeout=timeout)
         return None if late else streams.result()
