@@ -7,29 +7,94 @@
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
+use rustix::io::Errno;
+
+use crate::forked::Owner;
 
 /// Enough for some dozens of events, none of which has a name.
 const EVENT_BYTES: usize = 1024;
 
+/// inotify instances that watch nothing, for the next FIFOs: the kernel has who closes one wait for
+/// some 15 ms (`fsnotify_wait_marks_destroyed`), several times as long as all else about a FIFO.
+static IDLE: Mutex<Vec<(Owner, OwnedFd)>> = Mutex::new(Vec::new());
+
+/// So many are kept. A user has 128 of them by default (`fs.inotify.max_user_instances`).
+const IDLE_AT_MOST: usize = 8;
+
 /// Tells of each close of what was open to write.
 #[derive(Debug)]
 pub(super) struct Openings {
-    /// None if there can be no watch: a user has 128 of them by default
-    /// (`fs.inotify.max_user_instances`).
-    watch: Option<OwnedFd>,
+    /// None if there can be no watch, as a user has only so many.
+    watch: Option<Watch>,
     seen: AtomicBool,
+}
+
+/// An inotify instance that watches one file.
+#[derive(Debug)]
+struct Watch {
+    /// A fork shares it, and would take events from the process that made it.
+    owner: Owner,
+    instance: OwnedFd,
+    number: i32,
+}
+
+impl Watch {
+    fn of(path: &Path) -> Result<Watch, Errno> {
+        let owner = Owner::this();
+        let instance = match idle_instance() {
+            Some(instance) => instance,
+            None => inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
+        };
+        let number = inotify::add_watch(&instance, path, WatchFlags::CLOSE_WRITE)?;
+        Ok(Watch {
+            owner,
+            instance,
+            number,
+        })
+    }
+
+    /// Keeps the instance, if there is room.
+    fn end(self) {
+        if !self.owner.is_this() {
+            return;
+        }
+        // It went by itself if the file is gone.
+        let _ = inotify::remove_watch(&self.instance, self.number);
+        has_events(&self.instance);
+        // A fork may have copied the lock while it was held, for ever.
+        if let Ok(mut idle) = IDLE.try_lock()
+            && idle.len() < IDLE_AT_MOST
+        {
+            idle.push((self.owner, self.instance));
+        }
+    }
+}
+
+fn idle_instance() -> Option<OwnedFd> {
+    let mut idle = IDLE.try_lock().ok()?;
+    idle.retain(|(owner, _)| owner.is_this());
+    idle.pop().map(|(_, instance)| instance)
+}
+
+/// Whether something was told since the last look.
+fn has_events(instance: &OwnedFd) -> bool {
+    let mut buffer = [MaybeUninit::uninit(); EVENT_BYTES];
+    let mut events = Reader::new(instance, &mut buffer);
+    let mut found = false;
+    while events.next().is_ok() {
+        found = true;
+    }
+    found
 }
 
 impl Openings {
     /// Of the FIFO at `path`, from now on.
     pub(super) fn of(path: &Path) -> Openings {
-        let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).and_then(|watch| {
-            inotify::add_watch(&watch, path, WatchFlags::CLOSE_WRITE)?;
-            Ok(watch)
-        });
+        let watch = Watch::of(path);
         if let Err(errno) = &watch {
             log::debug!("cannot see whether {} is opened: {errno}", path.display());
         }
@@ -65,17 +130,48 @@ impl Openings {
         self.has_events();
     }
 
-    /// Whether something was told since the last look.
     fn has_events(&self) -> bool {
-        let Some(watch) = &self.watch else {
-            return false;
-        };
-        let mut buffer = [MaybeUninit::uninit(); EVENT_BYTES];
-        let mut events = Reader::new(watch, &mut buffer);
-        let mut found = false;
-        while events.next().is_ok() {
-            found = true;
+        let watch = self.watch.as_ref();
+        watch.is_some_and(|watch| has_events(&watch.instance))
+    }
+}
+
+impl Drop for Openings {
+    fn drop(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            watch.end();
         }
-        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn an_instance_that_watched_another_file_tells_nothing_of_it() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = |name| place.path().join(name);
+        for round in 0..20 {
+            let (one, other) = (path("one"), path("other"));
+            let keep = File::create(&one).expect("made");
+            File::create(&other).expect("made");
+            let openings = Openings::of(&one);
+            assert!(!openings.any(), "{round}");
+            if round % 2 == 0 {
+                drop(File::create(&one).expect("opened"));
+            }
+            if round % 4 < 2 {
+                std::fs::remove_file(&one).expect("removed");
+            }
+            drop(openings);
+            let openings = Openings::of(&other);
+            drop(keep);
+            assert!(!openings.any(), "{round}");
+            drop(File::create(&other).expect("opened"));
+            assert!(openings.any(), "{round}");
+        }
     }
 }
