@@ -18,6 +18,7 @@ mod room;
 mod specification;
 mod steps;
 mod streams;
+mod told;
 mod unseen;
 
 use std::cell::RefCell;
@@ -96,6 +97,11 @@ struct World {
 
 impl World {
     fn new(deliver: Deliver, change: impl FnOnce(&mut Settings)) -> World {
+        World::with_room(1 << 20, deliver, change)
+    }
+
+    /// One whose files may take so many bytes in all.
+    fn with_room(max_size: u64, deliver: Deliver, change: impl FnOnce(&mut Settings)) -> World {
         let mut rules = Rules::new();
         rules.push(None, deliver).unwrap();
         let mut settings = Settings {
@@ -117,7 +123,7 @@ impl World {
         change(&mut settings);
         let pool = Pool::new(Limits {
             memory: 1 << 20,
-            max_size: Some(1 << 20),
+            max_size: Some(max_size),
             spill_directory: std::env::temp_dir(),
         });
         let now = Duration::from_secs(1);
