@@ -364,3 +364,84 @@ fn the_kernel_asks_again_what_a_file_is_once_a_reader_has_it() {
         |effect: &Effect| matches!(effect, Effect::ForgetAttributes { ino: of } if *of == ino);
     assert!(world.told.iter().any(is_it), "{:?}", world.told);
 }
+
+#[test]
+fn who_has_waited_and_opened_is_sent_back_again_the_next_time() {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let (ino, writer) = world.create("f", libc::O_WRONLY);
+    world.write(ino, 0, b"text");
+    let waits = world.open_door("wait", "f");
+    world.release(writer);
+    world.pass(LINGER);
+    assert_eq!(world.error(waits), Some(Errno::STALE), "to look again");
+    let open = world.open(ino);
+    world.handle(open);
+    // It finds another name that is gone when it opens that.
+    world.create("new", libc::O_WRONLY);
+    world.rename("new", "f");
+    assert_eq!(
+        world.opens_with(ino, &Opener::default()),
+        Some(Errno::STALE)
+    );
+}
+
+#[test]
+fn who_has_waited_for_a_finished_file_waits_on_if_it_is_written_again_just_then() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, writer) = world.create("f", libc::O_WRONLY);
+    world.write(ino, 0, b"text");
+    let waits = world.open_door("wait", "f");
+    world.release(writer);
+    world.pass(LINGER);
+    assert_eq!(world.error(waits), Some(Errno::STALE), "to look again");
+    let writer = world.reopen_for_writing(ino, libc::O_WRONLY | libc::O_APPEND);
+    world.write(ino, 4, b"more");
+    let open = world.open(ino);
+    assert_eq!(world.answer(open), None);
+    world.release(writer);
+    world.pass(LINGER);
+    world.handle(open);
+}
+
+#[test]
+fn a_file_with_two_names_is_read_to_its_end_though_one_is_removed() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, writer) = world.create("f", libc::O_WRONLY);
+    world.try_to_link(ino, "g").unwrap();
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.write(ino, 0, b"text");
+    world.read(reader, 0, 4);
+    let end = world.read(reader, 4, 4);
+    world.unlink("f");
+    world.release(writer);
+    world.pass(LINGER);
+    assert_eq!(world.answer(end), Some(&bytes(b"")));
+}
+
+#[test]
+fn what_is_read_from_its_end_is_whole_for_who_opens_it_and_flows_through_a_pipe() {
+    let mut world = World::new(Deliver::Auto, |_| {});
+    let (ino, writer) = world.create("x.parquet", libc::O_WRONLY);
+    let by_path = world.open(ino);
+    let piped = world.open_door("pipe", "x.parquet");
+    world.write(ino, 0, b"PAR1");
+    world.pass(10 * LINGER);
+    assert_eq!(world.answer(by_path), None);
+    let reader = world.handle(piped);
+    assert_eq!(world.read_now(reader, 0, 4), bytes(b"PAR1"));
+    world.release(writer);
+    world.pass(LINGER);
+    world.handle(by_path);
+}
+
+#[test]
+fn only_a_reader_that_cannot_be_seen_is_warned_of() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    world.open(ino);
+    assert_eq!(world.core.status().warnings, [""; 0]);
+    let unseen = world.caller(0);
+    world.open_by(unseen, ino, &Opener::default());
+    assert_eq!(world.core.status().warnings.len(), 1);
+}

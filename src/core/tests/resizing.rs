@@ -90,3 +90,40 @@ fn who_reads_a_failed_file_again_past_its_end_gets_the_error_again() {
         assert_eq!(world.error(end), Some(Errno::IO));
     }
 }
+
+#[test]
+fn holes_are_told_of_where_neither_the_kernel_holds_bytes_back_nor_a_reader_waits() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, writer) = world.create("f", libc::O_RDWR);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.write(ino, 0, b"x");
+    world.write(ino, 8192, b"y");
+    let seek = |world: &mut World, handle, offset, data| {
+        let seek = Request::Seek {
+            ino,
+            handle,
+            offset,
+            data,
+        };
+        world.ask(seek)
+    };
+    // Programs then read the whole file.
+    let unknown = Err(Errno::INVAL);
+    assert_eq!(seek(&mut world, writer, 0, true), unknown);
+    world.release(writer);
+    world.pass(LINGER);
+    assert_eq!(seek(&mut world, reader, 0, true), unknown);
+    let open = world.open(ino);
+    let plain = world.handle(open);
+    for (offset, data, expected) in [
+        (0, true, Ok(Answer::Sought(0))),
+        (0, false, Ok(Answer::Sought(4096))),
+        (4096, true, Ok(Answer::Sought(8192))),
+        (8192, false, Ok(Answer::Sought(8193))),
+        (8193, true, Err(Errno::NXIO)),
+        (u64::MAX, false, Err(Errno::NXIO)),
+    ] {
+        assert_eq!(seek(&mut world, plain, offset, data), expected, "{offset}");
+    }
+}
