@@ -69,8 +69,10 @@ pub(crate) fn run(program: &Program, directory: &Path, ledger: Ledger, stage: St
         let owner = ledger.process(program.steps[turn].process);
         // Looked at twice: it may have done this step and gone since.
         if (owner == 0 || !exists(owner)) && ledger.turn() == Some(turn) {
-            ledger.begin(turn);
-            ledger.end(turn, NOT_DONE);
+            if !ledger.has_ended(turn) {
+                ledger.begin(turn);
+                ledger.end(turn, NOT_DONE);
+            }
             ledger.pass(turn, program.steps.len());
             continue;
         }
@@ -164,8 +166,9 @@ impl<'a> Process<'a> {
             }
             self.ledger.begin(turn);
             if let Op::Exit | Op::Kill { .. } = op {
-                self.ledger.set_process(self.number, 0);
+                // Done before it counts as gone: else the director would say that it was not.
                 self.ledger.end(turn, 0);
+                self.ledger.set_process(self.number, 0);
                 self.ledger.pass(turn, steps.len());
                 self.leave(op);
             }

@@ -128,6 +128,10 @@ impl Ledger {
         entry.end.store(now(), Ordering::Release);
     }
 
+    pub(crate) fn has_ended(self, turn: usize) -> bool {
+        self.0.entries[turn].end.load(Ordering::Acquire) > 0
+    }
+
     pub(crate) fn set_process(self, number: u8, pid: i32) {
         self.0.processes[usize::from(number)].store(pid, Ordering::Release);
     }

@@ -1,8 +1,11 @@
 //! What is told of a file to those who do not read it: events, metrics, warnings and times.
 
+use std::time::Duration;
+
 use rustix::io::Errno;
 
 use super::super::CONTROL_NAME;
+use super::super::effects::Effect;
 use super::super::generation::Ending;
 use super::super::namespace::ROOT;
 use super::super::request::{Request, User};
@@ -201,4 +204,44 @@ fn zeros_make_a_file_longer_unless_they_are_to_keep_its_size_and_a_hole_never_do
         assert_eq!(world.core.length_of(ino), Some(expected), "{mode}");
         assert_eq!(world.error(waits), Some(Errno::STALE), "{mode}");
     }
+}
+
+#[test]
+fn only_those_who_had_what_is_rewritten_are_told() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let opens = [world.open(ino), world.open(ino)];
+    let [slow, quick] = opens.map(|open| world.handle(open));
+    world.write(ino, 0, b"01234567");
+    world.read(slow, 0, 4);
+    world.read(quick, 0, 8);
+    world.write(ino, 4, b"x");
+    assert_eq!(world.read_now(slow, 4, 4), Answer::Bytes(b"x567".to_vec()));
+    let more = world.read_now(quick, 8, 4);
+    assert_eq!(more, Answer::Error(Errno::STALE));
+}
+
+#[test]
+fn what_the_flusher_refused_is_asked_for_again_a_second_later() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.read(reader, 0, 4);
+    let flushes = |world: &World| {
+        let told = world.told.iter();
+        let told = told.filter_map(|effect| match effect {
+            Effect::Flush { ino: of, on } if *of == ino => Some(*on),
+            _ => None,
+        });
+        told.collect::<Vec<bool>>()
+    };
+    world.pass(Duration::from_millis(2));
+    assert_eq!(flushes(&world), [true]);
+    world.tell(Request::NotFlushed { ino });
+    assert_eq!(flushes(&world), [false]);
+    world.pass(Duration::from_millis(999));
+    assert_eq!(flushes(&world), [false; 0]);
+    world.pass(Duration::from_millis(1));
+    assert_eq!(flushes(&world), [true]);
 }
