@@ -445,3 +445,19 @@ fn only_a_reader_that_cannot_be_seen_is_warned_of() {
     world.open_by(unseen, ino, &Opener::default());
     assert_eq!(world.core.status().warnings.len(), 1);
 }
+
+#[test]
+fn a_removed_file_is_kept_for_who_has_it_open_and_no_longer() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, writer) = world.create("f", libc::O_WRONLY);
+    world.write(ino, 0, b"text");
+    world.release(writer);
+    world.pass(LINGER);
+    let open = world.open(ino);
+    let plain = world.handle(open);
+    world.unlink("f");
+    world.forget(ino, 1);
+    assert_eq!(world.read_now(plain, 0, 4), bytes(b"text"));
+    world.release(plain);
+    assert!(world.core.names.get(ino).is_err());
+}
