@@ -65,6 +65,8 @@ impl Store {
     pub(super) fn open(address: &Address, patience: Patience) -> Result<Self> {
         let failed = |error: object_store::Error| explain(address, &error);
         let is_set = |name| std::env::var_os(name).is_some();
+        // Refused if there is one already: it is this one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let bucket = address.bucket.as_str();
         let key = Path::parse(&address.key)
             .map_err(|error| address.failed(format!("its key is none: {error}")))?;
