@@ -127,7 +127,9 @@ impl Core {
             }
             self.refuse_frozen()?;
             self.truncate(env, ino, size, effects)?;
-            self.file_mut(ino)?.changed(env.now.monotonic);
+            if let Some(generation) = self.generation_mut(ino) {
+                generation.changed(env.now.monotonic);
+            }
             self.touched.generations.add(ino);
         }
         let inode = self.names.get_mut(ino)?;

@@ -27,8 +27,8 @@ impl Core {
                 self.unpin(ino);
             }
             Some(Handle::Plain { ino, step, .. }) => {
-                if let (Some(step), Some(file)) = (step, self.files.get_mut(&ino))
-                    && file.close_as_step(step, env.now.monotonic)
+                if let (Some(step), Some(generation)) = (step, self.generation_mut(ino))
+                    && generation.close_as_step(step, env.now.monotonic)
                 {
                     self.touched.generations.add(ino);
                 }
@@ -53,7 +53,9 @@ impl Core {
             let readers = self.readers.of(file).map(|reader| reader.origin().pid);
             file.awaits_content(env.processes, &readers.collect::<Vec<i32>>())
         };
-        if let (Some(generation), Some(linger)) = (file.active_mut(), linger) {
+        if let (Some(generation), Some(linger)) =
+            (file.generation_mut().filter(|g| g.is_active()), linger)
+        {
             let admitted = generation.admits_steps();
             let again =
                 generation.settle(linger, fail_on, now, env.processes, waiting_steps, awaits);

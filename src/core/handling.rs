@@ -168,21 +168,21 @@ impl Core {
             }
             Request::Cancel { unique } => self.give_up(env, unique, Errno::INTR, effects),
             Request::AlsoWrites { ino, writer } => {
-                if let Some(file) = self.files.get_mut(&ino) {
-                    file.add_writer(writer);
+                if let Some(generation) = self.generation_mut(ino) {
+                    generation.add_writer(writer);
                 }
             }
             Request::CannotBeWatched { ino, errno } => {
                 self.warn_of_unwatched(env, ino, errno, effects);
             }
             Request::Closes { ino, pid } => {
-                if let Some(file) = self.files.get_mut(&ino) {
-                    file.closed_by(pid);
+                if let Some(generation) = self.generation_mut(ino) {
+                    generation.closed_by(pid);
                 }
             }
             Request::DiesWriting { ino, pid, ending } => {
-                if let Some(file) = self.files.get_mut(&ino) {
-                    file.died_writing(pid, ending);
+                if let Some(generation) = self.generation_mut(ino) {
+                    generation.died_writing(pid, ending);
                 }
             }
             Request::ProcessEnded { pid, ending } => self.process_ended(pid, ending),

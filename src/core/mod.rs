@@ -255,6 +255,11 @@ impl Core {
         self.files.get(&ino)?.generation()
     }
 
+    /// The same, for what its writers and the steps of its script do.
+    fn generation_mut(&mut self, ino: u64) -> Option<&mut Generation> {
+        self.files.get_mut(&ino)?.generation_mut()
+    }
+
     fn add_handle(&mut self, handle: Handle) -> u64 {
         let number = self.next_handle;
         self.next_handle += 1;
@@ -297,7 +302,10 @@ impl Core {
             if ending == Ending::Unknown && file.writers().iter().any(is_untold) {
                 self.notices.say(Notice::UntoldEnd);
             }
-            if file.writer_ended(pid, ending) {
+            if file
+                .generation_mut()
+                .is_some_and(|g| g.note_ending(pid, ending))
+            {
                 self.touched.generations.add(*ino);
                 self.touched.contents.add(*ino);
             }
@@ -307,7 +315,7 @@ impl Core {
     /// All processes of a group have exited: what they wrote may be done now.
     fn group_ended(&mut self, group: i32) {
         for (ino, file) in &mut self.files {
-            if file.group_ended(group) {
+            if file.generation_mut().is_some_and(|g| g.group_ended(group)) {
                 self.touched.generations.add(*ino);
             }
         }

@@ -137,8 +137,8 @@ impl Core {
         effects: &mut Effects,
     ) {
         self.names.pin(ino);
-        let file = self.files.get_mut(&ino);
-        let step = file.and_then(|file| file.open_as_step(group, step));
+        let generation = self.generation_mut(ino);
+        let step = generation.and_then(|generation| generation.open_as_step(group, step));
         let _kept = self.pool.for_user(caller.user).keep_anyway(OPEN_BYTES / 4);
         let handle = self.add_handle(Handle::Plain { ino, step, _kept });
         effects.reply(caller.unique, Reply::Opened { handle, transport });
@@ -290,18 +290,21 @@ impl Core {
                 };
                 let mut transport = Transport::Direct;
                 let mut group = None;
-                if let (OpenAnswer::Ordinary, Some(file)) = (&answer, self.files.get_mut(&ino)) {
-                    file.note_told();
+                if let OpenAnswer::Ordinary = answer {
                     group = origin.group;
-                    if !(file.is_active() && file.is_stream()) {
+                    let generation = self.generation_mut(ino).map(|generation| {
+                        generation.note_told();
+                        generation.is_active() && generation.goes(Way::Stream)
+                    });
+                    if generation != Some(true) {
                         transport = Transport::Cached;
                     }
                 }
                 self.opened_plain(caller, ino, transport, (group, step), effects);
             }
             OpenAnswer::SendBack => {
-                if let Some(file) = source.and_then(|ino| self.files.get_mut(&ino)) {
-                    file.note_told();
+                if let Some(generation) = source.and_then(|ino| self.generation_mut(ino)) {
+                    generation.note_told();
                 }
                 match source {
                     Some(ino) => self.send_back(env, caller, ino, Why::HasWaited, effects),

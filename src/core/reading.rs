@@ -14,6 +14,7 @@ use super::effects::{Effects, Reply};
 use super::file::{View, Viewer};
 use super::generation::{Phase, Way};
 use super::ids::ReaderId;
+use super::readers::prior::Compared;
 use super::readers::reader::{Awaits, PendingRead, Reader};
 use super::request::{Caller, Wanted};
 use super::spool::Segments;
@@ -385,8 +386,17 @@ impl Core {
             };
         };
         let view = self.view(env, id, source);
-        if let Err(available) = self.compare_prior(env, id, source, view, effects) {
-            return available;
+        let (Some(reader), Some(file)) = (self.readers.get_mut(id), self.files.get_mut(&source))
+        else {
+            return Available::Nothing;
+        };
+        if reader.prior().is_some() {
+            match reader.compare_prior(file, view) {
+                Compared::Same => file.note_delivered(reader.position()),
+                Compared::NotYet => return Available::Nothing,
+                Compared::Differs(range) => self.mark_rewritten(env, id, range, effects),
+                Compared::Unreadable => return Available::Error(Errno::IO),
+            }
         }
         let Some(reader) = self.readers.get(id) else {
             return Available::Nothing;
@@ -471,8 +481,8 @@ impl Core {
         if takes {
             self.take_message(ino);
         }
-        if let Some(file) = self.files.get_mut(&ino) {
-            file.note_told();
+        if let Some(generation) = self.generation_mut(ino) {
+            generation.note_told();
         }
         self.touched.writeback.add(ino);
         self.touched.room.add(ino);

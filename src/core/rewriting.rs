@@ -141,6 +141,18 @@ impl Core {
         }
     }
 
+    /// What a reader was given is kept, to be compared with what it gets next.
+    pub(super) fn keep_prior(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
+        let reader = self.readers.get_mut(id);
+        let gone = reader.and_then(|reader| {
+            let file = self.files.get(&reader.source()?)?;
+            reader.keep_prior(file)
+        });
+        if let Some(range) = gone {
+            self.mark_rewritten(env, id, range, effects);
+        }
+    }
+
     /// What a reader was given is no longer so, for good.
     pub(super) fn mark_rewritten(
         &mut self,

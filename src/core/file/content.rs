@@ -122,7 +122,7 @@ impl File {
     /// Sets it to a length.
     pub(in crate::core) fn truncate(&mut self, length: u64) -> Result<Truncated, Errno> {
         let before = self.spool.len();
-        if let Some(generation) = self.active_mut()
+        if let Some(generation) = self.generation.as_mut().filter(|g| g.is_active())
             && !generation.is_written()
             && length > 0
             && length != before

@@ -269,7 +269,7 @@ impl Generation {
     }
 
     /// A reader was told that this is the end, if it is.
-    pub(super) fn note_told(&mut self) {
+    pub(in crate::core) fn note_told(&mut self) {
         self.told_done |= !self.is_active();
     }
 
@@ -333,13 +333,16 @@ impl Generation {
         self.writers.push(writer);
     }
 
-    /// How a process ended that may be one of the writers.
-    pub(crate) fn note_ending(&mut self, pid: i32, ending: Ending) {
-        for writer in &mut self.writers {
-            if writer.pid == pid && writer.ending == Ending::Running {
+    /// How a process ended. Says whether it was one of the writers.
+    pub(crate) fn note_ending(&mut self, pid: i32, ending: Ending) -> bool {
+        let mut is_writer = false;
+        for writer in self.writers.iter_mut().filter(|w| w.pid == pid) {
+            is_writer = true;
+            if writer.ending == Ending::Running {
                 writer.note(ending);
             }
         }
+        is_writer
     }
 
     /// Whether nothing chose how it is delivered, and no first write did.
@@ -443,7 +446,11 @@ impl Generation {
     }
 
     /// A step of this group opens it as it is; nothing if it is none.
-    pub(super) fn open_as_step(&mut self, group: Option<i32>, step: Step) -> Option<OpenStep> {
+    pub(in crate::core) fn open_as_step(
+        &mut self,
+        group: Option<i32>,
+        step: Step,
+    ) -> Option<OpenStep> {
         let open = OpenStep {
             generation: self.number,
             pid: step.pid,
@@ -453,7 +460,7 @@ impl Generation {
     }
 
     /// A step has closed it. Says whether it was this one.
-    pub(super) fn close_as_step(&mut self, step: OpenStep, now: Monotonic) -> bool {
+    pub(in crate::core) fn close_as_step(&mut self, step: OpenStep, now: Monotonic) -> bool {
         let is_it = self.number == step.generation;
         if is_it {
             self.steps.closed_by(step.pid, now);
@@ -462,7 +469,7 @@ impl Generation {
     }
 
     /// A step that waited has left.
-    pub(super) fn step_left(&mut self, now: Monotonic) {
+    pub(in crate::core) fn step_left(&mut self, now: Monotonic) {
         self.steps.has_left(now);
     }
 

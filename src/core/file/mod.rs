@@ -32,7 +32,7 @@ use super::ids::ReaderId;
 use super::spool::{Pool, Spool};
 use flow::Flow;
 use format::Format;
-use generation::{Ending, Generation, Phase, Processes, Way, Writer};
+use generation::{Generation, Phase, Processes, Way, Writer};
 use writeback::Writeback;
 
 pub(super) use content::Chosen;
@@ -105,6 +105,11 @@ impl File {
         self.generation.as_ref()
     }
 
+    /// The same, for what its writers and the steps of its script do.
+    pub(super) fn generation_mut(&mut self) -> Option<&mut Generation> {
+        self.generation.as_mut()
+    }
+
     /// The present generation.
     pub(super) fn active(&self) -> Option<&Generation> {
         self.generation()
@@ -158,13 +163,6 @@ impl File {
     pub(super) fn note_delivered(&mut self, to: u64) {
         if let Some(generation) = &mut self.generation {
             generation.note_delivered(to);
-        }
-    }
-
-    /// A reader was told that this is the end, if it is.
-    pub(super) fn note_told(&mut self) {
-        if let Some(generation) = &mut self.generation {
-            generation.note_told();
         }
     }
 
@@ -226,57 +224,9 @@ impl File {
         })
     }
 
-    /// It was changed by somebody who did not open it.
-    pub(super) fn changed(&mut self, now: Monotonic) {
-        if let Some(generation) = &mut self.generation {
-            generation.changed(now);
-        }
-    }
-
-    /// A process writes that did not open the file itself.
-    pub(super) fn add_writer(&mut self, writer: Writer) {
-        if let Some(generation) = &mut self.generation {
-            generation.add_writer(writer);
-        }
-    }
-
-    /// A writer has closed it, maybe not for the last time.
-    pub(super) fn closed_by(&mut self, pid: i32) {
-        if let Some(generation) = &mut self.generation {
-            generation.closed_by(pid);
-        }
-    }
-
-    /// A writer dies that still has it open, and how, as far as that can be seen.
-    pub(super) fn died_writing(&mut self, pid: i32, ending: Ending) {
-        if let Some(generation) = &mut self.generation {
-            generation.died_writing(pid, ending);
-        }
-    }
-
-    /// A process has ended. Says whether it was a writer.
-    pub(super) fn writer_ended(&mut self, pid: i32, ending: Ending) -> bool {
-        let is_writer = self.writers().iter().any(|writer| writer.pid == pid);
-        if let (true, Some(generation)) = (is_writer, &mut self.generation) {
-            generation.note_ending(pid, ending);
-        }
-        is_writer
-    }
-
-    /// All processes of a group have exited. Says whether that makes a difference.
-    pub(super) fn group_ended(&mut self, group: i32) -> bool {
-        let generation = self.generation.as_mut();
-        generation.is_some_and(|generation| generation.group_ended(group))
-    }
-
     /// Who wrote it.
     pub(super) fn writers(&self) -> &[Writer] {
         self.generation().map_or(&[], Generation::writers)
-    }
-
-    /// The present generation, to see whether it is done.
-    pub(super) fn active_mut(&mut self) -> Option<&mut Generation> {
-        self.generation.as_mut().filter(|g| g.is_active())
     }
 
     /// Whether it is empty and may get its content yet, for which these processes wait.
@@ -289,24 +239,6 @@ impl File {
     pub(super) fn is_step(&self, group: Option<i32>) -> bool {
         self.generation()
             .is_some_and(|generation| generation.is_step(group))
-    }
-
-    /// A step of this group opens it as it is; nothing if it is none.
-    pub(super) fn open_as_step(&mut self, group: Option<i32>, step: Step) -> Option<OpenStep> {
-        self.generation.as_mut()?.open_as_step(group, step)
-    }
-
-    /// A step has closed it. Says whether that makes a difference.
-    pub(super) fn close_as_step(&mut self, step: OpenStep, now: Monotonic) -> bool {
-        let generation = self.generation.as_mut();
-        generation.is_some_and(|generation| generation.close_as_step(step, now))
-    }
-
-    /// A step that waited has left.
-    pub(super) fn step_left(&mut self, now: Monotonic) {
-        if let Some(generation) = &mut self.generation {
-            generation.step_left(now);
-        }
     }
 
     /// Whether the flusher has it in hand.

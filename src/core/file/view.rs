@@ -80,7 +80,8 @@ impl File {
             ..nothing_yet
         };
         let (zeros_from, format) = (self.zeros_from, self.format);
-        let Some(generation) = self.active_mut() else {
+        let generation = self.generation.as_mut().filter(|g| g.is_active());
+        let Some(generation) = generation else {
             let view = if viewer.is_held || self.is_empty_fifo() {
                 nothing_yet
             } else if viewer.may_get_more {

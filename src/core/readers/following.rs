@@ -94,8 +94,8 @@ impl Core {
             self.waiting.remove(&unique);
         }
         if let Some(ino) = source {
-            if let (true, Some(file)) = (was_step, self.files.get_mut(&ino)) {
-                file.step_left(env.now.monotonic);
+            if let (true, Some(generation)) = (was_step, self.generation_mut(ino)) {
+                generation.step_left(env.now.monotonic);
                 self.touched.generations.add(ino);
             }
             self.unpin(ino);

@@ -14,7 +14,7 @@
 
 mod following;
 pub(super) mod polling;
-mod prior;
+pub(super) mod prior;
 pub(super) mod reader;
 
 use std::collections::{BTreeSet, HashMap};

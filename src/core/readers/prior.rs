@@ -3,86 +3,69 @@
 //!
 //! Invariant: a reader who has such a thing gets nothing until the file is seen to begin with the same.
 
-use rustix::io::Errno;
+use std::ops::Range;
 
-use super::super::effects::Effects;
-use super::super::file::View;
-use super::super::ids::ReaderId;
-use super::super::reading::Available;
-use super::super::{Core, Env};
+use super::super::file::{File, View};
+use super::super::spool::Spool;
+use super::reader::Reader;
 
 /// How much is compared at once.
 const COMPARE_BYTES: u64 = 1 << 20;
 
-impl Core {
-    /// Keeps what a reader was given, to be compared with what it gets next.
-    pub(in crate::core) fn keep_prior(
-        &mut self,
-        env: Env<'_>,
-        id: ReaderId,
-        effects: &mut Effects,
-    ) {
-        let Some(reader) = self.readers.get_mut(id) else {
-            return;
-        };
-        let Some(file) = reader.source().and_then(|ino| self.files.get(&ino)) else {
-            return;
-        };
-        if reader.prior().is_some() {
-            return;
+/// What came of a comparison.
+pub(in crate::core) enum Compared {
+    /// The file begins with what the reader has, or the reader has nothing of another.
+    Same,
+    /// Not enough of it is there yet.
+    NotYet,
+    /// These bytes of what the reader has are no longer so.
+    Differs(Range<u64>),
+    /// The bytes cannot be read.
+    Unreadable,
+}
+
+impl Reader {
+    /// Keeps what it was given of a file, to be compared with what it gets next. Where that cannot be, gives
+    /// the bytes that it has and that are no longer so.
+    pub(in crate::core) fn keep_prior(&mut self, file: &File) -> Option<Range<u64>> {
+        if self.prior().is_some() {
+            return None;
         }
-        if file.spool().base() > 0 || file.is_stream() || reader.reads_by_position() {
-            let all = 0..reader.position();
-            self.mark_rewritten(env, id, all, effects);
-        } else {
-            reader.set_prior(Some(file.snapshot(reader.position())));
+        let position = self.position();
+        if file.spool().base() > 0 || file.is_stream() || self.reads_by_position() {
+            return Some(0..position);
         }
+        self.set_prior(Some(file.snapshot(position)));
+        None
     }
 
-    /// Sees whether the file a reader was moved to begins with what it was
-    /// given. An error is what there is for it meanwhile.
-    pub(in crate::core) fn compare_prior(
-        &mut self,
-        env: Env<'_>,
-        id: ReaderId,
-        source: u64,
-        view: View,
-        effects: &mut Effects,
-    ) -> Result<(), Available> {
-        let (Some(reader), Some(file)) = (self.readers.get_mut(id), self.files.get_mut(&source))
-        else {
-            return Err(Available::Nothing);
+    /// Sees whether the file it was moved to, which has this for it, begins with what it was given.
+    pub(in crate::core) fn compare_prior(&mut self, file: &File, view: View) -> Compared {
+        let position = self.position();
+        let Some(prior) = self.prior() else {
+            return Compared::Same;
         };
-        let Some(prior) = reader.prior() else {
-            return Ok(());
-        };
-        let position = reader.position();
         let common = position.min(view.limit);
         if common < position && !view.end {
-            return Err(Available::Nothing);
+            return Compared::NotYet;
         }
-        let mut differs = (common < position).then_some(common);
-        let mut at = 0;
-        while at < common {
-            let length = COMPARE_BYTES.min(common - at) as usize;
-            let old = prior.read(at, length);
-            match old.differs_from(&file.spool().read(at, length)) {
-                Ok(None) => at += length as u64,
-                Ok(Some(offset)) => {
-                    differs = Some(at + offset as u64);
-                    break;
-                }
-                Err(_) => return Err(Available::Error(Errno::IO)),
-            }
-        }
-        reader.set_prior(None);
-        match differs {
-            Some(offset) => {
-                let range = offset..position;
-                self.mark_rewritten(env, id, range, effects);
-            }
-            None => file.note_delivered(position),
-        }
-        Ok(())
+        let differs = match first_difference(prior, file.spool(), common) {
+            Ok(differs) => differs.or((common < position).then_some(common)),
+            Err(_) => return Compared::Unreadable,
+        };
+        self.set_prior(None);
+        differs.map_or(Compared::Same, |at| Compared::Differs(at..position))
     }
+}
+
+fn first_difference(old: &Spool, new: &Spool, until: u64) -> std::io::Result<Option<u64>> {
+    let mut at = 0;
+    while at < until {
+        let length = COMPARE_BYTES.min(until - at) as usize;
+        if let Some(offset) = old.read(at, length).differs_from(&new.read(at, length))? {
+            return Ok(Some(at + offset as u64));
+        }
+        at += length as u64;
+    }
+    Ok(None)
 }
