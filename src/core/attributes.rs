@@ -194,7 +194,7 @@ impl Core {
         env: Env<'_>,
         caller: Caller,
         ino: u64,
-        (name, value): (&OsStr, &[u8]),
+        (name, value): (&OsStr, Vec<u8>),
         flags: i32,
     ) -> Result<Reply, Errno> {
         // The kernel would not honour access lists it does not ask us for.
@@ -212,7 +212,7 @@ impl Core {
         }
         let bytes = XATTR_BYTES + (name.len() + value.len()) as u64;
         let kept = pool.keep(bytes)?;
-        let attribute = (value.to_vec(), kept);
+        let attribute = (value, kept);
         inode.xattrs.insert(name.to_owned(), attribute);
         inode.ctime = env.now.wall;
         Ok(Reply::Done)

@@ -46,12 +46,7 @@ pub(crate) struct Found {
 
 impl Core {
     /// Looks a name up for the kernel, which holds a reference from then on.
-    pub(super) fn lookup(
-        &mut self,
-        env: Env<'_>,
-        caller: Caller,
-        at: &At<'_>,
-    ) -> Result<Found, Errno> {
+    pub(super) fn lookup(&mut self, env: Env<'_>, caller: Caller, at: &At) -> Result<Found, Errno> {
         let (parent, name) = (at.0, &*at.1);
         let Caller {
             thread, internal, ..

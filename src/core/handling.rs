@@ -9,17 +9,23 @@ use rustix::io::Errno;
 
 use super::effects::{Effects, Reply, Unique};
 use super::namespace::ROOT;
-use super::request::{Caller, Request};
+use super::request::{Caller, Loaded, Request};
 use super::{Core, Env, Waiting};
 
 impl Core {
     /// Handles a request, with all that follows from it.
-    pub(crate) fn handle(&mut self, env: Env<'_>, caller: Caller, request: Request<'_>) -> Effects {
+    pub(crate) fn handle<'a>(
+        &mut self,
+        env: Env<'_>,
+        caller: Caller,
+        loaded: impl Into<Loaded<'a>>,
+    ) -> Effects {
+        let loaded = loaded.into();
         let mut effects = Effects::default();
         self.tally.requests += 1;
         let recording = self.recording.as_mut().filter(|_| !caller.internal);
-        let recorded = recording.and_then(|it| it.begin(env.now.monotonic, &request));
-        let reply = match self.perform(env, caller, request, &mut effects) {
+        let recorded = recording.and_then(|it| it.begin(env.now.monotonic, &loaded));
+        let reply = match self.perform(env, caller, loaded, &mut effects) {
             Ok(reply) => reply,
             Err(errno) => Some(Reply::Refused(errno)),
         };
@@ -43,7 +49,7 @@ impl Core {
         &mut self,
         env: Env<'_>,
         caller: Caller,
-        request: Request<'_>,
+        Loaded { request, load }: Loaded<'_>,
         effects: &mut Effects,
     ) -> Result<Option<Reply>, Errno> {
         let mut reply = None;
@@ -107,8 +113,8 @@ impl Core {
                 name,
                 value,
                 flags,
-            } => answer(self.set_xattr(env, caller, ino, (name, value), flags)?),
-            Request::RemoveXattr { ino, name } => answer(self.remove_xattr(env, ino, name)?),
+            } => answer(self.set_xattr(env, caller, ino, (&name, value), flags)?),
+            Request::RemoveXattr { ino, name } => answer(self.remove_xattr(env, ino, &name)?),
             Request::Open {
                 ino,
                 flags,
@@ -130,7 +136,7 @@ impl Core {
                 true => self.fill_pages(env, caller, (ino, handle), wanted, effects),
                 false => self.read(env, caller, handle, wanted, effects),
             },
-            Request::Write { ino, bytes } => self.write(env, caller, ino, bytes, effects),
+            Request::Write { ino, bytes } => self.write(env, caller, ino, (bytes, load), effects),
             Request::Release { handle } => {
                 self.release(env, handle, effects);
                 answer(Reply::Done);
@@ -192,7 +198,7 @@ impl Core {
             Request::EndBatch => self.end_gathering(),
             Request::NotFlushed { ino } => self.not_flushed(env, ino, effects),
             Request::ShutDown => self.shut_down(env, effects),
-            Request::Capture { path } => answer(Reply::Captured(self.capture(env, path)?)),
+            Request::Capture { path } => answer(Reply::Captured(self.capture(env, &path)?)),
             Request::OpenCaptured {
                 id,
                 reading,
@@ -209,10 +215,10 @@ impl Core {
                 self.end_capture(env, id, directory, effects);
             }
             Request::MakeOwnDirectory { name } => {
-                self.make_own_directory(env, ROOT, name)?;
+                self.make_own_directory(env, ROOT, &name)?;
                 answer(Reply::Done);
             }
-            Request::RemoveTree { name } => self.remove_tree(env, (ROOT, name), effects),
+            Request::RemoveTree { name } => self.remove_tree(env, (ROOT, &name), effects),
             Request::OpenEvents { path } => answer(Reply::Handle(self.open_events(path))),
             Request::Freeze => answer(Reply::Frozen(self.freeze())),
         }

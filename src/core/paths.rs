@@ -20,7 +20,7 @@ impl Core {
     pub(super) fn create(
         &mut self,
         env: Env<'_>,
-        at: &At<'_>,
+        at: &At,
         creator: Creator,
         (flags, writer): (i32, Writer),
         effects: &mut Effects,
@@ -50,7 +50,7 @@ impl Core {
     pub(super) fn make_file(
         &mut self,
         env: Env<'_>,
-        at: &At<'_>,
+        at: &At,
         creator: Creator,
         effects: &mut Effects,
     ) -> Result<u64, Errno> {
@@ -70,7 +70,7 @@ impl Core {
     pub(super) fn make_node(
         &mut self,
         env: Env<'_>,
-        at: &At<'_>,
+        at: &At,
         creator: Creator,
         (kind, rdev): (u32, u32),
         effects: &mut Effects,
@@ -96,7 +96,7 @@ impl Core {
     pub(super) fn make_directory(
         &mut self,
         env: Env<'_>,
-        at: &At<'_>,
+        at: &At,
         creator: Creator,
     ) -> Result<Reply, Errno> {
         let (parent, name) = (at.0, &*at.1);
@@ -112,7 +112,7 @@ impl Core {
     pub(super) fn make_symlink(
         &mut self,
         env: Env<'_>,
-        at: &At<'_>,
+        at: &At,
         creator: Creator,
         target: &Path,
     ) -> Result<Reply, Errno> {
@@ -149,7 +149,7 @@ impl Core {
         env: Env<'_>,
         caller: Caller,
         ino: u64,
-        at: &At<'_>,
+        at: &At,
         effects: &mut Effects,
     ) -> Result<Reply, Errno> {
         let (parent, name) = (at.0, &*at.1);
@@ -166,7 +166,7 @@ impl Core {
     pub(super) fn unlink(
         &mut self,
         env: Env<'_>,
-        at: &At<'_>,
+        at: &At,
         effects: &mut Effects,
     ) -> Result<Reply, Errno> {
         let (parent, name) = (at.0, &*at.1);
@@ -184,7 +184,7 @@ impl Core {
     }
 
     /// Removes an empty directory.
-    pub(super) fn remove_directory(&mut self, env: Env<'_>, at: &At<'_>) -> Result<Reply, Errno> {
+    pub(super) fn remove_directory(&mut self, env: Env<'_>, at: &At) -> Result<Reply, Errno> {
         let (parent, name) = (at.0, &*at.1);
         self.may_change(parent, name)?;
         let ino = self.names.remove_directory(parent, name, env.now.wall)?;
@@ -197,8 +197,8 @@ impl Core {
     pub(super) fn rename(
         &mut self,
         env: Env<'_>,
-        from: &At<'_>,
-        to: &At<'_>,
+        from: &At,
+        to: &At,
         how: Rename,
         effects: &mut Effects,
     ) -> Result<Reply, Errno> {

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::clock::Monotonic;
 use super::effects::Reply;
-use super::request::Request;
+use super::request::{Loaded, Request};
 use super::spool::{Pool, Segments, Spool};
 
 /// Writes that go on where the last one ended are one entry if they come within
@@ -30,7 +30,7 @@ const ENTRIES_MAX: usize = 2_000_000;
 pub(crate) struct Entry {
     pub(crate) at: Monotonic,
     /// Without the bytes of a write.
-    pub(crate) request: Request<'static>,
+    pub(crate) request: Request,
     /// The inode that was made, and the handle.
     pub(crate) made: (Option<u64>, Option<u64>),
     /// How many bytes were written or read.
@@ -42,7 +42,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn new(at: Monotonic, request: Request<'static>) -> Entry {
+    fn new(at: Monotonic, request: Request) -> Entry {
         Entry {
             at,
             request,
@@ -142,11 +142,14 @@ impl Recording {
     }
 
     /// What is to be recorded of a request, before it is handled: afterwards its bytes are the file's.
-    pub(super) fn begin(&mut self, at: Monotonic, request: &Request<'_>) -> Option<Entry> {
-        let mut entry = Entry::new(at, request.to_recorded()?);
-        if let Request::Write { bytes, .. } = request {
-            entry.length = bytes.data.len() as u64;
-            entry.start = self.keep(&bytes.data.to_vec());
+    pub(super) fn begin(&mut self, at: Monotonic, loaded: &Loaded<'_>) -> Option<Entry> {
+        if !loaded.request.is_recorded() {
+            return None;
+        }
+        let mut entry = Entry::new(at, loaded.request.clone());
+        if let Request::Write { .. } = loaded.request {
+            entry.length = loaded.load.len() as u64;
+            entry.start = self.keep(&loaded.load.to_vec());
         }
         Some(entry)
     }
@@ -188,13 +191,12 @@ impl Recording {
 #[cfg(test)]
 mod tests {
     use super::super::request::Bytes;
-    use super::super::spool::{Limits, Load};
+    use super::super::spool::Limits;
     use super::*;
 
     fn written(at: Duration, (ino, offset): (u64, u64), data: &[u8], to: &mut Recording) {
         let bytes = Bytes {
             offset,
-            data: Load::from(&[]),
             from_cache: false,
             kills_set_id: false,
         };

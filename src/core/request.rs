@@ -1,11 +1,11 @@
 //! What the core can be asked for: everything that happens is one of these, as data.
 //!
-//! Knows what is asked and by whom; what comes of it is in the files that handle it. A request borrows
-//! its names and bytes. What it says of processes was found out before it was made.
+//! Knows what is asked and by whom; what comes of it is in the files that handle it. Only a write borrows
+//! something, its bytes, so that requests can be copied and recorded. What one says of processes was found
+//! out before it was made.
 
-use std::borrow::Cow;
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 
@@ -19,10 +19,10 @@ use super::patching::Reading;
 use super::spool::Load;
 
 /// A name in a directory.
-pub(crate) type At<'a> = (u64, Cow<'a, OsStr>);
+pub(crate) type At = (u64, OsString);
 
 /// A name in a directory.
-pub(crate) fn at<'a>(parent: u64, name: impl Into<Cow<'a, OsStr>>) -> At<'a> {
+pub(crate) fn at(parent: u64, name: impl Into<OsString>) -> At {
     (parent, name.into())
 }
 
@@ -96,13 +96,11 @@ pub(crate) struct Wanted {
     pub(crate) nonblocking: bool,
 }
 
-/// What is to be written.
-#[derive(Debug)]
-pub(crate) struct Bytes<'a> {
+/// What is to be written; the bytes themselves come with the request ([`Request::with`]).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bytes {
     /// Where, from the beginning of the file.
     pub(crate) offset: u64,
-    /// What.
-    pub(crate) data: Load<'a>,
     /// Whether the kernel writes back its cache; else a program waits for the
     /// answer.
     pub(crate) from_cache: bool,
@@ -119,11 +117,11 @@ pub(crate) struct User {
 }
 
 /// What is asked for.
-#[derive(Debug)]
-pub(crate) enum Request<'a> {
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
     /// Look a name up for the kernel, which holds a reference from then on.
     Lookup {
-        at: At<'a>,
+        at: At,
     },
     /// The kernel gives back references to an inode.
     Forget {
@@ -132,41 +130,41 @@ pub(crate) enum Request<'a> {
     },
     /// Make a file and open it.
     Create {
-        at: At<'a>,
+        at: At,
         creator: Creator,
         flags: i32,
         writer: Writer,
     },
     /// Make a file, FIFO, socket or device without opening it.
     MakeNode {
-        at: At<'a>,
+        at: At,
         creator: Creator,
         kind: u32,
         rdev: u32,
     },
     MakeDirectory {
-        at: At<'a>,
+        at: At,
         creator: Creator,
     },
     MakeSymlink {
-        at: At<'a>,
+        at: At,
         creator: Creator,
-        target: Cow<'a, Path>,
+        target: PathBuf,
     },
     /// Give a file another name.
     Link {
         ino: u64,
-        at: At<'a>,
+        at: At,
     },
     Unlink {
-        at: At<'a>,
+        at: At,
     },
     RemoveDirectory {
-        at: At<'a>,
+        at: At,
     },
     Rename {
-        from: At<'a>,
-        to: At<'a>,
+        from: At,
+        to: At,
         how: Rename,
     },
     OpenDirectory {
@@ -198,13 +196,13 @@ pub(crate) enum Request<'a> {
     /// `flags` as in `setxattr(2)`.
     SetXattr {
         ino: u64,
-        name: &'a OsStr,
-        value: &'a [u8],
+        name: OsString,
+        value: Vec<u8>,
         flags: i32,
     },
     RemoveXattr {
         ino: u64,
-        name: &'a OsStr,
+        name: OsString,
     },
 
     /// Open a file, for writing if there is a writer.
@@ -225,7 +223,7 @@ pub(crate) enum Request<'a> {
     },
     Write {
         ino: u64,
-        bytes: Bytes<'a>,
+        bytes: Bytes,
     },
     Release {
         handle: u64,
@@ -309,7 +307,7 @@ pub(crate) enum Request<'a> {
 
     /// Capture what will stand at a path.
     Capture {
-        path: &'a [OsString],
+        path: Vec<OsString>,
     },
     /// Read it from this process.
     OpenCaptured {
@@ -340,11 +338,11 @@ pub(crate) enum Request<'a> {
     },
     /// Make a directory in the root, in which this process captures.
     MakeOwnDirectory {
-        name: &'a OsStr,
+        name: OsString,
     },
     /// Remove what stands at a name in the root, with all that is in it.
     RemoveTree {
-        name: &'a OsStr,
+        name: OsString,
     },
     /// Read events of one path, or of all, from now on.
     OpenEvents {
@@ -354,118 +352,50 @@ pub(crate) enum Request<'a> {
     Freeze,
 }
 
-fn owned(at: &At<'_>) -> At<'static> {
-    (at.0, Cow::Owned(at.1.clone().into_owned()))
+/// A request, and the bytes that it writes, which it borrows from whoever makes it.
+#[derive(Debug)]
+pub(crate) struct Loaded<'a> {
+    pub(crate) request: Request,
+    pub(crate) load: Load<'a>,
 }
 
-impl Request<'_> {
-    /// A copy, if it is of those that programs make and that change something or can be refused; without
-    /// the bytes of a write.
-    pub(crate) fn to_recorded(&self) -> Option<Request<'static>> {
-        Some(match self {
-            Request::Lookup { at } => Request::Lookup { at: owned(at) },
-            Request::Create {
-                at,
-                creator,
-                flags,
-                writer,
-            } => Request::Create {
-                at: owned(at),
-                creator: *creator,
-                flags: *flags,
-                writer: writer.clone(),
-            },
-            Request::MakeNode {
-                at,
-                creator,
-                kind,
-                rdev,
-            } => Request::MakeNode {
-                at: owned(at),
-                creator: *creator,
-                kind: *kind,
-                rdev: *rdev,
-            },
-            Request::MakeDirectory { at, creator } => Request::MakeDirectory {
-                at: owned(at),
-                creator: *creator,
-            },
-            Request::MakeSymlink {
-                at,
-                creator,
-                target,
-            } => Request::MakeSymlink {
-                at: owned(at),
-                creator: *creator,
-                target: Cow::Owned(target.clone().into_owned()),
-            },
-            Request::Link { ino, at } => Request::Link {
-                ino: *ino,
-                at: owned(at),
-            },
-            Request::Unlink { at } => Request::Unlink { at: owned(at) },
-            Request::RemoveDirectory { at } => Request::RemoveDirectory { at: owned(at) },
-            Request::Rename { from, to, how } => Request::Rename {
-                from: owned(from),
-                to: owned(to),
-                how: *how,
-            },
-            Request::Change { ino, changes } if changes.size.is_some() => Request::Change {
-                ino: *ino,
-                changes: *changes,
-            },
-            Request::Open {
-                ino,
-                flags,
-                writer,
-                opener,
-                kills_set_id,
-            } => Request::Open {
-                ino: *ino,
-                flags: *flags,
-                writer: writer.clone(),
-                opener: opener.clone(),
-                kills_set_id: *kills_set_id,
-            },
-            &Request::Read {
-                ino,
-                handle,
-                wanted,
-                fills_pages,
-            } => Request::Read {
-                ino,
-                handle,
-                wanted,
-                fills_pages,
-            },
-            Request::Write { ino, bytes } => Request::Write {
-                ino: *ino,
-                bytes: Bytes {
-                    data: Load::from(&[]),
-                    ..*bytes
-                },
-            },
-            &Request::Release { handle } => Request::Release { handle },
-            &Request::Allocate {
-                ino,
-                offset,
-                length,
-                mode,
-                by,
-            } => Request::Allocate {
-                ino,
-                offset,
-                length,
-                mode,
-                by,
-            },
-            Request::AlsoWrites { ino, writer } => Request::AlsoWrites {
-                ino: *ino,
-                writer: writer.clone(),
-            },
-            &Request::ProcessEnded { pid, ending } => Request::ProcessEnded { pid, ending },
-            _ => return None,
-        })
+impl From<Request> for Loaded<'_> {
+    fn from(request: Request) -> Self {
+        request.with(Load::from(&[]))
+    }
+}
+
+impl Request {
+    /// The same, with what it writes.
+    pub(crate) fn with(self, load: Load<'_>) -> Loaded<'_> {
+        Loaded {
+            request: self,
+            load,
+        }
+    }
+
+    /// Whether it is of those that programs make and that change something or can be refused.
+    pub(crate) fn is_recorded(&self) -> bool {
+        match self {
+            Request::Change { changes, .. } => changes.size.is_some(),
+            Request::Lookup { .. }
+            | Request::Create { .. }
+            | Request::MakeNode { .. }
+            | Request::MakeDirectory { .. }
+            | Request::MakeSymlink { .. }
+            | Request::Link { .. }
+            | Request::Unlink { .. }
+            | Request::RemoveDirectory { .. }
+            | Request::Rename { .. }
+            | Request::Open { .. }
+            | Request::Read { .. }
+            | Request::Write { .. }
+            | Request::Release { .. }
+            | Request::Allocate { .. }
+            | Request::AlsoWrites { .. }
+            | Request::ProcessEnded { .. } => true,
+            _ => false,
+        }
     }
 
     /// The inodes that it names, of those that are recorded.

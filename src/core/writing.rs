@@ -153,12 +153,11 @@ impl Core {
         env: Env<'_>,
         caller: Caller,
         ino: u64,
-        bytes: Bytes<'_>,
+        (bytes, mut data): (Bytes, Load<'_>),
         effects: &mut Effects,
     ) {
         let Bytes {
             offset,
-            mut data,
             from_cache,
             kills_set_id,
         } = bytes;

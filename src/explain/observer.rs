@@ -389,11 +389,7 @@ fn difference(
     Some((offset + first, offset + last + 1))
 }
 
-fn name(
-    core: &Core,
-    (parent, name): &At<'_>,
-    known: &impl Fn(&u64) -> Option<u64>,
-) -> Option<PathBuf> {
+fn name(core: &Core, (parent, name): &At, known: &impl Fn(&u64) -> Option<u64>) -> Option<PathBuf> {
     let parent = core.names().path(known(parent)?)?;
     Some(joined(&parent).join(name))
 }

@@ -26,7 +26,7 @@ use crate::core::generation::{Ending, Processes};
 use crate::core::namespace::{Creator, ROOT};
 use crate::core::patching::Reading;
 use crate::core::recording::Recording;
-use crate::core::request::{Caller, Opener, Request, Wanted};
+use crate::core::request::{Caller, Loaded, Opener, Request, Wanted};
 use crate::core::rules::{Deliver, FailOn, Linger, Rules};
 use crate::core::spool::Pool;
 use crate::core::{CaptureId, Core, Env, Settings};
@@ -153,7 +153,10 @@ impl<'a> Replay<'a> {
 
     /// A reader of an output, as `fifofs run` has one.
     fn capture(&mut self, path: &[OsString], late: Option<Deliver>) -> Result<(), Errno> {
-        let id = match self.ask(Request::Capture { path }) {
+        let capture = Request::Capture {
+            path: path.to_vec(),
+        };
+        let id = match self.ask(capture) {
             Some(Reply::Captured(id)) => id,
             Some(Reply::Refused(errno)) => return Err(errno),
             _ => return Err(Errno::IO),
@@ -215,7 +218,7 @@ impl<'a> Replay<'a> {
 
     /// Has the core handle a request; gives its answer, if it has one already. Those of readers go
     /// to them.
-    fn handle(&mut self, caller: Caller, request: Request<'_>) -> Option<Reply> {
+    fn handle<'b>(&mut self, caller: Caller, request: impl Into<Loaded<'b>>) -> Option<Reply> {
         let env = Env {
             now: moment(self.now),
             processes: &self.people,
@@ -237,7 +240,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Makes a request; its answer, if it has one already.
-    fn ask(&mut self, request: Request<'_>) -> Option<Reply> {
+    fn ask<'b>(&mut self, request: impl Into<Loaded<'b>>) -> Option<Reply> {
         let caller = self.caller();
         self.handle(caller, request)
     }

@@ -11,7 +11,7 @@ use crate::core::clock::{Moment, Timestamp};
 use crate::core::effects::{Effect, Reply};
 use crate::core::generation::{Ending, Processes, Writer};
 use crate::core::namespace::{Creator, ROOT};
-use crate::core::request::{Bytes, Caller, Request, at};
+use crate::core::request::{Bytes, Caller, Loaded, Request, at};
 use crate::core::rules::{FailOn, Linger, Rules};
 use crate::core::spool::Limits;
 use crate::core::{Changes, Core, Env, Settings};
@@ -101,7 +101,7 @@ impl Program {
         program
     }
 
-    fn ask(&mut self, request: Request<'_>) -> Option<Reply> {
+    fn ask<'a>(&mut self, request: impl Into<Loaded<'a>>) -> Option<Reply> {
         let env = Env {
             now: Moment {
                 monotonic: self.now,
@@ -124,11 +124,10 @@ impl Program {
         let (ino, _) = self.open.expect("an open file");
         let bytes = Bytes {
             offset,
-            data: data.into(),
             from_cache: false,
             kills_set_id: false,
         };
-        self.ask(Request::Write { ino, bytes });
+        self.ask(Request::Write { ino, bytes }.with(data.into()));
     }
 
     fn truncate(&mut self, length: u64) {

@@ -19,6 +19,7 @@ use crate::core::request::{Caller, Request};
 impl Router {
     /// Captures what will stand at a path; see `Core::capture`.
     pub(crate) fn capture(self: &Arc<Self>, path: &[OsString]) -> Result<CaptureId, Errno> {
+        let path = path.to_vec();
         match self.ask(Caller::SELF, Request::Capture { path })? {
             Reply::Captured(id) => Ok(id),
             _ => Err(Errno::IO),
@@ -39,6 +40,7 @@ impl Router {
 
     /// Makes a directory in the root, in which this process captures.
     pub(crate) fn make_directory(&self, name: &OsStr) -> Result<(), Errno> {
+        let name = name.to_owned();
         let make = Request::MakeOwnDirectory { name };
         self.ask(Caller::SELF, make).map(drop)
     }
@@ -46,10 +48,11 @@ impl Router {
     /// Removes a directory in the root with all that is in it. Not for threads that answer the
     /// kernel.
     pub(crate) fn remove_directory(&self, name: &OsStr) {
+        let name = name.to_owned();
         self.tell_patiently(Request::RemoveTree { name });
     }
 
-    fn tell_patiently(&self, request: Request<'_>) {
+    fn tell_patiently(&self, request: Request) {
         self.handle_by(Caller::SELF, request, |effect| {
             if let Some(effect) = self.locals.answer(effect) {
                 self.outlet.apply_patiently(effect);

@@ -147,7 +147,7 @@ impl Router {
         self.open_here(Request::OpenEvents { path })
     }
 
-    fn open_here(self: &Arc<Self>, request: Request<'_>) -> Result<LocalReader, Errno> {
+    fn open_here(self: &Arc<Self>, request: Request) -> Result<LocalReader, Errno> {
         match self.ask(own_caller(Unique(u64::MAX)), request)? {
             Reply::Handle(handle) => Ok(self.local_reader(handle)),
             _ => Err(Errno::IO),

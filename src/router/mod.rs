@@ -42,7 +42,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::core::clock::{Moment, Monotonic, Timestamp};
 use crate::core::effects::{Effect, Effects, Reply};
 use crate::core::recording::Recording;
-use crate::core::request::{Caller, Request};
+use crate::core::request::{Caller, Loaded, Request};
 use crate::core::spool::Pool;
 use crate::core::{Core, Env, Settings};
 use crate::forked::Owner;
@@ -145,12 +145,16 @@ impl Router {
 
     /// Has the core handle a request, then does what it decided. Says since when readers wait for the
     /// next write though there is something for them, if any do.
-    pub(crate) fn handle(&self, caller: Caller, request: Request<'_>) -> Option<Monotonic> {
+    pub(crate) fn handle<'a>(
+        &self,
+        caller: Caller,
+        request: impl Into<Loaded<'a>>,
+    ) -> Option<Monotonic> {
         self.handle_by(caller, request, |effect| self.apply(effect))
     }
 
     /// The same for a request whose answer is wanted here, and comes at once.
-    pub(crate) fn ask(&self, caller: Caller, request: Request<'_>) -> Result<Reply, Errno> {
+    pub(crate) fn ask(&self, caller: Caller, request: Request) -> Result<Reply, Errno> {
         let mut answer = None;
         self.handle_by(caller, request, |effect| match effect {
             Effect::Reply { unique, reply } if unique == caller.unique => answer = Some(reply),
@@ -164,14 +168,14 @@ impl Router {
     }
 
     /// The same for a request of this process that has no answer.
-    pub(crate) fn tell(&self, request: Request<'_>) {
+    pub(crate) fn tell(&self, request: Request) {
         self.handle(Caller::SELF, request);
     }
 
-    fn handle_by(
+    fn handle_by<'a>(
         &self,
         caller: Caller,
-        request: Request<'_>,
+        request: impl Into<Loaded<'a>>,
         apply: impl FnMut(Effect),
     ) -> Option<Monotonic> {
         let mut core = lock(&self.core);

@@ -300,11 +300,11 @@ impl Bench {
         let caller = self.caller(NOBODY);
         let bytes = Bytes {
             offset,
-            data: data.into(),
             from_cache: false,
             kills_set_id: false,
         };
-        self.router.handle(caller, Request::Write { ino, bytes });
+        self.router
+            .handle(caller, Request::Write { ino, bytes }.with(data.into()));
         caller.unique
     }
 

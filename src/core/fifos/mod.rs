@@ -101,7 +101,7 @@ impl Core {
     pub(super) fn make_fifo(
         &mut self,
         env: Env<'_>,
-        at: &At<'_>,
+        at: &At,
         creator: Creator,
         effects: &mut Effects,
     ) -> Result<Reply, Errno> {
@@ -115,7 +115,7 @@ impl Core {
         self.fifos.by_id.insert(id, fifo);
         self.file_mut(ino)?.becomes_message(id);
         self.names.get_mut(ino)?.fifo = Some(id);
-        self.touched.names.add(at.1.clone().into_owned());
+        self.touched.names.add(at.1.clone());
         let mut attributes = self.attributes(ino)?;
         attributes.ino = self.names.reserve_number();
         attributes.mode = libc::S_IFIFO | attributes.mode & 0o7777;

@@ -80,7 +80,7 @@ impl Core {
         &mut self,
         env: Env<'_>,
         thread: i32,
-        at: &At<'_>,
+        at: &At,
         effects: &mut Effects,
     ) -> bool {
         let Ok(ino) = self.names.find(at.0, &at.1) else {

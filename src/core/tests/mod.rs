@@ -33,7 +33,7 @@ use super::clock::{Moment, Timestamp};
 use super::effects::{Effect, Effects, Transport, Unique};
 use super::generation::{Ending, Processes, Writer};
 use super::namespace::{Creator, ROOT};
-use super::request::{Bytes, Caller, Opener, Request, Wanted};
+use super::request::{Bytes, Caller, Loaded, Opener, Request, Wanted};
 use super::rules::{Deliver, FailOn, Linger, Rules};
 use super::spool::{Limits, Pool};
 use super::{Changes, Core, Env, Settings};
@@ -142,18 +142,19 @@ impl World {
     }
 
     /// Makes a request; whoever waits for its answer finds it.
-    fn handle_request(&mut self, caller: Caller, request: Request<'_>) {
+    fn handle_request<'a>(&mut self, caller: Caller, loaded: impl Into<Loaded<'a>>) {
+        let loaded = loaded.into();
         let env = Env {
             now: moment(self.now),
             processes: &self.people,
         };
         // These take names away because the kernel asked for it.
         let removes = matches!(
-            request,
+            loaded.request,
             Request::Unlink { .. } | Request::RemoveDirectory { .. } | Request::Rename { .. }
         );
         let before = Before::look(&self.core);
-        let effects = self.core.handle(env, caller, request);
+        let effects = self.core.handle(env, caller, loaded);
         self.gathers = effects.gathers;
         let mut told = Vec::new();
         for effect in effects {
@@ -169,7 +170,7 @@ impl World {
     }
 
     /// The same of a request that nobody waits for.
-    fn tell(&mut self, request: Request<'_>) {
+    fn tell(&mut self, request: Request) {
         self.handle_request(Caller::SELF, request);
     }
 
@@ -286,11 +287,10 @@ impl World {
         let caller = self.caller(WRITER);
         let bytes = Bytes {
             offset,
-            data: data.into(),
             from_cache,
             kills_set_id: false,
         };
-        self.handle_request(caller, Request::Write { ino, bytes });
+        self.handle_request(caller, Request::Write { ino, bytes }.with(data.into()));
         caller.unique
     }
 

@@ -1,13 +1,11 @@
 //! Requests as tests make them, and what they are answered.
 
-use std::borrow::Cow;
-
 use super::*;
 use crate::core::control::Found;
 use crate::core::effects::Reply;
 use crate::core::events::FileEvent;
 use crate::core::namespace::Rename;
-use crate::core::request::{At, Opener, User, at};
+use crate::core::request::{Opener, User, at};
 use crate::core::{Attributes, CaptureId};
 
 /// What a request was answered.
@@ -63,13 +61,9 @@ impl From<Reply> for Answer {
 
 type Name<'a> = (u64, &'a OsStr);
 
-fn named<'a>((parent, name): Name<'a>) -> At<'a> {
-    (parent, Cow::Borrowed(name))
-}
-
 impl World {
     /// Makes a request that is answered at once.
-    pub(super) fn ask(&mut self, request: Request<'_>) -> Result<Answer, Errno> {
+    pub(super) fn ask(&mut self, request: Request) -> Result<Answer, Errno> {
         let caller = self.caller(WRITER);
         self.handle_request(caller, request);
         match self.answers.get(&caller.unique) {
@@ -93,7 +87,7 @@ impl World {
         flags: i32,
     ) -> Result<(u64, u64), Errno> {
         let create = Request::Create {
-            at: named(name),
+            at: at(name.0, name.1),
             creator: OWNER,
             flags,
             writer: writer(WRITER),
@@ -188,8 +182,8 @@ impl World {
     }
 
     pub(super) fn capture(&mut self, name: &str) -> CaptureId {
-        let path = [name.into()];
-        match self.ask(Request::Capture { path: &path }) {
+        let path = vec![name.into()];
+        match self.ask(Request::Capture { path }) {
             Ok(Answer::Captured(id)) => id,
             other => panic!("not captured: {other:?}"),
         }

@@ -38,8 +38,8 @@ impl Replay<'_> {
     }
 
     /// The same request about this core's files and handles, if it has them.
-    fn renumbered(&self, request: &Request<'_>) -> Option<Request<'static>> {
-        let mut request = request.to_recorded()?;
+    fn renumbered(&self, request: &Request) -> Option<Request> {
+        let mut request = request.clone();
         for ino in request.inodes_mut().into_iter().flatten() {
             *ino = *self.inos.get(ino)?;
         }
@@ -49,7 +49,7 @@ impl Replay<'_> {
         Some(request)
     }
 
-    fn repeat(&mut self, request: Request<'_>, entry: &Entry) -> Result<(), Errno> {
+    fn repeat(&mut self, request: Request, entry: &Entry) -> Result<(), Errno> {
         // Where it changes a file otherwise than by writing, and which; what is refused if it is.
         let mut changed = None;
         match &request {
@@ -130,11 +130,10 @@ impl Replay<'_> {
         }
         let bytes = Bytes {
             offset: from,
-            data: Load::from(&data),
             from_cache: mapped || !is_stream,
             kills_set_id: false,
         };
-        let reply = self.ask(Request::Write { ino, bytes });
+        let reply = self.ask(Request::Write { ino, bytes }.with(Load::from(&data)));
         self.buffer = data;
         match reply {
             Some(Reply::Refused(Errno::NOSPC)) => Err(Errno::NOSPC),

@@ -136,13 +136,13 @@ impl Front {
         let (caller, ino) = (self.caller(header), header.nodeid);
         let bytes = Bytes {
             offset: write.offset,
-            data,
             from_cache: write.write_flags & abi::WRITE_CACHE != 0,
             kills_set_id: write.write_flags & abi::WRITE_KILL_SUIDGID != 0,
         };
         if !bytes.from_cache {
             self.router.seen_writing(write.fh, caller.thread);
         }
-        self.router.handle(caller, Request::Write { ino, bytes })
+        self.router
+            .handle(caller, Request::Write { ino, bytes }.with(data))
     }
 }

@@ -99,14 +99,14 @@ impl Front {
                 let set: abi::SetxattrIn = body.take()?;
                 Request::SetXattr {
                     ino,
-                    name: body.name()?,
-                    value: body.bytes(set.size as usize)?,
+                    name: body.name()?.to_owned(),
+                    value: body.bytes(set.size as usize)?.to_vec(),
                     flags: set.flags,
                 }
             }
             opcode::REMOVEXATTR => Request::RemoveXattr {
                 ino,
-                name: body.name()?,
+                name: body.name()?.to_owned(),
             },
 
             opcode::MKNOD => {
