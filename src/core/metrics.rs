@@ -27,37 +27,6 @@ pub(super) struct Tally {
     pub(super) rewritten: u64,
 }
 
-/// A metric without its samples.
-struct Family {
-    name: &'static str,
-    kind: &'static str,
-    /// With which the name ends.
-    unit: Option<&'static str>,
-    help: &'static str,
-}
-
-/// A value that only goes up.
-const fn counter(name: &'static str, unit: Option<&'static str>, help: &'static str) -> Family {
-    let kind = "counter";
-    Family {
-        name,
-        kind,
-        unit,
-        help,
-    }
-}
-
-/// A value as it is now.
-const fn gauge(name: &'static str, unit: Option<&'static str>, help: &'static str) -> Family {
-    let kind = "gauge";
-    Family {
-        name,
-        kind,
-        unit,
-        help,
-    }
-}
-
 /// A text that grows.
 struct Exposition {
     text: String,
@@ -75,29 +44,38 @@ impl Exposition {
         }
     }
 
-    /// One more metric, of which there is one for each label, or just one.
-    fn metric(&mut self, family: &Family, samples: &[(Option<&str>, &dyn Display)]) {
-        let Family {
-            name,
-            kind,
-            unit,
-            help,
-        } = family;
+    /// One more value as it is now. Its name ends with its unit, if it has one.
+    fn gauge(&mut self, name: &str, unit: &str, help: &str, value: &dyn Display) {
+        self.metric((name, "gauge", unit), help, &[("", value)]);
+    }
+
+    /// One more value that only goes up.
+    fn counter(&mut self, name: &str, unit: &str, help: &str, value: &dyn Display) {
+        self.metric((name, "counter", unit), help, &[("", value)]);
+    }
+
+    /// One more metric, of which there is one for each label.
+    fn metric(
+        &mut self,
+        (name, kind, unit): (&str, &str, &str),
+        help: &str,
+        samples: &[(&str, &dyn Display)],
+    ) {
         // Writing to a string cannot fail.
-        let _ = writeln!(self.text, "# TYPE {name} {kind}");
-        if let Some(unit) = unit {
-            let _ = writeln!(self.text, "# UNIT {name} {unit}");
+        let _ = writeln!(self.text, "# TYPE fifofs_{name} {kind}");
+        if !unit.is_empty() {
+            let _ = writeln!(self.text, "# UNIT fifofs_{name} {unit}");
         }
-        let _ = writeln!(self.text, "# HELP {name} {help}");
-        let suffix = if *kind == "counter" { "_total" } else { "" };
+        let _ = writeln!(self.text, "# HELP fifofs_{name} {help}");
+        let suffix = if kind == "counter" { "_total" } else { "" };
         for (label, value) in samples {
-            let labels = [self.mount.as_deref(), *label];
-            let labels: Vec<&str> = labels.into_iter().flatten().collect();
+            let labels = [self.mount.as_deref().unwrap_or_default(), label];
+            let labels: Vec<&str> = labels.into_iter().filter(|l| !l.is_empty()).collect();
             let labels = match labels.is_empty() {
                 true => String::new(),
                 false => format!("{{{}}}", labels.join(",")),
             };
-            let _ = writeln!(self.text, "{name}{suffix}{labels} {value}");
+            let _ = writeln!(self.text, "fifofs_{name}{suffix}{labels} {value}");
         }
     }
 
@@ -137,124 +115,50 @@ impl Core {
             .filter(|file| file.phase() == Some(Phase::Writing))
             .map(|file| file.writers().iter().filter(runs).count())
             .sum();
-        let bytes = Some("bytes");
         let mut page = Exposition::new(self.settings.place.as_deref());
-        page.metric(
-            &gauge("fifofs_files", None, "Files, by their state."),
-            &[
-                (Some("state=\"writing\""), &writing),
-                (Some("state=\"closed\""), &closed),
-                (Some("state=\"done\""), &done),
-                (Some("state=\"failed\""), &failed),
-            ],
-        );
-        let tally = &self.tally;
-        let uptime = self.events.age(env.now.monotonic).as_secs_f64();
-        let single: [(Family, &dyn Display); 15] = [
-            (
-                gauge("fifofs_files_bytes", bytes, "Size of all files."),
-                &size,
-            ),
-            (
-                gauge(
-                    "fifofs_writers",
-                    None,
-                    "Running processes that wrote files which are being written, for each file.",
-                ),
-                &writers,
-            ),
-            (
-                gauge(
-                    "fifofs_readers",
-                    None,
-                    "Readers that wait for a file, or follow one.",
-                ),
-                &self.readers.len(),
-            ),
-            (
-                gauge(
-                    "fifofs_waits",
-                    None,
-                    "Requests that wait for an answer: of readers, and of writers ahead of them.",
-                ),
-                &self.waiting.len(),
-            ),
-            (
-                gauge(
-                    "fifofs_memory_contents_bytes",
-                    bytes,
-                    "Memory used by contents.",
-                ),
-                &self.pool.memory_used(),
-            ),
-            (
-                gauge(
-                    "fifofs_memory_kept_bytes",
-                    bytes,
-                    "Memory used by names, attributes and open files.",
-                ),
-                &self.pool.kept(),
-            ),
-            (
-                gauge(
-                    "fifofs_memory_limit_bytes",
-                    bytes,
-                    "Memory that both may use, see --memory.",
-                ),
-                &self.pool.memory_limit(),
-            ),
-            (
-                gauge("fifofs_spilled_bytes", bytes, "Contents on disk."),
-                &self.pool.spilled(),
-            ),
-            (
-                gauge(
-                    "fifofs_available_bytes",
-                    bytes,
-                    "How much more can be written.",
-                ),
-                &self.pool.available(),
-            ),
-            (
-                gauge(
-                    "fifofs_uptime_seconds",
-                    Some("seconds"),
-                    "Time since the mount was made.",
-                ),
-                &uptime,
-            ),
-            (
-                counter("fifofs_written_bytes", bytes, "Bytes written to files."),
-                &tally.written,
-            ),
-            (
-                counter("fifofs_done", None, "Writings of files that ended well."),
-                &tally.done,
-            ),
-            (
-                counter("fifofs_failed", None, "Writings of files that failed."),
-                &tally.failed,
-            ),
-            (
-                counter(
-                    "fifofs_rewritten",
-                    None,
-                    "Readers whose bytes were rewritten after they had them.",
-                ),
-                &tally.rewritten,
-            ),
-            (
-                counter(
-                    "fifofs_requests",
-                    None,
-                    "Requests handled, those of the daemon itself among them.",
-                ),
-                &tally.requests,
-            ),
+        let states: [(&str, &dyn Display); 4] = [
+            ("state=\"writing\"", &writing),
+            ("state=\"closed\"", &closed),
+            ("state=\"done\"", &done),
+            ("state=\"failed\"", &failed),
         ];
-        for (family, value) in &single {
-            page.metric(family, &[(None, value)]);
-        }
+        page.metric(("files", "gauge", ""), "Files, by their state.", &states);
+        page.gauge("files_bytes", "bytes", "Size of all files.", &size);
+        let help = "Running processes that wrote files which are being written, for each file.";
+        page.gauge("writers", "", help, &writers);
+        let help = "Readers that wait for a file, or follow one.";
+        page.gauge("readers", "", help, &self.readers.len());
+        let help = "Requests that wait for an answer: of readers, and of writers ahead of them.";
+        page.gauge("waits", "", help, &self.waiting.len());
+        let (used, help) = (self.pool.memory_used(), "Memory used by contents.");
+        page.gauge("memory_contents_bytes", "bytes", help, &used);
+        let help = "Memory used by names, attributes and open files.";
+        page.gauge("memory_kept_bytes", "bytes", help, &self.pool.kept());
+        let help = "Memory that both may use, see --memory.";
+        let limit = self.pool.memory_limit();
+        page.gauge("memory_limit_bytes", "bytes", help, &limit);
+        let (spilled, help) = (self.pool.spilled(), "Contents on disk.");
+        page.gauge("spilled_bytes", "bytes", help, &spilled);
+        let help = "How much more can be written.";
+        page.gauge("available_bytes", "bytes", help, &self.pool.available());
+        let uptime = self.events.age(env.now.monotonic).as_secs_f64();
+        let help = "Time since the mount was made.";
+        page.gauge("uptime_seconds", "seconds", help, &uptime);
+        let tally = &self.tally;
+        let help = "Bytes written to files.";
+        page.counter("written_bytes", "bytes", help, &tally.written);
+        let help = "Writings of files that ended well.";
+        page.counter("done", "", help, &tally.done);
+        page.counter(
+            "failed",
+            "",
+            "Writings of files that failed.",
+            &tally.failed,
+        );
+        let help = "Readers whose bytes were rewritten after they had them.";
+        page.counter("rewritten", "", help, &tally.rewritten);
+        let help = "Requests handled, those of the daemon itself among them.";
+        page.counter("requests", "", help, &tally.requests);
         page.into_bytes()
     }
 }
