@@ -34,11 +34,10 @@ pub(crate) struct Arguments {
     /// Wait for the next time that the file is written, whatever is there now
     #[arg(long)]
     next: bool,
-    /// Wait only for what is written since process PID began; if that ends and has left no such
-    /// file, fail
+    /// Wait only for a file written since process PID began; fail if PID ends and has left none
     #[arg(long, value_name = "PID", conflicts_with = "next", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Option<u32>,
-    /// Give up, with status 124, when nothing has come for so long: no file, or no more bytes of it
+    /// End with status 124 when no file and no more bytes have come for this long
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
     /// Files in a mount; they need not exist yet

@@ -38,10 +38,10 @@ use super::text::say;
                   fifofs mount --deliver settled --deliver '*.log=follow' /tmp/cap\n  \
                   mount -t fuse.fifofs none /tmp/cap -o deliver=settled,allow_other")]
 pub(crate) struct Arguments {
-    /// Where to mount; made if it is missing
+    /// Where to mount; created if it is missing
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     directory: PathBuf,
-    /// Return when the mount is ready, and go on in the background
+    /// Return when the mount is ready, and serve it in the background
     #[arg(short, long)]
     daemon: bool,
     #[command(flatten)]
@@ -52,15 +52,15 @@ pub(crate) struct Arguments {
     /// Let other users in; file modes and owners count for them
     #[arg(long)]
     allow_other: bool,
-    /// What mkfifo makes: kernel (a FIFO of the kernel), virtual (a name that is a FIFO for whoever
-    /// reads it, and a regular file for the program that writes it) or a glob of virtual ones
+    /// What mkfifo makes: kernel (a FIFO of the kernel), virtual (a FIFO for its readers, and a
+    /// regular file for the program that writes it), or a glob of the names that are virtual
     #[arg(long, value_name = "KIND", default_value = "kernel")]
     fifos: String,
     /// Remove a file once a reader has read it to its end
     #[arg(long)]
     consume: bool,
-    /// Refuse writers in pid namespaces of which nothing can be seen from here: if they
-    /// crashed, nobody would be told
+    /// Refuse writers in pid namespaces that fifofs cannot see: their crashes could not be
+    /// told from ends
     #[arg(long)]
     require_visible: bool,
     /// Append the log to this file [default: standard error; with --daemon syslog, or

@@ -14,25 +14,25 @@ pub(crate) struct Delivery {
     /// How files are delivered to waiting readers [default: auto]
     ///
     /// With GLOB= only those whose name matches, or, if there is a slash in GLOB, whose path
-    /// does: '*.log=follow'. May be given several times; the last that matches wins.
+    /// does: '*.log=follow'. May be given several times; the last that matches applies.
     #[arg(long, value_name = "[GLOB=]WAY", value_parser = DELIVERIES)]
     deliver: Vec<String>,
-    /// With stream, how far a writer may be ahead of the slowest reader [default: 1M]
+    /// With stream, how many bytes a writer may be ahead of the slowest reader [default: 1M]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     window: Option<u64>,
-    /// How much is kept in memory, over all files [default: 1G or an eighth of
+    /// Bytes kept in memory, over all files [default: 1G or an eighth of
     /// the memory that this process may have]
     ///
-    /// What has no room there goes to the directory of --spill.
+    /// Bytes beyond that go to the directory of --spill.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
-    /// The directory for what does not fit into memory [default: $TMPDIR,
+    /// The directory for bytes that do not fit into memory [default: $TMPDIR,
     /// /var/tmp or /tmp]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     spill: Option<PathBuf>,
-    /// How much is kept in all [default: what is free in the spill directory, less 5 %]
+    /// Bytes kept in all [default: the space free in the spill directory, less 5 %]
     ///
-    /// Past it writes fail with "No space left on device".
+    /// Beyond that writes fail with "No space left on device".
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
     /// Which ends of a writer give its readers an error instead of an end of file [default: crash]
@@ -121,8 +121,8 @@ const DELIVERIES: WithWords<String> = WithWords {
     words: &[
         (
             "auto",
-            "Follow for text and formats that are only appended to, settled for those of which \
-             parts are written last, and for what is unknown",
+            "Follow for text and formats that are only appended to, settled for formats whose \
+             headers are written last, and for unknown ones",
         ),
         (
             "stream",

@@ -12,10 +12,10 @@ use fifofs::{Error, IfBusy, Result};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  fifofs unmount /tmp/cap\n  fifofs unmount --lazy /tmp/cap")]
 pub(crate) struct Arguments {
-    /// Also if it is in use: take it from sight now, and end it when nobody uses it any more
+    /// If it is in use, detach it from DIR; it ends with its last user
     #[arg(short, long)]
     lazy: bool,
-    /// Also if it is in use: end it now; those who use it get errors
+    /// If it is in use, unmount it all the same: its users get errors
     #[arg(short, long, conflicts_with = "lazy")]
     force: bool,
     /// Where it is mounted

@@ -45,8 +45,8 @@ pub(crate) struct Arguments {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
-    /// What stands for the output in the words of the command; if it ends with },
-    /// a name can be put before that after a colon
+    /// The text that is replaced by the path of the output; if it ends with }, a colon and a name
+    /// may stand before that
     #[arg(long, value_name = "STR", default_value = placeholders::DEFAULT)]
     placeholder: OsString,
     /// Let processes that the program did not start see the mount, such as a

@@ -101,9 +101,9 @@ pub(crate) struct Arguments {
     /// To FILE, or to the open descriptor N.
     #[arg(long, value_name = "fd:N|FILE")]
     report: Option<OsString>,
-    /// What stands for the output in the words of the command
+    /// The text that is replaced by the path of the output
     ///
-    /// If it ends with }, a name can be put before that, after a colon.
+    /// If it ends with }, a colon and a name may stand before that.
     #[arg(long, value_name = "STR", default_value = placeholders::DEFAULT)]
     placeholder: OsString,
     /// What the program writes to
@@ -118,8 +118,8 @@ pub(crate) struct Arguments {
     shared: bool,
     /// Show bytes, rate and state of each output on standard error
     ///
-    /// Also why nothing comes yet, and how it ended. On a terminal, below what the program
-    /// says.
+    /// Also why no bytes come yet, and how the output ended. On a terminal the lines are below
+    /// those of the program.
     #[arg(
         long,
         value_enum,
