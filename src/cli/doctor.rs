@@ -2,6 +2,7 @@
 //!
 //! The invariant: every finding that is not well says what to do about it.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
@@ -12,13 +13,23 @@ use clap::Args;
 use fifofs::{Mount, Privacy, Result, Target, TemporaryPipe};
 use rustix::process::Resource;
 
+use super::run::object;
 use super::text::Page;
 use super::{Ended, kernel, print, status};
 
 /// Try what fifofs needs on this machine, and say how to mend what does not work
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  fifofs doctor")]
+#[command(after_help = "Examples:\n  fifofs doctor\n  fifofs doctor --remove s3://bucket")]
 pub(crate) struct Arguments {
+    /// List uploads to s3://BUCKET that were left unfinished when fifofs was killed
+    ///
+    /// Of this user on this machine; nothing is tried then. What another machine left, a lifecycle rule of
+    /// the bucket removes.
+    #[arg(value_name = "BUCKET")]
+    bucket: Option<OsString>,
+    /// Remove them
+    #[arg(long, requires = "bucket")]
+    remove: bool,
     /// Only take away what killed processes left, and print which mounts
     #[arg(long, hide = true)]
     clear_dead: bool,
@@ -51,6 +62,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         }
         print(page.into_text())?;
         return Ok(Ended::default());
+    }
+    if let Some(bucket) = &arguments.bucket {
+        return object::left(bucket, arguments.remove);
     }
     if arguments.try_mount {
         Mount::builder().mount_temporary()?.unmount()?;

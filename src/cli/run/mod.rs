@@ -10,7 +10,7 @@ mod ears;
 pub(super) mod exec;
 pub(super) mod explain;
 mod missing;
-mod object;
+pub(super) mod object;
 mod output;
 mod placeholders;
 mod progress;

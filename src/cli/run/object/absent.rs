@@ -5,8 +5,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use fifofs::Result;
 
-use super::Address;
 use super::feed::Whole;
+use super::{Address, left_out};
+use crate::cli::Ended;
+
+/// `fifofs doctor s3://BUCKET`.
+pub(in crate::cli) fn left(bucket: &std::ffi::OsStr, _: bool) -> Result<Ended> {
+    Err(left_out(bucket))
+}
 
 #[derive(Debug)]
 pub(in super::super) enum Upload {}

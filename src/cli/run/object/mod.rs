@@ -1,14 +1,19 @@
 //! A destination that is an object in a store: `s3://BUCKET/KEY`, `gs://…`, `az://…`.
 //!
 //! Knows how such a destination is written, and brings together what is below: how large parts are
-//! (`parts`), which store is meant (`store`), the upload (`upload`), and what goes into it (`feed`).
+//! (`parts`), which store is meant (`store`), the upload (`upload`), what goes into it (`feed`), and what is
+//! remembered of it in case this process is killed (`record`, `left`).
 //! The invariant: nobody sees the object before the upload is completed, which is after all of it
 //! has come and the program has ended well.
 
 #[cfg(not(feature = "object-store"))]
 mod absent;
 mod feed;
+#[cfg(feature = "object-store")]
+mod left;
 mod parts;
+#[cfg(feature = "object-store")]
+mod record;
 #[cfg(feature = "object-store")]
 mod store;
 #[cfg(feature = "object-store")]
@@ -21,7 +26,11 @@ use fifofs::{Error, Result};
 
 #[cfg(not(feature = "object-store"))]
 pub(super) use absent::Upload;
+#[cfg(not(feature = "object-store"))]
+pub(in crate::cli) use absent::left;
 pub(super) use feed::{Feed, Stopped, copy};
+#[cfg(feature = "object-store")]
+pub(in crate::cli) use left::left;
 #[cfg(feature = "object-store")]
 pub(super) use upload::Upload;
 
@@ -83,11 +92,7 @@ impl Address {
             return Err(wrong("its key has a control character"));
         }
         if !cfg!(feature = "object-store") {
-            return Err(Error::usage(format!(
-                "'{}' is an object in a store, and this fifofs was built without them; use a packaged \
-                 one, or build it by `cargo install fifofs --features object-store`",
-                text.display()
-            )));
+            return Err(left_out(text));
         }
         Ok(Some(Address {
             scheme: *scheme,
@@ -101,6 +106,15 @@ impl Address {
         let why = std::io::Error::other(why.into());
         Error::io("write to", self.to_string(), why)
     }
+}
+
+/// That the feature is.
+fn left_out(text: &OsStr) -> Error {
+    Error::usage(format!(
+        "'{}' is in a store, and this fifofs was built without them; use a packaged one, or build \
+         it by `cargo install fifofs --features object-store`",
+        text.display()
+    ))
 }
 
 impl fmt::Display for Address {

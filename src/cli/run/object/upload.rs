@@ -28,10 +28,11 @@ use rustix::event::EventfdFlags;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::Address;
 use super::feed::Whole;
+use super::record::Record;
 use super::store::{Patience, Refusal, SHORT, Store, explain};
 use crate::cli::text::say;
 
@@ -40,6 +41,10 @@ const ROOM_KIB: u32 = 64 << 10;
 
 /// How often it is looked whether an answer is still wanted.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long parts that are on their way may take once nobody wants them: a request that is cut off may be
+/// carried out all the same, after the upload was removed.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// An upload that was begun. What may be called from several threads waits for none of them, but
 /// [`Upload::put`] and [`Upload::finish`], which wait for room.
@@ -108,8 +113,10 @@ impl Upload {
             room: Arc::clone(&upload.room),
             sent: Arc::clone(&upload.parts),
             running: JoinSet::new(),
+            publishing: None,
             is_begun: false,
             id: None,
+            record: None,
             parts: Vec::new(),
             busy: HashSet::new(),
             waiting: BTreeMap::new(),
@@ -223,6 +230,20 @@ async fn check(store: Store) -> object_store::Result<()> {
     }
 }
 
+/// Removes an upload that nobody goes on with; one that is not there any more is fine.
+pub(super) fn remove(address: &Address, id: MultipartId) -> Result<()> {
+    let store = Store::open(address, Patience::Short)?;
+    let work = async move { store.uploads.abort_multipart(&store.key, &id).await };
+    match wait(work, &mut || true) {
+        Some(Err(error)) if !is_gone(&error) => Err(explain(address, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn is_gone(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotFound { .. }) || Refusal::of(error) == Refusal::NoUpload
+}
+
 /// What does it all.
 struct Task {
     address: Address,
@@ -234,11 +255,15 @@ struct Task {
     room: Arc<Semaphore>,
     /// How many parts were sent.
     sent: Arc<AtomicU64>,
-    /// Parts that are on their way, and what publishes them.
+    /// Parts that are on their way.
     running: JoinSet<()>,
+    /// What publishes them.
+    publishing: Option<AbortHandle>,
     /// Whether the store was asked for an upload.
     is_begun: bool,
     id: Option<MultipartId>,
+    /// What is remembered of it should this process be killed.
+    record: Option<Record>,
     parts: Vec<Option<PartId>>,
     /// The parts that are on their way.
     busy: HashSet<usize>,
@@ -256,14 +281,23 @@ impl Task {
                     self.begin();
                     self.waiting.insert(part, (bytes, room));
                 }
-                Message::Begun(Ok(id)) => self.id = Some(id),
+                Message::Begun(Ok(id)) => {
+                    // (Azure has none that could be removed.)
+                    if !id.is_empty() {
+                        self.record = Record::keep(self.address.to_string(), id.clone());
+                    }
+                    self.id = Some(id);
+                }
                 Message::Sent(part, Ok(id)) => {
                     self.busy.remove(&part);
                     self.note(part, id);
                 }
                 Message::Finish(whole) => self.whole = Some(whole),
                 Message::Commit => self.publish(),
-                Message::Published(Ok(())) => return Ok(()),
+                Message::Published(Ok(())) => {
+                    self.forget();
+                    return Ok(());
+                }
                 Message::Begun(Err(error))
                 | Message::Sent(_, Err(error))
                 | Message::Published(Err(error)) => {
@@ -340,16 +374,22 @@ impl Task {
         let (store, messages) = (self.store.clone(), self.messages.clone());
         let (id, whole) = (self.id.clone(), self.whole.take());
         let parts = std::mem::take(&mut self.parts);
-        self.running.spawn(async move {
+        let publishing = tokio::spawn(async move {
             let published = publish(&store, id, whole, parts).await;
             let _ = messages.send(Message::Published(published));
         });
+        self.publishing = Some(publishing.abort_handle());
     }
 
     /// Removes what was sent.
     async fn remove(&mut self, mut received: UnboundedReceiver<Message>) {
         self.room.close();
         self.waiting.clear();
+        if let Some(publishing) = self.publishing.take() {
+            publishing.abort();
+        }
+        let end = async { while self.running.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(GRACE, end).await;
         self.running.shutdown().await;
         let id = match self.id.take() {
             None if self.is_begun => tokio::time::timeout(SHORT, begun(&mut received)).await,
@@ -364,8 +404,8 @@ impl Task {
             Err(elapsed) => Err(elapsed),
         };
         let why = match removed {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) if Refusal::of(&error) == Refusal::NoUpload => return,
+            Ok(Ok(())) => return self.forget(),
+            Ok(Err(error)) if is_gone(&error) => return self.forget(),
             Ok(Err(error)) => explain(&self.address, &error).to_string(),
             Err(_) => format!(
                 "cannot write to {}: the store does not answer",
@@ -375,6 +415,13 @@ impl Task {
         say(&format!(
             "an unfinished upload is left in the store, as it cannot be removed now: {why}"
         ));
+    }
+
+    /// Nothing is left of it.
+    fn forget(&mut self) {
+        if let Some(record) = self.record.take() {
+            record.forget();
+        }
     }
 }
 

@@ -1,0 +1,260 @@
+"""Servers of S3 on loopback, and a proxy before each that lets things go wrong."""
+
+import http.client
+import http.server
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+from tables.services import free_port
+
+BUCKET = "bucket"
+
+
+class Server:
+    """A server, and its bucket. `url` is that of the proxy."""
+
+    name = ""
+
+    def __init__(self, directory: Path, tools: Path):
+        self.directory, self.tools = directory / self.name, tools
+        self.directory.mkdir()
+        self.port = free_port()
+        self.process: subprocess.Popen | None = None
+        self.proxy = Proxy(self.port)
+        self.start()
+        self.make_bucket()
+
+    def command(self) -> list:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        for _ in range(600):
+            try:
+                http.client.HTTPConnection("127.0.0.1", self.port, timeout=1).connect()
+                return
+            except OSError:
+                time.sleep(0.05)
+        sys.exit(f"stores: {self.name} does not answer: {(self.directory / 'log').read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def client(self):
+        return boto3.client(
+            "s3", endpoint_url=f"http://127.0.0.1:{self.port}", region_name="us-east-1", aws_access_key_id="key",
+            aws_secret_access_key="secret", config=Config(s3={"addressing_style": "path"}),
+        )  # fmt: skip
+
+    def make_bucket(self) -> None:
+        self.client().create_bucket(Bucket=BUCKET)
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.proxy.port}",
+        }  # fmt: skip
+
+    def content(self, key: str) -> bytes | None:
+        client = self.client()
+        try:
+            return client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        except client.exceptions.NoSuchKey:
+            return None
+        except client.exceptions.ClientError:
+            # The bucket went with the server.
+            return None
+
+    def delete(self, key: str) -> None:
+        self.client().delete_object(Bucket=BUCKET, Key=key)
+
+    def uploads(self) -> list:
+        """Those that are neither completed nor aborted."""
+        raise NotImplementedError
+
+    def unfinished(self) -> list[str]:
+        """The same, and parts that belong to none."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Removes what is unfinished, so that it does not count again."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.proxy.close()
+        self.process.terminate()
+        self.process.wait()
+
+
+class S3sFs(Server):
+    name = "s3s-fs"
+    # It has all of it on disk.
+    remembers = True
+
+    def command(self) -> list:
+        (self.directory / "data").mkdir(exist_ok=True)
+        return [
+            self.tools / "bin/s3s-fs", "--host", "127.0.0.1", "--port", str(self.port), "--access-key", "key",
+            "--secret-key", "secret", self.directory / "data",
+        ]  # fmt: skip
+
+    def uploads(self):
+        return [name for name in self.unfinished() if name.startswith(".upload-")]
+
+    def unfinished(self):
+        # (Those of whole objects, of which it keeps the number, too, have another name.)
+        return [path.name for path in (self.directory / "data").iterdir() if path.name.startswith(".upload")]
+
+    def forget(self):
+        for name in self.unfinished():
+            (self.directory / "data" / name).unlink()
+
+
+class Moto(Server):
+    name = "moto"
+    # It has all of it in memory.
+    remembers = False
+
+    def command(self) -> list:
+        return [self.tools / "aws/bin/moto_server", "-H", "127.0.0.1", "-p", str(self.port)]
+
+    def uploads(self) -> list[dict]:
+        try:
+            return self.client().list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
+        except self.client().exceptions.ClientError:
+            return []
+
+    def unfinished(self):
+        return [upload["Key"] for upload in self.uploads()]
+
+    def forget(self):
+        for upload in self.uploads():
+            self.client().abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
+
+
+ALL = [S3sFs, Moto]
+
+# What a proxy answers instead of the server: the status, and the code of S3.
+EXPIRED = (400, "ExpiredToken")
+DENIED = (403, "AccessDenied")
+BUSY = (503, "SlowDown")
+
+
+class Proxy:
+    """Passes requests on, but for those that `fault` has an answer to; with a `rate`, as fast as that (bytes a second)."""
+
+    def __init__(self, backend: int):
+        proxy = self
+        self.fault = None
+        self.rate = None
+        self.requests = 0
+        self.parts = 0
+        self.due = 0.0
+        self.lock = threading.Lock()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_one_request(self):
+                try:
+                    super().handle_one_request()
+                except OSError:
+                    self.close_connection = True
+
+            def serve(self):
+                body = self.read_body()
+                with proxy.lock:
+                    proxy.requests += 1
+                    proxy.parts += "partNumber=" in self.path
+                fault = proxy.fault(self.command, self.path) if proxy.fault else None
+                if fault:
+                    status, code = fault
+                    text = f"<Error><Code>{code}</Code><Message>{code}, says the proxy</Message></Error>".encode()
+                    return self.answer(status, {"Content-Type": "application/xml"}, text)
+                try:
+                    connection = http.client.HTTPConnection("127.0.0.1", backend, timeout=60)
+                    connection.request(self.command, self.path, body, dict(self.headers))
+                    response = connection.getresponse()
+                    text = response.read()
+                except (OSError, http.client.HTTPException):
+                    # As if there were no proxy.
+                    self.close_connection = True
+                    return None
+                dropped = ("transfer-encoding", "connection")
+                headers = {name: value for name, value in response.getheaders() if name.lower() not in dropped}
+                return self.answer(response.status, headers, text)
+
+            def read_body(self) -> bytes:
+                left = int(self.headers.get("Content-Length", 0))
+                body = bytearray()
+                while left:
+                    piece = self.rfile.read(min(left, 256 << 10))
+                    if not piece:
+                        raise ConnectionError
+                    left -= len(piece)
+                    body += piece
+                    proxy.wait(len(piece))
+                return bytes(body)
+
+            def answer(self, status, headers, text):
+                self.send_response(status)
+                for name, value in headers.items():
+                    if name.lower() != "content-length":
+                        self.send_header(name, value)
+                length = headers.get("Content-Length", headers.get("content-length")) if self.command == "HEAD" else None
+                self.send_header("Content-Length", length or str(len(text)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(text)
+
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = serve
+
+            def log_message(self, *_):
+                pass
+
+        class Listener(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_):
+                pass
+
+        self.listener = Listener(("127.0.0.1", 0), Handler)
+        self.port = self.listener.server_address[1]
+        threading.Thread(target=self.listener.serve_forever, daemon=True).start()
+
+    def wait(self, size: int) -> None:
+        if not self.rate:
+            return
+        with self.lock:
+            self.due = max(self.due, time.monotonic()) + size / self.rate
+            due = self.due
+        time.sleep(max(0.0, due - time.monotonic()))
+
+    def close(self) -> None:
+        self.listener.shutdown()
+        self.listener.server_close()
+
+
+def is_part(method: str, path: str) -> bool:
+    return method == "PUT" and bool(re.search(r"partNumber=", path))
+
+
+def clean_environment(directory: Path) -> dict[str, str]:
+    """Nothing of this machine's settings for stores and proxies."""
+    search = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    return {"PATH": search, "HOME": str(directory), "TMPDIR": str(directory), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+def find(program: str) -> str:
+    return shutil.which(program) or sys.exit(f"stores: there is no {program}")

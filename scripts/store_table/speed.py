@@ -1,0 +1,108 @@
+"""How long it takes until an object is there, of a program that writes as fast as the network is: by position while it is
+written, and by a temporary file that is uploaded afterwards."""
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from . import servers
+
+MIB = 1 << 20
+SIZE_MIB = 512
+RATE_MIB = 40
+# What is to be reached: the share of the time that a temporary file takes.
+GOAL = 0.65
+
+# Writes so many MiB at so many MiB a second, and patches its beginning at the end.
+WRITER = """
+import os, sys, time
+f = open(sys.argv[1], "w+b")
+size, rate = int(sys.argv[2]), int(sys.argv[3])
+block, start = os.urandom(1 << 20), time.monotonic()
+for number in range(size):
+    f.write(block)
+    time.sleep(max(0, start + (number + 1) / rate - time.monotonic()))
+f.seek(0)
+f.write(b"HEAD")
+f.close()
+"""
+
+
+def compare(fifofs: Path, server: servers.Server, directory: Path, tools: Path, turns: int) -> tuple[str, bool]:
+    server.proxy.rate = RATE_MIB * MIB
+    environment = servers.clean_environment(directory) | server.environment()
+    writer = [sys.executable, "-c", WRITER]
+    load = [str(SIZE_MIB), str(RATE_MIB)]
+    aws = [tools / "aws/bin/aws", "s3", "cp", "--quiet"]
+    seen = {"fifofs": [], "temporary": []}
+    for turn in range(turns):
+        url = f"s3://{servers.BUCKET}/speed"
+        seen["fifofs"].append(measure([[fifofs, "run", "-o", url, "--", *writer, "{out:x.mp4}", *load]], environment, directory))
+        check(server)
+        temporary = directory / "x.mp4"
+        seen["temporary"].append(measure([[*writer, temporary, *load], [*aws, temporary, url]], environment, directory))
+        check(server)
+        temporary.unlink()
+        print(f"turn {turn + 1}: {seen['fifofs'][-1]}, {seen['temporary'][-1]}", flush=True)
+    server.proxy.rate = None
+    median = {way: statistics.median(seconds for seconds, *_ in rows) for way, rows in seen.items()}
+    most = {way: [max(column) for column in zip(*rows)] for way, rows in seen.items()}
+    share = median["fifofs"] / median["temporary"]
+    names = {"fifofs": "`fifofs run -o s3://…`", "temporary": "temporary file, then `aws s3 cp`"}
+    lines = ["| | whole time | memory | disk |", "|---|---|---|---|"]
+    for way, name in names.items():
+        _, memory, disk = most[way]
+        lines.append(f"| {name} | {median[way]:.1f} s | {memory:.0f} MiB | {disk:.0f} MiB |")
+    lines.append("")
+    lines.append(
+        f"Medians of {turns}, {share:.2f} of the time: {SIZE_MIB} MiB written at {RATE_MIB} MiB/s, over a line of {RATE_MIB} "
+        "MiB/s. Memory is the largest resident size of a process, disk what was in files, both at most."
+    )
+    return "\n".join(lines), share <= GOAL
+
+
+def check(server: servers.Server) -> None:
+    head = server.client().head_object(Bucket=servers.BUCKET, Key="speed")
+    if head["ContentLength"] != SIZE_MIB * MIB:
+        sys.exit(f"stores: the object has {head['ContentLength']} bytes")
+    server.delete("speed")
+
+
+def measure(commands: list, environment: dict, directory: Path) -> tuple[float, float, float]:
+    """Seconds, MiB of memory and of disk."""
+    most = {"memory": 0.0, "disk": 0.0}
+    started = time.monotonic()
+    for command in commands:
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+        over = threading.Event()
+        watcher = threading.Thread(target=watch, args=(process.pid, directory, most, over))
+        watcher.start()
+        status = process.wait()
+        over.set()
+        watcher.join()
+        if status:
+            sys.exit(f"stores: {command[0]} ended with {status}")
+    return time.monotonic() - started, most["memory"], most["disk"]
+
+
+def watch(pid: int, directory: Path, most: dict, over: threading.Event) -> None:
+    while not over.wait(0.1):
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+            if match := re.search(r"VmHWM:\s+(\d+) kB", status):
+                most["memory"] = max(most["memory"], int(match[1]) / 1024)
+            deleted = 0
+            for descriptor in os.listdir(f"/proc/{pid}/fd"):
+                path = f"/proc/{pid}/fd/{descriptor}"
+                target = os.readlink(path)
+                if target.startswith(str(directory)):
+                    deleted += os.stat(path).st_blocks * 512
+            named = sum(path.stat().st_blocks * 512 for path in directory.glob("x.mp4"))
+            most["disk"] = max(most["disk"], (deleted + named) / MIB)
+        except OSError:
+            continue
