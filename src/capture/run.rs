@@ -4,7 +4,6 @@
 //! happens the child has ended and is reaped when a run is over, and what came until then is given,
 //! also where that is an error.
 
-use std::fmt;
 use std::io::{self, BufRead, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -18,136 +17,9 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
 };
 
+use super::running::{RunError, RunOutput, Running};
 use super::{ProcessRef, Reader, Sealed, Target};
 use crate::error::{Error, Result};
-
-/// A program that runs, and the reader of what it writes. Dropping it neither
-/// kills the program nor waits for it, as with [`Child`]; of the reader see
-/// [`Reader`].
-///
-/// ```
-/// use std::process::Command;
-///
-/// use fifofs::{Running, TemporaryPipe};
-///
-/// let pipe = TemporaryPipe::new()?;
-/// let mut command = Command::new("cp");
-/// let Running { mut child, mut reader, .. } =
-///     pipe.spawn(command.arg("Cargo.toml").arg(pipe.path()))?;
-/// assert!(reader.read_all()?.starts_with(b"[package]"));
-/// assert!(child.wait()?.success());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Running {
-    /// The program.
-    pub child: Child,
-    /// What it writes; ends with it.
-    pub reader: Reader,
-}
-
-/// How a program ended, and what it wrote.
-///
-/// ```
-/// use std::process::Command;
-///
-/// use fifofs::Capture;
-///
-/// let capture = Capture::new("out.txt")?;
-/// let output = capture.run(&mut Command::new("false"))?;
-/// assert_eq!((output.status.code(), &output.bytes[..]), (Some(1), &b""[..]));
-/// # Ok::<(), fifofs::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RunOutput {
-    /// Its exit status.
-    pub status: ExitStatus,
-    /// What the file held in the end. None if the program failed before it made one, or if a
-    /// writer was killed and the file was [`Settled`](crate::Way::Settled): of such a one
-    /// nothing is given.
-    pub bytes: Vec<u8>,
-    /// What it wrote to its standard output, if that is piped.
-    pub stdout: Vec<u8>,
-    /// What it wrote to its standard error, if that is piped.
-    pub stderr: Vec<u8>,
-}
-
-/// Why a run gave no whole output, and what there was till then.
-///
-/// Converts into [`Error`], and into [`std::io::Error`], where that is all that matters.
-///
-/// ```
-/// use std::process::Command;
-/// use std::time::Duration;
-///
-/// use fifofs::{Capture, Error};
-///
-/// let capture = Capture::new("log.txt")?;
-/// let mut command = Command::new("sh");
-/// command.args(["-c", "echo started > $1; sleep 60", "sh"]).arg(capture.path());
-/// let error = capture.run_timeout(&mut command, Duration::from_secs(1)).unwrap_err();
-/// assert!(matches!(*error.source, Error::TimedOut { .. }));
-/// assert_eq!(error.bytes, b"started\n");
-/// assert_eq!(error.status.unwrap().code(), None, "it was killed");
-/// # Ok::<(), Error>(())
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct RunError {
-    /// How the program ended; nothing if it could not be started or waited for.
-    pub status: Option<ExitStatus>,
-    /// What was delivered before the error. Not to be trusted to be a beginning of anything if
-    /// that is [`Error::Rewritten`]. Empty for [`Target::run_to`], whose sink has it.
-    pub bytes: Vec<u8>,
-    /// What it wrote to its standard output, if that is piped.
-    pub stdout: Vec<u8>,
-    /// What it wrote to its standard error, if that is piped.
-    pub stderr: Vec<u8>,
-    /// What went wrong.
-    pub source: Box<Error>,
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.source)?;
-        match self.status {
-            Some(status) => write!(f, " (the program ended with {status})"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for RunError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.source)
-    }
-}
-
-impl From<Error> for RunError {
-    fn from(error: Error) -> RunError {
-        RunError {
-            status: None,
-            bytes: Vec::new(),
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-            source: Box::new(error),
-        }
-    }
-}
-
-impl From<RunError> for Error {
-    fn from(error: RunError) -> Error {
-        *error.source
-    }
-}
-
-impl From<RunError> for io::Error {
-    fn from(error: RunError) -> io::Error {
-        Error::from(error).into()
-    }
-}
 
 /// How long nothing comes before it is looked at what it waits for. Twice that is long enough for
 /// another thread of this process that is about to close the file.

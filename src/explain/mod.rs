@@ -13,6 +13,7 @@
 mod facts;
 mod observer;
 mod outcome;
+mod paths;
 mod reader;
 mod replay;
 #[cfg(test)]
@@ -39,7 +40,8 @@ use crate::limits;
 use crate::mount::{Mount, MountView};
 use observer::Observer;
 use outcome::{End, Outcome};
-use replay::{Pace, Replay, components};
+use paths::components;
+use replay::{Pace, Replay};
 
 /// A directory in which all that programs do to files is recorded.
 ///
@@ -184,7 +186,7 @@ impl Study {
         let router = self.mount.router();
         let (pool, files) = router.look(|core| {
             let names = core.names();
-            let path = |ino| names.path(ino).map(|path| replay::joined(&path));
+            let path = |ino| names.path(ino).map(|path| paths::joined(&path));
             let mut files: Vec<PathBuf> = names.files().filter_map(path).collect();
             files.sort();
             (core.pool().clone(), files)

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::facts::{Facts, Opened, Rewritten, Worker};
-use super::replay::joined;
+use super::paths::joined;
 use crate::core::Core;
 use crate::core::generation::Ending;
 use crate::core::recording::{Entry, Recording};

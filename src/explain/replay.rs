@@ -12,7 +12,6 @@ mod requests;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -396,14 +395,4 @@ fn moment(now: Monotonic) -> Moment {
         monotonic: now,
         wall: Timestamp::default(),
     }
-}
-
-/// The components of a path.
-pub(super) fn components(path: &Path) -> Vec<OsString> {
-    path.iter().map(OsString::from).collect()
-}
-
-/// The path of components.
-pub(super) fn joined(components: &[OsString]) -> PathBuf {
-    components.iter().collect()
 }

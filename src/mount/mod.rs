@@ -19,11 +19,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::capture::{self, Capture, Events};
 use crate::core::Core;
 use crate::core::status::Status;
 use crate::error::Result;
-use crate::forked::Owned;
+use crate::forked::{Owned, Owner};
 use crate::fuse::Session;
 use crate::router::Router;
 use crate::temporary;
@@ -161,38 +160,6 @@ impl Mount {
         self.session.router().freeze()
     }
 
-    /// Captures the file at `path`, relative to the mount: what a program writes
-    /// there comes to this process. Directories above it are made. Any number of
-    /// captures may be there at once.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`](crate::Error::Io) of kind `AlreadyExists` if something stands there or it is
-    /// captured already; if something above it is no directory (`ENOTDIR`), a name is longer than
-    /// 255 bytes (`ENAMETOOLONG`), or the path is in `.fifofs` (`EPERM`);
-    /// [`Error::Usage`](crate::Error::Usage) if `path` is absolute, empty, or leads out of the mount.
-    ///
-    /// ```
-    /// use std::process::Command;
-    ///
-    /// use fifofs::{Mount, Target};
-    ///
-    /// let mount = Mount::builder().mount_temporary()?;
-    /// let capture = mount.capture("run-17/out.log")?;
-    /// let output = capture.run(Command::new("cp").arg("Cargo.toml").arg(capture.path()))?;
-    /// assert!(output.bytes.starts_with(b"[package]"));
-    /// # Ok::<(), fifofs::Error>(())
-    /// ```
-    pub fn capture(&self, path: impl AsRef<Path>) -> Result<Capture> {
-        let inside = capture::inside(path.as_ref())?;
-        self.session
-            .owner()
-            .check("capture a file of", self.path())?;
-        // An earlier capture of the path may have gone a moment ago.
-        self.router().settle_names();
-        Capture::of(Arc::clone(self.router()), self.path(), &inside)
-    }
-
     /// Its state now: every file, who writes, who reads, and who waits for whom.
     ///
     /// ```
@@ -211,27 +178,6 @@ impl Mount {
         }
     }
 
-    /// What happens to its files, from now on.
-    ///
-    /// ```
-    /// use fifofs::{Event, Mount};
-    ///
-    /// let mount = Mount::builder().mount_temporary()?;
-    /// let events = mount.events();
-    /// std::fs::write(mount.path().join("a.txt"), "hello\n")?;
-    /// for event in events {
-    ///     let event = event?;
-    ///     println!("{}: {:?}", event.path.display(), event.event);
-    ///     if matches!(event.event, Event::Done { .. }) {
-    ///         break;
-    ///     }
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn events(&self) -> Events {
-        Events::new(self.router(), None)
-    }
-
     /// What is in it, for threads of this process, which had better not ask the kernel for what
     /// this process serves itself.
     ///
@@ -242,6 +188,11 @@ impl Mount {
     /// ```
     pub fn view(&self) -> MountView {
         MountView::new(self.router(), self.path())
+    }
+
+    /// The process that serves it.
+    pub(crate) fn owner(&self) -> Owner {
+        self.session.owner()
     }
 
     pub(crate) fn router(&self) -> &Arc<Router> {

@@ -13,7 +13,6 @@ use std::time::SystemTime;
 
 use rustix::io::Errno;
 
-use crate::capture::Events;
 use crate::core::Core;
 use crate::core::namespace::Kind;
 use crate::core::status::Status;
@@ -90,6 +89,10 @@ impl MountView {
         }
     }
 
+    pub(crate) fn router(&self) -> &Arc<Router> {
+        &self.router
+    }
+
     /// Where it is mounted, as an absolute path.
     pub fn path(&self) -> &Path {
         &self.path
@@ -98,11 +101,6 @@ impl MountView {
     /// As [`Mount::status`](crate::Mount::status).
     pub fn status(&self) -> Status {
         self.look(Core::status).unwrap_or_default()
-    }
-
-    /// As [`Mount::events`](crate::Mount::events).
-    pub fn events(&self) -> Events {
-        Events::new(&self.router, None)
     }
 
     /// All names, in their order; the directories among them, too, but not the mount itself and

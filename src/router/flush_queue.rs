@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use crate::sync::{Mutex, lock};
+use crate::sync::modelled::{Mutex, lock};
 
 /// Decisions that are still to be told.
 pub(crate) struct FlushQueue<T> {
@@ -52,5 +52,45 @@ impl<T> FlushQueue<T> {
             state = lock(&self.state);
         }
         state.is_told = false;
+    }
+}
+
+#[cfg(all(test, modelled))]
+mod models {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// The core, which decides on and off by turns, and what the flusher was told.
+    #[derive(Default)]
+    struct World {
+        core: Mutex<u32>,
+        queue: FlushQueue<u32>,
+        told: Mutex<Vec<u32>>,
+    }
+
+    impl World {
+        fn handle(&self) {
+            let mut core = lock(&self.core);
+            *core += 1;
+            self.queue.put(vec![*core]);
+            drop(core);
+            self.queue.tell(|decision| lock(&self.told).push(decision));
+        }
+    }
+
+    #[test]
+    fn model_of_threads_that_decide() {
+        loom::model(|| {
+            let world = Arc::new(World::default());
+            let other = Arc::clone(&world);
+            let other = thread::spawn(move || {
+                other.handle();
+                other.handle();
+            });
+            world.handle();
+            other.join().unwrap();
+            assert_eq!(*lock(&world.told), [1, 2, 3]);
+        });
     }
 }

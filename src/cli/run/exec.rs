@@ -13,7 +13,7 @@ use fifofs::{Mount, Result};
 use super::child::{NotStarted, Program, Surroundings, signal_status, status_of};
 use super::cover::{self, Cover};
 use super::destinations::Destination;
-use super::ears::Ears;
+use super::event_loop::EventLoop;
 use super::output::Output;
 use super::progress::Counters;
 use super::signals::Signals;
@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
 /// Runs a command. To be called by the main thread, while it is the only one.
 pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     // Before there is anything that a signal could leave behind.
-    let mut ears = Ears::new(Signals::watch()?)?;
+    let mut events = EventLoop::new(Signals::watch()?)?;
     let over = arguments
         .over
         .iter()
@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let mount = builder
         .allow_other(arguments.allow_other)
         .mount_temporary()?;
-    if let Some(signal) = ears.told_to_end() {
+    if let Some(signal) = events.told_to_end() {
         return Ok(Ended::with_status(signal_status(signal)));
     }
     let covers = (1..)
@@ -107,7 +107,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     )];
     let counters = Counters::new(vec![None; outputs.len()]);
     let ended_by =
-        supervise::supervise(&mut program, &mut outputs, &counters, ears, None, &|| true)?;
+        supervise::supervise(&mut program, &mut outputs, &counters, events, None, &|| {
+            true
+        })?;
     let status = match ended_by {
         Some(signal) => signal_status(signal),
         None => status_of(program.wait()?),

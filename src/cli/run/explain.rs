@@ -16,7 +16,7 @@ use fifofs::{Privacy, Result};
 use self::report::Report;
 use super::child::{NotStarted, Program, Surroundings, describe, signal_status, status_of};
 use super::destinations::Destination;
-use super::ears::Ears;
+use super::event_loop::EventLoop;
 use super::missing::Search;
 use super::output::Output;
 use super::placeholders::{self, Template};
@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         true => Privacy::Shared,
         false => fifofs::enter_private_namespace()?,
     };
-    let ears = Ears::new(Signals::watch()?)?;
+    let events = EventLoop::new(Signals::watch()?)?;
     let study = Study::new()?;
     let directory = study.path().to_owned();
     let paths: Vec<PathBuf> = template
@@ -105,7 +105,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     )];
     let counters = Counters::new(vec![None; outputs.len()]);
     let ended_by =
-        supervise::supervise(&mut program, &mut outputs, &counters, ears, None, &|| true)?;
+        supervise::supervise(&mut program, &mut outputs, &counters, events, None, &|| {
+            true
+        })?;
 
     let ended = program.wait()?;
     let search = Search {

@@ -6,7 +6,8 @@ mod consumer;
 mod copy;
 mod cover;
 mod destinations;
-mod ears;
+mod event;
+mod event_loop;
 pub(super) mod exec;
 pub(super) mod explain;
 mod missing;
@@ -37,7 +38,7 @@ use fifofs::{Error, Privacy, Result};
 use self::child::{NotStarted, Program, Surroundings, signal_status};
 use self::conclusion::Conclusion;
 use self::destinations::{Destination, STDOUT};
-use self::ears::Ears;
+use self::event_loop::EventLoop;
 use self::output::Output;
 use self::placeholders::Template;
 use self::progress::{Counters, Progress, Watched, When};
@@ -181,15 +182,15 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
         _ => Privacy::Shared,
     };
     // Before there is anything that a signal could leave behind.
-    let mut ears = Ears::new(Signals::watch()?)?;
-    let is_over = |ears: &mut Ears| ears.told_to_end().is_some();
+    let mut events = EventLoop::new(Signals::watch()?)?;
+    let is_over = |events: &mut EventLoop| events.told_to_end().is_some();
     // In the namespace that they will be renamed in.
     if let Some(destination) = &report_to {
         report.open(destination)?;
     }
     let (mut sinks, mut recipients) = (Vec::new(), Vec::new());
     for (destination, forked) in destinations.iter().zip(forked) {
-        let is_wanted = || !is_over(&mut ears);
+        let is_wanted = || !is_over(&mut events);
         let reached = match (forked, destination) {
             (Some(forked), _) => Recipient::new(destination, forked, is_wanted),
             (None, Destination::Object(address)) => Recipient::of_object(address, is_wanted),
@@ -214,7 +215,7 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
         Via::Fifo => Stage::fifos(&template)?,
     };
 
-    if let Some(signal) = ears.told_to_end() {
+    if let Some(signal) = events.told_to_end() {
         drop(sources);
         stage.end();
         let (status, messages) = (signal_status(signal), Vec::new());
@@ -264,7 +265,7 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
         &mut program,
         &mut outputs,
         &counters,
-        ears,
+        events,
         Some(&mut stage),
         &is_complete,
     )?;

@@ -12,7 +12,6 @@
 //!        rewritten, can be written again     either side failed
 //! ```
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -22,7 +21,8 @@ use rustix::process::Signal;
 
 use super::child::Program;
 use super::copy::End;
-use super::ears::Ears;
+use super::event::Event;
+use super::event_loop::EventLoop;
 use super::output::{Output, State};
 use super::progress::Counters;
 use super::recipient::{Recipient, Verdict};
@@ -43,34 +43,12 @@ const GRACE: Duration = Duration::from_millis(200);
 const FIRST_LOOK: Duration = Duration::from_micros(50);
 const LAST_LOOK: Duration = Duration::from_millis(10);
 
-/// Something that happened.
-pub(super) enum Event {
-    /// Copying an output ended.
-    Copied {
-        output: usize,
-        sink: Box<Sink>,
-        end: End,
-    },
-    /// Somebody has come to read a destination, and may go again.
-    Read { output: usize, descriptor: OwnedFd },
-    /// Nobody reads a destination any more.
-    HungUp { output: usize },
-    /// A program that is a destination has ended, or an upload.
-    RecipientEnded { output: usize },
-    /// A signal was sent to this process; the terminal sends some to all of its foreground group.
-    Signal { number: i32, for_the_group: bool },
-    /// The program has exited.
-    Exited,
-    /// Somebody whom it left behind has, perhaps.
-    ChildEnded,
-}
-
 /// Waits for a program and its outputs.
 pub(super) struct Supervisor<'a> {
     program: &'a mut Program,
     outputs: &'a mut [Output],
     counters: &'a Counters,
-    ears: Ears,
+    events: EventLoop,
     /// Where it writes, unless that is left as it is.
     stage: Option<&'a mut Stage>,
     /// Set from the program's exit until the outputs are closed.
@@ -104,7 +82,7 @@ pub(super) fn supervise(
     program: &mut Program,
     outputs: &mut [Output],
     counters: &Counters,
-    ears: Ears,
+    events: EventLoop,
     stage: Option<&mut Stage>,
     is_complete: &dyn Fn() -> bool,
 ) -> Result<Option<i32>> {
@@ -112,7 +90,7 @@ pub(super) fn supervise(
         program,
         outputs,
         counters,
-        ears,
+        events,
         stage,
         closing: None,
         notice: None,
@@ -131,11 +109,11 @@ pub(super) fn supervise(
 impl Supervisor<'_> {
     fn begin(&mut self) -> Result<()> {
         for (output, descriptor) in self.outputs.iter().enumerate().filter_map(watchable) {
-            self.ears.watch_destination(output, descriptor);
+            self.events.watch_destination(output, descriptor);
         }
         for (number, output) in self.outputs.iter().enumerate() {
             if let Some(recipient) = &output.recipient {
-                self.ears.watch_recipient(number, recipient.end());
+                self.events.watch_recipient(number, recipient.end());
             }
         }
         for number in 0..self.outputs.len() {
@@ -147,7 +125,7 @@ impl Supervisor<'_> {
                 self.copy(number)?;
             }
         }
-        self.ears.watch_program(self.program.pidfd()?);
+        self.events.watch_program(self.program.pidfd()?);
         Ok(())
     }
 
@@ -181,7 +159,7 @@ impl Supervisor<'_> {
                 continue;
             };
             // That the input ends is the guard's to decide, which has it open, too.
-            self.ears.forget_destination(number);
+            self.events.forget_destination(number);
             match &mut output.state {
                 State::Ended(sink, _) => *sink = None,
                 State::Copying(Some(canceller)) if verdict == Verdict::Abort => canceller.cancel(),
@@ -207,7 +185,7 @@ impl Supervisor<'_> {
     fn next_event(&mut self) -> Result<Option<Event>> {
         let notice = self.notice.filter(|_| !self.has_noticed);
         let look = self.closing.as_ref().map(|closing| closing.at);
-        self.ears.next(notice.into_iter().chain(look).min())
+        self.events.next(notice.into_iter().chain(look).min())
     }
 
     fn time_has_come(&mut self) -> Result<()> {
@@ -248,7 +226,7 @@ impl Supervisor<'_> {
     fn handle(&mut self, event: Event) -> Result<()> {
         match event {
             Event::Copied { output, sink, end } => self.copied(output, *sink, end)?,
-            Event::Read { output, descriptor } => self.ears.watch_destination(output, descriptor),
+            Event::Read { output, descriptor } => self.events.watch_destination(output, descriptor),
             Event::HungUp { output } => self.hung_up(output),
             Event::RecipientEnded { output } => self.recipient_ended(output),
             Event::Signal {
@@ -318,7 +296,7 @@ impl Supervisor<'_> {
                 .read(self.program.child(), again, &sink, &self.success)?;
         output.state = State::Copying(canceller);
         let delivered = Arc::clone(&self.counters.delivered[number]);
-        let voice = self.ears.voice();
+        let sender = self.events.sender();
         let has_given_up = Arc::clone(&self.has_given_up);
         std::thread::Builder::new()
             .name(format!("fifofs-copy-{number}"))
@@ -328,14 +306,14 @@ impl Supervisor<'_> {
                     Ok(()) => {
                         if let Some(descriptor) = sink.watchable().filter(|_| was_unread) {
                             let output = number;
-                            voice.tell(Event::Read { output, descriptor });
+                            sender.send(Event::Read { output, descriptor });
                         }
                         job(&mut sink, &delivered)
                     }
                     Err(stopped) => stopped.into(),
                 };
                 let (output, sink) = (number, Box::new(sink));
-                voice.tell(Event::Copied { output, sink, end });
+                sender.send(Event::Copied { output, sink, end });
             })
             .map_err(|error| Error::io("copy", output.source.name(), error))?;
         Ok(())

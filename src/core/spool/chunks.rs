@@ -39,9 +39,10 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::buffer::{Buffer, Memory};
+use super::buffer::Buffer;
 use super::load::Load;
-use super::pool::{CHUNK_BYTES, Pool};
+use super::memory::{CHUNK_BYTES, Memory};
+use super::pool::Pool;
 use super::segments::{Segment, Segments};
 use super::slot::{Slot, Store};
 

@@ -6,8 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::buffer::Memory;
-use super::pool::CHUNK_BYTES;
+use super::memory::{CHUNK_BYTES, Memory};
 
 /// Bytes to be written.
 #[derive(Debug)]
@@ -128,7 +127,7 @@ impl<'a> From<&'a Vec<u8>> for Load<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::buffer::memory_with;
+    use super::super::memory::memory_with;
     use super::*;
 
     fn memory(fill: u8) -> Memory {

@@ -11,10 +11,12 @@
 
 mod buffer;
 mod chunks;
+mod claims;
 mod cursor;
 mod extents;
 mod kept;
 mod load;
+mod memory;
 mod pool;
 mod segments;
 mod slot;
@@ -27,13 +29,13 @@ use std::ops::Range;
 
 use rustix::io::Errno;
 
-pub(crate) use buffer::Memory;
 use chunks::Chunks;
 pub(crate) use cursor::Cursor;
 pub(in crate::core) use extents::Extents;
 pub(crate) use kept::Kept;
 pub(crate) use load::Load;
-pub(crate) use pool::{CHUNK_BYTES, Limits, Pool};
+pub(crate) use memory::{CHUNK_BYTES, Memory};
+pub(crate) use pool::{Limits, Pool};
 pub(crate) use segments::Segments;
 
 /// What holes and space are counted in, as a filesystem's blocks.

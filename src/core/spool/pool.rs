@@ -26,13 +26,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use rustix::io::Errno;
 
-use super::buffer::{Buffer, Memory};
+use super::memory::{CHUNK_BYTES, Memory};
 use super::spill::Spill;
-
-/// Bytes in a chunk: the unit of recycling, copying on write and spilling. As many as programs that move
-/// much write at once, at least, so that what they write becomes a chunk without being copied; and the
-/// most that a request carries, 1 MiB, is few enough of them for the work per chunk not to show.
-pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 
 /// Idle buffers kept for reuse, at most: several dozen requests' worth, and little beside the
 /// gigabyte that a mount may keep by default.
@@ -329,18 +324,18 @@ impl Pool {
         self.shared.spill.directory()
     }
 
-    /// An empty buffer that takes at least `bytes` (at most a chunk), or `None` if the memory
+    /// Memory of at least `bytes` (at most a chunk), or `None` if the memory
     /// limit does not allow it. Sizes are powers of two, so that a buffer that grows is copied a
     /// constant number of times per byte.
-    pub(super) fn try_take(&self, bytes: usize) -> Option<Buffer> {
+    pub(super) fn try_memory(&self, bytes: usize) -> Option<Memory> {
         let capacity = capacity_for(bytes);
         let memory = self.shared.limits.memory.saturating_sub(self.kept());
         add_within(&self.shared.used, capacity as u64, memory).then(|| self.counted(capacity))
     }
 
-    /// As [`Pool::try_take`], whatever the limit.
+    /// As [`Pool::try_memory`], whatever the limit.
     #[cfg(test)]
-    pub(super) fn take(&self, bytes: usize) -> Buffer {
+    pub(super) fn memory(&self, bytes: usize) -> Memory {
         let capacity = capacity_for(bytes);
         self.shared
             .used
@@ -348,23 +343,25 @@ impl Pool {
         self.counted(capacity)
     }
 
-    /// A buffer whose capacity is in `used` already.
-    fn counted(&self, capacity: usize) -> Buffer {
+    /// Memory that is in `used` already.
+    fn counted(&self, capacity: usize) -> Memory {
         let recycled = if capacity == CHUNK_BYTES {
             self.idle().pop()
         } else {
             None
         };
-        let memory = recycled.unwrap_or_else(|| {
+        recycled.unwrap_or_else(|| {
             self.trim_idle();
             Memory::new(capacity)
-        });
-        // Whose it is does not count: what is in memory can be spilled.
-        let pool = Pool {
+        })
+    }
+
+    /// The same pool for nobody's account.
+    pub(super) fn of_nobody(&self) -> Pool {
+        Pool {
             shared: Arc::clone(&self.shared),
             user: None,
-        };
-        Buffer::new(memory, pool)
+        }
     }
 
     /// Takes back what a buffer was made of, which counts no more.

@@ -25,7 +25,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::extents::Extents;
-use super::pool::CHUNK_BYTES;
+use super::memory::CHUNK_BYTES;
 
 /// Bytes given back that keep their blocks: enough for a hole to be punched for hundreds of places at
 /// once, and little beside what a disk holds.

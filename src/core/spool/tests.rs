@@ -10,8 +10,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::buffer::memory_with;
-use super::pool::CHUNK_BYTES;
+use super::memory::{CHUNK_BYTES, memory_with};
 use super::segments::Segment;
 use super::{Limits, Load, PAGE_BYTES, Pool, Segments, Spool};
 

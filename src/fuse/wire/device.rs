@@ -16,7 +16,6 @@ use rustix::io::Errno;
 
 use super::abi::{self, Header, WriteIn, opcode};
 use super::cpu_affinity::CpuAffinity;
-use super::dispatch::Served;
 use super::gathering::Gathering;
 use super::handshake;
 use super::intake::{Intake, Received};
@@ -35,6 +34,14 @@ const FIRST_REQUEST_BYTES: usize = 8192;
 
 /// For how long the next request is looked for before the thread sleeps.
 const SPIN: Duration = Duration::from_micros(100);
+
+/// Who answers a request.
+pub(super) enum Served {
+    /// Somebody here, now or later.
+    Here,
+    /// fuser.
+    ByFuser,
+}
 
 /// The loop itself.
 pub(crate) struct Front {

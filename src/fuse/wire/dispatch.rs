@@ -9,21 +9,13 @@ use rustix::io::Errno;
 use zerocopy::IntoBytes;
 
 use super::abi::{self, Body, Header, opcode};
-use super::device::Front;
+use super::device::{Front, Served};
 use super::replies::{entry_bytes, number_out};
 use crate::core::clock::Timestamp;
 use crate::core::effects::Unique;
 use crate::core::namespace::{Creator, Rename};
 use crate::core::request::{Caller, Opener, Request, User, Wanted, at};
 use crate::core::{Change, Changes};
-
-/// Who answers a request.
-pub(super) enum Served {
-    /// Somebody here, now or later.
-    Here,
-    /// fuser.
-    ByFuser,
-}
 
 impl Front {
     pub(super) fn caller(&self, header: Header) -> Caller {

@@ -13,7 +13,6 @@ use crate::core::generation::Ending;
 
 /// Fields of `/proc/PID/stat`, as proc(5) counts them.
 const FLAGS: usize = 9;
-pub(super) const EXIT_CODE: usize = 52;
 
 /// Of `include/linux/sched.h`.
 const PF_EXITING: u32 = 0x4;
@@ -55,7 +54,7 @@ fn read_death(tid: i32) -> Option<Death> {
     if flags & PF_EXITING == 0 {
         return None;
     }
-    let ending = match super::exit::from_wait_status(stat.number(EXIT_CODE)?) {
+    let ending = match super::exit::from_wait_status(stat.number(super::exit::EXIT_CODE)?) {
         Ending::Status(0) => Ending::Unknown,
         ending => ending,
     };

@@ -24,9 +24,11 @@ use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 use rustix::process::{PidfdFlags, geteuid, pidfd_open};
 
 use super::super::timers::REAPING;
-use super::death::EXIT_CODE;
 use super::{BUFFER_BYTES, positive, read_stat, thread_group};
 use crate::core::generation::Ending;
+
+/// A field of `/proc/PID/stat`, as proc(5) counts them.
+pub(super) const EXIT_CODE: usize = 52;
 
 /// Watches for the end of one process. Its descriptor polls readable once all
 /// threads of the process have exited.

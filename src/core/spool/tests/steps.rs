@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::model::{END_MAX, Model};
 use super::{CHUNK, PAGE, assert_no_disk_is_taken, contents, pattern};
-use crate::core::spool::buffer::memory_with;
+use crate::core::spool::memory::memory_with;
 use crate::core::spool::{Limits, Load, Pool, Segments, Spool};
 
 #[derive(Clone, Debug)]

@@ -14,18 +14,18 @@ use fifofs::{Error, Result};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
+use super::event::Event;
 use super::signals::{self, Signals};
-use super::supervise::Event;
 
 /// Tells the main thread of something, from another one.
 #[derive(Clone)]
-pub(super) struct Voice {
+pub(super) struct EventSender {
     events: Sender<Event>,
     bell: Arc<OwnedFd>,
 }
 
-impl Voice {
-    pub(super) fn tell(&self, event: Event) {
+impl EventSender {
+    pub(super) fn send(&self, event: Event) {
         // Whoever does not wait any more needs no answer. A full counter has rung already.
         let _ = self.events.send(event);
         let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
@@ -33,7 +33,7 @@ impl Voice {
 }
 
 /// The main thread's side.
-pub(super) struct Ears {
+pub(super) struct EventLoop {
     signals: Signals,
     /// Readable when the program has exited; gone once that was told.
     program: Option<OwnedFd>,
@@ -41,38 +41,38 @@ pub(super) struct Ears {
     watched: Vec<(usize, OwnedFd)>,
     /// What tells when somebody who takes an output has ended, likewise.
     recipients: Vec<(usize, Arc<dyn AsFd>)>,
-    said: Receiver<Event>,
-    voice: Voice,
-    heard: VecDeque<Event>,
+    received: Receiver<Event>,
+    sender: EventSender,
+    queue: VecDeque<Event>,
 }
 
-impl Ears {
+impl EventLoop {
     pub(super) fn new(signals: Signals) -> Result<Self> {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let bell = bell.map_err(|errno| Error::io("wait for", "the program", errno.into()))?;
-        let (events, said) = crossbeam_channel::unbounded();
-        Ok(Ears {
+        let (events, received) = crossbeam_channel::unbounded();
+        Ok(EventLoop {
             signals,
             program: None,
             watched: Vec::new(),
             recipients: Vec::new(),
-            said,
-            voice: Voice {
+            received,
+            sender: EventSender {
                 events,
                 bell: Arc::new(bell),
             },
-            heard: VecDeque::new(),
+            queue: VecDeque::new(),
         })
     }
 
-    pub(super) fn voice(&self) -> Voice {
-        self.voice.clone()
+    pub(super) fn sender(&self) -> EventSender {
+        self.sender.clone()
     }
 
     /// The signal that has asked for the end already, if one has. What came before it is still told.
     pub(super) fn told_to_end(&mut self) -> Option<i32> {
-        self.heard.extend(self.signals.pending());
-        self.heard.iter().find_map(|event| match event {
+        self.queue.extend(self.signals.pending());
+        self.queue.iter().find_map(|event| match event {
             Event::Signal { number, .. } => signals::ends(*number).then_some(*number),
             _ => None,
         })
@@ -105,12 +105,16 @@ impl Ears {
     /// If poll(2) fails.
     pub(super) fn next(&mut self, deadline: Option<Instant>) -> Result<Option<Event>> {
         loop {
-            if let Some(event) = self.heard.pop_front().or_else(|| self.said.try_recv().ok()) {
+            if let Some(event) = self
+                .queue
+                .pop_front()
+                .or_else(|| self.received.try_recv().ok())
+            {
                 return Ok(Some(event));
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-            match self.listen(timeout.as_ref()) {
+            match self.poll(timeout.as_ref()) {
                 Ok(true) | Err(Errno::INTR) => {}
                 Ok(false) => return Ok(None),
                 Err(errno) => return Err(Error::io("wait for", "the program", errno.into())),
@@ -119,7 +123,7 @@ impl Ears {
     }
 
     /// Waits for something to happen, and takes note of it; says whether anything did.
-    fn listen(&mut self, timeout: Option<&Timespec>) -> rustix::io::Result<bool> {
+    fn poll(&mut self, timeout: Option<&Timespec>) -> rustix::io::Result<bool> {
         // Errors and hangups are reported though nothing is asked for.
         let destinations = self
             .watched
@@ -130,7 +134,7 @@ impl Ears {
             .recipients
             .iter()
             .map(|(_, one)| (one.as_fd(), PollFlags::IN));
-        let always = [self.signals.as_fd(), self.voice.bell.as_fd()].map(|fd| (fd, PollFlags::IN));
+        let always = [self.signals.as_fd(), self.sender.bell.as_fd()].map(|fd| (fd, PollFlags::IN));
         let always = always.into_iter().chain(program);
         let mut polled: Vec<PollFd<'_>> = (always.chain(destinations).chain(recipients))
             .map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags))
@@ -144,16 +148,16 @@ impl Ears {
         let ended: Vec<bool> = self.recipients.iter().map(|_| next()).collect();
 
         if rung {
-            let _ = rustix::io::read(&*self.voice.bell, &mut [0; 8]);
+            let _ = rustix::io::read(&*self.sender.bell, &mut [0; 8]);
         }
         if signalled {
-            self.heard.extend(self.signals.pending());
+            self.queue.extend(self.signals.pending());
         }
         let mut closed = closed.into_iter();
         self.watched.retain(|(output, _)| {
             let is_closed = closed.next().unwrap_or(false);
             if is_closed {
-                self.heard.push_back(Event::HungUp { output: *output });
+                self.queue.push_back(Event::HungUp { output: *output });
             }
             !is_closed
         });
@@ -161,14 +165,14 @@ impl Ears {
         self.recipients.retain(|(output, _)| {
             let has_ended = ended.next().unwrap_or(false);
             if has_ended {
-                self.heard
+                self.queue
                     .push_back(Event::RecipientEnded { output: *output });
             }
             !has_ended
         });
         if exited {
             self.program = None;
-            self.heard.push_back(Event::Exited);
+            self.queue.push_back(Event::Exited);
         }
         Ok(is_any)
     }
@@ -183,8 +187,8 @@ mod tests {
 
     use super::*;
 
-    fn ears() -> Ears {
-        Ears::new(Signals::watch().expect("signals")).expect("a bell")
+    fn events() -> EventLoop {
+        EventLoop::new(Signals::watch().expect("signals")).expect("a bell")
     }
 
     fn soon() -> Option<Instant> {
@@ -192,9 +196,9 @@ mod tests {
     }
 
     /// What happens next, until then. That a child of this process has ended may be another test's doing.
-    fn next(ears: &mut Ears, until: Option<Instant>) -> Option<Event> {
+    fn next(events: &mut EventLoop, until: Option<Instant>) -> Option<Event> {
         loop {
-            match ears.next(until).expect("polled") {
+            match events.next(until).expect("polled") {
                 Some(Event::ChildEnded) => {}
                 event => return event,
             }
@@ -203,40 +207,40 @@ mod tests {
 
     #[test]
     fn a_pipe_is_told_of_when_its_reader_goes_and_not_before() {
-        let mut ears = ears();
+        let mut events = events();
         let (first_reader, first) = rustix::pipe::pipe().expect("a pipe");
         let (second_reader, second) = rustix::pipe::pipe().expect("a pipe");
-        ears.watch_destination(3, first);
-        ears.watch_destination(5, second);
+        events.watch_destination(3, first);
+        events.watch_destination(5, second);
         let moment = Some(Instant::now() + Duration::from_millis(20));
-        assert!(next(&mut ears, moment).is_none());
+        assert!(next(&mut events, moment).is_none());
         for (output, reader) in [(5, second_reader), (3, first_reader)] {
             drop(reader);
-            match next(&mut ears, soon()) {
+            match next(&mut events, soon()) {
                 Some(Event::HungUp { output: got }) => assert_eq!(got, output),
                 _ => panic!("output {output} was not told of"),
             }
         }
-        assert!(ears.watched.is_empty(), "each is told of once");
+        assert!(events.watched.is_empty(), "each is told of once");
     }
 
     #[test]
     fn the_end_of_the_program_is_told_of_once_and_threads_are_heard() {
-        let mut ears = ears();
+        let mut events = events();
         let mut command = Command::new("cat");
         let mut child = command.stdin(Stdio::piped()).spawn().expect("started");
         let pid = Pid::from_child(&child);
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).expect("a pidfd");
-        ears.watch_program(pidfd);
-        let voice = ears.voice();
-        let thread = std::thread::spawn(move || voice.tell(Event::HungUp { output: 7 }));
-        let event = next(&mut ears, soon());
+        events.watch_program(pidfd);
+        let sender = events.sender();
+        let thread = std::thread::spawn(move || sender.send(Event::HungUp { output: 7 }));
+        let event = next(&mut events, soon());
         assert!(matches!(event, Some(Event::HungUp { output: 7 })));
         thread.join().expect("ended");
         drop(child.stdin.take());
-        let event = next(&mut ears, soon());
+        let event = next(&mut events, soon());
         assert!(matches!(event, Some(Event::Exited)));
-        assert!(ears.program.is_none());
+        assert!(events.program.is_none());
         child.wait().expect("waited");
     }
 }
