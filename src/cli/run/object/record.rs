@@ -104,7 +104,7 @@ pub(in crate::cli) fn unfinished(prefix: &str) -> Result<Vec<Unfinished>> {
             found.push(record);
         }
     }
-    found.sort_by(|one, other| one.begun.cmp(&other.begun));
+    found.sort_by_key(|one| one.begun);
     Ok(found)
 }
 
