@@ -40,7 +40,7 @@ pub trait Target: Sealed + Send + Sync {
     /// ```
     fn path(&self) -> &Path;
 
-    /// See [`Capture::reader_until_exit`].
+    /// See [`Capture::reader_until_exit`](crate::Capture::reader_until_exit).
     ///
     /// # Errors
     ///
@@ -58,27 +58,27 @@ pub trait Target: Sealed + Send + Sync {
     /// ```
     fn reader_until_exit(&self, process: ProcessRef<'_>) -> Result<Reader>;
 
-    /// See [`Capture::hang_up`].
+    /// See [`Capture::hang_up`](crate::Capture::hang_up).
     fn hang_up(&self);
 
-    /// See [`Capture::writers`]. Of a FIFO it cannot be told, and nobody is named.
+    /// See [`Capture::writers`](crate::Capture::writers). Of a FIFO it cannot be told, and nobody is named.
     fn writers(&self) -> Vec<Process>;
 
-    /// See [`Capture::spawn`].
+    /// See [`Capture::spawn`](crate::Capture::spawn).
     ///
     /// # Errors
     ///
     /// [`Error::Io`](crate::Error::Io) if it cannot be started.
     fn spawn(&self, command: &mut Command) -> Result<Running>;
 
-    /// See [`Capture::run`].
+    /// See [`Capture::run`](crate::Capture::run).
     ///
     /// # Errors
     ///
     /// As there.
     fn run(&self, command: &mut Command) -> std::result::Result<RunOutput, RunError>;
 
-    /// See [`Capture::run_timeout`].
+    /// See [`Capture::run_timeout`](crate::Capture::run_timeout).
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ pub trait Target: Sealed + Send + Sync {
         timeout: Duration,
     ) -> std::result::Result<RunOutput, RunError>;
 
-    /// See [`Capture::run_to`].
+    /// See [`Capture::run_to`](crate::Capture::run_to).
     ///
     /// # Errors
     ///

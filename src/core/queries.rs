@@ -37,7 +37,7 @@ impl Core {
         !self.handles.is_empty() || !self.waiting.is_empty()
     }
 
-    /// When the next [`request::Request::Tick`] is due.
+    /// When the next [`Request::Tick`](super::request::Request::Tick) is due.
     pub(crate) fn next_alarm(&self) -> Option<Monotonic> {
         self.alarms.first().map(|(at, _)| *at)
     }
