@@ -96,13 +96,13 @@ def watch(pid: int, directory: Path, most: dict, over: threading.Event) -> None:
             status = Path(f"/proc/{pid}/status").read_text()
             if match := re.search(r"VmHWM:\s+(\d+) kB", status):
                 most["memory"] = max(most["memory"], int(match[1]) / 1024)
-            deleted = 0
+                files = {}
             for descriptor in os.listdir(f"/proc/{pid}/fd"):
                 path = f"/proc/{pid}/fd/{descriptor}"
-                target = os.readlink(path)
-                if target.startswith(str(directory)):
-                    deleted += os.stat(path).st_blocks * 512
-            named = sum(path.stat().st_blocks * 512 for path in directory.glob("x.mp4"))
-            most["disk"] = max(most["disk"], (deleted + named) / MIB)
+                if os.readlink(path).startswith(str(directory)):
+                    status = os.stat(path)
+                    files[status.st_ino] = status.st_blocks
+            files |= {path.stat().st_ino: path.stat().st_blocks for path in directory.glob("x.mp4")}
+            most["disk"] = max(most["disk"], sum(files.values()) * 512 / MIB)
         except OSError:
             continue

@@ -23,6 +23,9 @@ const REQUEST_TIME: &str = "10m";
 /// How long a store may take to answer before anything has begun, and when all is over anyway.
 pub(super) const SHORT: Duration = Duration::from_secs(15);
 
+/// How long a store may be away. The signature of a request is not good for much longer.
+const LONG: Duration = Duration::from_secs(3 * 60);
+
 /// How an upload talks to its store.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
@@ -48,7 +51,16 @@ pub(super) enum Patience {
 impl Patience {
     fn retries(self) -> RetryConfig {
         match self {
-            Patience::Long => RetryConfig::default(),
+            // The crate's own backoff may have used up its ten times after two seconds.
+            Patience::Long => RetryConfig {
+                backoff: BackoffConfig {
+                    init_backoff: Duration::from_millis(500),
+                    max_backoff: SHORT,
+                    base: 3.0,
+                },
+                max_retries: 1000,
+                retry_timeout: LONG,
+            },
             Patience::Short => RetryConfig {
                 backoff: BackoffConfig::default(),
                 max_retries: 3,
