@@ -11,11 +11,7 @@ from pathlib import Path
 from . import servers
 
 SIZE = 24 << 20
-<<<<<<< HEAD
-LIMIT = 240  # seconds for a case; a server that is gone is asked for up to 3 minutes
-=======
 LIMIT = 400  # seconds for a case; a server that is gone is asked for up to 3 minutes
->>>>>>> 25334bc (scripts/stores: programs whose outputs are objects, and what can go wrong, on two servers; what is on its way ends before an upload is removed; fifofs doctor lists uploads that a killed fifofs left)
 
 
 @dataclass(frozen=True)
@@ -30,13 +26,8 @@ class Case:
     how: str = "well"
     act: str = "nothing"
     options: tuple[str, ...] = ()
-<<<<<<< HEAD
-    # Of a server that keeps nothing when it is killed.
-    forgetful: tuple[int, str, str] | None = None
-=======
     # Of moto, which keeps nothing when it is killed, and takes any secret.
     moto: tuple[int, str, str] | None = None
->>>>>>> 25334bc (scripts/stores: programs whose outputs are objects, and what can go wrong, on two servers; what is on its way ends before an upload is removed; fifofs doctor lists uploads that a killed fifofs left)
     # Unfinished uploads that are left: the server is not there to remove them.
     left: bool = False
 
@@ -52,23 +43,14 @@ CASES = {
     "HUP of fifofs": Case(129, "nothing", "is left as it was", how="wait", act="HUP"),
     "disk full": Case(1, "nothing", "is left as it was", options=("--max-size", "16M")),
     "no output": Case(74, "nothing", "", how="missing"),
-<<<<<<< HEAD
-    "server killed, and back": Case(0, "whole", act="restart", forgetful=(74, "nothing", "cannot write to")),
-    "server killed for good": Case(74, "nothing", "cannot be reached", act="kill", left=True, forgetful=(74, "nothing", "cannot be reached")),
-=======
     "server killed, and back": Case(0, "whole", act="restart", moto=(74, "nothing", "cannot write to")),
     "server killed for good": Case(74, "nothing", "cannot be reached", act="kill", left=True, moto=(74, "nothing", "cannot be reached")),
->>>>>>> 25334bc (scripts/stores: programs whose outputs are objects, and what can go wrong, on two servers; what is on its way ends before an upload is removed; fifofs doctor lists uploads that a killed fifofs left)
     "each third request is answered 503": Case(0, "whole", act="503 now and then"),
     "every part is answered 503": Case(74, "nothing", "fewer requests", act="503 always"),
     "the credentials expire": Case(74, "nothing", "have expired", act="expire"),
     "no permission": Case(74, "nothing", "do not permit", act="deny"),
     "no such bucket": Case(74, "nothing", "there is no bucket", act="other bucket"),
-<<<<<<< HEAD
-    "wrong secret": Case(74, "nothing", "does not accept the credentials", act="wrong secret"),
-=======
     "wrong secret": Case(74, "nothing", "does not accept the credentials", act="wrong secret", moto=(0, "whole", "")),
->>>>>>> 25334bc (scripts/stores: programs whose outputs are objects, and what can go wrong, on two servers; what is on its way ends before an upload is removed; fifofs doctor lists uploads that a killed fifofs left)
     "no server": Case(74, "nothing", "cannot be reached", act="other server"),
 }  # fmt: skip
 SHORT = ["all is well", "exit 3", "SIGKILL of the program at 50 %", "TERM of fifofs", "no such bucket"]
@@ -166,13 +148,8 @@ def run(fifofs: Path, server: servers.Server, name: str, directory: Path, key: s
 
 
 def expect(case: Case, server: servers.Server) -> tuple[int, str, str]:
-<<<<<<< HEAD
-    if case.forgetful and not server.remembers:
-        return case.forgetful
-=======
     if case.moto and server.name == "moto":
         return case.moto
->>>>>>> 25334bc (scripts/stores: programs whose outputs are objects, and what can go wrong, on two servers; what is on its way ends before an upload is removed; fifofs doctor lists uploads that a killed fifofs left)
     return case.status, case.published, case.says
 
 

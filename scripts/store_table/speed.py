@@ -96,7 +96,7 @@ def watch(pid: int, directory: Path, most: dict, over: threading.Event) -> None:
             status = Path(f"/proc/{pid}/status").read_text()
             if match := re.search(r"VmHWM:\s+(\d+) kB", status):
                 most["memory"] = max(most["memory"], int(match[1]) / 1024)
-                files = {}
+            files = {}
             for descriptor in os.listdir(f"/proc/{pid}/fd"):
                 path = f"/proc/{pid}/fd/{descriptor}"
                 if os.readlink(path).startswith(str(directory)):
