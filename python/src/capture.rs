@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fifofs::{CaptureHold, Result, TemporaryPipe};
 use pyo3::prelude::*;
 
+use crate::ends::Ends;
 use crate::error;
 use crate::events::Events;
-use crate::reader::{Reader, Until};
+use crate::reader::Reader;
 use crate::waiting::{ending, inside, unlocked};
 
 pub(crate) enum Inner {
@@ -54,6 +55,8 @@ pub(crate) struct Capture {
     path: PathBuf,
     /// None once it is closed. Locked for moments only, while the interpreter's lock is held.
     inner: Mutex<Option<Arc<Inner>>>,
+    /// What the ends of its readers hang on.
+    ends: Ends,
 }
 
 impl Capture {
@@ -61,6 +64,7 @@ impl Capture {
         Capture {
             path: inner.path().to_owned(),
             inner: Mutex::new(Some(Arc::new(inner))),
+            ends: Ends::default(),
         }
     }
 
@@ -129,7 +133,8 @@ impl Capture {
         };
         inside(py, || {
             let (reader, hold) = unlocked(py, open).map_err(|error| error::exception(py, error))?;
-            Ok(Reader::new(reader, until.map(|told| Until { told, hold })))
+            let until = until.map(|told| self.ends.add(told, hold));
+            Ok(Reader::new(reader, self.ends.clone(), until))
         })
     }
 

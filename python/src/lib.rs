@@ -15,6 +15,7 @@ mod capture;
 #[path = "../../src/cli/mod.rs"]
 mod cli;
 mod command;
+mod ends;
 mod error;
 mod events;
 mod mount;

@@ -10,6 +10,7 @@ use fifofs::{Canceller, CaptureHold, Error};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::ends::Ends;
 use crate::error;
 use crate::waiting::deadline;
 use crate::waiting::{self, SLICE};
@@ -17,22 +18,17 @@ use crate::waiting::{self, SLICE};
 /// How often it is looked at whether anybody is left who may write.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What has to end before the output can, other than a process that the crate watches itself.
-pub(crate) struct Until {
-    /// A Python function that says by true that it has.
-    pub(crate) told: Py<PyAny>,
-    /// Keeps the file from being done until then.
-    pub(crate) hold: Option<CaptureHold>,
-}
-
 /// A reader of one captured file.
 #[pyclass(frozen, module = "_fifofs")]
 pub(crate) struct Reader {
     /// Locked during a wait, by a thread without the interpreter's lock; none once it is closed. In a
     /// forked child it may be locked for ever, and is not touched.
     inner: Mutex<Option<fifofs::Reader>>,
-    /// Locked for moments only, while the interpreter's lock is held.
-    until: Mutex<Option<Until>>,
+    /// What its own end hangs on, until that has come or it is closed. Locked for moments only, while
+    /// the interpreter's lock is held.
+    until: Mutex<Option<u64>>,
+    /// Those of its capture.
+    ends: Ends,
     canceller: Canceller,
     path: PathBuf,
     process: u32,
@@ -46,12 +42,13 @@ enum Step {
 }
 
 impl Reader {
-    pub(crate) fn new(reader: fifofs::Reader, until: Option<Until>) -> Reader {
+    pub(crate) fn new(reader: fifofs::Reader, ends: Ends, until: Option<u64>) -> Reader {
         Reader {
             canceller: reader.canceller(),
             path: reader.path().to_owned(),
             inner: Mutex::new(Some(reader)),
             until: Mutex::new(until),
+            ends,
             process: std::process::id(),
         }
     }
@@ -60,7 +57,7 @@ impl Reader {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn until(&self) -> MutexGuard<'_, Option<Until>> {
+    fn until(&self) -> MutexGuard<'_, Option<u64>> {
         self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -127,6 +124,12 @@ impl Reader {
         Ok(Step::Bytes(bytes))
     }
 
+    /// Nobody who reads the capture after this one is to wait on its behalf. Gives what is to be dropped.
+    fn give_up(&self) -> (Option<CaptureHold>, Option<Py<PyAny>>) {
+        let until = self.until().take();
+        until.map_or((None, None), |until| self.ends.take(until))
+    }
+
     fn check_process(&self, py: Python<'_>) -> PyResult<()> {
         if self.process == std::process::id() {
             return Ok(());
@@ -137,21 +140,23 @@ impl Reader {
 
     /// Sees whether those have ended who are waited for here; if not, says when to look again.
     fn look(&self, py: Python<'_>) -> PyResult<Option<Duration>> {
-        let told = match &*self.until() {
-            None => return Ok(None),
-            Some(until) => until.told.clone_ref(py),
-        };
-        if !told.call0(py)?.extract(py)? {
-            return Ok(Some(LOOK_INTERVAL));
+        let until = *self.until();
+        let is_any_left = self.ends.ask(py, until)?;
+        if until.is_some_and(|until| !self.ends.have(until)) {
+            self.until().take();
+            waiting::unlocked(py, || {
+                if let Some(reader) = self.lock().as_mut() {
+                    reader.finish();
+                }
+            });
         }
-        let hold = self.until().take().map(|until| until.hold);
-        waiting::unlocked(py, || {
-            drop(hold);
-            if let Some(reader) = self.lock().as_mut() {
-                reader.finish();
-            }
-        });
-        Ok(None)
+        Ok(is_any_left.then_some(LOOK_INTERVAL))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        drop(self.give_up());
     }
 }
 
@@ -230,7 +235,9 @@ impl Reader {
     /// at the latest, as there are ends of which no descriptor tells. It is this reader's.
     fn poll_fd(&self, py: Python<'_>) -> PyResult<(RawFd, Option<f64>)> {
         self.check_process(py)?;
-        let look_again = self.until().is_some().then(|| LOOK_INTERVAL.as_secs_f64());
+        let until = *self.until();
+        let look_again = self.ends.are_open(until);
+        let look_again = look_again.then(|| LOOK_INTERVAL.as_secs_f64());
         match self.lock().as_mut().map(fifofs::Reader::poll_fd) {
             Some(Ok(descriptor)) => Ok((descriptor.as_raw_fd(), look_again)),
             Some(Err(error)) => Err(error::of_reading(py, error)),
@@ -249,6 +256,10 @@ impl Reader {
             return;
         }
         self.canceller.cancel();
-        waiting::ending(py, || drop(self.lock().take()));
+        let (hold, _told) = self.give_up();
+        waiting::ending(py, || {
+            drop(hold);
+            drop(self.lock().take());
+        });
     }
 }

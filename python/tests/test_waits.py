@@ -32,6 +32,33 @@ def test_a_read_that_times_out_has_what_came() -> None:
             assert c.read(process=p) == b"begun\n"
 
 
+@pytest.mark.parametrize("given_up", ["timeout", "close", "drop", "cancel"])
+def test_a_reader_that_was_given_up_keeps_no_other_waiting(given_up: str) -> None:
+    # By what only a function tells: it is asked by nobody but who waits.
+    has_ended = threading.Event()
+    with fifofs.Capture("x.log") as c:
+        with open(c, "w") as f:
+            f.write("all\n")
+        if given_up == "timeout":
+            # It may be read again, and so still counts; who waits asks for it.
+            with pytest.raises(fifofs.TimeoutExpired):
+                c.read(process=has_ended.is_set, timeout=0.2)
+            has_ended.set()
+        else:
+            # These never end.
+            f = c.open(process=has_ended.is_set, timeout=0.2)
+            with pytest.raises(fifofs.TimeoutExpired):
+                f.read()
+            if given_up == "cancel":
+                c.cancel()
+                with pytest.raises(fifofs.Cancelled):
+                    f.read()
+            if given_up != "drop":
+                f.close()
+            del f
+        assert c.open(timeout=TIMEOUT).read() == b"all\n"
+
+
 def test_a_file_that_times_out_goes_on() -> None:
     with fifofs.Capture("x.log") as c:
         with subprocess.Popen([*ENDLESS, c], stdin=subprocess.PIPE) as p:

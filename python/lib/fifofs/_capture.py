@@ -236,7 +236,8 @@ class Capture(os.PathLike[str]):
 
         Raises `OutputMissing` if the process has ended, or no child is left, and there is no file;
         `WriterFailed` or `OutputRewritten` if what there is is not whole; `TimeoutExpired` after `timeout`
-        seconds, with what came as its `output`. After that, and only then, it may be read again, and gives all.
+        seconds, with what came as its `output`. After that, and only then, it may be read again, and gives all
+        until the end of the `process` that was named first.
 
         >>> import subprocess
         >>> with Capture() as c:
