@@ -75,7 +75,11 @@ impl Store {
     ///
     /// If the environment does not say enough, or contradicts itself.
     pub(super) fn open(address: &Address, patience: Patience) -> Result<Self> {
-        let failed = |error: object_store::Error| explain(address, &error);
+        let failed = |error: object_store::Error| {
+            let (_, credentials) = address.scheme.words();
+            let error = address.failed(first_line(&error));
+            error.with_remedy(format!("look at {credentials}"))
+        };
         let is_set = |name| std::env::var_os(name).is_some();
         // Refused if there is one already: it is this one.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -91,9 +95,18 @@ impl Store {
                 let endpoint = endpoints
                     .iter()
                     .find_map(|key| builder.get_config_value(key));
-                if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
-                    // Who writes so knows it.
-                    builder = builder.with_allow_http(true);
+                if let Some(endpoint) = endpoint {
+                    if !is_endpoint(&endpoint) {
+                        return Err(address
+                            .failed(format!("the store's endpoint '{endpoint}' is no URL"))
+                            .with_remedy(
+                                "set AWS_ENDPOINT_URL to http://HOST:PORT or https://HOST",
+                            ));
+                    }
+                    if endpoint.starts_with("http://") {
+                        // Who writes so knows it.
+                        builder = builder.with_allow_http(true);
+                    }
                 }
                 if !is_set("AWS_TIMEOUT") {
                     let key = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
@@ -128,6 +141,12 @@ impl Store {
             key,
         })
     }
+}
+
+/// The crate panics at the first request to what is none.
+fn is_endpoint(text: &str) -> bool {
+    let is_http = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    reqwest::Url::parse(text).is_ok_and(|url| is_http(&url))
 }
 
 fn both<S: ObjectStore + Uploads>(store: S) -> (Arc<dyn ObjectStore>, Arc<dyn Uploads>) {
@@ -176,11 +195,12 @@ impl Refusal {
         }
         let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
         match error {
+            // Whatever the server answers that has credentials for machines in a cloud: this is none.
+            _ if has(&["169.254.", "metadata.google.internal"]) => Refusal::NoCredentials,
             object_store::Error::Unauthenticated { .. } => Refusal::NotAccepted,
             object_store::Error::PermissionDenied { .. } => Refusal::NotAllowed,
             _ if has(&["403 Forbidden"]) => Refusal::NotAllowed,
             _ if has(&["without LOCATION"]) => Refusal::OtherRegion,
-            _ if has(&["169.254.", "metadata.google.internal"]) => Refusal::NoCredentials,
             _ if has(&["429 Too Many", "503 Service", "SlowDown"]) => Refusal::Busy,
             _ if has(&["error sending request", "Connection refused", "dns error"]) => {
                 Refusal::Unreachable
@@ -190,18 +210,25 @@ impl Refusal {
     }
 }
 
+impl Scheme {
+    /// What is set to say where the bucket is, and who asks.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Scheme::S3 => ("AWS_REGION", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+            Scheme::Gs => ("the location", "GOOGLE_APPLICATION_CREDENTIALS"),
+            Scheme::Az => (
+                "the account",
+                "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+            ),
+        }
+    }
+}
+
 /// What went wrong, and what to do about it.
 pub(super) fn explain(address: &Address, error: &object_store::Error) -> Error {
     let Address { bucket, scheme, .. } = address;
     let failed = |why: String| address.failed(why);
-    let (region, credentials) = match scheme {
-        Scheme::S3 => ("AWS_REGION", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-        Scheme::Gs => ("the location", "GOOGLE_APPLICATION_CREDENTIALS"),
-        Scheme::Az => (
-            "the account",
-            "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-        ),
-    };
+    let (region, credentials) = scheme.words();
     match Refusal::of(error) {
         Refusal::NoBucket => failed(format!("there is no bucket '{bucket}'"))
             .with_remedy("make it, or correct its name or AWS_ENDPOINT_URL"),
@@ -255,4 +282,41 @@ fn last_cause(error: &object_store::Error) -> String {
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(start)?;
     Some(rest.split_once(end)?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_url_with_a_host() {
+        for text in [
+            "http://127.0.0.1:9000",
+            "https://s3.example.org",
+            "http://[::1]:9/",
+        ] {
+            assert!(is_endpoint(text), "{text}");
+        }
+        for text in [
+            "",
+            "127.0.0.1:9000",
+            "localhost:9000",
+            "https://",
+            "ftp://host",
+            "/x",
+        ] {
+            assert!(!is_endpoint(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn who_gets_no_credentials_of_a_machine_has_none() {
+        let refused = |url: &str| object_store::Error::PermissionDenied {
+            path: "x".into(),
+            source: format!("{url} answered 403 Forbidden").into(),
+        };
+        let of = |url| Refusal::of(&refused(url));
+        assert_eq!(of("http://169.254.169.254/latest"), Refusal::NoCredentials);
+        assert_eq!(of("https://s3.example.org/b/x"), Refusal::NotAllowed);
+    }
 }
