@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
 name, *command = sys.argv[1:]
 d = tempfile.mkdtemp()
 p = os.path.join(d, name)
