@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import fifofs
@@ -37,8 +38,7 @@ def test_a_reader_that_was_given_up_keeps_no_other_waiting(given_up: str) -> Non
     # By what only a function tells: it is asked by nobody but who waits.
     has_ended = threading.Event()
     with fifofs.Capture("x.log") as c:
-        with open(c, "w") as f:
-            f.write("all\n")
+        Path(c).write_text("all\n")
         if given_up == "timeout":
             # It may be read again, and so still counts; who waits asks for it.
             with pytest.raises(fifofs.TimeoutExpired):
