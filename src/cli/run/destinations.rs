@@ -286,7 +286,12 @@ mod tests {
 
     #[test]
     fn an_output_without_a_destination_is_named() {
-        refused(&["a", "b"], None, &["a=x"], "'b' has none; add --to b=DEST");
+        refused(
+            &["a", "b"],
+            None,
+            &["a=x"],
+            "without one: 'b'; add --to b=DEST",
+        );
         refused(&["a", "b"], None, &[], "several outputs ('a', 'b')");
         refused(&["a", "b"], Some("x"), &[], "--to NAME=x");
     }

@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -109,12 +110,18 @@ fn what_is_appended_cannot_be_mended() {
 
 #[test]
 fn a_pipe_that_nobody_reads_is_closed() {
-    let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+    let (reader, writer) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
     let mut sink = Sink::of(&Destination::Descriptor(9), writer, None).expect("a sink");
     assert!(sink.watchable().is_some());
     put(&mut sink, "x");
     drop(reader);
-    assert!(matches!(sink.write(b"y"), Err(Stopped::Closed)));
+    // A process that another test has just started has the pipe, too, until it executes its program.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !matches!(sink.write(b"y"), Err(Stopped::Closed)) {
+        assert!(Instant::now() < deadline, "the pipe still has a reader");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
