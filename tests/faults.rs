@@ -339,6 +339,8 @@ fn after_the_flusher_was_killed_followers_get_everything_when_the_file_is_closed
     let early = mount.waiting_reader("x");
     let writer = mount.shell("exec > $D/x; echo one; await killed; echo two; await end; seq 50000");
     early.wait_output(b"one\n");
+    // What the reader has may have come without it, when a process closed the file that the shell has open.
+    mount.wait_for("a flusher", || mount.flusher().is_some());
     mount.kill_flusher().expect("a flusher");
     mount.raise("killed");
     let late = mount.reader("x");

@@ -160,7 +160,8 @@ impl Core {
     ) -> bool {
         let inode = self.names.get(ino).ok().filter(|inode| inode.is_file());
         let Some((inode, lost_name_at)) = inode
-            .filter(|_| !caller.internal)
+            // Who opens a virtual FIFO finds it by its end for readers, which has its own way to look again.
+            .filter(|inode| !caller.internal && inode.fifo.is_none())
             .and_then(|inode| Some((inode, inode.lost_name?)))
         else {
             return false;

@@ -51,6 +51,15 @@ fn a_name_is_one_file_to_copiers_which_look_and_then_open() {
 }
 
 #[test]
+fn a_fifo_that_was_renamed_is_read_by_its_new_name() {
+    let mount = mount();
+    let script = "cd $D; for i in 1 2 3; do mkfifo p; mv p q; echo $i > q; cat q; rm q; done";
+    let shell = mount.shell(script).finish(SOON).succeeded();
+    shell.printed("1\n2\n3\n");
+    mount.unmount();
+}
+
+#[test]
 fn what_flows_is_bounded_and_a_writer_without_readers_gets_epipe() {
     let mount = mount();
     let script = "cd $D; mkfifo p

@@ -347,6 +347,16 @@ impl Arguments {
         if self.tar {
             return Ok(vec![file.map_or(Ok(STDOUT), Destination::parse)?]);
         }
-        destinations::assign(template.outputs(), file, &self.to)
+        let destinations = destinations::assign(template.outputs(), file, &self.to)?;
+        let object = |to: &&Destination| matches!(to, Destination::Object(_));
+        if let Some(object) = destinations.iter().find(object)
+            && self.delivery.may_stream()
+        {
+            return Err(Error::usage(format!(
+                "{object} is read by position, in parts, and what is delivered by stream is not kept till \
+                 then; leave --deliver away, or write to a command that uploads: -o '|aws s3 cp - {object}'"
+            )));
+        }
+        Ok(destinations)
     }
 }
