@@ -314,12 +314,14 @@ impl Rules {
             Some((glob, word)) => (Some(glob), word),
             None => (None, text),
         };
-        let way = Deliver::from_word(word).ok_or_else(|| {
-            let place = match glob {
-                Some(_) => format!(" in the rule '{text}'"),
-                None => String::new(),
-            };
-            Deliver::invalid(word, &place)
+        let way = Deliver::from_word(word).ok_or_else(|| match glob {
+            Some(_) => Deliver::invalid(word, &format!(" in the rule '{text}'")),
+            None if text.contains(['*', '?', '.', '/']) => Error::usage(format!(
+                "the rule '{text}' says which files, and not how they are delivered; write '{text}=WAY', \
+                 where WAY is {}",
+                Deliver::list()
+            )),
+            None => Deliver::invalid(word, ""),
         })?;
         self.push(glob, way)
     }
@@ -425,6 +427,7 @@ mod tests {
                 "*.log=pipe",
                 &["'pipe'", "'*.log=pipe'", "auto, stream, follow or settled"],
             ),
+            ("*.log", &["'*.log=WAY'", "auto, stream, follow or settled"]),
             ("=stream", &["'=stream'", "no glob", "*.log=stream"]),
             ("/=stream", &["'/=stream'", "no glob"]),
             (

@@ -59,6 +59,14 @@ impl Destination {
         if let Some(address) = object::Address::parse(text)? {
             return Ok(Destination::Object(address));
         }
+        if is_url(bytes) {
+            return Err(Error::usage(format!(
+                "'{0}' is no destination: the URLs that fifofs takes are s3://BUCKET/KEY, gs://, az:// and \
+                 ssh://HOST/FILE; give others to a command, as in -o '|curl -T - URL', or ./{0} for a \
+                 file of that name",
+                text.display()
+            )));
+        }
         if bytes == b"-" || bytes == b"/dev/stdout" {
             return Ok(STDOUT);
         }
@@ -91,6 +99,18 @@ impl Destination {
             name => parse_descriptor(name).map(Destination::Descriptor),
         }
     }
+}
+
+/// Whether it begins like a URL, with a scheme as RFC 3986 has it.
+fn is_url(text: &[u8]) -> bool {
+    let Some(end) = text.windows(3).position(|three| three == b"://") else {
+        return false;
+    };
+    let (first, rest) = (text.first(), &text[..end]);
+    first.is_some_and(u8::is_ascii_alphabetic)
+        && rest
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte))
 }
 
 /// The number of a descriptor that an output can go to.
@@ -268,6 +288,15 @@ mod tests {
         for path in ["/dev/fd/x", "/dev/fd/3/x"] {
             assert_eq!(given(path), [path]);
         }
+    }
+
+    #[test]
+    fn urls_are_not_files() {
+        for url in ["http://h/x", "S3://b/k", "file://x"] {
+            refused(&["a"], Some(url), &[], "is no destination: the URLs");
+        }
+        let given = assigned(&["a"], Some("./http://h/x"), &[]).expect("a destination");
+        assert_eq!(given, ["./http://h/x"]);
     }
 
     #[test]

@@ -19,12 +19,12 @@
 //! changed here only.
 
 mod done;
+mod handing_out;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -76,12 +76,6 @@ pub(crate) enum Phase {
 
 /// Of how many writers that ended well the names are kept.
 const WRITERS_KEPT: usize = 64;
-
-/// Under auto, how long the first byte of a generation that follows is held
-/// back, so that a short run that patches its output is never handed out early.
-const HOLD: Duration = Duration::from_millis(100);
-/// Under auto, how much of it is held back at most.
-const HOLD_BYTES: u64 = 4 << 20;
 
 /// One generation of one file.
 #[derive(Debug)]
@@ -471,37 +465,5 @@ impl Generation {
     /// A step that waited has left.
     pub(in crate::core) fn step_left(&mut self, now: Monotonic) {
         self.steps.has_left(now);
-    }
-
-    /// Whether the bytes of a generation that follows may be handed out; otherwise
-    /// when to ask again, if the clock alone will decide it. One that lingers may be
-    /// the work of several steps of a script.
-    pub(crate) fn may_hand_out(
-        &mut self,
-        length: u64,
-        now: Monotonic,
-        lingers: bool,
-    ) -> Result<(), Option<Monotonic>> {
-        if self.released || !self.is_active() || !self.chosen_by_auto || length >= HOLD_BYTES {
-            self.released = true;
-            return Ok(());
-        }
-        let Some(first) = self.first_byte else {
-            return Err(None);
-        };
-        let until = match self.phase {
-            // What a short step of a script left is for the next one to change.
-            Phase::Closed { .. } if lingers => {
-                let left = self.steps.may_write_until(Some(first), 0);
-                left.map_or(first + LINGER, |left| left.max(first + LINGER))
-            }
-            _ if lingers => self.reopened.map_or(first, |at| at.min(first + LINGER)) + HOLD,
-            _ => first + HOLD,
-        };
-        if now < until {
-            return Err(Some(until));
-        }
-        self.released = true;
-        Ok(())
     }
 }

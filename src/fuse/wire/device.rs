@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::abi::{self, Header, WriteIn, opcode};
+use super::abi::{self, Header, WriteIn};
 use super::cpu_affinity::CpuAffinity;
 use super::gathering::Gathering;
 use super::handshake;
 use super::intake::{Intake, Received};
 use super::kernel::Kernel;
+use super::opcode;
 use super::rare::Rare;
 use crate::core::clock::Monotonic;
 use crate::core::effects::Unique;

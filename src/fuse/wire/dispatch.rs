@@ -8,8 +8,9 @@ use std::path::Path;
 use rustix::io::Errno;
 use zerocopy::IntoBytes;
 
-use super::abi::{self, Body, Header, opcode};
+use super::abi::{self, Body, Header};
 use super::device::{Front, Served};
+use super::opcode;
 use super::replies::{entry_bytes, number_out};
 use crate::core::clock::Timestamp;
 use crate::core::effects::Unique;

@@ -5,7 +5,8 @@ use std::io;
 
 use zerocopy::IntoBytes;
 
-use super::abi::{self, InitIn, InitOut, MAX_WRITE_BYTES, OutHeader, opcode};
+use super::abi::{self, InitIn, InitOut, MAX_WRITE_BYTES, OutHeader};
+use super::opcode;
 
 /// The version of the protocol that is spoken here.
 const MAJOR: u32 = 7;

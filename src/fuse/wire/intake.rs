@@ -17,7 +17,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::abi::{self, Body, HEADER_BYTES, Header, MAX_WRITE_BYTES, WRITE_BYTES, WriteIn, opcode};
+use super::abi::{self, Body, HEADER_BYTES, Header, MAX_WRITE_BYTES, WRITE_BYTES, WriteIn};
+use super::opcode;
 use crate::core::spool::{CHUNK_BYTES, Load, Memory};
 
 /// A WRITE without its bytes, which is more than most other requests are.

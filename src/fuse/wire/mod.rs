@@ -12,6 +12,7 @@ mod gathering;
 mod handshake;
 mod intake;
 mod kernel;
+mod opcode;
 mod rare;
 mod replies;
 

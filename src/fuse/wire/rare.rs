@@ -14,7 +14,8 @@ use fuser::{Errno, Filesystem, INodeNo, ReplyData, ReplyStatfs, ReplyXattr, Requ
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use zerocopy::IntoBytes;
 
-use super::abi::{HEADER_BYTES, Header, opcode};
+use super::abi::{HEADER_BYTES, Header};
+use super::opcode;
 use crate::core::namespace::{INODE_BYTES, NAME_MAX, name_bytes};
 use crate::router::Router;
 

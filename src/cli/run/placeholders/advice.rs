@@ -130,16 +130,43 @@ fn is_extension(text: &str) -> bool {
     !text.is_empty() && text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
+/// Whether a word looks like the name of a file that is still to be made.
+fn is_new_file(word: &OsString) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-/".contains(byte);
+    let extension = Path::new(word).extension().and_then(OsStr::to_str);
+    extension.is_some_and(|text| is_extension(text) && text.contains(char::is_alphabetic))
+        && word.as_bytes().iter().all(is_plain)
+        && !word.as_bytes().starts_with(b"-")
+        && !Path::new(word).exists()
+}
+
+/// A placeholder that gives the output this name, if it can.
+fn with_name(placeholder: &str, name: &OsStr) -> OsString {
+    match placeholder.strip_suffix('}') {
+        Some(start) => format!("{start}:{}}}", name.display()).into(),
+        None => placeholder.into(),
+    }
+}
+
 /// That the command says nowhere where its output goes, and what to type.
 pub(super) fn no_placeholder(words: &[OsString], placeholder: &str) -> Error {
     const WRONG: &str = "no word of the command says where its output goes";
     let message = match script(words) {
         None => {
             let mut mended = words.to_vec();
-            mended.push(placeholder.into());
+            let example = match words.iter().skip(1).position(is_new_file) {
+                Some(at) => {
+                    let name = Path::new(&words[1 + at]).file_name().unwrap_or_default();
+                    mended[1 + at] = with_name(placeholder, name);
+                    "for example"
+                }
+                None => {
+                    mended.push(placeholder.into());
+                    "for example at the end"
+                }
+            };
             format!(
-                "{WRONG}; put {placeholder} where the name of the output file belongs, for example at \
-                 the end: {}",
+                "{WRONG}; put {placeholder} where the name of the output file belongs, {example}: {}",
                 command_line(words, &mended)
             )
         }

@@ -1,5 +1,7 @@
 //! When a closed generation is done.
 
+use std::time::Duration;
+
 use super::super::super::rules::Linger;
 use super::done::DYING;
 use super::*;
