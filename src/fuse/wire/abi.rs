@@ -53,19 +53,296 @@ pub(crate) const NOTIFY_INVAL_INODE: i32 = 2;
 /// A notification: a name is out of date.
 pub(crate) const NOTIFY_INVAL_ENTRY: i32 = 3;
 
-/// The header of every request.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
-#[repr(C)]
-pub(crate) struct Header {
-    pub(crate) len: u32,
-    pub(crate) opcode: u32,
-    pub(crate) unique: u64,
-    pub(crate) nodeid: u64,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) pid: u32,
-    pub(crate) total_extlen: u16,
-    pub(crate) padding: u16,
+/// Structures as they stand in messages, one field after the other.
+macro_rules! structures {
+    ($($(#[$about:meta])* $name:ident { $($(#[$of_field:meta])* $field:ident: $type:ty,)* })*) => {$(
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
+        #[repr(C)]
+        pub(crate) struct $name {
+            $($(#[$of_field])* pub(crate) $field: $type,)*
+        }
+    )*};
+}
+
+structures! {
+    /// The header of every request.
+    Header {
+        len: u32,
+        opcode: u32,
+        unique: u64,
+        nodeid: u64,
+        uid: u32,
+        gid: u32,
+        pid: u32,
+        total_extlen: u16,
+        padding: u16,
+    }
+
+    /// What kernels from 7.6 on say first; those from 7.36 on say more.
+    InitIn {
+        major: u32,
+        minor: u32,
+        max_readahead: u32,
+        flags: u32,
+    }
+
+    GetattrIn {
+        getattr_flags: u32,
+        dummy: u32,
+        fh: u64,
+    }
+
+    SetattrIn {
+        valid: u32,
+        padding: u32,
+        fh: u64,
+        size: u64,
+        lock_owner: u64,
+        atime: i64,
+        mtime: i64,
+        ctime: i64,
+        atimensec: u32,
+        mtimensec: u32,
+        ctimensec: u32,
+        mode: u32,
+        unused4: u32,
+        uid: u32,
+        gid: u32,
+        unused5: u32,
+    }
+
+    MknodIn {
+        mode: u32,
+        rdev: u32,
+        umask: u32,
+        padding: u32,
+    }
+
+    MkdirIn {
+        mode: u32,
+        umask: u32,
+    }
+
+    RenameIn {
+        newdir: u64,
+    }
+
+    Rename2In {
+        newdir: u64,
+        flags: u32,
+        padding: u32,
+    }
+
+    LinkIn {
+        oldnodeid: u64,
+    }
+
+    OpenIn {
+        flags: i32,
+        open_flags: u32,
+    }
+
+    CreateIn {
+        flags: i32,
+        mode: u32,
+        umask: u32,
+        open_flags: u32,
+    }
+
+    /// Of READ and READDIR.
+    ReadIn {
+        fh: u64,
+        offset: u64,
+        size: u32,
+        read_flags: u32,
+        lock_owner: u64,
+        flags: i32,
+        padding: u32,
+    }
+
+    WriteIn {
+        fh: u64,
+        offset: u64,
+        size: u32,
+        write_flags: u32,
+        lock_owner: u64,
+        flags: i32,
+        padding: u32,
+    }
+
+    /// Of RELEASE and RELEASEDIR.
+    ReleaseIn {
+        fh: u64,
+        flags: i32,
+        release_flags: u32,
+        lock_owner: u64,
+    }
+
+    FlushIn {
+        fh: u64,
+        unused: u32,
+        padding: u32,
+        lock_owner: u64,
+    }
+
+    SetxattrIn {
+        size: u32,
+        flags: i32,
+    }
+
+    GetxattrIn {
+        size: u32,
+        padding: u32,
+    }
+
+    InterruptIn {
+        unique: u64,
+    }
+
+    PollIn {
+        fh: u64,
+        kh: u64,
+        flags: u32,
+        events: u32,
+    }
+
+    ForgetIn {
+        nlookup: u64,
+    }
+
+    /// Followed by as many [`ForgetOne`].
+    BatchForgetIn {
+        count: u32,
+        dummy: u32,
+    }
+
+    ForgetOne {
+        nodeid: u64,
+        nlookup: u64,
+    }
+
+    FallocateIn {
+        fh: u64,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        padding: u32,
+    }
+
+    LseekIn {
+        fh: u64,
+        offset: u64,
+        whence: i32,
+        padding: u32,
+    }
+
+    CopyFileRangeIn {
+        fh_in: u64,
+        off_in: u64,
+        nodeid_out: u64,
+        fh_out: u64,
+        off_out: u64,
+        len: u64,
+        flags: u64,
+    }
+
+    /// The header of every reply and notification.
+    OutHeader {
+        len: u32,
+        /// 0, a negated errno, or the code of a notification.
+        error: i32,
+        /// 0 in a notification.
+        unique: u64,
+    }
+
+    InitOut {
+        major: u32,
+        minor: u32,
+        max_readahead: u32,
+        flags: u32,
+        max_background: u16,
+        congestion_threshold: u16,
+        max_write: u32,
+        time_gran: u32,
+        max_pages: u16,
+        map_alignment: u16,
+        flags2: u32,
+        unused: [u32; 7],
+    }
+
+    Attr {
+        ino: u64,
+        size: u64,
+        blocks: u64,
+        atime: i64,
+        mtime: i64,
+        ctime: i64,
+        atimensec: u32,
+        mtimensec: u32,
+        ctimensec: u32,
+        mode: u32,
+        nlink: u32,
+        uid: u32,
+        gid: u32,
+        rdev: u32,
+        blksize: u32,
+        flags: u32,
+    }
+
+    EntryOut {
+        nodeid: u64,
+        generation: u64,
+        entry_valid: u64,
+        attr_valid: u64,
+        entry_valid_nsec: u32,
+        attr_valid_nsec: u32,
+        attr: Attr,
+    }
+
+    AttrOut {
+        attr_valid: u64,
+        attr_valid_nsec: u32,
+        dummy: u32,
+        attr: Attr,
+    }
+
+    OpenOut {
+        fh: u64,
+        open_flags: u32,
+        padding: u32,
+    }
+
+    /// The reply to WRITE, to POLL, and to GETXATTR where only the length is asked for: each has a structure
+    /// of its own, all of them one field long.
+    NumberOut {
+        number: u32,
+        padding: u32,
+    }
+
+    /// Followed by its name, and by as many zero bytes as make the next one begin at a multiple of 8.
+    Dirent {
+        ino: u64,
+        off: u64,
+        namelen: u32,
+        /// As `d_type`.
+        kind: u32,
+    }
+
+    NotifyInvalInodeOut {
+        ino: u64,
+        /// Negative: attributes alone.
+        off: i64,
+        /// 0: to the end.
+        len: i64,
+    }
+
+    /// Followed by the name and a zero byte.
+    NotifyInvalEntryOut {
+        parent: u64,
+        namelen: u32,
+        flags: u32,
+    }
 }
 
 /// How long a request's header is.
@@ -73,233 +350,6 @@ pub(crate) const HEADER_BYTES: usize = size_of::<Header>();
 
 /// How long what stands between a WRITE's header and its bytes is.
 pub(crate) const WRITE_BYTES: usize = size_of::<WriteIn>();
-
-/// What kernels from 7.6 on say first; those from 7.36 on say more.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
-#[repr(C)]
-pub(crate) struct InitIn {
-    pub(crate) major: u32,
-    pub(crate) minor: u32,
-    pub(crate) max_readahead: u32,
-    pub(crate) flags: u32,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct GetattrIn {
-    pub(crate) getattr_flags: u32,
-    pub(crate) dummy: u32,
-    pub(crate) fh: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default, FromBytes)]
-#[repr(C)]
-pub(crate) struct SetattrIn {
-    pub(crate) valid: u32,
-    pub(crate) padding: u32,
-    pub(crate) fh: u64,
-    pub(crate) size: u64,
-    pub(crate) lock_owner: u64,
-    pub(crate) atime: i64,
-    pub(crate) mtime: i64,
-    pub(crate) ctime: i64,
-    pub(crate) atimensec: u32,
-    pub(crate) mtimensec: u32,
-    pub(crate) ctimensec: u32,
-    pub(crate) mode: u32,
-    pub(crate) unused4: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) unused5: u32,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct MknodIn {
-    pub(crate) mode: u32,
-    pub(crate) rdev: u32,
-    pub(crate) umask: u32,
-    pub(crate) padding: u32,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct MkdirIn {
-    pub(crate) mode: u32,
-    pub(crate) umask: u32,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct RenameIn {
-    pub(crate) newdir: u64,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct Rename2In {
-    pub(crate) newdir: u64,
-    pub(crate) flags: u32,
-    pub(crate) padding: u32,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct LinkIn {
-    pub(crate) oldnodeid: u64,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct OpenIn {
-    pub(crate) flags: i32,
-    pub(crate) open_flags: u32,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct CreateIn {
-    pub(crate) flags: i32,
-    pub(crate) mode: u32,
-    pub(crate) umask: u32,
-    pub(crate) open_flags: u32,
-}
-
-/// Of READ and READDIR.
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct ReadIn {
-    pub(crate) fh: u64,
-    pub(crate) offset: u64,
-    pub(crate) size: u32,
-    pub(crate) read_flags: u32,
-    pub(crate) lock_owner: u64,
-    pub(crate) flags: i32,
-    pub(crate) padding: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
-#[repr(C)]
-pub(crate) struct WriteIn {
-    pub(crate) fh: u64,
-    pub(crate) offset: u64,
-    pub(crate) size: u32,
-    pub(crate) write_flags: u32,
-    pub(crate) lock_owner: u64,
-    pub(crate) flags: i32,
-    pub(crate) padding: u32,
-}
-
-/// Of RELEASE and RELEASEDIR.
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct ReleaseIn {
-    pub(crate) fh: u64,
-    pub(crate) flags: i32,
-    pub(crate) release_flags: u32,
-    pub(crate) lock_owner: u64,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct FlushIn {
-    pub(crate) fh: u64,
-    pub(crate) unused: u32,
-    pub(crate) padding: u32,
-    pub(crate) lock_owner: u64,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct SetxattrIn {
-    pub(crate) size: u32,
-    pub(crate) flags: i32,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct GetxattrIn {
-    pub(crate) size: u32,
-    pub(crate) padding: u32,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct InterruptIn {
-    pub(crate) unique: u64,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct PollIn {
-    pub(crate) fh: u64,
-    pub(crate) kh: u64,
-    pub(crate) flags: u32,
-    pub(crate) events: u32,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct ForgetIn {
-    pub(crate) nlookup: u64,
-}
-
-/// Followed by as many [`ForgetOne`].
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct BatchForgetIn {
-    pub(crate) count: u32,
-    pub(crate) dummy: u32,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct ForgetOne {
-    pub(crate) nodeid: u64,
-    pub(crate) nlookup: u64,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct FallocateIn {
-    pub(crate) fh: u64,
-    pub(crate) offset: u64,
-    pub(crate) length: u64,
-    pub(crate) mode: i32,
-    pub(crate) padding: u32,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct LseekIn {
-    pub(crate) fh: u64,
-    pub(crate) offset: u64,
-    pub(crate) whence: i32,
-    pub(crate) padding: u32,
-}
-
-#[derive(Clone, Copy, Debug, FromBytes)]
-#[repr(C)]
-pub(crate) struct CopyFileRangeIn {
-    pub(crate) fh_in: u64,
-    pub(crate) off_in: u64,
-    pub(crate) nodeid_out: u64,
-    pub(crate) fh_out: u64,
-    pub(crate) off_out: u64,
-    pub(crate) len: u64,
-    pub(crate) flags: u64,
-}
-
-/// The header of every reply and notification.
-#[derive(Clone, Copy, Debug, IntoBytes, FromBytes, Immutable)]
-#[repr(C)]
-pub(crate) struct OutHeader {
-    pub(crate) len: u32,
-    /// 0, a negated errno, or the code of a notification.
-    pub(crate) error: i32,
-    /// 0 in a notification.
-    pub(crate) unique: u64,
-}
 
 impl OutHeader {
     /// Of a message that goes on with so many bytes.
@@ -310,112 +360,6 @@ impl OutHeader {
             unique,
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, Default, IntoBytes, FromBytes, Immutable)]
-#[repr(C)]
-pub(crate) struct InitOut {
-    pub(crate) major: u32,
-    pub(crate) minor: u32,
-    pub(crate) max_readahead: u32,
-    pub(crate) flags: u32,
-    pub(crate) max_background: u16,
-    pub(crate) congestion_threshold: u16,
-    pub(crate) max_write: u32,
-    pub(crate) time_gran: u32,
-    pub(crate) max_pages: u16,
-    pub(crate) map_alignment: u16,
-    pub(crate) flags2: u32,
-    pub(crate) unused: [u32; 7],
-}
-
-#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
-#[repr(C)]
-pub(crate) struct Attr {
-    pub(crate) ino: u64,
-    pub(crate) size: u64,
-    pub(crate) blocks: u64,
-    pub(crate) atime: i64,
-    pub(crate) mtime: i64,
-    pub(crate) ctime: i64,
-    pub(crate) atimensec: u32,
-    pub(crate) mtimensec: u32,
-    pub(crate) ctimensec: u32,
-    pub(crate) mode: u32,
-    pub(crate) nlink: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) rdev: u32,
-    pub(crate) blksize: u32,
-    pub(crate) flags: u32,
-}
-
-#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
-#[repr(C)]
-pub(crate) struct EntryOut {
-    pub(crate) nodeid: u64,
-    pub(crate) generation: u64,
-    pub(crate) entry_valid: u64,
-    pub(crate) attr_valid: u64,
-    pub(crate) entry_valid_nsec: u32,
-    pub(crate) attr_valid_nsec: u32,
-    pub(crate) attr: Attr,
-}
-
-#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
-#[repr(C)]
-pub(crate) struct AttrOut {
-    pub(crate) attr_valid: u64,
-    pub(crate) attr_valid_nsec: u32,
-    pub(crate) dummy: u32,
-    pub(crate) attr: Attr,
-}
-
-#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
-#[repr(C)]
-pub(crate) struct OpenOut {
-    pub(crate) fh: u64,
-    pub(crate) open_flags: u32,
-    pub(crate) padding: u32,
-}
-
-/// The reply to WRITE, to POLL, and to GETXATTR where only the length is asked for: each has a structure
-/// of its own, all of them one field long.
-#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
-#[repr(C)]
-pub(crate) struct NumberOut {
-    pub(crate) number: u32,
-    pub(crate) padding: u32,
-}
-
-/// Followed by its name, and by as many zero bytes as make the next one begin at a multiple of 8.
-#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
-#[repr(C)]
-pub(crate) struct Dirent {
-    pub(crate) ino: u64,
-    pub(crate) off: u64,
-    pub(crate) namelen: u32,
-    /// As `d_type`.
-    pub(crate) kind: u32,
-}
-
-#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
-#[repr(C)]
-pub(crate) struct NotifyInvalInodeOut {
-    pub(crate) ino: u64,
-    /// Negative: attributes alone.
-    pub(crate) off: i64,
-    /// 0: to the end.
-    pub(crate) len: i64,
-}
-
-/// Followed by the name and a zero byte.
-#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
-#[repr(C)]
-pub(crate) struct NotifyInvalEntryOut {
-    pub(crate) parent: u64,
-    pub(crate) namelen: u32,
-    pub(crate) flags: u32,
 }
 
 /// What follows a request's header, read from its beginning on. What is too short gives EINVAL.
