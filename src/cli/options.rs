@@ -1,12 +1,25 @@
 //! Options that several commands share, and how their values are written.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Args, Command, ValueHint};
 use fifofs::{Deliver, FailOn, Linger, Mount, MountBuilder};
+
+/// What is to be run: the last words of a command line.
+#[derive(Args, Debug)]
+pub(crate) struct ProgramWords {
+    /// The program and its arguments
+    #[arg(
+        value_name = "CMD",
+        required = true,
+        trailing_var_arg = true,
+        value_hint = ValueHint::CommandWithArguments
+    )]
+    pub(crate) command: Vec<OsString>,
+}
 
 /// How a mount delivers and what it may use.
 #[derive(Args, Debug)]

@@ -4,7 +4,6 @@
 //! Knows how a command is run, as `run` does it. The mount is as any that `fifofs mount` makes, and
 //! ends with the command: those whom that left behind are waited for only while they write.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
@@ -21,7 +20,7 @@ use super::sink::Sink;
 use super::source::Source;
 use super::{NOWHERE, supervise};
 use crate::cli::Ended;
-use crate::cli::options::Delivery;
+use crate::cli::options::{Delivery, ProgramWords};
 
 /// Run a command that makes FIFOs for programs which cannot write to them
 ///
@@ -53,14 +52,8 @@ pub(crate) struct Arguments {
     over: Vec<PathBuf>,
     #[command(flatten)]
     delivery: Delivery,
-    /// The command and its arguments
-    #[arg(
-        value_name = "CMD",
-        required = true,
-        trailing_var_arg = true,
-        value_hint = ValueHint::CommandWithArguments
-    )]
-    command: Vec<OsString>,
+    #[command(flatten)]
+    program: ProgramWords,
 }
 
 /// Runs a command. To be called by the main thread, while it is the only one.
@@ -92,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         covers: &covers,
         ..Surroundings::default()
     };
-    let mut program = match Program::start(&arguments.command, &finds, false) {
+    let mut program = match Program::start(&arguments.program.command, &finds, false) {
         Ok(program) => program,
         Err(NotStarted { status, message }) => {
             let messages = vec![message];

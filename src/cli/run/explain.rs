@@ -9,7 +9,7 @@ mod report;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, ValueHint};
+use clap::Args;
 use fifofs::explain::{Chance, Explanation, Findings, Opened, Study, Verdicts};
 use fifofs::{Privacy, Result};
 
@@ -26,6 +26,7 @@ use super::sink::Sink;
 use super::source::Source;
 use super::supervise;
 use super::{NOWHERE, stage};
+use crate::cli::options::ProgramWords;
 use crate::cli::{Ended, kernel, print, status};
 
 /// Run a program once, and say what it does to its output and how to capture it
@@ -53,19 +54,13 @@ pub(crate) struct Arguments {
     /// database server or a container engine
     #[arg(long)]
     shared: bool,
-    /// The program and its arguments
-    #[arg(
-        value_name = "CMD",
-        required = true,
-        trailing_var_arg = true,
-        value_hint = ValueHint::CommandWithArguments
-    )]
-    command: Vec<OsString>,
+    #[command(flatten)]
+    program: ProgramWords,
 }
 
 /// Runs a program and explains it. To be called by the main thread, while it is the only one.
 pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
-    let template = Template::parse(&arguments.command, &arguments.placeholder)?;
+    let template = Template::parse(&arguments.program.command, &arguments.placeholder)?;
     let privacy = match arguments.shared {
         true => Privacy::Shared,
         false => fifofs::enter_private_namespace()?,
@@ -91,7 +86,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let mut program = match Program::start(&words, &finds, true) {
         Ok(program) => program,
         Err(NotStarted { status, message }) => {
-            let messages = vec![placeholders::one_word(&arguments.command).unwrap_or(message)];
+            let messages =
+                vec![placeholders::one_word(&arguments.program.command).unwrap_or(message)];
             return Ok(Ended { status, messages });
         }
     };

@@ -48,7 +48,7 @@ use self::signals::Signals;
 use self::sink::Sink;
 use self::source::Source;
 use self::stage::Stage;
-use super::options::Delivery;
+use super::options::{Delivery, ProgramWords};
 use super::{Ended, status};
 
 pub(super) use self::progress::with_equals as progress_with_equals;
@@ -133,14 +133,8 @@ pub(crate) struct Arguments {
     progress: When,
     #[command(flatten)]
     delivery: Delivery,
-    /// The program and its arguments
-    #[arg(
-        value_name = "CMD",
-        required = true,
-        trailing_var_arg = true,
-        value_hint = ValueHint::CommandWithArguments
-    )]
-    command: Vec<OsString>,
+    #[command(flatten)]
+    program: ProgramWords,
 }
 
 /// How the output gets here.
@@ -155,13 +149,13 @@ enum Via {
 
 /// Runs a program. To be called by the main thread, while it is the only one.
 pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
-    let mut report = Report::new(&arguments.command);
+    let mut report = Report::new(&arguments.program.command);
     let ended = attempt(arguments, &mut report).unwrap_or_else(Ended::from);
     Ok(report.write(ended))
 }
 
 fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
-    let template = Template::parse(&arguments.command, &arguments.placeholder)?;
+    let template = Template::parse(&arguments.program.command, &arguments.placeholder)?;
     arguments.check(&template)?;
     let destinations = arguments.destinations(&template)?;
     let advise = |error| match arguments.does_with_a_fifo(&template) {
@@ -234,7 +228,8 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
         Err(NotStarted { status, message }) => {
             drop(sources);
             stage.end();
-            let messages = vec![placeholders::one_word(&arguments.command).unwrap_or(message)];
+            let messages =
+                vec![placeholders::one_word(&arguments.program.command).unwrap_or(message)];
             return Ok(Ended { status, messages });
         }
     };

@@ -163,7 +163,7 @@ impl Report<'_> {
             }
         }
         words.push("--".into());
-        words.extend(self.arguments.command.iter().cloned());
+        words.extend(self.arguments.program.command.iter().cloned());
         Some(shell::line(words.iter().map(|word| &**word)))
     }
 }
