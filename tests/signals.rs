@@ -8,11 +8,12 @@ mod common;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
+use common::waiting::{self, Starts};
 use common::{Mount, Process, SOON, process};
 use rustix::process::Signal;
 
 /// Each deadly signal must end one that waits. How soon is measured in `timing`.
-fn dies_of_deadly_signals(mut waiting: impl FnMut() -> Process) {
+fn dies_of_deadly_signals(waiting: Starts<'_>) {
     for which in [
         Signal::TERM,
         Signal::INT,
@@ -37,57 +38,22 @@ fn dies_of(waiting: Process, which: Signal) {
 
 #[test]
 fn a_reader_that_waits_for_more_dies_of_a_deadly_signal() {
-    let mount = Mount::start(&[]);
-    let writer = mount.shell("exec > $D/x.log; echo a; await end");
-    mount.wait_exists("x.log");
-    dies_of_deadly_signals(|| {
-        let reader = mount.reader("x.log");
-        reader.wait_output(b"a\n");
-        mount.wait_parked(&reader);
-        reader
-    });
-    mount.raise("end");
-    writer.finish(SOON).succeeded();
-    mount.unmount();
+    waiting::for_more(dies_of_deadly_signals);
 }
 
 #[test]
 fn a_reader_whose_open_waits_dies_of_a_deadly_signal() {
-    let mount = Mount::start(&["--deliver", "settled"]);
-    let writer = mount.shell("exec > $D/x; echo a; await end");
-    mount.wait_exists("x");
-    dies_of_deadly_signals(|| {
-        let reader = mount.reader("x");
-        mount.wait_parked(&reader);
-        reader
-    });
-    mount.raise("end");
-    writer.finish(SOON).succeeded();
-    mount.unmount();
+    waiting::in_open(dies_of_deadly_signals);
 }
 
 #[test]
 fn a_reader_that_waits_for_a_file_to_appear_dies_of_a_deadly_signal() {
-    let mount = Mount::start(&[]);
-    dies_of_deadly_signals(|| {
-        let reader = mount.reader(".fifofs/pipe/nothing");
-        mount.wait_parked(&reader);
-        reader
-    });
-    mount.unmount();
+    waiting::for_a_file(dies_of_deadly_signals);
 }
 
 #[test]
 fn a_writer_that_waits_for_a_reader_dies_of_a_deadly_signal() {
-    let mount = Mount::start(&["--deliver", "stream"]);
-    let mut number = 0;
-    dies_of_deadly_signals(|| {
-        number += 1;
-        let writer = mount.shell(&format!("exec head -c 1G /dev/zero > $D/x{number}"));
-        mount.wait_parked(&writer);
-        writer
-    });
-    mount.unmount();
+    waiting::for_readers(dies_of_deadly_signals);
 }
 
 /// Of a caller that waits the kernel tells its first signal only; of the next ones nobody hears.

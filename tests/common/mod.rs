@@ -24,6 +24,7 @@ mod program;
 mod script;
 #[path = "../../src/testing.rs"]
 mod testing;
+pub(crate) mod waiting;
 
 use std::env;
 use std::path::PathBuf;

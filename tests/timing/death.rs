@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::common::waiting::{self, Starts};
 use crate::common::{Mount, Process, SOON, parked_in_group};
 
 /// The goal of "death of a waiting reader" in docs/performance.md.
@@ -25,7 +26,7 @@ fn dies_after(waiting: Process, which: Signal) -> Duration {
 }
 
 /// The median of three deaths must be in time; a single one may be late, but not by much.
-fn dies_in_time(mut waiting: impl FnMut() -> Process) {
+fn dies_in_time(waiting: Starts<'_>) {
     for which in [Signal::TERM, Signal::INT, Signal::KILL] {
         let mut times: Vec<_> = (0..3).map(|_| dies_after(waiting(), which)).collect();
         times.sort();
@@ -38,57 +39,22 @@ fn dies_in_time(mut waiting: impl FnMut() -> Process) {
 
 #[test]
 fn a_reader_that_waits_for_more_dies_within_200_ms() {
-    let mount = Mount::start(&[]);
-    let writer = mount.shell("exec > $D/x.log; echo a; await end");
-    mount.wait_exists("x.log");
-    dies_in_time(|| {
-        let reader = mount.reader("x.log");
-        reader.wait_output(b"a\n");
-        mount.wait_parked(&reader);
-        reader
-    });
-    mount.raise("end");
-    writer.finish(SOON).succeeded();
-    mount.unmount();
+    waiting::for_more(dies_in_time);
 }
 
 #[test]
 fn a_reader_whose_open_waits_dies_within_200_ms() {
-    let mount = Mount::start(&["--deliver", "settled"]);
-    let writer = mount.shell("exec > $D/x; echo a; await end");
-    mount.wait_exists("x");
-    dies_in_time(|| {
-        let reader = mount.reader("x");
-        mount.wait_parked(&reader);
-        reader
-    });
-    mount.raise("end");
-    writer.finish(SOON).succeeded();
-    mount.unmount();
+    waiting::in_open(dies_in_time);
 }
 
 #[test]
 fn a_reader_that_waits_for_a_file_to_appear_dies_within_200_ms() {
-    let mount = Mount::start(&[]);
-    dies_in_time(|| {
-        let reader = mount.reader(".fifofs/pipe/nothing");
-        mount.wait_parked(&reader);
-        reader
-    });
-    mount.unmount();
+    waiting::for_a_file(dies_in_time);
 }
 
 #[test]
 fn a_writer_that_waits_for_a_reader_dies_within_200_ms() {
-    let mount = Mount::start(&["--deliver", "stream"]);
-    let mut number = 0;
-    dies_in_time(|| {
-        number += 1;
-        let writer = mount.shell(&format!("exec head -c 1G /dev/zero > $D/x{number}"));
-        mount.wait_parked(&writer);
-        writer
-    });
-    mount.unmount();
+    waiting::for_readers(dies_in_time);
 }
 
 #[test]
