@@ -336,6 +336,7 @@
 //! replaced at that very moment: open it again.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod bell;
 mod capture;
 mod core;
 mod error;

@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::capture::{Prepared, Process, ProcessRef, Reader, Running, Sealed, spawn};
 use crate::error::Result;
 use crate::fifo::{Canceller, Pipe, PipeReader};
+use crate::sync::lock;
 
 /// A FIFO in a temporary directory of its own.
 ///
@@ -164,7 +165,7 @@ impl TemporaryPipe {
     /// ```
     pub fn hang_up(&self) {
         self.pipe.close();
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = lock(&self.last);
         if let Some(canceller) = &*last {
             canceller.cancel();
         }
@@ -185,7 +186,7 @@ impl TemporaryPipe {
     }
 
     fn reading(&self, reader: PipeReader) -> Reader {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last);
         *last = Some(reader.canceller());
         Reader::of_pipe(reader, &self.pipe)
     }

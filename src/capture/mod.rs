@@ -4,7 +4,6 @@
 //! a FIFO; both are a [`Target`]. Knows paths, children and readers; how bytes
 //! get here is the router's (or the FIFO's) affair.
 
-mod bell;
 mod buffered_pipe;
 mod builder;
 mod canceller;

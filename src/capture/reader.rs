@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::bell::Bell;
 use super::buffered_pipe::BufferedPipe;
 use super::canceller::{Canceller, Cancels};
 use super::shared::Lease;
 use super::waiting::{READ_BYTES, bytes_of, wait_for_anybody, wait_for_bytes};
+use crate::bell::Bell;
 use crate::core::CaptureId;
 use crate::core::generation::Way;
 use crate::core::spool::Cursor;

@@ -12,13 +12,14 @@ use std::process::{Child, Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
 };
 
 use super::running::{RunError, RunOutput, Running};
 use super::{ProcessRef, Reader, Sealed, Target};
+use crate::bell::Bell;
 use crate::error::{Error, Result};
 
 /// How long nothing comes before it is looked at what it waits for. Twice that is long enough for
@@ -41,7 +42,7 @@ pub(super) fn run(
         command.process_group(0);
     }
     let fail = |error: io::Error| Error::io("run", command.get_program(), error);
-    let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| fail(errno.into()))?;
+    let stop = Bell::new().map_err(fail)?;
     let mut running = target.spawn(command)?;
     let stdout = running.child.stdout.take().map(OwnedFd::from);
     let stderr = running.child.stderr.take().map(OwnedFd::from);
@@ -54,7 +55,7 @@ pub(super) fn run(
         let finished = finish(target, running, command, &mut bytes, deadline);
         if matches!(finished.result, Err(Error::TimedOut { .. })) {
             // Who left the process group may keep them open for ever.
-            let _ = rustix::io::write(&stop, &1_u64.to_ne_bytes());
+            stop.ring();
         }
         let mut result = finished.result;
         let mut drained = |thread: Option<thread::ScopedJoinHandle<'_, Drained>>| {
@@ -114,7 +115,7 @@ pub(super) fn run_to(
 type Drained = (Vec<u8>, Option<io::Error>);
 
 /// Reads a pipe to its end, or until `stop` is readable and there is no more at once.
-fn drain(mut pipe: std::fs::File, stop: &OwnedFd) -> Drained {
+fn drain(mut pipe: std::fs::File, stop: &Bell) -> Drained {
     let mut bytes = Vec::new();
     let mut buffer = [0; 64 << 10];
     loop {

@@ -13,7 +13,7 @@
 use std::ffi::OsString;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ use crate::core::rules::{Deliver, FailOn, Linger};
 use crate::error::Result;
 use crate::forked::Owner;
 use crate::mount::Mount;
+use crate::sync::lock;
 
 /// For how long a mount is kept that nobody uses: more than a program takes that is run in a loop,
 /// and so short that whoever looks for what was left finds nothing.
@@ -86,7 +87,7 @@ impl Present {
     }
 
     fn mounts(&self) -> MutexGuard<'_, Mounts> {
-        self.mounts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.mounts)
     }
 }
 

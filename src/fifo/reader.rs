@@ -26,11 +26,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 use super::{Claim, Openings};
+use crate::bell::Bell;
 
 /// What the FIFO is to hold before its writers wait, instead of the kernel's
 /// 64 KiB. It is what anybody may have unless `/proc/sys/fs/pipe-max-size` was
@@ -213,14 +214,14 @@ impl PipeReader {
     /// exit. `false` if the deadline passed instead.
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
         let process = match &self.stream {
-            Stream::Until { process, .. } => Some(process),
+            Stream::Until { process, .. } => Some(process.as_fd()),
             Stream::Held { .. } | Stream::Draining | Stream::Ended => None,
         };
-        let cancelled = &self.cancellation.event;
+        let cancelled = self.cancellation.event.as_fd();
         let mut polled = [
             PollFd::new(&self.read_end, PollFlags::IN),
-            PollFd::new(cancelled, PollFlags::IN),
-            PollFd::new(process.unwrap_or(cancelled), PollFlags::IN),
+            PollFd::new(&cancelled, PollFlags::IN),
+            PollFd::new(process.as_ref().unwrap_or(&cancelled), PollFlags::IN),
         ];
         let watched = if process.is_some() { 3 } else { 2 };
         // A time too far away to be told to the kernel is for ever.
@@ -257,7 +258,7 @@ impl Canceller {
     pub(crate) fn cancel(&self) {
         self.0.happened.store(true, Ordering::Release);
         // Fails only if it was done 2^64 - 2 times, and so has been done.
-        let _ = rustix::io::write(&self.0.event, &1_u64.to_ne_bytes());
+        self.0.event.ring();
     }
 }
 
@@ -266,14 +267,14 @@ impl Canceller {
 struct Cancellation {
     happened: AtomicBool,
     /// Readable after `happened` was set, and never read.
-    event: OwnedFd,
+    event: Bell,
 }
 
 impl Cancellation {
     fn new() -> io::Result<Cancellation> {
         Ok(Cancellation {
             happened: AtomicBool::new(false),
-            event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            event: Bell::new()?,
         })
     }
 

@@ -10,6 +10,7 @@
 mod helpers;
 pub(crate) mod mounting;
 mod session;
+mod timers;
 mod wire;
 
 pub use mounting::{IfBusy, Privacy, enter_private_namespace};

@@ -15,9 +15,8 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -25,14 +24,13 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use super::helpers::{Flusher, Watchdog};
 use super::mounting::{self, FUSE_DEVICE, IfBusy, MountOptions, MountPoint, Mounted};
 use super::wire::{Front, Kernel};
+use crate::bell::Bell;
 use crate::core::spool::Pool;
 use crate::core::{Core, Settings};
 use crate::error::{Error, Result};
+use crate::fuse::timers::TEARDOWN;
 use crate::router::Router;
-
-/// How long the end of the mount is waited for once it is unmounted. Whoever
-/// still has a file of it open keeps it alive, out of sight.
-const TEARDOWN: Duration = Duration::from_secs(1);
+use crate::sync::lock;
 
 /// How often a directory may vanish just when it is mounted on.
 const VANISHED_AT_MOST: usize = 3;
@@ -50,11 +48,11 @@ pub(crate) struct Session {
     served: Receiver<()>,
     /// Readable when the mount is gone from the list of mounts, once somebody wants to know, or is
     /// not served any more.
-    gone: Arc<OwnedFd>,
+    gone: Arc<Bell>,
     /// Whether that list is watched.
     watches_list: Once,
     /// Ends the watch over that list.
-    stop: Arc<OwnedFd>,
+    stop: Arc<Bell>,
     device: Arc<OwnedFd>,
     device_number: u64,
     /// Guards the threads that end with the mount.
@@ -162,11 +160,7 @@ impl Session {
         })?;
         let event_loop = router.start_event_loop(flusher.clone()).map_err(failed)?;
         let (alive, served) = crossbeam_channel::bounded(0);
-        let flags = rustix::event::EventfdFlags::CLOEXEC;
-        let bell = || {
-            let bell = rustix::event::eventfd(0, flags);
-            bell.map(Arc::new).map_err(|errno| failed(errno.into()))
-        };
+        let bell = || Bell::new().map(Arc::new).map_err(failed);
         let (stop, gone) = (bell()?, bell()?);
         let last_watch = Arc::default();
         let end = EndOfService {
@@ -231,8 +225,8 @@ impl Session {
         let (number, stop) = (self.device_number, Arc::clone(&self.stop));
         let gone = Arc::clone(&self.gone);
         let watch = move || {
-            mounting::wait_until_gone(number, &stop);
-            ring(&gone);
+            mounting::wait_until_gone(number, &*stop);
+            gone.ring();
         };
         let thread = std::thread::Builder::new().name("fifofs-mounts".into());
         match thread.spawn(watch) {
@@ -252,7 +246,7 @@ impl Session {
         self.router.stop();
         // Its open files would keep the mount busy.
         self.flusher.stop();
-        ring(&self.stop);
+        self.stop.ring();
         let unmounted = self.detach();
         let mut watchdog = match &unmounted {
             Ok(()) => self.watchdog.take(),
@@ -313,8 +307,8 @@ impl Drop for Session {
 /// What must happen when the device is read no more, for whatever reason.
 struct EndOfService {
     router: Arc<Router>,
-    stop: Arc<OwnedFd>,
-    gone: Arc<OwnedFd>,
+    stop: Arc<Bell>,
+    gone: Arc<Bell>,
     _last_watch: Arc<OnceLock<Watchdog>>,
     _alive: crossbeam_channel::Sender<()>,
 }
@@ -322,19 +316,9 @@ struct EndOfService {
 impl Drop for EndOfService {
     fn drop(&mut self) {
         self.router.stop();
-        ring(&self.stop);
-        ring(&self.gone);
+        self.stop.ring();
+        self.gone.ring();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is guarded here is whole at every moment, also if a holder panicked.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn ring(bell: &OwnedFd) {
-    // A counter that is full has rung already.
-    let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
 }
 
 /// Whether a device's mount is gone for good, or was aborted.

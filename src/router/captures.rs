@@ -17,7 +17,7 @@ use crate::core::effects::Reply;
 use crate::core::request::{Caller, Request};
 
 impl Router {
-    /// Captures what will stand at a path; see `Core::capture`.
+    /// Captures what will stand at a path; see `Request::Capture`.
     pub(crate) fn capture(self: &Arc<Self>, path: &[OsString]) -> Result<CaptureId, Errno> {
         let path = path.to_vec();
         match self.ask(Caller::SELF, Request::Capture { path })? {
@@ -70,7 +70,7 @@ impl Router {
         self.tell(Request::LetGo { id });
     }
 
-    /// See `Core::freeze`.
+    /// See `Request::Freeze`.
     pub(crate) fn freeze(&self) -> bool {
         let frozen = self.ask(Caller::SELF, Request::Freeze);
         matches!(frozen, Ok(Reply::Frozen(true)))
@@ -126,7 +126,7 @@ impl Router {
         self.give_back(id);
     }
 
-    /// See `Core::keep_at_most`.
+    /// See `Request::KeepAtMost`.
     pub(crate) fn keep_at_most(&self, id: CaptureId, bytes: u64) {
         self.tell(Request::KeepAtMost { id, bytes });
     }

@@ -12,12 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
 use super::processes::RunningMembers;
 use super::timers::{LONGEST_SLEEP, SIGNAL_RECHECK};
 use super::{Router, lock, process};
+use crate::bell::Bell;
 use crate::core::clock::Monotonic;
 use crate::core::effects::Unique;
 use crate::core::request::Request;
@@ -49,7 +50,7 @@ pub(crate) trait Flushes: Send + Sync {
 /// What the thread waits for, and how others reach it.
 pub(super) struct EventLoop {
     epoll: OwnedFd,
-    wake: OwnedFd,
+    wake: Bell,
     /// When it will look at the clock, in nanoseconds since the router's start; 0 while it does not
     /// sleep.
     sleeps_until: AtomicU64,
@@ -69,7 +70,7 @@ pub(super) fn nanoseconds(time: Monotonic) -> u64 {
 impl EventLoop {
     pub(super) fn new() -> std::io::Result<EventLoop> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let wake = Bell::new()?;
         let data = epoll::EventData::new_u64(WOKEN);
         epoll::add(&epoll, &wake, data, epoll::EventFlags::IN)?;
         Ok(EventLoop {
@@ -83,8 +84,7 @@ impl EventLoop {
     }
 
     pub(super) fn wake(&self) {
-        // A full counter is a thread that is about to wake anyway.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        self.wake.ring();
     }
 
     /// Ends the thread.
@@ -161,10 +161,7 @@ impl Router {
             for event in ready.iter() {
                 let data = event.data;
                 match data.u64() {
-                    WOKEN => {
-                        let mut count = [0; 8];
-                        let _ = rustix::io::read(&this.wake, &mut count);
-                    }
+                    WOKEN => _ = this.wake.silence(),
                     FLUSHER => self.hear_flusher(flushes),
                     pid => self.process_ended(pid as i32),
                 }
@@ -257,7 +254,7 @@ impl EventLoop {
 
     /// Whether somebody woke it who was not heard yet.
     pub(super) fn was_woken(&self) -> bool {
-        rustix::io::read(&self.wake, &mut [0; 8]).is_ok()
+        self.wake.silence()
     }
 
     /// The requests whose callers are looked at.

@@ -125,7 +125,7 @@ pub(crate) struct LocalCanceller {
 }
 
 impl Router {
-    /// Opens a captured path: see `Core::open_captured`.
+    /// Opens a captured path: see `Request::OpenCaptured`.
     pub(crate) fn read_capture(
         self: &Arc<Self>,
         id: CaptureId,

@@ -14,7 +14,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use rustix::net::SendFlags;
 use rustix::process::setsid;
@@ -22,15 +22,10 @@ use rustix::process::setsid;
 use super::memory::Needed;
 use super::message;
 use super::process::{exit, raw_fork};
+use crate::fuse::timers::HELPER_STARTS;
 
 /// Asks for the deferred helper; the answer has its process id, or 0.
 pub(super) const START: u8 = b'S';
-
-/// How long the deferred helper's start may take.
-const START_PATIENCE: Timespec = Timespec {
-    tv_sec: 2,
-    tv_nsec: 0,
-};
 
 /// A helper that the watchdog forks when it is asked to: a child of the daemon, in
 /// a session of its own, that nobody notices but who asks for it by [`super::process::reap`].
@@ -64,7 +59,7 @@ impl HelperStarter {
         let socket = &*self.0;
         message::send(socket, START, 0, SendFlags::empty())?;
         let mut waited_for = [PollFd::new(socket, PollFlags::IN)];
-        retry_on_intr(|| poll(&mut waited_for, Some(&START_PATIENCE)))?;
+        retry_on_intr(|| poll(&mut waited_for, Some(&HELPER_STARTS)))?;
         let (_, pid) = message::receive(socket)?;
         match i32::try_from(pid) {
             Ok(pid) if pid > 0 => Ok(pid),

@@ -24,8 +24,8 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -35,6 +35,7 @@ use super::deferred::{DeferredHelper, HelperStarter};
 use super::message;
 use super::process::{above_stdio, exit, reap};
 use crate::router::{Flushes, Gone, Refused};
+use crate::sync::lock;
 
 // The kinds of messages and answers, all of one inode.
 const ADD: u8 = 1;
@@ -112,7 +113,7 @@ impl Flusher {
 
     /// Has the process started, unless it was.
     fn start(&self) {
-        let mut starter = self.lock_starter();
+        let mut starter = lock(&self.starter);
         let Some(starter) = starter.take() else {
             return;
         };
@@ -141,7 +142,7 @@ impl Flusher {
 
     /// Ends the process, which lets go of all its files. There is no other after it.
     pub(crate) fn stop(&self) {
-        drop(self.lock_starter().take());
+        drop(lock(&self.starter).take());
         // One that is gone already has nothing to be told.
         let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
         match self.pid.swap(0, Ordering::AcqRel) {
@@ -157,7 +158,7 @@ impl Flusher {
 
     /// Sends what the socket takes, `last` after all that waits.
     fn send_backlog(&self, last: Option<(u8, u64)>) {
-        let mut backlog = self.lock_backlog();
+        let mut backlog = lock(&self.backlog);
         backlog.extend(last);
         while let Some((kind, ino)) = backlog.front() {
             match message::send(&self.socket, *kind, *ino, SendFlags::DONTWAIT) {
@@ -167,16 +168,6 @@ impl Flusher {
                 Err(_) => backlog.clear(),
             }
         }
-    }
-
-    fn lock_starter(&self) -> std::sync::MutexGuard<'_, Option<HelperStarter>> {
-        // There is one or none, also if a holder panicked.
-        self.starter.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_backlog(&self) -> std::sync::MutexGuard<'_, VecDeque<(u8, u64)>> {
-        // A queue is whole at every moment, also if a holder panicked.
-        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

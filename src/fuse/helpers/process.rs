@@ -37,13 +37,14 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, setsid, waitpid};
 
 use super::memory::{Needed, release};
+use crate::fuse::timers::HELPER_ENDS;
 
 /// The first descriptor that is not standard input, output or error.
 const FIRST_FREE_FD: RawFd = 3;
@@ -171,18 +172,12 @@ pub(crate) fn reap(pid: i32) {
     };
     if let Ok(pidfd) = pidfd_open(helper, PidfdFlags::empty()) {
         let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
-        let _ = retry_on_intr(|| poll(&mut ended, Some(&REAP_PATIENCE)));
+        let _ = retry_on_intr(|| poll(&mut ended, Some(&HELPER_ENDS)));
     }
     // Another thread's wait with __WALL may have taken it.
     let wall = WaitOptions::from_bits_retain(libc::__WALL as u32);
     let _ = retry_on_intr(|| waitpid(Some(helper), wall | WaitOptions::NOHANG));
 }
-
-/// How long a helper may take to end.
-const REAP_PATIENCE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 200_000_000,
-};
 
 /// clone(2) as fork, with exit signal 0, or with `CLONE_PARENT` that of the caller:
 /// then the child is a child of the caller's parent. `None` in the child.

@@ -9,22 +9,20 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::mountinfo::{MOUNTINFO, lists};
-
-/// After how long what failed is tried again: nothing tells when there are descriptors or memory.
-const RETRY: Duration = Duration::from_secs(1);
+use crate::fuse::timers::MOUNT_LIST_RETRY;
 
 /// A list of mounts is read in steps of so many bytes, which the kernel fills a page at a time.
 const STEP_BYTES: usize = 64 << 10;
 
 /// Waits until no mount has this device number any more, or `stop` is readable.
-pub(crate) fn wait_until_gone(device_number: u64, stop: &OwnedFd) {
+pub(crate) fn wait_until_gone(device_number: u64, stop: &impl AsFd) {
     let mut list = List::default();
     let mut failure = None;
     loop {
@@ -42,7 +40,7 @@ pub(crate) fn wait_until_gone(device_number: u64, stop: &OwnedFd) {
                          there; this is tried again every second: {error}"
                     );
                 }
-                Some(RETRY)
+                Some(MOUNT_LIST_RETRY)
             }
         };
         if list.wait_for_change(stop, wait) {
@@ -86,7 +84,7 @@ impl List {
     }
 
     /// Waits until it may have changed, or for so long; says whether `stop` is readable.
-    fn wait_for_change(&self, stop: &OwnedFd, at_most: Option<Duration>) -> bool {
+    fn wait_for_change(&self, stop: impl AsFd, at_most: Option<Duration>) -> bool {
         let stop = stop.as_fd();
         let list = self.file.as_ref().map_or(stop, AsFd::as_fd);
         let mut polled = [
@@ -99,7 +97,7 @@ impl List {
             Err(rustix::io::Errno::INTR) => false,
             Err(errno) => {
                 log::error!("cannot wait for a change of {MOUNTINFO}: {errno}");
-                std::thread::sleep(RETRY);
+                std::thread::sleep(MOUNT_LIST_RETRY);
                 false
             }
         }

@@ -18,7 +18,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
@@ -28,10 +28,8 @@ use super::attach::{MountOptions, abort, attach, detach};
 use super::mountinfo::{FoundMount, all_mounts, mount_at};
 use super::users::users_of;
 use crate::error::{Error, Result};
+use crate::fuse::timers::{BUSY_INTERVAL, BUSY_PATIENCE, LIVENESS_DEADLINE, UNSEEN_PATIENCE};
 
-/// How long a daemon may take to answer whether it lives. A live one answers in
-/// well under a millisecond.
-const LIVENESS_DEADLINE: Duration = Duration::from_secs(2);
 /// How many dead mounts, one over another, are cleared before giving up.
 const DEAD_LAYERS: usize = 16;
 
@@ -191,15 +189,6 @@ pub enum IfBusy {
     /// Whoever uses it gets errors from now on.
     Cut,
 }
-
-/// How long a mount may be busy before it is looked at by whom: a process that was killed lets go
-/// only when it is gone.
-const BUSY_PATIENCE: Duration = Duration::from_millis(100);
-/// The same where nobody is found. The mount's own helper has files open while somebody waits for
-/// them, and for a moment after that.
-const UNSEEN_PATIENCE: Duration = Duration::from_secs(1);
-/// How often it is tried meanwhile.
-const BUSY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Unmounts the fifofs mount at `directory`, dead or alive. Of a dead one nothing can be used, and
 /// it is detached in any case.

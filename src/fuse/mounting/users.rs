@@ -7,16 +7,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 
 use super::mountinfo::FoundMount;
 use crate::core::CONTROL_NAME;
+use crate::fuse::timers::STATUS_DEADLINE;
 use crate::router::{all_processes, process_name};
-
-/// How long the daemon may take to say who waits in its mount.
-const STATUS_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What the helper processes of a mount call themselves.
 const HELPER_PREFIX: &str = "fifofs-";

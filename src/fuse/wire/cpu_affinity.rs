@@ -13,15 +13,12 @@
 
 use std::time::Duration;
 
+use crate::fuse::timers::WRITES_AGAIN;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// After so many writes of one thread that had to be waited for it is looked where it runs. What is
 /// written on the loop's own processor is there when the loop runs again.
 const LOOK_EVERY: u32 = 6;
-
-/// Who has not written again by now does not write again and again. Longer than a write takes if the
-/// loop must be woken for it.
-const SOON: Duration = Duration::from_millis(1);
 
 /// Where the calling thread runs.
 #[derive(Default)]
@@ -58,12 +55,12 @@ impl CpuAffinity {
 
     /// For how long the calling thread may sleep at most before it says so.
     pub(super) fn longest_sleep(&self) -> Option<Duration> {
-        self.untied.is_some().then_some(SOON)
+        self.untied.is_some().then_some(WRITES_AGAIN)
     }
 
     /// Nobody asked for anything for so long.
     pub(super) fn slept(&mut self, time: Duration) {
-        if time >= SOON {
+        if time >= WRITES_AGAIN {
             self.leave();
         }
     }
@@ -119,7 +116,7 @@ mod tests {
         let before = processors();
         let ends: [fn(&mut CpuAffinity); 3] = [
             |affinity| affinity.leave(),
-            |affinity| affinity.slept(SOON),
+            |affinity| affinity.slept(WRITES_AGAIN),
             |affinity| affinity.wrote(2, true, |_| panic!("it is too early to look")),
         ];
         for end in ends {
@@ -128,9 +125,9 @@ mod tests {
                 assert_eq!(write(&mut affinity, LOOK_EVERY - 1, None), 0);
                 assert_eq!(processors(), before);
                 assert_eq!(write(&mut affinity, 1, Some(*processor)), 1);
-                affinity.slept(SOON / 2);
+                affinity.slept(WRITES_AGAIN / 2);
                 assert_eq!(processors(), [*processor]);
-                assert_eq!(affinity.longest_sleep(), Some(SOON));
+                assert_eq!(affinity.longest_sleep(), Some(WRITES_AGAIN));
                 end(&mut affinity);
                 assert_eq!(processors(), before);
                 assert_eq!(affinity.longest_sleep(), None);
@@ -171,7 +168,7 @@ mod tests {
         let mut affinity = CpuAffinity::default();
         for _ in 0..3 * LOOK_EVERY {
             assert_eq!(write(&mut affinity, 1, None), 0);
-            affinity.slept(SOON);
+            affinity.slept(WRITES_AGAIN);
         }
     }
 }

@@ -10,7 +10,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::io::Errno;
 
@@ -27,14 +27,12 @@ use crate::core::effects::Unique;
 use crate::core::request::{Bytes, Request};
 use crate::core::spool::Load;
 use crate::fuse::helpers::OwnUse;
+use crate::fuse::timers::REQUEST_SPIN;
 use crate::router::{Router, Spin, Step, processor};
 
 /// The least room that the kernel wants for a request before it knows how much data one may carry
 /// (`FUSE_MIN_READ_BUFFER` of `include/uapi/linux/fuse.h`).
 const FIRST_REQUEST_BYTES: usize = 8192;
-
-/// For how long the next request is looked for before the thread sleeps.
-const SPIN: Duration = Duration::from_micros(100);
 
 /// Who answers a request.
 pub(super) enum Served {
@@ -68,7 +66,7 @@ impl Front {
         let mut intake = Intake::new(Arc::clone(self.kernel.device()))?;
         let mut gathering = Gathering::new(&self.router);
         let mut affinity = CpuAffinity::default();
-        let mut spin = Spin::new(SPIN);
+        let mut spin = Spin::new(REQUEST_SPIN);
         loop {
             let mut waited = false;
             let received = spin.wait(|step| {

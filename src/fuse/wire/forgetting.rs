@@ -4,13 +4,15 @@
 
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use crossbeam_channel::Sender;
 use zerocopy::IntoBytes;
 
+use crate::sync::lock;
+
 use super::abi::{self, NotifyInvalEntryOut, NotifyInvalInodeOut, OutHeader};
+use crate::fuse::timers::FORGETTING;
 
 /// Something that is gone without the kernel's doing, or more than it knows.
 pub(crate) enum Forget {
@@ -23,9 +25,6 @@ pub(crate) enum Forget {
     /// remembers any name that led to the file, as one in `wait/`.
     Pages { ino: u64 },
 }
-
-/// How long the kernel's forgetting is waited for.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// The way to the thread, which ends with this.
 pub(crate) struct Forgetter {
@@ -59,7 +58,7 @@ impl Forgetter {
 
     /// Has the kernel told, soon.
     pub(crate) fn tell(&self, forget: Forget) {
-        self.progress.lock().asked += 1;
+        lock(&self.progress.counts).asked += 1;
         let thread = self.thread.get_or_init(|| self.start());
         if thread.send(forget).is_err() {
             // There is no thread.
@@ -76,10 +75,10 @@ impl Forgetter {
     /// for long.
     pub(crate) fn settle(&self) {
         // The thread waits for others only while they wait for locks of the kernel.
-        let counts = self.progress.lock();
+        let counts = lock(&self.progress.counts);
         let asked = counts.asked;
         let told = &self.progress.told;
-        let _ = told.wait_timeout_while(counts, SETTLE, |counts| counts.told < asked);
+        let _ = told.wait_timeout_while(counts, FORGETTING, |counts| counts.told < asked);
     }
 
     fn start(&self) -> Sender<Forget> {
@@ -101,13 +100,8 @@ impl Forgetter {
 }
 
 impl Progress {
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        // Two numbers are whole at every moment, also if a holder panicked.
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn one_more(&self) {
-        self.lock().told += 1;
+        lock(&self.counts).told += 1;
         self.told.notify_all();
     }
 }

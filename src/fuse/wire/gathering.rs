@@ -9,13 +9,8 @@ use std::time::Duration;
 
 use crate::core::clock::Monotonic;
 use crate::core::request::Request;
+use crate::fuse::timers::{BATCH_LONGEST, BATCH_PAUSE};
 use crate::router::Router;
-
-/// A writer that has not gone on for so long is not about to.
-const PAUSE: Duration = Duration::from_micros(20);
-
-/// The longest that readers gather while there are requests.
-const LONGEST: Duration = Duration::from_micros(150);
 
 /// Whether readers gather. Ends it when dropped.
 pub(super) struct Gathering<'a> {
@@ -44,7 +39,7 @@ impl<'a> Gathering<'a> {
 
     /// No request has come for so long.
     pub(super) fn pause(&mut self, waited: Duration) {
-        if waited >= PAUSE {
+        if waited >= BATCH_PAUSE {
             self.end();
         }
     }
@@ -59,7 +54,7 @@ impl<'a> Gathering<'a> {
     fn end_in_time(&mut self, now: Monotonic) {
         if self
             .since
-            .is_some_and(|since| now.saturating_sub(since) >= LONGEST)
+            .is_some_and(|since| now.saturating_sub(since) >= BATCH_LONGEST)
         {
             self.end();
         }

@@ -1,8 +1,9 @@
 //! Flushers of plain files, with nothing mounted.
 
 use super::super::watchdog::Watchdog;
-use super::worker::{LOOK_EVERY, TABLE_SLOTS};
+use super::worker::TABLE_SLOTS;
 use super::*;
+use crate::fuse::timers::FLUSH_ALL_EVERY;
 use crate::testing::{SOON, until, until_within};
 use std::fs;
 use std::io::Write;
@@ -54,7 +55,7 @@ fn wait_for_it(flusher: &Flusher) {
 
 /// Whether messages wait for room in the socket.
 fn has_backlog(flusher: &Flusher) -> bool {
-    !flusher.lock_backlog().is_empty()
+    !lock(&flusher.backlog).is_empty()
 }
 
 fn status(pid: i32) -> String {
@@ -128,7 +129,7 @@ fn it_wakes_only_while_there_is_something_to_flush() {
             }
         });
         // In so short a time looking alone would not make as many.
-        flushes >= 10 && start.elapsed() < 8 * LOOK_EVERY
+        flushes >= 10 && start.elapsed() < 8 * FLUSH_ALL_EVERY
     });
 
     flusher.remove(5);

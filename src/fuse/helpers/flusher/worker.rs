@@ -7,8 +7,8 @@
 //! A file is flushed as soon as it was written, of which a watch tells (inotify(7)), but
 //! [`FLUSH_EVERY`] after the last flush at the earliest. A watch tells of one write and is gone, so
 //! that a busy writer pays for it once in that time. For a while after that the file is flushed
-//! every [`RETRY_EVERY`], since the kernel does nothing while it has much to write back. All files
-//! are flushed every [`LOOK_EVERY`], since there are writes that no watch tells of: those to a
+//! every [`FLUSH_RETRY`], since the kernel does nothing while it has much to write back. All files
+//! are flushed every [`FLUSH_ALL_EVERY`], since there are writes that no watch tells of: those to a
 //! mapping. Where there can be no watch, a file counts as written.
 
 use std::ffi::CStr;
@@ -31,15 +31,8 @@ use super::super::message;
 use super::super::process::decimal;
 use super::{ADD, REFUSED, REMOVE};
 use crate::core::CONTROL_NAME;
+use crate::fuse::timers::{FLUSH_ALL_EVERY, FLUSH_BUSY, FLUSH_EVERY, FLUSH_RETRY};
 
-/// How long after one round of flushing the next begins at the earliest.
-const FLUSH_EVERY: Duration = Duration::from_millis(5);
-/// How long after one round of flushing what is busy is flushed again.
-const RETRY_EVERY: Duration = Duration::from_millis(20);
-/// How long a file is busy after it was written.
-const BUSY: Duration = Duration::from_millis(100);
-/// How long after all files were flushed they are flushed again.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How many files can be flushed at a time. One more is answered by
 /// [`Refused`](crate::router::Refused), and asked for again later.
 pub(super) const TABLE_SLOTS: usize = 4096;
@@ -138,8 +131,8 @@ impl Worker {
                 continue;
             }
             self.hear(now);
-            let is_look = now >= last_look + LOOK_EVERY;
-            let is_retry = now >= last_round + RETRY_EVERY;
+            let is_look = now >= last_look + FLUSH_ALL_EVERY;
+            let is_retry = now >= last_round + FLUSH_RETRY;
             let mut has_flushed = false;
             for slot in &mut self.table {
                 if slot.was_written() || is_retry && now < slot.busy_until || is_look {
@@ -165,9 +158,9 @@ impl Worker {
         let next = if is_next_round {
             next_round
         } else if self.table.iter().any(|slot| now < slot.busy_until) {
-            (last_round + RETRY_EVERY).min(last_look + LOOK_EVERY)
+            (last_round + FLUSH_RETRY).min(last_look + FLUSH_ALL_EVERY)
         } else {
-            last_look + LOOK_EVERY
+            last_look + FLUSH_ALL_EVERY
         };
         let timeout = Timespec {
             tv_sec: 0,
@@ -208,7 +201,7 @@ impl Worker {
                 && (is_all || self.told.binary_search(&watch).is_ok())
             {
                 slot.watch = None;
-                slot.busy_until = now + BUSY;
+                slot.busy_until = now + FLUSH_BUSY;
             }
         }
         self.told.clear();
@@ -224,7 +217,7 @@ impl Worker {
                     ino,
                     file,
                     watch: None,
-                    busy_until: monotonic() + BUSY,
+                    busy_until: monotonic() + FLUSH_BUSY,
                 });
             }),
             (REMOVE, Some(position)) => {

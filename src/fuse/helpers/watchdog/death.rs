@@ -15,32 +15,21 @@
 //!
 //! Only a daemon that uses its own mount comes to that, which no daemon of ours does by itself,
 //! but a program may that serves a mount as a library. So once the daemon has said that it does,
-//! the file is read every [`LOOK_EVERY`]; before that, every [`LOOK_SELDOM`]. No event would do
+//! the file is read every [`LOOK_OFTEN`]; before that, every [`LOOK_SELDOM`]. No event would do
 //! instead: the thread that waits for the answer may be any one, the last of all, and while the
 //! kernel dumps the core of a process none of its threads comes to an end.
 
 use std::os::fd::BorrowedFd;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::fuse::timers::{LOOK_OFTEN, LOOK_SELDOM};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-
-/// One look costs some 20 µs, so this costs nothing; and the process is to be gone within a second.
-const LOOK_EVERY: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
-/// For a daemon that was ended before it could say that it uses its mount: it is to be gone soon, too. As
-/// many are at rest for days, it is as seldom as that allows.
-const LOOK_SELDOM: Timespec = Timespec {
-    tv_sec: 1,
-    tv_nsec: 0,
-};
 
 /// Until there is a message, or it is time for a look at the daemon, or that has ended, which its
 /// pidfd tells and this says.
 pub(super) fn sleep(socket: BorrowedFd<'_>, daemon: BorrowedFd<'_>, uses_itself: bool) -> bool {
     let timeout = match uses_itself {
-        true => LOOK_EVERY,
+        true => LOOK_OFTEN,
         false => LOOK_SELDOM,
     };
     let mut waited_for = [
