@@ -6,10 +6,14 @@ use std::ffi::OsStr;
 use rustix::io::Errno;
 
 use super::clock::Timestamp;
-use super::effects::{Effect, Effects, Reply};
+use super::control::Place;
+use super::doors::Gives;
+use super::effects::{Effect, Reply};
+use super::fifos::FifoId;
+use super::namespace::{Inode, Kind, ROOT};
 use super::readers::reader::Reader;
 use super::request::{Caller, User};
-use super::{Core, Env};
+use super::{Core, File, Operation};
 
 /// The unit of `st_blocks`, fixed by POSIX practice.
 const BLOCK_BYTES: u64 = 512;
@@ -63,40 +67,18 @@ pub(crate) struct Changes {
     pub(crate) drops_privileges: bool,
 }
 
-impl Core {
-    /// Whether somebody reads it from beginning to end who may take it for sparse:
-    /// the kernel counts its length before we hear of the bytes, and of a file
-    /// that has fewer blocks than that `cp` looks for the holes, which it cannot.
-    /// So we count what the kernel may be holding back, as if it were preallocated.
-    /// Who has no descriptor yet, or reads in this process, looks for no holes.
-    fn is_read_while_written(&self, file: &super::File) -> bool {
-        let looks = |reader: &Reader| reader.origin().capture.is_none() && reader.open().is_none();
-        let mut readers = self.readers.of(file);
-        file.writeback().may_hold_more() && file.is_active() && readers.any(looks)
-    }
-
-    /// What `stat` shows.
-    pub(crate) fn attributes(&self, ino: u64) -> Result<Attributes, Errno> {
-        if let Some(attributes) = self.control_attributes(ino) {
-            return Ok(attributes);
-        }
-        let inode = self.names.get(ino)?;
-        let (size, allocated) = match (self.files.get(&ino), &inode.kind) {
-            (Some(file), _) => {
-                let ahead = match self.is_read_while_written(file) {
-                    true => self.settings.unseen_bytes,
-                    false => 0,
-                };
-                (file.spool().len(), file.spool().allocated_bytes() + ahead)
-            }
-            (None, super::namespace::Kind::Symlink(target)) => (target.as_os_str().len() as u64, 0),
-            (None, _) => (0, 0),
+impl Attributes {
+    /// Those of an inode of which nothing more is known.
+    fn of(ino: u64, inode: &Inode) -> Attributes {
+        let size = match &inode.kind {
+            Kind::Symlink(target) => target.as_os_str().len() as u64,
+            _ => 0,
         };
-        Ok(Attributes {
+        Attributes {
             ino,
             st_ino: inode.st_ino(ino),
             size,
-            blocks: allocated.div_ceil(BLOCK_BYTES),
+            blocks: 0,
             mode: inode.st_mode(),
             nlink: inode.nlink(),
             uid: inode.uid,
@@ -105,30 +87,107 @@ impl Core {
             atime: inode.atime,
             mtime: inode.mtime,
             ctime: inode.ctime,
-            lasting: !self.has_hung_up(ino),
+            lasting: false,
+        }
+    }
+}
+
+impl Core {
+    /// Whether somebody reads it from beginning to end who may take it for sparse:
+    /// the kernel counts its length before we hear of the bytes, and of a file
+    /// that has fewer blocks than that `cp` looks for the holes, which it cannot.
+    /// So we count what the kernel may be holding back, as if it were preallocated.
+    /// Who has no descriptor yet, or reads in this process, looks for no holes.
+    fn is_read_while_written(&self, file: &File) -> bool {
+        let looks = |reader: &Reader| reader.origin().capture.is_none() && reader.open().is_none();
+        let mut readers = self.readers.of(file);
+        file.writeback().may_hold_more() && file.is_active() && readers.any(looks)
+    }
+
+    /// What `stat` shows.
+    pub(crate) fn attributes(&self, ino: u64) -> Result<Attributes, Errno> {
+        if let Some(place) = self.control.place(ino) {
+            return self.attributes_of_place(ino, place);
+        }
+        let mut attributes = Attributes::of(ino, self.names.get(ino)?);
+        if let Some(file) = self.files.get(&ino) {
+            let ahead = match self.is_read_while_written(file) {
+                true => self.settings.unseen_bytes,
+                false => 0,
+            };
+            let allocated = file.spool().allocated_bytes() + ahead;
+            attributes.size = file.spool().len();
+            attributes.blocks = allocated.div_ceil(BLOCK_BYTES);
+        }
+        attributes.lasting = !self.has_hung_up(ino);
+        Ok(attributes)
+    }
+
+    /// The same of a place in the control directory.
+    fn attributes_of_place(&self, ino: u64, place: &Place) -> Result<Attributes, Errno> {
+        if let Place::ReadingEnd(id) = place
+            && let Some(attributes) = self.attributes_of_reading_end(ino, *id)
+        {
+            return Ok(attributes);
+        }
+        let (mode, size) = match place {
+            Place::Status | Place::Metrics | Place::Events => (libc::S_IFREG | 0o400, 0),
+            // A pipe has no size; who waits asks again when there is one.
+            Place::File { door, path } if door.gives == Gives::File => {
+                let source = self.names.resolve(path).and_then(|i| self.files.get(&i));
+                let size = source.map_or(0, |file| file.spool().len());
+                (libc::S_IFREG | 0o600, size)
+            }
+            Place::File { .. } => (libc::S_IFREG | 0o400, 0),
+            // Its FIFO is gone, and what stands there now is read through it.
+            Place::ReadingEnd(_) => (libc::S_IFREG | 0o600, 0),
+            Place::Link { target } => (libc::S_IFLNK | 0o777, target.as_os_str().len() as u64),
+            _ => (libc::S_IFDIR | 0o500, 0),
+        };
+        Ok(Attributes {
+            st_ino: place.st_ino(ino),
+            size,
+            mode,
+            nlink: 1,
+            uid: self.settings.owner.uid,
+            gid: self.settings.owner.gid,
+            lasting: self.control.waits_for(ino).is_none(),
+            ..Attributes::of(ino, self.names.get(ROOT)?)
         })
     }
 
+    /// The same of the reading end of a FIFO: as the FIFO, without a size.
+    fn attributes_of_reading_end(&self, ino: u64, id: FifoId) -> Option<Attributes> {
+        let present = self.fifos.present(id);
+        let like = present.or_else(|| {
+            // It was removed, and is read by those who have it open.
+            let mut readers = self.readers.iter();
+            let (_, reader) = readers.find(|(_, reader)| reader.origin().fifo == Some(id))?;
+            reader.source()
+        });
+        Some(Attributes {
+            st_ino: id.st_ino(),
+            nlink: u32::from(present.is_some()),
+            ..Attributes::of(ino, self.names.get(like?).ok()?)
+        })
+    }
+}
+
+impl Operation<'_> {
     /// Changes attributes; all of them or, on an error, none but the size.
-    pub(super) fn change(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        changes: Changes,
-        effects: &mut Effects,
-    ) -> Result<Attributes, Errno> {
-        if self.control_attributes(ino).is_some() {
+    pub(super) fn change(&mut self, ino: u64, changes: Changes) -> Result<Attributes, Errno> {
+        if self.is_control(ino) {
             return Err(Errno::PERM);
         }
-        let now = env.now.wall;
+        let now = self.wall;
         if let Some(size) = changes.size {
             if !self.names.get(ino)?.is_file() {
                 return Err(Errno::INVAL);
             }
             self.refuse_frozen()?;
-            self.truncate(env, ino, size, effects)?;
-            if let Some(generation) = self.generation_mut(ino) {
-                generation.changed(env.now.monotonic);
+            self.truncate(ino, size)?;
+            if let Some(generation) = self.core.generation_mut(ino) {
+                generation.changed(self.now);
             }
             self.touched.generations.add(ino);
         }
@@ -154,44 +213,31 @@ impl Core {
 
     /// Somebody without the right to do so changed a file that runs with
     /// another's rights: from now on it does not.
-    pub(super) fn drop_privileges(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
-        self.drop_privileges_if(env, ino, false, effects);
+    pub(super) fn drop_privileges(&mut self, ino: u64) {
+        self.drop_privileges_if(ino, false);
     }
 
     /// The same after `fallocate` and `copy_file_range`, of which the kernel
     /// does not say whether the one who called them has the right: root has.
-    pub(super) fn changed_by(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        User { uid, gid }: User,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn changed_by(&mut self, ino: u64, User { uid, gid }: User) {
         if uid != 0 {
             let outsider = self.names.get(ino).is_ok_and(|inode| inode.gid != gid);
-            self.drop_privileges_if(env, ino, outsider, effects);
+            self.drop_privileges_if(ino, outsider);
         }
     }
 
-    fn drop_privileges_if(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        outsider: bool,
-        effects: &mut Effects,
-    ) {
-        if let Ok(inode) = self.names.get_mut(ino)
+    fn drop_privileges_if(&mut self, ino: u64, outsider: bool) {
+        if let Ok(inode) = self.core.names.get_mut(ino)
             && inode.drop_privileges(outsider)
         {
-            inode.ctime = env.now.wall;
-            effects.push(Effect::ForgetAttributes { ino });
+            inode.ctime = self.wall;
+            self.effects.push(Effect::ForgetAttributes { ino });
         }
     }
 
     /// Sets an extended attribute; `flags` as in `setxattr(2)`.
     pub(super) fn set_xattr(
         &mut self,
-        env: Env<'_>,
         caller: Caller,
         ino: u64,
         (name, value): (&OsStr, Vec<u8>),
@@ -202,7 +248,7 @@ impl Core {
             return Err(Errno::OPNOTSUPP);
         }
         let pool = self.pool.for_user(caller.user);
-        let inode = self.names.get_mut(ino)?;
+        let inode = self.core.names.get_mut(ino)?;
         let exists = inode.xattrs.contains_key(name);
         if flags & libc::XATTR_CREATE != 0 && exists {
             return Err(Errno::EXIST);
@@ -214,20 +260,15 @@ impl Core {
         let kept = pool.keep(bytes)?;
         let attribute = (value, kept);
         inode.xattrs.insert(name.to_owned(), attribute);
-        inode.ctime = env.now.wall;
+        inode.ctime = self.wall;
         Ok(Reply::Done)
     }
 
     /// Removes an extended attribute.
-    pub(super) fn remove_xattr(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        name: &OsStr,
-    ) -> Result<Reply, Errno> {
-        let inode = self.names.get_mut(ino)?;
+    pub(super) fn remove_xattr(&mut self, ino: u64, name: &OsStr) -> Result<Reply, Errno> {
+        let inode = self.core.names.get_mut(ino)?;
         inode.xattrs.remove(name).ok_or(Errno::NODATA)?;
-        inode.ctime = env.now.wall;
+        inode.ctime = self.wall;
         Ok(Reply::Done)
     }
 }

@@ -5,18 +5,18 @@
 
 use std::time::Duration;
 
-use super::effects::{Effect, Effects, Reply};
+use super::effects::{Effect, Reply};
 use super::file::Pace;
 use super::generation::Way;
 use super::readers::Of;
 use super::settling::TakenWrite;
-use super::{Alarm, Core, Env, Waiting};
+use super::{Alarm, Operation, Waiting};
 
-impl Core {
+impl Operation<'_> {
     fn pace(&self, ino: u64) -> Option<Pace> {
         let file = self.files.get(&ino)?;
         let window = self.settings.window_bytes;
-        match self.way_in_effect(file)? {
+        match self.readers.way_in_effect(file)? {
             // Nobody reads it, or ever will.
             Way::Stream
                 if file.readers().is_empty()
@@ -41,7 +41,7 @@ impl Core {
     }
 
     /// Answers a write, unless it must wait until the readers have come nearer.
-    pub(super) fn answer_write(&mut self, env: Env<'_>, write: TakenWrite, effects: &mut Effects) {
+    pub(super) fn answer_write(&mut self, write: TakenWrite) {
         let TakenWrite {
             unique,
             ino,
@@ -49,12 +49,12 @@ impl Core {
             ..
         } = write;
         let pace = self.pace(ino);
-        let file = self.files.get_mut(&ino);
+        let file = self.core.files.get_mut(&ino);
         if let (Some(file), Some(pace)) = (file, pace) {
-            let slowest = self.readers.slowest(file, Of::Pace);
+            let slowest = self.core.readers.slowest(file, Of::Pace);
             let what = (write.end, write.from_cache);
             if let Some(patience) = file.must_hold(pace, slowest, what) {
-                let until = env.now.monotonic.checked_add(patience);
+                let until = self.now.checked_add(patience);
                 file.hold_write(unique, length, until);
                 let waiting = (Waiting::Write(ino), write.thread);
                 self.waiting.insert(unique, waiting);
@@ -66,30 +66,30 @@ impl Core {
         }
         let reply = Reply::Written(length);
         match write.comes_first {
-            true => effects.push_first(Effect::Reply { unique, reply }),
-            false => effects.reply(unique, reply),
+            true => self.effects.push_first(Effect::Reply { unique, reply }),
+            false => self.effects.reply(unique, reply),
         }
     }
 
     /// Drops what every reader has and nobody is to have again, and lets the writes
     /// go on for which there is room now, or all if nothing keeps the writer near its
     /// readers any more.
-    pub(super) fn release_writes(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+    pub(super) fn release_writes(&mut self, ino: u64) {
         let pace = self.pace(ino);
-        let Some(file) = self.files.get_mut(&ino) else {
+        let Some(file) = self.core.files.get_mut(&ino) else {
             return;
         };
         if let Some(pace) = pace {
-            file.drop_delivered(pace, self.readers.slowest(file, Of::Content));
+            file.drop_delivered(pace, self.core.readers.slowest(file, Of::Content));
         }
         if !file.has_held_writes() {
             return;
         }
-        let slowest = self.readers.slowest(file, Of::Pace);
-        let now = env.now.monotonic;
+        let slowest = self.core.readers.slowest(file, Of::Pace);
+        let now = self.now;
         while let Some((unique, reply)) = file.next_answered(pace, slowest, now) {
-            effects.reply(unique, reply);
-            self.waiting.remove(&unique);
+            self.effects.reply(unique, reply);
+            self.core.waiting.remove(&unique);
         }
     }
 }

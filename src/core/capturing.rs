@@ -9,16 +9,16 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::captures::Hold;
-use super::effects::{Effect, Effects};
+use super::effects::Effect;
 use super::ids::CaptureId;
 use super::namespace::ROOT;
 use super::patching::Reading;
 use super::readers::reader::{Awaits, Reader};
 use super::request::{Caller, Opener, at};
 use super::rules::Linger;
-use super::{Core, Env, File, Handle};
+use super::{File, Handle, Operation};
 
-impl Core {
+impl Operation<'_> {
     /// Captures what will stand at a path from the root. Directories above it
     /// are made.
     ///
@@ -26,13 +26,13 @@ impl Core {
     ///
     /// `EXIST` if something stands there or it is captured, `NOTDIR` if
     /// something above it is no directory, `INVAL` if it is no path.
-    pub(super) fn capture(&mut self, env: Env<'_>, path: &[OsString]) -> Result<CaptureId, Errno> {
+    pub(super) fn capture(&mut self, path: &[OsString]) -> Result<CaptureId, Errno> {
         let (name, above) = path.split_last().ok_or(Errno::INVAL)?;
         let mut parent = ROOT;
         for component in above {
             parent = match self.names.find(parent, component) {
                 Ok(ino) => ino,
-                Err(Errno::NOENT) => self.make_own_directory(env, parent, component)?,
+                Err(Errno::NOENT) => self.make_own_directory(parent, component)?,
                 Err(errno) => return Err(errno),
             };
         }
@@ -55,13 +55,8 @@ impl Core {
     /// # Errors
     ///
     /// `EXIST` if something stands there, and what making one may give.
-    pub(super) fn make_own_directory(
-        &mut self,
-        env: Env<'_>,
-        parent: u64,
-        name: &OsStr,
-    ) -> Result<u64, Errno> {
-        self.make_directory(env, &at(parent, name), self.settings.owner)?;
+    pub(super) fn make_own_directory(&mut self, parent: u64, name: &OsStr) -> Result<u64, Errno> {
+        self.make_directory(&at(parent, name), self.settings.owner)?;
         let made = self.names.find(parent, name)?;
         // The kernel was not told, and will not give it back.
         self.names.forget(made, 1);
@@ -70,11 +65,11 @@ impl Core {
 
     /// Gives back one `hold`.
     pub(super) fn let_go(&mut self, id: CaptureId) {
-        let Some(readers) = self.captures.remove_holder(id) else {
+        let Some(readers) = self.core.captures.remove_holder(id) else {
             return;
         };
         for reader in readers {
-            self.touched.readers.add(*reader);
+            self.core.touched.readers.add(*reader);
         }
         if let Some(ino) = self.captured_file(id) {
             self.touched.generations.add(ino);
@@ -88,40 +83,30 @@ impl Core {
             return;
         }
         let seen = self.seen_file(ino);
-        self.captures.note_left(self.names.names_of(ino), seen);
+        let core = &mut *self.core;
+        core.captures.note_left(core.names.names_of(ino), seen);
     }
 
     /// Ends the capture of a path and removes what stands there, and a directory in the root with
     /// all that is in it. Those who read it go on with what they have.
-    pub(super) fn end_capture(
-        &mut self,
-        env: Env<'_>,
-        id: CaptureId,
-        directory: Option<OsString>,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn end_capture(&mut self, id: CaptureId, directory: Option<OsString>) {
         if let Some(((parent, name), readers)) = self.captures.remove(id) {
             for reader in &readers {
                 self.readers.stop_following(*reader);
             }
-            self.remove_tree(env, (parent, &name), effects);
+            self.remove_tree((parent, &name));
             self.unpin(parent);
             for reader in readers {
                 self.touched.readers.add(reader);
             }
         }
         if let Some(name) = directory {
-            self.remove_tree(env, (ROOT, &name), effects);
+            self.remove_tree((ROOT, &name));
         }
     }
 
     /// Removes whatever stands at a name, with all that is below it.
-    pub(super) fn remove_tree(
-        &mut self,
-        env: Env<'_>,
-        (parent, name): (u64, &OsStr),
-        effects: &mut Effects,
-    ) {
+    pub(super) fn remove_tree(&mut self, (parent, name): (u64, &OsStr)) {
         // Not by recursion: a program may make a tree deeper than our stack.
         let mut trees = vec![(parent, name.to_owned(), false)];
         while let Some((parent, name, is_emptied)) = trees.pop() {
@@ -135,12 +120,12 @@ impl Core {
                 continue;
             }
             let at = at(parent, &*name);
-            let removed = match self.unlink(env, &at, effects) {
-                Err(Errno::ISDIR) => self.remove_directory(env, &at),
+            let removed = match self.unlink(&at) {
+                Err(Errno::ISDIR) => self.remove_directory(&at),
                 done => done,
             };
             if removed.is_ok() {
-                effects.push(Effect::ForgetName { parent, name });
+                self.effects.push(Effect::ForgetName { parent, name });
             }
         }
     }
@@ -149,7 +134,6 @@ impl Core {
     /// only what those leave who hold it or held it last. Never waits.
     pub(super) fn open_captured(
         &mut self,
-        env: Env<'_>,
         caller: Caller,
         (id, reading): (CaptureId, Reading),
         opener: &Opener,
@@ -161,7 +145,7 @@ impl Core {
             seen => Awaits::NextAfter(seen),
         };
         let source = self.awaited(awaits, &path);
-        let mut origin = self.origin(env, caller, (0, opener), Some(&path));
+        let mut origin = self.origin(caller, (0, opener), Some(&path));
         origin.capture = Some(id);
         let reader = Reader::new(origin, awaits, Some(path), None);
         let reader = match reading.by_position {
@@ -175,25 +159,25 @@ impl Core {
 
     /// Nobody reads a captured path any more: writes to it fail from now on, also
     /// to what comes to stand there later.
-    pub(super) fn hang_up(&mut self, id: CaptureId, effects: &mut Effects) {
+    pub(super) fn hang_up(&mut self, id: CaptureId) {
         self.captures.hang_up(id);
-        self.hang_up_file(id, effects);
+        self.hang_up_file(id);
     }
 
     /// Something else may stand at the captured paths of this name.
-    pub(super) fn hang_up_again(&mut self, name: &OsStr, effects: &mut Effects) {
+    pub(super) fn hang_up_again(&mut self, name: &OsStr) {
         for id in self.captures.hung_up_at(name) {
-            self.hang_up_file(id, effects);
+            self.hang_up_file(id);
         }
     }
 
-    fn hang_up_file(&mut self, id: CaptureId, effects: &mut Effects) {
+    fn hang_up_file(&mut self, id: CaptureId) {
         if let Some(ino) = self.captured_file(id)
             && self.files.get_mut(&ino).is_some_and(File::hang_up)
         {
             self.touched.room.add(ino);
             // See `Attributes::lasting`.
-            effects.push(Effect::ForgetAttributes { ino });
+            self.effects.push(Effect::ForgetAttributes { ino });
         }
     }
 
@@ -209,10 +193,10 @@ impl Core {
     }
 
     /// How long what stands here lingers; nothing if it is held.
-    pub(super) fn linger_of(&self, env: Env<'_>, ino: u64) -> Option<Linger> {
+    pub(super) fn linger_of(&self, ino: u64) -> Option<Linger> {
         match self.captures.hold_of_file(&self.names, ino) {
-            Hold::Free if self.is_being_made(env, ino) => Some(Linger::Exit),
-            Hold::Free if self.is_forsaken(ino) || self.ends_at_close(env, ino) => {
+            Hold::Free if self.is_being_made(ino) => Some(Linger::Exit),
+            Hold::Free if self.is_forsaken(ino) || self.ends_at_close(ino) => {
                 Some(Linger::After(Duration::ZERO))
             }
             Hold::Free => Some(self.settings.linger),

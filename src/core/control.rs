@@ -22,12 +22,12 @@ use rustix::io::Errno;
 
 use super::attributes::Attributes;
 use super::doors::{Asked, Gives, Which};
-use super::effects::{Effects, Reply, Transport};
-use super::generation::{Generation, Phase, Writer};
-use super::namespace::{CONTROL, Inode, Leads, NAME_MAX, ROOT};
+use super::effects::{Reply, Transport};
+use super::generation::{Generation, Phase};
+use super::namespace::{CONTROL, Leads, NAME_MAX, ROOT};
 use super::readers::reader::Seen;
-use super::request::{At, Caller, Needed, Opener};
-use super::{Core, Env, Handle};
+use super::request::{Caller, Opener};
+use super::{Handle, Operation};
 use decoding::decode;
 pub(super) use places::{Control, Place};
 
@@ -44,38 +44,19 @@ pub(crate) struct Found {
     pub(crate) lasting: bool,
 }
 
-impl Core {
-    /// Looks a name up for the kernel, which holds a reference from then on.
-    pub(super) fn lookup(&mut self, env: Env<'_>, caller: Caller, at: &At) -> Result<Found, Errno> {
-        let (parent, name) = (at.0, &*at.1);
+impl Operation<'_> {
+    /// Looks up the control directory, or a name in it.
+    pub(super) fn look_up_place(
+        &mut self,
+        caller: Caller,
+        (parent, name): (u64, &OsStr),
+    ) -> Result<Found, Errno> {
         let Caller {
             thread, internal, ..
         } = caller;
-        if parent == ROOT && name == NAME {
+        let Some(place) = self.control.place(parent) else {
             return Ok(Found {
                 attributes: self.attributes(self.control.top)?,
-                lasting: true,
-            });
-        }
-        let Some(node) = self.control.nodes.get(&parent) else {
-            let ino = match name.as_bytes() {
-                // Only asked for to open a file handle of what the kernel no
-                // longer remembers.
-                b"." => parent,
-                b".." => self.names.parent(parent)?,
-                _ => {
-                    let ino = self.names.find(parent, name)?;
-                    self.names.used_name(ino, parent, name);
-                    self.sent_back.has_found(thread, parent, name, ino);
-                    if !internal && let Some(found) = self.find_fifo(env, thread, (name, ino)) {
-                        return found;
-                    }
-                    ino
-                }
-            };
-            self.names.looked_up(ino);
-            return Ok(Found {
-                attributes: self.attributes(ino)?,
                 lasting: true,
             });
         };
@@ -83,7 +64,7 @@ impl Core {
             // There are no lasting handles of what is made for one reader.
             return Err(Errno::NOENT);
         }
-        let place = match &node.place {
+        let place = match place {
             Place::Top => match name.as_bytes() {
                 b"status" => Place::Status,
                 b"metrics" => Place::Metrics,
@@ -129,11 +110,11 @@ impl Core {
                         return self.found_place(Place::Link { target });
                     }
                 };
-                let has_waited_for = self.sent_back.has_waited_for(env, thread);
+                let has_waited_for = self.sent_back.has_waited_for(self.now, thread);
                 let has_waited = found.is_some() && found == has_waited_for;
                 let is_wanted =
                     door.gives == Gives::File && (door.which == Which::Present || has_waited);
-                let is_back = is_wanted && self.sent_back.is_back(env, thread, found);
+                let is_back = is_wanted && self.core.sent_back.is_back(self.now, thread, found);
                 let inode = found.and_then(|ino| self.names.get(ino).ok());
                 match inode.map(|inode| inode.st_mode() & libc::S_IFMT) {
                     Some(libc::S_IFDIR) => Place::Directory {
@@ -201,57 +182,15 @@ impl Core {
     /// Nothing can be made, moved or removed in the control directory, nor can
     /// its own name be taken.
     pub(super) fn refuse_control(&self, parent: u64, name: &OsStr) -> Result<(), Errno> {
-        if self.control.nodes.contains_key(&parent) || (parent == ROOT && name == NAME) {
-            return Err(Errno::PERM);
+        match self.control_is_at(parent, name) {
+            true => Err(Errno::PERM),
+            false => Ok(()),
         }
-        Ok(())
     }
 
-    pub(super) fn control_attributes(&self, ino: u64) -> Option<Attributes> {
-        let node = self.control.nodes.get(&ino)?;
-        if let Place::ReadingEnd(id) = node.place
-            && let Some(attributes) = self.reading_end_attributes(ino, id)
-        {
-            return Some(attributes);
-        }
-        let (mode, size) = match &node.place {
-            Place::Status | Place::Metrics | Place::Events => (libc::S_IFREG | 0o400, 0),
-            // A pipe has no size; who waits asks again when there is one.
-            Place::File { door, path } if door.gives == Gives::File => {
-                let source = self.names.resolve(path).and_then(|i| self.files.get(&i));
-                let size = source.map_or(0, |file| file.spool().len());
-                (libc::S_IFREG | 0o600, size)
-            }
-            Place::File { .. } => (libc::S_IFREG | 0o400, 0),
-            // Its FIFO is gone, and what stands there now is read through it.
-            Place::ReadingEnd(_) => (libc::S_IFREG | 0o600, 0),
-            Place::Link { target } => (libc::S_IFLNK | 0o777, target.as_os_str().len() as u64),
-            _ => (libc::S_IFDIR | 0o500, 0),
-        };
-        let root = self.names.get(ROOT).ok()?;
-        Some(Attributes {
-            ino,
-            st_ino: node.st_ino(ino),
-            size,
-            blocks: 0,
-            mode,
-            nlink: 1,
-            uid: self.settings.owner.uid,
-            gid: self.settings.owner.gid,
-            rdev: 0,
-            atime: root.atime,
-            mtime: root.mtime,
-            ctime: root.ctime,
-            lasting: self.control.waits_for(ino).is_none(),
-        })
-    }
-
-    /// Where a link in the control directory points.
-    pub(super) fn control_link(&self, ino: u64) -> Option<PathBuf> {
-        match &self.control.nodes.get(&ino)?.place {
-            Place::Link { target } => Some(target.clone()),
-            _ => None,
-        }
+    /// Whether a name is that of the control directory, or in it.
+    pub(super) fn control_is_at(&self, parent: u64, name: &OsStr) -> bool {
+        self.control.has(parent) || (parent == ROOT && name == NAME)
     }
 
     /// Why nothing can come at a path, if nothing can.
@@ -269,119 +208,29 @@ impl Core {
         }
     }
 
-    /// What an OPEN for reading must know of who asks.
-    pub(crate) fn needs_of_opener(&self, ino: u64) -> Needed {
-        // Of one without a name it may be what stands there instead that is written.
-        let is_nameless = |inode: &Inode| inode.is_file() && inode.nlink() == 0;
-        let has_lost_name = |inode: &Inode| inode.lost_name.is_some();
-        if self.control.is_reading_end(ino)
-            || self.files.get(&ino).is_some_and(super::File::is_active)
-            || self.names.get(ino).is_ok_and(is_nameless)
-        {
-            Needed::Relations
-        } else if self.settings.consume
-            || self.settings.records
-            || self.is_control(ino)
-            || self.names.get(ino).is_ok_and(has_lost_name)
-        {
-            Needed::Name
-        } else {
-            Needed::Nothing
-        }
-    }
-
-    /// An OPEN, of whatever it is; by a writer, if there is one, else by an opener.
-    pub(super) fn open(
+    /// An OPEN of a place.
+    pub(super) fn open_control(
         &mut self,
-        env: Env<'_>,
-        caller: Caller,
-        (ino, flags): (u64, i32),
-        writer: Option<Writer>,
-        opener: &Opener,
-        effects: &mut Effects,
-    ) {
-        let unique = caller.unique;
-        if let Some(node) = self.control.nodes.get(&ino) {
-            let place = node.place.clone();
-            // The file itself is opened once it is there, for whatever.
-            let waits = matches!(&place, Place::File { door, .. } if door.gives == Gives::File);
-            if writer.is_some() && !waits {
-                return effects.refuse(unique, Errno::ACCESS);
-            }
-            let at = (ino, place, Asked::Open);
-            let opener = writer.map_or_else(|| opener.clone(), Opener::from);
-            return self.open_control(env, caller, at, (flags, &opener), effects);
-        }
-        // The flusher must get at what is written whatever there is.
-        if let (false, Err(errno)) = (caller.internal, self.check_room_to_open(caller.user)) {
-            return effects.refuse(unique, errno);
-        }
-        if writer.is_none() && self.was_misled(env, caller, ino, flags, opener, effects) {
-            return;
-        }
-        if let Some(id) = self.fifo_of(ino) {
-            let is_done = match &writer {
-                Some(writer) => self.opens_later(env, caller, (ino, id), (flags, writer), effects),
-                None => self.opens_reading_end(env, caller, (ino, id), (flags, opener), effects),
-            };
-            if is_done {
-                return;
-            }
-        }
-        // Its content went with its last name, but the kernel still believes in
-        // that one: it is to look again.
-        if self.names.get(ino).is_ok_and(Inode::is_file) && !self.files.contains_key(&ino) {
-            return effects.refuse(unique, Errno::STALE);
-        }
-        let Some(writer) = writer else {
-            return self.open_for_reading(env, caller, ino, flags, opener, effects);
-        };
-        self.write_to(env, caller, ino, flags, writer, effects);
-    }
-
-    /// Opens a file for writing.
-    pub(super) fn write_to(
-        &mut self,
-        env: Env<'_>,
-        caller: Caller,
-        ino: u64,
-        flags: i32,
-        writer: Writer,
-        effects: &mut Effects,
-    ) {
-        let unique = caller.unique;
-        match self.open_for_writing(env, ino, flags, (writer, caller.user), effects) {
-            Ok((handle, transport)) => {
-                effects.reply(unique, Reply::Opened { handle, transport });
-            }
-            Err(errno) => effects.refuse(unique, errno),
-        }
-    }
-
-    fn open_control(
-        &mut self,
-        env: Env<'_>,
         caller: Caller,
         (ino, place, asked): (u64, Place, Asked),
         (flags, opener): (i32, &Opener),
-        effects: &mut Effects,
     ) {
         let handle = match place {
             Place::Status => Handle::Text(self.status_text()),
-            Place::Metrics => Handle::Text(self.metrics_text(env)),
+            Place::Metrics => Handle::Text(self.metrics_text(self.now)),
             Place::Events => Handle::Events(self.events.subscribe(None, false)),
             Place::File { door, path } => {
                 let at = (ino, door, path);
-                return self.wait_at_door(env, caller, at, (flags, asked, opener), effects);
+                return self.wait_at_door(caller, at, (flags, asked, opener));
             }
-            Place::Link { .. } => return effects.refuse(caller.unique, Errno::LOOP),
+            Place::Link { .. } => return self.effects.refuse(caller.unique, Errno::LOOP),
             Place::ReadingEnd(id) => {
-                return self.open_reading_end(env, caller, id, (flags, opener), effects);
+                return self.open_reading_end(caller, id, (flags, opener));
             }
-            _ => return effects.refuse(caller.unique, Errno::ISDIR),
+            _ => return self.effects.refuse(caller.unique, Errno::ISDIR),
         };
         let handle = self.add_handle(handle);
-        effects.reply(
+        self.effects.reply(
             caller.unique,
             Reply::Opened {
                 handle,
@@ -407,10 +256,5 @@ impl Core {
                 .filter(|generation| !generation.is_open())
                 .map(Generation::openings),
         }
-    }
-
-    /// Whether a number belongs to the control directory.
-    pub(crate) fn is_control(&self, ino: u64) -> bool {
-        self.control.nodes.contains_key(&ino)
     }
 }

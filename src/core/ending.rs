@@ -1,71 +1,104 @@
 //! Closing a file, and how a generation comes to its end.
 
-use super::effects::{Effect, Effects};
+use super::effects::Effect;
 use super::events::Event;
-use super::generation::Phase;
+use super::generation::{Ending, Phase, Writer};
+use super::notices::Notice;
 use super::readers::reader::Reader;
 use super::rules::Linger;
-use super::{Alarm, Core, Env, Handle};
+use super::{Alarm, Core, Handle, Operation};
 use crate::error::FailedWriter;
 
-impl Core {
+impl Operation<'_> {
+    /// A process that wrote has ended: what it wrote may be done now.
+    pub(super) fn process_ended(&mut self, pid: i32, ending: Ending) {
+        for (id, source) in self.readers.process_ended(pid) {
+            self.touched.readers.add(id);
+            if let Some(ino) = source {
+                self.touched.generations.add(ino);
+            }
+        }
+        let is_untold = |w: &Writer| w.pid == pid && !w.let_go && !w.died_writing;
+        for (ino, file) in &mut self.core.files {
+            if ending == Ending::Unknown && file.writers().iter().any(is_untold) {
+                self.core.notices.say(Notice::UntoldEnd);
+            }
+            if file
+                .generation_mut()
+                .is_some_and(|g| g.note_ending(pid, ending))
+            {
+                self.core.touched.generations.add(*ino);
+                self.core.touched.contents.add(*ino);
+            }
+        }
+    }
+
+    /// All processes of a group have exited: what they wrote may be done now.
+    pub(super) fn group_ended(&mut self, group: i32) {
+        for (ino, file) in &mut self.core.files {
+            if file.generation_mut().is_some_and(|g| g.group_ended(group)) {
+                self.core.touched.generations.add(*ino);
+            }
+        }
+    }
+
     /// A handle is closed for good.
-    pub(super) fn release(&mut self, env: Env<'_>, handle: u64, effects: &mut Effects) {
+    pub(super) fn release(&mut self, handle: u64) {
         match self.handles.remove(&handle) {
             Some(Handle::Writer { ino, cached, .. }) => {
-                let Core { files, names, .. } = &mut *self;
+                let Core { files, names, .. } = &mut *self.core;
                 if let Some(file) = files.get_mut(&ino)
-                    && file.close_for_writing(env.now.monotonic, cached)
+                    && file.close_for_writing(self.now, cached)
                 {
                     let name = || names.path(ino)?.pop();
-                    let chosen = file.note_no_first_write(env.now.monotonic, name);
-                    self.publish_chosen(env, ino, chosen, effects);
-                    self.publish(env, ino, effects, || Event::Closed);
+                    let chosen = file.note_no_first_write(self.now, name);
+                    self.publish_chosen(ino, chosen);
+                    self.publish(ino, || Event::Closed);
                 }
                 self.touched.writeback.add(ino);
                 self.touched.generations.add(ino);
                 self.unpin(ino);
             }
             Some(Handle::Plain { ino, step, .. }) => {
-                if let (Some(step), Some(generation)) = (step, self.generation_mut(ino))
-                    && generation.close_as_step(step, env.now.monotonic)
+                if let (Some(step), Some(generation)) = (step, self.core.generation_mut(ino))
+                    && generation.close_as_step(step, self.now)
                 {
                     self.touched.generations.add(ino);
                 }
                 self.unpin(ino);
             }
-            Some(Handle::Reader(id)) => self.drop_reader(env, id, effects),
+            Some(Handle::Reader(id)) => self.drop_reader(id),
             Some(Handle::Events(id)) => self.events.unsubscribe(id),
             Some(Handle::Text(_)) | None => {}
         }
     }
 
     /// Sees whether a closed generation is done.
-    pub(super) fn evaluate(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
-        let now = env.now.monotonic;
-        let (linger, fail_on) = (self.linger_of(env, ino), self.settings.fail_on);
-        let Some(file) = self.files.get_mut(&ino) else {
+    pub(super) fn evaluate(&mut self, ino: u64) {
+        let now = self.now;
+        let (linger, fail_on) = (self.linger_of(ino), self.settings.fail_on);
+        let Some(file) = self.core.files.get_mut(&ino) else {
             return;
         };
         let is_step = |reader: &&Reader| file.is_step(reader.group_here());
-        let waiting_steps = self.readers.of(file).filter(is_step).count();
+        let waiting_steps = self.core.readers.of(file).filter(is_step).count();
         let awaits = linger == Some(Linger::Auto) && file.spool().len() == 0 && {
-            let readers = self.readers.of(file).map(|reader| reader.origin().pid);
-            file.awaits_content(env.processes, &readers.collect::<Vec<i32>>())
+            let readers = self.core.readers.of(file).map(|reader| reader.origin().pid);
+            file.awaits_content(self.processes, &readers.collect::<Vec<i32>>())
         };
         if let (Some(generation), Some(linger)) =
             (file.generation_mut().filter(|g| g.is_active()), linger)
         {
             let admitted = generation.admits_steps();
             let again =
-                generation.settle(linger, fail_on, now, env.processes, waiting_steps, awaits);
+                generation.settle(linger, fail_on, now, self.processes, waiting_steps, awaits);
             let over = !generation.is_active();
             let admits = !over && generation.admits_steps() && !admitted;
             if let Some(at) = again {
                 self.wake_at(at, Alarm::File(ino));
             }
             if over {
-                self.generation_over(env, ino, effects);
+                self.generation_over(ino);
             } else if admits {
                 self.touched.contents.add(ino);
             }
@@ -73,8 +106,8 @@ impl Core {
         self.touched.room.add(ino);
     }
 
-    fn generation_over(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
-        let Some(file) = self.files.get(&ino) else {
+    fn generation_over(&mut self, ino: u64) {
+        let Some(file) = self.core.files.get(&ino) else {
             return;
         };
         let Some(generation) = file.generation() else {
@@ -82,12 +115,12 @@ impl Core {
         };
         let bytes = file.spool().len();
         if generation.had_reader() {
-            effects.push(Effect::ForgetAttributes { ino });
+            self.effects.push(Effect::ForgetAttributes { ino });
         }
         if generation.phase() == Phase::Failed {
-            self.tally.failed += 1;
+            self.core.tally.failed += 1;
             // If bytes were lost, whoever wrote them.
-            let culprit = generation.culprit(self.settings.fail_on);
+            let culprit = generation.culprit(self.core.settings.fail_on);
             if let Some(writer) = culprit.or(generation.writers().last()) {
                 let FailedWriter {
                     pid,
@@ -95,7 +128,7 @@ impl Core {
                     signal,
                     status,
                 } = writer.as_failed();
-                self.publish(env, ino, effects, || Event::Failed {
+                self.publish(ino, || Event::Failed {
                     pid,
                     name,
                     signal,
@@ -103,8 +136,8 @@ impl Core {
                 });
             }
         } else {
-            self.tally.done += 1;
-            self.publish(env, ino, effects, || Event::Done { bytes });
+            self.core.tally.done += 1;
+            self.publish(ino, || Event::Done { bytes });
         }
         if let Some(id) = self.fifo_of(ino) {
             self.touched.fifos.add(id);

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::effects::{Effects, Reply, Unique};
 use super::namespace::ROOT;
 use super::request::{Caller, Loaded, Request};
-use super::{Core, Env, Waiting};
+use super::{Alarm, Core, Env, Operation, Waiting};
 
 impl Core {
     /// Handles a request, with all that follows from it.
@@ -21,19 +21,21 @@ impl Core {
         loaded: impl Into<Loaded<'a>>,
     ) -> Effects {
         let loaded = loaded.into();
-        let mut effects = Effects::default();
         self.tally.requests += 1;
         let recording = self.recording.as_mut().filter(|_| !caller.internal);
         let recorded = recording.and_then(|it| it.begin(env.now.monotonic, &loaded));
-        let reply = match self.perform(env, caller, loaded, &mut effects) {
+        let mut operation = Operation::new(self, env);
+        let reply = match operation.perform(caller, loaded) {
             Ok(reply) => reply,
             Err(errno) => Some(Reply::Refused(errno)),
         };
-        if let (Some(recorded), Some(recording)) = (recorded, &mut self.recording) {
+        if let (Some(recorded), Some(recording)) = (recorded, &mut operation.core.recording) {
+            let effects = &operation.effects;
             let reply = reply.as_ref().or_else(|| effects.reply_to(caller.unique));
             recording.finish(recorded, reply);
         }
-        self.settle(env, &mut effects);
+        operation.settle();
+        let mut effects = operation.effects;
         // Those whom it concerns first: what is told of a name comes before the word that it is gone.
         if let Some(reply) = reply {
             effects.reply(caller.unique, reply);
@@ -42,52 +44,48 @@ impl Core {
         effects.next_alarm = self.next_alarm();
         effects
     }
+}
 
+impl Operation<'_> {
     /// Does what is asked for. Gives the reply, unless that comes with the effects, or later, or nobody
     /// waits for one.
     fn perform(
         &mut self,
-        env: Env<'_>,
         caller: Caller,
         Loaded { request, load }: Loaded<'_>,
-        effects: &mut Effects,
     ) -> Result<Option<Reply>, Errno> {
         let mut reply = None;
         let mut answer = |with: Reply| reply = Some(with);
         match request {
-            Request::Lookup { at } => answer(Reply::Found(self.lookup(env, caller, &at)?)),
+            Request::Lookup { at } => answer(Reply::Found(self.lookup(caller, &at)?)),
             Request::Forget { ino, lookups } => self.forget(ino, lookups),
             Request::Create {
                 at,
                 creator,
                 flags,
                 writer,
-            } => answer(self.create(env, &at, creator, (flags, writer), effects)?),
+            } => answer(self.create(&at, creator, (flags, writer))?),
             Request::MakeNode {
                 at,
                 creator,
                 kind,
                 rdev,
-            } => answer(self.make_node(env, &at, creator, (kind, rdev), effects)?),
+            } => answer(self.make_node(&at, creator, (kind, rdev))?),
             Request::MakeDirectory { at, creator } => {
-                answer(self.make_directory(env, &at, creator)?);
+                answer(self.make_directory(&at, creator)?);
             }
             Request::MakeSymlink {
                 at,
                 creator,
                 target,
-            } => answer(self.make_symlink(env, &at, creator, &target)?),
-            Request::Link { ino, at } => answer(self.link(env, caller, ino, &at, effects)?),
-            Request::Unlink { at } => {
-                answer(match self.is_made_again(env, caller.thread, &at, effects) {
-                    true => Reply::Done,
-                    false => self.unlink(env, &at, effects)?,
-                })
-            }
-            Request::RemoveDirectory { at } => answer(self.remove_directory(env, &at)?),
-            Request::Rename { from, to, how } => {
-                answer(self.rename(env, &from, &to, how, effects)?)
-            }
+            } => answer(self.make_symlink(&at, creator, &target)?),
+            Request::Link { ino, at } => answer(self.link(caller, ino, &at)?),
+            Request::Unlink { at } => answer(match self.is_made_again(caller.thread, &at) {
+                true => Reply::Done,
+                false => self.unlink(&at)?,
+            }),
+            Request::RemoveDirectory { at } => answer(self.remove_directory(&at)?),
+            Request::Rename { from, to, how } => answer(self.rename(&from, &to, how)?),
             Request::OpenDirectory { ino } => answer(Reply::Handle(self.open_directory(ino)?)),
             Request::List {
                 ino,
@@ -104,17 +102,17 @@ impl Core {
                 ino,
                 by_handle,
                 opener,
-            } => self.get_attributes(env, caller, (ino, by_handle), &opener, effects),
+            } => self.get_attributes(caller, (ino, by_handle), &opener),
             Request::Change { ino, changes } => {
-                answer(Reply::Attributes(self.change(env, ino, changes, effects)?));
+                answer(Reply::Attributes(self.change(ino, changes)?));
             }
             Request::SetXattr {
                 ino,
                 name,
                 value,
                 flags,
-            } => answer(self.set_xattr(env, caller, ino, (&name, value), flags)?),
-            Request::RemoveXattr { ino, name } => answer(self.remove_xattr(env, ino, &name)?),
+            } => answer(self.set_xattr(caller, ino, (&name, value), flags)?),
+            Request::RemoveXattr { ino, name } => answer(self.remove_xattr(ino, &name)?),
             Request::Open {
                 ino,
                 flags,
@@ -123,9 +121,9 @@ impl Core {
                 kills_set_id,
             } => {
                 if kills_set_id {
-                    self.drop_privileges(env, ino, effects);
+                    self.drop_privileges(ino);
                 }
-                self.open(env, caller, (ino, flags), writer, &opener, effects);
+                self.open(caller, (ino, flags), writer, &opener);
             }
             Request::Read {
                 ino,
@@ -133,24 +131,24 @@ impl Core {
                 wanted,
                 fills_pages,
             } => match fills_pages {
-                true => self.fill_pages(env, caller, (ino, handle), wanted, effects),
-                false => self.read(env, caller, handle, wanted, effects),
+                true => self.fill_pages(caller, (ino, handle), wanted),
+                false => self.read(caller, handle, wanted),
             },
-            Request::Write { ino, bytes } => self.write(env, caller, ino, (bytes, load), effects),
+            Request::Write { ino, bytes } => self.write(caller, ino, (bytes, load)),
             Request::Release { handle } => {
-                self.release(env, handle, effects);
+                self.release(handle);
                 answer(Reply::Done);
             }
             Request::Poll {
                 handle,
                 kernel_handle,
-            } => self.poll(env, caller, handle, kernel_handle, effects),
+            } => self.poll(caller, handle, kernel_handle),
             Request::Seek {
                 ino,
                 handle,
                 offset,
                 data,
-            } => self.seek(caller, (ino, handle), offset, data, effects),
+            } => answer(self.seek((ino, handle), offset, data)?),
             Request::Allocate {
                 ino,
                 offset,
@@ -158,8 +156,8 @@ impl Core {
                 mode,
                 by,
             } => {
-                self.allocate(env, ino, (offset, length), mode, effects)?;
-                self.changed_by(env, ino, by, effects);
+                self.allocate(ino, (offset, length), mode)?;
+                self.changed_by(ino, by);
                 answer(Reply::Done);
             }
             Request::Copy {
@@ -168,18 +166,18 @@ impl Core {
                 length,
                 by,
             } => {
-                let copied = self.copy_range(env, from, to, length, effects)?;
-                self.changed_by(env, to.0, by, effects);
+                let copied = self.copy_range(from, to, length)?;
+                self.changed_by(to.0, by);
                 answer(Reply::Written(copied));
             }
-            Request::Cancel { unique } => self.give_up(env, unique, Errno::INTR, effects),
+            Request::Cancel { unique } => self.give_up(unique, Errno::INTR),
             Request::AlsoWrites { ino, writer } => {
                 if let Some(generation) = self.generation_mut(ino) {
                     generation.add_writer(writer);
                 }
             }
             Request::CannotBeWatched { ino, errno } => {
-                self.warn_of_unwatched(env, ino, errno, effects);
+                self.warn_of_unwatched(ino, errno);
             }
             Request::Closes { ino, pid } => {
                 if let Some(generation) = self.generation_mut(ino) {
@@ -194,51 +192,63 @@ impl Core {
             Request::ProcessEnded { pid, ending } => self.process_ended(pid, ending),
             Request::GroupEnded { group } => self.group_ended(group),
             Request::KnowProcess { ino, target } => self.control.know_process(ino, target),
-            Request::Tick => self.tick(env),
+            Request::Tick => self.tick(),
             Request::EndBatch => self.end_gathering(),
-            Request::NotFlushed { ino } => self.not_flushed(env, ino, effects),
-            Request::ShutDown => self.shut_down(env, effects),
-            Request::Capture { path } => answer(Reply::Captured(self.capture(env, &path)?)),
+            Request::NotFlushed { ino } => self.not_flushed(ino),
+            Request::ShutDown => self.shut_down(),
+            Request::Capture { path } => answer(Reply::Captured(self.capture(&path)?)),
             Request::OpenCaptured {
                 id,
                 reading,
                 opener,
             } => {
-                let handle = self.open_captured(env, caller, (id, reading), &opener)?;
+                let handle = self.open_captured(caller, (id, reading), &opener)?;
                 answer(Reply::Handle(handle));
             }
             Request::Hold { id } => self.captures.add_holder(id),
             Request::LetGo { id } => self.let_go(id),
             Request::KeepAtMost { id, bytes } => self.captures.keep_at_most(id, bytes),
-            Request::HangUp { id } => self.hang_up(id, effects),
+            Request::HangUp { id } => self.hang_up(id),
             Request::EndCapture { id, directory } => {
-                self.end_capture(env, id, directory, effects);
+                self.end_capture(id, directory);
             }
             Request::MakeOwnDirectory { name } => {
-                self.make_own_directory(env, ROOT, &name)?;
+                self.make_own_directory(ROOT, &name)?;
                 answer(Reply::Done);
             }
-            Request::RemoveTree { name } => self.remove_tree(env, (ROOT, &name), effects),
+            Request::RemoveTree { name } => self.remove_tree((ROOT, &name)),
             Request::OpenEvents { path } => answer(Reply::Handle(self.open_events(path))),
             Request::Freeze => answer(Reply::Frozen(self.freeze())),
         }
         Ok(reply)
     }
 
+    /// Does what was put off until now.
+    pub(super) fn tick(&mut self) {
+        while let Some(&(at, whom)) = self.alarms.first() {
+            if at > self.now {
+                break;
+            }
+            self.alarms.pop_first();
+            match whom {
+                Alarm::File(ino) => {
+                    self.touched.generations.add(ino);
+                    self.touched.room.add(ino);
+                }
+                Alarm::Flush(ino) => self.touched.writeback.add(ino),
+                Alarm::Reader(id) => self.touched.readers.add(id),
+            }
+        }
+    }
+
     /// Gives up a request that waits.
-    pub(super) fn give_up(
-        &mut self,
-        env: Env<'_>,
-        unique: Unique,
-        errno: Errno,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn give_up(&mut self, unique: Unique, errno: Errno) {
         let Some((kept, _)) = self.waiting.remove(&unique) else {
             return;
         };
         let mut reply = Reply::Refused(errno);
         match kept {
-            Waiting::Open(id) => self.drop_reader(env, id, effects),
+            Waiting::Open(id) => self.drop_reader(id),
             Waiting::Read(id) => {
                 if let Some(reader) = self.readers.get_mut(id) {
                     reader.give_up_read(unique);
@@ -253,21 +263,21 @@ impl Core {
             Waiting::Events(id) => self.events.cancel(id, unique),
             Waiting::FifoOpen(id) => self.leaves_queue(id, unique),
         }
-        effects.reply(unique, reply);
+        self.effects.reply(unique, reply);
     }
 
     /// The mount is going away: who waits is answered with an error, now and from now on.
-    pub(super) fn shut_down(&mut self, env: Env<'_>, effects: &mut Effects) {
+    pub(super) fn shut_down(&mut self) {
         if !std::mem::replace(&mut self.is_shut_down, true) {
-            self.refuse_all(env, effects);
-            self.notify_all_pollers(env, effects);
+            self.refuse_all();
+            self.notify_all_pollers();
         }
     }
 
-    pub(super) fn refuse_all(&mut self, env: Env<'_>, effects: &mut Effects) {
+    pub(super) fn refuse_all(&mut self) {
         let waiting: Vec<Unique> = self.waiting.keys().copied().collect();
         for unique in waiting {
-            self.give_up(env, unique, Errno::NOTCONN, effects);
+            self.give_up(unique, Errno::NOTCONN);
         }
     }
 }

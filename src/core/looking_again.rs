@@ -8,25 +8,16 @@
 //! the kernel may believe in a name that we have taken away already: it moves a name only when
 //! whoever renamed or removed it runs again. An OPEN that comes in between is of the wrong file.
 
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::time::Duration;
-
-use rustix::io::Errno;
 
 use super::clock::Monotonic;
-use super::effects::Effects;
 use super::fifos::FifoId;
 use super::readers::reader::{Awaits, Reader};
 use super::request::{Caller, Opener};
-use super::{Core, Env, File, Handle};
-
-/// For how long a thread that was sent back is expected to come again.
-const MEMORY: Duration = Duration::from_secs(5);
-
-/// For how long after a file was renamed the kernel may still find it by its old name: until whoever
-/// renamed it runs again, which may take a while on a busy machine.
-const RENAMING: Duration = Duration::from_secs(1);
+use super::timers::{RENAMING, SAME_CALL, SENT_BACK_EXPECTED};
+use super::{File, Handle, Operation};
 
 /// A thread that is to look its path up again.
 #[derive(Debug)]
@@ -44,9 +35,6 @@ struct Sent {
 /// So often the kernel may look a name up again for one call: twice, and once more for each other thread
 /// that does so just then.
 const LOOKS: u32 = 8;
-
-/// Within this it does.
-const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// What a name led to.
 #[derive(Clone, Debug)]
@@ -76,11 +64,11 @@ pub(super) struct SentBack(HashMap<i32, Sent>);
 
 impl SentBack {
     /// A thread is sent back.
-    fn send(&mut self, env: Env<'_>, thread: i32, ino: u64, why: Why) {
-        let at = env.now.monotonic;
-        self.0.retain(|_, sent| at.saturating_sub(sent.at) < MEMORY);
+    fn send(&mut self, now: Monotonic, thread: i32, ino: u64, why: Why) {
+        self.0
+            .retain(|_, sent| now.saturating_sub(sent.at) < SENT_BACK_EXPECTED);
         let sent = Sent {
-            at,
+            at: now,
             ino,
             why,
             found: None,
@@ -106,57 +94,55 @@ impl SentBack {
     }
 
     /// Whether this thread is looking its path up again, and why.
-    fn of(&self, env: Env<'_>, thread: i32) -> Option<&Sent> {
+    fn of(&self, now: Monotonic, thread: i32) -> Option<&Sent> {
         let sent = self.0.get(&thread)?;
-        let age = env.now.monotonic.saturating_sub(sent.at);
-        (age < MEMORY).then_some(sent)
+        let age = now.saturating_sub(sent.at);
+        (age < SENT_BACK_EXPECTED).then_some(sent)
     }
 
     /// Whether the kernel would not look again for this thread. Who cannot be told apart counts as
     /// one that was sent back.
-    pub(super) fn knows(&self, env: Env<'_>, thread: i32) -> bool {
-        thread == 0 || self.of(env, thread).is_some()
+    pub(super) fn knows(&self, now: Monotonic, thread: i32) -> bool {
+        thread == 0 || self.of(now, thread).is_some()
     }
 
     /// For which file this thread has waited, if it is looking its path up again to find that.
-    pub(super) fn has_waited_for(&self, env: Env<'_>, thread: i32) -> Option<u64> {
-        let sent = self.of(env, thread)?;
+    pub(super) fn has_waited_for(&self, now: Monotonic, thread: i32) -> Option<u64> {
+        let sent = self.of(now, thread)?;
         (sent.why == Why::HasWaited).then_some(sent.ino)
     }
 
     /// Whether this thread looks up again, in the very call in which it has waited, what it has
     /// waited for. It gets that, also if somebody has begun to write it once more, as the kernel
     /// would not look a third time.
-    pub(super) fn is_back(&mut self, env: Env<'_>, thread: i32, found: Option<u64>) -> bool {
+    pub(super) fn is_back(&mut self, now: Monotonic, thread: i32, found: Option<u64>) -> bool {
         let Some(sent) = self.0.get_mut(&thread) else {
             return false;
         };
-        let is_at_once = env.now.monotonic.saturating_sub(sent.at) < AT_ONCE;
+        let is_at_once = now.saturating_sub(sent.at) < SAME_CALL;
         sent.looked += 1;
         sent.why == Why::HasWaited && Some(sent.ino) == found && is_at_once && sent.looked <= LOOKS
     }
 
     /// Why this thread looks up the name of a virtual FIFO again, if it does in the very call in which
     /// it was told to. (How often it does in that depends on who else looks it up.)
-    pub(super) fn comes_back_to(&self, env: Env<'_>, thread: i32, id: FifoId) -> Option<Why> {
+    pub(super) fn comes_back_to(&self, now: Monotonic, thread: i32, id: FifoId) -> Option<Why> {
         let sent = self.0.get(&thread)?;
         let is_it = matches!(sent.why, Why::ReadingEnd(of) | Why::Turn(of) if of == id);
-        let is_at_once = env.now.monotonic.saturating_sub(sent.at) < AT_ONCE;
+        let is_at_once = now.saturating_sub(sent.at) < SAME_CALL;
         (is_it && is_at_once).then_some(sent.why)
     }
 }
 
-impl Core {
+impl Operation<'_> {
     /// Sees to an OPEN for reading of an inode that has just lost a name, by which the kernel may
     /// have found it. Says whether it is dealt with; else it is of the right inode.
     pub(super) fn was_misled(
         &mut self,
-        env: Env<'_>,
         caller: Caller,
         ino: u64,
         flags: i32,
         opener: &Opener,
-        effects: &mut Effects,
     ) -> bool {
         let inode = self.names.get(ino).ok().filter(|inode| inode.is_file());
         let Some((inode, lost_name_at)) = inode
@@ -167,15 +153,15 @@ impl Core {
             return false;
         };
         let is_nameless = inode.nlink() == 0;
-        let is_recent = env.now.monotonic.saturating_sub(lost_name_at) < RENAMING;
-        let sent = self.sent_back.of(env, caller.thread);
+        let is_recent = self.now.saturating_sub(lost_name_at) < RENAMING;
+        let sent = self.sent_back.of(self.now, caller.thread);
         if let Some(found) = sent.and_then(|sent| sent.found.clone())
             && found.ino == ino
         {
             // It may have lost the very name by which it was found, and the kernel will not look
             // again.
             return self.names.find(found.parent, &found.name) != Ok(ino)
-                && self.open_what_stands_at(env, caller, &found, flags, opener, effects);
+                && self.open_what_stands_at(caller, &found, flags, opener);
         }
         match sent {
             // It was found by no name, but by a descriptor, as `/proc/PID/fd/N`: it is there for
@@ -184,13 +170,13 @@ impl Core {
                 let is_there = !is_nameless || self.is_held_open(ino);
                 if !is_there {
                     self.sent_back.has_arrived(caller.thread);
-                    effects.refuse(caller.unique, Errno::STALE);
+                    self.effects.refuse(caller.unique, Errno::STALE);
                 }
                 !is_there
             }
             Some(_) if !is_nameless => false,
             _ if is_nameless || is_recent => {
-                self.send_back(env, caller, ino, Why::LostName, effects);
+                self.send_back(caller, ino, Why::LostName);
                 true
             }
             _ => false,
@@ -201,26 +187,24 @@ impl Core {
     /// and followed its path until now. Says whether it may, not being one that writes it.
     fn open_what_stands_at(
         &mut self,
-        env: Env<'_>,
         caller: Caller,
         before: &Found,
         flags: i32,
         opener: &Opener,
-        effects: &mut Effects,
     ) -> bool {
         let awaits = Awaits::File(before.ino);
         let path = self.names.path_of(before.parent, &before.name);
         let found = path.as_ref().and_then(|path| self.awaited(awaits, path));
         let Some(found) = found else {
             self.sent_back.has_arrived(caller.thread);
-            effects.refuse(caller.unique, Errno::NOENT);
+            self.effects.refuse(caller.unique, Errno::NOENT);
             return true;
         };
         let is_active = self.files.get(&found).is_some_and(File::is_active);
         if is_active && !self.waits_for(found, caller, opener) {
             return false;
         }
-        let origin = self.origin(env, caller, (flags, opener), path.as_deref());
+        let origin = self.origin(caller, (flags, opener), path.as_deref());
         let reader = Reader::new(origin, awaits, path, Some(caller.unique));
         let _ = self.attach_reader(reader, Some(found));
         true
@@ -228,33 +212,19 @@ impl Core {
 
     /// A virtual FIFO was found by this thread, and is gone when it opens that: it gets what stands
     /// there now, and waits for that if nothing does.
-    pub(super) fn open_what_came(
-        &mut self,
-        env: Env<'_>,
-        caller: Caller,
-        (flags, opener): (i32, &Opener),
-        effects: &mut Effects,
-    ) {
-        let sent = self.sent_back.of(env, caller.thread);
+    pub(super) fn open_what_came(&mut self, caller: Caller, (flags, opener): (i32, &Opener)) {
+        let sent = self.sent_back.of(self.now, caller.thread);
         let found = sent.and_then(|sent| sent.found.clone());
         match found {
-            Some(found)
-                if self.open_what_stands_at(env, caller, &found, flags, opener, effects) => {}
-            _ => effects.refuse(caller.unique, Errno::STALE),
+            Some(found) if self.open_what_stands_at(caller, &found, flags, opener) => {}
+            _ => self.effects.refuse(caller.unique, Errno::STALE),
         }
     }
 
     /// Has the kernel look the path up once more.
-    pub(super) fn send_back(
-        &mut self,
-        env: Env<'_>,
-        caller: Caller,
-        ino: u64,
-        why: Why,
-        effects: &mut Effects,
-    ) {
-        self.sent_back.send(env, caller.thread, ino, why);
-        effects.refuse(caller.unique, Errno::STALE);
+    pub(super) fn send_back(&mut self, caller: Caller, ino: u64, why: Why) {
+        self.core.sent_back.send(self.now, caller.thread, ino, why);
+        self.effects.refuse(caller.unique, Errno::STALE);
     }
 
     /// Whether somebody has this very file open. Readers that have gone on to what stands at its

@@ -9,8 +9,9 @@
 use std::fmt::{Display, Write as _};
 use std::path::Path;
 
-use super::generation::{Ending, Phase};
-use super::{Core, Env, File};
+use super::clock::Monotonic;
+use super::generation::{Ending, Phase, Writer};
+use super::{Core, File};
 
 /// What has happened so far.
 #[derive(Debug, Default)]
@@ -93,7 +94,7 @@ fn escaped(value: &str) -> String {
 
 impl Core {
     /// The text, made now.
-    pub(super) fn metrics_text(&self, env: Env<'_>) -> Vec<u8> {
+    pub(super) fn metrics_text(&self, now: Monotonic) -> Vec<u8> {
         let files: Vec<&File> = self
             .names
             .files()
@@ -109,7 +110,7 @@ impl Core {
         let done = count(|phase| *phase == Phase::Done);
         let failed = count(|phase| *phase == Phase::Failed);
         let size: u64 = files.iter().map(|file| file.spool().len()).sum();
-        let runs = |w: &&super::Writer| w.ending == Ending::Running;
+        let runs = |w: &&Writer| w.ending == Ending::Running;
         let writers: usize = files
             .iter()
             .filter(|file| file.phase() == Some(Phase::Writing))
@@ -141,7 +142,7 @@ impl Core {
         page.gauge("spilled_bytes", "bytes", help, &spilled);
         let help = "How much more can be written.";
         page.gauge("available_bytes", "bytes", help, &self.pool.available());
-        let uptime = self.events.age(env.now.monotonic).as_secs_f64();
+        let uptime = self.events.age(now).as_secs_f64();
         let help = "Time since the mount was made.";
         page.gauge("uptime_seconds", "seconds", help, &uptime);
         let tally = &self.tally;

@@ -10,9 +10,9 @@
 //! spool       the bytes of a file        rules       what the user ordered
 //! readers     who waits, for what, and what they were given
 //!
-//! request, effects, handling, settling: what comes in, what comes out, and the way between
+//! request, effects, operation, handling, settling: what comes in, what comes out, and the way between
 //!
-//! and the handlers, each on the `Core` that holds all of the above:
+//! and the handlers, each on the `Operation` that has hold of all of the above:
 //! writing, resizing, rewriting, ending, backpressure: what writers do
 //! opening, looking_again, reading: what readers get
 //! capturing, patching: what this process itself reads
@@ -39,6 +39,7 @@ mod metrics;
 pub(crate) mod namespace;
 mod notices;
 mod opening;
+mod operation;
 pub(crate) mod patching;
 mod paths;
 mod publishing;
@@ -53,10 +54,11 @@ pub(crate) mod rules;
 mod settling;
 pub(crate) mod spool;
 pub(crate) mod status;
+mod timers;
 mod writing;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -72,12 +74,13 @@ use effects::Unique;
 use events::Events;
 use fifos::{FifoId, Fifos};
 use file::{File, OpenStep};
-use generation::{Ending, Generation, Processes, Writer};
+use generation::{Generation, Processes};
 use ids::ReaderId;
 use looking_again::SentBack;
 use metrics::Tally;
 use namespace::{Creator, Namespace};
-use notices::{Notice, Notices};
+use notices::Notices;
+use operation::Operation;
 use readers::Readers;
 use recording::Recording;
 use rules::{FailOn, Linger, Rules};
@@ -269,56 +272,6 @@ impl Core {
 
     fn wake_at(&mut self, at: Monotonic, whom: Alarm) {
         self.alarms.insert((at, whom));
-    }
-
-    /// Does what was put off until now.
-    fn tick(&mut self, env: Env<'_>) {
-        while let Some(&(at, whom)) = self.alarms.first() {
-            if at > env.now.monotonic {
-                break;
-            }
-            self.alarms.pop_first();
-            match whom {
-                Alarm::File(ino) => {
-                    self.touched.generations.add(ino);
-                    self.touched.room.add(ino);
-                }
-                Alarm::Flush(ino) => self.touched.writeback.add(ino),
-                Alarm::Reader(id) => self.touched.readers.add(id),
-            }
-        }
-    }
-
-    /// A process that wrote has ended: what it wrote may be done now.
-    fn process_ended(&mut self, pid: i32, ending: Ending) {
-        for (id, source) in self.readers.process_ended(pid) {
-            self.touched.readers.add(id);
-            if let Some(ino) = source {
-                self.touched.generations.add(ino);
-            }
-        }
-        let is_untold = |w: &Writer| w.pid == pid && !w.let_go && !w.died_writing;
-        for (ino, file) in &mut self.files {
-            if ending == Ending::Unknown && file.writers().iter().any(is_untold) {
-                self.notices.say(Notice::UntoldEnd);
-            }
-            if file
-                .generation_mut()
-                .is_some_and(|g| g.note_ending(pid, ending))
-            {
-                self.touched.generations.add(*ino);
-                self.touched.contents.add(*ino);
-            }
-        }
-    }
-
-    /// All processes of a group have exited: what they wrote may be done now.
-    fn group_ended(&mut self, group: i32) {
-        for (ino, file) in &mut self.files {
-            if file.generation_mut().is_some_and(|g| g.group_ended(group)) {
-                self.touched.generations.add(*ino);
-            }
-        }
     }
 
     /// The kernel gives back references to an inode.

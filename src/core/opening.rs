@@ -5,16 +5,18 @@ use std::ffi::OsString;
 use rustix::io::Errno;
 
 use super::captures::Hold;
+use super::control::Place;
 use super::doors::{Asked, Gives};
-use super::effects::{Effect, Effects, Reply, Transport};
+use super::effects::{Effect, Reply, Transport};
 use super::file::Step;
 use super::generation::{Ending, Phase, Way, Writer};
 use super::ids::ReaderId;
 use super::looking_again::Why;
+use super::namespace::Inode;
 use super::notices::Notice;
 use super::readers::reader::{Awaits, Origin, Reader};
 use super::request::{Caller, Opener};
-use super::{Core, Env, File, Handle};
+use super::{File, Handle, Operation};
 
 /// The most memory that a reader takes which waits, beside its path; other open files take less.
 pub(super) const OPEN_BYTES: u64 = 1024;
@@ -33,7 +35,65 @@ pub(super) enum OpenAnswer {
     Refuse(Errno),
 }
 
-impl Core {
+impl Operation<'_> {
+    /// An OPEN, of whatever it is; by a writer, if there is one, else by an opener.
+    pub(super) fn open(
+        &mut self,
+        caller: Caller,
+        (ino, flags): (u64, i32),
+        writer: Option<Writer>,
+        opener: &Opener,
+    ) {
+        let unique = caller.unique;
+        if let Some(place) = self.control.place(ino).cloned() {
+            // The file itself is opened once it is there, for whatever.
+            let waits = matches!(&place, Place::File { door, .. } if door.gives == Gives::File);
+            if writer.is_some() && !waits {
+                return self.effects.refuse(unique, Errno::ACCESS);
+            }
+            let at = (ino, place, Asked::Open);
+            let opener = writer.map_or_else(|| opener.clone(), Opener::from);
+            return self.open_control(caller, at, (flags, &opener));
+        }
+        // The flusher must get at what is written whatever there is.
+        if let (false, Err(errno)) = (caller.internal, self.check_room_to_open(caller.user)) {
+            return self.effects.refuse(unique, errno);
+        }
+        if writer.is_none() && self.was_misled(caller, ino, flags, opener) {
+            return;
+        }
+        if let Some(id) = self.fifo_of(ino) {
+            let is_done = match &writer {
+                Some(writer) => self.opens_later(caller, (ino, id), (flags, writer)),
+                None => self.opens_reading_end(caller, (ino, id), (flags, opener)),
+            };
+            if is_done {
+                return;
+            }
+        }
+        // Its content went with its last name, but the kernel still believes in
+        // that one: it is to look again.
+        if self.names.get(ino).is_ok_and(Inode::is_file) && !self.files.contains_key(&ino) {
+            return self.effects.refuse(unique, Errno::STALE);
+        }
+        let Some(writer) = writer else {
+            return self.open_for_reading(caller, ino, flags, opener);
+        };
+        self.write_to(caller, ino, flags, writer);
+    }
+
+    /// Opens a file for writing.
+    pub(super) fn write_to(&mut self, caller: Caller, ino: u64, flags: i32, writer: Writer) {
+        let unique = caller.unique;
+        match self.open_for_writing(ino, flags, (writer, caller.user)) {
+            Ok((handle, transport)) => {
+                self.effects
+                    .reply(unique, Reply::Opened { handle, transport });
+            }
+            Err(errno) => self.effects.refuse(unique, errno),
+        }
+    }
+
     /// Whether there is memory for one more open file of a user's.
     pub(super) fn check_room_to_open(&self, user: Option<u32>) -> Result<(), Errno> {
         match self.pool.for_user(user).has_room(OPEN_BYTES) {
@@ -54,15 +114,13 @@ impl Core {
     /// An inode is opened for reading only.
     pub(super) fn open_for_reading(
         &mut self,
-        env: Env<'_>,
         caller: Caller,
         ino: u64,
         flags: i32,
         opener: &Opener,
-        effects: &mut Effects,
     ) {
         let Some(file) = self.files.get(&ino) else {
-            return effects.refuse(caller.unique, Errno::NOENT);
+            return self.effects.refuse(caller.unique, Errno::NOENT);
         };
         let dropped = file.spool().base() > 0;
         let lost = !file.is_active() && file.is_lost();
@@ -76,13 +134,13 @@ impl Core {
             self.sent_back.has_arrived(caller.thread);
             if dropped && !caller.internal {
                 if self.is_of_writers(ino, self.is_step(ino, group)) {
-                    return self.refuse_reading_back(env, caller.unique, ino, 0, effects);
+                    return self.refuse_reading_back(caller.unique, ino, 0);
                 }
-                return effects.refuse(caller.unique, Errno::STALE);
+                return self.effects.refuse(caller.unique, Errno::STALE);
             }
             // What was lost would look like zeros, or like the end.
             if lost && !caller.internal {
-                return effects.refuse(caller.unique, Errno::IO);
+                return self.effects.refuse(caller.unique, Errno::IO);
             }
             let transport = if stream && !caller.internal {
                 Transport::Direct
@@ -90,12 +148,12 @@ impl Core {
                 self.transport(Transport::Cached)
             };
             let step = Step::of(opener);
-            return self.opened_plain(caller, ino, transport, (group, step), effects);
+            return self.opened_plain(caller, ino, transport, (group, step));
         }
-        let comes_from_wait = self.sent_back.has_waited_for(env, caller.thread) == Some(ino);
+        let comes_from_wait = self.sent_back.has_waited_for(self.now, caller.thread) == Some(ino);
         let mut paths = self.names.paths(ino).into_iter();
         let path = paths.next();
-        let mut origin = self.origin(env, caller, (flags, opener), path.as_deref());
+        let mut origin = self.origin(caller, (flags, opener), path.as_deref());
         origin.other_paths = paths.collect();
         origin.group = group;
         if comes_from_wait {
@@ -134,14 +192,14 @@ impl Core {
         ino: u64,
         transport: Transport,
         (group, step): (Option<i32>, Step),
-        effects: &mut Effects,
     ) {
         self.names.pin(ino);
         let generation = self.generation_mut(ino);
         let step = generation.and_then(|generation| generation.open_as_step(group, step));
         let _kept = self.pool.for_user(caller.user).keep_anyway(OPEN_BYTES / 4);
         let handle = self.add_handle(Handle::Plain { ino, step, _kept });
-        effects.reply(caller.unique, Reply::Opened { handle, transport });
+        self.effects
+            .reply(caller.unique, Reply::Opened { handle, transport });
     }
 
     /// Whether one of a writer's process group counts as a step of its script here: where
@@ -189,7 +247,6 @@ impl Core {
     /// What a reader comes with that opens something at a path.
     pub(super) fn origin(
         &mut self,
-        env: Env<'_>,
         caller: Caller,
         (flags, opener): (i32, &Opener),
         path: Option<&[OsString]>,
@@ -198,7 +255,7 @@ impl Core {
         if caller.thread == 0 {
             self.notices.say(Notice::UnseenReader);
         }
-        let was_sent_back = self.sent_back.knows(env, caller.thread);
+        let was_sent_back = self.sent_back.knows(self.now, caller.thread);
         self.sent_back.has_arrived(caller.thread);
         // It is in the table of those who follow paths, too.
         let components = path.into_iter().flatten();
@@ -223,13 +280,8 @@ impl Core {
     }
 
     /// Answers a reader's OPEN if it can be; says whether the reader is open.
-    pub(super) fn progress_open(
-        &mut self,
-        env: Env<'_>,
-        id: ReaderId,
-        effects: &mut Effects,
-    ) -> bool {
-        let answer = self.answer_open(env, id);
+    pub(super) fn progress_open(&mut self, id: ReaderId) -> bool {
+        let answer = self.answer_open(id);
         let Some(reader) = self.readers.get_mut(id) else {
             return false;
         };
@@ -252,9 +304,9 @@ impl Core {
                 match shown.unwrap_or(Err(Errno::STALE)) {
                     Ok(mut attributes) => {
                         attributes.lasting = false;
-                        effects.reply(unique, Reply::Attributes(attributes));
+                        self.effects.reply(unique, Reply::Attributes(attributes));
                     }
-                    Err(errno) => effects.refuse(unique, errno),
+                    Err(errno) => self.effects.refuse(unique, errno),
                 }
             }
             OpenAnswer::Waiting => {
@@ -272,11 +324,12 @@ impl Core {
                 }
                 if let Some(ino) = source {
                     // Its blocks are counted otherwise now.
-                    effects.push(Effect::ForgetAttributes { ino });
+                    self.effects.push(Effect::ForgetAttributes { ino });
                 }
                 let handle = self.add_handle(Handle::Reader(id));
                 let transport = Transport::Sequential;
-                effects.reply(unique, Reply::Opened { handle, transport });
+                self.effects
+                    .reply(unique, Reply::Opened { handle, transport });
                 self.waiting.remove(&unique);
                 return true;
             }
@@ -300,29 +353,29 @@ impl Core {
                         transport = Transport::Cached;
                     }
                 }
-                self.opened_plain(caller, ino, transport, (group, step), effects);
+                self.opened_plain(caller, ino, transport, (group, step));
             }
             OpenAnswer::SendBack => {
                 if let Some(generation) = source.and_then(|ino| self.generation_mut(ino)) {
                     generation.note_told();
                 }
                 match source {
-                    Some(ino) => self.send_back(env, caller, ino, Why::HasWaited, effects),
-                    None => effects.refuse(unique, Errno::STALE),
+                    Some(ino) => self.send_back(caller, ino, Why::HasWaited),
+                    None => self.effects.refuse(unique, Errno::STALE),
                 }
             }
             OpenAnswer::Refuse(errno) => {
                 let is_step = source.is_some_and(|ino| self.waits_as_step(id, ino));
                 // First: what is refused may concern all readers.
-                self.drop_reader(env, id, effects);
+                self.drop_reader(id);
                 match source.filter(|_| is_step && errno == Errno::STALE) {
-                    Some(ino) => self.refuse_reading_back(env, unique, ino, 0, effects),
-                    None => effects.refuse(unique, errno),
+                    Some(ino) => self.refuse_reading_back(unique, ino, 0),
+                    None => self.effects.refuse(unique, errno),
                 }
                 return false;
             }
         }
-        self.drop_reader(env, id, effects);
+        self.drop_reader(id);
         false
     }
 
@@ -335,8 +388,8 @@ impl Core {
         self.cannot_come(path)
     }
 
-    fn answer_open(&mut self, env: Env<'_>, id: ReaderId) -> OpenAnswer {
-        if let Some(answer) = self.answer_fifo_open(env, id) {
+    fn answer_open(&mut self, id: ReaderId) -> OpenAnswer {
+        if let Some(answer) = self.answer_fifo_open(id) {
             return answer;
         }
         let Some(reader) = self.readers.get(id) else {
@@ -361,7 +414,7 @@ impl Core {
                 false => OpenAnswer::Wait,
             };
         };
-        let view = self.view(env, id, source);
+        let view = self.view(id, source);
         if nonblocking && (absent || view.base == 0) {
             return OpenAnswer::Waiting;
         }

@@ -7,10 +7,7 @@
 
 use std::ops::Range;
 
-use super::generation::Way;
-use super::readers::reader::Reader;
 use super::spool::Extents;
-use super::{Core, File};
 
 /// So many ranges are told apart. Past that they are rounded to ever larger pieces: what a reader
 /// keeps is bounded, and it reads somewhat more again.
@@ -68,19 +65,6 @@ impl Patches {
         let start = range.start - range.start % self.granule;
         let end = range.end.checked_next_multiple_of(self.granule);
         start..end.unwrap_or(range.end)
-    }
-}
-
-impl Core {
-    /// How a file is delivered, as its readers in this process see it: by position nobody waits for
-    /// the end.
-    pub(super) fn way_in_effect(&self, file: &File) -> Option<Way> {
-        match file.way() {
-            None | Some(Way::Settled) if self.readers.of(file).any(Reader::reads_by_position) => {
-                Some(Way::Follow)
-            }
-            way => way,
-        }
     }
 }
 

@@ -1,44 +1,68 @@
 //! Names that come, go and move, and what that does to those who follow them.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::io::Errno;
 
 use super::control::Found;
-use super::effects::{Effect, Effects, Listed, Reply};
+use super::effects::{Effect, Listed, Reply};
 use super::events::Event;
 use super::generation::{Generation, Writer};
 use super::ids::ReaderId;
 use super::namespace::{Creator, Inode, Kind, Rename};
 use super::readers::reader::Awaits;
 use super::request::{At, Caller, at};
-use super::{Core, Env, File, Handle};
+use super::{File, Handle, Operation};
 
-impl Core {
+impl Operation<'_> {
+    /// Looks a name up for the kernel, which holds a reference from then on.
+    pub(super) fn lookup(&mut self, caller: Caller, at: &At) -> Result<Found, Errno> {
+        let (parent, name) = (at.0, &*at.1);
+        let thread = caller.thread;
+        if self.control_is_at(parent, name) {
+            return self.look_up_place(caller, (parent, name));
+        }
+        let ino = match name.as_bytes() {
+            // Only asked for to open a file handle of what the kernel no longer remembers.
+            b"." => parent,
+            b".." => self.names.parent(parent)?,
+            _ => {
+                let ino = self.names.find(parent, name)?;
+                self.names.used_name(ino, parent, name);
+                self.sent_back.has_found(thread, parent, name, ino);
+                if !caller.internal
+                    && let Some(found) = self.find_fifo(thread, (name, ino))
+                {
+                    return found;
+                }
+                ino
+            }
+        };
+        self.found(ino)
+    }
+
     /// Makes a file and opens it.
     pub(super) fn create(
         &mut self,
-        env: Env<'_>,
         at: &At,
         creator: Creator,
         (flags, writer): (i32, Writer),
-        effects: &mut Effects,
     ) -> Result<Reply, Errno> {
         let user = Some(creator.uid);
         self.check_room_to_open(user)?;
         self.note_unseen(&writer)?;
         let ino = match self.names.find(at.0, &at.1) {
             // It was told that this is not there.
-            Ok(ino) if self.is_to_make(env, writer.pid, &at.1, ino) => ino,
-            _ => self.make_file(env, at, creator, effects)?,
+            Ok(ino) if self.is_to_make(writer.pid, &at.1, ino) => ino,
+            _ => self.make_file(at, creator)?,
         };
         // Also if it is opened for reading only: who makes a file so has it written
         // next, with a lock on it, say. Those who wait for the name hear of it when
         // the generation has begun: before, it would look like a file that is empty
         // and done.
-        let (handle, transport) =
-            self.open_for_writing(env, ino, flags, (writer, user), effects)?;
+        let (handle, transport) = self.open_for_writing(ino, flags, (writer, user))?;
         self.names.looked_up(ino);
         Ok(Reply::Created {
             attributes: self.attributes(ino)?,
@@ -47,20 +71,15 @@ impl Core {
         })
     }
 
-    pub(super) fn make_file(
-        &mut self,
-        env: Env<'_>,
-        at: &At,
-        creator: Creator,
-        effects: &mut Effects,
-    ) -> Result<u64, Errno> {
+    pub(super) fn make_file(&mut self, at: &At, creator: Creator) -> Result<u64, Errno> {
         let (parent, name) = (at.0, &*at.1);
         self.may_change(parent, name)?;
         self.refuse_if_taken(parent, name)?;
-        self.refuse_in_place_of_a_stream(env, (parent, name), None, effects)?;
+        self.refuse_in_place_of_a_stream((parent, name), None)?;
         let ino = self
+            .core
             .names
-            .make(parent, name, Kind::File, creator, 0, env.now.wall)?;
+            .make(parent, name, Kind::File, creator, 0, self.wall)?;
         let pool = self.pool.of(creator.uid);
         self.files.insert(ino, File::new(&pool));
         Ok(ino)
@@ -69,49 +88,43 @@ impl Core {
     /// Makes a file, FIFO, socket or device without opening it.
     pub(super) fn make_node(
         &mut self,
-        env: Env<'_>,
         at: &At,
         creator: Creator,
         (kind, rdev): (u32, u32),
-        effects: &mut Effects,
     ) -> Result<Reply, Errno> {
         let (parent, name) = (at.0, &*at.1);
         if kind == libc::S_IFIFO && self.makes_virtual(parent, name) {
-            return self.make_fifo(env, at, creator, effects);
+            return self.make_fifo(at, creator);
         }
         let ino = if kind == libc::S_IFREG || kind == 0 {
-            let ino = self.make_file(env, at, creator, effects)?;
+            let ino = self.make_file(at, creator)?;
             self.touched.names.add(name.to_owned());
             ino
         } else {
             self.may_change(parent, name)?;
             let kind = Kind::Special(kind);
-            self.names
-                .make(parent, name, kind, creator, rdev, env.now.wall)?
+            self.core
+                .names
+                .make(parent, name, kind, creator, rdev, self.wall)?
         };
-        self.found(ino)
+        self.made(ino)
     }
 
     /// Makes a directory.
-    pub(super) fn make_directory(
-        &mut self,
-        env: Env<'_>,
-        at: &At,
-        creator: Creator,
-    ) -> Result<Reply, Errno> {
+    pub(super) fn make_directory(&mut self, at: &At, creator: Creator) -> Result<Reply, Errno> {
         let (parent, name) = (at.0, &*at.1);
         self.may_change(parent, name)?;
         let ino = self
+            .core
             .names
-            .make_directory(parent, name, creator, env.now.wall)?;
+            .make_directory(parent, name, creator, self.wall)?;
         self.touched.all_paths = true;
-        self.found(ino)
+        self.made(ino)
     }
 
     /// Makes a symbolic link.
     pub(super) fn make_symlink(
         &mut self,
-        env: Env<'_>,
         at: &At,
         creator: Creator,
         target: &Path,
@@ -120,19 +133,24 @@ impl Core {
         self.may_change(parent, name)?;
         let kind = Kind::Symlink(target.to_owned());
         let ino = self
+            .core
             .names
-            .make(parent, name, kind, creator, 0, env.now.wall)?;
+            .make(parent, name, kind, creator, 0, self.wall)?;
         self.touched.names.add(name.to_owned());
-        self.found(ino)
+        self.made(ino)
     }
 
     /// The kernel holds a reference from now on to what was made.
-    fn found(&mut self, ino: u64) -> Result<Reply, Errno> {
+    fn made(&mut self, ino: u64) -> Result<Reply, Errno> {
+        self.found(ino).map(Reply::Found)
+    }
+
+    fn found(&mut self, ino: u64) -> Result<Found, Errno> {
         self.names.looked_up(ino);
-        Ok(Reply::Found(Found {
+        Ok(Found {
             attributes: self.attributes(ino)?,
             lasting: true,
-        }))
+        })
     }
 
     /// What would not be done anyway puts nothing in the place of a stream.
@@ -144,38 +162,26 @@ impl Core {
     }
 
     /// Gives a file another name.
-    pub(super) fn link(
-        &mut self,
-        env: Env<'_>,
-        caller: Caller,
-        ino: u64,
-        at: &At,
-        effects: &mut Effects,
-    ) -> Result<Reply, Errno> {
+    pub(super) fn link(&mut self, caller: Caller, ino: u64, at: &At) -> Result<Reply, Errno> {
         let (parent, name) = (at.0, &*at.1);
         let user = caller.user.unwrap_or(self.settings.owner.uid);
         self.may_change(parent, name)?;
         self.refuse_if_taken(parent, name)?;
-        self.refuse_in_place_of_a_stream(env, (parent, name), Some(ino), effects)?;
-        self.names.link(ino, (parent, name), user, env.now.wall)?;
+        self.refuse_in_place_of_a_stream((parent, name), Some(ino))?;
+        self.core.names.link(ino, (parent, name), user, self.wall)?;
         self.touched.names.add(name.to_owned());
-        self.found(ino)
+        self.made(ino)
     }
 
     /// Removes a name of a file.
-    pub(super) fn unlink(
-        &mut self,
-        env: Env<'_>,
-        at: &At,
-        effects: &mut Effects,
-    ) -> Result<Reply, Errno> {
+    pub(super) fn unlink(&mut self, at: &At) -> Result<Reply, Errno> {
         let (parent, name) = (at.0, &*at.1);
         self.may_change(parent, name)?;
         let ino = self.names.find(parent, name)?;
         let path = self.path_of(ino);
-        self.names.unlink(parent, name, env.now.wall)?;
-        self.lost_name(env, ino);
-        self.publish_as(env, &path, effects, || Event::Removed);
+        self.core.names.unlink(parent, name, self.wall)?;
+        self.lost_name(ino);
+        self.publish_as(&path, || Event::Removed);
         self.touched.names.add(name.to_owned());
         // It may have been held by this name.
         self.touched.generations.add(ino);
@@ -184,24 +190,17 @@ impl Core {
     }
 
     /// Removes an empty directory.
-    pub(super) fn remove_directory(&mut self, env: Env<'_>, at: &At) -> Result<Reply, Errno> {
+    pub(super) fn remove_directory(&mut self, at: &At) -> Result<Reply, Errno> {
         let (parent, name) = (at.0, &*at.1);
         self.may_change(parent, name)?;
-        let ino = self.names.remove_directory(parent, name, env.now.wall)?;
+        let ino = self.core.names.remove_directory(parent, name, self.wall)?;
         self.touched.names.add(name.to_owned());
         self.reap(ino);
         Ok(Reply::Done)
     }
 
     /// Moves a name.
-    pub(super) fn rename(
-        &mut self,
-        env: Env<'_>,
-        from: &At,
-        to: &At,
-        how: Rename,
-        effects: &mut Effects,
-    ) -> Result<Reply, Errno> {
+    pub(super) fn rename(&mut self, from: &At, to: &At, how: Rename) -> Result<Reply, Errno> {
         let (from, to) = ((from.0, &*from.1), (to.0, &*to.1));
         self.may_change(from.0, from.1)?;
         self.may_change(to.0, to.1)?;
@@ -211,18 +210,18 @@ impl Core {
             Rename::KeepTarget => self.refuse_if_taken(to.0, to.1).map(|()| None)?,
             Rename::Replace => None,
         };
-        self.refuse_in_place_of_a_stream(env, to, Some(ino), effects)?;
+        self.refuse_in_place_of_a_stream(to, Some(ino))?;
         if exchanged.is_some() {
-            self.refuse_in_place_of_a_stream(env, from, exchanged, effects)?;
+            self.refuse_in_place_of_a_stream(from, exchanged)?;
         }
         let before = self.path_of(ino);
-        let replaced = self.names.rename(from, to, how, env.now.wall)?;
-        self.lost_name(env, ino);
+        let replaced = self.core.names.rename(from, to, how, self.wall)?;
+        self.lost_name(ino);
         if let Some(other) = replaced.or(exchanged) {
-            self.lost_name(env, other);
+            self.lost_name(other);
         }
         let is_file = self.names.get(ino)?.is_file();
-        self.publish(env, ino, effects, || Event::Renamed { from: before });
+        self.publish(ino, || Event::Renamed { from: before });
         if is_file && how != Rename::Exchange {
             self.touched.names.add(from.1.to_owned());
             self.touched.names.add(to.1.to_owned());
@@ -279,14 +278,14 @@ impl Core {
     }
 
     /// A file has one name less, but the kernel may just have found it by that.
-    fn lost_name(&mut self, env: Env<'_>, ino: u64) {
-        if let Ok(inode) = self.names.get_mut(ino) {
-            inode.lost_name = Some(env.now.monotonic);
+    fn lost_name(&mut self, ino: u64) {
+        if let Ok(inode) = self.core.names.get_mut(ino) {
+            inode.lost_name = Some(self.now);
         }
     }
 
     /// Removes a file that was read to its end.
-    pub(super) fn consume(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
+    pub(super) fn consume(&mut self, ino: u64) {
         let Some(mut path) = self.names.path(ino) else {
             return;
         };
@@ -296,17 +295,17 @@ impl Core {
         let Some(parent) = self.names.resolve(&path) else {
             return;
         };
-        if self.unlink(env, &at(parent, &*name), effects).is_ok() {
-            effects.push(Effect::ForgetName { parent, name });
+        if self.unlink(&at(parent, &*name)).is_ok() {
+            self.effects.push(Effect::ForgetName { parent, name });
         }
     }
 
     /// What stands at this name, in whatever directory, may be another now.
-    pub(super) fn name_changed(&mut self, env: Env<'_>, name: &OsStr, effects: &mut Effects) {
-        self.hang_up_again(name, effects);
+    pub(super) fn name_changed(&mut self, name: &OsStr) {
+        self.hang_up_again(name);
         let following: Vec<ReaderId> = self.readers.following(name).collect();
         for id in following {
-            self.find_again(env, id, effects);
+            self.find_again(id);
         }
         if self.names.has_symlinks() {
             // Any path may lead through one, under whatever name.
@@ -315,9 +314,9 @@ impl Core {
     }
 
     /// A directory or a link came, went or moved: every path may lead elsewhere.
-    pub(super) fn all_paths_changed(&mut self, env: Env<'_>, effects: &mut Effects) {
+    pub(super) fn all_paths_changed(&mut self) {
         for id in self.readers.all_following() {
-            self.find_again(env, id, effects);
+            self.find_again(id);
         }
     }
 
@@ -355,7 +354,7 @@ impl Core {
     }
 
     /// A reader looks its path up again.
-    fn find_again(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
+    fn find_again(&mut self, id: ReaderId) {
         let Some(reader) = self.readers.get(id) else {
             return;
         };
@@ -395,13 +394,13 @@ impl Core {
                 // By another directory, say, which could not be refused.
                 self.readers.stop_following(id);
                 if let Some(before) = before {
-                    self.lose(env, before, "cannot be replaced", 0, Errno::SPIPE, effects);
+                    self.lose(before, "cannot be replaced", 0, Errno::SPIPE);
                 }
             }
             Some(ino) => {
                 self.set_absent(id, false);
                 if position > 0 {
-                    self.keep_prior(env, id, effects);
+                    self.keep_prior(id);
                 }
                 self.set_source(id, Some(ino));
             }

@@ -6,77 +6,52 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::effects::Effects;
 use super::events::Event;
-use super::{Core, Env, File};
+use super::{File, Operation};
 
-impl Core {
+impl Operation<'_> {
     /// Tells whoever listens what happened to a file.
-    pub(super) fn publish(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        effects: &mut Effects,
-        event: impl FnOnce() -> Event,
-    ) {
+    pub(super) fn publish(&mut self, ino: u64, event: impl FnOnce() -> Event) {
         if self.events.wanted() {
             let path = self.path_of(ino);
-            self.publish_as(env, &path, effects, event);
+            self.publish_as(&path, event);
         }
     }
 
     /// The same, of a path that is gone already.
-    pub(super) fn publish_as(
-        &mut self,
-        env: Env<'_>,
-        path: &Path,
-        effects: &mut Effects,
-        event: impl FnOnce() -> Event,
-    ) {
+    pub(super) fn publish_as(&mut self, path: &Path, event: impl FnOnce() -> Event) {
         if !self.events.wanted() {
             return;
         }
-        let now = env.now.monotonic;
-        for unique in self.events.publish(now, path.to_owned(), event(), effects) {
+        let (events, effects) = (&mut self.core.events, &mut self.effects);
+        for unique in events.publish(self.now, path.to_owned(), event(), effects) {
             self.waiting.remove(&unique);
         }
     }
 
     /// A process writes a file whose end will not be seen.
-    pub(super) fn warn_of_unwatched(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        errno: Errno,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn warn_of_unwatched(&mut self, ino: u64, errno: Errno) {
         let message = format!(
             "a process writes it that cannot be watched; should it be killed, readers will not be \
              told: {errno}"
         );
-        self.warn_once(env, ino, message, effects);
+        self.warn_once(ino, message);
     }
 
-    /// As [`Core::warn`], unless this is what was last said of the file: for what would be said at
+    /// As [`Operation::warn`], unless this is what was last said of the file: for what would be said at
     /// each write.
-    pub(super) fn warn_once(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        message: String,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn warn_once(&mut self, ino: u64, message: String) {
         let is_known = |file: &File| file.warning() == Some(&message);
         if !self.files.get(&ino).is_some_and(is_known) {
-            self.warn(env, ino, message, effects);
+            self.warn(ino, message);
         }
     }
 
     /// Something users should know: in the log, in the events, in `ls`.
-    pub(super) fn warn(&mut self, env: Env<'_>, ino: u64, message: String, effects: &mut Effects) {
+    pub(super) fn warn(&mut self, ino: u64, message: String) {
         // `fifofs run` says itself what became of its files, and turns these off by the target.
         log::warn!(target: "fifofs::files", "{}: {message}", self.path_of(ino).display());
-        self.publish(env, ino, effects, || Event::Warning {
+        self.publish(ino, || Event::Warning {
             message: message.clone(),
         });
         if let Some(file) = self.files.get_mut(&ino) {

@@ -16,8 +16,9 @@ use super::ids::CaptureId;
 use super::namespace::{Inode, Kind, Namespace, ROOT};
 use super::readers::reader::Reader;
 use super::recording::Recording;
-use super::spool::{Pool, Segments};
-use super::{Core, Env, File, Handle};
+use super::request::Needed;
+use super::spool::{Pool, Segments, Spool};
+use super::{Core, Env, File, Handle, Operation};
 use crate::error::FailedWriter;
 
 /// The whole.
@@ -70,6 +71,37 @@ impl Core {
         self.files.values().any(is_open)
     }
 
+    /// What an OPEN for reading must know of who asks.
+    pub(crate) fn needs_of_opener(&self, ino: u64) -> Needed {
+        // Of one without a name it may be what stands there instead that is written.
+        let is_nameless = |inode: &Inode| inode.is_file() && inode.nlink() == 0;
+        let has_lost_name = |inode: &Inode| inode.lost_name.is_some();
+        if self.control.is_reading_end(ino)
+            || self.files.get(&ino).is_some_and(File::is_active)
+            || self.names.get(ino).is_ok_and(is_nameless)
+        {
+            Needed::Relations
+        } else if self.settings.consume
+            || self.settings.records
+            || self.is_control(ino)
+            || self.names.get(ino).is_ok_and(has_lost_name)
+        {
+            Needed::Name
+        } else {
+            Needed::Nothing
+        }
+    }
+
+    /// Whether a GETATTR of this may wait.
+    pub(crate) fn waits_for_attributes(&self, ino: u64) -> bool {
+        self.control.waits_for(ino).is_some()
+    }
+
+    /// Whether a number belongs to the control directory.
+    pub(crate) fn is_control(&self, ino: u64) -> bool {
+        self.control.has(ino)
+    }
+
     /// Whose end must be known before a request at this place in the control directory is seen to.
     pub(crate) fn unknown_process(&self, ino: u64) -> Option<i32> {
         self.control.unknown_process(ino)
@@ -80,7 +112,7 @@ impl Core {
 impl Core {
     /// Where a symbolic link points.
     pub(crate) fn read_link(&self, ino: u64) -> Result<PathBuf, Errno> {
-        if let Some(target) = self.control_link(ino) {
+        if let Some(target) = self.control.link(ino) {
             return Ok(target);
         }
         match &self.names.get(ino)?.kind {
@@ -139,30 +171,9 @@ impl Core {
         self.generation(ino)?.chosen()
     }
 
-    /// How long a file is.
-    pub(crate) fn length_of(&self, ino: u64) -> Option<u64> {
-        Some(self.files.get(&ino)?.spool().len())
-    }
-
-    /// What a file holds there, or as much of it as there is.
-    pub(crate) fn content(&self, ino: u64, offset: u64, length: usize) -> Option<Segments> {
-        Some(self.files.get(&ino)?.spool().read(offset, length))
-    }
-
-    /// Below which offset what a file held is gone: it was passed on as a stream.
-    pub(crate) fn gone_below(&self, ino: u64) -> Option<u64> {
-        Some(self.files.get(&ino)?.spool().base())
-    }
-
-    /// How many bytes of a range of a file were written.
-    pub(crate) fn written_within(&self, ino: u64, range: &std::ops::Range<u64>) -> u64 {
-        let file = self.files.get(&ino);
-        file.map_or(0, |file| file.spool().written_within(range))
-    }
-
-    /// What lies between the holes of a file, as far as the kernel has passed it on.
-    pub(crate) fn data_ranges(&self, ino: u64) -> Option<Vec<Range<u64>>> {
-        Some(self.files.get(&ino)?.spool().data_ranges())
+    /// The bytes of a file, as far as the kernel has passed them on.
+    pub(crate) fn spool(&self, ino: u64) -> Option<&Spool> {
+        Some(self.files.get(&ino)?.spool())
     }
 
     /// Whether writes to a file fail since nobody reads it any more.
@@ -267,7 +278,7 @@ impl Core {
         };
         let id = *id;
         match self.readers.source(id) {
-            Some(ino) => self.view(env, id, ino).limit,
+            Some(ino) => Operation::new(self, env).view(id, ino).limit,
             None => 0,
         }
     }

@@ -4,13 +4,11 @@
 //! the reader and its file and answers what can be answered now. It decides from
 //! the state alone, so that calling it once too often is harmless.
 
-use std::ops::Range;
-use std::time::Duration;
-
 use rustix::io::Errno;
+use std::ops::Range;
 
 use super::captures::Hold;
-use super::effects::{Effects, Reply};
+use super::effects::Reply;
 use super::file::{View, Viewer};
 use super::generation::{Phase, Way};
 use super::ids::ReaderId;
@@ -18,19 +16,8 @@ use super::readers::prior::Compared;
 use super::readers::reader::{Awaits, PendingRead, Reader};
 use super::request::{Caller, Wanted};
 use super::spool::Segments;
-use super::{Alarm, Core, Env, Handle, Waiting};
-
-/// How long a read that could be answered in part waits for the rest, if its reader
-/// was given something within [`BUSY`]: each answer has the kernel write back the
-/// pages that the next read covers, so that many small ones make a fast writer slow.
-const FILL: Duration = Duration::from_millis(3);
-
-/// Longer than from one flush to the next.
-const BUSY: Duration = Duration::from_millis(7);
-
-/// A reader of a stream that was given something so recently gathers what the next writes bring:
-/// waking it for each of many small ones costs more than they do.
-const RECENT: Duration = Duration::from_millis(1);
+use super::timers::{READ_FILL, READER_BUSY, READER_RECENT};
+use super::{Alarm, Handle, Operation, Waiting};
 
 /// It gathers no more than this, nor half of the window.
 const GATHERED_BYTES: u64 = 256 << 10;
@@ -61,16 +48,9 @@ pub(super) enum Available {
     Error(Errno),
 }
 
-impl Core {
+impl Operation<'_> {
     /// A READ, from whatever kind of handle.
-    pub(super) fn read(
-        &mut self,
-        env: Env<'_>,
-        caller: Caller,
-        handle: u64,
-        wanted: Wanted,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn read(&mut self, caller: Caller, handle: u64, wanted: Wanted) {
         let unique = caller.unique;
         let Wanted {
             offset,
@@ -88,29 +68,29 @@ impl Core {
                     _ => offset < file.passed_on(),
                 });
                 if is_gone {
-                    return self.refuse_reading_back(env, unique, ino, offset, effects);
+                    return self.refuse_reading_back(unique, ino, offset);
                 }
-                self.read_as_is(caller, ino, offset, length, effects);
+                self.read_as_is(caller, ino, offset, length);
             }
             Some(Handle::Reader(id)) => {
                 let id = *id;
-                let Some(reader) = self.readers.get_mut(id) else {
-                    return effects.refuse(unique, Errno::BADF);
+                let Some(reader) = self.core.readers.get_mut(id) else {
+                    return self.effects.refuse(unique, Errno::BADF);
                 };
                 let is_over = reader.is_finished() && !reader.reads_by_position();
                 if let (true, Some(ino)) = (is_over, reader.source()) {
-                    let failed = self.files.get(&ino).is_some_and(|file| {
+                    let failed = self.core.files.get(&ino).is_some_and(|file| {
                         offset >= file.spool().len() && file.phase() == Some(Phase::Failed)
                     });
                     if failed {
-                        return effects.refuse(unique, Errno::IO);
+                        return self.effects.refuse(unique, Errno::IO);
                     }
-                    return self.read_as_is(caller, ino, offset, length, effects);
+                    return self.read_as_is(caller, ino, offset, length);
                 }
                 if reader.origin().capture.is_none() && offset < reader.position() {
                     // It cannot seek: the kernel repeats what it takes for a short read, if io_uring
                     // asked for it, and would put the same bytes behind the first.
-                    return effects.refuse(unique, Errno::SPIPE);
+                    return self.effects.refuse(unique, Errno::SPIPE);
                 }
                 reader.add_read(PendingRead {
                     unique,
@@ -127,21 +107,21 @@ impl Core {
                 let start = (offset as usize).min(text.len());
                 let end = start.saturating_add(length as usize).min(text.len());
                 let bytes = text[start..end].to_vec();
-                effects.reply(unique, Reply::Text(bytes));
+                self.effects.reply(unique, Reply::Text(bytes));
             }
             Some(Handle::Events(id)) => {
                 let id = *id;
                 match self.events.read(id, unique, length, nonblocking) {
-                    Some(reply) => effects.reply(unique, reply),
-                    None if self.is_shut_down => effects.refuse(unique, Errno::NOTCONN),
-                    None if nonblocking => effects.refuse(unique, Errno::AGAIN),
+                    Some(reply) => self.effects.reply(unique, reply),
+                    None if self.is_shut_down => self.effects.refuse(unique, Errno::NOTCONN),
+                    None if nonblocking => self.effects.refuse(unique, Errno::AGAIN),
                     None => {
                         self.waiting
                             .insert(unique, (Waiting::Events(id), caller.thread));
                     }
                 }
             }
-            None => effects.refuse(unique, Errno::BADF),
+            None => self.effects.refuse(unique, Errno::BADF),
         }
     }
 
@@ -149,41 +129,27 @@ impl Core {
     /// the inode's and everybody's, the writer's too, and locked meanwhile: it is
     /// answered at once, with what this file holds, whichever one its reader reads by now.
     /// Those of a file of the control directory are what its reader reads.
-    pub(super) fn fill_pages(
-        &mut self,
-        env: Env<'_>,
-        caller: Caller,
-        (ino, handle): (u64, u64),
-        wanted: Wanted,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn fill_pages(&mut self, caller: Caller, (ino, handle): (u64, u64), wanted: Wanted) {
         if let Some(Handle::Reader(id)) = self.handles.get(&handle) {
             let source = self.readers.source(*id);
             let ino = match self.is_control(ino) {
                 true => source.unwrap_or(ino),
                 false => ino,
             };
-            return self.read_as_is(caller, ino, wanted.offset, wanted.length, effects);
+            return self.read_as_is(caller, ino, wanted.offset, wanted.length);
         }
-        self.read(env, caller, handle, wanted, effects);
+        self.read(caller, handle, wanted);
     }
 
-    fn read_as_is(
-        &self,
-        caller: Caller,
-        ino: u64,
-        offset: u64,
-        length: u32,
-        effects: &mut Effects,
-    ) {
+    fn read_as_is(&mut self, caller: Caller, ino: u64, offset: u64, length: u32) {
         let unique = caller.unique;
-        match self.files.get(&ino) {
-            Some(file) if offset < file.spool().base() => effects.refuse(unique, Errno::STALE),
-            Some(file) => effects.reply(
+        match self.core.files.get(&ino) {
+            Some(file) if offset < file.spool().base() => self.effects.refuse(unique, Errno::STALE),
+            Some(file) => self.effects.reply(
                 unique,
                 Reply::Bytes(file.spool().read(offset, length as usize)),
             ),
-            None => effects.refuse(unique, Errno::BADF),
+            None => self.effects.refuse(unique, Errno::BADF),
         }
     }
 
@@ -191,54 +157,48 @@ impl Core {
     /// no pages that were not written back: while nobody writes through its cache.
     pub(super) fn seek(
         &self,
-        caller: Caller,
         (ino, handle): (u64, u64),
         offset: u64,
         data: bool,
-        effects: &mut Effects,
-    ) {
-        let unique = caller.unique;
+    ) -> Result<Reply, Errno> {
         // What lseek(2) was given as a negative number.
         if i64::try_from(offset).is_err() {
-            return effects.refuse(unique, Errno::NXIO);
+            return Err(Errno::NXIO);
         }
         // A reader that waits reads on from where it is: a program that looked
         // for holes in what is there so far would take its end for the end.
         let waits = matches!(self.handles.get(&handle), Some(Handle::Reader(_)));
         let file = self.files.get(&ino).filter(|_| !waits);
         let Some(file) = file.filter(|file| !file.writeback().may_hold_more()) else {
-            return effects.refuse(unique, UNKNOWN);
+            return Err(UNKNOWN);
         };
         let found = match data {
             true => file.spool().seek_data(offset),
             false => file.spool().seek_hole(offset),
         };
-        match found {
-            Some(offset) => effects.reply(unique, Reply::Sought(offset)),
-            None => effects.refuse(unique, Errno::NXIO),
-        }
+        found.map(Reply::Sought).ok_or(Errno::NXIO)
     }
 
     /// Answers what of a reader's requests can be answered now.
-    pub(super) fn progress(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
+    pub(super) fn progress(&mut self, id: ReaderId) {
         let Some(reader) = self.readers.get(id) else {
             return;
         };
-        if reader.open().is_some() && !self.progress_open(env, id, effects) {
+        if reader.open().is_some() && !self.progress_open(id) {
             return;
         }
-        self.notify_pollers(env, id, effects);
+        self.notify_pollers(id);
         let Some(reader) = self.readers.get_mut(id) else {
             return;
         };
         let mut reads = reader.take_reads();
         let mut gathers = false;
         reads.retain_mut(|read| {
-            match self.answer_read(env, id, *read, effects) {
+            match self.answer_read(id, *read) {
                 ReadAnswer::Wait => return true,
                 ReadAnswer::WaitForMore => {
-                    let since = *read.since.get_or_insert(env.now.monotonic);
-                    self.wake_at(since + FILL, Alarm::Reader(id));
+                    let since = *read.since.get_or_insert(self.now);
+                    self.wake_at(since + READ_FILL, Alarm::Reader(id));
                     return true;
                 }
                 ReadAnswer::Gather => {
@@ -249,15 +209,15 @@ impl Core {
                     // Where there are none it may have asked beyond all that there is.
                     if bytes.len() > 0 {
                         let end = read.offset + bytes.len() as u64;
-                        self.note_delivered(env, id, read.offset..end);
+                        self.note_delivered(id, read.offset..end);
                     }
-                    effects.reply(read.unique, Reply::Bytes(bytes));
+                    self.effects.reply(read.unique, Reply::Bytes(bytes));
                 }
                 ReadAnswer::End => {
-                    self.finish(env, id, effects);
-                    effects.reply(read.unique, Reply::Text(Vec::new()));
+                    self.finish(id);
+                    self.effects.reply(read.unique, Reply::Text(Vec::new()));
                 }
-                ReadAnswer::Refuse(errno) => effects.refuse(read.unique, errno),
+                ReadAnswer::Refuse(errno) => self.effects.refuse(read.unique, errno),
             }
             self.waiting.remove(&read.unique);
             false
@@ -277,12 +237,9 @@ impl Core {
     }
 
     /// Whether readers of a file were given something a moment ago.
-    pub(super) fn is_busy(&self, env: Env<'_>, ino: u64) -> bool {
+    pub(super) fn is_busy(&self, ino: u64) -> bool {
         let file = self.files.get(&ino);
-        file.is_some_and(|file| {
-            self.readers
-                .are_given_within(RECENT, env.now.monotonic, file)
-        })
+        file.is_some_and(|file| self.readers.are_given_within(READER_RECENT, self.now, file))
     }
 
     /// Of how many bytes a read of so many is told without gathering more.
@@ -299,15 +256,9 @@ impl Core {
         }
     }
 
-    fn answer_read(
-        &mut self,
-        env: Env<'_>,
-        id: ReaderId,
-        read: PendingRead,
-        effects: &mut Effects,
-    ) -> ReadAnswer {
+    fn answer_read(&mut self, id: ReaderId, read: PendingRead) -> ReadAnswer {
         let nonblocking = read.nonblocking;
-        let view = match self.available(env, id, read.offset, effects) {
+        let view = match self.available(id, read.offset) {
             Available::Bytes(view) => view,
             Available::Nothing if nonblocking => return ReadAnswer::Refuse(Errno::AGAIN),
             Available::Nothing => return ReadAnswer::Wait,
@@ -321,15 +272,15 @@ impl Core {
         let Some(file) = reader.source().and_then(|ino| self.files.get(&ino)) else {
             return ReadAnswer::Wait;
         };
-        let now = env.now.monotonic;
+        let now = self.now;
         let available = view.limit - read.offset;
         let length = available.min(u64::from(read.length));
-        let waited = read.since.is_some_and(|since| now >= since + FILL);
+        let waited = read.since.is_some_and(|since| now >= since + READ_FILL);
         let enough = length == u64::from(read.length)
             || view.end
             || nonblocking
             || waited
-            || !reader.was_given_within(BUSY, now)
+            || !reader.was_given_within(READER_BUSY, now)
             // Its reads have nobody write anything back.
             || reader.origin().capture.is_some()
             || view.way == Some(Way::Stream);
@@ -342,7 +293,7 @@ impl Core {
             && available < self.enough(read.length)
             && !view.end
             && !nonblocking
-            && reader.was_given_within(RECENT, now);
+            && reader.was_given_within(READER_RECENT, now);
         if gathers {
             return ReadAnswer::Gather;
         }
@@ -350,27 +301,15 @@ impl Core {
     }
 
     /// What there is for a reader from an offset on.
-    pub(super) fn available(
-        &mut self,
-        env: Env<'_>,
-        id: ReaderId,
-        offset: u64,
-        effects: &mut Effects,
-    ) -> Available {
-        match self.available_while_served(env, id, offset, effects) {
+    pub(super) fn available(&mut self, id: ReaderId, offset: u64) -> Available {
+        match self.available_while_served(id, offset) {
             // Nothing more will come.
             Available::Nothing if self.is_shut_down => Available::Error(Errno::NOTCONN),
             available => available,
         }
     }
 
-    fn available_while_served(
-        &mut self,
-        env: Env<'_>,
-        id: ReaderId,
-        offset: u64,
-        effects: &mut Effects,
-    ) -> Available {
+    fn available_while_served(&mut self, id: ReaderId, offset: u64) -> Available {
         let Some(reader) = self.readers.get(id) else {
             return Available::Nothing;
         };
@@ -385,16 +324,18 @@ impl Core {
                 (false, None) => Available::Nothing,
             };
         };
-        let view = self.view(env, id, source);
-        let (Some(reader), Some(file)) = (self.readers.get_mut(id), self.files.get_mut(&source))
-        else {
+        let view = self.view(id, source);
+        let (Some(reader), Some(file)) = (
+            self.core.readers.get_mut(id),
+            self.core.files.get_mut(&source),
+        ) else {
             return Available::Nothing;
         };
         if reader.prior().is_some() {
             match reader.compare_prior(file, view) {
                 Compared::Same => file.note_delivered(reader.position()),
                 Compared::NotYet => return Available::Nothing,
-                Compared::Differs(range) => self.mark_rewritten(env, id, range, effects),
+                Compared::Differs(range) => self.mark_rewritten(id, range),
                 Compared::Unreadable => return Available::Error(Errno::IO),
             }
         }
@@ -429,7 +370,7 @@ impl Core {
 
     /// What a file has for a reader just now; arranges to be called again where
     /// the clock alone will change it.
-    pub(super) fn view(&mut self, env: Env<'_>, id: ReaderId, ino: u64) -> View {
+    pub(super) fn view(&mut self, id: ReaderId, ino: u64) -> View {
         let reader = self.readers.get(id);
         let capture = reader.and_then(|reader| reader.origin().capture);
         let viewer = Viewer {
@@ -440,25 +381,25 @@ impl Core {
             lingers: !self.is_captured(ino),
             fail_on: self.settings.fail_on,
         };
-        let Some(file) = self.files.get_mut(&ino) else {
+        let Some(file) = self.core.files.get_mut(&ino) else {
             return View::GONE;
         };
-        let (view, again) = file.view(viewer, env.now.monotonic);
+        let (view, again) = file.view(viewer, self.now);
         if let Some(at) = again {
             self.wake_at(at, Alarm::Reader(id));
         }
         view
     }
 
-    fn note_delivered(&mut self, env: Env<'_>, id: ReaderId, range: Range<u64>) {
-        let Some(reader) = self.readers.get_mut(id) else {
+    fn note_delivered(&mut self, id: ReaderId, range: Range<u64>) {
+        let Some(reader) = self.core.readers.get_mut(id) else {
             return;
         };
         let position = range.end;
-        reader.give(range, env.now.monotonic);
+        reader.give(range, self.now);
         let takes = reader.origin().fifo.is_some();
         if let Some(ino) = reader.source()
-            && let Some(file) = self.files.get_mut(&ino)
+            && let Some(file) = self.core.files.get_mut(&ino)
         {
             file.note_delivered(position);
             self.touched.room.add(ino);
@@ -469,7 +410,7 @@ impl Core {
     }
 
     /// A reader was told that it has everything.
-    fn finish(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
+    fn finish(&mut self, id: ReaderId) {
         let Some(reader) = self.readers.get_mut(id) else {
             return;
         };
@@ -487,7 +428,7 @@ impl Core {
         self.touched.writeback.add(ino);
         self.touched.room.add(ino);
         if self.settings.consume {
-            self.consume(env, ino, effects);
+            self.consume(ino);
         }
     }
 }

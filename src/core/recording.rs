@@ -6,18 +6,13 @@
 //! more. What is recorded has succeeded. The invariant: a recording is whole, or
 //! says that it is not.
 
-use std::time::Duration;
-
 use rustix::io::Errno;
 
 use super::clock::Monotonic;
 use super::effects::Reply;
 use super::request::{Loaded, Request};
 use super::spool::{Pool, Segments, Spool};
-
-/// Writes that go on where the last one ended are one entry if they come within
-/// this time: what they did apart could not have been seen.
-const TOGETHER: Duration = Duration::from_millis(1);
+use super::timers::ONE_ENTRY;
 
 /// The most bytes of one entry: what a request of the kernel may carry.
 const TOGETHER_BYTES: u64 = 1 << 20;
@@ -67,7 +62,7 @@ impl Entry {
                     && bytes.offset + self.length == next.offset
                     && self.start + self.length == more.start
                     && self.length + more.length <= TOGETHER_BYTES
-                    && more.at.saturating_sub(self.at) < TOGETHER
+                    && more.at.saturating_sub(self.at) < ONE_ENTRY
             }
             (
                 Request::Read {
@@ -191,7 +186,8 @@ impl Recording {
 #[cfg(test)]
 mod tests {
     use super::super::request::Bytes;
-    use super::super::spool::Limits;
+    use std::time::Duration;
+
     use super::*;
 
     fn written(at: Duration, (ino, offset): (u64, u64), data: &[u8], to: &mut Recording) {
@@ -208,19 +204,15 @@ mod tests {
 
     #[test]
     fn only_writes_that_follow_each_other_at_once_are_one_entry() {
-        let pool = Pool::new(Limits {
-            memory: 1 << 20,
-            max_size: Some(1 << 20),
-            spill_directory: std::env::temp_dir(),
-        });
+        let pool = Pool::for_tests(1 << 20, Some(1 << 20));
         let mut recording = Recording::new(&pool);
         let early = Duration::from_millis(1);
         written(early, (5, 0), b"ab", &mut recording);
         written(early, (5, 2), b"c", &mut recording);
         written(early, (6, 3), b"another file", &mut recording);
         written(early, (5, 3), b"d", &mut recording);
-        written(early + TOGETHER, (5, 4), b"later", &mut recording);
-        written(early + TOGETHER, (5, 0), b"back", &mut recording);
+        written(early + ONE_ENTRY, (5, 4), b"later", &mut recording);
+        written(early + ONE_ENTRY, (5, 0), b"back", &mut recording);
         let found = recording.entries.iter().map(|entry| {
             let mut bytes = Vec::new();
             let segments = recording.bytes(entry);
@@ -243,11 +235,7 @@ mod tests {
 
     #[test]
     fn a_recording_that_does_not_fit_says_so_and_goes_no_further() {
-        let pool = Pool::new(Limits {
-            memory: 1 << 20,
-            max_size: Some(8192),
-            spill_directory: std::env::temp_dir(),
-        });
+        let pool = Pool::for_tests(1 << 20, Some(8192));
         let mut recording = Recording::new(&pool);
         written(Duration::ZERO, (5, 0), &[1; 8192], &mut recording);
         written(Duration::ZERO, (5, 8192), &[1; 1], &mut recording);

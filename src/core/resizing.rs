@@ -3,36 +3,29 @@
 
 use rustix::io::Errno;
 
-use super::effects::Effects;
 use super::events::Event;
 use super::readers::reader::Reader;
 use super::spool::{self, Load};
-use super::{Core, Env, File, Handle};
+use super::{File, Handle, Operation};
 
 /// How much one `copy_file_range` moves: the kernel asks again for the rest.
 const COPY_BYTES: u64 = 16 << 20;
 /// How much of it is in hand at once.
 const COPY_STEP_BYTES: usize = 1 << 20;
 
-impl Core {
+impl Operation<'_> {
     /// The file is set to a length other than by an open.
-    pub(super) fn truncate(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        length: u64,
-        effects: &mut Effects,
-    ) -> Result<(), Errno> {
+    pub(super) fn truncate(&mut self, ino: u64, length: u64) -> Result<(), Errno> {
         spool::end_of(length, 0)?;
         if length < self.file(ino)?.streamed() {
-            self.refuse_what_was_passed_on(env, ino, length, effects)?;
+            self.refuse_what_was_passed_on(ino, length)?;
         }
         let truncated = self.file_mut(ino)?.truncate(length)?;
         if let Some(range) = truncated.delivered {
-            self.rewritten(env, ino, range, effects);
+            self.rewritten(ino, range);
         }
         if length != truncated.before {
-            self.publish(env, ino, effects, || Event::Truncated { length });
+            self.publish(ino, || Event::Truncated { length });
         }
         self.touched.writeback.add(ino);
         self.touched.contents.add(ino);
@@ -41,53 +34,46 @@ impl Core {
 
     /// The file is emptied to be written anew: readers who have some of it go
     /// on if the new content begins with that. Of a stream nobody does.
-    pub(super) fn truncate_by_open(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        effects: &mut Effects,
-    ) -> Result<(), Errno> {
+    pub(super) fn truncate_by_open(&mut self, ino: u64) -> Result<(), Errno> {
         let generation = self.generation(ino);
         if generation.is_some_and(|generation| generation.openings() > 1)
             && self.file(ino)?.streamed() > 0
         {
-            self.refuse_what_was_passed_on(env, ino, 0, effects)?;
+            self.refuse_what_was_passed_on(ino, 0)?;
         }
         for id in self.file(ino)?.readers().clone() {
             if self.readers.get(id).is_some_and(Reader::is_underway) {
-                self.keep_prior(env, id, effects);
+                self.keep_prior(id);
             }
         }
         self.file_mut(ino)?.forget_delivered();
-        self.truncate(env, ino, 0, effects)?;
-        self.stamp_write(env.now.wall, ino);
+        self.truncate(ino, 0)?;
+        self.stamp_write(ino);
         Ok(())
     }
 
     /// `fallocate(2)`, with its own mode bits.
     pub(super) fn allocate(
         &mut self,
-        env: Env<'_>,
         ino: u64,
         (offset, length): (u64, u64),
         mode: i32,
-        effects: &mut Effects,
     ) -> Result<(), Errno> {
         let keep_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
         let end = spool::end_of(offset, length)?;
         match mode & !libc::FALLOC_FL_KEEP_SIZE {
             0 => self.file_mut(ino)?.allocate(offset, length, keep_size)?,
             libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE => {
-                self.refuse_what_was_passed_on(env, ino, offset, effects)?;
+                self.refuse_what_was_passed_on(ino, offset)?;
                 let extends = mode & libc::FALLOC_FL_ZERO_RANGE != 0 && !keep_size;
                 let changed = self.file_mut(ino)?.zero(offset..end, extends)?;
                 if let Some(range) = changed {
-                    self.rewritten(env, ino, range, effects);
+                    self.rewritten(ino, range);
                 }
             }
             _ => return Err(Errno::OPNOTSUPP),
         }
-        self.stamp_write(env.now.wall, ino);
+        self.stamp_write(ino);
         self.touched.writeback.add(ino);
         self.touched.contents.add(ino);
         Ok(())
@@ -98,11 +84,9 @@ impl Core {
     /// the answer is `EXDEV`, and the kernel does so.
     pub(super) fn copy_range(
         &mut self,
-        env: Env<'_>,
         from: (u64, u64, u64),
         to: (u64, u64),
         length: u64,
-        effects: &mut Effects,
     ) -> Result<u32, Errno> {
         let (from_ino, from_handle, mut from_offset) = from;
         let (to_ino, mut to_offset) = to;
@@ -131,13 +115,7 @@ impl Core {
             if buffer.is_empty() {
                 break;
             }
-            match self.take(
-                env,
-                to_ino,
-                (to_offset, false),
-                &mut Load::from(&buffer),
-                effects,
-            ) {
+            match self.take(to_ino, (to_offset, false), &mut Load::from(&buffer)) {
                 Ok(()) => {}
                 Err(_) if copied > 0 => break,
                 Err(errno) => return Err(errno),
@@ -149,7 +127,7 @@ impl Core {
             copied += step as u32;
         }
         if copied > 0 {
-            self.stamp_write(env.now.wall, to_ino);
+            self.stamp_write(to_ino);
         }
         Ok(copied)
     }

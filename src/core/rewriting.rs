@@ -3,37 +3,29 @@
 //!
 //! Of a file that follows, those readers are told whose bytes were rewritten. A stream is a pipe
 //! and no more: whatever a pipe cannot do is refused where the kernel lets us, and has the
-//! generation fail for good ([`Core::lose`]).
+//! generation fail for good ([`Operation::lose`]).
 
 use std::ffi::OsStr;
 use std::ops::Range;
 
 use rustix::io::Errno;
 
-use super::effects::{Effects, Unique};
+use super::effects::Unique;
 use super::events::Event;
 use super::ids::ReaderId;
 use super::readers::reader::Reader;
-use super::{Core, Env, File};
+use super::{File, Operation};
 
-impl Core {
+impl Operation<'_> {
     /// A generation is not what its program believes: it will have failed. A stream has failed
     /// at once: nobody gets or writes any more of it.
-    pub(super) fn lose(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        what: &str,
-        offset: u64,
-        errno: Errno,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn lose(&mut self, ino: u64, what: &str, offset: u64, errno: Errno) {
         // Once is enough: the kernel goes on with all that it holds.
         if !self.files.get_mut(&ino).is_some_and(File::lose) {
             return;
         }
         let message = format!("bytes from {offset} on {what}: {errno}");
-        self.warn(env, ino, message, effects);
+        self.warn(ino, message);
         if self.files.get(&ino).is_some_and(File::is_stream) {
             self.touched.contents.add(ino);
             self.touched.room.add(ino);
@@ -42,13 +34,7 @@ impl Core {
 
     /// Refuses to change bytes from `offset` on where that cannot be: they are dropped, or
     /// readers of a stream have had them.
-    pub(super) fn refuse_what_was_passed_on(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        offset: u64,
-        effects: &mut Effects,
-    ) -> Result<(), Errno> {
+    pub(super) fn refuse_what_was_passed_on(&mut self, ino: u64, offset: u64) -> Result<(), Errno> {
         let file = self.file(ino)?;
         if offset >= file.passed_on() {
             return Ok(());
@@ -56,7 +42,7 @@ impl Core {
         // Many a program does not look, or goes on all the same, when it is told that what it
         // wants to mend cannot be mended.
         let errno = Errno::SPIPE;
-        self.lose(env, ino, "cannot be changed", offset, errno, effects);
+        self.lose(ino, "cannot be changed", offset, errno);
         Err(errno)
     }
 
@@ -68,26 +54,17 @@ impl Core {
 
     /// Refuses to have those who write read what was passed on: what they make of that is
     /// anybody's guess.
-    pub(super) fn refuse_reading_back(
-        &mut self,
-        env: Env<'_>,
-        unique: Unique,
-        ino: u64,
-        offset: u64,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn refuse_reading_back(&mut self, unique: Unique, ino: u64, offset: u64) {
         let errno = Errno::SPIPE;
-        self.lose(env, ino, "cannot be read back", offset, errno, effects);
-        effects.refuse(unique, errno);
+        self.lose(ino, "cannot be read back", offset, errno);
+        self.effects.refuse(unique, errno);
     }
 
     /// Refuses to put another file at a name where readers of a stream have had bytes of one.
     pub(super) fn refuse_in_place_of_a_stream(
         &mut self,
-        env: Env<'_>,
         (parent, name): (u64, &OsStr),
         ino: Option<u64>,
-        effects: &mut Effects,
     ) -> Result<(), Errno> {
         let ids = self.readers.following(name);
         let replaced: Vec<u64> = ids
@@ -101,7 +78,7 @@ impl Core {
             })
             .collect();
         for source in &replaced {
-            self.lose(env, *source, "cannot be replaced", 0, Errno::SPIPE, effects);
+            self.lose(*source, "cannot be replaced", 0, Errno::SPIPE);
         }
         match replaced[..] {
             [] => Ok(()),
@@ -116,13 +93,7 @@ impl Core {
     }
 
     /// Bytes that readers were given are no longer so.
-    pub(super) fn rewritten(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        range: Range<u64>,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn rewritten(&mut self, ino: u64, range: Range<u64>) {
         let Some(file) = self.files.get(&ino) else {
             return;
         };
@@ -135,39 +106,33 @@ impl Core {
                 && reader.position() > range.start;
             if concerned {
                 let range = range.start..range.end.min(reader.position());
-                self.mark_rewritten(env, id, range, effects);
+                self.mark_rewritten(id, range);
                 self.touched.readers.add(id);
             }
         }
     }
 
     /// What a reader was given is kept, to be compared with what it gets next.
-    pub(super) fn keep_prior(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
-        let reader = self.readers.get_mut(id);
+    pub(super) fn keep_prior(&mut self, id: ReaderId) {
+        let reader = self.core.readers.get_mut(id);
         let gone = reader.and_then(|reader| {
-            let file = self.files.get(&reader.source()?)?;
+            let file = self.core.files.get(&reader.source()?)?;
             reader.keep_prior(file)
         });
         if let Some(range) = gone {
-            self.mark_rewritten(env, id, range, effects);
+            self.mark_rewritten(id, range);
         }
     }
 
     /// What a reader was given is no longer so, for good.
-    pub(super) fn mark_rewritten(
-        &mut self,
-        env: Env<'_>,
-        id: ReaderId,
-        range: Range<u64>,
-        effects: &mut Effects,
-    ) {
-        let Some(reader) = self.readers.get_mut(id) else {
+    pub(super) fn mark_rewritten(&mut self, id: ReaderId, range: Range<u64>) {
+        let Some(reader) = self.core.readers.get_mut(id) else {
             return;
         };
         if !reader.mark_rewritten(range.clone()) {
             return;
         }
-        self.tally.rewritten += 1;
+        self.core.tally.rewritten += 1;
         let (pid, name) = (
             reader.origin().pid.cast_unsigned(),
             reader.origin().name.clone(),
@@ -180,12 +145,12 @@ impl Core {
              deliver it as settled to have readers wait for the finished file",
             range.start, range.end
         );
-        self.publish(env, ino, effects, || Event::Rewritten {
+        self.publish(ino, || Event::Rewritten {
             pid,
             name,
             from: range.start,
             to: range.end,
         });
-        self.warn(env, ino, message, effects);
+        self.warn(ino, message);
     }
 }

@@ -1,7 +1,7 @@
 //! The settle pass: what an operation touched is looked at again, until nothing is left to look at.
 //!
 //! Handlers change state and *mark* what they touched. They never call each other to have somebody woken.
-//! [`Core::settle`] ends every operation. It looks in one order, in which what comes first decides what comes
+//! [`Operation::settle`] ends every operation. It looks in one order, in which what comes first decides what comes
 //! after it, and goes back to the beginning whenever something was marked meanwhile:
 //!
 //! ```text
@@ -25,10 +25,10 @@ use std::hash::Hash;
 
 use rustc_hash::FxHashSet;
 
-use super::effects::{Effect, Effects, Unique};
+use super::Operation;
+use super::effects::{Effect, Unique};
 use super::fifos::FifoId;
 use super::ids::ReaderId;
-use super::{Core, Env};
 
 /// What is to be looked at again, each once, in the order in which it was marked.
 #[derive(Debug)]
@@ -100,43 +100,43 @@ pub(super) struct Touched {
     pub(super) fifos: Marks<FifoId>,
 }
 
-impl Core {
+impl Operation<'_> {
     /// Does what an operation made possible or necessary.
-    pub(super) fn settle(&mut self, env: Env<'_>, effects: &mut Effects) {
-        while self.settle_one(env, effects) {}
+    pub(super) fn settle(&mut self) {
+        while self.settle_one() {}
         if self.is_shut_down && !self.waiting.is_empty() {
             // Nobody is left who would wake them.
-            self.refuse_all(env, effects);
-            while self.settle_one(env, effects) {}
+            self.refuse_all();
+            while self.settle_one() {}
         }
         self.make_room();
-        for ino in self.removed.drain(..) {
-            effects.push(Effect::ForgetPages { ino });
+        for ino in self.core.removed.drain(..) {
+            self.effects.push(Effect::ForgetPages { ino });
         }
     }
 
     /// Looks at the first thing that was touched; says whether there was any.
-    fn settle_one(&mut self, env: Env<'_>, effects: &mut Effects) -> bool {
+    fn settle_one(&mut self) -> bool {
         if let Some(name) = self.touched.names.take() {
-            self.name_changed(env, &name, effects);
+            self.name_changed(&name);
         } else if std::mem::take(&mut self.touched.all_paths) {
-            self.all_paths_changed(env, effects);
+            self.all_paths_changed();
         } else if let Some(ino) = self.touched.generations.take() {
-            self.evaluate(env, ino, effects);
+            self.evaluate(ino);
         } else if let Some(ino) = self.touched.contents.take() {
             for id in self.readers_of(ino) {
                 self.touched.readers.add(id);
             }
         } else if let Some(id) = self.touched.readers.take() {
-            self.progress(env, id, effects);
+            self.progress(id);
         } else if let Some(write) = self.touched.writes.pop_front() {
-            self.answer_write(env, write, effects);
+            self.answer_write(write);
         } else if let Some(ino) = self.touched.room.take() {
-            self.release_writes(env, ino, effects);
+            self.release_writes(ino);
         } else if let Some(id) = self.touched.fifos.take() {
-            self.renew_fifo(env, id, effects);
+            self.renew_fifo(id);
         } else if let Some(ino) = self.touched.writeback.take() {
-            self.update_flushing(env, ino, effects);
+            self.update_flushing(ino);
         } else {
             return false;
         }
@@ -148,17 +148,17 @@ impl Core {
     /// Only a spill file that takes nothing more is a reason to refuse what needs room from now on. What a
     /// reader has in hand cannot be spilled either, but for a moment; it is tried again after each operation.
     fn make_room(&mut self) {
-        match (self.pool.is_over(), self.pool.is_stuck()) {
+        match (self.core.pool.is_over(), self.core.pool.is_stuck()) {
             (false, false) | (true, true) => return,
-            (false, true) => return self.pool.set_stuck(false),
+            (false, true) => return self.core.pool.set_stuck(false),
             (true, false) => {}
         }
-        for file in self.files.values_mut() {
-            while self.pool.is_over() {
+        for file in self.core.files.values_mut() {
+            while self.core.pool.is_over() {
                 match file.spill_one() {
                     Ok(true) => {}
                     Ok(false) => break,
-                    Err(_) => return self.pool.set_stuck(true),
+                    Err(_) => return self.core.pool.set_stuck(true),
                 }
             }
         }

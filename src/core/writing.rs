@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use super::clock::Timestamp;
-use super::effects::{Effects, Transport};
+use super::effects::Transport;
 use super::events::Event;
 use super::file::Chosen;
 use super::generation::{Way, Writer};
@@ -17,24 +16,22 @@ use super::request::{Bytes, Caller};
 use super::rules::Deliver;
 use super::settling::TakenWrite;
 use super::spool::{self, Load};
-use super::{Core, Env, Handle};
+use super::{Core, Handle, Operation};
 
-impl Core {
+impl Operation<'_> {
     /// A file is opened for writing: by an open or by being made.
     pub(super) fn open_for_writing(
         &mut self,
-        env: Env<'_>,
         ino: u64,
         flags: i32,
         (writer, user): (Writer, Option<u32>),
-        effects: &mut Effects,
     ) -> Result<(u64, Transport), Errno> {
         self.refuse_frozen()?;
         self.note_unseen(&writer)?;
         let path = self.names.path(ino);
         self.file(ino)?;
-        self.begin_generation(env, ino, path.as_deref(), effects)?;
-        let now = env.now.monotonic;
+        self.begin_generation(ino, path.as_deref())?;
+        let now = self.now;
         let (pid, name) = (writer.pid.cast_unsigned(), writer.name.clone());
         let records = self.recording.is_some();
         let file = self.file_mut(ino)?;
@@ -51,22 +48,22 @@ impl Core {
         if cached {
             file.opened_cached();
         }
-        self.publish(env, ino, effects, || Event::Opened {
+        self.publish(ino, || Event::Opened {
             pid,
             name: name.clone(),
             generation: opening.generation,
         });
         if opening.by_stranger {
             let message = format!("{name} ({pid}) writes to it while others do");
-            self.warn(env, ino, message, effects);
+            self.warn(ino, message);
         }
         if flags & libc::O_TRUNC != 0
-            && let Err(errno) = self.truncate_by_open(env, ino, effects)
+            && let Err(errno) = self.truncate_by_open(ino)
         {
             self.names.pin(ino);
             let _kept = self.pool.for_user(user).keep_anyway(OPEN_BYTES / 2);
             let handle = self.add_handle(Handle::Writer { ino, cached, _kept });
-            self.release(env, handle, effects);
+            self.release(handle);
             return Err(errno);
         }
         // Whoever waits for the next writing by name, or for that of a process, may have it now.
@@ -97,20 +94,18 @@ impl Core {
     /// Makes a new generation if the last one is over.
     fn begin_generation(
         &mut self,
-        env: Env<'_>,
         ino: u64,
         path: Option<&[std::ffi::OsString]>,
-        effects: &mut Effects,
     ) -> Result<(), Errno> {
         let has_reader = self.settings.readers_wait || self.is_captured(ino);
         let was_read = self.captures.was_read(&self.names, ino);
-        let file = self.files.get_mut(&ino).ok_or(Errno::NOENT)?;
+        let file = self.core.files.get_mut(&ino).ok_or(Errno::NOENT)?;
         if file.is_active() {
             return Ok(());
         }
         let was_told = file.begin_generation();
         let path: PathBuf = path.unwrap_or_default().iter().collect();
-        if let Some((deliver, rule)) = self.settings.rules.choose(&path) {
+        if let Some((deliver, rule)) = self.core.settings.rules.choose(&path) {
             let way = match deliver {
                 Deliver::Auto => None,
                 // Where nobody comes to read, whoever writes would wait for ever: a
@@ -130,6 +125,7 @@ impl Core {
         // Readers that have not had all of the last one go on with this one.
         for id in file.readers().clone() {
             let reader = self
+                .core
                 .readers
                 .get(id)
                 .filter(|reader| reader.prior().is_none());
@@ -141,44 +137,38 @@ impl Core {
             let message = "it is written again after readers were told that it was done; \
                            --linger exit waits until those who write have exited"
                 .to_owned();
-            self.warn(env, ino, message, effects);
+            self.warn(ino, message);
         }
         Ok(())
     }
 
     /// Takes the bytes of a write and answers it, now or when the readers have
     /// come near enough.
-    pub(super) fn write(
-        &mut self,
-        env: Env<'_>,
-        caller: Caller,
-        ino: u64,
-        (bytes, mut data): (Bytes, Load<'_>),
-        effects: &mut Effects,
-    ) {
+    pub(super) fn write(&mut self, caller: Caller, ino: u64, (bytes, mut data): (Bytes, Load<'_>)) {
         let Bytes {
             offset,
             from_cache,
             kills_set_id,
         } = bytes;
         if kills_set_id {
-            self.drop_privileges(env, ino, effects);
+            self.drop_privileges(ino);
         }
         let unique = caller.unique;
         let length = data.len() as u32;
-        let is_busy = self.is_busy(env, ino);
-        let taken = self.take(env, ino, (offset, from_cache), &mut data, effects);
+        let is_busy = self.is_busy(ino);
+        let taken = self.take(ino, (offset, from_cache), &mut data);
         if let Err(errno) = taken {
             // Of what the kernel's cache held the program was told long ago that it was
             // written.
             if from_cache {
-                self.lose(env, ino, "could not be kept", offset, errno, effects);
+                self.lose(ino, "could not be kept", offset, errno);
             }
-            return effects.refuse(unique, errno);
+            return self.effects.refuse(unique, errno);
         }
         if !from_cache {
-            self.stamp_write(env.now.wall, ino);
+            self.stamp_write(ino);
         }
+        let may_gather = self.settings.gathers && !from_cache;
         self.touched.writes.push_back(TakenWrite {
             unique,
             thread: caller.thread,
@@ -187,18 +177,16 @@ impl Core {
             end: offset + u64::from(length),
             from_cache,
             comes_first: is_busy,
-            may_gather: self.settings.gathers && !from_cache,
+            may_gather,
         });
     }
 
     /// Puts bytes into the file, at an offset, from the kernel's cache or not.
     pub(super) fn take(
         &mut self,
-        env: Env<'_>,
         ino: u64,
         (offset, from_cache): (u64, bool),
         data: &mut Load<'_>,
-        effects: &mut Effects,
     ) -> Result<(), Errno> {
         if data.is_empty() {
             return Ok(());
@@ -206,20 +194,20 @@ impl Core {
         let length = data.len() as u64;
         spool::end_of(offset, length)?;
         data.align(offset);
-        let Core { files, names, .. } = &mut *self;
+        let Core { files, names, .. } = &mut *self.core;
         let file = files.get_mut(&ino).ok_or(Errno::NOENT)?;
         let name = || names.path(ino)?.pop();
-        let now = env.now.monotonic;
+        let now = self.now;
         let chosen = file.note_write(now, (offset, from_cache), data.beginning(), name);
-        self.publish_chosen(env, ino, chosen, effects);
+        self.publish_chosen(ino, chosen);
         self.file_mut(ino)?.refuse_if_broken()?;
-        self.refuse_what_was_passed_on(env, ino, offset, effects)?;
+        self.refuse_what_was_passed_on(ino, offset)?;
         let changed = self.file_mut(ino)?.write(offset, data)?;
         self.tally.written += length;
         if let Some(range) = changed {
-            self.rewritten(env, ino, range, effects);
+            self.rewritten(ino, range);
         }
-        self.publish(env, ino, effects, || Event::Wrote {
+        self.publish(ino, || Event::Wrote {
             offset,
             bytes: length,
         });
@@ -228,25 +216,19 @@ impl Core {
     }
 
     /// How a file is delivered was seen by its first write.
-    pub(super) fn publish_chosen(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        chosen: Option<Chosen>,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn publish_chosen(&mut self, ino: u64, chosen: Option<Chosen>) {
         if let Some(Chosen { way, reason }) = chosen {
-            self.publish(env, ino, effects, || Event::Chosen { way, reason });
+            self.publish(ino, || Event::Chosen { way, reason });
             // Who waits for what is settled needs nothing written back.
             self.touched.writeback.add(ino);
         }
     }
 
     /// The file was changed in a way that the kernel leaves to us to stamp.
-    pub(super) fn stamp_write(&mut self, now: Timestamp, ino: u64) {
-        if let Ok(inode) = self.names.get_mut(ino) {
-            inode.mtime = now;
-            inode.ctime = now;
+    pub(super) fn stamp_write(&mut self, ino: u64) {
+        if let Ok(inode) = self.core.names.get_mut(ino) {
+            inode.mtime = self.wall;
+            inode.ctime = self.wall;
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::core::generation::Ending;
 use crate::core::recording::{Entry, Recording};
 use crate::core::request::{At, Request};
+use crate::core::spool::Spool;
 
 /// How many openings, and how many lengths, are listed one by one.
 const LISTED_MAX: usize = 32;
@@ -97,7 +98,7 @@ impl Observer {
             }
             Request::Change { ino, changes } => {
                 if let (Some(ino), Some(length)) = (known(ino), &changes.size)
-                    && core.length_of(ino) != Some(*length)
+                    && core.spool(ino).map(Spool::len) != Some(*length)
                 {
                     let file = self.files.entry(ino).or_default();
                     if file.facts.resized.len() < LISTED_MAX {
@@ -279,7 +280,9 @@ impl Observer {
         } else if offset > file.end && !mapped {
             facts.gaps += 1;
         }
-        let before = core.written_within(ino, &(offset..end));
+        let before = core
+            .spool(ino)
+            .map_or(0, |spool| spool.written_within(&(offset..end)));
         let changed = match before {
             0 => None,
             _ => difference(core, (ino, offset), recording, entry),
@@ -380,9 +383,8 @@ fn difference(
     let mut new = Vec::new();
     let mut old = Vec::new();
     recording.bytes(entry).copy_to(&mut new).ok()?;
-    core.content(ino, offset, entry.length as usize)?
-        .copy_to(&mut old)
-        .ok()?;
+    let before = core.spool(ino)?.read(offset, entry.length as usize);
+    before.copy_to(&mut old).ok()?;
     let differs = |(old, new): (&u8, &u8)| old != new;
     let first = old.iter().zip(&new).position(differs)? as u64;
     let last = old.iter().zip(&new).rposition(differs)? as u64;

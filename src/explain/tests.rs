@@ -13,7 +13,6 @@ use crate::core::generation::{Ending, Processes, Writer};
 use crate::core::namespace::{Creator, ROOT};
 use crate::core::request::{Bytes, Caller, Loaded, Request, at};
 use crate::core::rules::{FailOn, Linger, Rules};
-use crate::core::spool::Limits;
 use crate::core::{Changes, Core, Env, Settings};
 
 const OWNER: Creator = Creator {
@@ -61,11 +60,7 @@ impl Program {
             owner: OWNER,
             place: None,
         };
-        let pool = Pool::new(Limits {
-            memory: 16 << 20,
-            max_size: Some(16 << 20),
-            spill_directory: std::env::temp_dir(),
-        });
+        let pool = Pool::for_tests(16 << 20, Some(16 << 20));
         let start = Moment {
             monotonic: Duration::ZERO,
             wall: Timestamp::default(),

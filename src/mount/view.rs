@@ -135,9 +135,10 @@ impl MountView {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn read_at(&self, inode: u64, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        let content = self.look(|core| match core.gone_below(inode) {
-            Some(base) if offset < base => Err(Errno::STALE),
-            _ => core.content(inode, offset, length).ok_or(Errno::NOENT),
+        let content = self.look(|core| match core.spool(inode) {
+            Some(spool) if offset < spool.base() => Err(Errno::STALE),
+            Some(spool) => Ok(spool.read(offset, length)),
+            None => Err(Errno::NOENT),
         });
         let content = content.unwrap_or(Err(Errno::NOENT))?;
         let mut bytes = Vec::with_capacity(content.len());
@@ -149,7 +150,8 @@ impl MountView {
     /// Which parts of the regular file with this number are no holes, in order; none if there is no
     /// such file.
     pub fn data_ranges(&self, inode: u64) -> Option<Vec<Range<u64>>> {
-        self.look(|core| core.data_ranges(inode)).flatten()
+        let ranges = |core: &Core| Some(core.spool(inode)?.data_ranges());
+        self.look(ranges).flatten()
     }
 
     /// Not in a forked child, for which the mount is gone.

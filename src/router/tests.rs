@@ -22,24 +22,15 @@ use super::process::ExitWatch;
 use super::*;
 use crate::core::effects::{Answer, Unique};
 use crate::core::generation::{Ending, Writer};
-use crate::core::namespace::{Creator, ROOT};
+use crate::core::namespace::ROOT;
 use crate::core::request::{Bytes, Opener, Wanted, at};
-use crate::core::rules::{Deliver, FailOn, Linger, Rules};
-use crate::core::spool::Limits;
+use crate::core::rules::{Deliver, Linger};
+use crate::core::tests::{FIRST_INO, OWNER, settings};
 use crate::core::{CaptureId, unseen_writer};
 use crate::testing::until;
 
-const OWNER: Creator = Creator {
-    uid: 0,
-    gid: 0,
-    mode: 0o644,
-};
-
 /// No thread of any process has it.
 const NOBODY: i32 = i32::MAX;
-
-/// Far from those of other file systems.
-const FIRST_INO: u64 = 1 << 40;
 
 /// Longer than any test lasts.
 const FOR_EVER: Duration = Duration::from_secs(3600);
@@ -156,30 +147,12 @@ impl Bench {
         deliver: Deliver,
         change: impl FnOnce(&mut Settings),
     ) -> Bench {
-        let mut rules = Rules::new();
-        rules.push(None, deliver).unwrap();
         let mut settings = Settings {
-            rules,
-            linger: Linger::After(Duration::ZERO),
-            fail_on: FailOn::Signal,
-            window_bytes: 16,
             patience: FOR_EVER,
-            unseen_bytes: 0,
-            readers_wait: true,
-            consume: false,
-            require_visible: false,
-            fifos: Rules::new(),
-            gathers: false,
-            records: false,
-            owner: OWNER,
-            place: None,
+            ..settings(deliver)
         };
         change(&mut settings);
-        let pool = Pool::new(Limits {
-            memory: 1 << 20,
-            max_size: Some(1 << 20),
-            spill_directory: std::env::temp_dir(),
-        });
+        let pool = Pool::for_tests(1 << 20, Some(1 << 20));
         let outbox = Arc::<Outbox>::default();
         let outlet: Arc<dyn Outlet> = outbox.clone();
         Bench {

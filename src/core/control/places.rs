@@ -59,6 +59,19 @@ impl Place {
         })
     }
 
+    /// What stat(2) says its number is. One that is waited for is found by another number each time, but whoever
+    /// looks at its name and then opens it is to see that it is the same (`cp` refuses a file that is not).
+    pub(in crate::core) fn st_ino(&self, ino: u64) -> u64 {
+        match self {
+            Place::File { .. } => {
+                let mut hasher = FxHasher::default();
+                self.hash(&mut hasher);
+                hasher.finish() | NOT_OF_FILES
+            }
+            _ => ino,
+        }
+    }
+
     pub(super) fn is_directory(&self) -> bool {
         matches!(
             self,
@@ -98,19 +111,6 @@ impl Node {
             lookups: 1,
             was_opened: false,
             target: None,
-        }
-    }
-
-    /// What stat(2) says its number is. One that is waited for is found by another number each time, but whoever
-    /// looks at its name and then opens it is to see that it is the same (`cp` refuses a file that is not).
-    pub(super) fn st_ino(&self, ino: u64) -> u64 {
-        match self.place {
-            Place::File { .. } => {
-                let mut hasher = FxHasher::default();
-                self.place.hash(&mut hasher);
-                hasher.finish() | NOT_OF_FILES
-            }
-            _ => ino,
         }
     }
 }
@@ -165,6 +165,24 @@ impl Control {
         }
         self.nodes.insert(fresh, Node::new(place));
         fresh
+    }
+
+    /// Whether this number is of a place in it.
+    pub(in crate::core) fn has(&self, ino: u64) -> bool {
+        self.nodes.contains_key(&ino)
+    }
+
+    /// The place of this number, if it is one.
+    pub(in crate::core) fn place(&self, ino: u64) -> Option<&Place> {
+        Some(&self.nodes.get(&ino)?.place)
+    }
+
+    /// Where a link in it points.
+    pub(in crate::core) fn link(&self, ino: u64) -> Option<PathBuf> {
+        match self.place(ino)? {
+            Place::Link { target } => Some(target.clone()),
+            _ => None,
+        }
     }
 
     /// The file that whoever asks for the attributes of this place waits for.

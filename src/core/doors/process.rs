@@ -1,22 +1,17 @@
 //! Readers who wait no longer than a process lives.
 
-use std::time::Duration;
-
-use super::super::Env;
 use super::super::clock::Monotonic;
-use super::super::generation::{Ending, Generation};
+use super::super::generation::{Ending, Generation, Processes};
+use super::super::timers::CLOCK_TICK;
 
 /// The process that a reader named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// Its id as this process sees it; none if there is no such process any more.
     pub(crate) pid: Option<i32>,
-    /// When it began, or up to [`TICK`] earlier, if that is known.
+    /// When it began, or up to [`CLOCK_TICK`] earlier, if that is known.
     pub(crate) began: Option<Monotonic>,
 }
-
-/// The kernel says when a process began in these (`USER_HZ`).
-const TICK: Duration = Duration::from_millis(10);
 
 /// Half of how many ids there can be at least (`pid_max`): they are given in this order, and then
 /// again from the first.
@@ -29,7 +24,7 @@ impl Target {
         let (Some(opened), Some(start)) = (generation.last_opened(), self.began) else {
             return generation.last_opened().is_some();
         };
-        if opened < start || opened >= start + TICK {
+        if opened < start || opened >= start + CLOCK_TICK {
             return opened >= start;
         }
         // Within that time its own children, and itself, are those with the later ids.
@@ -52,8 +47,8 @@ pub(crate) struct AwaitedProcess {
 }
 
 impl AwaitedProcess {
-    pub(super) fn of(target: Target, env: Env<'_>) -> Self {
-        let is_running = |pid| env.processes.ending(pid) == Ending::Running;
+    pub(super) fn of(target: Target, processes: &dyn Processes) -> Self {
+        let is_running = |pid| processes.ending(pid) == Ending::Running;
         AwaitedProcess {
             pid: target.pid.unwrap_or_default(),
             has_ended: !target.pid.is_some_and(is_running),

@@ -24,20 +24,19 @@ mod programs;
 mod reading;
 mod writing;
 
+use rustix::io::Errno;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
-use std::time::Duration;
-
-use rustix::io::Errno;
 
 use super::clock::Monotonic;
 use super::control::Found;
-use super::effects::{Effects, Reply};
+use super::effects::Reply;
 use super::generation::Writer;
 use super::looking_again::Why;
 use super::namespace::Creator;
 use super::request::{At, Caller};
-use super::{Attributes, Core, Env, File};
+use super::timers::QUEUED_WRITER_COMES;
+use super::{File, Operation};
 
 /// A virtual FIFO: the number of its first message, which `stat` says of each and of the reading end, so that they
 /// are one file for whoever looks at the name and then opens it (`cp` refuses a file that is not).
@@ -54,6 +53,13 @@ impl FifoId {
 #[derive(Debug, Default)]
 pub(crate) struct Fifos {
     by_id: BTreeMap<FifoId, Fifo>,
+}
+
+impl Fifos {
+    /// The inode of the present message, unless the FIFO is gone.
+    pub(super) fn present(&self, id: FifoId) -> Option<u64> {
+        Some(self.by_id.get(&id)?.current)
+    }
 }
 
 #[derive(Debug)]
@@ -77,9 +83,6 @@ struct Queued {
     found: Monotonic,
 }
 
-/// Within this the OPEN comes of whoever found its message.
-const COMES: Duration = Duration::from_secs(5);
-
 /// An OPEN for writing that waits.
 #[derive(Debug)]
 struct HeldOpen {
@@ -88,7 +91,7 @@ struct HeldOpen {
     writer: Writer,
 }
 
-impl Core {
+impl Operation<'_> {
     /// Whether a FIFO of this name is to be a virtual one.
     pub(super) fn makes_virtual(&self, parent: u64, name: &OsStr) -> bool {
         let path = self.names.path_of(parent, name).unwrap_or_default();
@@ -98,14 +101,8 @@ impl Core {
 
     /// Makes one. The kernel wants what it asked for in the answer: it gets a FIFO that nobody can
     /// reach, as the name is looked up again by whoever comes.
-    pub(super) fn make_fifo(
-        &mut self,
-        env: Env<'_>,
-        at: &At,
-        creator: Creator,
-        effects: &mut Effects,
-    ) -> Result<Reply, Errno> {
-        let ino = self.make_file(env, at, creator, effects)?;
+    pub(super) fn make_fifo(&mut self, at: &At, creator: Creator) -> Result<Reply, Errno> {
+        let ino = self.make_file(at, creator)?;
         let id = FifoId(ino);
         let fifo = Fifo {
             current: ino,
@@ -129,17 +126,16 @@ impl Core {
     /// What whoever looks up this name of a FIFO finds; nothing if it is none.
     pub(super) fn find_fifo(
         &mut self,
-        env: Env<'_>,
         thread: i32,
         (name, ino): (&OsStr, u64),
     ) -> Option<Result<Found, Errno>> {
         let id = self.files.get(&ino)?.fifo()?;
-        if self.is_to_make(env, thread, name, ino) {
+        if self.is_to_make(thread, name, ino) {
             return Some(Err(Errno::NOENT));
         }
-        let found = match self.sent_back.comes_back_to(env, thread, id) {
+        let found = match self.sent_back.comes_back_to(self.now, thread, id) {
             Some(Why::ReadingEnd(_)) => return Some(self.find_reading_end(id)),
-            Some(Why::Turn(_)) => match self.own_message(env, id, thread) {
+            Some(Why::Turn(_)) => match self.own_message(id, thread) {
                 Ok(own) => own,
                 Err(errno) => return Some(Err(errno)),
             },
@@ -157,43 +153,14 @@ impl Core {
         self.names.get(ino).ok()?.fifo
     }
 
-    /// What the reading end of a FIFO looks like: as the FIFO, without a size.
-    pub(super) fn reading_end_attributes(&self, ino: u64, id: FifoId) -> Option<Attributes> {
-        let is_there = self.fifos.by_id.get(&id);
-        let like = is_there.map(|fifo| fifo.current).or_else(|| {
-            // It was removed, and is read by those who have it open.
-            let mut readers = self.readers.iter();
-            readers
-                .find(|(_, reader)| reader.origin().fifo == Some(id))?
-                .1
-                .source()
-        });
-        let inode = self.names.get(like?).ok()?;
-        Some(Attributes {
-            ino,
-            st_ino: id.st_ino(),
-            size: 0,
-            blocks: 0,
-            mode: inode.st_mode(),
-            nlink: u32::from(is_there.is_some()),
-            uid: inode.uid,
-            gid: inode.gid,
-            rdev: 0,
-            atime: inode.atime,
-            mtime: inode.mtime,
-            ctime: inode.ctime,
-            lasting: false,
-        })
-    }
-
     /// Sees whether a FIFO's present message is over, and puts the next in its place.
-    pub(super) fn renew_fifo(&mut self, env: Env<'_>, id: FifoId, effects: &mut Effects) {
+    pub(super) fn renew_fifo(&mut self, id: FifoId) {
         let Some(fifo) = self.fifos.by_id.get(&id) else {
             return;
         };
         let (old, taken) = (fifo.current, fifo.taken);
         let Some(file) = self.files.get(&old) else {
-            self.forget_fifo(id, effects);
+            self.forget_fifo(id);
             return;
         };
         let is_unused = file.generation().is_none();
@@ -204,21 +171,21 @@ impl Core {
         }
         if self.names.names_of(old).is_empty() {
             // Nobody comes to one that was removed.
-            return self.refuse_queue(id, effects);
+            return self.refuse_queue(id);
         }
-        self.replace_message(env, id, effects);
+        self.replace_message(id);
     }
 
     /// Puts the next message in the place of the present one. Says whether it could be made.
-    fn replace_message(&mut self, env: Env<'_>, id: FifoId, effects: &mut Effects) -> bool {
-        let Some(old) = self.fifos.by_id.get(&id).map(|fifo| fifo.current) else {
+    fn replace_message(&mut self, id: FifoId) -> bool {
+        let Some(old) = self.fifos.present(id) else {
             return false;
         };
-        self.drop_unclaimed(env, id);
-        let Some((next, open)) = self.next_message(env, id, old) else {
+        self.drop_unclaimed(id);
+        let Some((next, open)) = self.next_message(id, old) else {
             return false;
         };
-        self.names.put_in_place(old, next, env.now.wall);
+        self.core.names.put_in_place(old, next, self.wall);
         let Some(fifo) = self.fifos.by_id.get_mut(&id) else {
             return false;
         };
@@ -232,7 +199,7 @@ impl Core {
         }) = open
         {
             self.waiting.remove(&caller.unique);
-            self.write_to(env, caller, next, flags, writer, effects);
+            self.write_to(caller, next, flags, writer);
             self.unpin(next);
         }
         self.unpin(old);
@@ -240,10 +207,11 @@ impl Core {
     }
 
     /// Lets go of messages whose writers found them and did not come.
-    fn drop_unclaimed(&mut self, env: Env<'_>, id: FifoId) {
-        let now = env.now.monotonic;
-        let is_unclaimed =
-            |queued: &mut Queued| queued.open.is_none() && now.saturating_sub(queued.found) > COMES;
+    fn drop_unclaimed(&mut self, id: FifoId) {
+        let now = self.now;
+        let is_unclaimed = |queued: &mut Queued| {
+            queued.open.is_none() && now.saturating_sub(queued.found) > QUEUED_WRITER_COMES
+        };
         let mut dropped = Vec::new();
         if let Some(fifo) = self.fifos.by_id.get_mut(&id) {
             fifo.queue.retain_mut(|queued| {
@@ -260,18 +228,13 @@ impl Core {
     }
 
     /// What comes after a message, and who waits to write it.
-    fn next_message(
-        &mut self,
-        env: Env<'_>,
-        id: FifoId,
-        old: u64,
-    ) -> Option<(u64, Option<HeldOpen>)> {
+    fn next_message(&mut self, id: FifoId, old: u64) -> Option<(u64, Option<HeldOpen>)> {
         let queue = &mut self.fifos.by_id.get_mut(&id)?.queue;
         if let Some(at) = queue.iter().position(|queued| queued.open.is_some()) {
             let queued = queue.remove(at)?;
             return Some((queued.ino, queued.open));
         }
-        match self.make_message(env, id, old) {
+        match self.make_message(id, old) {
             Ok(ino) => Some((ino, None)),
             Err(errno) => {
                 log::error!("a FIFO is not emptied for its next writer: {errno}");
@@ -281,14 +244,14 @@ impl Core {
     }
 
     /// Another message of a FIFO, like an earlier one, without a name.
-    fn make_message(&mut self, env: Env<'_>, id: FifoId, like: u64) -> Result<u64, Errno> {
+    fn make_message(&mut self, id: FifoId, like: u64) -> Result<u64, Errno> {
         let inode = self.names.get(like)?;
         let creator = Creator {
             uid: inode.uid,
             gid: inode.gid,
             mode: inode.mode,
         };
-        let ino = self.names.make_nameless(creator, env.now.wall)?;
+        let ino = self.core.names.make_nameless(creator, self.wall)?;
         let mut file = File::new(&self.pool.of(creator.uid));
         file.becomes_message(id);
         self.files.insert(ino, file);
@@ -297,18 +260,18 @@ impl Core {
     }
 
     /// The file behind a FIFO is gone.
-    fn forget_fifo(&mut self, id: FifoId, effects: &mut Effects) {
-        self.refuse_queue(id, effects);
+    fn forget_fifo(&mut self, id: FifoId) {
+        self.refuse_queue(id);
         self.fifos.by_id.remove(&id);
     }
 
-    fn refuse_queue(&mut self, id: FifoId, effects: &mut Effects) {
+    fn refuse_queue(&mut self, id: FifoId) {
         let fifo = self.fifos.by_id.get_mut(&id);
         let queue = fifo.map(|fifo| std::mem::take(&mut fifo.queue));
         for queued in queue.into_iter().flatten() {
             if let Some(open) = queued.open {
                 self.waiting.remove(&open.caller.unique);
-                effects.refuse(open.caller.unique, Errno::STALE);
+                self.effects.refuse(open.caller.unique, Errno::STALE);
             }
             self.unpin(queued.ino);
         }

@@ -9,11 +9,10 @@
 
 use std::ffi::OsStr;
 
-use super::super::effects::Effects;
 use super::super::file::by_extension;
 use super::super::generation::{Ending, Writer};
 use super::super::request::At;
-use super::super::{Core, Env, File};
+use super::super::{File, Operation};
 
 /// Archivers, and which formats they make.
 const ARCHIVERS: &[(&[&str], &[&str])] = &[
@@ -63,12 +62,12 @@ pub(super) fn makes_one_message(program: &str) -> bool {
     MAKERS.contains(&program) || archivers.any(|(names, _)| names.contains(&program))
 }
 
-impl Core {
+impl Operation<'_> {
     /// Whether a message is the work of such a program that has not ended.
-    pub(in crate::core) fn is_being_made(&self, env: Env<'_>, ino: u64) -> bool {
+    pub(in crate::core) fn is_being_made(&self, ino: u64) -> bool {
         let file = self.files.get(&ino).filter(|file| file.fifo().is_some());
         let works = |w: &Writer| {
-            let is_running = || env.processes.ending(w.pid) == Ending::Running;
+            let is_running = || self.processes.ending(w.pid) == Ending::Running;
             w.pid != 0 && makes_one_message(&w.name) && is_running()
         };
         file.is_some_and(|file| file.writers().iter().any(works))
@@ -76,13 +75,7 @@ impl Core {
 
     /// A program that has made an empty file takes it away, and will put another in its place: for
     /// whoever reads the FIFO that is there all the time. Says whether it is so.
-    pub(in crate::core) fn is_made_again(
-        &mut self,
-        env: Env<'_>,
-        thread: i32,
-        at: &At,
-        effects: &mut Effects,
-    ) -> bool {
+    pub(in crate::core) fn is_made_again(&mut self, thread: i32, at: &At) -> bool {
         let Ok(ino) = self.names.find(at.0, &at.1) else {
             return false;
         };
@@ -90,19 +83,13 @@ impl Core {
         let Some(id) = file.and_then(File::fifo) else {
             return false;
         };
-        let program = env.processes.name_of(thread);
+        let program = self.processes.name_of(thread);
         let is_its = program.is_some_and(|program| makes_one_message(&program));
-        is_its && self.is_being_made(env, ino) && self.replace_message(env, id, effects)
+        is_its && self.is_being_made(ino) && self.replace_message(id)
     }
 
     /// Whether this thread is to find nothing at the name of a FIFO, so that it makes it.
-    pub(in crate::core) fn is_to_make(
-        &self,
-        env: Env<'_>,
-        thread: i32,
-        name: &OsStr,
-        ino: u64,
-    ) -> bool {
+    pub(in crate::core) fn is_to_make(&self, thread: i32, name: &OsStr, ino: u64) -> bool {
         let Some(file) = self.files.get(&ino).filter(|file| file.is_empty_fifo()) else {
             return false;
         };
@@ -110,7 +97,7 @@ impl Core {
         if !fifo.is_some_and(|fifo| fifo.current == ino && fifo.queue.is_empty()) {
             return false;
         }
-        let Some(program) = env.processes.name_of(thread) else {
+        let Some(program) = self.processes.name_of(thread) else {
             return false;
         };
         let program = program.as_str();

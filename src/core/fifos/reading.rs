@@ -3,14 +3,14 @@
 use rustix::io::Errno;
 
 use super::super::control::{Found, Place};
-use super::super::effects::{Effect, Effects};
+use super::super::effects::Effect;
 use super::super::generation::{Phase, Way};
 use super::super::ids::ReaderId;
 use super::super::looking_again::Why;
 use super::super::opening::OpenAnswer;
 use super::super::readers::reader::{Awaits, Reader};
 use super::super::request::{Caller, Opener};
-use super::super::{Core, Env, File};
+use super::super::{File, Operation};
 use super::programs::{is_to_write, makes_one_message};
 use super::{Fifo, FifoId};
 
@@ -21,15 +21,13 @@ impl Reader {
     }
 }
 
-impl Core {
+impl Operation<'_> {
     /// Sees to an OPEN for reading by a FIFO's own path; says whether it is dealt with.
     pub(in crate::core) fn opens_reading_end(
         &mut self,
-        env: Env<'_>,
         caller: Caller,
         (ino, id): (u64, FifoId),
         (flags, opener): (i32, &Opener),
-        effects: &mut Effects,
     ) -> bool {
         // A child may read what its parent writes: only who writes itself looks back.
         let reads_own = self.writes(ino, opener)
@@ -43,9 +41,9 @@ impl Core {
         }
         if caller.thread == 0 {
             // It could not be told from others when it comes again.
-            self.open_reading_end(env, caller, id, (flags, opener), effects);
+            self.open_reading_end(caller, id, (flags, opener));
         } else {
-            self.send_back(env, caller, ino, Why::ReadingEnd(id), effects);
+            self.send_back(caller, ino, Why::ReadingEnd(id));
         }
         true
     }
@@ -57,23 +55,21 @@ impl Core {
     /// An OPEN of the reading end.
     pub(in crate::core) fn open_reading_end(
         &mut self,
-        env: Env<'_>,
         caller: Caller,
         id: FifoId,
         (flags, opener): (i32, &Opener),
-        effects: &mut Effects,
     ) {
         if let Err(errno) = self.check_room_to_open(caller.user) {
-            return effects.refuse(caller.unique, errno);
+            return self.effects.refuse(caller.unique, errno);
         }
         let is_there = |fifo: &&Fifo| !self.names.names_of(fifo.current).is_empty();
         let Some(fifo) = self.fifos.by_id.get(&id).filter(is_there) else {
             // It has lost its name meanwhile.
-            return self.open_what_came(env, caller, (flags, opener), effects);
+            return self.open_what_came(caller, (flags, opener));
         };
         let (ino, taken) = (fifo.current, fifo.taken);
         let path = self.names.path(ino);
-        let mut origin = self.origin(env, caller, (flags, opener), path.as_deref());
+        let mut origin = self.origin(caller, (flags, opener), path.as_deref());
         origin.fifo = Some(id);
         origin.lineage.clone_from(&opener.lineage);
         let reader = Reader::new(origin, Awaits::File(ino), path, Some(caller.unique));
@@ -102,11 +98,7 @@ impl Core {
     }
 
     /// What becomes of an OPEN of the reading end; nothing if its reader has gone on to another file.
-    pub(in crate::core) fn answer_fifo_open(
-        &mut self,
-        env: Env<'_>,
-        reader: ReaderId,
-    ) -> Option<OpenAnswer> {
+    pub(in crate::core) fn answer_fifo_open(&mut self, reader: ReaderId) -> Option<OpenAnswer> {
         let (id, nonblocking, source) = {
             let reader = self.readers.get(reader)?;
             (
@@ -129,7 +121,7 @@ impl Core {
         if self.only_looks(reader, source) {
             return Some(OpenAnswer::AsItIs);
         }
-        let view = self.view(env, reader, source);
+        let view = self.view(reader, source);
         if view.end {
             self.take_message(source);
             return Some(match view.is_refused() {
@@ -192,14 +184,19 @@ impl Core {
 
     /// A reader that took a message has left: if it was the last of those who took a message that is still written,
     /// its writer gets EPIPE.
-    pub(in crate::core) fn left_message(&mut self, ino: u64, effects: &mut Effects) {
-        let Some(file) = self.files.get_mut(&ino).filter(|file| file.is_active()) else {
+    pub(in crate::core) fn left_message(&mut self, ino: u64) {
+        let Some(file) = self
+            .core
+            .files
+            .get_mut(&ino)
+            .filter(|file| file.is_active())
+        else {
             return;
         };
-        if !self.readers.of(file).any(Reader::has_taken) {
+        if !self.core.readers.of(file).any(Reader::has_taken) {
             file.hang_up();
             self.touched.room.add(ino);
-            effects.push(Effect::ForgetAttributes { ino });
+            self.effects.push(Effect::ForgetAttributes { ino });
         }
     }
 

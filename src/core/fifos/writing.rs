@@ -2,32 +2,31 @@
 
 use rustix::io::Errno;
 
-use super::super::effects::{Effects, Unique};
+use super::super::effects::Unique;
 use super::super::generation::{Ending, Way, Writer};
 use super::super::looking_again::Why;
 use super::super::notices::Notice;
 use super::super::request::Caller;
-use super::super::{Core, Env, File, Waiting};
+use super::super::{File, Operation, Waiting};
 use super::programs::{is_semaphore, makes_one_message};
 use super::{FifoId, HeldOpen, Queued};
 
-impl Core {
+impl Operation<'_> {
     /// Sees to an OPEN for writing of a FIFO's message; says whether it is dealt with.
     pub(in crate::core) fn opens_later(
         &mut self,
-        env: Env<'_>,
         caller: Caller,
         (ino, id): (u64, FifoId),
         (flags, writer): (i32, &Writer),
-        effects: &mut Effects,
     ) -> bool {
         if is_semaphore(&writer.name, flags) {
             self.notices.say(Notice::Semaphore);
         }
-        let fifo = self.fifos.by_id.get_mut(&id);
+        let fifo = self.core.fifos.by_id.get_mut(&id);
         let own = fifo.and_then(|fifo| fifo.queue.iter_mut().find(|queued| queued.ino == ino));
         if let Some(queued) = own {
-            self.waiting
+            self.core
+                .waiting
                 .insert(caller.unique, (Waiting::FifoOpen(id), caller.thread));
             queued.open = Some(HeldOpen {
                 caller,
@@ -37,7 +36,7 @@ impl Core {
             self.sent_back.has_arrived(caller.thread);
             self.touched.fifos.add(id);
             // What is closed is over, as another comes.
-            if let Some(current) = self.fifos.by_id.get(&id).map(|fifo| fifo.current) {
+            if let Some(current) = self.fifos.present(id) {
                 self.touched.generations.add(current);
             }
             return true;
@@ -45,7 +44,7 @@ impl Core {
         if self.may_write_now(id, ino, flags, writer) {
             return false;
         }
-        self.send_back(env, caller, ino, Why::Turn(id), effects);
+        self.send_back(caller, ino, Why::Turn(id));
         true
     }
 
@@ -75,27 +74,22 @@ impl Core {
     }
 
     /// The message that a writer which came too early will write: made when it is first looked up.
-    pub(super) fn own_message(
-        &mut self,
-        env: Env<'_>,
-        id: FifoId,
-        thread: i32,
-    ) -> Result<u64, Errno> {
+    pub(super) fn own_message(&mut self, id: FifoId, thread: i32) -> Result<u64, Errno> {
         let fifo = self.fifos.by_id.get(&id).ok_or(Errno::NOENT)?;
         let mut queue = fifo.queue.iter();
         let own = queue.find(|queued| queued.thread == thread && queued.open.is_none());
         if let Some(queued) = own {
             return Ok(queued.ino);
         }
-        let ino = self.make_message(env, id, fifo.current)?;
+        let ino = self.make_message(id, fifo.current)?;
         // Until its writer has it open.
         self.names.pin(ino);
-        if let Some(fifo) = self.fifos.by_id.get_mut(&id) {
+        if let Some(fifo) = self.core.fifos.by_id.get_mut(&id) {
             fifo.queue.push_back(Queued {
                 ino,
                 thread,
                 open: None,
-                found: env.now.monotonic,
+                found: self.now,
             });
         }
         Ok(ino)
@@ -119,7 +113,7 @@ impl Core {
 
     /// Whether a message is over once it is closed: its bytes are on their way already, nobody is left
     /// who could go on with it, or somebody waits to write the next.
-    pub(in crate::core) fn ends_at_close(&self, env: Env<'_>, ino: u64) -> bool {
+    pub(in crate::core) fn ends_at_close(&self, ino: u64) -> bool {
         let Some(file) = self
             .files
             .get(&ino)
@@ -127,7 +121,7 @@ impl Core {
         else {
             return false;
         };
-        let may_go_on = |w: &Writer| w.pid == 0 || env.processes.ending(w.pid) == Ending::Running;
+        let may_go_on = |w: &Writer| w.pid == 0 || self.processes.ending(w.pid) == Ending::Running;
         let is_whole = file.spool().len() > 0 && !file.writers().iter().any(may_go_on);
         let flows = file.fifo().is_some() && matches!(file.way(), Some(Way::Follow | Way::Stream));
         flows || is_whole || self.has_next_writer(ino)

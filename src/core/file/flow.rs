@@ -15,11 +15,8 @@ use std::time::Duration;
 
 use super::super::clock::Monotonic;
 use super::super::effects::{Reply, Unique};
+use super::super::timers::THROTTLE;
 use super::File;
-
-/// By how much a write to a captured file that follows is slowed down. It is the
-/// kernel's, not the program's, which notices once it may not dirty more memory.
-const THROTTLE: Duration = Duration::from_millis(200);
 
 /// What keeps a writer near its readers.
 #[derive(Clone, Copy, Debug)]

@@ -9,14 +9,9 @@
 //! Knows which steps have the file open, and since when they may; who is one, and who waits, is told.
 //! Invariant: while somebody has the file open for writing no step is admitted.
 
-use std::time::Duration;
-
 use super::super::clock::Monotonic;
 use super::super::request::Opener;
-use super::generation::LINGER;
-
-/// How long after steps were admitted they hold up others at most: one may go on reading for ever.
-const STEPS_MOST: Duration = Duration::from_secs(5);
+use super::super::timers::{LINGER, STEPS_MOST};
 
 /// A step that has the file open as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,16 +11,8 @@
 //! Knows who writes through the kernel's cache, by number; whether somebody waits is told. Invariant: the
 //! flusher was told to go on exactly while the state is `Now`.
 
-use std::time::Duration;
-
 use super::super::clock::Monotonic;
-
-/// How long after somebody came to wait for a file that is being written the flusher takes it in
-/// hand: many a small one is done by then.
-const FLUSH_AFTER: Duration = Duration::from_millis(2);
-
-/// How long after the flusher has refused a file it is asked again: it takes so many at a time only.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+use super::super::timers::{FLUSH_AFTER, FLUSHER_ASKED_AGAIN};
 
 /// Whether the flusher has a file in hand.
 #[derive(Clone, Copy, Debug, Default)]
@@ -88,7 +80,7 @@ impl Writeback {
         let Flushing::Now = self.flushing else {
             return None;
         };
-        let at = now + ASK_AGAIN;
+        let at = now + FLUSHER_ASKED_AGAIN;
         self.flushing = Flushing::From(at);
         Some(at)
     }
@@ -96,5 +88,68 @@ impl Writeback {
     #[cfg(test)]
     pub(in crate::core) fn flushing(&self) -> Flushing {
         self.flushing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Monotonic = Monotonic::from_secs(1);
+    const DUE: Monotonic = NOW.saturating_add(FLUSH_AFTER);
+
+    /// Somebody waits from `NOW` on, and for so long that the flusher has it in hand.
+    fn flushed() -> Writeback {
+        let mut writeback = Writeback::default();
+        assert_eq!(writeback.update(true, NOW), Order::LookAt(DUE));
+        assert_eq!(writeback.update(true, DUE), Order::Tell(true));
+        writeback
+    }
+
+    #[test]
+    fn the_flusher_takes_a_file_in_hand_when_somebody_has_waited_a_moment() {
+        let mut writeback = Writeback::default();
+        assert_eq!(writeback.update(false, NOW), Order::Nothing);
+        assert_eq!(writeback.update(true, NOW), Order::LookAt(DUE));
+        let before = DUE.saturating_sub(Monotonic::from_nanos(1));
+        assert_eq!(writeback.update(true, before), Order::Nothing);
+        assert_eq!(writeback.update(true, DUE), Order::Tell(true));
+        assert_eq!(writeback.update(true, DUE), Order::Nothing);
+        assert_eq!(writeback.update(false, DUE), Order::Tell(false));
+        assert_eq!(writeback.update(false, DUE), Order::Nothing);
+    }
+
+    #[test]
+    fn who_goes_before_that_is_forgotten_and_the_next_waits_as_long() {
+        let mut writeback = Writeback::default();
+        writeback.update(true, NOW);
+        assert_eq!(writeback.update(false, DUE), Order::Nothing);
+        let again = writeback.update(true, DUE);
+        assert_eq!(again, Order::LookAt(DUE + FLUSH_AFTER));
+    }
+
+    #[test]
+    fn a_flusher_that_refuses_is_asked_again_later_and_only_what_it_has_can_it_refuse() {
+        let mut writeback = Writeback::default();
+        assert_eq!(writeback.refused(NOW), None);
+        writeback.update(true, NOW);
+        assert_eq!(writeback.refused(NOW), None, "it was not asked yet");
+        let mut writeback = flushed();
+        let again = DUE + FLUSHER_ASKED_AGAIN;
+        assert_eq!(writeback.refused(DUE), Some(again));
+        assert_eq!(writeback.update(true, DUE), Order::Nothing);
+        assert_eq!(writeback.update(true, again), Order::Tell(true));
+    }
+
+    #[test]
+    fn the_kernel_may_hold_more_while_anybody_writes_through_its_cache() {
+        let mut writeback = Writeback::default();
+        assert!(!writeback.may_hold_more());
+        writeback.opened();
+        writeback.opened();
+        writeback.closed();
+        assert!(writeback.may_hold_more());
+        writeback.closed();
+        assert!(!writeback.may_hold_more());
     }
 }

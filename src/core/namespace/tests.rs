@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::super::spool::Limits;
 use super::*;
 
 const OWNER: Creator = Creator {
@@ -16,11 +15,7 @@ const NOW: Timestamp = Timestamp {
 };
 
 fn tree() -> Namespace {
-    let pool = Pool::new(Limits {
-        memory: 1 << 20,
-        max_size: None,
-        spill_directory: std::env::temp_dir(),
-    });
+    let pool = Pool::for_tests(1 << 20, None);
     Namespace::new(OWNER, 2, NOW, &pool)
 }
 

@@ -2,13 +2,13 @@
 
 use rustix::io::Errno;
 
-use super::super::effects::{Effect, Effects};
+use super::super::effects::Effect;
 use super::super::file::Order;
 use super::super::ids::ReaderId;
-use super::super::{Alarm, Core, Env, Waiting};
+use super::super::{Alarm, Operation, Waiting};
 use super::reader::{Awaits, Reader};
 
-impl Core {
+impl Operation<'_> {
     /// A reader comes into being: its OPEN is answered or waits from here on. What it opened stays until it
     /// is gone.
     pub(in crate::core) fn attach_reader(
@@ -63,12 +63,7 @@ impl Core {
     }
 
     /// A reader is gone.
-    pub(in crate::core) fn drop_reader(
-        &mut self,
-        env: Env<'_>,
-        id: ReaderId,
-        effects: &mut Effects,
-    ) {
+    pub(in crate::core) fn drop_reader(&mut self, id: ReaderId) {
         let Some(source) = self.readers.get(id).map(Reader::source) else {
             return;
         };
@@ -81,21 +76,21 @@ impl Core {
             return;
         };
         if let (true, Some(ino)) = (reader.has_taken(), source) {
-            self.left_message(ino, effects);
+            self.left_message(ino);
         }
         if let Some(capture) = reader.origin().capture {
             self.captures.remove_reader(capture, id);
         }
         for read in reader.take_reads() {
             self.waiting.remove(&read.unique);
-            effects.refuse(read.unique, Errno::INTR);
+            self.effects.refuse(read.unique, Errno::INTR);
         }
         if let Some(unique) = reader.open() {
             self.waiting.remove(&unique);
         }
         if let Some(ino) = source {
-            if let (true, Some(generation)) = (was_step, self.generation_mut(ino)) {
-                generation.step_left(env.now.monotonic);
+            if let (true, Some(generation)) = (was_step, self.core.generation_mut(ino)) {
+                generation.step_left(self.now);
                 self.touched.generations.add(ino);
             }
             self.unpin(ino);
@@ -107,36 +102,31 @@ impl Core {
 
     /// Keeps the flusher at work where somebody waits for what the kernel may
     /// still hold.
-    pub(in crate::core) fn update_flushing(
-        &mut self,
-        env: Env<'_>,
-        ino: u64,
-        effects: &mut Effects,
-    ) {
-        let Some(file) = self.files.get_mut(&ino) else {
+    pub(in crate::core) fn update_flushing(&mut self, ino: u64) {
+        let Some(file) = self.core.files.get_mut(&ino) else {
             return;
         };
         let way = file.way();
         let is_waiting = |reader: &Reader| reader.wants_bytes_of(way);
         let is_awaited = file.writeback().may_hold_more()
             && file.is_active()
-            && self.readers.of(file).any(is_waiting);
-        match file.writeback_mut().update(is_awaited, env.now.monotonic) {
+            && self.core.readers.of(file).any(is_waiting);
+        match file.writeback_mut().update(is_awaited, self.now) {
             Order::Nothing => {}
             Order::LookAt(at) => self.wake_at(at, Alarm::Flush(ino)),
-            Order::Tell(on) => effects.push(Effect::Flush { ino, on }),
+            Order::Tell(on) => self.effects.push(Effect::Flush { ino, on }),
         }
     }
 
     /// The flusher did not take a file in hand.
-    pub(in crate::core) fn not_flushed(&mut self, env: Env<'_>, ino: u64, effects: &mut Effects) {
-        let file = self.files.get_mut(&ino);
-        let Some(at) = file.and_then(|file| file.writeback_mut().refused(env.now.monotonic)) else {
+    pub(in crate::core) fn not_flushed(&mut self, ino: u64) {
+        let file = self.core.files.get_mut(&ino);
+        let Some(at) = file.and_then(|file| file.writeback_mut().refused(self.now)) else {
             return;
         };
         self.wake_at(at, Alarm::Flush(ino));
         // The answer may be to an earlier request, and the last one heard.
-        effects.push(Effect::Flush { ino, on: false });
+        self.effects.push(Effect::Flush { ino, on: false });
         if !std::mem::replace(&mut self.told_of_refusal, true) {
             log::warn!(
                 "{} and maybe others are not flushed just now, as many are waited for: their \

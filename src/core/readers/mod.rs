@@ -25,6 +25,7 @@ use rustc_hash::FxHashMap;
 
 use super::clock::Monotonic;
 use super::file::File;
+use super::generation::Way;
 use super::ids::ReaderId;
 use reader::Reader;
 
@@ -174,6 +175,16 @@ impl Readers {
     pub(super) fn are_given_within(&self, time: Duration, now: Monotonic, file: &File) -> bool {
         let mut readers = self.of(file);
         readers.any(|reader| reader.was_given_within(time, now))
+    }
+
+    /// How a file is delivered, as its readers in this process see it: by position nobody waits for the end.
+    pub(super) fn way_in_effect(&self, file: &File) -> Option<Way> {
+        match file.way() {
+            None | Some(Way::Settled) if self.of(file).any(Reader::reads_by_position) => {
+                Some(Way::Follow)
+            }
+            way => way,
+        }
     }
 
     /// Whether whoever reads a file wants it when it is done.

@@ -24,7 +24,7 @@ use super::super::effects::{Effect, Effects, Reply};
 use super::super::ids::ReaderId;
 use super::super::reading::Available;
 use super::super::request::Caller;
-use super::super::{Core, Env, Handle};
+use super::super::{Handle, Operation};
 
 const READABLE: u32 = (libc::POLLIN | libc::POLLRDNORM) as u32;
 const WRITABLE: u32 = (libc::POLLOUT | libc::POLLWRNORM) as u32;
@@ -88,76 +88,68 @@ impl Pollers {
     }
 }
 
-impl Core {
+impl Operation<'_> {
     /// A POLL: what holds now, and whom to wake when it changes.
     pub(in crate::core) fn poll(
         &mut self,
-        env: Env<'_>,
         caller: Caller,
         handle: u64,
         kernel_handle: Option<u64>,
-        effects: &mut Effects,
     ) {
         let events = match self.handles.get(&handle) {
-            Some(Handle::Reader(id)) => {
-                let id = *id;
-                self.look_at_writers(env, id, effects);
-                let readiness = self.readiness(env, id, effects);
+            Some(&Handle::Reader(id)) => {
+                self.look_at_writers(id);
+                let readiness = self.readiness(id);
                 if let Some(reader) = self.readers.get_mut(id) {
                     reader.pollers().asked(kernel_handle, readiness);
                 }
                 readable_if(readiness.ready)
             }
-            Some(Handle::Events(id)) => readable_if(self.events.poll(*id, kernel_handle).ready),
+            Some(&Handle::Events(id)) => readable_if(self.events.poll(id, kernel_handle).ready),
             // Never waits.
             _ => READABLE | WRITABLE,
         };
-        effects.reply(caller.unique, Reply::Polled(events));
+        self.effects.reply(caller.unique, Reply::Polled(events));
     }
 
     /// Whoever polls a FIFO may have reaped its writer already: there is no more than what can be read
     /// now, and that is all.
-    fn look_at_writers(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) {
+    fn look_at_writers(&mut self, id: ReaderId) {
         let reader = self
             .readers
             .get(id)
             .filter(|reader| reader.origin().fifo.is_some());
         if let Some(ino) = reader.and_then(|reader| reader.source()) {
-            self.evaluate(env, ino, effects);
+            self.evaluate(ino);
         }
     }
 
     /// What a reader could have may have changed: whoever polls it is told.
-    pub(in crate::core) fn notify_pollers(
-        &mut self,
-        env: Env<'_>,
-        id: ReaderId,
-        effects: &mut Effects,
-    ) {
+    pub(in crate::core) fn notify_pollers(&mut self, id: ReaderId) {
         let reader = self.readers.get_mut(id);
         if reader.is_none_or(|reader| reader.pollers().kernel_handle.is_none()) {
             return;
         }
-        let readiness = self.readiness(env, id, effects);
-        if let Some(reader) = self.readers.get_mut(id) {
-            reader.pollers().notify(readiness, effects);
+        let readiness = self.readiness(id);
+        if let Some(reader) = self.core.readers.get_mut(id) {
+            reader.pollers().notify(readiness, &mut self.effects);
         }
     }
 
     /// The same of every open file.
-    pub(in crate::core) fn notify_all_pollers(&mut self, env: Env<'_>, effects: &mut Effects) {
+    pub(in crate::core) fn notify_all_pollers(&mut self) {
         let readers: Vec<ReaderId> = self.readers.ids().collect();
         for id in readers {
-            self.notify_pollers(env, id, effects);
+            self.notify_pollers(id);
         }
-        self.events.shut_down(effects);
+        self.core.events.shut_down(&mut self.effects);
     }
 
-    fn readiness(&mut self, env: Env<'_>, id: ReaderId, effects: &mut Effects) -> Readiness {
+    fn readiness(&mut self, id: ReaderId) -> Readiness {
         let Some(reader) = self.readers.get(id).filter(|reader| !reader.is_finished()) else {
             return Readiness::OVER;
         };
-        match self.available(env, id, reader.position(), effects) {
+        match self.available(id, reader.position()) {
             Available::Nothing => Readiness::default(),
             Available::Bytes(view) => Readiness {
                 ready: true,

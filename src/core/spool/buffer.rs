@@ -134,14 +134,9 @@ impl Drop for Buffer {
 mod tests {
     use super::super::memory::memory_with;
     use super::*;
-    use crate::core::spool::Limits;
 
     fn buffer(capacity: usize) -> Buffer {
-        let pool = Pool::new(Limits {
-            memory: 1 << 20,
-            max_size: None,
-            spill_directory: std::env::temp_dir(),
-        });
+        let pool = Pool::for_tests(1 << 20, None);
         Buffer::new(pool.memory(capacity), pool.of_nobody())
     }
 

@@ -30,7 +30,7 @@
 //! those that are shared (spilling them would free nothing). With none left it writes to disk.
 //! A chunk on disk that is written to in part comes back into memory if there is room, so a program
 //! that works in one place pays for it once. A file that is not written spills, too, where what
-//! cannot be spilled needs the room (`Core::make_room`).
+//! cannot be spilled needs the room (`Operation::make_room`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -91,17 +91,12 @@ impl Drop for Kept {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Limits;
     use super::*;
 
     const MEMORY: u64 = 8 << 20;
 
     fn pool() -> Pool {
-        let pool = Pool::new(Limits {
-            memory: MEMORY,
-            max_size: Some(1 << 20),
-            spill_directory: std::env::temp_dir(),
-        });
+        let pool = Pool::for_tests(MEMORY, Some(1 << 20));
         pool.belongs_to(7);
         pool
     }

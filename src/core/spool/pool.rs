@@ -22,12 +22,13 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use rustix::io::Errno;
 
 use super::memory::{CHUNK_BYTES, Memory};
 use super::spill::Spill;
+use crate::sync::lock;
 
 /// Idle buffers kept for reuse, at most: several dozen requests' worth, and little beside the
 /// gigabyte that a mount may keep by default.
@@ -124,11 +125,7 @@ impl Pool {
         if self.shared.owner.get().is_none_or(|owner| *owner == user) {
             return Pool { shared, user: None };
         }
-        let mut users = self
-            .shared
-            .users
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut users = lock(&self.shared.users);
         let known = users.get(&user).and_then(Weak::upgrade);
         let counts = known.unwrap_or_else(|| {
             users.retain(|_, counts| counts.strong_count() > 0);
@@ -396,10 +393,7 @@ impl Pool {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Memory>> {
-        self.shared
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared.idle)
     }
 }
 
@@ -416,6 +410,18 @@ fn capacity_for(bytes: usize) -> usize {
     bytes
         .next_power_of_two()
         .clamp(BUFFER_BYTES_MIN, CHUNK_BYTES)
+}
+
+#[cfg(test)]
+impl Pool {
+    /// One that takes so much, and spills to where temporary files are.
+    pub(crate) fn for_tests(memory: u64, max_size: Option<u64>) -> Pool {
+        Pool::new(Limits {
+            memory,
+            max_size,
+            spill_directory: std::env::temp_dir(),
+        })
+    }
 }
 
 #[cfg(test)]

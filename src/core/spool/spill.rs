@@ -19,13 +19,14 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock};
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::extents::Extents;
 use super::memory::CHUNK_BYTES;
+use crate::sync::lock;
 
 /// Bytes given back that keep their blocks: enough for a hole to be punched for hundreds of places at
 /// once, and little beside what a disk holds.
@@ -85,7 +86,7 @@ impl Spill {
 
     /// Bytes that take blocks and can be written again.
     pub(super) fn idle(&self) -> u64 {
-        self.lock().idle.total()
+        lock(&self.space).idle.total()
     }
 
     /// The file, made if there is none yet.
@@ -118,7 +119,7 @@ impl Spill {
         })?;
         self.begun
             .call_once(|| warn_if_in_memory(file, &self.directory));
-        let position = self.lock().take(bytes.len() == CHUNK_BYTES);
+        let position = lock(&self.space).take(bytes.len() == CHUNK_BYTES);
         let mut place = Place {
             spill: self.clone(),
             position,
@@ -129,7 +130,7 @@ impl Spill {
     }
 
     fn give_back(&self, position: u64) {
-        let mut space = self.lock();
+        let mut space = lock(&self.space);
         space.taken -= 1;
         space.idle.insert(position..position + CHUNK_BYTES as u64);
         let Some(file) = self.file.get() else { return };
@@ -156,7 +157,7 @@ impl Spill {
         };
         let all = 0..u64::MAX;
         let punched = surplus.overlapping(&all).try_for_each(punch);
-        let mut space = self.lock();
+        let mut space = lock(&self.space);
         for range in surplus.overlapping(&all) {
             match punched {
                 Ok(()) => space.holes.insert(range),
@@ -164,10 +165,6 @@ impl Spill {
             }
         }
         space.keeps_blocks |= punched == Err(Errno::OPNOTSUPP);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Space> {
-        self.space.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -276,7 +273,7 @@ mod tests {
     }
 
     fn end(spill: &Spill) -> u64 {
-        spill.lock().end
+        lock(&spill.space).end
     }
 
     /// Bytes of disk that the file takes.
@@ -334,7 +331,7 @@ mod tests {
         let full = blocks(&spill);
         drop(many);
         assert!(spill.idle() <= IDLE_BYTES_MAX);
-        let punches = !spill.lock().keeps_blocks;
+        let punches = !lock(&spill.space).keeps_blocks;
         assert!(
             !punches || blocks(&spill) <= full - IDLE_BYTES_MAX,
             "{full} bytes on disk became {}",
@@ -349,7 +346,7 @@ mod tests {
     #[test]
     fn where_no_holes_can_be_punched_all_space_is_used_again_and_the_disk_is_free_at_the_end() {
         let (spill, _directory) = spill();
-        spill.lock().keeps_blocks = true;
+        lock(&spill.space).keeps_blocks = true;
         let kept = store(&spill, 1);
         let count = 2 * IDLE_BYTES_MAX / CHUNK;
         for _ in 0..2 {

@@ -8,13 +8,9 @@ use super::super::effects::{Effect, Transport, Unique};
 use super::super::generation::Ending;
 use super::super::namespace::ROOT;
 use super::super::patching::Reading;
-use super::super::request::{Caller, Opener, Request, Wanted};
+use super::super::request::{Caller, Opener, Request};
 use super::super::rules::Deliver;
-use super::{Answer, LINGER, READER, WRITER, World};
-
-fn bytes(bytes: &[u8]) -> Answer {
-    Answer::Bytes(bytes.to_vec())
-}
+use super::{Answer, LINGER, READER, WRITER, World, bytes};
 
 /// One that has the file open for writing, too, and so gets it as it is.
 fn holder() -> Opener {
@@ -52,23 +48,6 @@ impl World {
     fn opens_with(&mut self, ino: u64, opener: &Opener) -> Option<Errno> {
         let open = self.open_as(ino, opener);
         self.error(open)
-    }
-
-    fn fill_pages(&mut self, ino: u64, handle: u64) -> Answer {
-        let caller = self.caller(READER);
-        let wanted = Wanted {
-            offset: 0,
-            length: 4,
-            nonblocking: false,
-        };
-        let read = Request::Read {
-            ino,
-            handle,
-            wanted,
-            fills_pages: true,
-        };
-        self.handle_request(caller, read);
-        self.answer(caller.unique).unwrap().clone()
     }
 
     /// A file of the control directory, opened.
@@ -121,7 +100,10 @@ fn who_writes_a_stream_reads_what_nobody_has_had_and_no_more() {
 fn what_was_passed_on_is_opened_by_nobody_but_this_process() {
     let (mut world, ino, reader, _) = streamed();
     assert_eq!(world.opens_with(ino, &holder()), Some(Errno::STALE));
-    assert_eq!(world.fill_pages(ino, reader), Answer::Error(Errno::STALE));
+    assert_eq!(
+        world.fill_pages(ino, reader, 4),
+        Answer::Error(Errno::STALE)
+    );
     let of_another_group = Opener {
         group: Some(READER),
         ..holder()
@@ -166,7 +148,7 @@ fn pages_for_a_mapping_of_a_whole_file_are_filled() {
     world.pass(LINGER);
     let open = world.open(ino);
     let reader = world.handle(open);
-    assert_eq!(world.fill_pages(ino, reader), bytes(b"cont"));
+    assert_eq!(world.fill_pages(ino, reader, 4), bytes(b"cont"));
 }
 
 #[test]

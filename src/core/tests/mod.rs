@@ -35,19 +35,20 @@ use super::generation::{Ending, Processes, Writer};
 use super::namespace::{Creator, ROOT};
 use super::request::{Bytes, Caller, Loaded, Opener, Request, Wanted};
 use super::rules::{Deliver, FailOn, Linger, Rules};
-use super::spool::{Limits, Pool};
+use super::spool::Pool;
 use super::{Changes, Core, Env, Settings};
 use oracle::{Before, Oracle};
 pub(crate) use requests::Answer;
 
-const OWNER: Creator = Creator {
+pub(crate) const OWNER: Creator = Creator {
     uid: 0,
     gid: 0,
     mode: 0o644,
 };
 const WRITER: i32 = 100;
 const READER: i32 = 200;
-const FIRST_INO: u64 = 1 << 40;
+/// Far from those of other file systems.
+pub(crate) const FIRST_INO: u64 = 1 << 40;
 /// What the tests let pass: the writers there never exit, so that they get the
 /// grace of the dying too.
 const LINGER: Duration = Duration::from_millis(70);
@@ -95,6 +96,28 @@ struct World {
     gathers: bool,
 }
 
+/// Those of a small mount, whose closed files are done at once, and whose writers wait for ever.
+pub(crate) fn settings(deliver: Deliver) -> Settings {
+    let mut rules = Rules::new();
+    rules.push(None, deliver).unwrap();
+    Settings {
+        rules,
+        linger: Linger::After(Duration::ZERO),
+        fail_on: FailOn::Signal,
+        window_bytes: 16,
+        patience: Duration::MAX,
+        unseen_bytes: 0,
+        readers_wait: true,
+        consume: false,
+        require_visible: false,
+        fifos: Rules::new(),
+        gathers: false,
+        records: false,
+        owner: OWNER,
+        place: None,
+    }
+}
+
 impl World {
     fn new(deliver: Deliver, change: impl FnOnce(&mut Settings)) -> World {
         World::with_room(1 << 20, deliver, change)
@@ -102,30 +125,13 @@ impl World {
 
     /// One whose files may take so many bytes in all.
     fn with_room(max_size: u64, deliver: Deliver, change: impl FnOnce(&mut Settings)) -> World {
-        let mut rules = Rules::new();
-        rules.push(None, deliver).unwrap();
         let mut settings = Settings {
-            rules,
             linger: Linger::After(Duration::from_millis(50)),
-            fail_on: FailOn::Signal,
-            window_bytes: 16,
             patience: Duration::from_millis(300),
-            unseen_bytes: 0,
-            readers_wait: true,
-            consume: false,
-            require_visible: false,
-            fifos: Rules::new(),
-            gathers: false,
-            records: false,
-            owner: OWNER,
-            place: None,
+            ..settings(deliver)
         };
         change(&mut settings);
-        let pool = Pool::new(Limits {
-            memory: 1 << 20,
-            max_size: Some(max_size),
-            spill_directory: std::env::temp_dir(),
-        });
+        let pool = Pool::for_tests(1 << 20, Some(max_size));
         let now = Duration::from_secs(1);
         World {
             core: Core::new(settings, pool, FIRST_INO, moment(now)),
@@ -260,6 +266,24 @@ impl World {
         caller.unique
     }
 
+    /// A READ by which the kernel fills pages of its cache, for a mapping.
+    fn fill_pages(&mut self, ino: u64, handle: u64, length: u32) -> Answer {
+        let caller = self.caller(READER);
+        let wanted = Wanted {
+            offset: 0,
+            length,
+            nonblocking: false,
+        };
+        let read = Request::Read {
+            ino,
+            handle,
+            wanted,
+            fills_pages: true,
+        };
+        self.handle_request(caller, read);
+        self.answers[&caller.unique].clone()
+    }
+
     /// Whether a POLL finds a handle readable. With a number of the kernel, somebody is in the queue of
     /// the open file.
     fn poll(&mut self, handle: u64, kernel_handle: Option<u64>) -> bool {
@@ -318,6 +342,10 @@ impl World {
             _ => None,
         }
     }
+}
+
+fn bytes(bytes: impl AsRef<[u8]>) -> Answer {
+    Answer::Bytes(bytes.as_ref().to_vec())
 }
 
 fn moment(now: Duration) -> Moment {

@@ -6,32 +6,9 @@ use rustix::io::Errno;
 
 use super::super::generation::Ending;
 use super::super::namespace::{ROOT, Rename};
-use super::super::request::{Opener, Request, Wanted};
+use super::super::request::{Opener, Request};
 use super::super::rules::Deliver;
-use super::{Answer, LINGER, READER, WRITER, World};
-
-fn bytes(bytes: &[u8]) -> Answer {
-    Answer::Bytes(bytes.to_vec())
-}
-
-impl World {
-    fn fill_page(&mut self, ino: u64, handle: u64) -> Answer {
-        let caller = self.caller(READER);
-        let wanted = Wanted {
-            offset: 0,
-            length: 4096,
-            nonblocking: false,
-        };
-        let read = Request::Read {
-            ino,
-            handle,
-            wanted,
-            fills_pages: true,
-        };
-        self.handle_request(caller, read);
-        self.answer(caller.unique).unwrap().clone()
-    }
-}
+use super::{Answer, LINGER, WRITER, World, bytes};
 
 fn rename(world: &mut World, from: &str, to: &str, how: Rename) {
     world.try_to_rename(from, to, how).unwrap();
@@ -112,7 +89,7 @@ fn pages_of_a_mapping_come_from_the_file_that_was_opened() {
     rename(&mut world, "temporary", "f", Rename::Replace);
     world.release(handle);
     world.forget(ino, 1);
-    assert_eq!(world.fill_page(ino, reader), bytes(b"first"));
+    assert_eq!(world.fill_pages(ino, reader, 4096), bytes(b"first"));
     world.release(reader);
     assert!(!world.core.files.contains_key(&ino), "nobody can reach it");
 }
@@ -127,7 +104,7 @@ fn pages_of_what_was_waited_for_come_from_where_its_reader_is() {
     world.write(ino, 0, b"first");
     let open = world.open(name);
     let reader = world.handle(open);
-    assert_eq!(world.fill_page(name, reader), bytes(b"first"));
+    assert_eq!(world.fill_pages(name, reader, 4096), bytes(b"first"));
 }
 
 #[test]

@@ -9,12 +9,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 
-use super::super::effects::{Effect, Effects, Unique};
+use super::super::effects::{Effect, Unique};
 use super::super::file::Flushing;
 use super::super::generation::Way;
 use super::super::ids::ReaderId;
 use super::super::namespace::{DOTS, ROOT};
-use super::super::{Core, Env};
+use super::super::{Core, Env, Operation};
 use super::World;
 
 /// What is known from the operations so far.
@@ -175,7 +175,6 @@ impl World {
             processes: &self.people,
         };
         let core = &mut self.core;
-        let mut effects = Effects::default();
         for id in core.readers.ids() {
             core.touched.readers.add(id);
         }
@@ -184,8 +183,9 @@ impl World {
             core.touched.room.add(*ino);
             core.touched.writeback.add(*ino);
         }
-        core.settle(env, &mut effects);
-        let left: Vec<Effect> = effects.into_iter().collect();
+        let mut operation = Operation::new(core, env);
+        operation.settle();
+        let left: Vec<Effect> = operation.effects.into_iter().collect();
         assert!(
             left.is_empty(),
             "left undone, and nobody will do it: {left:?}"

@@ -9,11 +9,7 @@ use super::super::generation::Ending;
 use super::super::namespace::ROOT;
 use super::super::request::Opener;
 use super::super::rules::Deliver;
-use super::{Answer, LINGER, WRITER, World};
-
-fn bytes(text: &str) -> Answer {
-    Answer::Bytes(text.as_bytes().to_vec())
-}
+use super::{Answer, LINGER, WRITER, World, bytes};
 
 #[test]
 fn a_reader_that_follows_gets_bytes_as_they_come_and_then_the_end() {

@@ -7,11 +7,7 @@ use rustix::io::Errno;
 
 use super::super::namespace::Rename;
 use super::super::rules::Deliver;
-use super::{Answer, LINGER, World};
-
-fn bytes(text: &str) -> Answer {
-    Answer::Bytes(text.as_bytes().to_vec())
-}
+use super::{Answer, LINGER, World, bytes};
 
 #[test]
 fn a_stream_writer_waits_for_the_slowest_reader_but_not_for_ever() {

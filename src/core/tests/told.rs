@@ -10,6 +10,7 @@ use super::super::generation::Ending;
 use super::super::namespace::ROOT;
 use super::super::request::{Request, User};
 use super::super::rules::Deliver;
+use super::super::spool::Spool;
 use super::{Answer, LINGER, WRITER, World};
 
 impl World {
@@ -167,7 +168,7 @@ fn a_copy_of_several_steps_is_whole_or_says_how_far_it_came() {
         };
         let answer = copy(0, 0);
         let mut content = Vec::new();
-        let spool = |world: &World| world.core.content(to, 0, length as usize).unwrap();
+        let spool = |world: &World| world.core.spool(to).unwrap().read(0, length as usize);
         let again = (max_size < length).then(|| copy(0, 4 * STEP));
         spool(&world).copy_to(&mut content).unwrap();
         (answer, content, again)
@@ -201,7 +202,11 @@ fn zeros_make_a_file_longer_unless_they_are_to_keep_its_size_and_a_hole_never_do
         world.read(reader, 0, 4);
         let waits = world.read(reader, 4, 4);
         world.try_to_allocate(ino, (2, 7), mode).unwrap();
-        assert_eq!(world.core.length_of(ino), Some(expected), "{mode}");
+        assert_eq!(
+            world.core.spool(ino).map(Spool::len),
+            Some(expected),
+            "{mode}"
+        );
         assert_eq!(world.error(waits), Some(Errno::STALE), "{mode}");
     }
 }

@@ -147,8 +147,11 @@ impl Replay<'_> {
 
     fn copy(&self, ino: u64, range: Range<u64>, to: &mut Vec<u8>) -> Result<(), Errno> {
         let length = (range.end - range.start) as usize;
-        match self.core.content(ino, range.start, length) {
-            Some(bytes) => bytes.copy_to(to).map_err(|_| Errno::IO),
+        match self.core.spool(ino) {
+            Some(spool) => spool
+                .read(range.start, length)
+                .copy_to(to)
+                .map_err(|_| Errno::IO),
             None => Ok(()),
         }
     }

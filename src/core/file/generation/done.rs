@@ -2,10 +2,9 @@
 //!
 //! Decides from how its writers ended, who is left of their process groups, and its script's steps.
 
-use std::time::Duration;
-
 use super::super::super::clock::Monotonic;
 use super::super::super::rules::{FailOn, Linger};
+use super::super::super::timers::{CONTENT_CHECK, DYING, GROUP_CHECK, LINGER, LINGER_EXITED};
 use super::{Ending, Generation, Phase, Writer};
 
 /// What other processes are doing at the moment that the core looks, which nobody can know before: whether
@@ -32,20 +31,6 @@ pub(crate) trait Processes {
         None
     }
 }
-
-/// With `--linger auto`, how long after its last close other steps may have a file once
-/// all who wrote have exited.
-const REST: Duration = Duration::from_millis(200);
-/// How long after its last close, by a writer or a step of its script, a reopening is waited
-/// for.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
-/// With a fixed linger, how much longer one who still runs is given, since it
-/// may be dying.
-pub(super) const DYING: Duration = Duration::from_millis(20);
-/// How often, at first, the process groups of the writers are looked at meanwhile.
-const GROUP_CHECK: Duration = Duration::from_millis(10);
-/// How often they are looked at in the end, while an empty file waits for its content.
-const CONTENT_CHECK: Duration = Duration::from_secs(1);
 
 impl Generation {
     /// Ends a closed generation if it has lingered enough, and if no step of its script, of which so
@@ -77,7 +62,7 @@ impl Generation {
             // have been killed. It is not the one that looks.
             Linger::After(duration) if self.writers.iter().all(is_well) => duration,
             Linger::After(duration) => duration.saturating_add(DYING),
-            Linger::Auto if exited => REST,
+            Linger::Auto if exited => LINGER_EXITED,
             Linger::Auto => LINGER,
         };
         let rested = since.saturating_add(limit);

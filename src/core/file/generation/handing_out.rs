@@ -2,15 +2,10 @@
 //!
 //! Decides from the first byte, how long it is, and who may still change it; whoever asks has the way.
 
-use std::time::Duration;
-
 use super::super::super::clock::Monotonic;
-use super::done::LINGER;
+use super::super::super::timers::{FIRST_BYTES_HELD, LINGER};
 use super::{Generation, Phase};
 
-/// Under auto, how long the first byte of a generation that follows is held
-/// back, so that a short run that patches its output is never handed out early.
-const HOLD: Duration = Duration::from_millis(100);
 /// Under auto, how much of it is held back at most.
 const HOLD_BYTES: u64 = 4 << 20;
 
@@ -37,8 +32,10 @@ impl Generation {
                 let left = self.steps.may_write_until(Some(first), 0);
                 left.map_or(first + LINGER, |left| left.max(first + LINGER))
             }
-            _ if lingers => self.reopened.map_or(first, |at| at.min(first + LINGER)) + HOLD,
-            _ => first + HOLD,
+            _ if lingers => {
+                self.reopened.map_or(first, |at| at.min(first + LINGER)) + FIRST_BYTES_HELD
+            }
+            _ => first + FIRST_BYTES_HELD,
         };
         if now < until {
             return Err(Some(until));

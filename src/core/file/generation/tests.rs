@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::super::rules::Linger;
-use super::done::DYING;
+use super::super::super::timers::DYING;
 use super::*;
 
 struct World {
