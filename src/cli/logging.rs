@@ -17,7 +17,7 @@ use fifofs::{Error, Result};
 use log::{Level, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::text::OneLine;
+use super::text::{OneLine, line_start};
 
 /// Where programs send lines for syslog: syslog(3).
 const SYSLOG_SOCKET: &str = "/dev/log";
@@ -105,8 +105,12 @@ fn format(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     let (level, place, message) = (record.level(), record.target(), OneLine(record.args()));
     match *target {
         Target::StandardError | Target::File(_) => {
+            let start = match *target {
+                Target::StandardError => line_start(),
+                _ => String::new(),
+            };
             let time = line.timestamp_millis();
-            writeln!(line, "[{time} {level:<5} {place}] {message}")
+            writeln!(line, "{start}[{time} {level:<5} {place}] {message}")
         }
         Target::Journal => writeln!(line, "<{}>{place}: {message}", severity(level)),
         Target::Syslog => {

@@ -5,7 +5,9 @@
 //! of a [`Page`] is one line that a terminal shows and does not obey.
 
 use std::fmt::{self, Display, Write as _};
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal, Write as _};
+
+use rustix::termios::tcgetwinsize;
 
 /// Displays as one line: what a terminal would obey, and what changes the order in which characters
 /// are shown, is escaped as in Rust's strings.
@@ -69,9 +71,28 @@ impl Page {
 /// Says something on standard error, if anybody listens there: one line, by one write(2), so that
 /// processes that share standard error do not write into each other's lines.
 pub(crate) fn say(message: &str) {
-    let line = format!("fifofs: {}\n", OneLine(message));
+    let line = format!("{}fifofs: {}\n", line_start(), OneLine(message));
     // It has no buffer.
     let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// What has the next character on standard error begin a line, if that is a terminal: a program may have
+/// left one unfinished there, or the terminal itself, which shows `^C`.
+///
+/// Where the cursor is cannot be asked without taking what the user types. So as many blanks as a row has
+/// are written, as zsh does before its prompt (its option PROMPT_SP): from the beginning of a row they fill
+/// just that, and from anywhere else they reach the next one.
+pub(crate) fn line_start() -> String {
+    match is_clever_terminal().then(|| tcgetwinsize(io::stderr())) {
+        Some(Ok(size)) => format!("{:1$}\r", "", usize::from(size.ws_col)),
+        _ => String::new(),
+    }
+}
+
+/// Whether standard error is a terminal whose cursor can be moved.
+pub(crate) fn is_clever_terminal() -> bool {
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    !is_dumb && io::stderr().is_terminal()
 }
 
 #[cfg(test)]

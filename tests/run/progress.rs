@@ -2,18 +2,18 @@
 
 use crate::{Ended, run};
 
-/// Runs a command in a terminal of 12 rows, of which it knows what fifofs uses, and gives the screens that it showed:
+/// Runs a command in a terminal of 12 rows and 100 columns, of which it knows what fifofs uses, and gives the screens that it showed:
 /// each as often as it changed, the last one when the command has ended.
 const TERMINAL: &str = r#"
 cat > terminal.py <<'PYTHON'
 import fcntl, os, pty, re, struct, sys, termios
-ROWS = 12
+ROWS, COLUMNS = 12, 100
 pid, terminal = pty.fork()
 if pid == 0:
-    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, 100, 0, 0))
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     os.environ["TERM"] = "xterm"
     os.execvp("sh", ["sh", "-c", sys.argv[1]])
-screen, row, column, saved, bottom, rest = [""] * ROWS, 0, 0, (0, 0), ROWS, ""
+screen, row, column, saved, bottom, wraps = [""] * ROWS, 0, 0, (0, 0), ROWS, True
 for number in range(ROWS):  # As after other commands.
     screen[number] = "old" if number < ROWS - 1 else ""
 row, seen = ROWS - 1, []
@@ -21,14 +21,20 @@ def down():
     global row
     if row == bottom - 1: del screen[0]; screen.insert(bottom - 1, "")
     else: row = min(row + 1, ROWS - 1)
+def show(character):
+    global column
+    if column == COLUMNS and wraps: down(); column = 0
+    column = min(column, COLUMNS - 1)
+    screen[row] = screen[row].ljust(column)[:column] + character + screen[row][column + 1:]
+    column += 1
 def obey(what):
-    global row, column, saved, bottom
+    global row, column, saved, bottom, wraps
     if what == "\n": down()
     elif what == "\r": column = 0
     elif what == "\x1bD": down()
     elif what == "\x1b7": saved = row, column
     elif what == "\x1b8": row, column = saved
-    elif what in ("\x1b[?7l", "\x1b[?7h"): pass
+    elif what in ("\x1b[?7l", "\x1b[?7h"): wraps = what[-1] == "h"
     elif what == "\x1b[r": bottom, row, column = ROWS, 0, 0
     elif m := re.fullmatch("\x1b\\[1;(\\d+)r", what): bottom, row, column = int(m[1]), 0, 0
     elif m := re.fullmatch("\x1b\\[(\\d+)A", what): row = max(row - int(m[1]), 0)
@@ -36,7 +42,7 @@ def obey(what):
     elif what == "\x1b[2K": screen[row] = ""
     elif what == "\x1b[J": screen[row:] = [""] * (ROWS - row)
     elif what[0] == "\x1b": sys.exit(f"what is {what!r}?")
-    else: screen[row] = screen[row].ljust(column)[:column] + what + screen[row][column + 1:]; column += 1
+    else: show(what)
 while True:
     try: came = os.read(terminal, 65536).decode()
     except OSError: break
@@ -114,6 +120,37 @@ fn on_a_terminal_it_is_below_what_the_program_says_and_leaves_nothing_there() {
     assert!(b.starts_with("fifofs: b: whole, 2 B delivered in "));
     let below = &last[from + 7..];
     assert!(below.iter().all(|line| line.is_empty()), "{last:#?}");
+}
+
+#[test]
+fn on_a_terminal_what_fifofs_says_begins_a_line_whatever_the_program_left_there() {
+    let script = format!(
+        "{TERMINAL}
+        in_terminal '\"$FIFOFS\" run --progress -o /dev/null -- sh -c \"
+            echo whole >&2; echo x > \\\"\\$1\\\"; sleep 0.5; printf partial >&2\" sh {{out:a.txt}}
+        \"$FIFOFS\" run -- sh -c \"echo begins >&2; printf cut >&2; exit 3\" sh {{out}}
+        \"$FIFOFS\" run -o y -- sh -c \"echo x > \\\"\\$1\\\"; echo ends >&2; exit 3\" sh {{out}}'"
+    );
+    let ended = run(&script).with_status(3);
+    let stdout = String::from_utf8_lossy(&ended.stdout);
+    let last = stdout.rsplit("\n=====\n").next().expect("a screen");
+    let lines = last.lines().map(str::trim_end);
+    let lines: Vec<&str> = lines.filter(|line| !["old", ""].contains(line)).collect();
+    assert!(
+        lines[2].starts_with("fifofs: a.txt: whole, 2 B delivered in "),
+        "{lines:#?}"
+    );
+    let expected = [
+        "whole",
+        "partial",
+        lines[2],
+        "begins",
+        "cut",
+        "fifofs: sh ended with status 3 and made no 'out'",
+        "ends",
+        "fifofs: y is left as it was: sh ended with status 3",
+    ];
+    assert_eq!(lines, expected);
 }
 
 #[test]

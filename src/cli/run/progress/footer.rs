@@ -7,11 +7,11 @@
 //! group than ours has the terminal.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
 
 use rustix::termios::{tcgetpgrp, tcgetwinsize};
 
-use crate::cli::text::OneLine;
+use crate::cli::text::{OneLine, is_clever_terminal};
 
 /// At least so many rows are left to programs.
 const ROWS_LEFT: u16 = 4;
@@ -38,8 +38,7 @@ pub(super) struct Footer {
 impl Footer {
     /// On standard error, if that is a terminal that can do this.
     pub(super) fn open() -> Option<Self> {
-        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-        let can = !is_dumb && io::stderr().is_terminal() && rows().is_some();
+        let can = is_clever_terminal() && rows().is_some();
         can.then_some(Footer { shown: None })
     }
 
