@@ -77,7 +77,7 @@ fn completions_and_manual_know_every_command() {
     }
     let manual = place.fifofs(&["man"]).finish(SOON).succeeded();
     for command in commands {
-        let title = format!(".TH fifofs-{command} 1");
+        let title = format!(".TH FIFOFS-{} 1", command.to_uppercase());
         assert!(manual.text().contains(&title), "{title}");
     }
     let pages = place.at("pages");
@@ -108,6 +108,32 @@ fn completions_and_manual_know_every_command() {
         "pipe/", "next/", "pid/", "SEE ALSO",
     ] {
         assert!(page.contains(word), "fifofs.7: {word}");
+    }
+}
+
+#[test]
+fn neither_groff_nor_mandoc_has_anything_to_say_of_the_manual() {
+    needs(&[("groff", "groff-base"), ("mandoc", "mandoc")]);
+    let place = Place::new();
+    let pages = place.at("pages");
+    place
+        .fifofs(&["man", "--dir", pages.to_str().expect("UTF-8")])
+        .finish(SOON)
+        .succeeded();
+    let pages = std::fs::read_dir(pages).expect("pages");
+    let pages: Vec<PathBuf> = pages.map(|page| page.expect("a page").path()).collect();
+    assert!(pages.len() > 10, "{pages:?}");
+    for page in pages {
+        let said_by = |program: &str, options: &[&str]| {
+            let done = Command::new(program).args(options).arg(&page).output();
+            let done = done.expect("started");
+            String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned()
+        };
+        assert_eq!(said_by("groff", &["-ww", "-man", "-Tutf8", "-z"]), "");
+        let said = said_by("mandoc", &["-Tlint", "-W", "warning"]);
+        // A page is the same whenever it is built.
+        let said = said.lines().filter(|line| !line.contains("missing date"));
+        assert_eq!(said.collect::<Vec<_>>(), [""; 0]);
     }
 }
 
@@ -174,6 +200,16 @@ fn bash_completes_commands_after_dashes_and_values() {
     assert_eq!(complete("fifofs run --deliver se", "--deliver"), "settled");
     assert_eq!(complete("fifofs run --progress = al", "="), "always");
     assert_eq!(complete("fifofs mount --linger e", "--linger"), "exit");
+    // Then bash offers what is there.
+    assert_eq!(complete("fifofs unmount ''", "unmount"), "");
+    assert_eq!(
+        complete("fifofs unmount -", "unmount"),
+        "-l -f -h --lazy --force --help"
+    );
+    assert_eq!(
+        complete("fifofs completions ''", "completions"),
+        "bash elvish fish powershell zsh"
+    );
 }
 
 #[test]
@@ -195,6 +231,7 @@ fn fish_completes_commands_after_dashes_and_values() {
     assert_eq!(complete("fifofs run --deliver se"), "settled");
     assert_eq!(complete("fifofs run --progress=al"), "--progress=always");
     assert_eq!(complete("fifofs mount --linger e"), "exit");
+    assert_eq!(complete("fifofs completions z"), "zsh");
 }
 
 /// zsh completes on a terminal only: `zsh/zpty` is one.

@@ -28,8 +28,11 @@ const EXAMPLES: &str = "Examples:\n";
 
 /// Write completions for a shell to standard output
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  source <(fifofs completions bash)\n  \
-                  fifofs completions fish > ~/.config/fish/completions/fifofs.fish")]
+#[command(
+    after_help = "Examples:\n  source <(fifofs completions bash)    # in ~/.bashrc\n  \
+                  source <(fifofs completions zsh)     # in ~/.zshrc, after compinit\n  \
+                  fifofs completions fish > ~/.config/fish/completions/fifofs.fish"
+)]
 pub(crate) struct Completions {
     /// Which shell
     #[arg(value_enum)]
@@ -77,37 +80,65 @@ pub(crate) fn man<C: CommandFactory>(arguments: &Man) -> Result<()> {
     let mut command = C::command().disable_help_subcommand(true);
     command.build();
     let mut pages = vec![
-        (format!("{}.1", command.get_name()), page(&command)?),
+        (
+            format!("{}.1", command.get_name()),
+            page(&command, &command)?,
+        ),
         (format!("{}.7", command.get_name()), delivery(&command)),
     ];
     for subcommand in command.get_subcommands().filter(|c| !c.is_hide_set()) {
         let name = format!("{}-{}.1", command.get_name(), subcommand.get_name());
-        pages.push((name, page(subcommand)?));
+        pages.push((name, page(&command, subcommand)?));
     }
     let Some(directory) = &arguments.dir else {
         let pages = pages.into_iter().map(|(_, text)| text);
         return print(pages.collect::<Vec<_>>().concat()).map(drop);
     };
-    fs::create_dir_all(directory).map_err(|error| Error::io("make", directory, error))?;
+    let advise = |error: Error| error.with_remedy("give a directory that you may write");
+    fs::create_dir_all(directory)
+        .map_err(|error| advise(Error::io("make the directory", directory, error)))?;
     for (name, text) in pages {
         let path = directory.join(name);
-        fs::write(&path, text).map_err(|error| Error::io("write", &path, error))?;
+        fs::write(&path, text).map_err(|error| advise(Error::io("write", &path, error)))?;
     }
     Ok(())
 }
 
 /// The page of a command, with what all of them end with.
-fn page(command: &Command) -> Result<Vec<u8>> {
+fn page(root: &Command, command: &Command) -> Result<Vec<u8>> {
     let failed = |error| Error::io("make", "the manual", error);
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage).to_owned();
+    // The synopsis is that of the help, and the examples get a section of their own.
+    let shown = command.clone().override_usage(usage);
+    let shown = shown.after_help(None::<&'static str>);
     let mut text = Vec::new();
-    // The examples get a section of their own.
-    clap_mangen::Man::new(command.clone().after_help(None::<&'static str>))
+    clap_mangen::Man::new(shown)
         .render(&mut text)
         .map_err(failed)?;
-    text.extend(examples(command).bytes());
-    text.extend_from_slice(COMMON_SECTIONS.as_bytes());
-    text.extend_from_slice(SEE_ALSO.as_bytes());
-    Ok(text)
+    let name = command.get_display_name().unwrap_or(command.get_name());
+    let text = tidied(&String::from_utf8_lossy(&text), &title(root, name, 1));
+    let end = [&examples(command), COMMON_SECTIONS, SEE_ALSO].concat();
+    Ok((text + &end).into_bytes())
+}
+
+/// The first line of a page.
+fn title(root: &Command, name: &str, section: u8) -> String {
+    let (program, version) = (root.get_name(), root.get_version().unwrap_or_default());
+    let name = name.to_uppercase();
+    // There is no day on which it was last changed that would be the same in every build.
+    format!(".TH {name} {section} \"\" \"{program} {version}\"")
+}
+
+/// A page of `clap_mangen` with this title; without blanks at the ends of lines, and without breaks where a
+/// paragraph ends anyway.
+fn tidied(page: &str, title: &str) -> String {
+    let lines = page.lines().map(|line| match line.starts_with(".TH ") {
+        true => title,
+        false => line.trim_end(),
+    });
+    let lines: String = lines.map(|line| format!("{line}\n")).collect();
+    lines.replace("\n.br\n\n.br\n", "\n\n")
 }
 
 /// The examples of a command's help, as a section of its page.
@@ -124,9 +155,7 @@ fn examples(command: &Command) -> String {
 }
 
 /// fifofs(7).
-fn delivery(command: &Command) -> Vec<u8> {
-    let name = command.get_name();
-    let version = command.get_version().unwrap_or_default();
-    let title = format!(".TH {name} 7 \"\" \"{name} {version}\"\n");
-    [&title, DELIVERY, SEE_ALSO].concat().into_bytes()
+fn delivery(root: &Command) -> Vec<u8> {
+    let title = title(root, root.get_name(), 7);
+    format!("{title}\n{DELIVERY}{SEE_ALSO}").into_bytes()
 }

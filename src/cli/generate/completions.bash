@@ -1,6 +1,6 @@
 
-# What clap's script leaves out: what follows -- is a command line of its own, and bash takes --option=value
-# for three words.
+# What clap's script leaves out: what follows -- is a command line of its own, bash takes --option=value
+# for three words, and where nothing is typed yet a path or a command is meant rather than an option.
 _fifofs_and_command() {
     local i before="$3"
     if [[ "${COMP_WORDS[1]}" == @(run|exec|explain) ]]; then
@@ -22,5 +22,12 @@ _fifofs_and_command() {
         before="${COMP_WORDS[COMP_CWORD - 2]}"
     fi
     _fifofs "$1" "$2" "$before"
+    if [[ -z "$2" ]]; then
+        local words=("${COMPREPLY[@]}") word
+        COMPREPLY=()
+        for word in "${words[@]}"; do
+            [[ "$word" == -* ]] || COMPREPLY+=("$word")
+        done
+    fi
 }
 complete -F _fifofs_and_command -o bashdefault -o default fifofs
