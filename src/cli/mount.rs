@@ -3,6 +3,7 @@
 mod helper;
 mod notify;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -76,11 +77,15 @@ pub(crate) struct Arguments {
     /// An option that the kernel heeds
     #[arg(long, hide = true)]
     kernel_option: Vec<String>,
-    /// Options as mount(8) has them: those of this command without --, and its own,
-    /// separated by commas; a backslash before a comma or double quotes keep it
-    // Translated to the others before they are parsed.
-    #[arg(short = 'o', value_name = "OPT[,OPT]...")]
-    _options: Vec<String>,
+    /// Options separated by commas, as in fstab: those of this command without --, and those of
+    /// mount(8) for every file system
+    ///
+    /// A comma that belongs to a value has a backslash before it: deliver=*.{log\,txt}=follow.
+    /// Called by mount(8), fifofs serves in the background, and ends with its statuses: 1 for
+    /// wrong options, 32 for what could not be mounted.
+    // Translated to the others before this is parsed.
+    #[arg(id = "options", short = 'o', value_name = "OPT[,OPT]...")]
+    _options: Vec<OsString>,
 }
 
 /// How often a mount that is out of sight is looked at for users.

@@ -14,7 +14,7 @@ use crate::cli::status;
 
 /// Options that are for mount(8), systemd or the kernel's other file systems, and change nothing here:
 /// mount(8), "Filesystem-independent mount options".
-const IGNORED: [&str; 32] = [
+const IGNORED: [&str; 36] = [
     "",
     "defaults",
     "rw",
@@ -44,6 +44,10 @@ const IGNORED: [&str; 32] = [
     "nostrictatime",
     "lazytime",
     "nolazytime",
+    "iversion",
+    "noiversion",
+    "mand",
+    "nomand",
     "silent",
     "loud",
     "default_permissions",
@@ -88,28 +92,28 @@ pub(crate) fn translate<C: CommandFactory>(
         let call = HelperCall::parse(words);
         return (Caller::Mount, call.and_then(HelperCall::translated::<C>));
     }
-    let is_mount = words.get(1).is_some_and(|word| word == "mount");
-    let words = match is_mount && words.iter().any(|word| word == "-o") {
+    let words = match words.get(1).is_some_and(|word| word == "mount") {
         true => with_options::<C>(words),
         false => Ok(words),
     };
     (Caller::User, words)
 }
 
-/// The same, if it has `-o OPTIONS`.
-fn with_options<C: CommandFactory>(words: Vec<OsString>) -> Result<Vec<OsString>> {
+/// The same of `fifofs mount`, if it has `-o OPTIONS`, in whatever way that is written. What they mean comes
+/// before all other options.
+fn with_options<C: CommandFactory>(mut words: Vec<OsString>) -> Result<Vec<OsString>> {
+    // What is wrong with them is said when they are parsed for good.
+    let Ok(matches) = C::command().try_get_matches_from(&words) else {
+        return Ok(words);
+    };
+    let matches = matches.subcommand_matches("mount");
+    let given = matches.and_then(|mount| mount.get_many::<OsString>("options"));
     let mut translated = Vec::new();
-    let mut words = words.into_iter();
-    while let Some(word) = words.next() {
-        match word == "-o" {
-            true => {
-                let options = words.next().unwrap_or_default();
-                translated.extend(options_of::<C>(&options, false)?);
-            }
-            false => translated.push(word),
-        }
+    for options in given.into_iter().flatten() {
+        translated.extend(options_of::<C>(options, false)?);
     }
-    Ok(translated)
+    words.splice(2..2, translated);
+    Ok(words)
 }
 
 /// `mount.fifofs`, or `mount.fuse.fifofs`.
@@ -144,14 +148,19 @@ impl HelperCall {
         let mut rest = words.iter().skip(1);
         while let Some(word) = rest.next() {
             match word.to_str() {
-                Some("-o") => call.options.extend(rest.next().cloned()),
+                Some("-o") => {
+                    let options = rest.next().ok_or_else(|| usage("-o needs options"))?;
+                    call.options.push(options.clone());
+                }
                 Some("-t") => drop(rest.next()),
+                Some(word) if word.starts_with("-o") => call.options.push(word[2..].into()),
                 Some(flags) if flags.len() > 1 && flags.starts_with('-') => {
                     for flag in flags.chars().skip(1) {
                         match flag {
                             's' => call.is_sloppy = true,
                             'f' => call.is_fake = true,
-                            'n' | 'v' | 'r' | 'w' => {}
+                            'r' => call.options.push("ro".into()),
+                            'n' | 'v' | 'w' => {}
                             _ => return Err(usage(&format!("unknown option {flags}"))),
                         }
                     }
@@ -222,6 +231,11 @@ fn options_of<C: CommandFactory>(text: &OsString, is_sloppy: bool) -> Result<Vec
                 None => format!("--{name}").into(),
             });
         } else if !is_ignored && !is_sloppy {
+            if option == "remount" {
+                return Err(Error::usage(
+                    "a mount of fifofs cannot be changed (remount); unmount it, and mount again",
+                ));
+            }
             let what = match command.and_then(|command| own(command, name, value.is_none())) {
                 Some(_) if value.is_none() => format!("mount option '{name}' needs a value"),
                 Some(_) => format!("mount option '{name}' takes no value"),
@@ -330,8 +344,36 @@ mod tests {
             "mount.fifofs mount --daemon --fake --kernel-option=noexec --source a,b -- /d"
         );
         let own = translated(&["fifofs", "mount", "-o", "window=1M,fail-on=never", "d"]);
-        let expected = "fifofs mount --window=1M --fail-on=never d".to_owned();
-        assert_eq!(own.expect("a command"), (expected, Caller::User));
+        let expected = "fifofs mount --window=1M --fail-on=never -o window=1M,fail-on=never d";
+        assert_eq!(own.expect("a command"), (expected.into(), Caller::User));
+        let read_only = "mount.fifofs mount --daemon --kernel-option=ro --source a -- /d";
+        for options in [&["-r"][..], &["-oro"], &["-o", "ro"], &["-nrv"]] {
+            let words = [&["mount.fifofs", "a", "/d"], options].concat();
+            assert_eq!(translated(&words).expect("a command").0, read_only);
+        }
+    }
+
+    #[test]
+    fn options_count_however_they_are_written() {
+        for words in [
+            &["mount", "-o", "ro", "d"][..],
+            &["mount", "-oro", "d"],
+            &["mount", "-o=ro", "d"],
+            &["mount", "-do", "ro", "d"],
+            &["mount", "d", "-o", "ro"],
+        ] {
+            let given = [&["fifofs"], words].concat();
+            let expected = format!("fifofs mount --kernel-option=ro {}", words[1..].join(" "));
+            assert_eq!(translated(&given).expect("a command").0, expected);
+        }
+        // Whatever else is wrong is said by who parses it for good.
+        for words in [
+            &["fifofs", "mount", "--", "-o"][..],
+            &["fifofs", "mount", "d", "-o"],
+            &["fifofs", "mount", "--nosuch", "-o", "ro"],
+        ] {
+            assert_eq!(translated(words).expect("a command").0, words.join(" "));
+        }
     }
 
     #[test]
@@ -356,7 +398,7 @@ mod tests {
                 "deliver=settled,unknown=1",
                 "unknown mount option 'unknown=1'",
             ),
-            ("remount", "unknown mount option 'remount'"),
+            ("remount", "a mount of fifofs cannot be changed (remount)"),
             (
                 "daemon,kernel_option=x",
                 "unknown mount option 'kernel_option=x'",
@@ -368,11 +410,13 @@ mod tests {
             let error = error.expect_err(options).to_string();
             assert!(error.contains(said), "{error}");
         }
-        let error = translated(&["mount.fifofs", "/d"]).expect_err("an error");
-        assert!(
-            error.to_string().contains("mount.fifofs SOURCE DIR"),
-            "{error}"
-        );
+        for words in [
+            &["mount.fifofs", "/d"][..],
+            &["mount.fifofs", "a", "/d", "-o"],
+        ] {
+            let error = translated(words).expect_err("an error").to_string();
+            assert!(error.contains("mount.fifofs SOURCE DIR"), "{error}");
+        }
     }
 
     #[test]
