@@ -230,9 +230,7 @@ const READY: &str = "ready";
 
 fn serve_in_background(arguments: &Arguments, tell: OwnedFd) -> Result<()> {
     let mut tell = File::from(tell);
-    let prepared = rustix::process::setsid()
-        .map_err(|errno| Error::io("start a daemon for", &arguments.directory, errno.into()))
-        .and_then(|_| log_to_file(arguments))
+    let prepared = log_to_file(arguments)
         .and_then(|()| mount(arguments))
         .and_then(|mount| Ok((watch_signals(&mount)?, mount)));
     let (signals, mount) = match prepared {
@@ -254,9 +252,12 @@ fn serve_in_background(arguments: &Arguments, tell: OwnedFd) -> Result<()> {
     serve(mount, &signals)
 }
 
-/// Lets go of the caller's terminal and working directory.
+/// Lets go of the caller's session, terminal and working directory. When it has mounted: an automount has
+/// everybody wait for the mount who is not in the process group of those that make it (linux,
+/// Documentation/filesystems/autofs.rst, "Communicating with autofs: detecting the daemon").
 fn detach_from_terminal(mount: &Mount) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("start a daemon for", mount.path(), error);
+    rustix::process::setsid().map_err(|errno| failed(errno.into()))?;
     let null = File::options()
         .read(true)
         .write(true)

@@ -39,7 +39,7 @@ pub fn mounts() -> Result<Vec<PathBuf>> {
 /// ```
 pub fn mount_of(path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
     let path = absolute(path.as_ref())?;
-    Ok(mounting::find_mount(&path)?.map(|found| found.directory))
+    find(&path)
 }
 
 /// Unmounts the fifofs mount at `directory`, also one whose daemon was killed.
@@ -162,10 +162,7 @@ fn door_path(given: &Path, door: &str) -> Result<PathBuf> {
         return Err(Error::io("wait for", given, reason)
             .with_remedy("name a file; what ends in a slash is a directory"));
     }
-    let find = |path: PathBuf| -> Result<_> {
-        let found = mounting::find_mount(&path)?;
-        Ok(found.map(|found| (path, found.directory)))
-    };
+    let find = |path: PathBuf| -> Result<_> { Ok(find(&path)?.map(|mount| (path, mount))) };
     let found = match find(path)? {
         Some(found) => Some(found),
         // It leads out of one by a link, which the mount follows by itself.
@@ -198,6 +195,17 @@ fn door_path(given: &Path, door: &str) -> Result<PathBuf> {
         .join(CONTROL_NAME)
         .join(door)
         .join(OsStr::from_bytes(&name)))
+}
+
+/// The mount that a resolved path is in.
+fn find(path: &Path) -> Result<Option<PathBuf>> {
+    let mut found = mounting::find_mount(path)?;
+    if found.is_none() {
+        // An automount (autofs) mounts when a path leads through it, and not when it is looked at.
+        let _ = std::fs::metadata(path.join("."));
+        found = mounting::find_mount(path)?;
+    }
+    Ok(found.map(|found| found.directory))
 }
 
 /// A path with everything resolved that exists, and the rest, which does not
