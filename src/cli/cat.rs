@@ -14,7 +14,7 @@ use fifofs::{Error, Result};
 
 use waiting::Wait;
 
-use super::options::duration;
+use super::options::{duration, process};
 use super::{PAGE_BYTES, check_standard_output, close_again, failure};
 
 /// As much as one request of the file system carries.
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     next: bool,
     /// Wait only for a file written since process PID began; fail if PID ends and has left none
-    #[arg(long, value_name = "PID", conflicts_with = "next", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "PID", conflicts_with = "next", value_parser = process)]
     pid: Option<u32>,
     /// End with status 124 when no file and no more bytes have come for this long
     #[arg(long, value_name = "DURATION", value_parser = duration)]

@@ -26,8 +26,8 @@ use super::text::say;
 /// Mount a directory whose files go to waiting readers as they are written
 ///
 /// To the programs that write them the files in DIR are regular files. A process that
-/// opens one for reading while it is written gets its bytes as they come, or waits until it
-/// is finished, and then comes to the end of the file; --deliver says which.
+/// opens one for reading while it is written gets its bytes as they come, and the end of the
+/// file when it is finished; or it waits until then and gets all of it. --deliver says which.
 ///
 /// `fifofs cat DIR/PATH` also waits for a file that is not there yet. For other programs
 /// DIR/.fifofs/pipe/PATH does the same, and DIR/.fifofs/wait/PATH waits for the finished
@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
     daemon: bool,
     #[command(flatten)]
     delivery: Delivery,
-    /// When a closed file is done; may also be a duration after its last close: 5s
+    /// When a closed file counts as finished; may also be a duration after its last close: 5s
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = LINGERS)]
     linger: Linger,
     /// Let other users in; file modes and owners count for them

@@ -31,6 +31,8 @@ pub(crate) struct Delivery {
     #[arg(long, value_name = "[GLOB=]WAY", value_parser = DELIVERIES)]
     deliver: Vec<String>,
     /// With stream, how many bytes a writer may be ahead of the slowest reader [default: 1M]
+    ///
+    /// A SIZE is a number of bytes, or has K, M or G, which are powers of 1024.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     window: Option<u64>,
     /// Bytes kept in memory, over all files [default: 1G or an eighth of
@@ -163,7 +165,10 @@ const FAILURES: WithWords<FailOn> = WithWords {
         ),
         ("signal", "Killed by any signal before the file was done"),
         ("status", "As signal; or exited with a status other than 0"),
-        ("never", "None"),
+        (
+            "never",
+            "No end is a failure: readers get what was written, and then the end of the file",
+        ),
     ],
 };
 
@@ -197,6 +202,12 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| "not a duration; write a number with ms, s or m: 500ms".into())
+}
+
+/// The number of a process.
+pub(crate) fn process(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "not the number of a process; write one, as $! is in a shell".into())
 }
 
 #[cfg(test)]

@@ -85,8 +85,10 @@ pub(crate) struct Arguments {
     /// a command for sh that reads the output; if the program fails, it is killed before it
     /// sees the end of its input. ssh://[USER@]HOST[:PORT]/PATH is a file on another machine
     /// where fifofs is installed; s3://BUCKET/KEY, gs://BUCKET/KEY or az://CONTAINER/KEY an
-    /// object in a store, which is uploaded while it is written and appears as a file does
-    /// (configured by the environment, as AWS_REGION).
+    /// object in a store, which is uploaded while it is written and appears as a file does.
+    /// Stores are configured by environment variables: AWS_ACCESS_KEY_ID,
+    /// AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL; GOOGLE_APPLICATION_CREDENTIALS;
+    /// AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY.
     #[arg(short, long, value_name = "DEST", conflicts_with = "to", value_hint = ValueHint::FilePath)]
     output: Option<OsString>,
     /// Where the output NAME goes, if there are several
