@@ -198,11 +198,14 @@ fn usage(what: &str) -> Error {
 
 /// `fifofs SOURCE DIR -o OPTIONS`, which no command begins like.
 fn is_from_libfuse<C: CommandFactory>(words: &[OsString]) -> bool {
-    let [_, source, directory, option, _] = words else {
+    let [_, source, directory, option, options] = words else {
         return false;
     };
+    // With what mount(8) puts first, the directory need not be there yet.
+    let options = options.to_string_lossy();
+    let is_of_mount = ["rw", "ro"].contains(&options.split(',').next().unwrap_or_default());
     option == "-o"
-        && Path::new(directory).is_dir()
+        && (is_of_mount || Path::new(directory).is_dir())
         && C::command().find_subcommand(source).is_none()
 }
 
@@ -338,6 +341,12 @@ mod tests {
                 (expected, Caller::Mount)
             );
         }
+        // As mount(8) has it of a directory that is not there.
+        let missing = translated(&["fifofs", "none", "/nosuch", "-o", "rw,dev,suid"]);
+        assert_eq!(
+            missing.expect("a command").0,
+            "fifofs mount --daemon --source none -- /nosuch"
+        );
         let sloppy = translated(&["mount.fifofs", "a,b", "/d", "-sf", "-o", "x,noexec"]);
         assert_eq!(
             sloppy.expect("a command").0,
