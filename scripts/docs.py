@@ -10,12 +10,21 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 END = "<!-- to here -->\n"
 
 
-def write(page: str, name: str, text: str) -> None:
-    path = DOCS / f"{page}.md"
+def parts(page: str, name: str) -> tuple[str, str, str]:
+    """What is before the text, the text, and what is after it, with the marks."""
     begin = f"<!-- {name} writes from here -->\n"
-    before, rest = path.read_text().split(begin)
-    _, after = rest.split(END, 1)
-    path.write_text(f"{before}{begin}\n{text}\n{END}{after}")
+    before, rest = (DOCS / f"{page}.md").read_text().split(begin)
+    text, after = rest.split(END, 1)
+    return before + begin, text, END + after
+
+
+def read(page: str, name: str) -> str:
+    return parts(page, name)[1]
+
+
+def write(page: str, name: str, text: str) -> None:
+    before, _, after = parts(page, name)
+    (DOCS / f"{page}.md").write_text(f"{before}\n{text}\n{after}")
 
 
 if __name__ == "__main__":

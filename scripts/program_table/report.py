@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from .case import Case
+from .cases import CASES
 from .explained import Explained
 from .verdict import Verdict
 
@@ -20,20 +21,31 @@ class Row:
     explained: Explained = field(default_factory=Explained)
 
 
-def markdown(rows: list[Row], ways: list[str]) -> str:
-    """How often each verdict stands in each column, then a row for each case."""
+def markdown(rows: list[Row], ways: list[str], recorded: str = "") -> str:
+    """How often each verdict stands in each column, then a row for each case; of cases that were not run, that of the
+    table that is `recorded`."""
+    found = {tuple(cells[:2]): cells for cells in map(cells_of, recorded.splitlines()) if len(cells) == 3 + len(ways)}
+    for row in rows:
+        verdicts = [row.verdicts[way].value if way in row.verdicts else "?" for way in ways]
+        found[name_of(row.case)] = [*name_of(row.case), ", ".join(row.case.classes), *verdicts]
+    shown = [found[name_of(case)] for case in CASES if name_of(case) in found]
     text = line(["", *ways]) + line(["---"] * (1 + len(ways)))
     for verdict in Verdict:
-        counts = (sum(row.verdicts.get(way) is verdict for row in rows) for way in ways)
+        counts = (sum(cells[at] == verdict.value for cells in shown) for at in range(3, 3 + len(ways)))
         text += line([verdict.value, *(str(count) for count in counts)])
     text += "\n<details><summary>All programs</summary>\n\n"
     text += line(["program", "what it makes", "what it does to it", *ways]) + line(["---"] * (3 + len(ways)))
-    for row in rows:
-        told = ", *told*" if row.case.told else ""
-        text += line([row.case.program, row.case.what + told, ", ".join(row.case.classes), *(row.verdicts[way].value if way in row.verdicts else "?" for way in ways)])
-    return text + "\n</details>\n"
+    return text + "".join(map(line, shown)) + "\n</details>\n"
+
+
+def name_of(case: Case) -> tuple[str, str]:
+    """The cells that say which case it is."""
+    return case.program, case.what + (", *told*" if case.told else "")
+
+
+def cells_of(text: str) -> list[str]:
+    return [cell.strip() for cell in text.strip("|").split("|")]
 
 
 def line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |\n"
-
