@@ -183,6 +183,8 @@ fn doubt_mapped(explanation: &mut Explanation) {
                           try `fifofs run`, where it can map its output"
                 .into();
     }
+    stream.reason =
+        "on whether it maps its output: before Linux 6.6 no stream can be mapped".into();
 }
 
 /// The outputs; where the command names none, all files that there are.
@@ -226,6 +228,8 @@ mod tests {
             [&verdicts.auto, &verdicts.stream, &verdicts.fifo].map(|verdict| verdict.chance)
         };
         assert_eq!(chances(0), [Chance::Depends; 3]);
+        let of_stream = &explanations[0].verdicts.stream.reason;
+        assert!(of_stream.contains("no stream can be mapped"), "{of_stream}");
         assert!(!is_captured(&explanations[0]));
         assert!(!chances(1).contains(&Chance::Depends));
     }
