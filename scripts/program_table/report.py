@@ -22,11 +22,12 @@ class Row:
 
 
 def markdown(rows: list[Row], ways: list[str], recorded: str = "") -> str:
-    """How often each verdict stands in each column, then a row for each case; of cases that were not run, that of the
+    """How often each verdict stands in each column, then a row for each case; of what was not run, what stands in the
     table that is `recorded`."""
     found = {tuple(cells[:2]): cells for cells in map(cells_of, recorded.splitlines()) if len(cells) == 3 + len(ways)}
     for row in rows:
-        verdicts = [row.verdicts[way].value if way in row.verdicts else "?" for way in ways]
+        before = found.get(name_of(row.case), ["?"] * (3 + len(ways)))[3:]
+        verdicts = [row.verdicts[way].value if way in row.verdicts else old for way, old in zip(ways, before)]
         found[name_of(row.case)] = [*name_of(row.case), ", ".join(row.case.classes), *verdicts]
     shown = [found[name_of(case)] for case in CASES if name_of(case) in found]
     text = line(["", *ways]) + line(["---"] * (1 + len(ways)))
