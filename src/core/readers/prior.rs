@@ -62,7 +62,7 @@ fn first_difference(old: &Spool, new: &Spool, until: u64) -> std::io::Result<Opt
     let mut at = 0;
     while at < until {
         let length = COMPARE_BYTES.min(until - at) as usize;
-        if let Some(offset) = old.read(at, length).differs_from(&new.read(at, length))? {
+        if let Some(offset) = old.read(at, length).differs_from(new.read(at, length))? {
             return Ok(Some(at + offset as u64));
         }
         at += length as u64;

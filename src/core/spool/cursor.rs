@@ -1,6 +1,6 @@
-//! Going through the bytes of a read that are kept for a while.
+//! Going through the bytes of a read, piece by piece, and comparing them.
 //!
-//! Invariant: the slice given is not empty before the end.
+//! Invariant: the piece at hand is not empty before the end.
 
 use std::collections::VecDeque;
 use std::io;
@@ -64,4 +64,71 @@ impl Cursor {
             self.loaded = None;
         }
     }
+}
+
+impl Segments {
+    /// The first offset (from the start of both) at which the two differ; where one ends before
+    /// the other, that is a difference too. Reads a chunk at a time, whatever the length.
+    ///
+    /// # Errors
+    /// Of reading the spill file.
+    pub(crate) fn differs_from(self, other: Segments) -> io::Result<Option<usize>> {
+        let is_as_long = self.len() == other.len();
+        let (mut left, mut right) = (Cursor::new(self), Cursor::new(other));
+        let mut offset = 0;
+        loop {
+            let (a, b) = (left.chunk()?, right.chunk()?);
+            let step = a.len().min(b.len());
+            if step == 0 {
+                return Ok((!is_as_long).then_some(offset));
+            }
+            if let Some(found) = first_mismatch(&a[..step], &b[..step]) {
+                return Ok(Some(offset + found));
+            }
+            offset += step;
+            left.advance(step);
+            right.advance(step);
+        }
+    }
+
+    /// The range, from the first to one past the last, of bytes that differ from `data`, which is
+    /// as long as this.
+    pub(super) fn mismatch(self, data: &[u8]) -> io::Result<Option<(usize, usize)>> {
+        debug_assert_eq!(self.len(), data.len());
+        let mut range: Option<(usize, usize)> = None;
+        let mut cursor = Cursor::new(self);
+        let mut offset = 0;
+        loop {
+            let stored = cursor.chunk()?;
+            let length = stored.len();
+            if length == 0 {
+                return Ok(range);
+            }
+            let given = &data[offset..offset + length];
+            if let Some(first) = first_mismatch(stored, given) {
+                let backwards = stored.iter().zip(given).rev();
+                let same = backwards.take_while(|(a, b)| a == b).count();
+                let start = range.map_or(offset + first, |(start, _)| start);
+                range = Some((start, offset + length - same));
+            }
+            offset += length;
+            cursor.advance(length);
+        }
+    }
+}
+
+/// Where two slices of one length first differ. Compares by blocks first: whole blocks compare at
+/// memory speed, single bytes do not.
+fn first_mismatch(a: &[u8], b: &[u8]) -> Option<usize> {
+    const BLOCK: usize = 4096;
+    let block = a
+        .chunks(BLOCK)
+        .zip(b.chunks(BLOCK))
+        .position(|(a, b)| a != b)?
+        * BLOCK;
+    let within = a[block..]
+        .iter()
+        .zip(&b[block..])
+        .position(|(a, b)| a != b)?;
+    Some(block + within)
 }

@@ -267,7 +267,8 @@ impl Spool {
     /// Of reading the spill file.
     pub(crate) fn difference(&self, offset: u64, data: &[u8]) -> io::Result<Option<Range<u64>>> {
         let stored = self.read(offset, data.len());
-        let range = stored.mismatch(&data[..stored.len()])?;
+        let length = stored.len();
+        let range = stored.mismatch(&data[..length])?;
         Ok(range.map(|(start, end)| offset + start as u64..offset + end as u64))
     }
 

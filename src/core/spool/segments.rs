@@ -154,94 +154,25 @@ impl Segments {
     /// Of reading the spill file.
     pub(crate) fn load(&self) -> io::Result<Loaded<'_>> {
         let mut parts = Vec::with_capacity(self.parts.len());
-        let mut walk = Walk::new(self);
-        while let Some(piece) = walk.next_piece(usize::MAX)? {
-            match piece {
-                Piece::Zeros(mut length) => {
-                    while length > 0 {
-                        let now = length.min(ZEROS.len());
-                        parts.push(Cow::Borrowed(&ZEROS[..now]));
-                        length -= now;
+        for part in &self.parts {
+            match part {
+                Segment::Memory(slice) => parts.push(Cow::Borrowed(slice.bytes())),
+                Segment::Zeros(length) => {
+                    for piece in zeros(*length) {
+                        parts.push(Cow::Borrowed(piece));
                     }
                 }
-                Piece::Bytes(bytes) => parts.push(bytes),
+                Segment::Disk(slice) => parts.push(Cow::Owned(slice.load()?)),
             }
         }
         Ok(Loaded { parts })
     }
-
-    /// The first offset (from the start of both) at which the two differ; where one ends before
-    /// the other, that is a difference too. Reads a chunk at a time, whatever the length.
-    ///
-    /// # Errors
-    /// Of reading the spill file.
-    pub(crate) fn differs_from(&self, other: &Segments) -> io::Result<Option<usize>> {
-        let common = self.length.min(other.length);
-        let (mut left, mut right) = (Walk::new(self), Walk::new(other));
-        let mut offset = 0;
-        while offset < common {
-            let step = left.at_hand().min(right.at_hand()).min(common - offset);
-            let (Some(a), Some(b)) = (left.next_piece(step)?, right.next_piece(step)?) else {
-                break;
-            };
-            let found = match (&a, &b) {
-                (Piece::Zeros(_), Piece::Zeros(_)) => None,
-                (Piece::Bytes(bytes), Piece::Zeros(_)) | (Piece::Zeros(_), Piece::Bytes(bytes)) => {
-                    bytes.iter().position(|&byte| byte != 0)
-                }
-                (Piece::Bytes(a), Piece::Bytes(b)) => first_mismatch(a, b),
-            };
-            if let Some(found) = found {
-                return Ok(Some(offset + found));
-            }
-            offset += step;
-        }
-        Ok((self.length != other.length).then_some(common))
-    }
-
-    /// The range, from the first to one past the last, of bytes that differ from `data`, which is
-    /// as long as this.
-    pub(super) fn mismatch(&self, data: &[u8]) -> io::Result<Option<(usize, usize)>> {
-        debug_assert_eq!(self.length, data.len());
-        let mut range: Option<(usize, usize)> = None;
-        let mut walk = Walk::new(self);
-        let mut offset = 0;
-        while let Some(piece) = walk.next_piece(ZEROS.len())? {
-            let stored = match &piece {
-                Piece::Zeros(length) => &ZEROS[..*length],
-                Piece::Bytes(bytes) => &bytes[..],
-            };
-            let given = &data[offset..offset + stored.len()];
-            if let Some(first) = first_mismatch(stored, given) {
-                let same = stored
-                    .iter()
-                    .zip(given)
-                    .rev()
-                    .take_while(|(a, b)| a == b)
-                    .count();
-                let start = range.map_or(offset + first, |(start, _)| start);
-                range = Some((start, offset + stored.len() - same));
-            }
-            offset += stored.len();
-        }
-        Ok(range)
-    }
 }
 
-/// Where two slices of one length first differ. Compares by blocks first: whole blocks compare at
-/// memory speed, single bytes do not.
-fn first_mismatch(a: &[u8], b: &[u8]) -> Option<usize> {
-    const BLOCK: usize = 4096;
-    let block = a
-        .chunks(BLOCK)
-        .zip(b.chunks(BLOCK))
-        .position(|(a, b)| a != b)?
-        * BLOCK;
-    let within = a[block..]
-        .iter()
-        .zip(&b[block..])
-        .position(|(a, b)| a != b)?;
-    Some(block + within)
+/// So many zeros, in pieces.
+fn zeros(length: usize) -> impl Iterator<Item = &'static [u8]> {
+    let starts = (0..length).step_by(ZEROS.len());
+    starts.map(move |start| &ZEROS[..ZEROS.len().min(length - start)])
 }
 
 /// Bytes of a read, all in memory.
@@ -254,64 +185,5 @@ impl Loaded<'_> {
     /// The bytes as slices for a vectored write. There may be more than IOV_MAX (1024) of them.
     pub(crate) fn io_slices(&self) -> Vec<IoSlice<'_>> {
         self.parts.iter().map(|part| IoSlice::new(part)).collect()
-    }
-}
-
-/// A stretch of bytes, or of zeros.
-enum Piece<'a> {
-    Zeros(usize),
-    Bytes(Cow<'a, [u8]>),
-}
-
-/// Goes through a read in steps of any length, loading each disk segment once.
-struct Walk<'a> {
-    parts: &'a [Segment],
-    /// Bytes of the first of `parts` that are behind.
-    done: usize,
-    /// The first of `parts`, if it is on disk and was read.
-    loaded: Option<Vec<u8>>,
-}
-
-impl<'a> Walk<'a> {
-    fn new(segments: &'a Segments) -> Walk<'a> {
-        Walk {
-            parts: &segments.parts,
-            done: 0,
-            loaded: None,
-        }
-    }
-
-    /// How many bytes the next piece can have; 0 at the end.
-    fn at_hand(&self) -> usize {
-        self.parts.first().map_or(0, |part| part.len() - self.done)
-    }
-
-    /// The next piece, of `limit` bytes at most, within one segment.
-    fn next_piece(&mut self, limit: usize) -> io::Result<Option<Piece<'a>>> {
-        let Some((part, rest)) = self.parts.split_first() else {
-            return Ok(None);
-        };
-        let start = self.done;
-        let end = part.len().min(start.saturating_add(limit));
-        let last = end == part.len();
-        let piece = match part {
-            Segment::Zeros(_) => Piece::Zeros(end - start),
-            Segment::Memory(slice) => Piece::Bytes(Cow::Borrowed(&slice.bytes()[start..end])),
-            Segment::Disk(slice) => {
-                let bytes = match self.loaded.take() {
-                    Some(bytes) => bytes,
-                    None => slice.load()?,
-                };
-                if last && start == 0 {
-                    Piece::Bytes(Cow::Owned(bytes))
-                } else {
-                    let piece = bytes[start..end].to_vec();
-                    self.loaded = (!last).then_some(bytes);
-                    Piece::Bytes(Cow::Owned(piece))
-                }
-            }
-        };
-        (self.parts, self.done) = if last { (rest, 0) } else { (self.parts, end) };
-        Ok(Some(piece))
     }
 }

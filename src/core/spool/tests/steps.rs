@@ -272,7 +272,11 @@ fn run(memory: usize, max_size: usize, steps: Vec<Step>) {
         let common = a.iter().zip(b).position(|(a, b)| a != b);
         let expected = common.or((a.len() != b.len()).then_some(a.len().min(b.len())));
         assert_eq!(
-            pair[0].0.differs_from(&pair[1].0).expect("readable"),
+            pair[0]
+                .0
+                .clone()
+                .differs_from(pair[1].0.clone())
+                .expect("readable"),
             expected
         );
     }
