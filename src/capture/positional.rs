@@ -9,6 +9,7 @@ use super::canceller::{Canceller, Cancels};
 use super::process::ProcessRef;
 use super::shared::Lease;
 use super::waiting::{READ_BYTES, bytes_of};
+use crate::core::Core;
 use crate::core::patching::Reading;
 use crate::error::{Error, Result};
 use crate::forked::Owned;
@@ -182,7 +183,7 @@ impl PositionalReader {
     /// ```
     pub fn changed(&self) -> Vec<Range<u64>> {
         match self.local.owner().is_this() {
-            true => self.local.changed_ranges(),
+            true => self.local.look(Core::changed_ranges),
             false => Vec::new(),
         }
     }
@@ -196,7 +197,7 @@ impl PositionalReader {
     /// ```
     pub fn length(&self) -> u64 {
         match self.local.owner().is_this() {
-            true => self.local.length().unwrap_or(0),
+            true => self.local.look(Core::length_read).unwrap_or(0),
             false => 0,
         }
     }

@@ -12,9 +12,9 @@ use super::canceller::{Canceller, Cancels};
 use super::shared::Lease;
 use super::waiting::{READ_BYTES, bytes_of, wait_for_anybody, wait_for_bytes};
 use crate::bell::Bell;
-use crate::core::CaptureId;
 use crate::core::generation::Way;
 use crate::core::spool::Cursor;
+use crate::core::{CaptureId, Core};
 use crate::error::{Error, Result};
 use crate::fifo::{Pipe, PipeReader};
 use crate::forked::Owned;
@@ -231,7 +231,7 @@ impl Reader {
         match &*self.source {
             // In a forked child nobody would let go of the locks.
             Source::Capture { .. } if !self.source.owner().is_this() => None,
-            Source::Capture { local, .. } => local.way(),
+            Source::Capture { local, .. } => local.look(Core::way_read),
             Source::Pipe(_) => Some(Way::Stream),
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::process;
+use crate::core::Core;
 use crate::core::spool::Cursor;
 use crate::error::Error;
 use crate::router::{Failure, Given, LocalReader};
@@ -26,13 +27,13 @@ pub(super) fn wait_for_anybody(
     _: Option<Instant>,
 ) -> io::Result<Cursor> {
     let mut was_alone = false;
-    while local.waits_for_nobody() {
+    while local.look(Core::waits_for_nobody) {
         let soon = Instant::now() + LOOK_INTERVAL;
         match wait_for_bytes(local, path, position, Some(soon)) {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
             given => return given,
         }
-        let is_alone = local.waits_for_nobody() && !process::has_living_child()?;
+        let is_alone = local.look(Core::waits_for_nobody) && !process::has_living_child()?;
         if was_alone && is_alone {
             let path = path.to_owned();
             return Err(Error::Missing { path }.into());
@@ -66,12 +67,12 @@ pub(super) fn bytes_of(
         Ok(Given::Events(_)) => return Ok(Cursor::default()),
         Err(Failure::TimedOut) => Error::TimedOut { path },
         Err(Failure::Cancelled) => Error::Cancelled { path },
-        Err(Failure::Errno(Errno::STALE)) => match local.rewritten_range() {
+        Err(Failure::Errno(Errno::STALE)) => match local.look(Core::rewritten_range) {
             None => dropped_bytes(&path),
             range => Error::Rewritten { path, range },
         },
         Err(Failure::Errno(Errno::IO)) => {
-            let writer = local.failed_writer();
+            let writer = local.look(Core::failed_writer);
             Error::Failed { path, writer }
         }
         Err(Failure::Errno(Errno::NOENT)) => Error::Missing { path },

@@ -5,7 +5,6 @@
 //! request, too; the highest bit tells it from the kernel's, which count up from
 //! zero. The answer comes over a channel from whichever thread has it.
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,14 +17,12 @@ use rustix::io::Errno;
 
 use super::timers::READER_SPIN;
 use super::{Router, Spin, Step, inspector, lock};
-use crate::core::CaptureId;
 use crate::core::effects::{Effect, Reply, Unique};
-use crate::core::events::FileEvent;
-use crate::core::generation::Way;
+use crate::core::event::FileEvent;
 use crate::core::patching::Reading;
 use crate::core::request::{Caller, Request, Wanted};
 use crate::core::spool::Segments;
-use crate::error::FailedWriter;
+use crate::core::{CaptureId, Core};
 
 /// Tells the numbers of requests of this process from those of the kernel.
 const LOCAL: u64 = 1 << 63;
@@ -276,39 +273,14 @@ impl LocalReader {
         }
     }
 
-    /// See `Core::changed_ranges`.
-    pub(crate) fn changed_ranges(&self) -> Vec<Range<u64>> {
-        self.router.look(|core| core.changed_ranges(self.handle))
-    }
-
-    /// See `Core::length_read`.
-    pub(crate) fn length(&self) -> Option<u64> {
-        self.router.look(|core| core.length_read(self.handle))
+    /// Looks at what the core knows of this reader, which is behind this handle.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Core, u64) -> R) -> R {
+        self.router.look(|core| look(core, self.handle))
     }
 
     /// Nothing more is to come at the path that it reads.
     pub(crate) fn release(&self, id: CaptureId) {
         self.router.release_capture(id);
-    }
-
-    /// Which of the bytes that were given are no longer so.
-    pub(crate) fn rewritten_range(&self) -> Option<Range<u64>> {
-        self.router.look(|core| core.rewritten_range(self.handle))
-    }
-
-    /// Whose end was a bad one, if what it reads failed by that.
-    pub(crate) fn failed_writer(&self) -> Option<FailedWriter> {
-        self.router.look(|core| core.failed_writer(self.handle))
-    }
-
-    /// See `Core::waits_for_nobody`.
-    pub(crate) fn waits_for_nobody(&self) -> bool {
-        self.router.look(|core| core.waits_for_nobody(self.handle))
-    }
-
-    /// How what it reads is delivered, once that is chosen.
-    pub(crate) fn way(&self) -> Option<Way> {
-        self.router.look(|core| core.way_read(self.handle))
     }
 
     /// What ends its waits.

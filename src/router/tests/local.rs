@@ -175,11 +175,11 @@ fn what_changed_of_what_a_reader_had_is_said() {
     let (ino, _) = bench.create("x");
     bench.write(ino, 0, b"0123456789");
     text(reader.read(0, 100, soon()));
-    assert_eq!(reader.rewritten_range(), None);
+    assert_eq!(reader.look(Core::rewritten_range), None);
     bench.write(ino, 4, b"45xy");
     let stale = failure(reader.read(10, 100, soon()));
     assert_eq!(stale, Failure::Errno(Errno::STALE));
-    assert_eq!(reader.rewritten_range(), Some(6..8));
+    assert_eq!(reader.look(Core::rewritten_range), Some(6..8));
 }
 
 /// Counts how often it is told.
