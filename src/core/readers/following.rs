@@ -43,13 +43,10 @@ impl Operation<'_> {
             self.names.pin(ino);
             if let Some(file) = self.files.get_mut(&ino) {
                 file.add_reader(id);
-                if file.spool().len() == 0 {
-                    // Whose content is waited for depends on who waits.
-                    self.touched.generations.add(ino);
-                }
             }
             self.touched.writeback.add(ino);
-            // If nobody is to come any more, it may be done.
+            // If nobody is to come any more, it may be done. And whether an empty one waits for its content
+            // depends on who waits for it.
             self.touched.generations.add(ino);
         }
         if let Some(ino) = before {

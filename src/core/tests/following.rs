@@ -1,0 +1,98 @@
+//! Readers and the files they read: what each keeps of the other, and for how long.
+
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::super::effects::Effect;
+use super::super::request::Request;
+use super::super::rules::Deliver;
+use super::{World, bytes};
+
+impl World {
+    fn knows(&self, ino: u64) -> bool {
+        self.core.names.get(ino).is_ok()
+    }
+
+    /// What the flusher was told by the last request.
+    fn flushes(&self) -> Vec<(u64, bool)> {
+        let flushes = self.told.iter().filter_map(|effect| match effect {
+            Effect::Flush { ino, on } => Some((*ino, *on)),
+            _ => None,
+        });
+        flushes.collect()
+    }
+}
+
+#[test]
+fn what_a_reader_opened_and_what_it_reads_now_stay_until_it_is_gone() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (opened, writer) = world.create("f", libc::O_WRONLY);
+    let open = world.open(opened);
+    let reader = world.handle(open);
+    world.release(writer);
+    let (other, writer) = world.create("g", libc::O_WRONLY);
+    world.write(other, 0, b"of the other");
+    world.rename("g", "f");
+    world.forget(opened, 1);
+    assert!(world.knows(opened), "its mappings show it");
+    let read = world.read(reader, 0, 12);
+    assert_eq!(world.answer(read), Some(&bytes("of the other")));
+    world.release(writer);
+    world.unlink("f");
+    world.forget(other, 1);
+    assert!(world.knows(other), "it is read");
+    world.release(reader);
+    assert!(!world.knows(opened) && !world.knows(other));
+}
+
+#[test]
+fn what_a_reader_waits_for_is_given_up_with_it() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    let reads = [0, 8].map(|offset| world.read(reader, offset, 4));
+    world.release(reader);
+    for read in reads {
+        assert_eq!(world.error(read), Some(Errno::INTR));
+    }
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.write(ino, 0, b"more");
+    assert_eq!(world.read_now(reader, 0, 4), bytes("more"));
+}
+
+#[test]
+fn a_flusher_that_refuses_a_file_is_told_to_leave_it_and_asked_again_a_second_later() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let (ino, writer) = world.create("f", libc::O_WRONLY);
+    world.tell(Request::NotFlushed { ino });
+    assert_eq!(world.flushes(), [], "it was not asked");
+    let open = world.open(ino);
+    world.handle(open);
+    world.pass(Duration::from_millis(2));
+    assert_eq!(world.flushes(), [(ino, true)]);
+    world.tell(Request::NotFlushed { ino });
+    assert_eq!(world.flushes(), [(ino, false)]);
+    world.tell(Request::NotFlushed { ino });
+    assert_eq!(world.flushes(), [], "it has left it already");
+    world.pass(Duration::from_millis(999));
+    assert_eq!(world.flushes(), []);
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.flushes(), [(ino, true)]);
+    world.release(writer);
+    assert_eq!(world.flushes(), [(ino, false)]);
+}
+
+#[test]
+fn the_flusher_works_for_readers_only_of_what_they_may_have_before_the_end() {
+    for (deliver, is_wanted) in [(Deliver::Follow, true), (Deliver::Settled, false)] {
+        let mut world = World::new(deliver, |_| {});
+        let (ino, _) = world.create("f", libc::O_WRONLY);
+        let open = world.open(ino);
+        world.pass(Duration::from_millis(2));
+        assert_eq!(!world.flushes().is_empty(), is_wanted, "{deliver}");
+        assert_eq!(world.answer(open).is_some(), is_wanted, "{deliver}");
+    }
+}
