@@ -356,7 +356,7 @@ mod testing;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
-pub use crate::core::events::{Event, FileEvent};
+pub use crate::core::event::{Event, FileEvent};
 pub use crate::core::generation::Way;
 pub use crate::core::rules::{Deliver, FailOn, Linger};
 pub use crate::core::status::{

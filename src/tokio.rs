@@ -49,7 +49,7 @@ use ::tokio::process::{Child, Command};
 use futures_core::Stream;
 
 use crate::capture::{CaptureEvents, Events, ProcessRef, RunError, RunOutput, Target};
-use crate::core::events::{Event, FileEvent};
+use crate::core::event::{Event, FileEvent};
 use crate::error::{Error, Result};
 
 /// What a program writes, as tokio's [`AsyncRead`] and [`AsyncBufRead`]. Its errors are those of

@@ -8,7 +8,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::shared::Lease;
-use crate::core::events::{Event, FileEvent};
+use crate::core::event::{Event, FileEvent};
 use crate::error::{Error, Result};
 use crate::forked::{Owned, Owner};
 use crate::router::{Failure, Given, LocalReader, Router};

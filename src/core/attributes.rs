@@ -1,26 +1,7 @@
-//! What `stat` shows and `chmod`, `chown`, `truncate`, `touch` change; extended
-//! attributes.
-
-use std::ffi::OsStr;
-
-use rustix::io::Errno;
+//! What is known of an inode beside its content: what `stat` shows, and what of it can be changed.
 
 use super::clock::Timestamp;
-use super::control::Place;
-use super::doors::Gives;
-use super::effects::{Effect, Reply};
-use super::fifos::FifoId;
-use super::namespace::{Inode, Kind, ROOT};
-use super::readers::reader::Reader;
-use super::request::{Caller, User};
-use super::{Core, File, Operation};
-
-/// The unit of `st_blocks`, fixed by POSIX practice.
-const BLOCK_BYTES: u64 = 512;
-
-/// What an extended attribute takes of memory beside name and value (measured: 600 bytes the first of a
-/// file, less the others).
-const XATTR_BYTES: u64 = 300;
+use super::namespace::{Inode, Kind};
 
 /// What `stat` shows of an inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +50,7 @@ pub(crate) struct Changes {
 
 impl Attributes {
     /// Those of an inode of which nothing more is known.
-    fn of(ino: u64, inode: &Inode) -> Attributes {
+    pub(super) fn of(ino: u64, inode: &Inode) -> Attributes {
         let size = match &inode.kind {
             Kind::Symlink(target) => target.as_os_str().len() as u64,
             _ => 0,
@@ -92,183 +73,12 @@ impl Attributes {
     }
 }
 
-impl Core {
-    /// Whether somebody reads it from beginning to end who may take it for sparse:
-    /// the kernel counts its length before we hear of the bytes, and of a file
-    /// that has fewer blocks than that `cp` looks for the holes, which it cannot.
-    /// So we count what the kernel may be holding back, as if it were preallocated.
-    /// Who has no descriptor yet, or reads in this process, looks for no holes.
-    fn is_read_while_written(&self, file: &File) -> bool {
-        let looks = |reader: &Reader| reader.origin().capture.is_none() && reader.open().is_none();
-        let mut readers = self.readers.of(file);
-        file.writeback().may_hold_more() && file.is_active() && readers.any(looks)
-    }
-
-    /// What `stat` shows.
-    pub(crate) fn attributes(&self, ino: u64) -> Result<Attributes, Errno> {
-        if let Some(place) = self.control.place(ino) {
-            return self.attributes_of_place(ino, place);
-        }
-        let mut attributes = Attributes::of(ino, self.names.get(ino)?);
-        if let Some(file) = self.files.get(&ino) {
-            let ahead = match self.is_read_while_written(file) {
-                true => self.settings.unseen_bytes,
-                false => 0,
-            };
-            let allocated = file.spool().allocated_bytes() + ahead;
-            attributes.size = file.spool().len();
-            attributes.blocks = allocated.div_ceil(BLOCK_BYTES);
-        }
-        attributes.lasting = !self.has_hung_up(ino);
-        Ok(attributes)
-    }
-
-    /// The same of a place in the control directory.
-    fn attributes_of_place(&self, ino: u64, place: &Place) -> Result<Attributes, Errno> {
-        if let Place::ReadingEnd(id) = place
-            && let Some(attributes) = self.attributes_of_reading_end(ino, *id)
-        {
-            return Ok(attributes);
-        }
-        let (mode, size) = match place {
-            Place::Status | Place::Metrics | Place::Events => (libc::S_IFREG | 0o400, 0),
-            // A pipe has no size; who waits asks again when there is one.
-            Place::File { door, path } if door.gives == Gives::File => {
-                let source = self.names.resolve(path).and_then(|i| self.files.get(&i));
-                let size = source.map_or(0, |file| file.spool().len());
-                (libc::S_IFREG | 0o600, size)
-            }
-            Place::File { .. } => (libc::S_IFREG | 0o400, 0),
-            // Its FIFO is gone, and what stands there now is read through it.
-            Place::ReadingEnd(_) => (libc::S_IFREG | 0o600, 0),
-            Place::Link { target } => (libc::S_IFLNK | 0o777, target.as_os_str().len() as u64),
-            _ => (libc::S_IFDIR | 0o500, 0),
-        };
-        Ok(Attributes {
-            st_ino: place.st_ino(ino),
-            size,
-            mode,
-            nlink: 1,
-            uid: self.settings.owner.uid,
-            gid: self.settings.owner.gid,
-            lasting: self.control.waits_for(ino).is_none(),
-            ..Attributes::of(ino, self.names.get(ROOT)?)
-        })
-    }
-
-    /// The same of the reading end of a FIFO: as the FIFO, without a size.
-    fn attributes_of_reading_end(&self, ino: u64, id: FifoId) -> Option<Attributes> {
-        let present = self.fifos.present(id);
-        let like = present.or_else(|| {
-            // It was removed, and is read by those who have it open.
-            let mut readers = self.readers.iter();
-            let (_, reader) = readers.find(|(_, reader)| reader.origin().fifo == Some(id))?;
-            reader.source()
-        });
-        Some(Attributes {
-            st_ino: id.st_ino(),
-            nlink: u32::from(present.is_some()),
-            ..Attributes::of(ino, self.names.get(like?).ok()?)
-        })
-    }
-}
-
-impl Operation<'_> {
-    /// Changes attributes; all of them or, on an error, none but the size.
-    pub(super) fn change(&mut self, ino: u64, changes: Changes) -> Result<Attributes, Errno> {
-        if self.is_control(ino) {
-            return Err(Errno::PERM);
-        }
-        let now = self.wall;
-        if let Some(size) = changes.size {
-            if !self.names.get(ino)?.is_file() {
-                return Err(Errno::INVAL);
-            }
-            self.refuse_frozen()?;
-            self.truncate(ino, size)?;
-            if let Some(generation) = self.core.generation_mut(ino) {
-                generation.changed(self.now);
-            }
-            self.touched.generations.add(ino);
-        }
-        let inode = self.names.get_mut(ino)?;
-        if changes.drops_privileges {
-            inode.drop_privileges(false);
-        }
-        let time = |change: Change| match change {
-            Change::To(time) => time,
-            Change::Now => now,
-        };
-        if changes.size.is_some() {
-            inode.mtime = now;
-        }
-        inode.mode = changes.mode.map_or(inode.mode, |mode| mode & 0o7777);
-        inode.uid = changes.uid.unwrap_or(inode.uid);
-        inode.gid = changes.gid.unwrap_or(inode.gid);
-        inode.atime = changes.atime.map_or(inode.atime, time);
-        inode.mtime = changes.mtime.map_or(inode.mtime, time);
-        inode.ctime = changes.ctime.unwrap_or(now);
-        self.attributes(ino)
-    }
-
-    /// Somebody without the right to do so changed a file that runs with
-    /// another's rights: from now on it does not.
-    pub(super) fn drop_privileges(&mut self, ino: u64) {
-        self.drop_privileges_if(ino, false);
-    }
-
-    /// The same after `fallocate` and `copy_file_range`, of which the kernel
-    /// does not say whether the one who called them has the right: root has.
-    pub(super) fn changed_by(&mut self, ino: u64, User { uid, gid }: User) {
-        if uid != 0 {
-            let outsider = self.names.get(ino).is_ok_and(|inode| inode.gid != gid);
-            self.drop_privileges_if(ino, outsider);
-        }
-    }
-
-    fn drop_privileges_if(&mut self, ino: u64, outsider: bool) {
-        if let Ok(inode) = self.core.names.get_mut(ino)
-            && inode.drop_privileges(outsider)
-        {
-            inode.ctime = self.wall;
-            self.effects.push(Effect::ForgetAttributes { ino });
-        }
-    }
-
-    /// Sets an extended attribute; `flags` as in `setxattr(2)`.
-    pub(super) fn set_xattr(
-        &mut self,
-        caller: Caller,
-        ino: u64,
-        (name, value): (&OsStr, Vec<u8>),
-        flags: i32,
-    ) -> Result<Reply, Errno> {
-        // The kernel would not honour access lists it does not ask us for.
-        if name.as_encoded_bytes().starts_with(b"system.posix_acl_") {
-            return Err(Errno::OPNOTSUPP);
-        }
-        let pool = self.pool.for_user(caller.user);
-        let inode = self.core.names.get_mut(ino)?;
-        let exists = inode.xattrs.contains_key(name);
-        if flags & libc::XATTR_CREATE != 0 && exists {
-            return Err(Errno::EXIST);
-        }
-        if flags & libc::XATTR_REPLACE != 0 && !exists {
-            return Err(Errno::NODATA);
-        }
-        let bytes = XATTR_BYTES + (name.len() + value.len()) as u64;
-        let kept = pool.keep(bytes)?;
-        let attribute = (value, kept);
-        inode.xattrs.insert(name.to_owned(), attribute);
-        inode.ctime = self.wall;
-        Ok(Reply::Done)
-    }
-
-    /// Removes an extended attribute.
-    pub(super) fn remove_xattr(&mut self, ino: u64, name: &OsStr) -> Result<Reply, Errno> {
-        let inode = self.core.names.get_mut(ino)?;
-        inode.xattrs.remove(name).ok_or(Errno::NODATA)?;
-        inode.ctime = self.wall;
-        Ok(Reply::Done)
-    }
+/// What a name was found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// What it is.
+    pub(crate) attributes: Attributes,
+    /// Whether the kernel may remember it: not where the same name may be
+    /// another thing a moment later.
+    pub(crate) lasting: bool,
 }

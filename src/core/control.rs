@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use super::attributes::Attributes;
+use super::attributes::Found;
 use super::doors::{Asked, Gives, Which};
 use super::effects::{Reply, Transport};
 use super::generation::{Generation, Phase};
@@ -33,16 +33,6 @@ pub(super) use places::{Control, Place};
 
 /// The name of the control directory in the root.
 pub(crate) const NAME: &str = CONTROL;
-
-/// What a name was found to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// What it is.
-    pub(crate) attributes: Attributes,
-    /// Whether the kernel may remember it: not where the same name may be
-    /// another thing a moment later.
-    pub(crate) lasting: bool,
-}
 
 impl Operation<'_> {
     /// Looks up the control directory, or a name in it.

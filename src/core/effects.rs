@@ -5,18 +5,14 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, Found};
 use super::clock::Monotonic;
-use super::control::Found;
-use super::events::FileEvent;
+use super::event::FileEvent;
 use super::ids::CaptureId;
+pub(crate) use super::ids::Unique;
 use super::spool::Segments;
 #[cfg(test)]
 pub(crate) use super::tests::Answer;
-
-/// The number the kernel gave a request; it is answered by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Unique(pub(crate) u64);
 
 /// How a request is answered.
 #[derive(Debug)]

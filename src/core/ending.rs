@@ -1,7 +1,7 @@
 //! Closing a file, and how a generation comes to its end.
 
 use super::effects::Effect;
-use super::events::Event;
+use super::event::Event;
 use super::generation::{Ending, Phase, Writer};
 use super::notices::Notice;
 use super::readers::reader::Reader;

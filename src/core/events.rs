@@ -1,4 +1,4 @@
-//! What happens in a mount, for whoever subscribes: this process gets it as values,
+//! Who is told what happens in a mount: this process gets it as values,
 //! who reads `.fifofs/events` as lines of JSON.
 //!
 //! Each subscriber gets everything from when it opened. One that is too slow
@@ -9,138 +9,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::clock::Monotonic;
-use super::effects::{Effects, Reply, Unique};
-use super::generation::Way;
-use super::readers::polling::{Pollers, Readiness};
-use crate::json;
+use super::effects::{Effects, Reply};
+use super::event::{Event, FileEvent};
+use super::ids::Unique;
+use super::readers::pollers::{Pollers, Readiness};
 
 /// How many events are kept for a subscriber that does not read.
 const QUEUE_EVENTS: usize = 4096;
-
-/// One thing that happened to a file of a mount.
-///
-/// As JSON it is what `event` and the fields beside it are in a line of `.fifofs/events`.
-///
-/// ```
-/// use fifofs::{Capture, Event};
-///
-/// let capture = Capture::new("out.txt")?;
-/// let mut events = capture.events();
-/// std::fs::write(capture.path(), "hello\n")?;
-/// assert!(events.any(|event| matches!(event, Ok(Event::Done { bytes: 6, .. }))));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "event")]
-#[non_exhaustive]
-pub enum Event {
-    /// A process opened it for writing.
-    #[non_exhaustive]
-    Opened {
-        /// The process; 0 if it cannot be seen.
-        pid: u32,
-        /// Its name.
-        name: String,
-        /// Which writing of the file this is, counted from 1.
-        generation: u64,
-    },
-    /// How it is delivered was decided.
-    #[non_exhaustive]
-    Chosen {
-        /// Which way.
-        way: Way,
-        /// Why.
-        reason: String,
-    },
-    /// Bytes arrived. Of small writes many arrive as one.
-    #[non_exhaustive]
-    Wrote {
-        /// Where, from the beginning of the file.
-        offset: u64,
-        /// How many.
-        bytes: u64,
-    },
-    /// It was set to a length.
-    #[non_exhaustive]
-    Truncated {
-        /// In bytes.
-        length: u64,
-    },
-    /// It has another name.
-    #[non_exhaustive]
-    Renamed {
-        /// What it was called before, relative to the mount.
-        #[serde(with = "json::path")]
-        from: PathBuf,
-    },
-    /// A name of it was removed.
-    Removed,
-    /// The last process that had it open for writing closed it.
-    Closed,
-    /// It is done and whole.
-    #[non_exhaustive]
-    Done {
-        /// Its length in bytes.
-        bytes: u64,
-    },
-    /// It is done, but a process that wrote it came to a bad end, or bytes were lost.
-    #[non_exhaustive]
-    Failed {
-        /// The process; 0 if it cannot be seen.
-        pid: u32,
-        /// Its name.
-        name: String,
-        /// The signal that killed it.
-        signal: Option<i32>,
-        /// Or its exit status.
-        status: Option<i32>,
-    },
-    /// Bytes that a reader had were written over with others.
-    #[non_exhaustive]
-    Rewritten {
-        /// The reader's process; 0 if it cannot be seen.
-        pid: u32,
-        /// Its name.
-        name: String,
-        /// The first byte.
-        from: u64,
-        /// One past the last.
-        to: u64,
-    },
-    /// Something users should know.
-    #[non_exhaustive]
-    Warning {
-        /// What.
-        message: String,
-    },
-    /// Events were lost, since they were not taken in time.
-    #[non_exhaustive]
-    Lagged {
-        /// How many.
-        lost: u64,
-    },
-}
-
-/// An event, with the file that it is about and when it happened.
-///
-/// As JSON it is a line of `.fifofs/events`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct FileEvent {
-    /// Since the mount was made; in JSON in seconds. Of lost events, that of the last.
-    #[serde(with = "json::seconds", default)]
-    pub time: Duration,
-    /// The file, relative to the mount; its new name if it was renamed, empty if events of any file were lost.
-    /// In JSON, what is no UTF-8 is replaced.
-    #[serde(with = "json::path", default)]
-    pub path: PathBuf,
-    /// What happened.
-    #[serde(flatten)]
-    pub event: Event,
-}
 
 #[derive(Debug, Default)]
 struct Subscriber {
@@ -363,6 +239,7 @@ fn line(event: &FileEvent) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::generation::Way;
     use super::*;
 
     /// Subscribed to everything, and so many things that happened.

@@ -7,7 +7,8 @@
 
 use rustix::io::Errno;
 
-use super::effects::{Effects, Reply, Unique};
+use super::effects::{Effects, Reply};
+use super::ids::Unique;
 use super::namespace::ROOT;
 use super::request::{Caller, Loaded, Request};
 use super::{Alarm, Core, Env, Operation, Waiting};

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 
 use super::clock::Monotonic;
-use super::fifos::FifoId;
+use super::ids::FifoId;
 use super::readers::reader::{Awaits, Reader};
 use super::request::{Caller, Opener};
 use super::timers::{RENAMING, SAME_CALL, SENT_BACK_EXPECTED};

@@ -9,14 +9,17 @@
 //! namespace   the tree of names          file        one file: bytes, writing, what there is to read
 //! spool       the bytes of a file        rules       what the user ordered
 //! readers     who waits, for what, and what they were given
+//! captures    the paths that this process reads
+//! events      who is told what happens
+//! control     what the kernel knows of `.fifofs`
 //!
 //! request, effects, operation, handling, settling: what comes in, what comes out, and the way between
 //!
 //! and the handlers, each on the `Operation` that has hold of all of the above:
 //! writing, resizing, rewriting, ending, backpressure: what writers do
 //! opening, looking_again, reading: what readers get
-//! capturing, patching: what this process itself reads
-//! paths, attributes, control, doors, fifos, status, metrics
+//! capturing: what this process itself reads
+//! paths, metadata, control, doors, fifos, status, metrics
 //! queries: what may be looked at without a request
 //! ```
 
@@ -29,12 +32,14 @@ mod control;
 pub(crate) mod doors;
 pub(crate) mod effects;
 mod ending;
-pub(crate) mod events;
-pub(crate) mod fifos;
+pub(crate) mod event;
+mod events;
+mod fifos;
 mod file;
 mod handling;
 mod ids;
 mod looking_again;
+mod metadata;
 mod metrics;
 pub(crate) mod namespace;
 mod notices;
@@ -70,12 +75,11 @@ use rustix::io::Errno;
 use captures::Captures;
 use clock::{Moment, Monotonic};
 use control::Control;
-use effects::Unique;
 use events::Events;
-use fifos::{FifoId, Fifos};
+use fifos::Fifos;
 use file::{File, OpenStep};
 use generation::{Generation, Processes};
-use ids::ReaderId;
+use ids::{FifoId, ReaderId, Unique};
 use looking_again::SentBack;
 use metrics::Tally;
 use namespace::{Creator, Namespace};

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::control::Found;
+use super::attributes::Found;
 use super::effects::{Effect, Listed, Reply};
-use super::events::Event;
+use super::event::Event;
 use super::generation::{Generation, Writer};
 use super::ids::ReaderId;
 use super::namespace::{Creator, Inode, Kind, Rename};

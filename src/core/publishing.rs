@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::events::Event;
+use super::event::Event;
 use super::{File, Operation};
 
 impl Operation<'_> {

@@ -10,9 +10,8 @@ use rustix::io::Errno;
 
 use super::captures::Hold;
 use super::clock::Monotonic;
-use super::effects::Unique;
 use super::generation::{Ending, Generation, Way, Writer};
-use super::ids::CaptureId;
+use super::ids::{CaptureId, Unique};
 use super::namespace::{Inode, Kind, Namespace, ROOT};
 use super::readers::reader::Reader;
 use super::recording::Recording;

@@ -11,9 +11,8 @@ use rustix::io::Errno;
 
 use super::attributes::Changes;
 use super::doors::Target;
-use super::effects::Unique;
 use super::generation::{Ending, Writer};
-use super::ids::CaptureId;
+use super::ids::{CaptureId, Unique};
 use super::namespace::{Creator, Rename};
 use super::patching::Reading;
 use super::spool::Load;

@@ -3,7 +3,7 @@
 
 use rustix::io::Errno;
 
-use super::events::Event;
+use super::event::Event;
 use super::readers::reader::Reader;
 use super::spool::{self, Load};
 use super::{File, Handle, Operation};

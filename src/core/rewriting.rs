@@ -10,9 +10,8 @@ use std::ops::Range;
 
 use rustix::io::Errno;
 
-use super::effects::Unique;
-use super::events::Event;
-use super::ids::ReaderId;
+use super::event::Event;
+use super::ids::{ReaderId, Unique};
 use super::readers::reader::Reader;
 use super::{File, Operation};
 

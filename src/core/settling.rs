@@ -26,9 +26,8 @@ use std::hash::Hash;
 use rustc_hash::FxHashSet;
 
 use super::Operation;
-use super::effects::{Effect, Unique};
-use super::fifos::FifoId;
-use super::ids::ReaderId;
+use super::effects::Effect;
+use super::ids::{FifoId, ReaderId, Unique};
 
 /// What is to be looked at again, each once, in the order in which it was marked.
 #[derive(Debug)]

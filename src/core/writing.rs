@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use super::effects::Transport;
-use super::events::Event;
+use super::event::Event;
 use super::file::Chosen;
 use super::generation::{Way, Writer};
 use super::notices::Notice;

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use super::processes::RunningMembers;
+use super::process::RunningMembers;
 use super::timers::{LONGEST_SLEEP, SIGNAL_RECHECK};
 use super::{Router, lock, process};
 use crate::bell::Bell;

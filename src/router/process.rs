@@ -27,7 +27,7 @@ mod signals;
 
 pub(crate) use death::{Death, death};
 pub(crate) use exit::ExitWatch;
-pub(crate) use group::{Member, group_is_empty, running_member};
+pub(crate) use group::{RunningMembers, group_is_empty};
 pub(crate) use numbers::{known_as, start_ticks};
 pub(crate) use signals::must_interrupt;
 

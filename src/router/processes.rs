@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use super::event_loop::EventLoop;
-use super::process::{self, ExitWatch, Member};
+use super::process::{self, ExitWatch, RunningMembers};
 use super::timers::REFUSAL_LOG_INTERVAL;
 use super::{Router, lock};
 use crate::core::generation::{Ending, Processes, Writer};
@@ -24,9 +24,6 @@ use crate::core::{CaptureId, unseen_writer};
 
 /// How many threads are remembered with their processes.
 const REMEMBERED_THREADS: usize = 4096;
-
-/// How many groups a member is remembered of.
-const REMEMBERED_GROUPS: usize = 1024;
 
 /// Descriptors that processes which write leave free, for what needs one for a moment: without it
 /// nobody could be told how such a process ended.
@@ -223,31 +220,6 @@ impl Processes for ProcessTable {
 
     fn is_own(&self, pid: i32) -> bool {
         pid == std::process::id().cast_signed()
-    }
-}
-
-/// By group, a member that ran when it was last looked at.
-#[derive(Default)]
-pub(super) struct RunningMembers(FxHashMap<i32, i32>);
-
-impl RunningMembers {
-    /// Whether all members of a group have exited.
-    fn is_of_zombies(&mut self, group: i32) -> bool {
-        // Mostly the leader runs: a shell.
-        let known = self.0.get(&group).copied();
-        let found = process::running_member(group, known.or(Some(group)));
-        match found {
-            Member::Running(pid) => {
-                if self.0.len() >= REMEMBERED_GROUPS {
-                    self.0.clear();
-                }
-                self.0.insert(group, pid);
-            }
-            Member::None | Member::Unknown => {
-                self.0.remove(&group);
-            }
-        }
-        found == Member::None
     }
 }
 

@@ -9,7 +9,7 @@ use rustc_hash::FxHasher;
 use rustix::io::Errno;
 
 use super::super::doors::{Door, Gives, Target, Which};
-use super::super::fifos::FifoId;
+use super::super::ids::FifoId;
 use super::super::namespace::Namespace;
 
 /// Inodes of files have smaller numbers: those are given one after the other.

@@ -28,26 +28,16 @@ use rustix::io::Errno;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 
+use super::attributes::Found;
 use super::clock::Monotonic;
-use super::control::Found;
 use super::effects::Reply;
 use super::generation::Writer;
+use super::ids::FifoId;
 use super::looking_again::Why;
 use super::namespace::Creator;
 use super::request::{At, Caller};
 use super::timers::QUEUED_WRITER_COMES;
 use super::{File, Operation};
-
-/// A virtual FIFO: the number of its first message, which `stat` says of each and of the reading end, so that they
-/// are one file for whoever looks at the name and then opens it (`cp` refuses a file that is not).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct FifoId(u64);
-
-impl FifoId {
-    pub(super) fn st_ino(self) -> u64 {
-        self.0
-    }
-}
 
 /// All of them.
 #[derive(Debug, Default)]

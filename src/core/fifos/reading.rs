@@ -2,17 +2,18 @@
 
 use rustix::io::Errno;
 
-use super::super::control::{Found, Place};
+use super::super::attributes::Found;
+use super::super::control::Place;
 use super::super::effects::Effect;
 use super::super::generation::{Phase, Way};
-use super::super::ids::ReaderId;
+use super::super::ids::{FifoId, ReaderId};
 use super::super::looking_again::Why;
 use super::super::opening::OpenAnswer;
 use super::super::readers::reader::{Awaits, Reader};
 use super::super::request::{Caller, Opener};
 use super::super::{File, Operation};
+use super::Fifo;
 use super::programs::{is_to_write, makes_one_message};
-use super::{Fifo, FifoId};
 
 impl Reader {
     /// Whether it has come for a message of this FIFO, and has none yet.

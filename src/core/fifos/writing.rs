@@ -2,14 +2,14 @@
 
 use rustix::io::Errno;
 
-use super::super::effects::Unique;
 use super::super::generation::{Ending, Way, Writer};
+use super::super::ids::{FifoId, Unique};
 use super::super::looking_again::Why;
 use super::super::notices::Notice;
 use super::super::request::Caller;
 use super::super::{File, Operation, Waiting};
 use super::programs::{is_semaphore, makes_one_message};
-use super::{FifoId, HeldOpen, Queued};
+use super::{HeldOpen, Queued};
 
 impl Operation<'_> {
     /// Sees to an OPEN for writing of a FIFO's message; says whether it is dealt with.

@@ -14,7 +14,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::super::clock::Monotonic;
-use super::super::effects::{Reply, Unique};
+use super::super::effects::Reply;
+use super::super::ids::Unique;
 use super::super::timers::THROTTLE;
 use super::File;
 

@@ -27,8 +27,7 @@ mod writer;
 use std::collections::BTreeSet;
 
 use super::clock::Monotonic;
-use super::fifos::FifoId;
-use super::ids::ReaderId;
+use super::ids::{FifoId, ReaderId};
 use super::spool::{Pool, Spool};
 use flow::Flow;
 use format::Format;

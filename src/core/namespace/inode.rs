@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use super::super::clock::{Monotonic, Timestamp};
-use super::super::fifos::FifoId;
+use super::super::ids::FifoId;
 use super::super::spool::Kept;
 
 /// What an inode is.

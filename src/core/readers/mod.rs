@@ -9,11 +9,12 @@
 //! reader     one of them: what it came with, what it was given, what it asks
 //! following  how readers and files are brought together and parted
 //! prior      what one was given by another file than it reads now
-//! polling    who is told that there is something new
+//! pollers    who polls one, and is told that there is something new; polling: their requests
 //! ```
 
 mod following;
-pub(super) mod polling;
+pub(super) mod pollers;
+mod polling;
 pub(super) mod prior;
 pub(super) mod reader;
 

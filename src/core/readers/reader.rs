@@ -16,13 +16,11 @@ use std::time::Duration;
 
 use super::super::clock::Monotonic;
 use super::super::doors::{Asked, AwaitedProcess, Gives, Target};
-use super::super::effects::Unique;
-use super::super::fifos::FifoId;
 use super::super::generation::Way;
-use super::super::ids::CaptureId;
+use super::super::ids::{CaptureId, FifoId, Unique};
 use super::super::patching::Patches;
 use super::super::spool::{Kept, Spool};
-use super::polling::Pollers;
+use super::pollers::Pollers;
 
 /// What a reader waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

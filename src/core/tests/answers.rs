@@ -4,8 +4,9 @@
 use rustix::io::Errno;
 
 use super::super::CONTROL_NAME;
-use super::super::effects::{Effect, Transport, Unique};
+use super::super::effects::{Effect, Transport};
 use super::super::generation::Ending;
+use super::super::ids::Unique;
 use super::super::namespace::ROOT;
 use super::super::patching::Reading;
 use super::super::request::{Caller, Opener, Request};

@@ -4,6 +4,7 @@
 mod answers;
 mod control;
 mod empty;
+mod following;
 mod freezing;
 mod gathering;
 mod never_stale;
@@ -30,8 +31,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::clock::{Moment, Timestamp};
-use super::effects::{Effect, Effects, Transport, Unique};
+use super::effects::{Effect, Effects, Transport};
 use super::generation::{Ending, Processes, Writer};
+use super::ids::Unique;
 use super::namespace::{Creator, ROOT};
 use super::request::{Bytes, Caller, Loaded, Opener, Request, Wanted};
 use super::rules::{Deliver, FailOn, Linger, Rules};

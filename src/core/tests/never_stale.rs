@@ -7,8 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rustix::io::Errno;
 
-use super::super::effects::Unique;
 use super::super::generation::Ending;
+use super::super::ids::Unique;
 use super::super::namespace::{ROOT, Rename};
 use super::super::request::Opener;
 use super::super::rules::Deliver;

@@ -9,10 +9,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 
-use super::super::effects::{Effect, Unique};
+use super::super::effects::Effect;
 use super::super::file::Flushing;
 use super::super::generation::Way;
-use super::super::ids::ReaderId;
+use super::super::ids::{ReaderId, Unique};
 use super::super::namespace::{DOTS, ROOT};
 use super::super::{Core, Env, Operation};
 use super::World;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rustix::io::Errno;
 
-use super::super::events::{Event, Events};
+use super::super::event::Event;
+use super::super::events::Events;
 use super::super::generation::Ending;
 use super::super::namespace::{ROOT, Rename};
-use super::super::readers::polling::Pollers;
+use super::super::readers::pollers::Pollers;
 use super::super::request::Request;
 use super::super::rules::Deliver;
 use super::{Answer, Effect, Effects, LINGER, WRITER, World};
@@ -209,7 +210,7 @@ fn the_end_is_told_to_whoever_was_notified_already() {
     let mut pollers = Pollers::default();
     let mut effects = Effects::default();
     let mut notifies = |pollers: &mut Pollers, ready, limit, over| {
-        let readiness = super::super::readers::polling::Readiness { ready, limit, over };
+        let readiness = super::super::readers::pollers::Readiness { ready, limit, over };
         pollers.notify(readiness, &mut effects);
         std::mem::take(&mut effects).into_iter().count()
     };

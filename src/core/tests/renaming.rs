@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::effects::Unique;
+use super::super::ids::Unique;
 use super::super::namespace::ROOT;
 use super::super::request::Opener;
 use super::super::rules::Deliver;

@@ -1,9 +1,9 @@
 //! Requests as tests make them, and what they are answered.
 
 use super::*;
-use crate::core::control::Found;
+use crate::core::attributes::Found;
 use crate::core::effects::Reply;
-use crate::core::events::FileEvent;
+use crate::core::event::FileEvent;
 use crate::core::namespace::Rename;
 use crate::core::request::{Opener, User, at};
 use crate::core::{Attributes, CaptureId};

@@ -1,5 +1,6 @@
 //! Process groups: whether anybody is left who might write.
 
+use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use rustix::process::test_kill_process_group;
 
@@ -17,7 +18,7 @@ pub(crate) fn group_is_empty(pgid: i32) -> bool {
 
 /// A process of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Member {
+enum Member {
     /// It has not exited.
     Running(i32),
     /// All have exited, though some are not reaped yet.
@@ -28,7 +29,7 @@ pub(crate) enum Member {
 
 /// Whether a process of group `pgid` has not exited, and if so one of them: `likely`, if that is one,
 /// and else whichever is found by looking at every process.
-pub(crate) fn running_member(pgid: i32, likely: Option<i32>) -> Member {
+fn running_member(pgid: i32, likely: Option<i32>) -> Member {
     let runs = |pid: &i32| process_group(*pid) == Some(pgid) && !has_exited(*pid);
     if let Some(pid) = likely.filter(runs) {
         return Member::Running(pid);
@@ -50,6 +51,34 @@ pub(crate) fn running_member(pgid: i32, likely: Option<i32>) -> Member {
         }
     }
     Member::None
+}
+
+/// How many groups a member is remembered of.
+const REMEMBERED_GROUPS: usize = 1024;
+
+/// By group, a member that ran when it was last looked at.
+#[derive(Default)]
+pub(crate) struct RunningMembers(FxHashMap<i32, i32>);
+
+impl RunningMembers {
+    /// Whether all members of a group have exited.
+    pub(crate) fn is_of_zombies(&mut self, group: i32) -> bool {
+        // Mostly the leader runs: a shell.
+        let known = self.0.get(&group).copied();
+        let found = running_member(group, known.or(Some(group)));
+        match found {
+            Member::Running(pid) => {
+                if self.0.len() >= REMEMBERED_GROUPS {
+                    self.0.clear();
+                }
+                self.0.insert(group, pid);
+            }
+            Member::None | Member::Unknown => {
+                self.0.remove(&group);
+            }
+        }
+        found == Member::None
+    }
 }
 
 #[cfg(test)]
