@@ -64,9 +64,6 @@ impl Operation<'_> {
         let Some(source) = self.readers.get(id).map(Reader::source) else {
             return;
         };
-        if let Some(ino) = source {
-            self.names.pin(ino);
-        }
         let was_step = source.is_some_and(|ino| self.waits_as_step(id, ino));
         self.set_source(id, None);
         let Some(mut reader) = self.readers.remove(id) else {
@@ -85,12 +82,11 @@ impl Operation<'_> {
         if let Some(unique) = reader.open() {
             self.waiting.remove(&unique);
         }
-        if let Some(ino) = source {
-            if let (true, Some(generation)) = (was_step, self.core.generation_mut(ino)) {
-                generation.step_left(self.now);
-                self.touched.generations.add(ino);
-            }
-            self.unpin(ino);
+        if let (true, Some(ino)) = (was_step, source)
+            && let Some(generation) = self.core.generation_mut(ino)
+        {
+            generation.step_left(self.now);
+            self.touched.generations.add(ino);
         }
         if let Awaits::File(ino) = reader.awaits() {
             self.unpin(ino);

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::super::effects::Effect;
 use super::super::request::Request;
 use super::super::rules::Deliver;
-use super::{World, bytes};
+use super::{Answer, World, bytes};
 
 impl World {
     fn knows(&self, ino: u64) -> bool {
@@ -95,4 +95,20 @@ fn the_flusher_works_for_readers_only_of_what_they_may_have_before_the_end() {
         assert_eq!(!world.flushes().is_empty(), is_wanted, "{deliver}");
         assert_eq!(world.answer(open).is_some(), is_wanted, "{deliver}");
     }
+}
+
+#[test]
+fn a_write_that_waits_for_a_reader_goes_on_when_that_one_leaves() {
+    let mut world = World::new(Deliver::Stream, |settings| {
+        settings.patience = Duration::MAX;
+    });
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let opens = [world.open(ino), world.open(ino)];
+    let [quick, slow] = opens.map(|open| world.handle(open));
+    let held = world.write(ino, 0, &[1; 32]);
+    assert_eq!(world.answer(held), None);
+    world.read(quick, 0, 32);
+    assert_eq!(world.answer(held), None, "the other has nothing yet");
+    world.release(slow);
+    assert_eq!(world.answer(held), Some(&Answer::Written(32)));
 }
