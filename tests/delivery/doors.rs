@@ -287,8 +287,11 @@ fn a_number_that_another_process_has_by_now_is_that_ones() {
         kill 300; wait 300
         start 301 bash -c 'echo first > $D/y'; wait 301
         sleep .1
-        start 301 sleep .2
-        cat $D/.fifofs/pid/301/wait/y 2>&1
+        start 301 sleep 100
+        cat $D/.fifofs/pid/301/wait/y 2>&1 & reader=$!
+        : > $F/third
+        await third-waits
+        kill 301; wait 301; wait $reader
         start 302 bash -c 'sleep .2; echo second > $D/y'
         cat $D/.fifofs/pid/302/wait/y";
     let mount = Mount::start(&[]);
@@ -300,6 +303,11 @@ fn a_number_that_another_process_has_by_now_is_that_ones() {
         mount.status()["waiting"].as_array().map(Vec::len) == Some(2)
     });
     mount.raise("waiting");
+    mount.wait_flag("third");
+    mount.wait_for("the third reader to wait", || {
+        mount.status()["waiting"].as_array().map(Vec::len) == Some(1)
+    });
+    mount.raise("third-waits");
     let none = "No such file or directory\n";
     apart
         .finish(SOON)
