@@ -1,6 +1,9 @@
 //! The one thread that waits: alarms, callers who had a signal, processes that end, the flusher's
 //! answers, and its own end.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::*;
@@ -15,6 +18,7 @@ fn an_alarm_wakes_an_event_loop_that_sleeps_without_one() {
     let (ino, _) = bench.create("s");
     let held = bench.write(ino, 0, &[0; 17]);
     assert_eq!(bench.answered(held), Answer::Written(17));
+    assert!(!bench.router.event_loop.was_woken(), "or it never sleeps");
 }
 
 #[test]
@@ -116,6 +120,21 @@ fn a_writer_that_is_killed_fails_its_file_and_is_watched_no_more() {
     let effects = lock(&bench.router.core).handle(env, Caller::SELF, Request::Tick);
     bench.carry_out(effects);
     assert_eq!(bench.answer(end), Some(Answer::Error(Errno::IO)));
+}
+
+/// As long as a zombie is left the kernel says that there is its group. Nothing tells that nobody else is.
+#[test]
+fn an_empty_file_is_over_when_nobody_but_zombies_is_left_of_the_group_that_made_it() {
+    let bench = Bench::with(Deliver::Follow, |settings| settings.linger = Linger::Auto);
+    let mut child = Guard::of(Command::new("sleep").arg("600").process_group(0));
+    let writer = bench.router.writer(child.pid()).unwrap();
+    let (ino, handle) = bench.create_by("x", writer);
+    let reader = bench.open(ino, NOBODY);
+    let reader = bench.handle(reader);
+    let end = bench.read(reader, 0, NOBODY);
+    bench.release(handle);
+    child.0.kill().unwrap();
+    assert_eq!(bench.answered(end), Answer::Error(Errno::IO));
 }
 
 /// A file that somebody reads while it is written through the page cache.
