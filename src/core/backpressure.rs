@@ -88,6 +88,10 @@ impl Operation<'_> {
         let slowest = self.core.readers.slowest(file, Of::Pace);
         let now = self.now;
         while let Some((unique, reply)) = file.next_answered(pace, slowest, now) {
+            if matches!(reply, Reply::Refused(_)) {
+                // As in `take`.
+                self.core.touched.contents.add(ino);
+            }
             self.effects.reply(unique, reply);
             self.core.waiting.remove(&unique);
         }

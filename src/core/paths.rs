@@ -97,9 +97,7 @@ impl Operation<'_> {
             return self.make_fifo(at, creator);
         }
         let ino = if kind == libc::S_IFREG || kind == 0 {
-            let ino = self.make_file(at, creator)?;
-            self.touched.names.add(name.to_owned());
-            ino
+            self.make_file(at, creator)?
         } else {
             self.may_change(parent, name)?;
             let kind = Kind::Special(kind);
@@ -107,6 +105,7 @@ impl Operation<'_> {
                 .names
                 .make(parent, name, kind, creator, rdev, self.wall)?
         };
+        self.touched.names.add(name.to_owned());
         self.made(ino)
     }
 

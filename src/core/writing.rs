@@ -200,7 +200,11 @@ impl Operation<'_> {
         let now = self.now;
         let chosen = file.note_write(now, (offset, from_cache), data.beginning(), name);
         self.publish_chosen(ino, chosen);
-        self.file_mut(ino)?.refuse_if_broken()?;
+        if let Err(errno) = self.file_mut(ino)?.refuse_if_broken() {
+            // Those who still read a stream are told that it has failed.
+            self.touched.contents.add(ino);
+            return Err(errno);
+        }
         self.refuse_what_was_passed_on(ino, offset)?;
         let changed = self.file_mut(ino)?.write(offset, data)?;
         self.tally.written += length;

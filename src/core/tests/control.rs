@@ -183,6 +183,23 @@ fn a_wait_ends_when_nothing_can_come_any_more() {
     assert_eq!(world.answer(waits), None);
 }
 
+#[test]
+fn who_waits_at_a_name_is_sent_to_a_fifo_that_is_made_there() {
+    for kind in [libc::S_IFIFO, libc::S_IFSOCK] {
+        let mut world = World::new(Deliver::Auto, |_| {});
+        let (ino, _) = look_up(&mut world, &[CONTROL_NAME, "wait", "p"]);
+        let open = world.open(ino);
+        let make = Request::MakeNode {
+            at: at(ROOT, OsStr::new("p")),
+            creator: OWNER,
+            kind,
+            rdev: 0,
+        };
+        world.ask(make).unwrap();
+        assert_eq!(world.error(open), Some(Errno::STALE));
+    }
+}
+
 /// Whoever waited for it waited for ever.
 #[test]
 fn a_name_that_no_file_can_have_is_not_waited_for() {
