@@ -4,6 +4,7 @@
 mod answers;
 mod control;
 mod empty;
+mod every_request;
 mod following;
 mod freezing;
 mod gathering;
