@@ -225,7 +225,9 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn opener(&mut self, thread: i32, ino: u64) -> Opener {
         let leader = process_of(thread);
-        let lineage: Vec<i32> = process::ancestors(leader).collect();
+        // Whoever has lost its parent is a child of process 1, and no step of what that does.
+        let lineage = process::ancestors(leader).filter(|pid| *pid == leader || *pid != 1);
+        let lineage: Vec<i32> = lineage.collect();
         let holds = lineage.iter().any(|pid| self.holds(*pid, ino));
         let group = process::process_group(leader);
         Opener {

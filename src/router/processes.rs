@@ -214,8 +214,8 @@ impl Processes for ProcessTable {
         (thread != 0).then(|| process::name(thread))
     }
 
-    fn group_of(&self, pid: i32) -> Option<i32> {
-        process::process_group(pid)
+    fn is_below_group(&self, pid: i32, group: i32) -> bool {
+        process::ancestors(pid).any(|above| process::process_group(above) == Some(group))
     }
 
     fn is_own(&self, pid: i32) -> bool {

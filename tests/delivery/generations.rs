@@ -242,6 +242,9 @@ fn nobody_waits_for_an_empty_file_that_he_or_his_script_made() {
         format!("grep nothing /dev/null > $D/x; {wait}"),
         format!(": > $D/x; {wait}"),
         format!("touch $D/x; {wait}"),
+        // In a process group of its own.
+        "touch $D/x; timeout 60 cat $D/x; echo over".to_owned(),
+        format!("touch $D/x; setsid -w sh -c '{wait}'"),
         "exec $PYTHON -c 'import os, subprocess, tempfile
 D = os.environ[\"D\"]
 made, path = tempfile.mkstemp(dir=D); os.close(made)

@@ -8,6 +8,8 @@ use super::{Answer, READER, WRITER, World};
 
 /// More than any reopening is waited for.
 const LATER: Duration = Duration::from_secs(30);
+/// Of the group of the writer, and above the reader.
+const SHELL: i32 = 99;
 const MADE_ANEW: i32 = libc::O_WRONLY | libc::O_TRUNC;
 
 fn world() -> World {
@@ -73,8 +75,9 @@ fn what_was_made_as_by_touch_is_for_a_later_step_of_the_script() {
         let reader = world.open(ino);
         world.pass(LATER);
         assert_eq!(world.answer(reader).is_none(), waits, "{flags:o}");
-        // Another step of that script waits: nobody else will write it.
-        world.people.groups.insert(READER, WRITER);
+        // Another step of that script waits, be it in a group of its own: nobody else will write it.
+        world.people.groups.insert(SHELL, WRITER);
+        world.people.parents.insert(READER, SHELL);
         world.pass(Duration::from_secs(1));
         world.handle(reader);
     }

@@ -76,8 +76,9 @@ impl Processes for People {
     fn descends_from(&self, pid: i32, ancestor: i32) -> bool {
         pid == ancestor || self.parents.get(&pid) == Some(&ancestor)
     }
-    fn group_of(&self, pid: i32) -> Option<i32> {
-        self.groups.get(&pid).copied()
+    fn is_below_group(&self, pid: i32, group: i32) -> bool {
+        let of = |pid: &i32| self.groups.get(pid) == Some(&group);
+        of(&pid) || self.parents.get(&pid).is_some_and(of)
     }
 }
 

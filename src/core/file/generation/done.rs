@@ -26,9 +26,9 @@ pub(crate) trait Processes {
     fn name_of(&self, _thread: i32) -> Option<String> {
         None
     }
-    /// The process group that it is in.
-    fn group_of(&self, _pid: i32) -> Option<i32> {
-        None
+    /// Whether it, or a process above it, is in this process group.
+    fn is_below_group(&self, _pid: i32, _group: i32) -> bool {
+        false
     }
 }
 
@@ -126,7 +126,8 @@ impl Generation {
 
     /// Whether it may get its content yet, being empty. Many a program makes its output when it begins
     /// and writes it when it ends, and scripts make it with touch(1). None of the processes that read it
-    /// waits so for itself: for one of which it is, or of whose script it is a step.
+    /// waits so for itself: for one of which it is, or of whose script it is a step, also in a process group
+    /// of its own, as timeout(1) makes one.
     pub(in crate::core) fn awaits_content(
         &self,
         processes: &dyn Processes,
@@ -145,7 +146,7 @@ impl Generation {
         let is_step = |group| {
             readers
                 .iter()
-                .any(|pid| processes.group_of(*pid) == Some(group))
+                .any(|pid| processes.is_below_group(*pid, group))
         };
         let may_write = |group: &i32| !processes.group_is_empty(*group) && !is_step(*group);
         self.is_placeholder && self.groups.iter().any(may_write)
