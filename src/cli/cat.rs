@@ -3,7 +3,7 @@
 mod waiting;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,11 +11,12 @@ use std::time::Duration;
 use aligned_vec::avec;
 use clap::{Args, ValueHint};
 use fifofs::{Error, Result};
+use rustix::fs::FileType;
 
 use waiting::Wait;
 
 use super::options::{duration, process};
-use super::{PAGE_BYTES, check_standard_output, close_again, failure};
+use super::{PAGE_BYTES, check_standard_output, close_again, failure, standard};
 
 /// As much as one request of the file system carries.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -48,22 +49,26 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     check_standard_output()?;
     let wait = Wait::look_after(arguments.timeout)?;
-    let mut output = io::stdout().lock();
     for path in &arguments.paths {
-        if !copy(path, arguments, &wait, &mut output)? {
+        if !copy(path, arguments, &wait)? {
             return Ok(());
         }
     }
-    close_again(output.as_fd())
+    close_again(io::stdout().as_fd())
         .map_err(|errno| Error::io("write to", "standard output", errno.into()))
 }
 
 /// Copies one file; says whether the other side still reads.
-fn copy(path: &Path, arguments: &Arguments, wait: &Wait, output: &mut impl Write) -> Result<bool> {
+fn copy(path: &Path, arguments: &Arguments, wait: &Wait) -> Result<bool> {
     let pipe = match arguments.pid {
         Some(pid) => fifofs::pipe_path_until_exit(path, pid)?,
         None => fifofs::pipe_path(path, arguments.next)?,
     };
+    if is_standard_output(path) {
+        let reason =
+            io::Error::other("it is standard output, too, and would be read as it is written");
+        return Err(Error::io("copy", path, reason).with_remedy("write to another file"));
+    }
     let opened = wait.during(path, || open(&pipe));
     let mut file = opened.map_err(|error| match error.raw_os_error() {
         Some(libc::ESTALE) => {
@@ -85,10 +90,7 @@ fn copy(path: &Path, arguments: &Arguments, wait: &Wait, output: &mut impl Write
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(explain(path, &pipe, error)),
         };
-        match output
-            .write_all(&buffer[..length])
-            .and_then(|()| output.flush())
-        {
+        match standard::write(&buffer[..length]) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
             Err(error) => return Err(Error::io("write to", "standard output", error)),
@@ -98,6 +100,20 @@ fn copy(path: &Path, arguments: &Arguments, wait: &Wait, output: &mut impl Write
         }
     }
     Ok(true)
+}
+
+/// Whether what is copied would go where it comes from: it would grow for ever, or be waited for, by whom it is
+/// written.
+fn is_standard_output(path: &Path) -> bool {
+    let Ok(output) = rustix::fs::fstat(io::stdout()) else {
+        return false;
+    };
+    // A name in the control directory may have to be waited for, and is none that can be written.
+    let is_door = path.components().any(|name| name.as_os_str() == ".fifofs");
+    FileType::from_raw_mode(output.st_mode) == FileType::RegularFile
+        && !is_door
+        && rustix::fs::stat(path)
+            .is_ok_and(|file| (file.st_dev, file.st_ino) == (output.st_dev, output.st_ino))
 }
 
 /// How often a file may be replaced just when it was waited for.

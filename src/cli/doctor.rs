@@ -4,7 +4,6 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
@@ -104,7 +103,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         }
     }
     // Whoever does not read it needs none.
-    let _ = std::io::stdout().write_all(page.into_text().as_bytes());
+    let _ = print(page.into_text());
     Ok(ended)
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use crate::common::{FIFOFS, Mount, SOON};
+use crate::common::{FIFOFS, Mount, SOON, assert_same};
 
 fn cat(mount: &Mount, name: &str, output: impl Into<Stdio>) -> Child {
     let mut command = Command::new(FIFOFS);
@@ -126,5 +126,48 @@ say(child.communicate()[0].decode(), child.returncode)
         .finish(SOON)
         .succeeded()
         .printed("late\n 0\n");
+    mount.unmount();
+}
+
+/// It would read what it writes, for ever, or wait for itself to write.
+#[test]
+fn a_file_is_not_copied_onto_itself() {
+    let mount = Mount::start(&[]);
+    mount.shell("echo old > $D/x.log").finish(SOON).succeeded();
+    for script in [
+        r#""$FIFOFS" cat $D/x.log >> $D/x.log"#,
+        r#"ln -s x.log $D/link; "$FIFOFS" cat $D/link >> $D/x.log"#,
+        r#""$FIFOFS" cat $D/new.log > $D/new.log"#,
+    ] {
+        let done = mount.shell(script).finish(SOON);
+        assert_eq!(done.status.code(), Some(125), "{}", done.text());
+        done.failed_saying("it is standard output, too");
+    }
+    assert_same(&mount.finished("x.log"), b"old\n");
+    mount.unmount();
+}
+
+/// As Node and ssh make them of pipes that they share.
+#[test]
+fn an_output_that_does_not_block_is_waited_for() {
+    let mount = Mount::start(&[]);
+    mount
+        .shell("seq 200000 > $D/x.log")
+        .finish(SOON)
+        .succeeded();
+    mount
+        .python(
+            r#"
+import subprocess, time
+r, w = os.pipe(); os.set_blocking(w, False)
+child = subprocess.Popen([os.environ["FIFOFS"], "cat", D + "/x.log"], stdout=w); os.close(w)
+got = b""
+while more := os.read(r, 50000): got += more; time.sleep(0.001)
+say(got == b"".join(b"%d\n" % n for n in range(1, 200001)), child.wait())
+"#,
+        )
+        .finish(SOON)
+        .succeeded()
+        .printed("True 0\n");
     mount.unmount();
 }
