@@ -93,9 +93,7 @@ impl From<Error> for Ended {
 /// Prints to standard output; says whether anybody reads on. Whoever does not has read enough.
 fn print(text: impl AsRef<[u8]>) -> Result<bool> {
     check_standard_output()?;
-    let mut output = io::stdout().lock();
-    let written = output.write_all(text.as_ref());
-    match written.and_then(|()| output.flush()) {
+    match standard::write(text.as_ref()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Error::io("write to", "standard output", error)),
@@ -183,6 +181,7 @@ fn restore_signals() {
         // SAFETY: a process that was just started has no handlers, so that this is none.
         unsafe { libc::signal(*signal, *old) };
     }
+    standard::restore_pipe();
 }
 
 /// Shows what is wrong with the command line, or the help that was asked for. Words that were given

@@ -33,7 +33,7 @@ fn signals_are_passed_on_and_the_program_decides() {
 }
 
 #[test]
-fn a_signal_that_was_ignored_stays_ignored_for_the_program() {
+fn a_signal_that_was_ignored_or_blocked_stays_so_for_the_program() {
     // Those above 31 are the C library's.
     let show = r#"$PYTHON -c '
 import sys
@@ -41,11 +41,22 @@ for line in sys.stdin:
     name, mask = line.split()
     print(name, [n for n in range(1, 32) if int(mask, 16) >> n - 1 & 1])'"#;
     let signals = r#"grep -E "Sig(Ign|Blk)" /proc/self/status"#;
+    // 13 is SIGPIPE, which the runtime of fifofs ignores.
     run(&format!(
-        "trap '' HUP INT; run -- sh -c '{signals} > \"$1\"' sh {{out}} | {show}"
+        "trap '' HUP INT PIPE; run -- sh -c '{signals} > \"$1\"' sh {{out}} | {show}"
     ))
     .succeeded()
-    .printed("SigBlk: []\nSigIgn: [1, 2]\n");
+    .printed("SigBlk: []\nSigIgn: [1, 2, 13]\n");
+    // Shells unblock what they find blocked; Python ignores SIGXFSZ as well, which is 25.
+    run(&format!(
+        r#"$PYTHON -c '
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])
+os.execv(os.environ["FIFOFS"], ["fifofs", "run", "--", "dd", "status=none", "if=/proc/self/status", "of={{out}}"])' \
+    | grep -E "Sig(Ign|Blk)" | {show}"#
+    ))
+    .succeeded()
+    .printed("SigBlk: [28]\nSigIgn: [13, 25]\n");
     run(&format!(
         "run -- sh -c '{signals} > \"$1\"' sh {{out}} | {show}"
     ))

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitIdOptions, WaitOptions};
 
 use super::cover::{self, Cover, Outcome};
-use crate::cli::{restore_signals, status};
+use crate::cli::{restore_signals, standard, status};
 
 /// A program that was started.
 pub(super) struct Program {
@@ -209,6 +209,7 @@ fn die_with_this_process(command: &mut Command) {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         restore_signals();
+        standard::restore_blocked();
         Ok(())
     };
     // SAFETY: between fork and exec `tie` makes a few system calls; it allocates nothing and takes
