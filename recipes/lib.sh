@@ -7,13 +7,18 @@ need() {
         PATH=$PATH:/usr/sbin:/sbin command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
     done
     ((${#missing[@]})) || return 0
+    install_packages "${missing[@]}"
+}
+
+install_packages() {
     apt-get -qq update >/dev/null
-    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@" >/dev/null
 }
 
 # Installs Python packages where only this recipe has them.
 need_python() {
     local venv
+    python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
     venv=$RECIPE_VENVS/$(basename "$(dirname "${BASH_SOURCE[1]}")")
     [ -d "$venv" ] || python3 -m venv "$venv"
     "$venv/bin/pip" -q install "$@"
@@ -39,7 +44,8 @@ fails() {
 
 # The commands of the recipe's page: its block N, or the first.
 block() {
-    awk -v wanted="${1:-1}" '/^    / { if (!inside) n++; inside = 1; if (n == wanted) print substr($0, 5); next } { inside = 0 }' \
+    awk -v wanted="${1:-1}" '/^    / { if (!inside) n++; inside = 1; if (n == wanted) print substr($0, 5); next }
+        /^$/ { if (inside && n == wanted) print; next } { inside = 0 }' \
         "$(dirname "${BASH_SOURCE[1]}")/README.md"
 }
 
