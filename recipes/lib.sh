@@ -1,5 +1,6 @@
 # For the tests of recipes: `need PROGRAM:PACKAGE…` installs, `check WHAT COMMAND…` fails loudly.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/venv.sh"
 
 need() {
     local missing=() entry
@@ -7,20 +8,15 @@ need() {
         PATH=$PATH:/usr/sbin:/sbin command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
     done
     ((${#missing[@]})) || return 0
-    install_packages "${missing[@]}"
-}
-
-install_packages() {
     apt-get -qq update >/dev/null
-    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@" >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
 }
 
 # Installs Python packages where only this recipe has them.
 need_python() {
     local venv
-    python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
     venv=$RECIPE_VENVS/$(basename "$(dirname "${BASH_SOURCE[1]}")")
-    [ -d "$venv" ] || python3 -m venv "$venv"
+    make_venv "$venv"
     "$venv/bin/pip" -q install "$@"
     PATH=$venv/bin:$PATH
 }
