@@ -119,6 +119,16 @@ fn a_directory_that_the_script_names_itself_is_covered_for_the_command_alone() {
     .printed("1750\n123456789\n123\np\nq\n1\n0\nold\n0\nnew\nold\n1\n");
 }
 
+/// In whichever order they are given.
+#[test]
+fn a_directory_in_one_that_is_covered_is_empty_too_and_is_there() {
+    run(r#"mkdir -p out/a/in; chmod 750 out/a; echo old > out/a/in/old; cd out
+        for order in "--over . --over a/in" "--over a/in --over . --over a/in"; do
+            "$FIFOFS" exec $order -- bash -c 'find .; stat -c %a a; mkfifo a/in/p; seq 3 > a/in/p & cat a/in/p'
+        done; find . -type f"#)
+    .printed(".\n./a\n./a/in\n750\n1\n2\n3\n".repeat(2) + "./a/in/old\n");
+}
+
 #[test]
 fn what_cannot_be_covered_is_refused() {
     run(r#"exec() { "$FIFOFS" exec "$@" -- true; echo $?; }

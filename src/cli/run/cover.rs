@@ -21,6 +21,8 @@ pub(super) struct Cover {
     /// In the mount.
     source: PathBuf,
     directory: PathBuf,
+    /// Whether it lies in another cover, and is there with that.
+    is_inside: bool,
 }
 
 /// A directory that may be covered.
@@ -54,24 +56,50 @@ pub(super) fn checked(directory: &Path) -> Result<PathBuf> {
 }
 
 impl Cover {
-    /// Makes a directory in the mount that looks like what it will lie over.
+    /// Makes directories in the mount that look like what they will lie over.
     ///
     /// # Errors
     ///
-    /// If it cannot be made.
-    pub(super) fn make(mount: &Path, number: usize, directory: PathBuf) -> Result<Cover> {
-        let source = mount.join(format!(".over-{number}"));
-        let fail = |error| Error::io("make what is to cover", &directory, error);
-        let like = fs::metadata(&directory).map_err(fail)?;
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&source)
-            .map_err(fail)?;
-        // Only root may give it away; for others it is theirs.
-        let _ = std::os::unix::fs::chown(&source, Some(like.uid()), Some(like.gid()));
-        let mode = Permissions::from_mode(like.mode() & 0o7777);
-        fs::set_permissions(&source, mode).map_err(fail)?;
-        Ok(Cover { source, directory })
+    /// If one cannot be made.
+    pub(super) fn make_all(mount: &Path, mut directories: Vec<PathBuf>) -> Result<Vec<Cover>> {
+        // The outer ones first: what they cover is not seen any more.
+        directories.sort();
+        directories.dedup();
+        let mut covers: Vec<Cover> = Vec::new();
+        for directory in directories {
+            let outer = covers
+                .iter()
+                .find(|outer| directory.starts_with(&outer.directory));
+            let (source, is_inside) = match outer {
+                Some(outer) => (outer.make_inside(&directory)?, true),
+                None => (mount.join(format!(".over-{}", covers.len() + 1)), false),
+            };
+            if !is_inside {
+                make_like(&directory, &source)?;
+            }
+            covers.push(Cover {
+                source,
+                directory,
+                is_inside,
+            });
+        }
+        Ok(covers)
+    }
+
+    /// The same of a directory that this covers, with those above it. Gives the one in the mount.
+    fn make_inside(&self, directory: &Path) -> Result<PathBuf> {
+        let inside = |directory: &Path| {
+            let below = directory.strip_prefix(&self.directory);
+            self.source.join(below.unwrap_or(Path::new("")))
+        };
+        let covered = directory
+            .ancestors()
+            .take_while(|above| *above != self.directory);
+        let covered: Vec<&Path> = covered.filter(|above| !inside(above).exists()).collect();
+        for above in covered.into_iter().rev() {
+            make_like(above, &inside(above))?;
+        }
+        Ok(inside(directory))
     }
 
     /// Where a path of the mount is found by the command, if it cannot be found where it is.
@@ -79,6 +107,17 @@ impl Cover {
         path.starts_with(&self.directory)
             .then_some(&*self.directory)
     }
+}
+
+/// Makes a directory that looks like another.
+fn make_like(directory: &Path, source: &Path) -> Result<()> {
+    let fail = |error| Error::io("make what is to cover", directory, error);
+    let like = fs::metadata(directory).map_err(fail)?;
+    DirBuilder::new().mode(0o700).create(source).map_err(fail)?;
+    // Only root may give it away; for others it is theirs.
+    let _ = std::os::unix::fs::chown(source, Some(like.uid()), Some(like.gid()));
+    let mode = Permissions::from_mode(like.mode() & 0o7777);
+    fs::set_permissions(source, mode).map_err(fail)
 }
 
 /// What went wrong between fork and exec, where no more can be told than this.
@@ -116,6 +155,7 @@ pub(super) fn apply(covers: &[Cover], command: &mut Command) -> io::Result<Outco
     let name = |path: &Path| CString::new(path.as_os_str().as_bytes());
     let pairs = covers
         .iter()
+        .filter(|cover| !cover.is_inside)
         .map(|cover| Ok((name(&cover.source)?, name(&cover.directory)?)));
     let pairs = pairs.collect::<io::Result<Vec<_>>>()?;
     // It would work in what is below.

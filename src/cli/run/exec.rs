@@ -73,10 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     if let Some(signal) = events.told_to_end() {
         return Ok(Ended::with_status(signal_status(signal)));
     }
-    let covers = (1..)
-        .zip(over)
-        .map(|(number, directory)| Cover::make(mount.path(), number, directory));
-    let covers = covers.collect::<Result<Vec<Cover>>>()?;
+    let covers = Cover::make_all(mount.path(), over)?;
     let finds = Surroundings {
         temporary: covers
             .iter()
