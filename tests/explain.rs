@@ -97,6 +97,7 @@ fn what_zip_does_is_told_and_what_it_says_to_type_works() {
             "went back once",
             "fifofs run                    captured  given out when it is done",
             "a FIFO                        fails ",
+            "a FIFO in fifofs exec         captured  given out when it is done",
             "To use:\n  fifofs run -- zip -q {out:x.zip} notes.txt\n",
         ],
     );
@@ -180,6 +181,7 @@ fn a_plain_writer_suits_a_fifo_as_far_as_can_be_seen() {
         &[
             "each after the last",
             "a FIFO                        probably",
+            "a FIFO in fifofs exec         captured  given out as it is written",
         ],
     );
 }

@@ -309,6 +309,8 @@ pub struct Explanation {
 pub struct Verdicts {
     /// A plain FIFO, with a reader that has it open already.
     pub fifo: Verdict,
+    /// A virtual one: of `fifofs exec`, or `fifofs mount --fifos virtual`.
+    pub virtual_fifo: Verdict,
     /// `fifofs run --deliver stream`.
     pub stream: Verdict,
     /// `fifofs run --deliver follow`.
@@ -380,9 +382,9 @@ impl Findings {
         let settled = self.play(paths, Deliver::Settled, Pace::Slow, Some(&mut observer))?;
         let facts = observer.facts();
         let judge = |deliver| self.judge(paths, deliver, &settled, &facts);
-        let stream = judge(Deliver::Stream)?;
-        let follow = judge(Deliver::Follow)?;
-        let auto = judge(Deliver::Auto)?;
+        let (_, stream) = judge(Deliver::Stream)?;
+        let (_, follow) = judge(Deliver::Follow)?;
+        let (by_auto, auto) = judge(Deliver::Auto)?;
         let explanation = |(number, path): (usize, &PathBuf)| {
             let (outcome, facts) = (&settled[number], facts[number].clone());
             let size = self.files.contains(path).then_some(outcome.digest.bytes);
@@ -392,6 +394,13 @@ impl Findings {
                 did: words::describe(path, &facts, size),
                 verdicts: Verdicts {
                     fifo: verdict::of_fifo(&facts, size.is_some()),
+                    virtual_fifo: verdict::of_virtual_fifo(
+                        path,
+                        &facts,
+                        size.is_some(),
+                        by_auto[number].way.as_ref(),
+                        &stream[number],
+                    ),
                     stream: stream[number].clone(),
                     follow: follow[number].clone(),
                     settled: verdict::of_way(outcome, None, None, &facts),
@@ -403,14 +412,15 @@ impl Findings {
         Ok(paths.iter().enumerate().map(explanation).collect())
     }
 
-    /// The verdicts on one way, with what was left when everything had settled.
+    /// What comes of one way on a slow machine, and the verdicts on it, with what was left when everything had
+    /// settled.
     fn judge(
         &self,
         paths: &[PathBuf],
         deliver: Deliver,
         settled: &[Outcome],
         facts: &[Facts],
-    ) -> std::result::Result<Vec<Verdict>, Errno> {
+    ) -> std::result::Result<(Vec<Outcome>, Vec<Verdict>), Errno> {
         let slow = self.play(paths, deliver, Pace::Slow, None)?;
         let all_well = slow.iter().all(|outcome| matches!(outcome.end, End::Whole));
         let fast = match all_well {
@@ -423,7 +433,8 @@ impl Findings {
             let left = is_whole.then_some(settled[number].digest);
             verdict::of_way(&slow[number], fast, left, &facts[number])
         };
-        Ok((0..paths.len()).map(verdict).collect())
+        let verdicts = (0..paths.len()).map(verdict).collect();
+        Ok((slow, verdicts))
     }
 
     fn play(

@@ -5,11 +5,12 @@ use std::hash::Hasher;
 
 use proptest::prelude::*;
 
+use super::facts::Worker;
 use super::outcome::Digest;
 use super::*;
 use crate::core::clock::{Moment, Timestamp};
 use crate::core::effects::{Effect, Reply};
-use crate::core::generation::{Ending, Processes, Writer};
+use crate::core::generation::{Ending, NO_KNOWN_KIND, Processes, Way, Writer};
 use crate::core::namespace::{Creator, ROOT};
 use crate::core::request::{Bytes, Caller, Loaded, Request, at};
 use crate::core::rules::{FailOn, Linger, Rules};
@@ -186,6 +187,41 @@ fn what_a_reader_surely_has_by_then_is_told_and_what_it_may_have_depends() {
         program.pass(milliseconds);
         program.write(7, b"9");
         assert_eq!(program.chances(), [auto, Captured, follow, Fails]);
+    }
+}
+
+#[test]
+fn what_insists_on_a_new_file_does_not_go_through_a_virtual_fifo_unless_it_is_known_to() {
+    use super::verdict::of_virtual_fifo;
+    let facts = |exclusive, looked_first, worker: &str| {
+        let workers = vec![Worker {
+            pid: 7,
+            name: worker.into(),
+            signal: None,
+        }];
+        Facts {
+            exclusive,
+            looked_first,
+            workers,
+            ..Facts::default()
+        }
+    };
+    let stream = Verdict::new(Chance::Told, "bytes are rewritten");
+    let chance = |facts: &Facts, auto: Option<(Way, String)>| {
+        let path = Path::new("x.7z");
+        of_virtual_fifo(path, facts, true, auto.as_ref(), &stream).chance
+    };
+    let patched = || Some((Way::Settled, "named x.7z: 7z gets patched".to_owned()));
+    let unknown = || Some((Way::Settled, NO_KNOWN_KIND.to_owned()));
+    for (facts, auto, expected) in [
+        (facts(false, false, "a"), patched(), Chance::Captured),
+        (facts(false, false, "a"), unknown(), Chance::Told),
+        (facts(false, false, "a"), None, Chance::Told),
+        (facts(true, false, "a"), patched(), Chance::Fails),
+        (facts(true, true, "a"), patched(), Chance::Depends),
+        (facts(true, true, "7z"), patched(), Chance::Captured),
+    ] {
+        assert_eq!(chance(&facts, auto), expected, "{facts:?}");
     }
 }
 

@@ -4,12 +4,15 @@
 //! Timing is not guessed at: what comes out otherwise on a machine of another
 //! speed depends on it, and is said to.
 
+use std::path::Path;
+
 use serde::Serialize;
 
-use super::facts::Facts;
+use super::facts::{Facts, Worker};
 use super::outcome::{Digest, End, Outcome as Replayed, Refusal, Refused};
 use super::words::duration;
-use crate::core::generation::Way;
+use crate::core::fifos::makes_anew;
+use crate::core::generation::{NO_KNOWN_KIND, Way};
 
 /// Whether a way of capturing gets the output.
 ///
@@ -224,6 +227,44 @@ pub(super) fn of_fifo(facts: &Facts, exists: bool) -> Verdict {
         return Verdict::new(Chance::Unlikely, reason);
     }
     fails(obstacle)
+}
+
+/// What is to be said of a virtual FIFO, from how it would be delivered by auto and what a stream would do.
+pub(super) fn of_virtual_fifo(
+    path: &Path,
+    facts: &Facts,
+    exists: bool,
+    auto: Option<&(Way, String)>,
+    stream: &Verdict,
+) -> Verdict {
+    if !exists {
+        return Verdict::new(Chance::Fails, "nothing stands there in the end");
+    }
+    let name = path.file_name().unwrap_or_default();
+    let makes = |worker: &Worker| makes_anew(&worker.name, name);
+    let is_made_anew = facts.workers.iter().any(makes);
+    // What is moved into its place its readers get, however it was made.
+    if !is_made_anew && facts.exclusive && facts.moved_from.is_empty() {
+        let reason = "the program makes the file itself (O_EXCL)";
+        return match facts.looked_first {
+            true => Verdict::new(
+                Chance::Depends,
+                format!("on what it does where a file is there already: {reason}"),
+            ),
+            false => Verdict::new(Chance::Fails, reason),
+        };
+    }
+    if !is_made_anew && facts.removed > 0 {
+        let reason = "on whether its reader has come before it is removed";
+        return Verdict::new(Chance::Depends, reason);
+    }
+    match auto {
+        Some((Way::Settled, reason)) if *reason != NO_KNOWN_KIND => Verdict::new(
+            Chance::Captured,
+            format!("given out when it is done ({reason})"),
+        ),
+        _ => stream.clone(),
+    }
 }
 
 /// The same of a file that is written from its beginning to its end.

@@ -174,9 +174,10 @@ fn doubt_mapped(explanation: &mut Explanation) {
         follow,
         stream,
         fifo,
+        virtual_fifo,
         ..
     } = &mut explanation.verdicts;
-    for verdict in [auto, settled, follow, stream, fifo] {
+    for verdict in [auto, settled, follow, stream, fifo, virtual_fifo] {
         verdict.chance = Chance::Depends;
         verdict.reason =
             "on whether it failed as this kernel maps no file that is watched, before Linux 6.6; \

@@ -24,6 +24,8 @@ mod programs;
 mod reading;
 mod writing;
 
+pub(crate) use programs::makes_anew;
+
 use rustix::io::Errno;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;

@@ -62,6 +62,20 @@ pub(super) fn makes_one_message(program: &str) -> bool {
     MAKERS.contains(&program) || archivers.any(|(names, _)| names.contains(&program))
 }
 
+/// Whether a program of this name finds nothing at a FIFO of that name to which nobody has written.
+fn finds_nothing(program: &str, name: &OsStr, is_awaited: bool) -> bool {
+    let format = by_extension(name).map(|format| format.name);
+    let makes_it = |(names, formats): &(&[&str], &[&str])| {
+        names.contains(&program) && format.is_some_and(|format| formats.contains(&format))
+    };
+    ARCHIVERS.iter().any(makes_it) || is_awaited && MAKERS.contains(&program)
+}
+
+/// Whether a program of this name makes what is a FIFO with a reader as it makes any file.
+pub(crate) fn makes_anew(program: &str, name: &OsStr) -> bool {
+    finds_nothing(program, name, true)
+}
+
 impl Operation<'_> {
     /// Whether a message is the work of such a program that has not ended.
     pub(in crate::core) fn is_being_made(&self, ino: u64) -> bool {
@@ -97,15 +111,8 @@ impl Operation<'_> {
         if !fifo.is_some_and(|fifo| fifo.current == ino && fifo.queue.is_empty()) {
             return false;
         }
-        let Some(program) = self.processes.name_of(thread) else {
-            return false;
-        };
-        let program = program.as_str();
-        let format = by_extension(name).map(|format| format.name);
-        let makes_it = |(names, formats): &(&[&str], &[&str])| {
-            names.contains(&program) && format.is_some_and(|format| formats.contains(&format))
-        };
+        let program = self.processes.name_of(thread);
         let is_awaited = !file.readers().is_empty();
-        ARCHIVERS.iter().any(makes_it) || is_awaited && MAKERS.contains(&program)
+        program.is_some_and(|program| finds_nothing(&program, name, is_awaited))
     }
 }

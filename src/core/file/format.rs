@@ -19,7 +19,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use super::format_table::{ROWS, Row, SIGNATURES, Signature, TEXT, TEXT_SIGNATURES};
-use super::generation::Way;
+use super::generation::{NO_KNOWN_KIND, Way};
 
 pub(crate) use super::format_table::Format;
 
@@ -253,7 +253,7 @@ pub(super) fn choose(
             Way::Follow,
             format!("begins like {}, which is only appended to", format.name),
         ),
-        (None, None) => (Way::Settled, "bytes of no known kind".to_owned()),
+        (None, None) => (Way::Settled, NO_KNOWN_KIND.to_owned()),
     }
 }
 

@@ -58,6 +58,9 @@ impl fmt::Display for Way {
     }
 }
 
+/// Why auto has a file settled of which nothing says what it is.
+pub(crate) const NO_KNOWN_KIND: &str = "bytes of no known kind";
+
 /// Where a generation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {

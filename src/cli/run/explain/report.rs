@@ -180,12 +180,13 @@ fn free_name(output: &Path, taken: &[OsString]) -> OsString {
 }
 
 /// The verdicts, each with what to type for its way.
-fn ways(verdicts: &Verdicts) -> [(&'static str, &Verdict); 5] {
+fn ways(verdicts: &Verdicts) -> [(&'static str, &Verdict); 6] {
     [
         ("fifofs run", &verdicts.auto),
         ("fifofs run --deliver settled", &verdicts.settled),
         ("fifofs run --deliver follow", &verdicts.follow),
         ("fifofs run --deliver stream", &verdicts.stream),
         ("a FIFO", &verdicts.fifo),
+        ("a FIFO in fifofs exec", &verdicts.virtual_fifo),
     ]
 }
