@@ -360,7 +360,7 @@ pub use crate::core::event::{Event, FileEvent};
 pub use crate::core::generation::Way;
 pub use crate::core::rules::{Deliver, FailOn, Linger};
 pub use crate::core::status::{
-    FileState, FileStatus, MemoryStatus, ReaderStatus, Status, WriterStatus,
+    FifoState, FileState, FileStatus, MemoryStatus, ReaderStatus, Status, WriterStatus,
 };
 pub use capture::{
     Backend, Canceller, Capture, CaptureBuilder, CaptureDir, CaptureEvents, CaptureHold, DirOutput,

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
-use fifofs::{Error, FileState, FileStatus, ReaderStatus, Result, Status, WriterStatus};
+use fifofs::{Error, FifoState, FileState, FileStatus, ReaderStatus, Result, Status, WriterStatus};
 use indicatif::BinaryBytes;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
@@ -194,10 +194,14 @@ impl Row {
             0 => String::new(),
             bytes => format!("{} delivered", BinaryBytes(bytes)),
         };
-        let mut rest = match (&file.way, &file.reason) {
-            (Some(way), Some(reason)) => format!("{way}: {reason}"),
-            _ => String::new(),
+        let mut rest = match file.fifo {
+            Some(fifo) => format!("virtual FIFO, {fifo}"),
+            None => String::new(),
         };
+        if let (Some(way), Some(reason)) = (&file.way, &file.reason) {
+            let space = if rest.is_empty() { "" } else { "; " };
+            rest += &format!("{space}{way}: {reason}");
+        }
         if let Some(writer) = past_writer(file) {
             let space = if rest.is_empty() { "" } else { "; " };
             rest += &format!("{space}written by {} ({})", writer.name, writer.pid);
@@ -207,7 +211,11 @@ impl Row {
             columns: [
                 // As wide as it will be shown.
                 OneLine(file.path.display()).to_string(),
-                file.state.to_string(),
+                match file.fifo {
+                    // Nothing is done there.
+                    Some(FifoState::Empty) => "empty".to_owned(),
+                    _ => file.state.to_string(),
+                },
                 size,
                 delivered,
             ],

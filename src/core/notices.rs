@@ -17,6 +17,8 @@ pub(super) enum Notice {
     UntoldEnd,
     /// A virtual FIFO is used as a semaphore, it seems.
     Semaphore,
+    /// Several processes wait for one message of a virtual FIFO.
+    SharedMessage,
 }
 
 impl Notice {
@@ -39,6 +41,11 @@ impl Notice {
             Notice::Semaphore => {
                 "a shell opened a virtual FIFO for reading and writing, as one does that uses it as a semaphore: what it \
                  reads there does not wait. Make those FIFOs of the kernel: --fifos kernel, or a GLOB of the virtual ones"
+            }
+            Notice::SharedMessage => {
+                "several processes read one message of a virtual FIFO: each gets all of it, where each would get a part of \
+                 what goes through a FIFO of the kernel. If they are to share it, make that FIFO one of the kernel: --fifos \
+                 kernel, or a GLOB of the virtual ones"
             }
             Notice::UntoldEnd => {
                 "how a process ended that had closed its file cannot be told here: if it crashed then, its readers got \

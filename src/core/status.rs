@@ -82,6 +82,29 @@ impl fmt::Display for FileState {
     }
 }
 
+/// Where a virtual FIFO stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FifoState {
+    /// Nobody has written to it, or all that was written was read.
+    Empty,
+    /// What is or was written to it waits for a reader.
+    Unread,
+    /// Somebody reads what is or was written to it.
+    BeingRead,
+}
+
+impl fmt::Display for FifoState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FifoState::Empty => "waits for a writer",
+            FifoState::Unread => "unread",
+            FifoState::BeingRead => "being read",
+        })
+    }
+}
+
 /// The state of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -91,6 +114,10 @@ pub struct FileStatus {
     pub path: PathBuf,
     /// Where it stands.
     pub state: FileState,
+    /// Where it stands as a FIFO, if it is a virtual one. What a reader has of an earlier message is not counted in
+    /// the other numbers.
+    #[serde(default)]
+    pub fifo: Option<FifoState>,
     /// Which writing of it this is, counted from 1; 0 if it was never opened for writing.
     pub generation: u64,
     /// How it is delivered, once that is chosen.
@@ -156,7 +183,7 @@ impl Core {
         let mut waiting: Vec<ReaderStatus> = self
             .readers
             .iter()
-            .filter(|(_, reader)| reader.source().is_none())
+            .filter(|(_, reader)| reader.source().is_none() && reader.origin().fifo.is_none())
             .map(|(_, reader)| self.reader_status(reader))
             .collect();
         waiting.sort_by(|a, b| a.path.cmp(&b.path));
@@ -204,10 +231,27 @@ impl Core {
             },
         });
         let chosen = generation.and_then(Generation::chosen);
-        let readers = self.readers.of(file);
+        let fifo = file.fifo();
+        // Those too that have not read an earlier message to its end.
+        let is_of_fifo = |reader: &&Reader| {
+            reader
+                .origin()
+                .fifo
+                .is_some_and(|id| Some(id) == fifo && reader.source() != Some(ino))
+        };
+        let earlier = self
+            .readers
+            .iter()
+            .map(|(_, reader)| reader)
+            .filter(is_of_fifo);
+        let readers = self
+            .readers
+            .of(file)
+            .chain(earlier.filter(|_| fifo.is_some()));
         FileStatus {
             path: self.path_of(ino),
             state,
+            fifo: fifo.map(|id| self.fifo_state(id)),
             generation: generation.map_or(0, Generation::number),
             way: chosen.map(|(way, _)| way),
             reason: chosen.map(|(_, reason)| reason.to_owned()),
@@ -222,7 +266,12 @@ impl Core {
     }
 
     fn reader_status(&self, reader: &Reader) -> ReaderStatus {
-        let waits_for = if reader.source().is_none() {
+        let is_written = reader
+            .source()
+            .is_some_and(|ino| self.generation(ino).is_some());
+        let waits_for = if reader.origin().fifo.is_some() && !is_written {
+            Some("a writer".to_owned())
+        } else if reader.source().is_none() {
             Some(match reader.awaits() {
                 Awaits::NextAfter(_) => "the next generation".to_owned(),
                 Awaits::Since(_) => match reader.awaited_process() {

@@ -262,6 +262,38 @@ fn who_waits_for_a_writer_that_dies_before_it_opens_has_a_way_out_and_the_next_i
 }
 
 #[test]
+fn the_status_says_what_a_fifo_waits_for_and_that_several_read_one_message() {
+    let mount = mount();
+    let reader = mount.shell("cd $D; mkfifo p q; cat p & cat p & cat q; wait");
+    let q = |field: &str| {
+        let files = mount.status()["files"].take();
+        let q = files.as_array()?.iter().find(|file| file["path"] == "q");
+        Some(q?[field].clone())
+    };
+    mount.wait_for("q to have a reader", || {
+        q("readers").is_some_and(|it| it[0]["waits_for"] == "a writer")
+    });
+    assert_eq!(q("fifo"), Some("empty".into()));
+    assert_eq!(mount.status()["waiting"], serde_json::json!([]));
+    let writer = mount.shell("cd $D; { echo text; await end; } > q");
+    mount.wait_for("it to be read", || q("fifo") == Some("being_read".into()));
+    let texts = || mount.status()["warnings"].to_string();
+    assert_eq!(texts(), "[]");
+    mount.shell("echo both > $D/p").finish(SOON).succeeded();
+    mount.wait_for("a warning", || texts().contains("each gets all of it"));
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
+    let ended = reader.finish(SOON).succeeded();
+    assert_eq!(ended.text().matches("both").count(), 2);
+    mount.shell("echo unread > $D/q").finish(SOON).succeeded();
+    assert_eq!(q("fifo"), Some("unread".into()));
+    let listed = mount.shell("$FIFOFS ls $D").finish(SOON).succeeded().text();
+    assert!(listed.contains("virtual FIFO, unread; follow"), "{listed}");
+    assert!(listed.contains("p  empty "), "{listed}");
+    mount.unmount();
+}
+
+#[test]
 fn with_consume_what_came_through_a_fifo_is_gone_once_it_is_read_and_the_fifo_stays() {
     let mount = Mount::start(&["--fifos", "virtual", "--consume"]);
     let script = "cd $D; mkfifo p x.bin

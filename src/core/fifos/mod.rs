@@ -26,9 +26,10 @@ mod writing;
 
 pub(crate) use programs::makes_anew;
 
-use rustix::io::Errno;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
+
+use rustix::io::Errno;
 
 use super::attributes::Found;
 use super::clock::Monotonic;
@@ -37,9 +38,11 @@ use super::generation::Writer;
 use super::ids::FifoId;
 use super::looking_again::Why;
 use super::namespace::Creator;
+use super::readers::reader::Reader;
 use super::request::{At, Caller};
+use super::status::FifoState;
 use super::timers::QUEUED_WRITER_COMES;
-use super::{File, Operation};
+use super::{Core, File, Operation};
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -81,6 +84,22 @@ struct HeldOpen {
     caller: Caller,
     flags: i32,
     writer: Writer,
+}
+
+impl Core {
+    /// Where a FIFO stands.
+    pub(super) fn fifo_state(&self, id: FifoId) -> FifoState {
+        let mut readers = self.readers.iter().map(|(_, reader)| reader);
+        let is_read = |reader: &Reader| {
+            reader.origin().fifo == Some(id) && reader.has_taken() && !reader.is_finished()
+        };
+        let current = self.fifos.by_id.get(&id).map(|fifo| fifo.current);
+        match current.and_then(|ino| self.generation(ino)) {
+            _ if readers.any(is_read) => FifoState::BeingRead,
+            Some(_) => FifoState::Unread,
+            None => FifoState::Empty,
+        }
+    }
 }
 
 impl Operation<'_> {

@@ -1,5 +1,7 @@
 //! Reading a virtual FIFO: who takes a message, and when it flows.
 
+use std::collections::BTreeSet;
+
 use rustix::io::Errno;
 
 use super::super::attributes::Found;
@@ -8,6 +10,7 @@ use super::super::effects::Effect;
 use super::super::generation::{Phase, Way};
 use super::super::ids::{FifoId, ReaderId};
 use super::super::looking_again::Why;
+use super::super::notices::Notice;
 use super::super::opening::OpenAnswer;
 use super::super::readers::reader::{Awaits, Reader};
 use super::super::request::{Caller, Opener};
@@ -158,13 +161,18 @@ impl Operation<'_> {
         if fifo.current != ino || std::mem::replace(&mut fifo.taken, true) {
             return;
         }
+        let mut processes = BTreeSet::new();
         for reader in readers {
             if self.readers.get(reader).is_some_and(|r| r.waits_at(id)) {
                 self.readers.stop_following(reader);
                 if let Some(reader) = self.readers.get_mut(reader) {
                     reader.take();
+                    processes.insert(reader.origin().pid);
                 }
             }
+        }
+        if processes.len() > 1 {
+            self.notices.say(Notice::SharedMessage);
         }
         self.touched.fifos.add(id);
     }
