@@ -1,8 +1,10 @@
 //! Closing a file, and how a generation comes to its end.
 
+use super::clock::Monotonic;
 use super::effects::Effect;
 use super::event::Event;
-use super::generation::{Ending, Phase, Writer};
+use super::generation::{Ending, Left, Phase, Writer};
+use super::ids::Unique;
 use super::notices::Notice;
 use super::readers::reader::Reader;
 use super::rules::Linger;
@@ -94,7 +96,8 @@ impl Operation<'_> {
                 generation.settle(linger, fail_on, now, self.processes, waiting_steps, awaits);
             let over = !generation.is_active();
             let admits = !over && generation.admits_steps() && !admitted;
-            if let Some(at) = again {
+            let again = [again, self.look_for_others(linger, ino)];
+            for at in again.into_iter().flatten() {
                 self.wake_at(at, Alarm::File(ino));
             }
             if over {
@@ -104,6 +107,44 @@ impl Operation<'_> {
             }
         }
         self.touched.room.add(ino);
+    }
+
+    /// Asks whether only those are left who wait for a closed file. Says when to ask again.
+    fn look_for_others(&self, linger: Linger, ino: u64) -> Option<Monotonic> {
+        let file = self.files.get(&ino).filter(|_| linger == Linger::Auto)?;
+        let waits = |reader: &Reader| {
+            let origin = reader.origin();
+            let request = reader
+                .open()
+                .or_else(|| reader.reads().first().map(|read| read.unique))?;
+            (origin.pid != 0 && origin.capture.is_none()).then_some((origin.pid, request))
+        };
+        let waiting = self.readers.of(file).filter_map(waits).collect();
+        let (left, again) = file.generation()?.left(ino, waiting, self.now)?;
+        self.processes.look_for_others(left);
+        Some(again)
+    }
+
+    /// Only those are left who wait for a closed file: nobody is to write it again before they have it.
+    pub(super) fn nobody_else_left(&mut self, left: &Left) {
+        let still_wait = |(_, request): &(i32, Unique)| self.waiting.contains_key(request);
+        let all_wait = left.waiting.iter().all(still_wait);
+        let fail_on = self.settings.fail_on;
+        let Some(file) = self.core.files.get_mut(&left.ino) else {
+            return;
+        };
+        let is_step = |reader: &Reader| file.is_step(reader.group_here());
+        let are_steps = self.core.readers.of(file).any(is_step);
+        let since = Phase::Closed { since: left.since };
+        let generation = file.generation_mut().filter(|g| g.phase() == since);
+        let Some(generation) = generation.filter(|_| all_wait) else {
+            return;
+        };
+        generation.nobody_else_is_left(are_steps, fail_on, self.now, self.processes);
+        match generation.is_active() {
+            true => self.touched.contents.add(left.ino),
+            false => self.generation_over(left.ino),
+        }
     }
 
     fn generation_over(&mut self, ino: u64) {

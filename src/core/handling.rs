@@ -192,6 +192,7 @@ impl Operation<'_> {
             }
             Request::ProcessEnded { pid, ending } => self.process_ended(pid, ending),
             Request::GroupEnded { group } => self.group_ended(group),
+            Request::NobodyElseLeft { left } => self.nobody_else_left(&left),
             Request::KnowProcess { ino, target } => self.control.know_process(ino, target),
             Request::Tick => self.tick(),
             Request::EndBatch => self.end_gathering(),

@@ -34,7 +34,7 @@ pub(crate) mod effects;
 mod ending;
 pub(crate) mod event;
 mod events;
-mod fifos;
+pub(crate) mod fifos;
 mod file;
 mod handling;
 mod ids;

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::attributes::Changes;
 use super::doors::Target;
-use super::generation::{Ending, Writer};
+use super::generation::{Ending, Left, Writer};
 use super::ids::{CaptureId, Unique};
 use super::namespace::{Creator, Rename};
 use super::patching::Reading;
@@ -287,6 +287,10 @@ pub(crate) enum Request {
     /// All processes of a group have exited.
     GroupEnded {
         group: i32,
+    },
+    /// Of those who might write a closed file again, only readers who wait for it are left.
+    NobodyElseLeft {
+        left: Left,
     },
     /// The process that a door of the control directory names, at this place.
     KnowProcess {

@@ -9,7 +9,7 @@
 //! Invariant: nothing here can wait for our own mount. `/proc/PID/cmdline` and
 //! `environ` read the process's pages, and `cwd`, `exe`, `root` and `fd/N`
 //! resolve paths; each may need an answer from the thread that is asking.
-//! `comm`, `status` and `statm` are made from what the kernel holds, and take no lock
+//! `comm`, `status`, `statm`, `wchan` and `children` are made from what the kernel holds, and take no lock
 //! that a process may hold while it waits for us. `stat` and `fdinfo` do: kernels
 //! of 6.18 take the lock of execve(2) for them, and a process in execve closes
 //! files, which on our mount waits for our answer (seen: the whole mount, and
@@ -24,6 +24,7 @@ mod exit;
 mod group;
 mod numbers;
 mod signals;
+mod standstill;
 
 pub(crate) use death::{Death, death};
 pub(crate) use exit::ExitWatch;

@@ -18,7 +18,7 @@ use super::event_loop::EventLoop;
 use super::process::{self, ExitWatch, RunningMembers};
 use super::timers::REFUSAL_LOG_INTERVAL;
 use super::{Router, lock};
-use crate::core::generation::{Ending, Processes, Writer};
+use crate::core::generation::{Ending, Left, Processes, Writer};
 use crate::core::request::Request;
 use crate::core::{CaptureId, unseen_writer};
 
@@ -49,6 +49,8 @@ struct Table {
     captures: FxHashMap<i32, Vec<CaptureId>>,
     /// Process groups that are not empty, but may be of zombies.
     groups: FxHashSet<i32>,
+    /// Closed files, by their inodes, of which maybe nobody is left but those who wait for them.
+    left: FxHashMap<u64, Left>,
     /// When it was last said that a process was refused to write.
     told_of_refusal: Option<Instant>,
 }
@@ -137,10 +139,11 @@ impl ProcessTable {
         self.has_groups.load(Ordering::Acquire)
     }
 
-    pub(super) fn take_groups(&self) -> FxHashSet<i32> {
+    pub(super) fn take_groups(&self) -> (FxHashSet<i32>, FxHashMap<u64, Left>) {
         let mut table = lock(&self.table);
         self.has_groups.store(false, Ordering::Release);
-        std::mem::take(&mut table.groups)
+        let Table { groups, left, .. } = &mut *table;
+        (std::mem::take(groups), std::mem::take(left))
     }
 
     /// Whether it was long ago that it was said that a process is refused, as it will be now.
@@ -204,6 +207,12 @@ impl Processes for ProcessTable {
             self.has_groups.store(true, Ordering::Release);
         }
         is_empty
+    }
+
+    /// For the same reason the event loop looks.
+    fn look_for_others(&self, left: Left) {
+        lock(&self.table).left.insert(left.ino, left);
+        self.has_groups.store(true, Ordering::Release);
     }
 
     fn descends_from(&self, pid: i32, ancestor: i32) -> bool {
@@ -288,9 +297,15 @@ impl Router {
 
     /// Looks at the groups that were asked about. For the event loop.
     pub(super) fn look_at_groups(&self, members: &mut RunningMembers) {
-        for group in self.processes.take_groups() {
+        let (groups, left) = self.processes.take_groups();
+        for group in groups {
             if members.is_of_zombies(group) {
                 self.tell(Request::GroupEnded { group });
+            }
+        }
+        for left in left.into_values() {
+            if members.stand_still(&left) {
+                self.tell(Request::NobodyElseLeft { left });
             }
         }
     }

@@ -77,3 +77,90 @@ for n in range(30):
     assert!(took < Duration::from_secs(15), "{took:?} for thirty");
     mount.unmount();
 }
+
+/// Thirty times, which would take as many seconds if a reopening were waited for.
+#[track_caller]
+fn thirty_of(mount: &Mount, script: &str) {
+    let started = Instant::now();
+    mount.python(script).finish(SOON).succeeded();
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?} for thirty");
+}
+
+#[test]
+fn a_program_that_reads_before_it_reaps_its_child_has_the_file_when_the_child_exits() {
+    let mount = Mount::start(&[]);
+    thirty_of(
+        &mount,
+        "
+import subprocess
+for n in range(30):
+    child = subprocess.Popen(['sh', '-c', 'echo text > $0', f'{D}/{n}.zip'])
+    assert open(f'{D}/.fifofs/wait/{n}.zip').read() == 'text\\n'
+    child.wait()
+",
+    );
+    mount.unmount();
+}
+
+#[test]
+fn an_empty_output_of_a_step_of_mkstemp_or_of_touch_is_done_at_once() {
+    let mount = Mount::start(&["--fifos", "virtual"]);
+    thirty_of(
+        &mount,
+        "
+import subprocess, tempfile
+wait = lambda path: open(path.replace(D, D + '/.fifofs/wait')).read()
+for n in range(10):
+    step = 'grep nothing /dev/null > $0; cat $1; true'
+    subprocess.run(['bash', '-c', step, f'{D}/step{n}', f'{D}/.fifofs/wait/step{n}'], check=True)
+    fd, path = tempfile.mkstemp(dir=D); os.close(fd)
+    assert wait(path) == ''
+    os.mkfifo(f'{D}/p{n}')
+    child = subprocess.Popen(['touch', f'{D}/p{n}'])
+    assert open(f'{D}/p{n}').read() == ''
+    child.wait()
+",
+    );
+    mount.unmount();
+}
+
+/// Another part of the reader's own script writes on within the second that is given it.
+#[test]
+fn a_reader_waits_for_what_another_part_of_its_script_writes_a_moment_later() {
+    let mount = Mount::start(&[]);
+    for append in [
+        // A thread, a child, one that is no more in the reader's process group.
+        "threading.Timer(.1, write, ['late']).start()",
+        "if os.fork() == 0: time.sleep(.1); write('late'); os._exit(0)",
+        "if os.fork() == 0: os.setsid(); time.sleep(.1); write('late'); os._exit(0)",
+    ] {
+        let script = format!(
+            "
+import threading, time
+def write(text):
+    with open(D + '/f.zip', 'a') as f: f.write(text)
+write('early')
+{append}
+got = open(D + '/.fifofs/wait/f.zip').read()
+assert got == 'earlylate', got
+os.unlink(D + '/f.zip')
+"
+        );
+        mount.python(&script).finish(SOON).succeeded();
+    }
+    for script in [
+        "(sleep .1; echo late >> $D/f.zip) & echo early > $D/f.zip; cat $D/.fifofs/wait/f.zip",
+        // Who takes the bytes from the reader, too.
+        "echo early > $D/f.zip; (cat $D/.fifofs/wait/f.zip) | (sleep .1; echo late >> $D/f.zip; cat)",
+    ] {
+        let printed = "early\nlate\n";
+        mount
+            .shell(script)
+            .finish(SOON)
+            .succeeded()
+            .printed(printed);
+        mount.shell("rm $D/f.zip").finish(SOON).succeeded();
+    }
+    mount.unmount();
+}

@@ -32,7 +32,7 @@ use super::super::clock::Monotonic;
 use super::super::rules::FailOn;
 use super::steps::{OpenStep, Step, Steps};
 pub(crate) use super::writer::{Ending, Writer, is_crash, unseen_writer};
-pub(crate) use done::Processes;
+pub(crate) use done::{Left, Processes};
 
 /// How what is written to a file reaches its readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

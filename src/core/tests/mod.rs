@@ -8,6 +8,7 @@ mod every_request;
 mod following;
 mod freezing;
 mod gathering;
+mod left;
 mod never_stale;
 mod once_wrong;
 mod oracle;
@@ -33,7 +34,7 @@ use rustix::io::Errno;
 
 use super::clock::{Moment, Timestamp};
 use super::effects::{Effect, Effects, Transport};
-use super::generation::{Ending, Processes, Writer};
+use super::generation::{Ending, Left, Processes, Writer};
 use super::ids::Unique;
 use super::namespace::{Creator, ROOT};
 use super::request::{Bytes, Caller, Loaded, Opener, Request, Wanted};
@@ -63,6 +64,8 @@ struct People {
     /// Of whom another is a child.
     parents: HashMap<i32, i32>,
     groups: HashMap<i32, i32>,
+    /// Of whom it was asked who is left.
+    left: RefCell<Vec<Left>>,
 }
 
 impl Processes for People {
@@ -79,6 +82,9 @@ impl Processes for People {
     fn is_below_group(&self, pid: i32, group: i32) -> bool {
         let of = |pid: &i32| self.groups.get(pid) == Some(&group);
         of(&pid) || self.parents.get(&pid).is_some_and(of)
+    }
+    fn look_for_others(&self, left: Left) {
+        self.left.borrow_mut().push(left);
     }
 }
 

@@ -5,7 +5,9 @@ use rustix::io::Errno;
 use rustix::process::test_kill_process_group;
 
 use super::exit::has_exited;
+use super::standstill::stands_still;
 use super::{all, positive, proc_is_ours, process_group};
+use crate::core::generation::Left;
 
 /// Whether no process is left in group `pgid`, not even a zombie.
 pub(crate) fn group_is_empty(pgid: i32) -> bool {
@@ -67,17 +69,34 @@ impl RunningMembers {
         let known = self.0.get(&group).copied();
         let found = running_member(group, known.or(Some(group)));
         match found {
-            Member::Running(pid) => {
-                if self.0.len() >= REMEMBERED_GROUPS {
-                    self.0.clear();
-                }
-                self.0.insert(group, pid);
-            }
+            Member::Running(pid) => self.remember(group, pid),
             Member::None | Member::Unknown => {
                 self.0.remove(&group);
             }
         }
         found == Member::None
+    }
+
+    /// Whether of those who might write a closed file only readers are left that wait for it.
+    pub(crate) fn stand_still(&mut self, left: &Left) -> bool {
+        let known = left.groups.iter().find_map(|group| self.0.get(group));
+        match stands_still(left, known.copied()) {
+            Ok(()) => true,
+            Err(running) => {
+                let group = running.and_then(process_group);
+                if let (Some(pid), Some(group)) = (running, group) {
+                    self.remember(group, pid);
+                }
+                false
+            }
+        }
+    }
+
+    fn remember(&mut self, group: i32, pid: i32) {
+        if self.0.len() >= REMEMBERED_GROUPS {
+            self.0.clear();
+        }
+        self.0.insert(group, pid);
     }
 }
 

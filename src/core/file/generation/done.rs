@@ -3,6 +3,7 @@
 //! Decides from how its writers ended, who is left of their process groups, and its script's steps.
 
 use super::super::super::clock::Monotonic;
+use super::super::super::ids::Unique;
 use super::super::super::rules::{FailOn, Linger};
 use super::super::super::timers::{CONTENT_CHECK, DYING, GROUP_CHECK, LINGER, LINGER_EXITED};
 use super::{Ending, Generation, Phase, Writer};
@@ -30,6 +31,23 @@ pub(crate) trait Processes {
     fn is_below_group(&self, _pid: i32, _group: i32) -> bool {
         false
     }
+    /// Asks whether others are left who might write a closed file than those who wait for it. The answer, if
+    /// there is nobody, is `Request::NobodyElseLeft`.
+    fn look_for_others(&self, _left: Left) {}
+}
+
+/// Of whom it is to be seen whether they might write a closed file again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) ino: u64,
+    /// When it was closed.
+    pub(crate) since: Monotonic,
+    /// The process groups of those who wrote it.
+    pub(crate) groups: Vec<i32>,
+    /// Which of those who wrote it still run.
+    pub(crate) writers: Vec<i32>,
+    /// The processes that wait for it, and by which requests.
+    pub(crate) waiting: Vec<(i32, Unique)>,
 }
 
 impl Generation {
@@ -48,12 +66,7 @@ impl Generation {
         let Phase::Closed { since } = self.phase else {
             return None;
         };
-        for writer in &mut self.writers {
-            // A process that cannot be seen is never taken for dead.
-            if writer.pid != 0 && writer.ending == Ending::Running {
-                writer.note(processes.ending(writer.pid));
-            }
-        }
+        self.note_endings(processes);
         let exited = self.writers.iter().all(|w| w.ending != Ending::Running);
         let is_well = |w: &Writer| w.ending != Ending::Running || processes.is_own(w.pid);
         let limit = match linger {
@@ -85,8 +98,17 @@ impl Generation {
             }
         };
         match exited && linger == Linger::Auto {
-            true => Some((now + GROUP_CHECK.max(now.saturating_sub(since) / 8)).min(next)),
+            true => Some(next_look(since, now).min(next)),
             false => Some(next),
+        }
+    }
+
+    fn note_endings(&mut self, processes: &dyn Processes) {
+        for writer in &mut self.writers {
+            // A process that cannot be seen is never taken for dead.
+            if writer.pid != 0 && writer.ending == Ending::Running {
+                writer.note(processes.ending(writer.pid));
+            }
         }
     }
 
@@ -115,6 +137,47 @@ impl Generation {
             return None;
         }
         until
+    }
+
+    /// Who is to be looked for while it is closed and these wait for it, and when to do so again.
+    pub(in crate::core) fn left(
+        &self,
+        ino: u64,
+        waiting: Vec<(i32, Unique)>,
+        now: Monotonic,
+    ) -> Option<(Left, Monotonic)> {
+        let Phase::Closed { since } = self.phase else {
+            return None;
+        };
+        // Who cannot be seen may do anything.
+        if waiting.is_empty() || self.writers.iter().any(|w| w.group.is_none()) {
+            return None;
+        }
+        let running = self.writers.iter().filter(|w| w.ending == Ending::Running);
+        let left = Left {
+            ino,
+            since,
+            groups: self.groups.iter().copied().collect(),
+            writers: running.map(|w| w.pid).collect(),
+            waiting,
+        };
+        Some((left, next_look(since, now)))
+    }
+
+    /// Nobody might write it but those who wait for it: it is over, or else, if some of them are steps of
+    /// its script, they get it as it is.
+    pub(in crate::core) fn nobody_else_is_left(
+        &mut self,
+        are_steps: bool,
+        fail_on: FailOn,
+        now: Monotonic,
+        processes: &dyn Processes,
+    ) {
+        self.note_endings(processes);
+        match are_steps || !self.steps.open().is_empty() {
+            true => self.steps.admit(now),
+            false => self.end(fail_on),
+        }
     }
 
     fn end(&mut self, fail_on: FailOn) {
@@ -160,4 +223,9 @@ impl Generation {
             .retain(|group| !processes.group_is_empty(*group));
         self.groups.is_empty()
     }
+}
+
+/// When to look again at who is left of the process groups of a file that was closed then.
+fn next_look(since: Monotonic, now: Monotonic) -> Monotonic {
+    now + GROUP_CHECK.max(now.saturating_sub(since) / 8)
 }
