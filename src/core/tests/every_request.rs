@@ -74,6 +74,7 @@ enum What {
     Closes,
     Exit,
     GroupEnded,
+    NobodyElseLeft,
     EndBatch,
     NotFlushed,
     Capture,
@@ -125,6 +126,7 @@ fn step() -> impl Strategy<Value = Step> {
         Closes,
         Exit,
         GroupEnded,
+        NobodyElseLeft,
         EndBatch,
         NotFlushed,
         Capture,
@@ -224,6 +226,13 @@ impl Kernel {
             What::GroupEnded => self.tell(Request::GroupEnded {
                 group: 100 + second as i32 % 210,
             }),
+            What::NobodyElseLeft => {
+                // What was asked may be of another moment.
+                let asked = self.world.people.left.borrow().clone();
+                if let Some(left) = second.checked_rem(asked.len()).map(|at| asked[at].clone()) {
+                    self.tell(Request::NobodyElseLeft { left });
+                }
+            }
             What::EndBatch => self.tell(Request::EndBatch),
             What::NotFlushed => {
                 // The flusher's word may be late.

@@ -486,6 +486,7 @@ pub(super) fn number(request: &Request) -> usize {
         Request::MakeOwnDirectory { .. } => 44,
         Request::RemoveTree { .. } => 45,
         Request::OpenEvents { .. } => 46,
-        Request::Freeze => 47,
+        Request::NobodyElseLeft { .. } => 47,
+        Request::Freeze => 48,
     }
 }
