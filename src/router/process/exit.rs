@@ -24,7 +24,7 @@ use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 use rustix::process::{PidfdFlags, geteuid, pidfd_open};
 
 use super::super::timers::REAPING;
-use super::{BUFFER_BYTES, positive, read_stat, thread_group};
+use super::{BUFFER_BYTES, Stat, positive, read_stat, thread_group};
 use crate::core::generation::Ending;
 
 /// A field of `/proc/PID/stat`, as proc(5) counts them.
@@ -124,11 +124,11 @@ impl ExitWatch {
         }
         let mut buffer = [0; BUFFER_BYTES];
         let stat = read_stat(format_args!("/proc/{}/stat", self.process), &mut buffer)?;
+        let status = exit_status(&stat)?;
         // What is not reaped even now still had the id then.
-        if stat.state() != Some(b'Z') || self.is_reaped() {
+        if self.is_reaped() {
             return None;
         }
-        let status = stat.number(EXIT_CODE)?;
         // Who may not trace the process reads 0 for every end.
         let may_read =
             geteuid().is_root() || info.is_none_or(|info| info.real_user == geteuid().as_raw());
@@ -155,6 +155,15 @@ pub(super) fn has_exited(pid: i32) -> bool {
 impl AsFd for ExitWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+}
+
+/// The wait status of a process that has exited. `X` is one that its parent is reaping at this moment: it may stay so
+/// for long, where that thread does not get to run, and the kernel says it for the pidfd only then.
+fn exit_status(stat: &Stat<'_>) -> Option<i32> {
+    match stat.state()? {
+        b'Z' | b'X' => stat.number(EXIT_CODE),
+        _ => None,
     }
 }
 
@@ -293,6 +302,17 @@ mod tests {
             // Before Linux 6.15 nobody can tell any more.
             let told = pidfd_info(watch.as_fd()).map_or(Ending::Unknown, |_| expected);
             assert_eq!(watch.state(), told, "{script}, reaped");
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_being_reaped_has_exited_as_a_zombie_has() {
+        // As long as it takes, neither the pidfd nor anything else tells.
+        let stat = |state: &str| format!("7 (a b) {state} 1{} 9\n", " 0".repeat(EXIT_CODE - 5));
+        for (state, expected) in [("Z", Some(9)), ("X", Some(9)), ("R", None), ("D", None)] {
+            let text = stat(state);
+            let found = exit_status(&Stat::parse(text.as_bytes()).unwrap());
+            assert_eq!(found, expected, "{state}");
         }
     }
 
