@@ -10,7 +10,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fifofs::{Capture, Deliver, Error, FailOn, ProcessRef, Reader, RunError, Target, Way};
+use fifofs::{Capture, Deliver, Error, FailOn, ProcessRef, Reader, RunError, Running, Target, Way};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
@@ -127,6 +127,46 @@ fn a_reader_ends_with_a_process_that_is_no_child() {
     fs::write(&go, "").unwrap();
     let bytes = within(SOON, "somebody else's child", move || reader.read_all());
     assert_eq!(bytes.unwrap(), b"late\n");
+}
+
+/// Once, the file was not done as long as the process ran.
+#[test]
+fn a_reader_that_was_dropped_has_no_other_wait_for_its_process() {
+    let service = Guard::sleeping();
+    let capture = Capture::new("out.log").unwrap();
+    drop(capture.reader_until_exit(&service.0).unwrap());
+    drop(capture.positional_reader(&service.0).unwrap());
+    let (capture, mut reader) = (&capture, capture.reader().unwrap());
+    fs::write(capture.path(), "all\n").unwrap();
+    let bytes = within(SOON, "the end", move || reader.read_all());
+    assert_eq!(bytes.unwrap(), b"all\n");
+
+    // One that is there still does.
+    let until_exit = capture.reader_until_exit(&service.0).unwrap();
+    let mut reader = capture.reader().unwrap();
+    fs::write(capture.path(), "more\n").unwrap();
+    reader.set_timeout(Some(Duration::from_millis(1500)));
+    let error = reader.read_all().unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    drop(until_exit);
+    reader.set_timeout(Some(SOON));
+    assert_eq!(reader.read_all().unwrap(), b"");
+}
+
+#[test]
+fn what_a_program_left_that_nobody_read_to_its_end_is_not_what_the_next_one_leaves() {
+    for round in 0..40 {
+        let capture = Capture::new("out.txt").unwrap();
+        let first = capture.spawn(&mut sh("echo first > \"$1\"", &capture));
+        let Running {
+            mut child, reader, ..
+        } = first.unwrap();
+        let kept = (round % 2 == 0).then_some(reader);
+        child.wait().unwrap();
+        drop(kept);
+        let error = capture.run(&mut Command::new("true")).unwrap_err();
+        assert!(matches!(*error.source, Error::Missing { .. }), "{error}");
+    }
 }
 
 #[test]

@@ -59,6 +59,42 @@ def test_a_reader_that_was_given_up_keeps_no_other_waiting(given_up: str) -> Non
         assert c.open(timeout=TIMEOUT).read() == b"all\n"
 
 
+def test_a_reader_of_a_process_that_was_given_up_keeps_no_other_waiting() -> None:
+    with subprocess.Popen(["sleep", "600"]) as service:
+        with fifofs.Capture("x.log") as c:
+            with c.open(process=service, timeout=0.2) as f:
+                with pytest.raises(fifofs.TimeoutExpired):
+                    f.read()
+            Path(c).write_text("all\n")
+            assert c.open(timeout=TIMEOUT).read() == b"all\n"
+        service.kill()
+
+
+def test_one_process_may_be_named_again_before_and_after_its_end() -> None:
+    script = ["sh", "-c", 'echo one > "$1"; read -r _; echo two >> "$1"', "sh"]
+    with fifofs.Capture("x.log") as c:
+        with subprocess.Popen([*script, c], stdin=subprocess.PIPE) as p:
+            assert p.stdin is not None
+            with c.open(process=p) as f:
+                assert f.readline() == b"one\n"
+            again = c.open(process=p, timeout=TIMEOUT)
+            assert again.readline() == b"one\n"
+            p.stdin.close()
+            assert again.read() == b"two\n"
+            os.waitid(os.P_PID, p.pid, os.WEXITED | os.WNOWAIT)
+            with c.open(process=p) as f:
+                assert f.read() == b"one\ntwo\n"
+        assert c.read(process=p) == b"one\ntwo\n"
+    with fifofs.TemporaryPipe() as c:
+        with subprocess.Popen([*script, c], stdin=subprocess.PIPE) as p:
+            with c.open(process=p) as f:
+                assert f.readline() == b"one\n"
+            assert p.stdin is not None
+            p.stdin.close()
+            # Each byte of a FIFO is read once, and who writes to one without a reader fails.
+            assert c.read(process=p, timeout=TIMEOUT) in (b"", b"two\n")
+
+
 def test_a_file_that_times_out_goes_on() -> None:
     with fifofs.Capture("x.log") as c:
         with subprocess.Popen([*ENDLESS, c], stdin=subprocess.PIPE) as p:

@@ -49,7 +49,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::core::CaptureId;
 use crate::core::patching::Reading;
 use crate::error::{Error, Result};
-use crate::router::{LocalReader, Router};
+use crate::router::{ExitHold, LocalReader, Router};
 use shared::Lease;
 pub use shared::unmount_idle;
 
@@ -202,8 +202,8 @@ impl Capture {
     /// ```
     pub fn reader(&self) -> Result<Reader> {
         let reading = Reading::default();
-        self.open(reading)
-            .map(|local| self.reader_of(local).open_ended())
+        let local = self.open(reading)?;
+        Ok(self.reader_of(local, None).open_ended())
     }
 
     fn open(&self, reading: Reading) -> Result<LocalReader> {
@@ -213,8 +213,9 @@ impl Capture {
             .map_err(|errno| Error::io("read", &self.path, errno.into()))
     }
 
-    fn reader_of(&self, local: LocalReader) -> Reader {
-        Reader::of_capture((local, self.id), self.path.clone(), self.mount.clone())
+    fn reader_of(&self, local: LocalReader, until: Option<ExitHold>) -> Reader {
+        let (path, mount) = (self.path.clone(), self.mount.clone());
+        Reader::of_capture((local, self.id), until, path, mount)
     }
 
     /// Where bytes are given out as they come, keeps no more than `bytes` of what
@@ -311,6 +312,7 @@ impl Capture {
     /// A reader of what a process and those it started write. It ends when the process has exited
     /// (it need not be reaped) and nobody has the file open for writing any more; it is an error,
     /// [`Error::Missing`], if no file is there then. It does not hang if the process dies early.
+    /// Until then the file is not done for other readers either, unless this one is dropped before.
     ///
     /// The process is a child, a pidfd or a process id: see [`ProcessRef`]. To be called right
     /// after it was started, when nothing is lost yet; one that has exited by then is fine, too.
@@ -341,16 +343,16 @@ impl Capture {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reader_until_exit<'p>(&self, process: impl Into<ProcessRef<'p>>) -> Result<Reader> {
-        self.end_with(process.into())?;
+        let until = self.end_with(process.into())?;
         let reading = Reading {
             of_holders: true,
             by_position: false,
         };
-        self.open(reading).map(|local| self.reader_of(local))
+        self.open(reading).map(|local| self.reader_of(local, until))
     }
 
-    /// Has the path's end hang on a process.
-    fn end_with(&self, process: ProcessRef<'_>) -> Result<()> {
+    /// Has the path's end hang on a process, if it has not exited.
+    fn end_with(&self, process: ProcessRef<'_>) -> Result<Option<ExitHold>> {
         self.router.owner().check("read", &self.path)?;
         match process.find_for(&self.path)? {
             Some(Found { pidfd, pid }) => self
@@ -359,7 +361,7 @@ impl Capture {
                 .map_err(|errno| process::cannot_watch(&self.path, errno)),
             None => {
                 self.router.release_capture(self.id);
-                Ok(())
+                Ok(None)
             }
         }
     }

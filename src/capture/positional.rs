@@ -13,7 +13,7 @@ use crate::core::Core;
 use crate::core::patching::Reading;
 use crate::error::{Error, Result};
 use crate::forked::Owned;
-use crate::router::{Given, LocalReader};
+use crate::router::{ExitHold, Given, LocalReader};
 
 /// What a program writes, by position: for destinations that can be written in any order, and
 /// written again, such as the parts of a multipart upload.
@@ -56,6 +56,8 @@ use crate::router::{Given, LocalReader};
 pub struct PositionalReader {
     local: Owned<LocalReader>,
     path: PathBuf,
+    /// The process with whose exit it ends; given up after the reader.
+    _until: Owned<Option<ExitHold>>,
     /// Keeps the shared mount.
     _mount: Option<Lease>,
 }
@@ -85,7 +87,7 @@ impl Capture {
         &self,
         process: impl Into<ProcessRef<'p>>,
     ) -> Result<PositionalReader> {
-        self.end_with(process.into())?;
+        let until = self.end_with(process.into())?;
         let reading = Reading {
             of_holders: true,
             by_position: true,
@@ -93,6 +95,7 @@ impl Capture {
         Ok(PositionalReader {
             local: Owned::new(self.open(reading)?),
             path: self.path.clone(),
+            _until: Owned::new(until),
             _mount: self.mount.clone(),
         })
     }

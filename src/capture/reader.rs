@@ -18,7 +18,7 @@ use crate::core::{CaptureId, Core};
 use crate::error::{Error, Result};
 use crate::fifo::{Pipe, PipeReader};
 use crate::forked::Owned;
-use crate::router::LocalReader;
+use crate::router::{ExitHold, LocalReader};
 
 /// What a program writes, as a stream.
 ///
@@ -72,6 +72,9 @@ enum Source {
         local: LocalReader,
         id: CaptureId,
         have: Cursor,
+        /// The process with whose exit it ends. Given up after the rest: until then the file is not
+        /// taken for one that nobody reads.
+        _until: Option<ExitHold>,
     },
     Pipe(BufferedPipe),
 }
@@ -79,11 +82,17 @@ enum Source {
 impl Reader {
     pub(super) fn of_capture(
         (local, id): (LocalReader, CaptureId),
+        until: Option<ExitHold>,
         path: PathBuf,
         mount: Option<Lease>,
     ) -> Reader {
-        let have = Cursor::default();
-        Reader::new(Source::Capture { local, id, have }, path, mount)
+        let source = Source::Capture {
+            local,
+            id,
+            have: Cursor::default(),
+            _until: until,
+        };
+        Reader::new(source, path, mount)
     }
 
     /// Its end hangs on no process.

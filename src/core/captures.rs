@@ -2,16 +2,20 @@
 //! going through the kernel, and whose end may hang on a child of its.
 //!
 //! ```text
-//!         hold                    last hold goes
-//!  free ────────► held ─────────────────────────► released
-//!                  ▲                                 │
-//!                  └───────────── hold ──────────────┘
+//!         hold               the last holder has ended
+//!  free ────────► held ─────────────────────────────────► released
+//!                 │  ▲                                      │  ▲
+//!       nobody    │  ├──────────────── hold ────────────────┘  │ it has ended
+//!       waits for │  │ hold                                     │ (held and let
+//!       the last  ▼  │                                          │  go once more)
+//!               abandoned ──────────────────────────────────────┘
 //! ```
 //!
 //! While a path is held, nothing that stands there is done, nobody but this
 //! process waits for it, and its readers are told of no end. Once it is
 //! released it is done as soon as nobody has it open for writing. A free one is
-//! a file like any other.
+//! a file like any other, and so is one that is abandoned; but what stands there
+//! may still be the work of those who held it.
 //!
 //! Owns what is known of each path. Invariants: each is found by its number and by its name; it is held
 //! exactly while somebody holds it.
@@ -23,12 +27,15 @@ use super::ids::{CaptureId, ReaderId};
 use super::namespace::Namespace;
 use super::readers::reader::Seen;
 
-/// Whether the end of what stands at a path hangs on somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether the end of what stands at a path hangs on somebody. Of several paths of one file the greatest
+/// counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Hold {
     Free,
-    Held,
     Released,
+    /// On some who have not ended, but nobody waits for that any more.
+    Abandoned,
+    Held,
 }
 
 #[derive(Debug)]
@@ -76,13 +83,9 @@ impl Captures {
 
     /// The same for whatever file stands there.
     pub(super) fn hold_of_file(&self, names: &Namespace, ino: u64) -> Hold {
-        let holds = self.of_file(names, ino).map(|captured| captured.hold);
         // A file with several names is done when none of them is held.
-        holds.fold(Hold::Free, |known, hold| match (known, hold) {
-            (Hold::Held, _) | (_, Hold::Held) => Hold::Held,
-            (Hold::Released, _) | (_, Hold::Released) => Hold::Released,
-            (Hold::Free, Hold::Free) => Hold::Free,
-        })
+        let holds = self.of_file(names, ino).map(|captured| captured.hold);
+        holds.max().unwrap_or(Hold::Free)
     }
 
     fn of_file<'a>(&'a self, names: &'a Namespace, ino: u64) -> impl Iterator<Item = &'a Captured> {
@@ -99,7 +102,9 @@ impl Captures {
     /// its readers have gone.
     pub(super) fn was_read(&self, names: &Namespace, ino: u64) -> bool {
         let mut captured = self.of_file(names, ino);
-        captured.any(|captured| captured.was_read && captured.hold == Hold::Held)
+        captured.any(|captured| {
+            captured.was_read && matches!(captured.hold, Hold::Held | Hold::Abandoned)
+        })
     }
 
     /// How much of a file that follows is kept once every reader has it.
@@ -131,14 +136,15 @@ impl Captures {
         }
     }
 
-    /// Gives back one. If it was the last, gives the readers that may come to the end now.
-    pub(super) fn remove_holder(&mut self, id: CaptureId) -> Option<&[ReaderId]> {
+    /// Takes back one that has ended (`Released`), or that nobody waits for any more (`Abandoned`). If it
+    /// was the last, gives the readers that may come to the end now.
+    pub(super) fn remove_holder(&mut self, id: CaptureId, then: Hold) -> Option<&[ReaderId]> {
         let captured = self.by_id.get_mut(&id)?;
         captured.holders = captured.holders.saturating_sub(1);
         if captured.holders > 0 {
             return None;
         }
-        captured.hold = Hold::Released;
+        captured.hold = then;
         Some(&captured.readers)
     }
 

@@ -63,9 +63,9 @@ impl Operation<'_> {
         Ok(made)
     }
 
-    /// Gives back one `hold`.
-    pub(super) fn let_go(&mut self, id: CaptureId) {
-        let Some(readers) = self.core.captures.remove_holder(id) else {
+    /// Takes back one `hold`: of who has ended, or is waited for by nobody any more.
+    pub(super) fn let_go(&mut self, id: CaptureId, then: Hold) {
+        let Some(readers) = self.core.captures.remove_holder(id, then) else {
             return;
         };
         for reader in readers {
@@ -195,14 +195,20 @@ impl Operation<'_> {
     /// How long what stands here lingers; nothing if it is held.
     pub(super) fn linger_of(&self, ino: u64) -> Option<Linger> {
         match self.captures.hold_of_file(&self.names, ino) {
-            Hold::Free if self.is_being_made(ino) => Some(Linger::Exit),
-            Hold::Free if self.is_forsaken(ino) || self.ends_at_close(ino) => {
-                Some(Linger::After(Duration::ZERO))
-            }
-            Hold::Free => Some(self.settings.linger),
             Hold::Held => None,
             // Whoever was waited for has ended.
             Hold::Released => Some(Linger::After(Duration::ZERO)),
+            Hold::Free | Hold::Abandoned => Some(self.linger_of_free(ino)),
+        }
+    }
+
+    fn linger_of_free(&self, ino: u64) -> Linger {
+        if self.is_being_made(ino) {
+            Linger::Exit
+        } else if self.is_forsaken(ino) || self.ends_at_close(ino) {
+            Linger::After(Duration::ZERO)
+        } else {
+            self.settings.linger
         }
     }
 

@@ -7,6 +7,7 @@
 
 use rustix::io::Errno;
 
+use super::captures::Hold;
 use super::effects::{Effects, Reply};
 use super::ids::Unique;
 use super::namespace::ROOT;
@@ -208,7 +209,8 @@ impl Operation<'_> {
                 answer(Reply::Handle(handle));
             }
             Request::Hold { id } => self.captures.add_holder(id),
-            Request::LetGo { id } => self.let_go(id),
+            Request::LetGo { id } => self.let_go(id, Hold::Released),
+            Request::Abandon { id } => self.let_go(id, Hold::Abandoned),
             Request::KeepAtMost { id, bytes } => self.captures.keep_at_most(id, bytes),
             Request::HangUp { id } => self.hang_up(id),
             Request::EndCapture { id, directory } => {

@@ -209,7 +209,10 @@ impl Operation<'_> {
         self.settings.readers_wait
             && !self.settings.consume
             && !caller.internal
-            && self.captures.hold_of_file(&self.names, ino) == Hold::Free
+            && matches!(
+                self.captures.hold_of_file(&self.names, ino),
+                Hold::Free | Hold::Abandoned
+            )
     }
 
     /// Whether the caller itself wrote this file. It is waited for as a writer.

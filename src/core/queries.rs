@@ -226,7 +226,7 @@ impl Core {
         let file = self.captured_file(id).and_then(|ino| self.files.get(&ino));
         match self.captures.hold(id) {
             Hold::Free => false,
-            Hold::Held => true,
+            Hold::Held | Hold::Abandoned => true,
             Hold::Released => file.is_some_and(File::is_active),
         }
     }

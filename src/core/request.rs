@@ -325,6 +325,10 @@ pub(crate) enum Request {
     LetGo {
         id: CaptureId,
     },
+    /// It hangs on one less, who has not ended.
+    Abandon {
+        id: CaptureId,
+    },
     /// Of what every reader of it has no more than this is kept.
     KeepAtMost {
         id: CaptureId,

@@ -16,6 +16,28 @@ use crate::core::CaptureId;
 use crate::core::effects::Reply;
 use crate::core::request::{Caller, Request};
 
+/// Has a path's end hang on a process, until that has exited or this is dropped.
+pub(crate) struct ExitHold {
+    router: Arc<Router>,
+    id: CaptureId,
+    pid: i32,
+    number: u64,
+}
+
+impl Drop for ExitHold {
+    fn drop(&mut self) {
+        let (id, processes) = (self.id, &self.router.processes);
+        // Else it has exited, and that was told.
+        if processes.unhold(self.pid, self.number) {
+            self.router.tell(Request::Abandon { id });
+            // In this order: its exit, which may be seen any time, must not be told before.
+            if !processes.abandon(id, self.pid) {
+                self.router.release_capture(id);
+            }
+        }
+    }
+}
+
 impl Router {
     /// Captures what will stand at a path; see `Request::Capture`.
     pub(crate) fn capture(self: &Arc<Self>, path: &[OsString]) -> Result<CaptureId, Errno> {
@@ -35,6 +57,7 @@ impl Router {
     /// Ends a capture and removes what stands there, and a directory in the root
     /// with all that is in it. Not for threads that answer the kernel.
     pub(crate) fn end_capture(&self, id: CaptureId, directory: Option<OsString>) {
+        self.processes.forget(id);
         self.tell_patiently(Request::EndCapture { id, directory });
     }
 
@@ -77,19 +100,25 @@ impl Router {
     }
 
     /// Has the path's end hang on a process, given by its pidfd and the id that it has or had a moment
-    /// ago.
+    /// ago. None if it has exited.
     pub(crate) fn hold_until_exit(
-        &self,
+        self: &Arc<Self>,
         id: CaptureId,
         (pidfd, pid): (OwnedFd, i32),
-    ) -> Result<(), Errno> {
+    ) -> Result<Option<ExitHold>, Errno> {
         self.tell(Request::Hold { id });
         let watched = self.watch_by(ExitWatch::of(pidfd, pid), pid);
+        let hold = self.processes.hold(id, pid).map(|number| ExitHold {
+            router: Arc::clone(self),
+            id,
+            pid,
+            number,
+        });
         // If it exited before, nobody else will let go.
-        if !self.processes.hold(id, pid) {
+        if hold.is_none() {
             self.tell(Request::LetGo { id });
         }
-        watched.map(drop)
+        watched.map(|_| hold)
     }
 
     /// Sees to it that what those left at the path who have exited is done, so that it is not taken

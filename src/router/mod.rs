@@ -26,6 +26,7 @@ mod spin;
 mod timers;
 mod writers;
 
+pub(crate) use captures::ExitHold;
 pub(crate) use event_loop::{Flushes, Gone, Refused};
 pub(crate) use local::{Failure, Given, LocalCanceller, LocalReader};
 pub(crate) use process::{

@@ -46,13 +46,30 @@ struct Table {
     /// have the id by now.
     threads: FxHashMap<i32, i32>,
     /// The captured paths whose end hangs on a process.
-    captures: FxHashMap<i32, Vec<CaptureId>>,
+    captures: FxHashMap<i32, Hanging>,
+    /// The number of the next one of these.
+    next_hold: u64,
     /// Process groups that are not empty, but may be of zombies.
     groups: FxHashSet<i32>,
     /// Closed files, by their inodes, of which maybe nobody is left but those who wait for them.
     left: FxHashMap<u64, Left>,
     /// When it was last said that a process was refused to write.
     told_of_refusal: Option<Instant>,
+}
+
+/// What hangs on one process.
+#[derive(Default)]
+pub(super) struct Hanging {
+    /// Once for each who waits for its end, by a number that no other has.
+    pub(super) held: FxHashMap<u64, CaptureId>,
+    /// Nobody waits for its end any more, but what stands there may be its work.
+    pub(super) abandoned: FxHashSet<CaptureId>,
+}
+
+impl Hanging {
+    fn have(&self, id: CaptureId) -> bool {
+        self.abandoned.contains(&id) || self.held.values().any(|held| *held == id)
+    }
 }
 
 impl Table {
@@ -103,10 +120,10 @@ impl ProcessTable {
     }
 
     /// Forgets a process that has ended, unless its id is another's by now, and gives what hung on it.
-    fn remove_ended(&self, pid: i32, events: &EventLoop) -> Vec<CaptureId> {
+    fn remove_ended(&self, pid: i32, events: &EventLoop) -> Hanging {
         let mut table = lock(&self.table);
         if table.is_running(pid) {
-            return Vec::new();
+            return Hanging::default();
         }
         if let Some(watch) = table.watches.remove(&pid) {
             events.unwatch(&*watch);
@@ -115,14 +132,45 @@ impl ProcessTable {
         table.captures.remove(&pid).unwrap_or_default()
     }
 
-    /// Has a capture hang on a process; says whether it does: not if the process is not watched.
-    pub(super) fn hold(&self, id: CaptureId, pid: i32) -> bool {
+    /// Has a capture hang on a process, and gives the number of that; none if the process is not
+    /// watched.
+    pub(super) fn hold(&self, id: CaptureId, pid: i32) -> Option<u64> {
+        let mut table = lock(&self.table);
+        if !table.watches.contains_key(&pid) {
+            return None;
+        }
+        let number = table.next_hold;
+        table.next_hold += 1;
+        let hanging = table.captures.entry(pid).or_default();
+        hanging.held.insert(number, id);
+        Some(number)
+    }
+
+    /// Takes back one `hold`; says whether it was still there.
+    pub(super) fn unhold(&self, pid: i32, number: u64) -> bool {
+        let mut table = lock(&self.table);
+        let hanging = table.captures.get_mut(&pid);
+        hanging.is_some_and(|hanging| hanging.held.remove(&number).is_some())
+    }
+
+    /// Remembers that what stands at a capture may be the work of a process for whose end nobody waits.
+    /// Says whether it does: not if the process is not watched.
+    pub(super) fn abandon(&self, id: CaptureId, pid: i32) -> bool {
         let mut table = lock(&self.table);
         let is_watched = table.watches.contains_key(&pid);
         if is_watched {
-            table.captures.entry(pid).or_default().push(id);
+            table.captures.entry(pid).or_default().abandoned.insert(id);
         }
         is_watched
+    }
+
+    /// Forgets a capture that has ended.
+    pub(super) fn forget(&self, id: CaptureId) {
+        lock(&self.table).captures.retain(|_, hanging| {
+            hanging.held.retain(|_, held| *held != id);
+            hanging.abandoned.remove(&id);
+            !hanging.held.is_empty() || !hanging.abandoned.is_empty()
+        });
     }
 
     /// The processes that a capture hangs on.
@@ -130,7 +178,7 @@ impl ProcessTable {
         let table = lock(&self.table);
         let holders = table.captures.iter();
         holders
-            .filter_map(|(pid, held)| held.contains(&id).then_some(*pid))
+            .filter_map(|(pid, hanging)| hanging.have(id).then_some(*pid))
             .collect()
     }
 
@@ -290,8 +338,12 @@ impl Router {
             return self.event_loop.look_again(pid);
         }
         self.tell(Request::ProcessEnded { pid, ending });
-        for id in self.processes.remove_ended(pid, &self.event_loop) {
+        let hanging = self.processes.remove_ended(pid, &self.event_loop);
+        for id in hanging.held.into_values() {
             self.tell(Request::LetGo { id });
+        }
+        for id in hanging.abandoned {
+            self.release_capture(id);
         }
     }
 
@@ -324,6 +376,10 @@ impl ProcessTable {
     pub(super) fn is_empty(&self) -> bool {
         let table = lock(&self.table);
         table.watches.is_empty() && table.threads.is_empty() && table.captures.is_empty()
+    }
+
+    pub(super) fn hangs_nothing(&self) -> bool {
+        lock(&self.table).captures.is_empty()
     }
 
     pub(super) fn remembered_process(&self, thread: i32) -> Option<i32> {

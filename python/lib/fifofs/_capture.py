@@ -217,12 +217,10 @@ class Capture(os.PathLike[str]):
             pid, until = _ending(process)
             if until is not None:
                 reader = self._inner.reader(None, until, True)
-            elif pid and pid == self._pid:
-                # Its end hangs on that process already.
-                reader = self._inner.reader()
             else:
-                reader = self._inner.reader(pid)
-                self._pid = pid
+                reader = self._inner.reader(pid, again=pid == self._pid)
+                # A process that is known to have ended (0) is the one before.
+                self._pid = pid or self._pid
         self._readers.append(reader)
         return reader
 

@@ -37,7 +37,7 @@ fn what_stands_at_a_held_path_is_done_when_the_process_has_exited() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     let mut child = Guard::sleeping();
-    bench.router.hold_until_exit(id, by_pidfd(&child)).unwrap();
+    let _held = bench.router.hold_until_exit(id, by_pidfd(&child)).unwrap();
     let (_, handle) = bench.create("x");
     bench.release(handle);
     assert!(!is_done(&bench, id), "its holder lives");
@@ -53,13 +53,63 @@ fn a_path_is_let_go_of_by_the_last_of_those_who_hold_it() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     let (mut first, mut second) = (Guard::sleeping(), Guard::sleeping());
-    bench.router.hold_until_exit(id, by_pidfd(&first)).unwrap();
-    bench.router.hold_until_exit(id, by_pidfd(&second)).unwrap();
+    let _first = bench.router.hold_until_exit(id, by_pidfd(&first)).unwrap();
+    let _second = bench.router.hold_until_exit(id, by_pidfd(&second)).unwrap();
     first.0.kill().unwrap();
     until("the first to be let go of", || watched(&bench) == 1);
     assert!(!is_done(&bench, id));
     second.0.kill().unwrap();
     until("it to be done", || is_done(&bench, id));
+}
+
+/// Once, a path hung on a process that nobody waited for any more, as long as that ran.
+#[test]
+fn who_is_waited_for_no_longer_keeps_nothing_from_being_done() {
+    let bench = Bench::new(Deliver::Follow);
+    let id = capture(&bench, &["x"]);
+    let (mut first, second) = (Guard::sleeping(), Guard::sleeping());
+    let of_first = bench.router.hold_until_exit(id, by_pidfd(&first)).unwrap();
+    let of_second = bench.router.hold_until_exit(id, by_pidfd(&second)).unwrap();
+    let mut reader = bench.router.read_capture(id, Reading::default()).unwrap();
+    let (ino, handle) = bench.create("x");
+    bench.write(ino, 0, b"x");
+    bench.release(handle);
+    let late = Some(Instant::now() + SOON);
+    assert!(matches!(reader.read(0, 1, late), Ok(Given::Bytes(_))));
+    let ends = |reader: &mut LocalReader, time: Duration| {
+        matches!(
+            reader.read(1, 1, Some(Instant::now() + time)),
+            Ok(Given::End)
+        )
+    };
+    drop(of_first);
+    assert!(!ends(&mut reader, Duration::from_millis(100)));
+    drop(of_second);
+    assert!(ends(&mut reader, SOON));
+
+    // What they left may still be theirs, until they have exited.
+    assert!(!is_done(&bench, id));
+    assert_eq!(watched(&bench), 2);
+    first.0.kill().unwrap();
+    until("one to be taken note of", || watched(&bench) == 1);
+    assert!(is_done(&bench, id));
+    bench.router.end_capture(id, None);
+    assert!(bench.router.processes.hangs_nothing());
+}
+
+#[test]
+fn of_one_that_exits_while_it_is_given_up_the_exit_is_heard_of() {
+    let bench = Bench::new(Deliver::Follow);
+    let id = capture(&bench, &["x"]);
+    for _ in 0..50 {
+        let mut child = Guard::sleeping();
+        let held = bench.router.hold_until_exit(id, by_pidfd(&child)).unwrap();
+        assert!(!is_done(&bench, id));
+        child.0.kill().unwrap();
+        drop(held);
+        until("its exit to be told", || is_done(&bench, id));
+        until("nobody to be watched", || watched(&bench) == 0);
+    }
 }
 
 #[test]
@@ -71,7 +121,7 @@ fn a_process_that_is_gone_holds_nothing() {
     let watch = ExitWatch::open(child.pid()).unwrap();
     child.0.kill().unwrap();
     until("it to be dead", || watch.state() != Ending::Running);
-    bench.router.hold_until_exit(id, by_pidfd(&child)).unwrap();
+    let _held = bench.router.hold_until_exit(id, by_pidfd(&child)).unwrap();
     assert!(!is_done(&bench, id));
     bench.router.settle_capture(id);
     assert!(is_done(&bench, id));
@@ -83,7 +133,7 @@ fn to_settle_waits_for_the_last_close_of_those_who_are_gone_but_not_for_who_runs
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let id = capture(&bench, &["x"]);
     let mut child = Guard::sleeping();
-    bench.router.hold_until_exit(id, by_pidfd(&child)).unwrap();
+    let _held = bench.router.hold_until_exit(id, by_pidfd(&child)).unwrap();
     let writer = bench.router.writer(child.pid()).unwrap();
     let (_, handle) = bench.create_by("x", writer);
     // Its holder runs: what it writes is not to be waited for.
@@ -151,7 +201,7 @@ fn what_one_holder_left_is_not_what_the_next_one_leaves() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     let mut first = Guard::sleeping();
-    bench.router.hold_until_exit(id, by_pidfd(&first)).unwrap();
+    let _first = bench.router.hold_until_exit(id, by_pidfd(&first)).unwrap();
     let (ino, handle) = bench.create("x");
     bench.write(ino, 0, b"first");
     bench.release(handle);
@@ -159,7 +209,7 @@ fn what_one_holder_left_is_not_what_the_next_one_leaves() {
     until("it to be done", || is_done(&bench, id));
 
     let mut second = Guard::sleeping();
-    bench.router.hold_until_exit(id, by_pidfd(&second)).unwrap();
+    let _second = bench.router.hold_until_exit(id, by_pidfd(&second)).unwrap();
     let of_holders = Reading {
         of_holders: true,
         by_position: false,

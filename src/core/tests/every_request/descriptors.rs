@@ -145,11 +145,19 @@ impl Kernel {
             (What::Hold, Some(id)) => {
                 self.holds.push(id);
                 self.tell(Request::Hold { id });
+                if third.is_multiple_of(2) {
+                    // Another, for whom nobody waits.
+                    self.tell(Request::Hold { id });
+                    self.tell(Request::Abandon { id });
+                }
             }
             (What::LetGo, _) => {
                 if let Some(at) = second.checked_rem(self.holds.len()) {
                     let id = self.holds.swap_remove(at);
-                    self.tell(Request::LetGo { id });
+                    self.tell(match third.is_multiple_of(2) {
+                        true => Request::LetGo { id },
+                        false => Request::Abandon { id },
+                    });
                 }
             }
             (What::KeepAtMost, Some(id)) => {

@@ -487,6 +487,7 @@ pub(super) fn number(request: &Request) -> usize {
         Request::RemoveTree { .. } => 45,
         Request::OpenEvents { .. } => 46,
         Request::NobodyElseLeft { .. } => 47,
-        Request::Freeze => 48,
+        Request::Abandon { .. } => 48,
+        Request::Freeze => 49,
     }
 }
