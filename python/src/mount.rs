@@ -46,6 +46,8 @@ struct Options {
     max_size: Option<u64>,
     allow_other: bool,
     consume: bool,
+    fifos: String,
+    require_visible: bool,
 }
 
 impl Options {
@@ -66,12 +68,17 @@ impl Options {
         let fail_on: FailOn = self
             .fail_on
             .parse()
-            .map_err(|_| wrong("fail_on", &self.fail_on, "signal, status or never"))?;
+            .map_err(|_| wrong("fail_on", &self.fail_on, "crash, signal, status or never"))?;
         let mut builder = fifofs::Mount::builder()
             .linger(linger)
             .fail_on(fail_on)
             .allow_other(self.allow_other)
-            .consume(self.consume);
+            .consume(self.consume)
+            .require_visible(self.require_visible);
+        builder = match builder.fifos(&self.fifos) {
+            Ok(builder) => builder,
+            Err(error) => return Ok(Err(error)),
+        };
         for rule in self.rules {
             builder = match builder.rule(&rule) {
                 Ok(builder) => builder,

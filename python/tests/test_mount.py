@@ -93,6 +93,28 @@ def test_a_path_that_waits() -> None:
         assert fifofs.wait_path(target, next=True) != fifofs.wait_path(target)
 
 
+@pytest.mark.parametrize("fail_on", [None, "signal"])
+def test_a_writer_that_is_told_to_end_after_it_has_closed(fail_on: Any) -> None:
+    keywords = {} if fail_on is None else {"fail_on": fail_on}
+    with fifofs.mount(**keywords) as m:
+        script = ["sh", "-c", 'echo x > "$1"; kill -TERM $$', "sh", os.path.join(m, "a.log")]
+        subprocess.run(script, start_new_session=True, check=False)
+        reader = ["cat", fifofs.wait_path(os.path.join(m, "a.log"))]
+        done = subprocess.run(reader, capture_output=True, timeout=TIMEOUT, check=False)
+        assert (done.returncode == 0) == (fail_on is None), done
+
+
+def test_a_fifo_in_a_mount_that_bears_a_program_which_seeks() -> None:
+    with fifofs.mount(fifos="virtual") as m:
+        path = os.path.join(m, "x.zip")
+        os.mkfifo(path)
+        with subprocess.Popen(["zip", "-q", path, "/etc/hostname"]):
+            with open(path, "rb") as f:
+                assert f.read(2) == b"PK"
+    with pytest.raises(ValueError, match="virtual, kernel"):
+        fifofs.mount(fifos="some")
+
+
 def test_a_mount_that_others_read_and_write() -> None:
     with fifofs.mount(linger=0.05) as m:
         reader = subprocess.Popen(

@@ -69,13 +69,15 @@ def mount(
     *,
     deliver: Union[None, str, Mapping[str, str]] = None,
     linger: Union[str, float] = "auto",
-    fail_on: str = "signal",
+    fail_on: str = "crash",
     window: Optional[int] = None,
     memory: Optional[int] = None,
     spill: Optional[Path] = None,
     max_size: Optional[int] = None,
     allow_other: bool = False,
     consume: bool = False,
+    fifos: str = "kernel",
+    require_visible: bool = False,
 ) -> Mount:
     """Mounts a directory in which any program writes files and any other waits for them.
 
@@ -106,6 +108,8 @@ def mount(
         "max_size": max_size,
         "allow_other": allow_other,
         "consume": consume,
+        "fifos": fifos,
+        "require_visible": require_visible,
     }
     return Mount(_fifofs.Mount(None if path is None else os.fspath(path), options))
 
