@@ -25,7 +25,7 @@ pub(crate) struct End {
     pub(crate) signal: Option<i32>,
 }
 
-pub(crate) const HOLDS: [Hold; 10] = [
+pub(crate) const HOLDS: [Hold; 12] = [
     Hold {
         name: "file",
         take: |mount| Box::new(open_for_writing(mount.path(), "x")),
@@ -66,7 +66,23 @@ pub(crate) const HOLDS: [Hold; 10] = [
         name: "kept open during the unmount",
         take: |_| Box::new(of_one_that_is_being_unmounted()),
     },
+    Hold {
+        name: CAPTURES_BEING_MADE,
+        take: |_| makes_for_ever(make_and_drop),
+    },
+    Hold {
+        name: FORKS_THAT_CAPTURE,
+        take: |_| makes_for_ever(have_a_fork_make),
+    },
 ];
+
+const CAPTURES_BEING_MADE: &str = "captures being made";
+const FORKS_THAT_CAPTURE: &str = "forks that capture";
+
+/// Whether it may die when it has made a directory and no helper yet, which leaves that to the next that makes one.
+pub(crate) fn may_leave_a_directory(hold: &str) -> bool {
+    [CAPTURES_BEING_MADE, FORKS_THAT_CAPTURE].contains(&hold)
+}
 
 pub(crate) const ENDS: [End; 8] = [
     by("TERM", libc::SIGTERM),
@@ -279,4 +295,43 @@ fn a_capture() -> impl std::any::Any {
     let reader = capture.reader().expect("a reader");
     let file = File::create(capture.path()).expect("a file");
     (capture, reader, file)
+}
+
+/// Threads that make mounts and captures one after the other.
+fn makes_for_ever(make: fn()) -> Box<dyn std::any::Any> {
+    for _ in 0..2 {
+        thread::spawn(move || {
+            loop {
+                make();
+            }
+        });
+    }
+    // In the midst of it.
+    thread::sleep(Duration::from_millis(u64::from(std::process::id() % 20)));
+    Box::new(())
+}
+
+fn make_and_drop() {
+    let mount = Mount::builder().mount_temporary().expect("a mount");
+    drop(Capture::new("x").expect("a capture"));
+    fifofs::unmount_idle();
+    drop(mount);
+}
+
+/// A child without exec(2) makes one of its own. It may outlive us.
+fn have_a_fork_make() {
+    // SAFETY: the allocator of the C library may be used in a child; nothing that another thread may hold locked is.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let capture = Capture::new("x");
+        let is_made = capture.is_ok();
+        drop(capture);
+        fifofs::unmount_idle();
+        // SAFETY: an end without destructors.
+        unsafe { libc::_exit(i32::from(!is_made)) };
+    }
+    let mut status = -1;
+    // SAFETY: a place for the status.
+    let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!((ended, status), (child, 0), "a fork");
 }

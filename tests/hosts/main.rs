@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use host::{CONNECTION, ENDS, End, HOLDS};
+use host::{CONNECTION, ENDS, End, HOLDS, may_leave_a_directory};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsmount, fsopen,
@@ -90,13 +90,8 @@ fn run_rounds(hold: &str, end: &End, rounds: usize) {
 /// Has one host end; says how long that took.
 fn run_one(hold: &str, end: &End) -> Duration {
     let place = tempfile::tempdir().expect("a directory for the test");
-    let mut command = Command::new(std::env::current_exe().expect("this binary"));
-    command
-        .env(ROLE, format!("{hold}/{}", end.name))
-        .env("XDG_RUNTIME_DIR", place.path())
-        .env("TMPDIR", place.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
+    let mut command = role(hold, end.name, place.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let reset = || {
         for signal in ENDS.iter().filter_map(|end| end.signal) {
             // SAFETY: signal(2) is async-signal-safe, and the default is no handler.
@@ -130,13 +125,26 @@ fn run_one(hold: &str, end: &End) -> Duration {
     let taken = start.elapsed();
     assert!(end.is(status), "{hold}/{}: {status}", end.name);
     host.until("no mount is left", |host| !host.is_mounted());
-    host.until("no directory is left", |host| {
-        fs::read_dir(&host.place).is_ok_and(|mut entries| entries.next().is_none())
-    });
+    if may_leave_a_directory(hold) && !host.has_left_nothing() {
+        let mut next = role("file", "main returns", place.path());
+        let done = next.stdin(Stdio::null()).stdout(Stdio::null()).status();
+        assert!(done.is_ok_and(|status| status.success()), "the next host");
+    }
+    host.until("no directory is left", Host::has_left_nothing);
     host.until("no helper is left", |_| {
         helpers.iter().all(|pid| is_gone(*pid))
     });
     taken
+}
+
+/// This program as a host that makes all that it makes in a directory.
+fn role(hold: &str, end: &str, place: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this binary"));
+    command
+        .env(ROLE, format!("{hold}/{end}"))
+        .env("XDG_RUNTIME_DIR", place)
+        .env("TMPDIR", place);
+    command
 }
 
 /// A host, and where all that it makes is.
@@ -195,6 +203,10 @@ impl Host {
             );
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    fn has_left_nothing(&self) -> bool {
+        fs::read_dir(&self.place).is_ok_and(|mut entries| entries.next().is_none())
     }
 
     fn is_mounted(&self) -> bool {
