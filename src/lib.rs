@@ -117,10 +117,10 @@
 //! # Requirements
 //!
 //! Linux with `/dev/fuse`, and root or `fusermount3` (package `fuse3`), or user
-//! namespaces for whoever calls [`enter_private_namespace`]. Tested on Linux 6.18; it
-//! takes pidfds, which are there since 5.3. Before 6.15 a writer that is no child of
-//! this process and was killed may pass for one that finished. `fifofs doctor` tries
-//! all this on a machine. [`TemporaryPipe`] needs no FUSE.
+//! namespaces for whoever calls [`enter_private_namespace`]. Tested on Linux 5.4 to 7.2; older ones
+//! are refused. Before 6.15 a writer that is no child of this process and is killed after it has
+//! closed the file may pass for one that finished. `fifofs doctor` tries all this on a machine.
+//! [`TemporaryPipe`] needs no FUSE.
 //!
 //! # Features
 //!
@@ -152,6 +152,26 @@
 //! reader.read_to_string(&mut text)?;
 //! assert_eq!(text, "by a thread of this process\n");
 //! writes.join().unwrap()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! One that outlives its mount:
+//!
+//! ```
+//! use std::io::{Read, Seek, Write};
+//!
+//! use fifofs::Mount;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mount = Mount::builder().mount_temporary()?;
+//! let mut file = std::fs::File::create_new(mount.path().join("kept.txt"))?;
+//! mount.unmount()?;
+//! file.write_all(b"still there")?;
+//! file.rewind()?;
+//! let mut text = String::new();
+//! file.read_to_string(&mut text)?;
+//! assert_eq!(text, "still there");
 //! # Ok(())
 //! # }
 //! ```
@@ -273,6 +293,31 @@
 //! keep no descriptor of this process open. No signal handler is installed, and nothing is printed
 //! (what has no caller to tell goes to the `log` crate).
 //!
+//! ```standalone_crate
+//! use std::fs::read_to_string;
+//! use std::io::Read;
+//!
+//! use fifofs::Capture;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let captures: Vec<_> = (0..100).map(|_| Capture::new("x.txt")).collect::<Result<_, _>>()?;
+//! let readers: Vec<_> = captures.iter().map(Capture::reader).collect::<Result<_, _>>()?;
+//! for (capture, mut reader) in captures.iter().zip(readers) {
+//!     std::fs::write(capture.path(), "x")?;
+//!     assert_eq!(reader.read(&mut [0])?, 1);
+//! }
+//! let threads = std::fs::read_dir("/proc/self/task")?.flatten();
+//! let names = threads.filter_map(|thread| read_to_string(thread.path().join("comm")).ok());
+//! let is_ours = |name: &String| name.starts_with("fifofs") || name.starts_with("fuser");
+//! assert!((2..=8).contains(&names.filter(is_ours).count()));
+//!
+//! // No child, for whoever waits for any.
+//! let waited = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
+//! assert_eq!(waited, -1);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What is read from one place only can be sent to another thread; the rest can
 //! also be shared:
 //!
@@ -307,7 +352,8 @@
 //! the files held is gone with the mount.
 //!
 //! Dropping a [`Capture`] removes its file. Dropping a [`Reader`] or a [`Running`]
-//! neither waits for the program nor kills it. The mount that captures share is kept for
+//! neither waits for the program nor kills it, and the file no longer waits for that
+//! program's exit to be done. The mount that captures share is kept for
 //! some seconds after the last capture, reader or [`CaptureEvents`], so that a loop does not mount
 //! each time; [`unmount_idle`] ends it at once.
 //!

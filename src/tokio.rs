@@ -34,8 +34,14 @@
 //! [`kill_on_drop`](::tokio::process::Command::kill_on_drop) on the command: who drops the future of
 //! [`run`] then kills the program.
 //!
-//! The first [`Capture`](crate::Capture) makes a mount, and dropping the last one ends it, which
-//! blocks the thread for some milliseconds.
+//! The first [`Capture`](crate::Capture) makes a mount, which blocks the thread for some milliseconds,
+//! and so does a new one some seconds after the last was dropped. Outside of a runtime what needs one
+//! panics, as in tokio:
+//!
+//! ```should_panic
+//! let capture = fifofs::Capture::new("out.txt").unwrap();
+//! let _ = fifofs::tokio::spawn(&capture, &mut tokio::process::Command::new("true"));
+//! ```
 
 use std::future::poll_fn;
 use std::io;
@@ -87,6 +93,10 @@ impl Reader {
     /// # Errors
     ///
     /// If this process may have no more descriptors.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime, if it reads a [`TemporaryPipe`](crate::TemporaryPipe).
     pub fn new(mut reader: crate::Reader) -> io::Result<Reader> {
         let polled = match reader.is_of_pipe() {
             true => {
