@@ -46,14 +46,16 @@ def test_statuses_and_messages(command: list[str]) -> None:
 
 def test_the_program_has_the_signals_of_a_shell(command: list[str]) -> None:
     script = "grep -E '^Sig(Ign|Cgt)' /proc/self/status > \"$1\""
-    sets = [
-        subprocess.run(start, stdout=subprocess.PIPE, check=True, text=True).stdout
-        for start in (
-            [*command, "run", "--", "sh", "-c", script, "sh", "{out}"],
-            ["sh", "-c", script, "sh", "/dev/stdout"],
-        )
-    ]
-    assert sets[0] == sets[1]
+    # The two that the C library keeps for itself: who is started by posix_spawn(3), as by Python 3.13, has them ignored.
+    internal = 1 << 31 | 1 << 32
+
+    def signals(*start: str) -> list[int]:
+        said = subprocess.run(start, stdout=subprocess.PIPE, check=True, text=True).stdout
+        return [int(line.split()[1], 16) & ~internal for line in said.splitlines()]
+
+    of_fifofs = signals(*command, "run", "--", "sh", "-c", script, "sh", "{out}")
+    assert of_fifofs == signals("sh", "-c", script, "sh", "/dev/stdout")
+    assert len(of_fifofs) == 2
 
 
 def test_ctrl_c_ends_it(command: list[str]) -> None:
