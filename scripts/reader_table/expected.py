@@ -11,6 +11,8 @@ def expected(reader: Reader, case: Case) -> set[Verdict]:
         if case.door == "pipe" and reader.sized and reader.nonblocking:
             # It has asked for the size, and does not wait for the rest.
             return {NOTHING}
+        if case.door == "pipe" and reader.splices:
+            return {NOTHING, WAITS}
         return {WAITS} if case.door != "own" or reader.retries else {TOLD}
     return {"own": own, "wait": wait, "pipe": pipe}[case.door](reader, case)
 
@@ -26,6 +28,9 @@ def pipe(reader: Reader, case: Case) -> set[Verdict]:
         return {TOLD}
     if reader.sized:
         return {NOTHING, TOLD}
+    if reader.splices:
+        # (Before Linux 6.5 it is a read as any other.)
+        return {NOTHING, RIGHT if case.end == "well" else TOLD}
     if reader.content:
         # It may have had what it wants before the writer was killed.
         return {RIGHT} if case.end == "well" else {RIGHT, TOLD}
@@ -52,7 +57,7 @@ def own(reader: Reader, case: Case) -> set[Verdict]:
     allowed = {RIGHT} if case.end == "well" else {TOLD}
     if reader.content:
         allowed |= {RIGHT}
-    if reader.sized or reader.sized_by_fstat:
+    if reader.sized or reader.sized_by_fstat or reader.splices:
         allowed |= {SHORT, NOTHING, TOLD}
     if reader.nonblocking:
         allowed |= {TOLD}

@@ -16,7 +16,7 @@ PROGRAMS = Path(__file__).with_name("programs")
 PACKAGES = {
     "cat": "coreutils", "tar": "tar", "rsync": "rsync", "curl": "curl", "rclone": "rclone", "gzip": "gzip", "less": "less",
     "grep": "grep", "go": "golang-go", "node": "nodejs", "javac": "default-jdk-headless", "java": "default-jre-headless",
-    "sftp": "openssh-client", "sshd": "openssh-server",
+    "sftp": "openssh-client", "sshd": "openssh-server", "coreutils": "rust-coreutils",
 }  # fmt: skip
 MODULES = ("pandas==3.1.1", "pyarrow==26.0.1")
 LINES = 100_000
@@ -44,6 +44,8 @@ class Reader:
     sized: bool = False
     # Asks for it once it has the file open, and reads to the end if that is 0.
     sized_by_fstat: bool = False
+    # Reads by splice(2), which since Linux 6.5 ends at the size, without an error.
+    splices: bool = False
     # Opens with O_NONBLOCK, and takes EAGAIN for an error.
     nonblocking: bool = False
     # Needs positions, or a mapping.
@@ -85,6 +87,7 @@ def all_readers(services: Services, tools: Path) -> list[Reader]:
     parquet = "import pandas, sys; pandas.read_parquet(sys.argv[1]).to_csv(sys.argv[2], index=False)"
     return [
         Reader("cat", 'cat "$1" > "$2"'),
+        Reader("cat of uutils", 'coreutils cat "$1" | cat > "$2"; exit ${PIPESTATUS[0]}', splices=True),
         Reader("cp", 'cp "$1" "$2"'),
         # (GNU tar opens what it archives with O_NONBLOCK.)
         Reader("tar", 'cd "${1%/*}" && tar -cf "$2.tar" "${1##*/}" && tar -xOf "$2.tar" > "$2"', sized=True, nonblocking=True),
