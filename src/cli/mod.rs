@@ -172,6 +172,7 @@ fn set_signals() {
     // SAFETY: there is one thread yet, and neither disposition has a handler.
     let set = |(signal, disposition)| unsafe { libc::signal(signal, disposition) };
     let _ = OLD_DISPOSITIONS.set(DISPOSITIONS.map(set));
+    standard::look_at_pipe_again();
 }
 
 /// As they were, for a program that is started. Async-signal-safe.

@@ -34,14 +34,7 @@ extern "C" fn look() {
         let is_closed = unsafe { libc::fcntl(number, libc::F_GETFD) } < 0;
         was_closed.store(is_closed, Ordering::Relaxed);
     }
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: it asks, and changes nothing; all of the structure is integers, and an optional function,
-    // for which zero is valid.
-    let is_ignored = unsafe {
-        libc::sigaction(libc::SIGPIPE, ptr::null(), action.as_mut_ptr()) == 0
-            && action.assume_init().sa_sigaction == libc::SIG_IGN
-    };
-    IGNORED_PIPE.store(is_ignored, Ordering::Relaxed);
+    IGNORED_PIPE.store(ignores_pipe(), Ordering::Relaxed);
     let mut blocked = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: it asks, and changes nothing; a set of signals is integers.
     unsafe {
@@ -49,6 +42,22 @@ extern "C" fn look() {
             let _ = BLOCKED.set(blocked.assume_init());
         }
     }
+}
+
+fn ignores_pipe() -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: it asks, and changes nothing; all of the structure is integers, and an optional function,
+    // for which zero is valid.
+    unsafe {
+        libc::sigaction(libc::SIGPIPE, ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Python ignores SIGPIPE whatever it was told to, as the Rust runtime does, and its command has undone that
+/// when the command line is looked at: then that is what counts.
+pub(crate) fn look_at_pipe_again() {
+    IGNORED_PIPE.fetch_and(ignores_pipe(), Ordering::Relaxed);
 }
 
 /// Has a program that is started take SIGPIPE as this process was told to: the standard library gives it the
