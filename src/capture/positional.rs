@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use rustix::io::Errno;
+
 use super::Capture;
 use super::canceller::{Canceller, Cancels};
 use super::process::ProcessRef;
@@ -13,15 +15,15 @@ use crate::core::Core;
 use crate::core::patching::Reading;
 use crate::error::{Error, Result};
 use crate::forked::Owned;
-use crate::router::{ExitHold, Given, LocalReader};
+use crate::router::{ExitHold, Failure, Given, LocalReader};
 
 /// What a program writes, by position: for destinations that can be written in any order, and
 /// written again, such as the parts of a multipart upload.
 ///
 /// It is given what is there, whatever the way of delivery, and a program that changes what was given
 /// is no error: [`PositionalReader::changed`] says what is to be read again. Everything is kept,
-/// unless [`Capture::keep_at_most`] says otherwise: then it fails, as the program's own attempt does,
-/// where what was dropped is changed.
+/// unless [`PositionalReader::release`] or [`Capture::keep_at_most`] says otherwise: then it fails, as the
+/// program's own attempt does, where what was dropped is changed.
 ///
 /// The errors are those of a [`Reader`](crate::Reader), but [`Error::Rewritten`]. `Send`.
 ///
@@ -153,20 +155,48 @@ impl PositionalReader {
     pub fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
-            let left = u32::try_from(buffer.len() - filled).unwrap_or(u32::MAX);
-            let at = offset + filled as u64;
-            let Some(mut bytes) = self.give(at, left.min(READ_BYTES), None)? else {
-                break;
-            };
-            while !bytes.is_empty() {
-                let chunk = bytes
-                    .chunk()
-                    .map_err(|error| Error::io("read", &self.path, error))?;
-                let length = chunk.len().min(buffer.len() - filled);
-                buffer[filled..filled + length].copy_from_slice(&chunk[..length]);
-                filled += length;
-                bytes.advance(length);
+            match self.read_some_at(offset + filled as u64, &mut buffer[filled..])? {
+                0 => break,
+                length => filled += length,
             }
+        }
+        Ok(filled)
+    }
+
+    /// Reads what the file holds from `offset` on, as much as is there without a gap or as `buffer` takes;
+    /// waits only where there is nothing. Says how much that was: 0 at the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    ///
+    /// ```
+    /// # use std::process::Command;
+    /// # let capture = fifofs::Capture::new("copy.toml")?;
+    /// # let mut child = Command::new("cp").arg("Cargo.toml").arg(capture.path()).spawn()?;
+    /// # let mut reader = capture.positional_reader(&child)?;
+    /// let mut bytes = vec![0; 1 << 20];
+    /// assert!((1..bytes.len()).contains(&reader.read_some_at(0, &mut bytes)?));
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read_some_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let wanted = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let Some(mut bytes) = self.give(offset, wanted.min(READ_BYTES), None)? else {
+            return Ok(0);
+        };
+        let mut filled = 0;
+        while !bytes.is_empty() && filled < buffer.len() {
+            let chunk = bytes
+                .chunk()
+                .map_err(|error| Error::io("read", &self.path, error))?;
+            let length = chunk.len().min(buffer.len() - filled);
+            buffer[filled..filled + length].copy_from_slice(&chunk[..length]);
+            filled += length;
+            bytes.advance(length);
         }
         Ok(filled)
     }
@@ -188,6 +218,40 @@ impl PositionalReader {
         match self.local.owner().is_this() {
             true => self.local.look(Core::changed_ranges),
             false => Vec::new(),
+        }
+    }
+
+    /// Says that what was read there need not be kept. It is, as long as there is room; where there is none
+    /// for what the program writes ([`MountBuilder::max_size`](crate::MountBuilder::max_size)), what was
+    /// released first is given up, a range as a whole. A program that changes or reads what was given up
+    /// fails, and the file with it. What has changed meanwhile is not released.
+    ///
+    /// A program whose reader releases what it reads is made to wait when there is little room, until the
+    /// reader has got what there is.
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// let mount = fifofs::Mount::builder().max_size(1 << 20).mount_temporary()?;
+    /// let capture = mount.capture("zeros")?;
+    /// let mut command = Command::new("head");
+    /// let zeros = std::fs::File::create(capture.path())?;
+    /// let mut child = command.args(["-c", "8M", "/dev/zero"]).stdout(zeros).spawn()?;
+    /// drop(command);
+    /// let mut reader = capture.positional_reader(&child)?;
+    ///
+    /// let (mut at, mut bytes) = (0, vec![0; 64 << 10]);
+    /// while let length @ 1.. = reader.read_some_at(at, &mut bytes)? as u64 {
+    ///     reader.release(at..at + length);
+    ///     at += length;
+    /// }
+    /// assert_eq!(at, 8 << 20);
+    /// child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn release(&self, range: Range<u64>) {
+        if self.local.owner().is_this() {
+            self.local.release_bytes(range);
         }
     }
 
@@ -231,6 +295,10 @@ impl PositionalReader {
         let local = self.local.get_mut("read", &self.path)?;
         let given = match local.read(offset, length, deadline) {
             Ok(Given::End) => return Ok(None),
+            Err(Failure::Errno(Errno::STALE)) => {
+                let (path, range) = (self.path.clone(), Some(offset..offset + u64::from(length)));
+                return Err(Error::Rewritten { path, range });
+            }
             given => bytes_of(given, local, &self.path),
         };
         given

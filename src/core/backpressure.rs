@@ -1,5 +1,5 @@
-//! Writers who are ahead of their readers: with stream, of a FIFO, and of a captured file that follows and is
-//! not to be kept whole.
+//! Writers who are ahead of their readers: with stream, of a FIFO, of a captured file that follows and is
+//! not to be kept whole, and of one that is read by position when there is no room for more.
 //!
 //! Knows which files have a pace; what that means for one is [`super::file`]'s.
 
@@ -15,6 +15,9 @@ use super::{Alarm, Operation, Waiting};
 impl Operation<'_> {
     fn pace(&self, ino: u64) -> Option<Pace> {
         let file = self.files.get(&ino)?;
+        if self.is_tight(file) {
+            return Some(Pace::of_reader());
+        }
         let window = self.settings.window_bytes;
         match self.readers.way_in_effect(file)? {
             // Nobody reads it, or ever will.

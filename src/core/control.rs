@@ -150,7 +150,7 @@ impl Operation<'_> {
     /// Whether a file is being written, and nothing of it is lost yet.
     fn may_settle(&self, ino: Option<u64>) -> bool {
         let file = ino.and_then(|ino| self.files.get(&ino));
-        file.is_some_and(|file| file.is_active() && file.spool().base() == 0)
+        file.is_some_and(|file| file.is_active() && file.spool().dropped_bytes() == 0)
             && !self.settings.consume
     }
 
@@ -164,7 +164,7 @@ impl Operation<'_> {
         // A FIFO's name leads elsewhere once somebody has taken what was written.
         !file.is_active()
             && !failed
-            && file.spool().base() == 0
+            && file.spool().dropped_bytes() == 0
             && !self.settings.consume
             && file.fifo().is_none()
     }

@@ -212,6 +212,7 @@ impl Operation<'_> {
             Request::LetGo { id } => self.let_go(id, Hold::Released),
             Request::Abandon { id } => self.let_go(id, Hold::Abandoned),
             Request::KeepAtMost { id, bytes } => self.captures.keep_at_most(id, bytes),
+            Request::ReleaseBytes { handle, range } => self.release_bytes(handle, range),
             Request::HangUp { id } => self.hang_up(id),
             Request::EndCapture { id, directory } => {
                 self.end_capture(id, directory);

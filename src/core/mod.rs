@@ -52,6 +52,7 @@ mod queries;
 mod readers;
 mod reading;
 pub(crate) mod recording;
+mod releasing;
 pub(crate) mod request;
 mod resizing;
 mod rewriting;

@@ -122,7 +122,7 @@ impl Operation<'_> {
         let Some(file) = self.files.get(&ino) else {
             return self.effects.refuse(caller.unique, Errno::NOENT);
         };
-        let dropped = file.spool().base() > 0;
+        let dropped = file.spool().dropped_bytes() > 0;
         let lost = !file.is_active() && file.is_lost();
         let stream = file.is_stream();
         let waits = self.waits_for(ino, caller, opener);
@@ -418,7 +418,7 @@ impl Operation<'_> {
             };
         };
         let view = self.view(id, source);
-        if nonblocking && (absent || view.base == 0) {
+        if nonblocking && (absent || !view.lacks_some) {
             return OpenAnswer::Waiting;
         }
         if absent {
@@ -428,7 +428,7 @@ impl Operation<'_> {
                 _ => OpenAnswer::Wait,
             };
         }
-        if view.base > 0 {
+        if view.lacks_some {
             return OpenAnswer::Refuse(Errno::STALE);
         }
         // It has had nothing of what there is, and many a program that asks for the size first

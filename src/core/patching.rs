@@ -57,6 +57,11 @@ impl Patches {
         self.ranges.remove(range);
     }
 
+    /// Those of these bytes that are so.
+    pub(super) fn within(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        self.ranges.overlapping(range)
+    }
+
     pub(super) fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
         self.ranges.overlapping(&(0..u64::MAX))
     }

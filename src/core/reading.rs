@@ -61,11 +61,12 @@ impl Operation<'_> {
             Some(handle @ (Handle::Plain { ino, .. } | Handle::Writer { ino, .. })) => {
                 let ino = *ino;
                 let file = self.files.get(&ino);
+                let range = offset..offset.saturating_add(length.into());
                 let is_gone = file.is_some_and(|file| match handle {
                     Handle::Plain { step, .. } => {
-                        offset < file.spool().base() && self.is_of_writers(ino, step.is_some())
+                        file.spool().lacks(&range) && self.is_of_writers(ino, step.is_some())
                     }
-                    _ => offset < file.passed_on(),
+                    _ => file.has_passed_on(&range),
                 });
                 if is_gone {
                     return self.refuse_reading_back(unique, ino, offset);
@@ -143,8 +144,9 @@ impl Operation<'_> {
 
     fn read_as_is(&mut self, caller: Caller, ino: u64, offset: u64, length: u32) {
         let unique = caller.unique;
+        let range = offset..offset.saturating_add(length.into());
         match self.core.files.get(&ino) {
-            Some(file) if offset < file.spool().base() => self.effects.refuse(unique, Errno::STALE),
+            Some(file) if file.spool().lacks(&range) => self.effects.refuse(unique, Errno::STALE),
             Some(file) => self.effects.reply(
                 unique,
                 Reply::Bytes(file.spool().read(offset, length as usize)),
@@ -273,7 +275,7 @@ impl Operation<'_> {
             return ReadAnswer::Wait;
         };
         let now = self.now;
-        let available = view.limit - read.offset;
+        let available = view.limit.min(file.spool().held_until(read.offset)) - read.offset;
         let length = available.min(u64::from(read.length));
         let waited = read.since.is_some_and(|since| now >= since + READ_FILL);
         let enough = length == u64::from(read.length)
@@ -331,6 +333,7 @@ impl Operation<'_> {
         ) else {
             return Available::Nothing;
         };
+        let is_gone = file.spool().held_until(offset) <= offset;
         if reader.prior().is_some() {
             match reader.compare_prior(file, view) {
                 Compared::Same => file.note_delivered(reader.position()),
@@ -342,7 +345,7 @@ impl Operation<'_> {
         let Some(reader) = self.readers.get(id) else {
             return Available::Nothing;
         };
-        if reader.rewritten().is_some() || offset < view.base {
+        if reader.rewritten().is_some() || is_gone {
             return Available::Error(Errno::STALE);
         }
         if view.is_refused() {

@@ -5,6 +5,7 @@
 //! out before it was made.
 
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
@@ -333,6 +334,11 @@ pub(crate) enum Request {
     KeepAtMost {
         id: CaptureId,
         bytes: u64,
+    },
+    /// A reader by position does not need these bytes any more, unless they change.
+    ReleaseBytes {
+        handle: u64,
+        range: Range<u64>,
     },
     /// Nobody reads it any more.
     HangUp {

@@ -18,7 +18,7 @@ impl Operation<'_> {
     pub(super) fn truncate(&mut self, ino: u64, length: u64) -> Result<(), Errno> {
         spool::end_of(length, 0)?;
         if length < self.file(ino)?.streamed() {
-            self.refuse_what_was_passed_on(ino, length)?;
+            self.refuse_what_was_passed_on(ino, length..u64::MAX)?;
         }
         let truncated = self.file_mut(ino)?.truncate(length)?;
         if let Some(range) = truncated.delivered {
@@ -39,7 +39,7 @@ impl Operation<'_> {
         if generation.is_some_and(|generation| generation.openings() > 1)
             && self.file(ino)?.streamed() > 0
         {
-            self.refuse_what_was_passed_on(ino, 0)?;
+            self.refuse_what_was_passed_on(ino, 0..u64::MAX)?;
         }
         for id in self.file(ino)?.readers().clone() {
             if self.readers.get(id).is_some_and(Reader::is_underway) {
@@ -62,9 +62,9 @@ impl Operation<'_> {
         let keep_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
         let end = spool::end_of(offset, length)?;
         match mode & !libc::FALLOC_FL_KEEP_SIZE {
-            0 => self.file_mut(ino)?.allocate(offset, length, keep_size)?,
+            0 => self.with_room(ino, |file| file.allocate(offset, length, keep_size))?,
             libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE => {
-                self.refuse_what_was_passed_on(ino, offset)?;
+                self.refuse_what_was_passed_on(ino, offset..end)?;
                 let extends = mode & libc::FALLOC_FL_ZERO_RANGE != 0 && !keep_size;
                 let changed = self.file_mut(ino)?.zero(offset..end, extends)?;
                 if let Some(range) = changed {
@@ -94,7 +94,7 @@ impl Operation<'_> {
             self.handles.get(&from_handle),
             Some(Handle::Plain { .. } | Handle::Writer { .. })
         );
-        let is_stream = |file: &File| file.spool().base() > 0 || file.is_stream();
+        let is_stream = |file: &File| file.spool().dropped_bytes() > 0 || file.is_stream();
         // What is recorded is written as by programs.
         let is_recorded = self.recording.is_some();
         if is_recorded

@@ -31,17 +31,25 @@ impl Operation<'_> {
         }
     }
 
-    /// Refuses to change bytes from `offset` on where that cannot be: they are dropped, or
-    /// readers of a stream have had them.
-    pub(super) fn refuse_what_was_passed_on(&mut self, ino: u64, offset: u64) -> Result<(), Errno> {
+    /// Refuses to change bytes where that cannot be: they are dropped, or readers of a stream have had
+    /// them.
+    pub(super) fn refuse_what_was_passed_on(
+        &mut self,
+        ino: u64,
+        range: Range<u64>,
+    ) -> Result<(), Errno> {
         let file = self.file(ino)?;
-        if offset >= file.passed_on() {
+        if !file.has_passed_on(&range) {
             return Ok(());
         }
+        let what = match self.readers.of(file).any(Reader::reads_by_position) {
+            true => "were changed when they were no longer kept, for want of room (--max-size)",
+            false => "cannot be changed",
+        };
         // Many a program does not look, or goes on all the same, when it is told that what it
         // wants to mend cannot be mended.
         let errno = Errno::SPIPE;
-        self.lose(ino, "cannot be changed", offset, errno);
+        self.lose(ino, what, range.start, errno);
         Err(errno)
     }
 

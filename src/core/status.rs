@@ -130,7 +130,8 @@ pub struct FileStatus {
     pub frontier: u64,
     /// The highest offset that any reader was given.
     pub delivered: u64,
-    /// With [`Way::Stream`], how many bytes from the start are no longer kept.
+    /// How many bytes are no longer kept: with [`Way::Stream`] from the start, or what a reader by position
+    /// [released](crate::PositionalReader::release).
     pub dropped: u64,
     /// Who wrote it: all that still run or came to a bad end, and the last of the others.
     pub writers: Vec<WriterStatus>,
@@ -258,7 +259,7 @@ impl Core {
             size: file.spool().len(),
             frontier: file.spool().frontier(),
             delivered: generation.map_or(0, Generation::delivered),
-            dropped: file.spool().base(),
+            dropped: file.spool().dropped_bytes(),
             writers: writers.collect(),
             readers: readers.map(|reader| self.reader_status(reader)).collect(),
             warning: file.warning().cloned(),

@@ -205,8 +205,13 @@ impl Operation<'_> {
             self.touched.contents.add(ino);
             return Err(errno);
         }
-        self.refuse_what_was_passed_on(ino, offset)?;
-        let changed = self.file_mut(ino)?.write(offset, data)?;
+        self.refuse_what_was_passed_on(ino, offset..offset + length)?;
+        let changed = match self.with_room(ino, |file| file.write(offset, data, true)) {
+            Err(Errno::NOSPC) if self.is_to_wait(ino) => {
+                self.file_mut(ino)?.write(offset, data, false)?
+            }
+            done => done?,
+        };
         self.tally.written += length;
         if let Some(range) = changed {
             self.rewritten(ino, range);

@@ -135,8 +135,9 @@ impl MountView {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn read_at(&self, inode: u64, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let range = offset..offset.saturating_add(length as u64);
         let content = self.look(|core| match core.spool(inode) {
-            Some(spool) if offset < spool.base() => Err(Errno::STALE),
+            Some(spool) if spool.lacks(&range) => Err(Errno::STALE),
             Some(spool) => Ok(spool.read(offset, length)),
             None => Err(Errno::NOENT),
         });

@@ -5,6 +5,7 @@
 //! request, too; the highest bit tells it from the kernel's, which count up from
 //! zero. The answer comes over a channel from whichever thread has it.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -276,6 +277,12 @@ impl LocalReader {
     /// Looks at what the core knows of this reader, which is behind this handle.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Core, u64) -> R) -> R {
         self.router.look(|core| look(core, self.handle))
+    }
+
+    /// See `Core::release_bytes`.
+    pub(crate) fn release_bytes(&self, range: Range<u64>) {
+        let handle = self.handle;
+        self.router.tell(Request::ReleaseBytes { handle, range });
     }
 
     /// Nothing more is to come at the path that it reads.

@@ -102,17 +102,22 @@ impl File {
         })
     }
 
-    /// Puts bytes into it; if that fails nothing has changed. Gives those that readers had otherwise.
+    /// Puts bytes into it, within the maximum size unless that is no bound to them; if it fails nothing has
+    /// changed. Gives those that readers had otherwise.
     pub(in crate::core) fn write(
         &mut self,
         offset: u64,
         data: &mut Load<'_>,
+        is_bounded: bool,
     ) -> Result<Option<Range<u64>>, Errno> {
         let changed = self.delivered_difference(offset, data)?;
         // Where its bytes end that are not zero, if that matters.
         let ends_in_zeros = self.format.is_some_and(|format| format.trailing_zeros);
         let last = ends_in_zeros.then(|| data.last_nonzero()).flatten();
-        self.spool.take(offset, data)?;
+        match is_bounded {
+            true => self.spool.take(offset, data)?,
+            false => self.spool.take_anyway(offset, data)?,
+        }
         if let Some(last) = last {
             self.zeros_from = self.zeros_from.max(offset + last as u64 + 1);
         }
@@ -175,6 +180,11 @@ impl File {
         Ok(changed)
     }
 
+    /// Gives bytes up that are not needed any more unless somebody changes or reads them.
+    pub(in crate::core) fn give_up(&mut self, range: Range<u64>) {
+        self.spool.drop_range(range);
+    }
+
     /// What it begins with, to be compared with another.
     pub(in crate::core) fn snapshot(&self, length: u64) -> Spool {
         self.spool.snapshot(length)
@@ -186,10 +196,10 @@ impl File {
         generation.map_or(0, Generation::delivered)
     }
 
-    /// Up to where bytes cannot be changed or read back: they are dropped, or on their way
+    /// Whether some of these bytes cannot be changed or read back: they are dropped, or on their way
     /// through a stream.
-    pub(in crate::core) fn passed_on(&self) -> u64 {
-        self.spool.base().max(self.streamed())
+    pub(in crate::core) fn has_passed_on(&self, range: &Range<u64>) -> bool {
+        range.start < self.streamed() || self.spool.lacks(range)
     }
 
     /// Bytes of it are lost. Says whether none were before, if it was ever opened for writing.

@@ -31,6 +31,8 @@ pub(in crate::core) struct Pace {
     /// Whether those of the kernel's cache wait, too. Of a stream these are mapped pages, which the kernel
     /// cannot hold back for long.
     of_cache: bool,
+    /// Whether bytes beyond a gap wait, too, until all that is before it was read.
+    beyond_gaps: bool,
 }
 
 impl Pace {
@@ -41,6 +43,18 @@ impl Pace {
             kept_bytes: 0,
             patience,
             of_cache: false,
+            beyond_gaps: false,
+        }
+    }
+
+    /// That of a file for which there is no room until its reader has got more.
+    pub(in crate::core) fn of_reader() -> Pace {
+        Pace {
+            ahead_bytes: 0,
+            kept_bytes: u64::MAX,
+            patience: Duration::MAX,
+            of_cache: true,
+            beyond_gaps: true,
         }
     }
 
@@ -51,6 +65,7 @@ impl Pace {
             kept_bytes: bytes,
             patience: THROTTLE,
             of_cache: true,
+            beyond_gaps: false,
         }
     }
 }
@@ -79,7 +94,8 @@ impl File {
         (end, from_cache): (u64, bool),
     ) -> Option<Duration> {
         // Bytes beyond a gap cannot be delivered, so nobody could end the wait.
-        let is_deliverable = end <= self.spool.frontier() && self.is_active();
+        let is_deliverable = pace.beyond_gaps || end <= self.spool.frontier();
+        let is_deliverable = is_deliverable && self.is_active();
         let is_held = is_deliverable && (!from_cache || pace.of_cache);
         (is_held && !self.has_room(pace, slowest)).then_some(pace.patience)
     }
@@ -136,7 +152,7 @@ impl File {
     pub(in crate::core) fn drop_delivered(&mut self, pace: Pace, slowest: u64) {
         if !self.readers.is_empty() {
             self.spool
-                .drop_before(slowest.saturating_sub(pace.kept_bytes));
+                .drop_range(0..slowest.saturating_sub(pace.kept_bytes));
         }
     }
 

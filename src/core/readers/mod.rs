@@ -205,7 +205,11 @@ impl Readers {
                 continue;
             };
             let is_apart = of == Of::Pace && reader.waits_for_whole();
-            let Some(position) = reader.has_of_source().filter(|_| !is_apart) else {
+            let has = match of {
+                Of::Pace => reader.has_of_source(),
+                Of::Content => reader.has_unchanged(),
+            };
+            let Some(position) = has.filter(|_| !is_apart) else {
                 continue;
             };
             slowest = Some(slowest.map_or(position, |slowest: u64| slowest.min(position)));

@@ -32,7 +32,7 @@ impl Reader {
             return None;
         }
         let position = self.position();
-        if file.spool().base() > 0 || file.is_stream() || self.reads_by_position() {
+        if file.spool().dropped_bytes() > 0 || file.is_stream() || self.reads_by_position() {
             return Some(0..position);
         }
         self.set_prior(Some(file.snapshot(position)));

@@ -10,6 +10,7 @@
 //! and gets nothing more until the present one is seen to begin with the same. What it was given only
 //! grows. What it came with stays.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::ops::Range;
 use std::time::Duration;
@@ -123,6 +124,11 @@ pub(crate) struct Reader {
     rewritten: Option<Range<u64>>,
     /// The same of one that reads by position, for which it is no error.
     patches: Option<Patches>,
+    /// What such a one does not need any more, in the order in which it may be given up. Of these none has
+    /// changed.
+    released: VecDeque<Range<u64>>,
+    /// Whether there ever was any.
+    has_released: bool,
     /// Whether it was told that it has everything.
     finished: bool,
     /// Whoever polls it.
@@ -153,6 +159,8 @@ impl Reader {
             prior: None,
             rewritten: None,
             patches: None,
+            released: VecDeque::new(),
+            has_released: false,
             finished: false,
             pollers: Pollers::default(),
         }
@@ -209,6 +217,9 @@ impl Reader {
     }
 
     pub(super) fn set_source(&mut self, source: Option<u64>) -> Option<u64> {
+        if self.source != source {
+            self.released.clear();
+        }
         std::mem::replace(&mut self.source, source)
     }
 
@@ -324,6 +335,13 @@ impl Reader {
         self.position > 0 && !self.finished
     }
 
+    /// How much it has of what it reads as that is now, if it is to get more.
+    pub(in crate::core) fn has_unchanged(&self) -> Option<u64> {
+        let changed = self.patches.iter().flat_map(Patches::ranges).next();
+        let position = self.has_of_source()?;
+        Some(changed.map_or(position, |range| range.start.min(position)))
+    }
+
     /// How much it has of what it reads, if it is to get more of that: nothing if what it was given of
     /// another file is still to be compared.
     pub(in crate::core) fn has_of_source(&self) -> Option<u64> {
@@ -357,6 +375,9 @@ impl Reader {
     /// Some are so. Says whether that is the first error of it.
     pub(in crate::core) fn mark_rewritten(&mut self, range: Range<u64>) -> bool {
         if let Some(patches) = &mut self.patches {
+            let is_apart =
+                |other: &Range<u64>| other.end <= range.start || range.end <= other.start;
+            self.released.retain(is_apart);
             patches.add(range);
             return false;
         }
@@ -368,6 +389,36 @@ impl Reader {
     /// The same of one that reads by position, until it is given them again.
     pub(in crate::core) fn changed(&self) -> Vec<Range<u64>> {
         self.patches.iter().flat_map(Patches::ranges).collect()
+    }
+
+    /// It does not need these bytes any more, unless they change. What it has not got, or not as it is now, is
+    /// not meant.
+    pub(in crate::core) fn release(&mut self, range: Range<u64>) {
+        let Some(patches) = &self.patches else {
+            return;
+        };
+        if range.end <= self.position && patches.within(&range).next().is_none() {
+            self.has_released = true;
+            self.released.push_back(range);
+        }
+    }
+
+    /// Whether it releases what it has got.
+    pub(in crate::core) fn has_ever_released(&self) -> bool {
+        self.has_released
+    }
+
+    /// How many bytes were released, and not given up.
+    pub(in crate::core) fn released_bytes(&self) -> u64 {
+        self.released
+            .iter()
+            .map(|range| range.end - range.start)
+            .sum()
+    }
+
+    /// What was released first, to be given up.
+    pub(in crate::core) fn take_released(&mut self) -> Option<Range<u64>> {
+        self.released.pop_front()
     }
 
     /// Whoever polls it.

@@ -163,14 +163,13 @@ impl Chunks {
         Ok(())
     }
 
-    /// Drops the chunks that end at `offset` or before.
-    pub(super) fn drop_before(&mut self, offset: u64) {
-        while let Some(slot) = self.slots.first_entry() {
-            if *slot.key() >= offset / CHUNK_BYTES as u64 {
-                break;
-            }
-            self.resident.remove(slot.key());
-            slot.remove();
+    /// Drops the chunks that have no byte outside `range`.
+    pub(super) fn drop_within(&mut self, range: Range<u64>) {
+        let chunk = CHUNK_BYTES as u64;
+        let (first, end) = (range.start.div_ceil(chunk), range.end / chunk);
+        if first < end {
+            let dropped: Vec<u64> = self.slots.range(first..end).map(|(&at, _)| at).collect();
+            dropped.into_iter().for_each(|at| self.remove_slot(at));
         }
     }
 

@@ -49,8 +49,8 @@ const LENGTH_MAX: u64 = i64::MAX as u64;
 pub(crate) struct Spool {
     pool: Pool,
     length: u64,
-    /// What lies below was given back.
-    base: u64,
+    /// Bytes that were given back, though the file still has them.
+    dropped: Extents,
     /// Bytes that were written, or dropped; what the frontier is worked out from.
     written: Extents,
     /// Whole pages with content; the rest are holes.
@@ -75,7 +75,7 @@ impl Spool {
         Spool {
             pool: pool.clone(),
             length: 0,
-            base: 0,
+            dropped: Extents::default(),
             written: Extents::default(),
             data: Extents::default(),
             reserved: Extents::default(),
@@ -94,9 +94,25 @@ impl Spool {
         self.written.prefix_end()
     }
 
-    /// The offset below which content was dropped.
+    /// The offset below which all content was dropped.
     pub(crate) fn base(&self) -> u64 {
-        self.base
+        self.dropped.prefix_end()
+    }
+
+    /// How many bytes were dropped.
+    pub(crate) fn dropped_bytes(&self) -> u64 {
+        self.dropped.total()
+    }
+
+    /// Up to where, from this offset on, no byte was dropped; the offset itself if that was.
+    pub(crate) fn held_until(&self, offset: u64) -> u64 {
+        let next = self.dropped.at_or_after(offset);
+        next.map_or(u64::MAX, |range| range.start.max(offset))
+    }
+
+    /// Whether some of these bytes were dropped.
+    pub(crate) fn lacks(&self, range: &Range<u64>) -> bool {
+        self.dropped.overlapping(range).next().is_some()
     }
 
     /// The bytes that content and allocations take, in whole pages: `st_blocks` times 512.
@@ -107,7 +123,7 @@ impl Spool {
     /// Writes `data` at `offset`, lengthening the file if it must.
     ///
     /// # Errors
-    /// EFBIG past the longest offset, ESPIPE below [`Spool::base`], ENOSPC past the maximum size,
+    /// EFBIG past the longest offset, ESPIPE if the file [lacks](Spool::lacks) bytes there, ENOSPC past the maximum size,
     /// if the disk is full or if there is no memory to know where the bytes are, and what else the spill file gives. Then nothing has changed.
     pub(crate) fn write<'a>(
         &mut self,
@@ -122,17 +138,37 @@ impl Spool {
     /// # Errors
     /// Those of [`Spool::write`].
     pub(crate) fn take(&mut self, offset: u64, data: &mut Load<'_>) -> Result<(), Errno> {
+        self.put(offset, data, Pool::charge)
+    }
+
+    /// The same, past the maximum size.
+    ///
+    /// # Errors
+    /// Those of [`Spool::write`], but for that size.
+    pub(crate) fn take_anyway(&mut self, offset: u64, data: &mut Load<'_>) -> Result<(), Errno> {
+        self.put(offset, data, |pool, bytes| {
+            pool.charge_anyway(bytes);
+            Ok(())
+        })
+    }
+
+    fn put(
+        &mut self,
+        offset: u64,
+        data: &mut Load<'_>,
+        charge: impl FnOnce(&Pool, u64) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
         let end = end_of(offset, data.len() as u64)?;
         if data.is_empty() {
             return Ok(());
         }
-        if offset < self.base {
+        if self.lacks(&(offset..end)) {
             return Err(Errno::SPIPE);
         }
         self.make_room_for((end - offset) / CHUNK_BYTES as u64 + 2)?;
         let pages = pages_around(offset..end);
         let fresh = self.uncharged(&pages);
-        self.pool.charge(fresh)?;
+        charge(&self.pool, fresh)?;
         self.chunks
             .store(offset, data)
             .inspect_err(|_| self.pool.uncharge(fresh))?;
@@ -153,7 +189,7 @@ impl Spool {
             self.chunks.truncate(length);
             self.written.remove(length..u64::MAX);
             self.release_pages(page_up(length)..u64::MAX);
-            self.base = self.base.min(length);
+            self.dropped.remove(length..u64::MAX);
             self.kept.shrink(self.bookkeeping());
         }
         self.length = length;
@@ -177,12 +213,20 @@ impl Spool {
             return Err(Errno::INVAL);
         }
         self.make_room_for(0)?;
+        let pages = pages_around(offset..end);
+        let mut fresh = Extents::default();
+        fresh.insert(pages.clone());
+        let held = self.data.overlapping(&pages);
+        for range in held.chain(self.reserved.overlapping(&pages)) {
+            fresh.remove(range);
+        }
         // What was dropped is not to be held again.
-        let pages = pages_around(offset.max(self.base)..end.max(self.base));
-        self.pool.charge(self.uncharged(&pages))?;
-        self.reserved.insert(pages.clone());
-        for range in self.data.overlapping(&pages) {
-            self.reserved.remove(range);
+        for range in self.dropped.overlapping(&(0..u64::MAX)) {
+            fresh.remove(whole_pages_of(range));
+        }
+        self.pool.charge(fresh.total())?;
+        for range in fresh.overlapping(&pages) {
+            self.reserved.insert(range);
         }
         if !keep_size {
             self.length = self.length.max(end);
@@ -194,31 +238,35 @@ impl Spool {
     /// frontier it stays as written as it was, for the program left zeros there.
     ///
     /// # Errors
-    /// Of the spill file, if a chunk's middle must be zeroed there; ENOSPC if there is no memory to
-    /// know of the hole. Then nothing has changed.
+    /// ESPIPE if the file [lacks](Spool::lacks) bytes there; of the spill file, if a chunk's middle must be
+    /// zeroed there; ENOSPC if there is no memory to know of the hole. Then nothing has changed.
     pub(crate) fn punch(&mut self, offset: u64, length: u64) -> Result<(), Errno> {
-        let end = offset.saturating_add(length);
-        let start = offset.max(self.base);
-        if start >= end {
+        let range = offset..offset.saturating_add(length);
+        if range.is_empty() {
             return Ok(());
         }
+        if self.lacks(&range) {
+            return Err(Errno::SPIPE);
+        }
         self.make_room_for(1)?;
-        self.chunks.zero(start..end)?;
-        self.release_pages(page_up(start)..page_down(end));
+        self.chunks.zero(range.clone())?;
+        self.release_pages(page_up(range.start)..page_down(range.end));
         Ok(())
     }
 
-    /// Gives back everything below `offset` (at most the length), which counts as written from now
-    /// on. The caller no longer reads or compares there.
-    pub(crate) fn drop_before(&mut self, offset: u64) {
-        let offset = offset.min(self.length);
-        if offset <= self.base {
+    /// Gives back bytes of the file, as far as it reaches; they count as written from now on. The caller no
+    /// longer reads or compares there.
+    pub(crate) fn drop_range(&mut self, range: Range<u64>) {
+        let range = range.start..range.end.min(self.length);
+        if self.dropped.covered(&range) == range.end.saturating_sub(range.start) {
             return;
         }
-        self.chunks.drop_before(offset);
-        self.written.insert(0..offset);
-        self.release_pages(0..page_down(offset));
-        self.base = offset;
+        self.written.insert(range.clone());
+        self.dropped.insert(range.clone());
+        // With what was dropped beside it, so that no page stays that has nothing else.
+        let around = self.dropped.at_or_after(range.start).unwrap_or(range);
+        self.chunks.drop_within(around.clone());
+        self.release_pages(whole_pages_of(around));
         self.kept.shrink(self.bookkeeping());
     }
 
@@ -278,7 +326,7 @@ impl Spool {
         let mut copy = Spool {
             pool: self.pool.clone(),
             length: self.length,
-            base: self.base,
+            dropped: self.dropped.clone(),
             written: self.written.clone(),
             data: self.data.clone(),
             reserved: self.reserved.clone(),
@@ -301,7 +349,8 @@ impl Spool {
 
     /// About what it takes of memory to know where the bytes are.
     fn bookkeeping(&self) -> u64 {
-        let ranges = self.written.count() + self.data.count() + self.reserved.count();
+        let sets = [&self.written, &self.data, &self.reserved, &self.dropped];
+        let ranges: usize = sets.iter().map(|set| set.count()).sum();
         self.chunks.count() as u64 * SLOT_BYTES + ranges as u64 * RANGE_BYTES
     }
 
@@ -347,6 +396,11 @@ fn page_down(offset: u64) -> u64 {
 /// The end of the page that the byte before `offset` lies in.
 fn page_up(offset: u64) -> u64 {
     page_down(offset.saturating_add(PAGE_BYTES - 1))
+}
+
+/// The whole pages that have no byte outside `range`.
+fn whole_pages_of(range: Range<u64>) -> Range<u64> {
+    page_up(range.start)..page_down(range.end)
 }
 
 /// The whole pages that have a byte of `range`.

@@ -185,6 +185,12 @@ impl Pool {
         self.left(|counts| &counts.charged, self.max_size())
     }
 
+    /// By how much more is held than may be.
+    pub(crate) fn excess(&self) -> u64 {
+        let charged = self.shared.counts.charged.load(Ordering::Relaxed);
+        charged.saturating_sub(self.max_size())
+    }
+
     /// Bytes of memory that cannot be spilled.
     pub(crate) fn kept(&self) -> u64 {
         self.shared.counts.kept.load(Ordering::Relaxed)

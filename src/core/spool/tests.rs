@@ -94,7 +94,7 @@ fn dropping_everything_leaves_no_memory_and_no_disk() {
     assert_eq!(spill_files_in(directory.path()).0, 1);
     let snapshot = spool.snapshot(3 * CHUNK as u64);
     let read = spool.read(0, CHUNK);
-    spool.drop_before(9 * CHUNK as u64);
+    spool.drop_range(0..9 * CHUNK as u64);
     assert_eq!(
         pool.spilled(),
         3 * CHUNK as u64,

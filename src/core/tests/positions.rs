@@ -93,6 +93,155 @@ fn for_a_reader_by_position_a_file_that_takes_its_place_has_changed_as_a_whole()
     world.release(second);
 }
 
+/// As much as a world's files may have, in pieces of 64 KiB.
+const ROOM: u64 = 16;
+
+/// One whose reader has read and released so many pieces, of all the room there is.
+fn released(pieces: std::ops::Range<u64>) -> (World, u64, u64) {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let id = world.capture("f");
+    let reader = world.open_by_position(id);
+    let (ino, _) = world.create("f", libc::O_RDWR);
+    for number in 0..ROOM {
+        write_piece(&mut world, ino, number, 7);
+        world.read(reader, number << 16, 1 << 16);
+    }
+    for number in pieces {
+        release_piece(&mut world, reader, number);
+    }
+    (world, ino, reader)
+}
+
+fn write_piece(world: &mut World, ino: u64, number: u64, byte: u8) -> bool {
+    let write = world.write(ino, number << 16, &vec![byte; 1 << 16]);
+    world.answer(write).cloned() == Some(Answer::Written(1 << 16))
+}
+
+fn release_piece(world: &mut World, handle: u64, number: u64) {
+    let range = number << 16..(number + 1) << 16;
+    world.tell(Request::ReleaseBytes { handle, range });
+}
+
+#[test]
+fn what_a_reader_by_position_released_is_given_up_when_there_is_no_room_and_not_before() {
+    let (mut world, ino, reader) = released(1..3);
+    // Each of them still is there.
+    let again = world.read(reader, 1 << 16, 4);
+    assert_eq!(world.answer(again).cloned(), bytes(&[7; 4]));
+    assert!(write_piece(&mut world, ino, 3, 7), "nothing new");
+    for number in [ROOM, ROOM + 1] {
+        world.read(reader, number << 16, 1 << 16);
+        assert!(write_piece(&mut world, ino, number, 8), "{number}");
+    }
+    for (number, is_there) in [(0, true), (1, false), (2, false), (3, true), (ROOM, true)] {
+        let read = world.read(reader, number << 16, 4);
+        let got = world.answer(read).cloned();
+        assert_eq!(
+            matches!(got, Some(Answer::Bytes(_))),
+            is_there,
+            "{number}: {got:?}"
+        );
+        // Not beyond what is there.
+        let before = world.read(reader, (number << 16) - number.min(1) * 2, 4);
+        let got = world.answer(before).cloned();
+        let expected = match number {
+            1 => bytes(&[7; 2]),
+            2 | 3 => Some(Answer::Error(rustix::io::Errno::STALE)),
+            0 => bytes(&[7; 4]),
+            _ => bytes(&[7, 7, 8, 8]),
+        };
+        assert_eq!(got, expected, "before {number}");
+    }
+    assert!(
+        !write_piece(&mut world, ino, ROOM + 2, 8),
+        "it waits for its reader"
+    );
+}
+
+#[test]
+fn what_was_given_up_cannot_be_changed_or_read_back_and_the_file_has_failed() {
+    for change in ["write", "read"] {
+        let (mut world, ino, reader) = released(1..2);
+        world.read(reader, ROOM << 16, 1 << 16);
+        assert!(write_piece(&mut world, ino, ROOM, 8));
+        assert!(world.core.status().files[0].warning.is_none(), "{change}");
+        match change {
+            "write" => assert!(!write_piece(&mut world, ino, 1, 9)),
+            _ => {
+                let plain = world.reopen_for_writing(ino, libc::O_RDWR);
+                let read = world.read(plain, (1 << 16) - 1, 2);
+                assert_eq!(world.error(read), Some(rustix::io::Errno::SPIPE));
+            }
+        }
+        let warning = world.core.status().files[0].warning.clone();
+        let warning = warning.expect("one");
+        assert!(warning.starts_with("bytes from "), "{warning}");
+    }
+}
+
+#[test]
+fn what_changes_is_not_released_any_more_until_it_was_read_and_released_again() {
+    let (mut world, ino, reader) = released(1..2);
+    world.write(ino, (1 << 16) + 9, b"late");
+    assert!(!write_piece(&mut world, ino, ROOM, 8), "it waits");
+    // Not what it has not read as it is now.
+    release_piece(&mut world, reader, 1);
+    assert!(!write_piece(&mut world, ino, ROOM, 8), "it waits");
+    let again = world.read(reader, 1 << 16, 16);
+    let expected = [&[7; 9][..], b"late", &[7; 3]].concat();
+    assert_eq!(world.answer(again).cloned(), bytes(&expected));
+    world.read(reader, 1 << 16, 1 << 16);
+    release_piece(&mut world, reader, 1);
+    world.read(reader, ROOM << 16, 1 << 16);
+    assert!(write_piece(&mut world, ino, ROOM, 8));
+}
+
+#[test]
+fn a_file_that_is_cut_off_within_what_was_given_up_has_what_is_before_given_up_still() {
+    let (mut world, ino, reader) = released(1..2);
+    world.read(reader, ROOM << 16, 1 << 16);
+    assert!(write_piece(&mut world, ino, ROOM, 8));
+    world.truncate(ino, (1 << 16) + 4).unwrap();
+    world.write(ino, (1 << 16) + 4, b"after");
+    let lost = world.read(reader, 1 << 16, 4);
+    assert_eq!(world.error(lost), Some(rustix::io::Errno::STALE));
+    let kept = world.read(reader, (1 << 16) + 4, 5);
+    assert_eq!(world.answer(kept).cloned(), bytes(b"after"));
+}
+
+#[test]
+fn a_writer_waits_for_a_reader_that_releases_while_there_is_little_room() {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let id = world.capture("f");
+    let reader = world.open_by_position(id);
+    let (ino, _) = world.create("f", libc::O_RDWR);
+    for number in 0..ROOM / 2 {
+        let write = world.write_back(ino, number << 16, &vec![1; 1 << 16]);
+        assert!(world.answer(write).is_some(), "{number}");
+        world.read(reader, number << 16, 1 << 16);
+    }
+    release_piece(&mut world, reader, 1);
+    // Of this there are 7 + 1 left, released ones counted.
+    let first = world.write_back(ino, (ROOM / 2) << 16, &vec![1; 1 << 16]);
+    let ahead = world.write_back(ino, (ROOM / 2 + 1) << 16, &vec![1; 1 << 16]);
+    world.pass(std::time::Duration::from_secs(60));
+    assert_eq!(world.answer(ahead), None);
+    world.read(reader, (ROOM / 2) << 16, 1 << 16);
+    world.read(reader, (ROOM / 2 + 1) << 16, 1 << 16);
+    assert!(world.answer(first).is_some() && world.answer(ahead).is_some());
+    // What the kernel sends on is taken, and waits.
+    for number in ROOM / 2 + 2..ROOM + 2 {
+        let write = world.write_back(ino, number << 16, &vec![1; 1 << 16]);
+        assert_eq!(world.answer(write), None, "{number}");
+    }
+    world.truncate(ino, (ROOM / 2 + 2) << 16).unwrap();
+    // Not without a reader.
+    let alone = world.write_back(ino, (ROOM / 2 + 2) << 16, &vec![1; 1 << 16]);
+    assert_eq!(world.answer(alone), None);
+    world.release(reader);
+    assert!(world.answer(alone).is_some());
+}
+
 #[test]
 fn what_is_dropped_since_a_reader_by_position_has_it_cannot_be_changed() {
     let mut world = World::new(Deliver::Settled, |_| {});

@@ -14,7 +14,8 @@ pub(super) const END_MAX: usize = 6 * CHUNK;
 pub(super) struct Model {
     pub(super) bytes: Vec<u8>,
     written: Vec<bool>,
-    pub(super) base: usize,
+    /// By byte.
+    dropped: Vec<bool>,
     data: Vec<bool>,
     reserved: Vec<bool>,
 }
@@ -25,7 +26,7 @@ impl Model {
         Model {
             bytes: vec![],
             written: vec![],
-            base: 0,
+            dropped: vec![],
             data: pages.clone(),
             reserved: pages,
         }
@@ -35,6 +36,7 @@ impl Model {
         let length = length.max(self.bytes.len());
         self.bytes.resize(length, 0);
         self.written.resize(length, false);
+        self.dropped.resize(length, false);
     }
 
     pub(super) fn charged(&self) -> usize {
@@ -56,9 +58,10 @@ impl Model {
     }
 
     pub(super) fn allocate(&mut self, offset: usize, length: usize, keep_size: bool) {
-        let (start, end) = (offset.max(self.base), (offset + length).max(self.base));
-        for page in start / PAGE..end.div_ceil(PAGE) {
-            self.reserved[page] = !self.data[page];
+        for page in offset / PAGE..(offset + length).div_ceil(PAGE) {
+            let bytes = self.dropped.iter().skip(page * PAGE).take(PAGE);
+            let is_dropped = bytes.clone().count() == PAGE && bytes.clone().all(|byte| *byte);
+            self.reserved[page] = !self.data[page] && !is_dropped;
         }
         if !keep_size {
             self.grow(offset + length);
@@ -71,13 +74,13 @@ impl Model {
             self.written.truncate(length);
             self.data[length.div_ceil(PAGE)..].fill(false);
             self.reserved[length.div_ceil(PAGE)..].fill(false);
-            self.base = self.base.min(length);
+            self.dropped.truncate(length);
         }
         self.grow(length);
     }
 
     pub(super) fn punch(&mut self, offset: usize, length: usize) {
-        let (start, end) = (offset.max(self.base), offset + length);
+        let (start, end) = (offset, offset + length);
         let bytes_end = end.min(self.bytes.len());
         if start < bytes_end {
             self.bytes[start..bytes_end].fill(0);
@@ -89,19 +92,42 @@ impl Model {
         }
     }
 
-    pub(super) fn drop_before(&mut self, offset: usize) {
-        let offset = offset.min(self.bytes.len());
-        if offset > self.base {
-            self.base = offset;
-            self.written[..offset].fill(true);
-            self.data[..offset / PAGE].fill(false);
-            self.reserved[..offset / PAGE].fill(false);
+    pub(super) fn drop_range(&mut self, offset: usize, length: usize) {
+        let end = (offset + length).min(self.bytes.len());
+        if offset >= end {
+            return;
         }
+        self.written[offset..end].fill(true);
+        self.dropped[offset..end].fill(true);
+        for (page, bytes) in self.dropped.chunks_exact(PAGE).enumerate() {
+            if bytes.iter().all(|byte| *byte) {
+                self.data[page] = false;
+                self.reserved[page] = false;
+            }
+        }
+    }
+
+    /// Whether some of these were dropped.
+    pub(super) fn lacks(&self, offset: usize, length: usize) -> bool {
+        self.dropped
+            .iter()
+            .skip(offset)
+            .take(length)
+            .any(|byte| *byte)
+    }
+
+    /// How many of these there are, up to the first that was dropped.
+    pub(super) fn held(&self, offset: usize, length: usize) -> usize {
+        let bytes = self.dropped.iter().skip(offset).take(length);
+        bytes.take_while(|byte| !**byte).count()
     }
 
     pub(super) fn check(&self, spool: &Spool) {
         assert_eq!(spool.len(), self.bytes.len() as u64, "length");
-        assert_eq!(spool.base(), self.base as u64, "base");
+        let base = self.dropped.iter().take_while(|byte| **byte).count();
+        assert_eq!(spool.base(), base as u64, "base");
+        let dropped = self.dropped.iter().filter(|byte| **byte).count();
+        assert_eq!(spool.dropped_bytes(), dropped as u64, "dropped");
         let frontier = spool.frontier() as usize;
         assert!(
             self.written[..frontier] == vec![true; frontier][..],
@@ -117,14 +143,14 @@ impl Model {
             self.charged() as u64,
             "allocated bytes"
         );
-        let stored = contents(&spool.read(self.base as u64, usize::MAX));
-        assert_eq!(stored.len(), self.bytes.len() - self.base);
-        if stored != self.bytes[self.base..] {
-            let at = stored
-                .iter()
-                .zip(&self.bytes[self.base..])
-                .position(|(a, b)| a != b);
-            panic!("wrong byte {at:?} after {}", self.base);
+        let stored = contents(&spool.read(0, usize::MAX));
+        assert_eq!(stored.len(), self.bytes.len());
+        let bytes = stored.iter().zip(&self.bytes).zip(&self.dropped);
+        let wrong = bytes
+            .enumerate()
+            .find(|(_, ((a, b), is_dropped))| !**is_dropped && a != b);
+        if let Some((at, _)) = wrong {
+            panic!("wrong byte {at}");
         }
         for offset in (0..END_MAX).step_by(CHUNK / 3) {
             let length = self.bytes.len();

@@ -31,8 +31,9 @@ enum Step {
         offset: usize,
         length: usize,
     },
-    DropBefore {
+    Drop {
         offset: usize,
+        length: usize,
     },
     Hold {
         offset: usize,
@@ -84,7 +85,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (range(), any::<bool>())
             .prop_map(|((offset, length), keep_size)| Step::Allocate { offset, length, keep_size }),
         2 => range().prop_map(|(offset, length)| Step::Punch { offset, length }),
-        1 => offset().prop_map(|offset| Step::DropBefore { offset: offset / 4 }),
+        1 => offset().prop_map(|offset| Step::Drop { offset: 0, length: offset / 4 }),
+        1 => range().prop_map(|(offset, length)| Step::Drop { offset, length }),
         3 => range().prop_map(|(offset, length)| Step::Hold { offset, length }),
         1 => Just(Step::Release),
         1 => (range(), offset())
@@ -148,7 +150,7 @@ fn run(memory: usize, max_size: usize, steps: Vec<Step>) {
                 let data = pattern(length, seed);
                 wanted.write(offset, &data);
                 let expected = match () {
-                    () if offset < model.base => Err(Errno::SPIPE),
+                    () if model.lacks(offset, length) => Err(Errno::SPIPE),
                     () if !fits(&wanted) => Err(Errno::NOSPC),
                     () => Ok(()),
                 };
@@ -181,18 +183,23 @@ fn run(memory: usize, max_size: usize, steps: Vec<Step>) {
                 model.truncate(length);
             }
             Step::Punch { offset, length } => {
-                spool
-                    .punch(offset as u64, length as u64)
-                    .expect("a working disk");
-                model.punch(offset, length);
+                let expected = match model.lacks(offset, length) {
+                    true => Err(Errno::SPIPE),
+                    false => Ok(()),
+                };
+                assert_eq!(spool.punch(offset as u64, length as u64), expected);
+                if expected.is_ok() {
+                    model.punch(offset, length);
+                }
             }
-            Step::DropBefore { offset } => {
-                spool.drop_before(offset as u64);
-                model.drop_before(offset);
+            Step::Drop { offset, length } => {
+                spool.drop_range(offset as u64..(offset + length) as u64);
+                model.drop_range(offset, length);
             }
             Step::Hold { offset, length } => {
-                let start = offset.max(model.base).min(model.bytes.len());
-                let end = (start + length).min(model.bytes.len());
+                let start = offset.min(model.bytes.len());
+                let length = model.held(start, length);
+                let end = start + length;
                 held.push((
                     spool.read(start as u64, length),
                     model.bytes[start..end].to_vec(),
@@ -204,8 +211,8 @@ fn run(memory: usize, max_size: usize, steps: Vec<Step>) {
                 length,
                 change,
             } => {
-                let start = offset.max(model.base).min(model.bytes.len());
-                let end = (start + length).min(model.bytes.len());
+                let start = offset.min(model.bytes.len());
+                let end = start + model.held(start, length);
                 let mut data = model.bytes[start..end].to_vec();
                 assert_eq!(
                     spool.difference(start as u64, &data).expect("readable"),
