@@ -11,10 +11,14 @@ const CONTROL_NAME: &str = ".fifofs";
 /// to the mount.
 pub(crate) fn reason(status: &Status, path: &Path) -> Option<String> {
     let file = status.files.iter().find(|file| file.path == path)?;
-    // Of bytes that were lost, or of a stream that was changed; whatever its writer said to that.
-    let lost = file.warning.clone();
-    let lost = lost.filter(|warning| warning.starts_with("bytes from "));
-    lost.or_else(|| file.writers.iter().find_map(end_of))
+    lost(status, path).or_else(|| file.writers.iter().find_map(end_of))
+}
+
+/// That bytes were lost, or a stream was changed; whatever its writer said to that.
+pub(crate) fn lost(status: &Status, path: &Path) -> Option<String> {
+    let file = status.files.iter().find(|file| file.path == path)?;
+    let warning = file.warning.clone();
+    warning.filter(|warning| warning.starts_with("bytes from "))
 }
 
 /// That a writer came to a bad end, if it did.

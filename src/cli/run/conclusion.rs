@@ -94,6 +94,7 @@ impl Conclusion<'_> {
         let how = describe(self.status);
         // What stood there is still there.
         let is_untouched = matches!(destination, Destination::Remote(_) | Destination::Object(_));
+        let is_object = matches!(destination, Destination::Object(_));
         let is_recipient = is_untouched || matches!(destination, Destination::Command(_));
         let mut state = OutputState::from(&end);
         let message = match (end, sink) {
@@ -115,12 +116,12 @@ impl Conclusion<'_> {
                 )
             }
             (End::Withheld, _) if is_untouched => {
-                format!("{destination} is left as it was: {}", self.why())
+                format!("{destination} is left as it was: {}", self.why(name))
             }
-            (End::Aborted, _) => self.describe_abort(&destination),
+            (End::Aborted, _) => self.describe_abort(&destination, name),
             (End::Unread(Error::Failed { .. }), _) if is_recipient && !succeeded => {
                 state = OutputState::Withheld;
-                self.describe_abort(&destination)
+                self.describe_abort(&destination, name)
             }
             (End::Withheld, _) => {
                 format!(
@@ -128,6 +129,9 @@ impl Conclusion<'_> {
                     name.display(),
                     self.program
                 )
+            }
+            (End::Whole, None) if self.ended_by.is_some() && is_object => {
+                format!("{destination} is there, and whole: it was too late to take it back")
             }
             // Whoever closed it wants no more.
             (End::Whole | End::Closed, _) => return (state, None),
@@ -174,20 +178,26 @@ impl Conclusion<'_> {
     }
 
     /// That a program that was to have an output was ended.
-    fn describe_abort(&self, destination: &Destination) -> String {
+    fn describe_abort(&self, destination: &Destination, name: &Path) -> String {
+        let why = self.why(name);
         match destination {
             Destination::Remote(_) | Destination::Object(_) => {
-                format!("{destination} is left as it was: {}", self.why())
+                format!("{destination} is left as it was: {why}")
             }
-            _ => format!("{destination} was ended before its input: {}", self.why()),
+            _ => format!("{destination} was ended before its input: {why}"),
         }
     }
 
     /// Why an output was not to be whole.
-    fn why(&self) -> String {
-        match self.ended_by {
-            Some(_) => "the wait for it was ended".into(),
-            None => format!("{} {}", self.program, describe(self.status)),
+    fn why(&self, name: &Path) -> String {
+        if self.ended_by.is_some() {
+            return "the wait for it was ended".into();
+        }
+        let how = format!("{} {}", self.program, describe(self.status));
+        let status = self.view.map(MountView::status);
+        match status.and_then(|status| failure::lost(&status, name)) {
+            Some(lost) => format!("{how}; {lost}"),
+            None => how,
         }
     }
 

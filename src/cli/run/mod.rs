@@ -185,11 +185,15 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
         report.open(destination)?;
     }
     let (mut sinks, mut recipients) = (Vec::new(), Vec::new());
+    let is_object = |destination: &&Destination| matches!(destination, Destination::Object(_));
+    let uploads = destinations.iter().filter(is_object).count();
     for (destination, forked) in destinations.iter().zip(forked) {
         let is_wanted = || !is_over(&mut events);
         let reached = match (forked, destination) {
             (Some(forked), _) => Recipient::new(destination, forked, is_wanted),
-            (None, Destination::Object(address)) => Recipient::of_object(address, is_wanted),
+            (None, Destination::Object(address)) => {
+                Recipient::of_object(address, uploads, is_wanted)
+            }
             (None, _) => {
                 sinks.push(Sink::open(destination)?);
                 recipients.push(None);

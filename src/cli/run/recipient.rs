@@ -13,7 +13,7 @@ use fifofs::{Error, Result};
 use super::child::describe;
 use super::consumer::{self, Consumer, Forked, Outcome, Plan, Terminal};
 use super::destinations::Destination;
-use super::object::{self, Feed, Upload};
+use super::object::{self, Fate, Feed, Upload};
 use super::remote::Answers;
 use super::sink::{Form, Sink};
 use super::transfer::Frame;
@@ -52,6 +52,8 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 struct Ended {
     result: Result<()>,
+    /// That is so though it was to be aborted: an object is there, or may be.
+    stands: bool,
     status: Option<ExitStatus>,
     /// Nothing had been decided, or it had closed its input.
     is_early: bool,
@@ -124,13 +126,14 @@ impl Recipient {
         Ok((Self::of(side, destination.clone()), sink))
     }
 
-    /// The upload of an object. The store is asked now what can be known before, as long as that
-    /// `is_wanted`.
+    /// The upload of an object, one of so many. The store is asked now what can be known before, as long as
+    /// that `is_wanted`.
     pub(super) fn of_object(
         address: &object::Address,
+        uploads: usize,
         mut is_wanted: impl FnMut() -> bool,
     ) -> Result<(Self, Sink)> {
-        let upload = Arc::new(Upload::begin(address, &mut is_wanted)?);
+        let upload = Arc::new(Upload::begin(address, uploads, &mut is_wanted)?);
         let destination = Destination::Object(address.clone());
         let sink = Sink::of_upload(&destination, &*upload, Feed::new(Arc::clone(&upload)))?;
         Ok((Self::of(Side::Upload(upload), destination), sink))
@@ -201,7 +204,7 @@ impl Recipient {
     pub(super) fn has_ended_now(&mut self) -> bool {
         let is_aborted = self.verdict == Some(Verdict::Abort);
         let is_early = matches!(self.verdict, None | Some(Verdict::Release));
-        let (result, status) = match &self.side {
+        let (result, stands, status) = match &self.side {
             Side::Program { consumer, answers } => {
                 let outcome = consumer.outcome(is_aborted);
                 let result = match answers {
@@ -212,9 +215,14 @@ impl Recipient {
                     Outcome::Ended(status) => Some(status),
                     _ => None,
                 };
-                (result, status)
+                (result, false, status)
             }
-            Side::Upload(upload) => (upload.outcome(), None),
+            Side::Upload(upload) => match upload.fate() {
+                Fate::Published => (Ok(()), true, None),
+                Fate::Removed => (Ok(()), false, None),
+                Fate::Failed(error) => (Err(error), false, None),
+                Fate::Unknown(error) => (Err(error), true, None),
+            },
         };
         if self.verdict.is_none() {
             // Nobody else is to take what comes to an end now for whole.
@@ -222,6 +230,7 @@ impl Recipient {
         }
         self.ended = Some(Ended {
             result,
+            stands,
             status,
             is_early,
         });
@@ -263,6 +272,7 @@ impl Recipient {
     /// Whether it was ended before its input was whole; or else what went wrong, if anything did.
     pub(super) fn into_result(self) -> std::result::Result<(), Option<Error>> {
         match (self.verdict, self.ended) {
+            (Some(Verdict::Abort), Some(ended)) if ended.stands => ended.result.map_err(Some),
             (Some(Verdict::Abort), _) => Err(None),
             (_, Some(ended)) => ended.result.map_err(Some),
             (_, None) => Ok(()),

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use fifofs::Result;
+use fifofs::{Error, Result};
 
 use super::feed::Whole;
 use super::{Address, left_out};
@@ -17,8 +17,22 @@ pub(in crate::cli) fn left(bucket: &std::ffi::OsStr, _: bool) -> Result<Ended> {
 #[derive(Debug)]
 pub(in super::super) enum Upload {}
 
+/// What becomes of an object.
+#[derive(Debug)]
+#[allow(dead_code)]
+pub(in super::super) enum Fate {
+    Published,
+    Removed,
+    Failed(Error),
+    Unknown(Error),
+}
+
 impl Upload {
-    pub(in super::super) fn begin(address: &Address, _: &mut dyn FnMut() -> bool) -> Result<Self> {
+    pub(in super::super) fn begin(
+        address: &Address,
+        _: usize,
+        _: &mut dyn FnMut() -> bool,
+    ) -> Result<Self> {
         Err(address.failed("it was built without stores"))
     }
 
@@ -42,7 +56,7 @@ impl Upload {
         match *self {}
     }
 
-    pub(in super::super) fn outcome(&self) -> Result<()> {
+    pub(in super::super) fn fate(&self) -> Fate {
         match *self {}
     }
 }

@@ -1,7 +1,8 @@
 //! What goes into an upload: a file of the mount by position, or bytes one after the other.
 //!
-//! Knows parts and when each is complete; the network is the upload's affair. The invariant: a part
-//! that was sent and whose bytes have changed since is sent again before the upload is finished.
+//! Knows parts and when each is complete; the network is the upload's affair. The invariants: a part
+//! that was sent and whose bytes have changed since is sent again before the upload is finished; what is
+//! read is never less than the program may be ahead, so that it does not wait for who waits for it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -19,12 +20,16 @@ use crate::cli::run::copy::{End, named};
 /// sent.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// So many parts are not given up when there is little room: what programs change at the end is the
+/// beginning, mostly.
+const KEPT_PARTS: usize = 1;
+
 /// What an object is made of, once all of it is there.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "object-store"), allow(dead_code))]
 pub(super) enum Whole {
-    /// The first so many parts, which were sent.
-    Parts(usize),
+    /// The first so many parts, which were sent and have so many bytes.
+    Parts { count: usize, bytes: u64 },
     /// These few bytes, of which nothing was sent.
     Bytes(Vec<u8>),
 }
@@ -74,11 +79,13 @@ impl Feed {
         if self.next == 0 {
             return self.end(Whole::Bytes(last));
         }
+        let bytes = parts::start(self.next) + last.len() as u64;
         if !last.is_empty() {
             self.put(self.next, last)?;
             self.next += 1;
         }
-        self.end(Whole::Parts(self.next))
+        let count = self.next;
+        self.end(Whole::Parts { count, bytes })
     }
 
     fn put(&self, part: usize, bytes: Vec<u8>) -> Result<(), Stopped> {
@@ -93,13 +100,19 @@ impl Feed {
 /// Why copying by position ended before its time.
 enum Why {
     Unread(Error),
+    /// Of a part that is to be sent again not all bytes are there any more.
+    GivenUp,
     TooLong,
     Stopped,
 }
 
 impl From<Error> for Why {
     fn from(error: Error) -> Self {
-        Why::Unread(error)
+        match error {
+            // For a reader by position nothing else is.
+            Error::Rewritten { .. } => Why::GivenUp,
+            error => Why::Unread(error),
+        }
     }
 }
 
@@ -122,12 +135,18 @@ pub(in super::super) fn copy(
         reader,
         feed,
         sent: 0,
+        next: Vec::new(),
+        filled: 0,
         patched: BTreeMap::new(),
         again: HashSet::new(),
     };
     match copying.run(delivered) {
         Ok(()) => End::Whole,
         Err(Why::Unread(error)) => End::Unread(named(error, name)),
+        Err(Why::GivenUp) => {
+            let why = "the program changed a part of it that was sent and is not kept any more";
+            End::Unwritten(address.failed(why).with_remedy("keep more, by --max-size"))
+        }
         Err(Why::TooLong) => End::Unwritten(address.failed("an object is of 5 TiB at most")),
         Err(Why::Stopped) => End::Closed,
     }
@@ -138,6 +157,9 @@ struct Copying<'a> {
     feed: &'a Feed,
     /// How many parts were sent, from the first on.
     sent: usize,
+    /// The next part, and how much of it was read. What changes meanwhile is read again.
+    next: Vec<u8>,
+    filled: usize,
     /// Those of them that were found changed at the last look, and where.
     patched: BTreeMap<usize, Vec<Range<u64>>>,
     /// Those that were sent again already before the end, which is done once.
@@ -146,24 +168,58 @@ struct Copying<'a> {
 
 impl Copying<'_> {
     fn run(&mut self, delivered: &AtomicU64) -> Result<(), Why> {
+        let mut look = Instant::now() + LOOK_INTERVAL;
         loop {
             let next = parts::range(self.sent);
-            let look = Instant::now() + LOOK_INTERVAL;
-            match self.reader.wait_for(next.end, Some(look)) {
+            let at = next.start + self.filled as u64;
+            if Instant::now() >= look {
+                self.send_rested()?;
+                look = Instant::now() + LOOK_INTERVAL;
+            }
+            match self.reader.wait_for(at + 1, Some(look)) {
                 Ok(true) if self.sent == parts::PARTS_AT_MOST => return Err(Why::TooLong),
-                Ok(true) => {
-                    self.send(self.sent)?;
-                    self.sent += 1;
-                    delivered.fetch_max(next.end, Ordering::Relaxed);
-                }
+                Ok(true) => {}
                 Ok(false) => break,
-                Err(Error::TimedOut { .. }) => self.send_rested()?,
+                Err(Error::TimedOut { .. }) => continue,
                 Err(error) => return Err(error.into()),
             }
+            self.next.resize((next.end - next.start) as usize, 0);
+            self.filled += self
+                .reader
+                .read_some_at(at, &mut self.next[self.filled..])?;
+            if self.filled == self.next.len() && self.is_as_it_is(&next)? {
+                let bytes = std::mem::take(&mut self.next);
+                self.filled = 0;
+                self.sent += 1;
+                self.put(self.sent - 1, bytes)?;
+                delivered.fetch_max(next.end, Ordering::Relaxed);
+                look = Instant::now() + LOOK_INTERVAL;
+            }
         }
+        // It may have changed, and is shorter than a part.
+        self.next = Vec::new();
         self.send_rest()?;
         delivered.store(self.reader.length(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Reads again what of the next part has changed while it came. False if the file ends before it does, by
+    /// now.
+    fn is_as_it_is(&mut self, next: &Range<u64>) -> Result<bool, Why> {
+        let length = self.reader.length();
+        if length < next.end {
+            self.filled = length.saturating_sub(next.start) as usize;
+            return Ok(false);
+        }
+        for range in self.reader.changed() {
+            let (start, end) = (range.start.max(next.start), range.end.min(next.end));
+            if start < end {
+                let (from, to) = (start - next.start, end - next.start);
+                let buffer = &mut self.next[from as usize..to as usize];
+                self.reader.read_at(start, buffer)?;
+            }
+        }
+        Ok(true)
     }
 
     /// Sends a part as it is now; less of it if the file ends there.
@@ -173,6 +229,15 @@ impl Copying<'_> {
         let mut bytes = vec![0; (end - range.start) as usize];
         let length = self.reader.read_at(range.start, &mut bytes)?;
         bytes.truncate(length);
+        self.put(part, bytes)
+    }
+
+    /// Of a part that is about to go no more is needed, unless it changes.
+    fn put(&self, part: usize, bytes: Vec<u8>) -> Result<(), Why> {
+        // First: the program may wait for room, and this for the network.
+        if part >= KEPT_PARTS {
+            self.reader.release(parts::range(part));
+        }
         Ok(self.feed.put(part, bytes)?)
     }
 
@@ -210,7 +275,8 @@ impl Copying<'_> {
         for part in patched.chain(self.sent..count).filter(|part| *part < count) {
             self.send(part)?;
         }
-        Ok(self.feed.end(Whole::Parts(count))?)
+        let bytes = length;
+        Ok(self.feed.end(Whole::Parts { count, bytes })?)
     }
 
     /// The parts that were sent and have changed, and where.

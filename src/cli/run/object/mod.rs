@@ -1,8 +1,9 @@
 //! A destination that is an object in a store: `s3://BUCKET/KEY`, `gs://…`, `az://…`.
 //!
 //! Knows how such a destination is written, and brings together what is below: how large parts are
-//! (`parts`), which store is meant (`store`), the upload (`upload`), what goes into it (`feed`), and what is
-//! remembered of it in case this process is killed (`record`, `left`).
+//! (`parts`), which store is meant (`store`), the upload (`upload`), what does it (`task`) and makes an object of it
+//! (`publication`), what goes into it (`feed`), and what is remembered of it in case this process is killed
+//! (`record`, `left`).
 //! The invariant: nobody sees the object before the upload is completed, which is after all of it
 //! has come and the program has ended well.
 
@@ -10,12 +11,18 @@
 mod absent;
 mod feed;
 #[cfg(feature = "object-store")]
+mod guarded;
+#[cfg(feature = "object-store")]
 mod left;
 mod parts;
+#[cfg(feature = "object-store")]
+mod publication;
 #[cfg(feature = "object-store")]
 mod record;
 #[cfg(feature = "object-store")]
 mod store;
+#[cfg(feature = "object-store")]
+mod task;
 #[cfg(feature = "object-store")]
 mod upload;
 
@@ -25,14 +32,14 @@ use std::fmt;
 use fifofs::{Error, Result};
 
 #[cfg(not(feature = "object-store"))]
-pub(super) use absent::Upload;
-#[cfg(not(feature = "object-store"))]
 pub(in crate::cli) use absent::left;
+#[cfg(not(feature = "object-store"))]
+pub(super) use absent::{Fate, Upload};
 pub(super) use feed::{Feed, Stopped, copy};
 #[cfg(feature = "object-store")]
 pub(in crate::cli) use left::left;
 #[cfg(feature = "object-store")]
-pub(super) use upload::Upload;
+pub(super) use upload::{Fate, Upload};
 
 /// Whose store it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

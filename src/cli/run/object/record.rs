@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use fifofs::{Error, Result};
@@ -36,12 +36,11 @@ pub(super) struct Record {
 
 impl Record {
     /// Where nothing can be remembered the upload goes on all the same.
-    pub(super) fn keep(address: String, id: String) -> Option<Self> {
-        let directory = directory()?;
-        fs::create_dir_all(&directory).ok()?;
+    pub(super) fn keep(directory: &Path, address: String, id: String) -> Option<Self> {
+        fs::create_dir_all(directory).ok()?;
         let named = tempfile::Builder::new()
             .prefix("upload-")
-            .tempfile_in(&directory);
+            .tempfile_in(directory);
         let (mut file, path) = named.ok()?.keep().ok()?;
         let record = Unfinished {
             address,
@@ -62,7 +61,7 @@ impl Record {
 }
 
 /// Below the directory that the XDG Base Directory Specification names for what is kept between runs.
-fn directory() -> Option<PathBuf> {
+pub(super) fn directory() -> Option<PathBuf> {
     let given = |name| {
         std::env::var_os(name)
             .map(PathBuf::from)

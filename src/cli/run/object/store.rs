@@ -49,7 +49,7 @@ pub(super) enum Patience {
 }
 
 impl Patience {
-    fn retries(self) -> RetryConfig {
+    pub(super) fn retries(self) -> RetryConfig {
         match self {
             // The crate's own backoff may have used up its ten times after two seconds.
             Patience::Long => RetryConfig {
@@ -149,7 +149,7 @@ fn is_endpoint(text: &str) -> bool {
     reqwest::Url::parse(text).is_ok_and(|url| is_http(&url))
 }
 
-fn both<S: ObjectStore + Uploads>(store: S) -> (Arc<dyn ObjectStore>, Arc<dyn Uploads>) {
+pub(super) fn both<S: ObjectStore + Uploads>(store: S) -> (Arc<dyn ObjectStore>, Arc<dyn Uploads>) {
     let store = Arc::new(store);
     (Arc::clone(&store) as _, store)
 }
@@ -254,7 +254,7 @@ pub(super) fn explain(address: &Address, error: &object_store::Error) -> Error {
 }
 
 /// Every cause, as it puts it.
-fn told(error: &object_store::Error) -> String {
+pub(super) fn told(error: &object_store::Error) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

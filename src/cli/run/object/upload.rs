@@ -1,50 +1,40 @@
 //! An upload: parts in any order, and at the end all of them or nothing.
 //!
-//! Knows what was sent and what is on its way; where the bytes come from, `feed` knows. A task of its
-//! own does what there is to do, and hears of everything by one channel, so that nothing is locked.
-//! The invariant: it is completed only after [`Upload::commit`], and whatever ends it otherwise
-//! removes what was sent.
-//!
-//! ```text
-//!             all was put: finish      commit
-//!   open ────────────────────► whole ─────────► publishing ──► ended
-//!     │                          │                   │           ▲
-//!     └──────────────────────────┴───────────────────┘           │
-//!        a request failed for good, or abort ────► removing ─────┘
-//! ```
+//! Knows how it is told what to do and how it ends; the [`Task`] does it, and where the bytes come from,
+//! `feed` knows. The invariant: it ends, whatever happens to the task.
 
-use std::collections::{BTreeMap, HashSet};
-use std::future::Future;
+#[cfg(test)]
+mod tests;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use fifofs::{Error, Result};
-use object_store::multipart::PartId;
-use object_store::{MultipartId, ObjectStoreExt, PutPayload};
+use object_store::{MultipartId, PutPayload};
 use rustix::event::EventfdFlags;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{AbortHandle, JoinSet};
 
 use super::Address;
 use super::feed::Whole;
-use super::record::Record;
+use super::guarded::guarded;
+use super::record;
 use super::store::{Patience, Refusal, SHORT, Store, explain};
-use crate::cli::text::say;
+use super::task::{Message, Task, is_gone};
 
-/// How much is on its way at once, unless a single part is more: eight of the first parts.
+/// How much of all uploads is on its way at once: eight of the first parts.
 const ROOM_KIB: u32 = 64 << 10;
+
+/// The same of one upload at least, so that there is one part; one that is larger waits for all of it.
+const ROOM_KIB_MIN: u32 = 8 << 10;
 
 /// How often it is looked whether an answer is still wanted.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How long parts that are on their way may take once nobody wants them: a request that is cut off may be
-/// carried out all the same, after the upload was removed.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// An upload that was begun. What may be called from several threads waits for none of them, but
 /// [`Upload::put`] and [`Upload::finish`], which wait for room.
@@ -52,8 +42,23 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(in super::super) struct Upload {
     messages: UnboundedSender<Message>,
     room: Arc<Semaphore>,
+    /// What fits into it.
+    room_kib: u32,
     parts: Arc<AtomicU64>,
     ended: Arc<Ended>,
+}
+
+/// What has become of the object.
+#[derive(Debug)]
+pub(in super::super) enum Fate {
+    /// It is there, and whole.
+    Published,
+    /// Nobody wanted it any more, and it is not there.
+    Removed,
+    /// It is not there.
+    Failed(Error),
+    /// It may be there.
+    Unknown(Error),
 }
 
 /// How it ended.
@@ -61,30 +66,16 @@ pub(in super::super) struct Upload {
 struct Ended {
     /// Readable once it has.
     bell: OwnedFd,
-    result: Mutex<Option<Result<()>>>,
-}
-
-/// What the task is told.
-#[derive(Debug)]
-enum Message {
-    Put {
-        part: usize,
-        bytes: PutPayload,
-        room: OwnedSemaphorePermit,
-    },
-    Finish(Whole),
-    Commit,
-    Abort,
-    Begun(object_store::Result<MultipartId>),
-    Sent(usize, object_store::Result<PartId>),
-    Published(object_store::Result<()>),
+    fate: Mutex<Option<Fate>>,
 }
 
 impl Upload {
     /// Sees whether the bucket is there, and what else can be seen before anything is sent; not
-    /// longer than it `is_wanted`. An upload in the store begins with the first part.
+    /// longer than it `is_wanted`. An upload in the store begins with the first part. There are so many
+    /// uploads in all.
     pub(in super::super) fn begin(
         address: &Address,
+        uploads: usize,
         is_wanted: &mut dyn FnMut() -> bool,
     ) -> Result<Self> {
         let store = Store::open(address, Patience::Long)?;
@@ -92,39 +83,46 @@ impl Upload {
         wait(check(short.clone()), is_wanted)
             .unwrap_or(Ok(()))
             .map_err(|error| explain(address, &error))?;
+        Self::to(address, (store, short), uploads, record::directory())
+    }
+
+    /// The same, to a store that is known to be there; remembered in this directory.
+    pub(super) fn to(
+        address: &Address,
+        stores: (Store, Store),
+        uploads: usize,
+        records: Option<PathBuf>,
+    ) -> Result<Self> {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| Error::io("write to", address.to_string(), errno.into()))?;
         let (messages, received) = unbounded_channel();
         let ended = Arc::new(Ended {
             bell,
-            result: Mutex::default(),
+            fate: Mutex::default(),
         });
+        let share = ROOM_KIB / u32::try_from(uploads).unwrap_or(u32::MAX).max(1);
+        let room_kib = share.max(ROOM_KIB_MIN);
         let upload = Upload {
             messages: messages.clone(),
-            room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
+            room: Arc::new(Semaphore::new(room_kib as usize)),
+            room_kib,
             parts: Arc::default(),
             ended: Arc::clone(&ended),
         };
-        let task = Task {
-            address: address.clone(),
-            store,
-            short,
-            messages,
-            room: Arc::clone(&upload.room),
-            sent: Arc::clone(&upload.parts),
-            running: JoinSet::new(),
-            publishing: None,
-            is_begun: false,
-            id: None,
-            record: None,
-            parts: Vec::new(),
-            busy: HashSet::new(),
-            waiting: BTreeMap::new(),
-            whole: None,
-        };
+        let (room, parts) = (Arc::clone(&upload.room), Arc::clone(&upload.parts));
+        let (room, task_room) = (Arc::clone(&room), room);
+        let task = Task::new(address.clone(), stores, records, messages, task_room, parts);
+        let task = runtime().spawn(task.run(received));
+        let address = address.clone();
         runtime().spawn(async move {
-            let result = task.run(received).await;
-            *ended.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            let fate = task.await.unwrap_or_else(|panic| {
+                let why = format!(
+                    "it is not known what became of the object: the upload failed ({panic})"
+                );
+                Fate::Unknown(address.failed(why))
+            });
+            room.close();
+            *ended.fate.lock().unwrap_or_else(PoisonError::into_inner) = Some(fate);
             let _ = rustix::io::write(&ended.bell, &1_u64.to_ne_bytes());
         });
         Ok(upload)
@@ -134,7 +132,7 @@ impl Upload {
     /// wants it any more.
     pub(super) fn put(&self, part: usize, bytes: Vec<u8>) -> bool {
         let size = u32::try_from(bytes.len() >> 10).unwrap_or(u32::MAX);
-        let Some(room) = self.wait_for_room(size.clamp(1, ROOM_KIB)) else {
+        let Some(room) = self.wait_for_room(size.clamp(1, self.room_kib)) else {
             return false;
         };
         let bytes = PutPayload::from(bytes);
@@ -145,7 +143,8 @@ impl Upload {
 
     /// Those were all, and this is what the object is made of. Waits until all that was put is sent.
     pub(super) fn finish(&self, whole: Whole) -> bool {
-        self.wait_for_room(ROOM_KIB).is_some() && self.messages.send(Message::Finish(whole)).is_ok()
+        self.wait_for_room(self.room_kib).is_some()
+            && self.messages.send(Message::Finish(whole)).is_ok()
     }
 
     fn wait_for_room(&self, size: u32) -> Option<OwnedSemaphorePermit> {
@@ -163,20 +162,21 @@ impl Upload {
         let _ = self.messages.send(Message::Commit);
     }
 
-    /// Nothing is to be there.
+    /// Nothing is to be there, unless it is already; where that is not known yet, asked for twice it is not
+    /// waited for.
     pub(in super::super) fn abort(&self) {
         self.room.close();
         let _ = self.messages.send(Message::Abort);
     }
 
     /// How it ended; to be called once, when [`Upload::as_fd`] is readable.
-    pub(in super::super) fn outcome(&self) -> Result<()> {
-        let mut result = self
+    pub(in super::super) fn fate(&self) -> Fate {
+        let mut fate = self
             .ended
-            .result
+            .fate
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        result.take().unwrap_or(Ok(()))
+        fate.take().unwrap_or(Fate::Removed)
     }
 }
 
@@ -202,11 +202,11 @@ fn runtime() -> &'static Runtime {
 
 /// Waits for something, as long as it `is_wanted`, and not for ever.
 fn wait<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
+    work: impl Future<Output = object_store::Result<T>> + Send + 'static,
     is_wanted: &mut dyn FnMut() -> bool,
-) -> Option<T> {
+) -> Option<object_store::Result<T>> {
     let (tell, told) = mpsc::channel();
-    runtime().spawn(async move { tell.send(work.await) });
+    runtime().spawn(async move { tell.send(guarded(work).await) });
     loop {
         match told.recv_timeout(LOOK_INTERVAL) {
             Ok(result) => return Some(result),
@@ -238,231 +238,4 @@ pub(super) fn remove(address: &Address, id: MultipartId) -> Result<()> {
         Some(Err(error)) if !is_gone(&error) => Err(explain(address, &error)),
         _ => Ok(()),
     }
-}
-
-fn is_gone(error: &object_store::Error) -> bool {
-    matches!(error, object_store::Error::NotFound { .. }) || Refusal::of(error) == Refusal::NoUpload
-}
-
-/// What does it all.
-struct Task {
-    address: Address,
-    store: Store,
-    /// The same, for what nobody waits for long.
-    short: Store,
-    /// To itself.
-    messages: UnboundedSender<Message>,
-    room: Arc<Semaphore>,
-    /// How many parts were sent.
-    sent: Arc<AtomicU64>,
-    /// Parts that are on their way.
-    running: JoinSet<()>,
-    /// What publishes them.
-    publishing: Option<AbortHandle>,
-    /// Whether the store was asked for an upload.
-    is_begun: bool,
-    id: Option<MultipartId>,
-    /// What is remembered of it should this process be killed.
-    record: Option<Record>,
-    parts: Vec<Option<PartId>>,
-    /// The parts that are on their way.
-    busy: HashSet<usize>,
-    /// Those that are to be sent when there is an upload, and no older bytes of the same part are on
-    /// their way.
-    waiting: BTreeMap<usize, (PutPayload, OwnedSemaphorePermit)>,
-    whole: Option<Whole>,
-}
-
-impl Task {
-    async fn run(mut self, mut received: UnboundedReceiver<Message>) -> Result<()> {
-        while let Some(message) = received.recv().await {
-            match message {
-                Message::Put { part, bytes, room } => {
-                    self.begin();
-                    self.waiting.insert(part, (bytes, room));
-                }
-                Message::Begun(Ok(id)) => {
-                    // (Azure has none that could be removed.)
-                    if !id.is_empty() {
-                        self.record = Record::keep(self.address.to_string(), id.clone());
-                    }
-                    self.id = Some(id);
-                }
-                Message::Sent(part, Ok(id)) => {
-                    self.busy.remove(&part);
-                    self.note(part, id);
-                }
-                Message::Finish(whole) => self.whole = Some(whole),
-                Message::Commit => self.publish(),
-                Message::Published(Ok(())) => {
-                    self.forget();
-                    return Ok(());
-                }
-                Message::Begun(Err(error))
-                | Message::Sent(_, Err(error))
-                | Message::Published(Err(error)) => {
-                    self.remove(received).await;
-                    return Err(explain(&self.address, &error));
-                }
-                Message::Abort => {
-                    self.remove(received).await;
-                    return Ok(());
-                }
-            }
-            self.send();
-        }
-        Ok(())
-    }
-
-    /// Asks the store for an upload, if it was not.
-    fn begin(&mut self) {
-        if std::mem::replace(&mut self.is_begun, true) {
-            return;
-        }
-        let (store, messages, room) = (
-            self.store.clone(),
-            self.messages.clone(),
-            Arc::clone(&self.room),
-        );
-        // Not one of those that are stopped: one that was just made must be known to be removed.
-        tokio::spawn(async move {
-            let begun = store.uploads.create_multipart(&store.key).await;
-            if begun.is_err() {
-                room.close();
-            }
-            let _ = messages.send(Message::Begun(begun));
-        });
-    }
-
-    /// Sends what can be sent.
-    fn send(&mut self) {
-        let Some(id) = &self.id else {
-            return;
-        };
-        let free = |part: &&usize| !self.busy.contains(part);
-        let ready: Vec<usize> = self.waiting.keys().filter(free).copied().collect();
-        for part in ready {
-            let Some((bytes, place)) = self.waiting.remove(&part) else {
-                continue;
-            };
-            self.busy.insert(part);
-            let (store, id, messages) = (self.store.clone(), id.clone(), self.messages.clone());
-            let room = Arc::clone(&self.room);
-            self.running.spawn(async move {
-                let sent = store.uploads.put_part(&store.key, &id, part, bytes).await;
-                if sent.is_err() {
-                    // Before there is room for who believes that all went well.
-                    room.close();
-                }
-                let _ = messages.send(Message::Sent(part, sent));
-                drop(place);
-            });
-        }
-    }
-
-    fn note(&mut self, part: usize, id: PartId) {
-        if self.parts.len() <= part {
-            self.parts.resize(part + 1, None);
-        }
-        if self.parts[part].replace(id).is_none() {
-            self.sent.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Makes one object of what was sent.
-    fn publish(&mut self) {
-        let (store, messages) = (self.store.clone(), self.messages.clone());
-        let (id, whole) = (self.id.clone(), self.whole.take());
-        let parts = std::mem::take(&mut self.parts);
-        let publishing = tokio::spawn(async move {
-            let published = publish(&store, id, whole, parts).await;
-            let _ = messages.send(Message::Published(published));
-        });
-        self.publishing = Some(publishing.abort_handle());
-    }
-
-    /// Removes what was sent.
-    async fn remove(&mut self, mut received: UnboundedReceiver<Message>) {
-        self.room.close();
-        self.waiting.clear();
-        if let Some(publishing) = self.publishing.take() {
-            publishing.abort();
-        }
-        let end = async { while self.running.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(GRACE, end).await;
-        self.running.shutdown().await;
-        let id = match self.id.take() {
-            None if self.is_begun => tokio::time::timeout(SHORT, begun(&mut received)).await,
-            id => Ok(id),
-        };
-        let removed = match id {
-            Ok(None) => return,
-            Ok(Some(id)) => {
-                let remove = self.short.uploads.abort_multipart(&self.short.key, &id);
-                tokio::time::timeout(SHORT, remove).await
-            }
-            Err(elapsed) => Err(elapsed),
-        };
-        let why = match removed {
-            Ok(Ok(())) => return self.forget(),
-            Ok(Err(error)) if is_gone(&error) => return self.forget(),
-            Ok(Err(error)) => explain(&self.address, &error).to_string(),
-            Err(_) => format!(
-                "cannot write to {}: the store does not answer",
-                self.address
-            ),
-        };
-        say(&format!(
-            "an unfinished upload is left in the store, as it cannot be removed now: {why}"
-        ));
-    }
-
-    /// Nothing is left of it.
-    fn forget(&mut self) {
-        if let Some(record) = self.record.take() {
-            record.forget();
-        }
-    }
-}
-
-/// The upload that the store was asked for, if it makes one.
-async fn begun(received: &mut UnboundedReceiver<Message>) -> Option<MultipartId> {
-    while let Some(message) = received.recv().await {
-        if let Message::Begun(begun) = message {
-            return begun.ok();
-        }
-    }
-    None
-}
-
-async fn publish(
-    store: &Store,
-    id: Option<MultipartId>,
-    whole: Option<Whole>,
-    parts: Vec<Option<PartId>>,
-) -> object_store::Result<()> {
-    let missing = || object_store::Error::Generic {
-        store: "fifofs",
-        source: "a part was not sent".into(),
-    };
-    match (whole, id) {
-        (Some(Whole::Bytes(bytes)), id) => {
-            if let Some(id) = id {
-                store.uploads.abort_multipart(&store.key, &id).await?;
-            }
-            store.objects.put(&store.key, bytes.into()).await?;
-        }
-        (Some(Whole::Parts(count)), Some(id)) => {
-            let parts: Option<Vec<PartId>> = parts.into_iter().take(count).collect();
-            let parts = parts
-                .filter(|parts| parts.len() == count)
-                .ok_or_else(missing)?;
-            store
-                .uploads
-                .complete_multipart(&store.key, &id, parts)
-                .await?;
-        }
-        _ => return Err(missing()),
-    }
-    Ok(())
 }
