@@ -54,7 +54,7 @@ PROGRAMS = {
 SHORT = ["ffmpeg, mp4", "zip", "text, patched late", "three outputs", "empty"]
 
 # Program: package of Debian.
-PACKAGES = {"ffmpeg": "ffmpeg", "zip": "zip", "7z": "p7zip-full", "sqlite3": "sqlite3", "sox": "sox", "samtools": "samtools"}
+PACKAGES = {"ffmpeg": "ffmpeg", "zip": "zip", "7z": "p7zip-full", "sqlite3": "sqlite3", "sox": "sox", "samtools": "samtools", "npm": "npm"}
 
 
 def make_inputs(directory: Path) -> None:

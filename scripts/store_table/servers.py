@@ -1,7 +1,8 @@
-"""Servers of S3 on loopback, and a proxy before each that lets things go wrong."""
+"""Servers of stores on loopback, and a proxy before each that lets things go wrong."""
 
 import http.client
 import http.server
+import json
 import os
 import re
 import shutil
@@ -23,6 +24,8 @@ class Server:
     """A server, and its bucket. `url` is that of the proxy."""
 
     name = ""
+    # What addresses begin with.
+    scheme = "s3"
 
     def __init__(self, directory: Path, tools: Path):
         self.directory, self.tools = directory / self.name, tools
@@ -33,18 +36,22 @@ class Server:
         self.start()
         self.make_bucket()
 
+    def url(self, key: str, bucket: str = BUCKET) -> str:
+        return f"{self.scheme}://{bucket}/{key}"
+
     def command(self) -> list:
         raise NotImplementedError
 
     def start(self) -> None:
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        for _ in range(600):
+        for _ in range(3000):
             try:
                 http.client.HTTPConnection("127.0.0.1", self.port, timeout=1).connect()
                 return
             except OSError:
                 time.sleep(0.05)
+        self.kill()
         sys.exit(f"stores: {self.name} does not answer: {(self.directory / 'log').read_text()[-2000:]}")
 
     def kill(self) -> None:
@@ -60,11 +67,14 @@ class Server:
     def make_bucket(self) -> None:
         self.client().create_bucket(Bucket=BUCKET)
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, port: int | None = None, secret: str | None = None) -> dict[str, str]:
         return {
-            "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.proxy.port}",
+            "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": secret or "secret", "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port or self.proxy.port}",
         }  # fmt: skip
+
+    def put(self, key: str, content: bytes) -> None:
+        self.client().put_object(Bucket=BUCKET, Key=key, Body=content)
 
     def content(self, key: str) -> bytes | None:
         client = self.client()
@@ -143,7 +153,80 @@ class Moto(Server):
             self.client().abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
 
 
-ALL = [S3sFs, Moto]
+class MotoAsGoogle(Moto):
+    """The Google client, against what speaks the same XML."""
+
+    name = "moto (gs)"
+    scheme = "gs"
+
+    def environment(self, port=None, secret=None):
+        account = {
+            "private_key": secret or "", "private_key_id": "", "client_email": "", "disable_oauth": True,
+            "gcs_base_url": f"http://127.0.0.1:{port or self.proxy.port}",
+        }  # fmt: skip
+        return {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(account), "GOOGLE_ALLOW_HTTP": "true"}
+
+
+class Azurite(Server):
+    name = "azurite (az)"
+    scheme = "az"
+    remembers = False
+    # What every Azurite has.
+    ACCOUNT = "devstoreaccount1"
+    KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+    def command(self):
+        program = self.tools / "azurite/node_modules/.bin/azurite-blob"
+        return [
+            program, "--silent", "--skipApiVersionCheck", "--inMemoryPersistence", "--blobHost", "127.0.0.1",
+            "--blobPort", str(self.port),
+        ]  # fmt: skip
+
+    def client(self):
+        from azure.storage.blob import BlobServiceClient
+
+        return BlobServiceClient(f"http://127.0.0.1:{self.port}/{self.ACCOUNT}", credential=self.KEY)
+
+    def make_bucket(self):
+        self.client().create_container(BUCKET)
+
+    def environment(self, port=None, secret=None):
+        return {
+            "AZURE_STORAGE_USE_EMULATOR": "true", "AZURITE_BLOB_STORAGE_URL": f"http://127.0.0.1:{port or self.proxy.port}",
+            "AZURE_STORAGE_ACCOUNT_KEY": secret or self.KEY,
+        }  # fmt: skip
+
+    def put(self, key, content):
+        self.client().get_blob_client(BUCKET, key).upload_blob(content)
+
+    def content(self, key):
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            return self.client().get_blob_client(BUCKET, key).download_blob().readall()
+        except ResourceNotFoundError:
+            return None
+
+    def delete(self, key):
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            self.client().get_blob_client(BUCKET, key).delete_blob()
+        except ResourceNotFoundError:
+            pass
+
+    # Blocks that are of no blob cannot be removed: they go after a week.
+    def uploads(self):
+        return []
+
+    def unfinished(self):
+        return []
+
+    def forget(self):
+        pass
+
+
+ALL = [S3sFs, Moto, MotoAsGoogle, Azurite]
 
 # What a proxy answers instead of the server: the status, and the code of S3.
 EXPIRED = (400, "ExpiredToken")
@@ -157,6 +240,8 @@ class Proxy:
     def __init__(self, backend: int):
         proxy = self
         self.fault = None
+        # Called when the server has answered: says whether the client is to have that.
+        self.answered = None
         self.rate = None
         self.requests = 0
         self.parts = 0
@@ -176,7 +261,7 @@ class Proxy:
                 body = self.read_body()
                 with proxy.lock:
                     proxy.requests += 1
-                    proxy.parts += "partNumber=" in self.path
+                    proxy.parts += is_part(self.command, self.path)
                 fault = proxy.fault(self.command, self.path) if proxy.fault else None
                 if fault:
                     status, code = fault
@@ -184,11 +269,16 @@ class Proxy:
                     return self.answer(status, {"Content-Type": "application/xml"}, text)
                 try:
                     connection = http.client.HTTPConnection("127.0.0.1", backend, timeout=60)
-                    connection.request(self.command, self.path, body, dict(self.headers))
+                    headers = {name: value for name, value in self.headers.items() if value.strip() != "Bearer"}
+                    # (Google's client names nobody so, which a server of S3 does not understand.)
+                    connection.request(self.command, self.path, body, headers)
                     response = connection.getresponse()
                     text = response.read()
                 except (OSError, http.client.HTTPException):
                     # As if there were no proxy.
+                    self.close_connection = True
+                    return None
+                if proxy.answered and not proxy.answered(self.command, self.path):
                     self.close_connection = True
                     return None
                 dropped = ("transfer-encoding", "connection")
@@ -247,7 +337,11 @@ class Proxy:
 
 
 def is_part(method: str, path: str) -> bool:
-    return method == "PUT" and bool(re.search(r"partNumber=", path))
+    return method == "PUT" and bool(re.search(r"partNumber=|comp=block&", path))
+
+
+def is_completion(method: str, path: str) -> bool:
+    return method == "POST" and "uploadId=" in path or method == "PUT" and "comp=blocklist" in path
 
 
 def clean_environment(directory: Path) -> dict[str, str]:
