@@ -72,6 +72,7 @@ enum What {
     AlsoWrites,
     CannotBeWatched,
     Closes,
+    ReleaseBytes,
     Exit,
     GroupEnded,
     NobodyElseLeft,
@@ -124,6 +125,7 @@ fn step() -> impl Strategy<Value = Step> {
         AlsoWrites,
         CannotBeWatched,
         Closes,
+        ReleaseBytes,
         Exit,
         GroupEnded,
         NobodyElseLeft,
@@ -177,7 +179,8 @@ impl Kernel {
             | What::Allocate
             | What::Copy
             | What::AlsoWrites
-            | What::Closes => self.use_descriptor(thread, step),
+            | What::Closes
+            | What::ReleaseBytes => self.use_descriptor(thread, step),
             What::Capture
             | What::OpenCaptured
             | What::Hold

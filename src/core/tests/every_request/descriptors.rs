@@ -103,6 +103,11 @@ impl Kernel {
                 let writer = process(thread);
                 self.tell(Request::AlsoWrites { ino, writer });
             }
+            What::ReleaseBytes => {
+                let (handle, start) = (open.handle, third as u64 % 40);
+                let range = start..start + 1 + second as u64 % 40;
+                self.tell(Request::ReleaseBytes { handle, range });
+            }
             What::Closes if open.writes => self.tell(Request::Closes { ino, pid: open.pid }),
             _ => {}
         }

@@ -488,6 +488,7 @@ pub(super) fn number(request: &Request) -> usize {
         Request::OpenEvents { .. } => 46,
         Request::NobodyElseLeft { .. } => 47,
         Request::Abandon { .. } => 48,
-        Request::Freeze => 49,
+        Request::ReleaseBytes { .. } => 49,
+        Request::Freeze => 50,
     }
 }
