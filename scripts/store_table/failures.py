@@ -117,7 +117,8 @@ def run(fifofs: Path, server: servers.Server, name: str, directory: Path, key: s
     bucket = "no-such-bucket" if case.act == "other bucket" else servers.BUCKET
     port = 1 if case.act == "other server" else None
     secret = "d3Jvbmc=" if case.act == "wrong secret" else None
-    environment = servers.clean_environment(directory) | server.environment(port, secret)
+    # What is remembered of unfinished uploads is at home: each case has its own.
+    environment = servers.clean_environment(directory) | {"HOME": str(flags)} | server.environment(port, secret)
     if case.act == "put before":
         server.put(key, b"before")
     if case.act == "deny":
