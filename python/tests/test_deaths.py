@@ -105,11 +105,16 @@ def die(host: str, ending: int, scratch: str) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.stdout.close()
-    if os.listdir(scratch):
-        # A directory of one that was killed before it had a helper, which the next clears away.
-        host = python("import fifofs; fifofs.Capture()", env={**os.environ, "TMPDIR": scratch})
-        assert host.returncode == 0, host.stderr
-    until(f"nothing is left in {scratch}", lambda: is_gone(scratch), TIMEOUT)
+
+    def is_cleared() -> bool:
+        if os.listdir(scratch):
+            # A directory of one that was killed together with its helper, or before it had one; the next clears it away
+            # once that is dead, which a child of the host need not be yet.
+            host = python("import fifofs; fifofs.Capture()", env={**os.environ, "TMPDIR": scratch})
+            assert host.returncode == 0, host.stderr
+        return is_gone(scratch)
+
+    until(f"nothing is left in {scratch}", is_cleared, TIMEOUT)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
