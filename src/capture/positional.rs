@@ -229,7 +229,9 @@ impl PositionalReader {
     /// A program whose reader releases what it reads is made to wait when there is little room, until the
     /// reader has got what there is.
     ///
-    /// ```
+    /// (Not run as a test: before the reader is there, the program may have filled so small a mount.)
+    ///
+    /// ```no_run
     /// use std::process::Command;
     ///
     /// let mount = fifofs::Mount::builder().max_size(1 << 20).mount_temporary()?;
