@@ -345,18 +345,26 @@ const KINDS: [(&str, Kind); 10] = [
 
 /// Has a thread of each kind read a file, which is open on return. Opening it must not wait.
 pub(crate) fn start_threads(path: &Path) -> Vec<(&'static str, Shared)> {
-    KINDS.iter().map(|kind| start(path, *kind)).collect()
+    KINDS.iter().map(|kind| start(open(path), *kind)).collect()
 }
 
 /// Has a thread read a file by what io_uring has for reading, which is no poller.
-pub(crate) fn start_uring_read(path: &Path) -> Shared {
-    start(path, ("io_uring, read", by_uring_read)).1
+///
+/// Gives what it reads, and what keeps the file open when it has come to an end: a stream that no reader has open any more
+/// takes no more lines.
+pub(crate) fn start_uring_read(path: &Path) -> (Shared, OwnedFd) {
+    let file = open(path);
+    let kept = file.try_clone().expect("a descriptor");
+    (start(file, ("io_uring, read", by_uring_read)).1, kept)
 }
 
-fn start(path: &Path, (name, read): (&'static str, Kind)) -> (&'static str, Shared) {
+fn open(path: &Path) -> OwnedFd {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty())
-        .unwrap_or_else(|errno| panic!("{} does not open: {errno}", path.display()));
+    rustix::fs::open(path, flags, Mode::empty())
+        .unwrap_or_else(|errno| panic!("{} does not open: {errno}", path.display()))
+}
+
+fn start(file: OwnedFd, (name, read): (&'static str, Kind)) -> (&'static str, Shared) {
     let shared = Shared::default();
     let progress = shared.clone();
     thread::spawn(move || {

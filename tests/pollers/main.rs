@@ -160,7 +160,7 @@ fn reads_by_io_uring_get_no_byte_twice() {
     for deliver in AS_WRITTEN {
         let mount = mount(deliver);
         let writer = writer(&mount, "exec 3>&-");
-        let reader = start_uring_read(&mount.file("x.log"));
+        let (reader, kept) = start_uring_read(&mount.file("x.log"));
         for line in 1..=3 {
             mount.raise(&format!("line-{line}"));
             mount.wait_for("the line", || {
@@ -174,6 +174,7 @@ fn reads_by_io_uring_get_no_byte_twice() {
         mount.wait_for("the reader's end", || reader.lock().end.is_some());
         let got = String::from_utf8_lossy(&reader.lock().got).into_owned();
         assert!(LINES.starts_with(&got), "{deliver}: {got:?}");
+        drop(kept);
         writer.finish(SOON).succeeded();
         mount.unmount();
     }
