@@ -227,28 +227,28 @@ impl PositionalReader {
     /// fails, and the file with it. What has changed meanwhile is not released.
     ///
     /// A program whose reader releases what it reads is made to wait when there is little room, until the
-    /// reader has got what there is.
+    /// reader has got what there is. An empty range says so beforehand: a program that is quick may have
+    /// filled all the room before anything was released.
     ///
-    /// (Not run as a test: before the reader is there, the program may have filled so small a mount.)
+    /// ```
+    /// use std::process::{Command, Stdio};
     ///
-    /// ```no_run
-    /// use std::process::Command;
-    ///
-    /// let mount = fifofs::Mount::builder().max_size(1 << 20).mount_temporary()?;
+    /// let mount = fifofs::Mount::builder().max_size(16 << 20).mount_temporary()?;
     /// let capture = mount.capture("zeros")?;
-    /// let mut command = Command::new("head");
-    /// let zeros = std::fs::File::create(capture.path())?;
-    /// let mut child = command.args(["-c", "8M", "/dev/zero"]).stdout(zeros).spawn()?;
-    /// drop(command);
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "read go; head -c 64M /dev/zero > \"$0\""]);
+    /// let mut child = command.arg(capture.path()).stdin(Stdio::piped()).spawn()?;
     /// let mut reader = capture.positional_reader(&child)?;
+    /// reader.release(0..0);
+    /// drop(child.stdin.take()); // go
     ///
     /// let (mut at, mut bytes) = (0, vec![0; 64 << 10]);
     /// while let length @ 1.. = reader.read_some_at(at, &mut bytes)? as u64 {
     ///     reader.release(at..at + length);
     ///     at += length;
     /// }
-    /// assert_eq!(at, 8 << 20);
-    /// child.wait()?;
+    /// assert_eq!(at, 64 << 20);
+    /// assert!(child.wait()?.success());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn release(&self, range: Range<u64>) {

@@ -392,14 +392,16 @@ impl Reader {
     }
 
     /// It does not need these bytes any more, unless they change. What it has not got, or not as it is now, is
-    /// not meant.
+    /// not meant. An empty range says that others will follow.
     pub(in crate::core) fn release(&mut self, range: Range<u64>) {
         let Some(patches) = &self.patches else {
             return;
         };
         if range.end <= self.position && patches.within(&range).next().is_none() {
             self.has_released = true;
-            self.released.push_back(range);
+            if !range.is_empty() {
+                self.released.push_back(range);
+            }
         }
     }
 

@@ -243,6 +243,24 @@ fn a_writer_waits_for_a_reader_that_releases_while_there_is_little_room() {
 }
 
 #[test]
+fn a_writer_waits_for_a_reader_that_has_said_that_it_will_release() {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let id = world.capture("f");
+    let reader = world.open_by_position(id);
+    world.tell(Request::ReleaseBytes {
+        handle: reader,
+        range: 0..0,
+    });
+    let (ino, _) = world.create("f", libc::O_RDWR);
+    let writes: Vec<_> = (0..ROOM + 2)
+        .map(|number| world.write_back(ino, number << 16, &vec![1; 1 << 16]))
+        .collect();
+    // From half of the room on; it has got nothing yet.
+    let waiting = writes.into_iter().filter(|w| world.answer(*w).is_none());
+    assert_eq!(waiting.count() as u64, ROOM / 2 + 2);
+}
+
+#[test]
 fn what_is_dropped_since_a_reader_by_position_has_it_cannot_be_changed() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let id = world.capture("f");

@@ -131,6 +131,8 @@ pub(in super::super) fn copy(
     feed: &Feed,
     delivered: &AtomicU64,
 ) -> End {
+    // A program may have filled all of `--max-size` before two parts were sent.
+    reader.release(0..0);
     let mut copying = Copying {
         reader,
         feed,
