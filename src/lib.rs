@@ -25,7 +25,7 @@
 //! # Ok::<(), fifofs::Error>(())
 //! ```
 //!
-//! The extension counts, for the program and for fifofs: a `.zip` is given out
+//! The extension counts, for the program and for fifofs: a `.zip` is delivered
 //! when it is done, since it gets patched; lines of a `.log` as they are written.
 //! [`Capture::run_to`] passes bytes on to any [`Write`](std::io::Write), and
 //! [`Capture::spawn`] gives a child and a [`Reader`], which is [`Read`](std::io::Read)

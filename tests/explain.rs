@@ -95,9 +95,9 @@ fn what_zip_does_is_told_and_what_it_says_to_type_works() {
             "x.zip: ",
             "moved that into its place",
             "went back once",
-            "fifofs run                    captured  given out when it is done",
+            "fifofs run                    captured   delivered when it is done",
             "a FIFO                        fails ",
-            "a FIFO in fifofs exec         captured  given out when it is done",
+            "a FIFO in fifofs exec         captured   delivered when it is done",
             "To use:\n  fifofs run -- zip -q {out:x.zip} notes.txt\n",
         ],
     );
@@ -115,7 +115,7 @@ fn bytes_that_a_reader_has_by_then_are_told_of_and_settled_is_advised() {
     let output = &report["outputs"][0];
     assert_eq!(
         chances(output),
-        ["told", "captured", "told", "fails", "fails"]
+        ["rewritten", "captured", "rewritten", "fails", "fails"]
     );
     assert_eq!(
         output["facts"]["rewritten"]["first"],
@@ -143,7 +143,7 @@ fn whatever_may_come_out_either_way_is_said_to_depend() {
     let output = &report["outputs"][0];
     assert_eq!(
         chances(output),
-        ["depends", "captured", "told", "fails", "fails"]
+        ["depends", "captured", "rewritten", "fails", "fails"]
     );
     says(
         report["run"].as_str().expect("a line"),
@@ -181,7 +181,7 @@ fn a_plain_writer_suits_a_fifo_as_far_as_can_be_seen() {
         &[
             "each after the last",
             "a FIFO                        probably",
-            "a FIFO in fifofs exec         captured  given out as it is written",
+            "a FIFO in fifofs exec         captured   delivered as it is written",
         ],
     );
 }

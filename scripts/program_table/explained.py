@@ -1,6 +1,6 @@
 """Whether `fifofs explain` says beforehand what the ways of capturing then give.
 
-Its verdict on a way and the word in that column of the table must agree: captured and right, or told or failing and
+Its verdict on a way and the word in that column of the table must agree: captured and right, or rewritten or failing and
 anything else. What it says to depend on timing, or on a program that may look for a regular file, agrees with both.
 """
 
@@ -75,7 +75,7 @@ def explain(case: Case, cell: Cell, processes: Processes) -> list[dict] | str:
 
 def together(chances: list[str]) -> str:
     """Of several outputs the worst counts."""
-    for word in ("fails", "told", "unlikely", "depends", "probably"):
+    for word in ("fails", "rewritten", "unlikely", "depends", "probably"):
         if word in chances:
             return word
     return "captured"

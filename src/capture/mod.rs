@@ -218,7 +218,7 @@ impl Capture {
         Reader::of_capture((local, self.id), until, path, mount)
     }
 
-    /// Where bytes are given out as they come, keeps no more than `bytes` of what
+    /// Where bytes are passed on as they come, keeps no more than `bytes` of what
     /// every reader has: for output that is passed on and never asked for again.
     /// Reading or changing what was dropped fails. A program that is further than
     /// that ahead of its readers is slowed down, each of the kernel's writes by

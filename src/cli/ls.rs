@@ -17,8 +17,8 @@ use super::text::{OneLine, Page};
 use super::{Ended, print, status};
 use order::Key;
 
-/// Show every file of a mount: its state, how it is delivered and why, who
-/// writes, who reads, and who waits for whom
+/// Show every file of a mount: its state, how it is delivered and why, its
+/// writers and readers, and what each reader waits for
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  fifofs ls\n  fifofs ls --json /tmp/cap | jq '.files[].state'\n  \

@@ -66,7 +66,7 @@ use replay::{Pace, Replay};
 /// study.watch(&mut child)?;
 /// child.wait()?;
 /// let explanation = study.finish()?.explain(&["x.txt"])?.remove(0);
-/// assert_eq!(explanation.verdicts.follow.chance, Chance::Told);
+/// assert_eq!(explanation.verdicts.follow.chance, Chance::Rewritten);
 /// assert_eq!(explanation.verdicts.settled.chance, Chance::Captured);
 /// for line in &explanation.did {
 ///     println!("- {line}");

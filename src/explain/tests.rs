@@ -163,7 +163,7 @@ impl Program {
     }
 }
 
-use Chance::{Captured, Depends, Fails, Told};
+use Chance::{Captured, Depends, Fails, Rewritten};
 
 #[test]
 fn whatever_is_written_in_its_order_is_captured_in_every_way() {
@@ -179,8 +179,8 @@ fn whatever_is_written_in_its_order_is_captured_in_every_way() {
 fn what_a_reader_surely_has_by_then_is_told_and_what_it_may_have_depends() {
     for (milliseconds, auto, follow) in [
         (5, Captured, Depends),
-        (90, Depends, Told),
-        (500, Told, Told),
+        (90, Depends, Rewritten),
+        (500, Rewritten, Rewritten),
     ] {
         let mut program = Program::making("x.txt");
         program.write(0, b"count: 0\n");
@@ -206,7 +206,7 @@ fn what_insists_on_a_new_file_does_not_go_through_a_virtual_fifo_unless_it_is_kn
             ..Facts::default()
         }
     };
-    let stream = Verdict::new(Chance::Told, "bytes are rewritten");
+    let stream = Verdict::new(Chance::Rewritten, "bytes are rewritten");
     let chance = |facts: &Facts, auto: Option<(Way, String)>| {
         let path = Path::new("x.7z");
         of_virtual_fifo(path, facts, true, auto.as_ref(), &stream).chance
@@ -215,8 +215,8 @@ fn what_insists_on_a_new_file_does_not_go_through_a_virtual_fifo_unless_it_is_kn
     let unknown = || Some((Way::Settled, NO_KNOWN_KIND.to_owned()));
     for (facts, auto, expected) in [
         (facts(false, false, "a"), patched(), Chance::Captured),
-        (facts(false, false, "a"), unknown(), Chance::Told),
-        (facts(false, false, "a"), None, Chance::Told),
+        (facts(false, false, "a"), unknown(), Chance::Rewritten),
+        (facts(false, false, "a"), None, Chance::Rewritten),
         (facts(true, false, "a"), patched(), Chance::Fails),
         (facts(true, true, "a"), patched(), Chance::Depends),
         (facts(true, true, "7z"), patched(), Chance::Captured),
@@ -243,7 +243,10 @@ fn a_small_gap_that_is_closed_late_is_told_of_where_pages_are_written_back() {
     program.write(8, b"tail");
     program.pass(500);
     program.write(4, b"body");
-    assert_eq!(program.chances(), [Told, Captured, Told, Captured]);
+    assert_eq!(
+        program.chances(),
+        [Rewritten, Captured, Rewritten, Captured]
+    );
 }
 
 #[test]
@@ -252,7 +255,7 @@ fn a_file_that_is_cut_below_what_was_read_is_told_of() {
     program.write(0, b"0123456789");
     program.pass(500);
     program.truncate(5);
-    assert_eq!(program.chances(), [Told, Captured, Told, Fails]);
+    assert_eq!(program.chances(), [Rewritten, Captured, Rewritten, Fails]);
 }
 
 #[derive(Clone, Debug)]

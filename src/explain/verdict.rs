@@ -33,8 +33,8 @@ pub enum Chance {
     /// Not captured by what the program did; but it looked first at what stood there,
     /// and may do something else where that is no regular file.
     Unlikely,
-    /// Not captured, but its reader is told: bytes it had were rewritten.
-    Told,
+    /// Not captured, but its reader gets an error: bytes it had were rewritten.
+    Rewritten,
     /// Not captured: the program fails, or its reader gets an error, nothing or
     /// something else.
     Fails,
@@ -47,7 +47,7 @@ impl std::fmt::Display for Chance {
             Chance::Probably => "probably",
             Chance::Depends => "depends",
             Chance::Unlikely => "unlikely",
-            Chance::Told => "told",
+            Chance::Rewritten => "rewritten",
             Chance::Fails => "fails",
         })
     }
@@ -97,7 +97,7 @@ pub(super) fn of_way(
         if follows && facts.mapped {
             return Verdict::new(
                 Chance::Depends,
-                "what is written through a mapping may be given out before it is finished",
+                "what is written through a mapping may be delivered before it is finished",
             );
         }
         return Verdict::new(Chance::Captured, how(slow, facts));
@@ -107,7 +107,7 @@ pub(super) fn of_way(
         return Verdict::new(Chance::Depends, reason);
     }
     let chance = match slow.end {
-        End::Rewritten { .. } => Chance::Told,
+        End::Rewritten { .. } => Chance::Rewritten,
         _ => Chance::Fails,
     };
     Verdict::new(chance, why_not(slow))
@@ -118,11 +118,11 @@ fn how(outcome: &Replayed, facts: &Facts) -> String {
         return "it is empty".into();
     };
     let when = match way {
-        Way::Settled => "given out when it is done",
+        Way::Settled => "delivered when it is done",
         Way::Follow | Way::Stream if !facts.moved_from.is_empty() => {
-            "given out when it is in its place"
+            "delivered once renamed into place"
         }
-        Way::Follow | Way::Stream => "given out as it is written",
+        Way::Follow | Way::Stream => "delivered as it is written",
     };
     // A rule gives its own name as the reason.
     if reason.starts_with("--deliver") {
@@ -261,7 +261,7 @@ pub(super) fn of_virtual_fifo(
     match auto {
         Some((Way::Settled, reason)) if *reason != NO_KNOWN_KIND => Verdict::new(
             Chance::Captured,
-            format!("given out when it is done ({reason})"),
+            format!("delivered when it is done ({reason})"),
         ),
         _ => stream.clone(),
     }

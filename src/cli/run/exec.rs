@@ -25,9 +25,9 @@ use crate::cli::options::{Delivery, ProgramWords};
 /// Run a command that makes FIFOs for programs which cannot write to them
 ///
 /// The command's $TMPDIR is a mount of its own, where mkfifo makes virtual FIFOs: a
-/// FIFO for whoever reads it, and a regular file for the program that writes it. So
-/// a script that captures a program's output through a FIFO works unchanged, also
-/// where the program seeks, patches, or renames into place.
+/// FIFO to the process that reads it, and a regular file to the program that writes
+/// it. So a script that captures a program's output through a FIFO works unchanged,
+/// also where the program seeks, patches, or renames into place.
 ///
 /// The exit status is the command's own; 128+N if signal N killed it, or ended the
 /// wait for processes that it left behind; 126 and 127 if it cannot be executed or

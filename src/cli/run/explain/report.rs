@@ -109,7 +109,7 @@ impl Report<'_> {
         page.line(format_args!("What captures it into a pipe:"));
         for (way, verdict) in ways(verdicts) {
             let Verdict { chance, reason, .. } = verdict;
-            page.line(format_args!("  {way:28}  {chance:8}  {reason}"));
+            page.line(format_args!("  {way:28}  {chance:9}  {reason}"));
         }
         page.line("");
     }
