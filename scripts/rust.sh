@@ -4,6 +4,7 @@ wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 found=$(cargo --version 2>/dev/null | cut -d " " -f 2) || true
 if [ "$(printf '%s\n' "$wanted" "${found:-0}" | sort -V | head -n 1)" != "$wanted" ]; then
     echo "scripts/${0##*/} needs Rust $wanted or newer, and ${found:-none} is in \$PATH. https://rustup.rs says how to install it:" >&2
+    command -v curl >/dev/null || echo "    apt-get install curl ca-certificates" >&2
     echo "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" >&2
     exit 1
 fi
