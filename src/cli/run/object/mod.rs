@@ -119,7 +119,7 @@ impl Address {
 fn left_out(text: &OsStr) -> Error {
     Error::usage(format!(
         "'{}' is in a store, and this fifofs was built without them; use a packaged one, or build \
-         it by `cargo install fifofs --features object-store`",
+         it by `cargo install --path . --locked --features object-store`",
         text.display()
     ))
 }

@@ -76,6 +76,9 @@ impl Store {
     /// If the environment does not say enough, or contradicts itself.
     pub(super) fn open(address: &Address, patience: Patience) -> Result<Self> {
         let failed = |error: object_store::Error| {
+            if Refusal::of(&error) == Refusal::NoCertificates {
+                return explain(address, &error);
+            }
             let (_, credentials) = address.scheme.words();
             let error = address.failed(first_line(&error));
             error.with_remedy(format!("look at {credentials}"))
@@ -166,6 +169,7 @@ pub(super) enum Refusal {
     NoUpload,
     Unreachable,
     NoCredentials,
+    NoCertificates,
     Other,
 }
 
@@ -201,6 +205,8 @@ impl Refusal {
             object_store::Error::PermissionDenied { .. } => Refusal::NotAllowed,
             _ if has(&["403 Forbidden"]) => Refusal::NotAllowed,
             _ if has(&["without LOCATION"]) => Refusal::OtherRegion,
+            // As rustls-platform-verifier puts it.
+            _ if has(&["No CA certificates"]) => Refusal::NoCertificates,
             _ if has(&["429 Too Many", "503 Service", "SlowDown"]) => Refusal::Busy,
             _ if has(&["error sending request", "Connection refused", "dns error"]) => {
                 Refusal::Unreachable
@@ -247,6 +253,10 @@ pub(super) fn explain(address: &Address, error: &object_store::Error) -> Error {
             .with_remedy("look at the lifecycle rules of the bucket, and at who aborts uploads there"),
         Refusal::NoCredentials => failed("there are no credentials".into())
             .with_remedy(format!("set {credentials}")),
+        Refusal::NoCertificates => failed(
+            "this machine has no CA certificates, by which stores are known".into(),
+        )
+        .with_remedy("install them (apt-get install ca-certificates), or set SSL_CERT_FILE"),
         Refusal::Unreachable => failed(format!("the store cannot be reached ({})", last_cause(error)))
             .with_remedy("look at the network, and at AWS_ENDPOINT_URL if it is set"),
         Refusal::Other => failed(first_line(error)),
@@ -307,6 +317,15 @@ mod tests {
         ] {
             assert!(!is_endpoint(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_machine_without_certificates_is_told_to_install_them() {
+        let error = object_store::Error::Generic {
+            store: "HTTP client",
+            source: "No CA certificates were loaded from the system".into(),
+        };
+        assert_eq!(Refusal::of(&error), Refusal::NoCertificates);
     }
 
     #[test]
