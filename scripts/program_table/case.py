@@ -44,8 +44,8 @@ class Case:
     view: str | None = None
     # Commands, and Python's modules, that it needs beside its program.
     needs: tuple[str, ...] = ()
-    # It patches a text that was handed out long ago, so that its reader can only be told.
-    told: bool = False
+    # It patches a text that was passed on long ago, so that its reader can only get an error.
+    rewritten: bool = False
     # Belongs to the part of the table that every change must pass.
     quick: bool = False
 

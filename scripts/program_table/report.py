@@ -41,7 +41,7 @@ def markdown(rows: list[Row], ways: list[str], recorded: str = "") -> str:
 
 def name_of(case: Case) -> tuple[str, str]:
     """The cells that say which case it is."""
-    return case.program, case.what + (", *told*" if case.told else "")
+    return case.program, case.what + (", *rewritten*" if case.rewritten else "")
 
 
 def cells_of(text: str) -> list[str]:

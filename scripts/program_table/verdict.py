@@ -114,5 +114,5 @@ def kept(case: Case, way: str, verdict: Verdict) -> bool:
         return verdict is not Verdict.WRONG
     if way not in DEFAULTS:
         return verdict in (Verdict.RIGHT, Verdict.REFUSED)
-    told = case.told and way in CANNOT_MEND and verdict is Verdict.REFUSED
-    return told or verdict is Verdict.RIGHT
+    rewritten = case.rewritten and way in CANNOT_MEND and verdict is Verdict.REFUSED
+    return rewritten or verdict is Verdict.RIGHT

@@ -42,7 +42,7 @@ ERRORS = re.compile(rb"Input/output error|No such file or directory|[Rr]ead erro
 class Verdict(Enum):
     RIGHT = "right"
     # By an error.
-    TOLD = "told"
+    ERROR = "error"
     WAITS = "waits"
     # A part, with a clean end.
     SHORT = "short"
@@ -203,7 +203,7 @@ class Cell:
         if ended.hung:
             return Verdict.HANGS
         if not ended.well:
-            return Verdict.TOLD
+            return Verdict.ERROR
         expected = self.reader.expected()
         got = self.reader.result(self.bench.services, self.got, self.key) or b""
         if got == expected:
@@ -212,7 +212,7 @@ class Cell:
             return Verdict.NOTHING
         self.message = f"{len(got)} of {len(expected)} bytes"
         if self.reader.says and ERRORS.search(got):
-            return Verdict.TOLD
+            return Verdict.ERROR
         return Verdict.SHORT if expected.startswith(got) else Verdict.WRONG
 
     def end_endless(self) -> Ended:

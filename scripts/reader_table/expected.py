@@ -3,7 +3,7 @@
 from .cell import Case, Verdict
 from .readers import Reader
 
-RIGHT, TOLD, WAITS, SHORT, NOTHING = Verdict.RIGHT, Verdict.TOLD, Verdict.WAITS, Verdict.SHORT, Verdict.NOTHING
+RIGHT, ERROR, WAITS, SHORT, NOTHING = Verdict.RIGHT, Verdict.ERROR, Verdict.WAITS, Verdict.SHORT, Verdict.NOTHING
 
 
 def expected(reader: Reader, case: Case) -> set[Verdict]:
@@ -13,33 +13,33 @@ def expected(reader: Reader, case: Case) -> set[Verdict]:
             return {NOTHING}
         if case.door == "pipe" and reader.splices:
             return {NOTHING, WAITS}
-        return {WAITS} if case.door != "own" or reader.retries else {TOLD}
+        return {WAITS} if case.door != "own" or reader.retries else {ERROR}
     return {"own": own, "wait": wait, "pipe": pipe}[case.door](reader, case)
 
 
 def wait(_: Reader, case: Case) -> set[Verdict]:
     """The finished file for any tool, or an error."""
-    return {RIGHT} if case.end == "well" else {TOLD}
+    return {RIGHT} if case.end == "well" else {ERROR}
 
 
 def pipe(reader: Reader, case: Case) -> set[Verdict]:
     """A pipe. It has no size (stat says 0, as of files in /proc), so that who asks for it reads nothing."""
     if reader.positions:
-        return {TOLD}
+        return {ERROR}
     if reader.sized:
-        return {NOTHING, TOLD}
+        return {NOTHING, ERROR}
     if reader.splices:
         # (Before Linux 6.5 it is a read as any other.)
-        return {NOTHING, RIGHT if case.end == "well" else TOLD}
+        return {NOTHING, RIGHT if case.end == "well" else ERROR}
     if reader.content:
         # It may have had what it wants before the writer was killed.
-        return {RIGHT} if case.end == "well" else {RIGHT, TOLD}
+        return {RIGHT} if case.end == "well" else {RIGHT, ERROR}
     if reader.endless and case.end == "well":
         # At the end, when it has written all, it takes a file without a size for one that was cut, and fails.
-        return {TOLD}
+        return {ERROR}
     if reader.nonblocking and case.when != "after":
-        return {TOLD, RIGHT} if case.end == "well" else {TOLD}
-    return {RIGHT} if case.end == "well" else {TOLD}
+        return {ERROR, RIGHT} if case.end == "well" else {ERROR}
+    return {RIGHT} if case.end == "well" else {ERROR}
 
 
 def own(reader: Reader, case: Case) -> set[Verdict]:
@@ -47,18 +47,18 @@ def own(reader: Reader, case: Case) -> set[Verdict]:
     crash left is there, as in any directory."""
     if case.when == "before":
         if not reader.retries:
-            return {TOLD}
+            return {ERROR}
         # It opens what it finds after a second. Of one that follows it wants to go to the beginning, which cannot be.
-        return {RIGHT, TOLD} if case.end == "well" else {TOLD, SHORT}
+        return {RIGHT, ERROR} if case.end == "well" else {ERROR, SHORT}
     if case.when == "after" and case.end == "killed":
-        return {RIGHT if reader.content else TOLD if reader.positions and reader.kind != "text" else SHORT}
+        return {RIGHT if reader.content else ERROR if reader.positions and reader.kind != "text" else SHORT}
     if case.when == "after" and case.end == "well":
         return {RIGHT}
-    allowed = {RIGHT} if case.end == "well" else {TOLD}
+    allowed = {RIGHT} if case.end == "well" else {ERROR}
     if reader.content:
         allowed |= {RIGHT}
     if reader.sized or reader.sized_by_fstat or reader.splices:
-        allowed |= {SHORT, NOTHING, TOLD}
+        allowed |= {SHORT, NOTHING, ERROR}
     if reader.nonblocking:
-        allowed |= {TOLD}
+        allowed |= {ERROR}
     return allowed
