@@ -25,6 +25,10 @@ use crate::router::{ExitHold, Failure, Given, LocalReader};
 /// unless [`PositionalReader::release`] or [`Capture::keep_at_most`] says otherwise: then it fails, as the
 /// program's own attempt does, where what was dropped is changed.
 ///
+/// There is no trait for destinations: what is asked for its bytes fits all of them, whether they block or
+/// are asynchronous, and leaves to each how large its pieces are, how many are on their way, and when what has
+/// changed is sent again, on which destinations differ.
+///
 /// The errors are those of a [`Reader`](crate::Reader), but [`Error::Rewritten`]. `Send`.
 ///
 /// ```

@@ -8,7 +8,6 @@ use std::ops::Range;
 
 use rustix::io::Errno;
 
-use super::readers::Of;
 use super::readers::reader::Reader;
 use super::{Core, File, Handle};
 
@@ -63,19 +62,31 @@ impl Core {
             .iter()
             .map(|(_, reader)| reader.released_bytes())
             .sum();
-        let room = self.pool.available().saturating_add(released);
+        let free = self.pool.available().saturating_add(released);
+        // What was released makes room first for what was taken past all there is.
+        let room = free.saturating_sub(self.pool.excess());
         room < MARGIN_BYTES.min(self.pool.max_size() / 2)
     }
 
-    /// Whether bytes that have no room are taken all the same: whoever writes them waits then for the reader,
-    /// who has not come so far and releases what it gets. (The kernel sends on what it has under way, which is
-    /// bounded.) Or the reader has just got all, and may be about to release it.
+    /// Whether bytes that have no room are taken all the same: whoever writes them waits then for a reader,
+    /// of this file or another, who has not got all there is and releases what it gets. (The kernel sends on
+    /// what it has under way, which is bounded.) Or the reader has just got all, and may be about to release
+    /// it.
     pub(super) fn is_to_wait(&self, ino: u64) -> bool {
+        let slack = SLACK_BYTES.min(self.pool.max_size() / 4);
         let file = self.files.get(&ino);
-        file.is_some_and(|file| {
-            let is_behind = || self.readers.slowest(file, Of::Pace) < file.spool().frontier();
-            let slack = SLACK_BYTES.min(self.pool.max_size() / 4);
-            self.is_tight(file) && (is_behind() || self.pool.excess() < slack)
+        file.is_some_and(|file| self.is_tight(file))
+            && (self.pool.excess() < slack || self.is_one_behind())
+    }
+
+    /// Whether a reader that releases what it gets has not got all there is.
+    fn is_one_behind(&self) -> bool {
+        let releasing = |(_, reader): &(_, &Reader)| reader.has_ever_released();
+        let mut readers = self.readers.iter().filter(releasing);
+        readers.any(|(_, reader)| {
+            let file = reader.source().and_then(|ino| self.files.get(&ino));
+            let there_is = file.map_or(0, |file| file.spool().frontier());
+            reader.has_of_source().is_some_and(|has| has < there_is)
         })
     }
 

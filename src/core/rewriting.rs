@@ -42,7 +42,7 @@ impl Operation<'_> {
         if !file.has_passed_on(&range) {
             return Ok(());
         }
-        let what = match self.readers.of(file).any(Reader::reads_by_position) {
+        let what = match self.is_read_by_position(ino) {
             true => "were changed when they were no longer kept, for want of room (--max-size)",
             false => "cannot be changed",
         };
@@ -62,9 +62,19 @@ impl Operation<'_> {
     /// Refuses to have those who write read what was passed on: what they make of that is
     /// anybody's guess.
     pub(super) fn refuse_reading_back(&mut self, unique: Unique, ino: u64, offset: u64) {
+        let what = match self.is_read_by_position(ino) {
+            true => "were read back when they were no longer kept, for want of room (--max-size)",
+            false => "cannot be read back",
+        };
         let errno = Errno::SPIPE;
-        self.lose(ino, "cannot be read back", offset, errno);
+        self.lose(ino, what, offset, errno);
         self.effects.refuse(unique, errno);
+    }
+
+    /// Whether what was passed on of a file is not kept only since there was no room.
+    fn is_read_by_position(&self, ino: u64) -> bool {
+        let file = self.files.get(&ino);
+        file.is_some_and(|file| self.readers.of(file).any(Reader::reads_by_position))
     }
 
     /// Refuses to put another file at a name where readers of a stream have had bytes of one.

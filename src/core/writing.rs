@@ -161,7 +161,11 @@ impl Operation<'_> {
             // Of what the kernel's cache held the program was told long ago that it was
             // written.
             if from_cache {
-                self.lose(ino, "could not be kept", offset, errno);
+                let what = match errno {
+                    Errno::NOSPC => "could not be kept, for want of room (--max-size, --spill)",
+                    _ => "could not be kept",
+                };
+                self.lose(ino, what, offset, errno);
             }
             return self.effects.refuse(unique, errno);
         }

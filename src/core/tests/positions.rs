@@ -261,6 +261,62 @@ fn a_writer_waits_for_a_reader_that_has_said_that_it_will_release() {
 }
 
 #[test]
+fn a_writer_of_more_than_there_is_room_for_waits_until_the_released_are_more_than_that() {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let id = world.capture("f");
+    let reader = world.open_by_position(id);
+    world.tell(Request::ReleaseBytes {
+        handle: reader,
+        range: 0..0,
+    });
+    let (ino, _) = world.create("f", libc::O_RDWR);
+    // Half of the room past all there is.
+    let pieces = ROOM + ROOM / 2;
+    let writes: Vec<_> = (0..pieces)
+        .map(|number| world.write_back(ino, number << 16, &vec![1; 1 << 16]))
+        .collect();
+    let last = *writes.last().expect("one");
+    for number in 0..ROOM / 2 {
+        world.read(reader, number << 16, 1 << 16);
+        release_piece(&mut world, reader, number);
+    }
+    assert_eq!(world.answer(last), None, "there is no room yet");
+    for number in ROOM / 2..ROOM {
+        world.read(reader, number << 16, 1 << 16);
+        release_piece(&mut world, reader, number);
+    }
+    assert!(world.answer(last).is_some());
+}
+
+#[test]
+fn where_the_reader_of_another_file_is_about_to_release_what_it_gets_a_write_is_taken_and_not_refused()
+ {
+    let mut world = World::new(Deliver::Settled, |_| {});
+    let [slow, quick] = ["slow", "quick"].map(|name| {
+        let id = world.capture(name);
+        let reader = world.open_by_position(id);
+        world.tell(Request::ReleaseBytes {
+            handle: reader,
+            range: 0..0,
+        });
+        (world.create(name, libc::O_RDWR).0, reader)
+    });
+    // Its reader has got nothing yet.
+    for number in 0..2 * ROOM {
+        world.write_back(slow.0, number << 16, &vec![1; 1 << 16]);
+    }
+    let taken = world.write_back(quick.0, 0, &vec![2; 1 << 16]);
+    world.read(quick.1, 0, 1 << 16);
+    assert_eq!(world.answer(taken).cloned(), Some(Answer::Written(1 << 16)));
+    // It has got all, as has the other now, and there is no room.
+    for number in 0..2 * ROOM {
+        world.read(slow.1, number << 16, 1 << 16);
+    }
+    let refused = world.write_back(quick.0, 1 << 16, &vec![2; 1 << 16]);
+    assert_eq!(world.error(refused), Some(rustix::io::Errno::NOSPC));
+}
+
+#[test]
 fn what_is_dropped_since_a_reader_by_position_has_it_cannot_be_changed() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let id = world.capture("f");
