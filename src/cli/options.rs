@@ -71,6 +71,11 @@ impl Delivery {
             .find_map(|(option, is_given)| is_given.then_some(option))
     }
 
+    /// What was given as `--memory`, if it was.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        self.memory
+    }
+
     /// Whether some files may have to be read while they are written.
     pub(crate) fn may_stream(&self) -> bool {
         let way = |rule: &String| rule.rsplit('=').next().map(str::parse);

@@ -192,7 +192,8 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
         let reached = match (forked, destination) {
             (Some(forked), _) => Recipient::new(destination, forked, is_wanted),
             (None, Destination::Object(address)) => {
-                Recipient::of_object(address, uploads, is_wanted)
+                let share = (uploads, arguments.delivery.memory());
+                Recipient::of_object(address, share, is_wanted)
             }
             (None, _) => {
                 sinks.push(Sink::open(destination)?);

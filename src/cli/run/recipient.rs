@@ -126,14 +126,14 @@ impl Recipient {
         Ok((Self::of(side, destination.clone()), sink))
     }
 
-    /// The upload of an object, one of so many. The store is asked now what can be known before, as long as
-    /// that `is_wanted`.
+    /// The upload of an object, one of so many, with so much memory if that was said. The store is asked now
+    /// what can be known before, as long as that `is_wanted`.
     pub(super) fn of_object(
         address: &object::Address,
-        uploads: usize,
+        share: (usize, Option<u64>),
         mut is_wanted: impl FnMut() -> bool,
     ) -> Result<(Self, Sink)> {
-        let upload = Arc::new(Upload::begin(address, uploads, &mut is_wanted)?);
+        let upload = Arc::new(Upload::begin(address, share, &mut is_wanted)?);
         let destination = Destination::Object(address.clone());
         let sink = Sink::of_upload(&destination, &*upload, Feed::new(Arc::clone(&upload)))?;
         Ok((Self::of(Side::Upload(upload), destination), sink))

@@ -30,7 +30,7 @@ pub(in super::super) enum Fate {
 impl Upload {
     pub(in super::super) fn begin(
         address: &Address,
-        _: usize,
+        _: (usize, Option<u64>),
         _: &mut dyn FnMut() -> bool,
     ) -> Result<Self> {
         Err(address.failed("it was built without stores"))

@@ -179,7 +179,9 @@ impl Refusal {
         let said = told(error);
         let code = between(&said, "<Code>", "</Code>").unwrap_or_default();
         match code {
-            "NoSuchBucket" | "ContainerNotFound" => return Refusal::NoBucket,
+            "NoSuchBucket" | "InvalidBucketName" | "ContainerNotFound" | "InvalidResourceName" => {
+                return Refusal::NoBucket;
+            }
             "ExpiredToken" | "TokenRefreshRequired" | "ExpiredTokenException" => {
                 return Refusal::Expired;
             }

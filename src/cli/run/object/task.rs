@@ -191,17 +191,10 @@ impl Task {
         if std::mem::replace(&mut self.is_begun, true) {
             return;
         }
-        let (store, messages, room) = (
-            self.store.clone(),
-            self.messages.clone(),
-            Arc::clone(&self.room),
-        );
+        let (store, messages) = (self.store.clone(), self.messages.clone());
         // Not one of those that are stopped: one that was just made must be known to be removed.
         tokio::spawn(async move {
             let begun = guarded(store.uploads.create_multipart(&store.key)).await;
-            if begun.is_err() {
-                room.close();
-            }
             let _ = messages.send(Message::Begun(begun));
         });
     }
@@ -222,11 +215,13 @@ impl Task {
             let room = Arc::clone(&self.room);
             self.running.spawn(async move {
                 let sent = guarded(store.uploads.put_part(&store.key, &id, part, bytes)).await;
-                if sent.is_err() {
+                let failed = sent.is_err();
+                // First: what is asked for by who finds the room closed comes after the reason.
+                let _ = messages.send(Message::Sent(part, sent));
+                if failed {
                     // Before there is room for who believes that all went well.
                     room.close();
                 }
-                let _ = messages.send(Message::Sent(part, sent));
                 drop(place);
             });
         }

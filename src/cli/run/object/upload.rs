@@ -27,7 +27,8 @@ use super::record;
 use super::store::{Patience, Refusal, SHORT, Store, explain};
 use super::task::{Message, Task, is_gone};
 
-/// How much of all uploads is on its way at once: eight of the first parts.
+/// How much of all uploads is on its way at once: eight of the first parts. No more than `--memory`,
+/// where that was said.
 const ROOM_KIB: u32 = 64 << 10;
 
 /// The same of one upload at least, so that there is one part; one that is larger waits for all of it.
@@ -72,10 +73,10 @@ struct Ended {
 impl Upload {
     /// Sees whether the bucket is there, and what else can be seen before anything is sent; not
     /// longer than it `is_wanted`. An upload in the store begins with the first part. There are so many
-    /// uploads in all.
+    /// uploads in all, for which so much memory is, if that was said.
     pub(in super::super) fn begin(
         address: &Address,
-        uploads: usize,
+        (uploads, memory): (usize, Option<u64>),
         is_wanted: &mut dyn FnMut() -> bool,
     ) -> Result<Self> {
         let store = Store::open(address, Patience::Long)?;
@@ -83,14 +84,16 @@ impl Upload {
         wait(check(short.clone()), is_wanted)
             .unwrap_or(Ok(()))
             .map_err(|error| explain(address, &error))?;
-        Self::to(address, (store, short), uploads, record::directory())
+        let room_kib = room_kib(uploads, memory);
+        Self::to(address, (store, short), room_kib, record::directory())
     }
 
-    /// The same, to a store that is known to be there; remembered in this directory.
+    /// The same, to a store that is known to be there, with so much on its way at once; remembered in this
+    /// directory.
     pub(super) fn to(
         address: &Address,
         stores: (Store, Store),
-        uploads: usize,
+        room_kib: u32,
         records: Option<PathBuf>,
     ) -> Result<Self> {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
@@ -100,8 +103,6 @@ impl Upload {
             bell,
             fate: Mutex::default(),
         });
-        let share = ROOM_KIB / u32::try_from(uploads).unwrap_or(u32::MAX).max(1);
-        let room_kib = share.max(ROOM_KIB_MIN);
         let upload = Upload {
             messages: messages.clone(),
             room: Arc::new(Semaphore::new(room_kib as usize)),
@@ -110,7 +111,7 @@ impl Upload {
             ended: Arc::clone(&ended),
         };
         let (room, parts) = (Arc::clone(&upload.room), Arc::clone(&upload.parts));
-        let (room, task_room) = (Arc::clone(&room), room);
+        let task_room = Arc::clone(&room);
         let task = Task::new(address.clone(), stores, records, messages, task_room, parts);
         let task = runtime().spawn(task.run(received));
         let address = address.clone();
@@ -185,6 +186,15 @@ impl AsFd for Upload {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ended.bell.as_fd()
     }
+}
+
+/// How much of one of so many uploads is on its way at once.
+fn room_kib(uploads: usize, memory: Option<u64>) -> u32 {
+    let allowed = memory.map_or(ROOM_KIB, |bytes| {
+        u32::try_from(bytes >> 10).unwrap_or(u32::MAX)
+    });
+    let uploads = u32::try_from(uploads).unwrap_or(u32::MAX).max(1);
+    (allowed.min(ROOM_KIB) / uploads).max(ROOM_KIB_MIN)
 }
 
 /// What sends, in the background. It lives as long as the process.

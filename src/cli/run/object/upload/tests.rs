@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use super::super::feed::{Feed, Whole};
 use super::super::parts;
 use super::super::store::{Patience, Store, both};
-use super::{Address, Fate, Upload};
+use super::{Address, Fate, ROOM_KIB, Upload, room_kib};
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -136,7 +136,8 @@ impl Bench {
         };
         let records = tempfile::tempdir().expect("a directory");
         let place = Some(records.path().to_owned());
-        let upload = Upload::to(&address(), (store.clone(), store), 1, place).expect("begun");
+        let upload =
+            Upload::to(&address(), (store.clone(), store), ROOM_KIB, place).expect("begun");
         Bench {
             upload: Arc::new(upload),
             faulty,
@@ -196,6 +197,23 @@ fn fate(upload: &Upload) -> Fate {
             Ok(_) => return upload.fate(),
             Err(_) => {}
         }
+    }
+}
+
+#[test]
+fn what_is_on_its_way_is_of_all_uploads_and_no_more_than_memory_but_a_part_of_each() {
+    let mib = |mib: u64| Some(mib << 20);
+    for (uploads, memory, room_mib) in [
+        (1, None, 64),
+        (2, None, 32),
+        (100, None, 8),
+        (1, mib(1 << 20), 64),
+        (1, mib(24), 24),
+        (2, mib(24), 12),
+        (1, Some(0), 8),
+    ] {
+        let room = room_kib(uploads, memory);
+        assert_eq!(room, room_mib << 10, "{uploads}, {memory:?}");
     }
 }
 
@@ -391,7 +409,7 @@ const GONE: &str = "<Error><Code>NoSuchUpload</Code></Error>";
 /// The fate of an upload of one part of 5 MiB of zeros.
 fn upload_to(store: &Store) -> Fate {
     let stores = (store.clone(), store.clone());
-    let upload = Upload::to(&address(), stores, 1, None).expect("begun");
+    let upload = Upload::to(&address(), stores, ROOM_KIB, None).expect("begun");
     assert!(upload.put(0, vec![0; 5 << 20]));
     let bytes = 5 << 20;
     assert!(upload.finish(Whole::Parts { count: 1, bytes }));
