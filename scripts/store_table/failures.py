@@ -47,7 +47,8 @@ CASES = {
     "TERM of fifofs, which the program ignores": Case(3, "nothing", "is left as it was", how="exit 3", act="TERM, ignored"),
     "INT of fifofs": Case(130, "nothing", "is left as it was", how="wait", act="INT"),
     "HUP of fifofs": Case(129, "nothing", "is left as it was", how="wait", act="HUP"),
-    "disk full": Case(1, "nothing", "is left as it was", options=("--max-size", "4M")),
+    # (More than the kernel has under way, which is taken all the same.)
+    "disk full": Case(1, "nothing", "is left as it was", options=("--max-size", "4M"), size=SIZE * 6),
     "larger than --max-size, its beginning patched": Case(0, "whole", options=("--max-size", "64M"), size=SIZE * 6),
     # (It is told, and ends with an error.)
     "patched where it is not kept any more": Case(
