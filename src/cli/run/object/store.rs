@@ -204,6 +204,8 @@ impl Refusal {
             // Whatever the server answers that has credentials for machines in a cloud: this is none.
             _ if has(&["169.254.", "metadata.google.internal"]) => Refusal::NoCredentials,
             object_store::Error::Unauthenticated { .. } => Refusal::NotAccepted,
+            // Azure's words, and azurite's, whose code is that of a request that is not permitted.
+            _ if has(&["failed to authenticate"]) => Refusal::NotAccepted,
             object_store::Error::PermissionDenied { .. } => Refusal::NotAllowed,
             _ if has(&["403 Forbidden"]) => Refusal::NotAllowed,
             _ if has(&["without LOCATION"]) => Refusal::OtherRegion,
@@ -339,5 +341,8 @@ mod tests {
         let of = |url| Refusal::of(&refused(url));
         assert_eq!(of("http://169.254.169.254/latest"), Refusal::NoCredentials);
         assert_eq!(of("https://s3.example.org/b/x"), Refusal::NotAllowed);
+        let unknown =
+            of("<Code>AuthorizationFailure</Code>Server failed to authenticate the request");
+        assert_eq!(unknown, Refusal::NotAccepted);
     }
 }
