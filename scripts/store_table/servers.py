@@ -166,6 +166,10 @@ class MotoAsGoogle(Moto):
         }  # fmt: skip
         return {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(account), "GOOGLE_ALLOW_HTTP": "true"}
 
+    def put(self, key, content):
+        # For the client, which is nobody.
+        self.client().put_object(Bucket=BUCKET, Key=key, Body=content, ACL="public-read")
+
 
 class Azurite(Server):
     name = "azurite (az)"

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gets_no_credentials_of_a_machine_has_none() {
+    fn a_refusal_is_what_its_words_say() {
         let refused = |url: &str| object_store::Error::PermissionDenied {
             path: "x".into(),
             source: format!("{url} answered 403 Forbidden").into(),
