@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,9 @@ import pytest
 
 # Nothing here takes that long; a machine may be busy.
 TIMEOUT = 60.0
+
+# A shell starts what runs in its background with this signal ignored, and all that is started here would have it so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def until(what: str, condition: Callable[[], Any], timeout: float = TIMEOUT) -> Any:

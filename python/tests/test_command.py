@@ -41,7 +41,8 @@ def test_statuses_and_messages(command: list[str]) -> None:
     assert status("--version") == 0
     done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
     assert "Usage: fifofs <COMMAND>" in done.stdout
-    assert b"ok" in subprocess.run([*command, "doctor"], stdout=subprocess.PIPE).stdout
+    done = subprocess.run([*command, "doctor"], capture_output=True, text=True)
+    assert (done.returncode, "ok    mounts: " in done.stdout) == (0, True), done.stdout
 
 
 def test_the_program_has_the_signals_of_a_shell(command: list[str]) -> None:

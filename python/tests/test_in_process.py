@@ -110,6 +110,16 @@ def test_a_reader_that_comes_before_any_writer_is_told_so() -> None:
     with fifofs.Capture() as c:
         with pytest.raises(fifofs.OutputMissing):
             c.read()
+    may_end = threading.Event()
+    thread = threading.Thread(target=may_end.wait)
+    thread.start()
+    try:
+        with fifofs.Capture() as c:
+            with pytest.raises(fifofs.OutputMissing, match=r"name it: read\(process=thread\)"):
+                c.read()
+    finally:
+        may_end.set()
+        thread.join()
 
 
 def test_a_fifo_does_not_deadlock_either() -> None:

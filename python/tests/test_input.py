@@ -9,13 +9,15 @@ from typing import Any
 
 import fifofs
 import pytest
+from conftest import python
 
 
-@pytest.mark.parametrize("name", ["a/b", "", ".", "..", "/abs", "nul\0"])
+@pytest.mark.parametrize("name", ["a/b", "", ".", "..", "/abs", "nul\0", b"a/b"])
 @pytest.mark.parametrize("backend", ["fuse", "fifo"])
-def test_a_name_that_is_none(name: str, backend: str) -> None:
-    with pytest.raises(ValueError, match="such as report.zip"):
+def test_a_name_that_is_none(name: Any, backend: str) -> None:
+    with pytest.raises(ValueError, match="such as report.zip") as raised:
         fifofs.Capture(name, backend=backend)
+    assert str(raised.value).startswith('"') and "\0" not in str(raised.value)
 
 
 def test_a_capture_read_twice() -> None:
@@ -50,6 +52,8 @@ def test_a_command_without_an_output() -> None:
             call(["true", fifofs.OUT("a"), fifofs.OUT("a")])
         with pytest.raises(ValueError, match="'sh', '-c'"):
             call(["true", fifofs.OUT("a")], shell=True)
+        with pytest.raises(TypeError, match=r"'of=' \+ OUT\('a'\), and no f-string"):
+            call(["dd", f"of={fifofs.OUT('a')}"])
         with pytest.raises(FileNotFoundError, match="no-such-program"):
             call(["no-such-program", fifofs.OUT("a")])
 
@@ -60,6 +64,8 @@ def test_a_backend_mode_or_process_that_is_none() -> None:
     with fifofs.Capture() as c:
         with pytest.raises(ValueError, match="give r or rb"):
             c.open("w")  # type: ignore[call-overload]
+        with pytest.raises(ValueError, match="give the mode r"):
+            c.open("rb", encoding="utf-8")  # type: ignore[call-overload]
         for wrong in ["zip", 1.5, True, object()]:
             with pytest.raises(TypeError, match="process"):
                 c.read(process=wrong)
@@ -77,6 +83,11 @@ def test_options_of_a_mount_that_are_none(tmp_path: Any) -> None:
         fifofs.mount(fail_on="x")
     with pytest.raises(ValueError, match="quickly"):
         fifofs.mount(deliver="quickly")
+    for size in ["window", "memory", "max_size"]:
+        with pytest.raises(TypeError, match=f"{size} must be a number of bytes"):
+            fifofs.mount(**{size: "1G"})  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=f"{size} must be a number of bytes"):
+            fifofs.mount(**{size: -1})
     file = tmp_path / "file"
     file.write_text("")
     with pytest.raises(fifofs.FifofsError):
@@ -101,6 +112,11 @@ def test_exceptions_survive_pickling(error: fifofs.FifofsError) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error) and str(again) == str(error)
     assert (again.errno, again.filename, again.output) == (error.errno, error.filename, b"half")
+
+
+def test_a_traceback_calls_the_exceptions_as_they_are_called() -> None:
+    done = python("import fifofs; fifofs.Capture().read()")
+    assert "\nfifofs.OutputMissing: " in done.stderr, done.stderr
 
 
 def test_what_the_exceptions_are() -> None:

@@ -29,11 +29,22 @@ def test_a_mount_and_its_events(tmp_path: Any) -> None:
         assert kinds(seen, "x.log") == ["opened", "chosen", "wrote", "closed", "done"]
         assert (seen[1].way, seen[2].bytes, seen[-1].bytes) == ("follow", 6, 6)
         assert seen[0].name == "sh" and seen[0].time is not None
+        closed = f"Event(kind='closed', path='x.log', time={seen[3].time})"
+        assert repr(seen[3]) == closed
         assert [file["path"] for file in m.status()["files"]] == ["x.log"]
         with pytest.raises(fifofs.TimeoutExpired):
             events.next(timeout=0.05)
     assert list(events) == []
     until("it is gone", lambda: is_gone(str(tmp_path)))
+
+
+def test_the_rule_that_is_last_counts() -> None:
+    with fifofs.mount(deliver={"*": "settled", "*.log": "follow"}) as m:
+        for name in ["a.log", "a.txt"]:
+            with open(os.path.join(m, name), "w") as f:
+                f.write("hello")
+        ways = {file["path"]: file["way"] for file in m.status()["files"]}
+        assert ways == {"a.log": "follow", "a.txt": "settled"}
 
 
 def test_events_of_a_capture_that_fails_or_is_rewritten() -> None:

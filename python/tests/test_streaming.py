@@ -72,6 +72,29 @@ def test_the_input_of_another_program() -> None:
         assert counter.wait() == 0
 
 
+def test_an_output_itself_is_no_input_of_a_program() -> None:
+    with popen('seq 3 > "$1"', "x.txt") as p:
+        with pytest.raises(io.UnsupportedOperation, match="shutil.copyfileobj"):
+            subprocess.Popen(["wc", "-l"], stdin=p.output)
+        p.output.read()
+
+
+def test_output_without_end_is_not_kept() -> None:
+    kept = fifofs.OUT("x.txt", keep_at_most=65536)
+    with fifofs.Popen(["sh", "-c", 'exec yes > "$1"', "sh", kept]) as p:
+        for _ in range(64):
+            assert len(p.output.read(1 << 20)) == 1 << 20
+    assert p.returncode == -13, "SIGPIPE"
+    with fifofs.Capture("x.txt", keep_at_most=4096) as c:
+        writer = subprocess.Popen(["sh", "-c", 'seq 100000 > "$1"', "sh", c])
+        assert c.open(process=writer).read().count(b"\n") == 100_000
+        writer.wait()
+        with pytest.raises(fifofs.FifofsError):
+            c.open().read()
+    with pytest.raises(TypeError, match="number of bytes"):
+        fifofs.Capture(keep_at_most="1M")  # type: ignore[arg-type]
+
+
 def test_gzip_and_tar_as_streams() -> None:
     with popen('seq 100000 | gzip > "$1"', "x.gz") as p:
         assert gzip.open(p.output).read().count(b"\n") == 100_000

@@ -129,8 +129,7 @@ impl CaptureBuilder {
         let is_plain = Path::new(name).file_name() == Some(name);
         if !is_plain || name.as_encoded_bytes().contains(&0) {
             return Err(Error::usage(format!(
-                "{} cannot be captured: give a plain file name, such as report.zip",
-                Path::new(name).display()
+                "{name:?} cannot be captured: give a plain file name, such as report.zip"
             )));
         }
         let capture = Capture::on(Lease::get(&self.options)?, name)?;

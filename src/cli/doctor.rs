@@ -161,7 +161,7 @@ fn device() -> Finding {
 /// enter a namespace in which it may do more.
 fn mounts() -> Finding {
     let remedy = "`fifofs run` does not need them if the lines below are ok";
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = super::this_command();
     match command.args(["doctor", "--try-mount"]).output() {
         Ok(output) if output.status.success() => {
             Well("what `fifofs mount` mounts can be used, and taken away again".into())

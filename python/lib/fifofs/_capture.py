@@ -27,7 +27,7 @@ from typing import (
 )
 
 from . import _fifofs
-from ._errors import Closed, FifofsError, TimeoutExpired
+from ._errors import Closed, FifofsError, OutputMissing, TimeoutExpired
 from ._events import Events
 
 if TYPE_CHECKING:
@@ -44,6 +44,14 @@ id, a `threading.Thread`, a `concurrent.futures.Future`, or a function that says
 ended."""
 
 _BUFFER_BYTES = 128 << 10
+
+
+def check_bytes(what: str, value: Any) -> None:
+    """Raises an exception unless `value` is a number of bytes."""
+    if not isinstance(value, int):
+        raise TypeError(f"{what} must be a number of bytes, such as 64 << 20, not {value!r}")
+    if value < 0:
+        raise ValueError(f"{what} must be a number of bytes, such as 64 << 20, not {value}")
 
 
 def _ending(process: Process) -> Tuple[Optional[int], Optional[Callable[[], bool]]]:
@@ -123,6 +131,11 @@ class _Raw(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation(
+            "a captured output has no descriptor: copy it, by shutil.copyfileobj(output, program.stdin)"
+        )
+
     def readinto(self, buffer: Any, /) -> int:
         view = memoryview(buffer).cast("B")
         data = self._reader.read(len(view), self._timeout)
@@ -159,6 +172,10 @@ class Capture(os.PathLike[str]):
     in `fifofs mount`. `backend` is `"fuse"`, `"fifo"` (see `TemporaryPipe`), or `"auto"`: FUSE where this
     machine has it, else a FIFO.
 
+    Everything is kept, so that it can be opened again, and goes to disk past the memory that a mount may use.
+    For output without end, of which each byte is read once, `keep_at_most` is how many bytes are kept of what
+    every reader has had, where it is read as it is written; a program that is further ahead is slowed down.
+
     A fork of this process can neither use nor end it, and makes its own.
     """
 
@@ -168,17 +185,22 @@ class Capture(os.PathLike[str]):
         *,
         deliver: Optional[str] = None,
         fail_on: Optional[str] = None,
+        keep_at_most: Optional[int] = None,
         backend: str = "fuse",
     ) -> None:
+        if keep_at_most is not None:
+            check_bytes("keep_at_most", keep_at_most)
         if backend not in ("fuse", "fifo", "auto"):
             raise ValueError(f"invalid backend {backend!r}: give fuse, fifo or auto")
         options = {"deliver": deliver, "fail_on": fail_on}
         try:
-            inner = _fifofs.Capture(os.fspath(name), backend == "fifo", options)
+            inner = _fifofs.Capture(os.fsdecode(name), backend == "fifo", options)
         except FifofsError:
             if backend != "auto":
                 raise
-            inner = _fifofs.Capture(os.fspath(name), True, options)
+            inner = _fifofs.Capture(os.fsdecode(name), True, options)
+        if keep_at_most is not None:
+            inner.keep_at_most(keep_at_most)
         self._begin(inner)
 
     def _begin(self, inner: _fifofs.Capture) -> None:
@@ -246,7 +268,7 @@ class Capture(os.PathLike[str]):
         ...     c.read()
         Traceback (most recent call last):
             ...
-        fifofs._errors.OutputMissing: ...
+        fifofs.OutputMissing: ...
         """
         with self._reading(process, timeout) as (reader, before):
             return before + reader.read_all(timeout)
@@ -272,6 +294,8 @@ class Capture(os.PathLike[str]):
             raise
         except FifofsError as error:
             self._was_read, error.output = True, before + error.output
+            if process is None and isinstance(error, OutputMissing) and threading.active_count() > 1:
+                error.args = (f"{error}; if a thread writes it, name it: read(process=thread)",)
             raise
         else:
             self._was_read = True
@@ -330,6 +354,8 @@ class Capture(os.PathLike[str]):
         """
         if mode not in ("rb", "r", "rt"):
             raise ValueError(f"invalid mode {mode!r}: give r or rb, as it is the program that writes")
+        if mode == "rb" and (encoding, errors, newline) != (None, None, None):
+            raise ValueError("bytes have no encoding, errors or newline: give the mode r")
         return self._open(mode, self._reader(process), timeout, encoding, errors, newline)
 
     def _open(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from . import _fifofs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Event:
     """One thing that happened to a file. Which of the other attributes are there depends on `kind`.
 
@@ -49,6 +49,10 @@ class Event:
     end: Optional[int] = None
     message: Optional[str] = None
     lost: Optional[int] = None
+
+    def __repr__(self) -> str:
+        there = [f"{name}={value!r}" for name, value in vars(self).items() if value is not None]
+        return f"Event({', '.join(there)})"
 
 
 _KNOWN = frozenset(Event.__dataclass_fields__)

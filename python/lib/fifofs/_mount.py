@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Union
 
 from . import _fifofs
-from ._capture import Capture, capture_of
+from ._capture import Capture, capture_of, check_bytes
 from ._events import Events
 
 if TYPE_CHECKING:
@@ -83,16 +83,19 @@ def mount(
 
     `path` is made if it is missing; without it, it is a temporary one. `deliver` is a way for all files
     (`"auto"`, `"follow"`, `"settled"` or `"stream"`) or a mapping of globs to ways, of which the last that
-    matches counts. The others are the options of `fifofs mount`; sizes are in bytes, `linger` may be a
-    number of seconds.
+    matches counts: `"*"` comes first. The others are the options of `fifofs mount`; sizes are in bytes,
+    `linger` may be a number of seconds.
 
-    >>> with mount(deliver={"*.log": "follow", "*": "settled"}) as m:
+    >>> with mount(deliver={"*": "settled", "*.log": "follow"}) as m:
     ...     events = m.events()
     ...     with open(os.path.join(m, "x.log"), "w") as f:
     ...         _ = f.write("hello")
     ...     [next(events).kind for _ in range(3)]
     ['opened', 'chosen', 'wrote']
     """
+    for what, value in {"window": window, "memory": memory, "max_size": max_size}.items():
+        if value is not None:
+            check_bytes(what, value)
     rules: List[str] = []
     if isinstance(deliver, str):
         rules = [deliver]

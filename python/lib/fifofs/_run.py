@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import threading
@@ -19,26 +20,32 @@ if TYPE_CHECKING:
 class OUT:
     """Stands for an output in the arguments of `run` and `Popen`: becomes the path of a `Capture`.
 
-    `name` is the file's; its extension counts, for the program and for fifofs. `deliver` and `fail_on` are
-    those of `Capture`. What stands before or after it in the same argument is added:
+    `name` is the file's; its extension counts, for the program and for fifofs. `deliver`, `fail_on` and
+    `keep_at_most` are those of `Capture`. What stands before or after it in the same argument is added:
 
     >>> run(["dd", "if=/dev/zero", "of=" + OUT("x.img"), "count=1", "status=none"]).output == bytes(512)
     True
     """
 
-    __slots__ = ("name", "deliver", "fail_on", "_prefix", "_suffix")
+    __slots__ = ("name", "deliver", "fail_on", "keep_at_most", "_prefix", "_suffix")
 
     def __init__(
-        self, name: str = "out", *, deliver: Optional[str] = None, fail_on: Optional[str] = None
+        self,
+        name: str = "out",
+        *,
+        deliver: Optional[str] = None,
+        fail_on: Optional[str] = None,
+        keep_at_most: Optional[int] = None,
     ) -> None:
-        self.name = os.fspath(name)
+        self.name = os.fsdecode(name)
         self.deliver = deliver
         self.fail_on = fail_on
+        self.keep_at_most = keep_at_most
         self._prefix = ""
         self._suffix = ""
 
     def _with(self, prefix: str, suffix: str) -> OUT:
-        made = OUT(self.name, deliver=self.deliver, fail_on=self.fail_on)
+        made = copy.copy(self)
         made._prefix, made._suffix = prefix + self._prefix, self._suffix + suffix
         return made
 
@@ -50,6 +57,9 @@ class OUT:
 
     def __repr__(self) -> str:
         return f"OUT({self.name!r})"
+
+    def __format__(self, spec: str) -> str:
+        raise TypeError(f"an OUT has no text yet: write 'of=' + {self!r}, and no f-string")
 
     def argument(self, path: str) -> str:
         """The argument that it stands for."""
@@ -125,7 +135,11 @@ class Outputs:
         try:
             for out in _outs(args):
                 self.captures[out.name] = Capture(
-                    out.name, deliver=out.deliver, fail_on=out.fail_on, backend=backend
+                    out.name,
+                    deliver=out.deliver,
+                    fail_on=out.fail_on,
+                    keep_at_most=out.keep_at_most,
+                    backend=backend,
                 )
         except BaseException:
             self.close()
@@ -252,7 +266,7 @@ def run(
     >>> run(["sh", "-c", "exit 3", "sh", OUT()], check=True)
     Traceback (most recent call last):
         ...
-    fifofs._errors.CalledProcessError: Command ... returned non-zero exit status 3.
+    fifofs.CalledProcessError: Command ... returned non-zero exit status 3.
     """
     check_keywords(keywords)
     if input is not None:
