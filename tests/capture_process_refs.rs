@@ -154,6 +154,50 @@ fn a_reader_that_was_dropped_has_no_other_wait_for_its_process() {
 }
 
 #[test]
+fn a_process_that_is_asked_for_again_is_the_same() {
+    for (way, reader_of) in WAYS {
+        let capture = Capture::new("out.txt").unwrap();
+        let script = r#"echo one > "$1"; read go; echo two >> "$1""#;
+        let mut child = Guard(sh(script, &capture).stdin(Stdio::piped()).spawn().unwrap());
+        let mut first = reader_of(&capture, &child);
+        let mut line = [0; 4];
+        first.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"one\n", "{way}");
+        drop(first);
+        let mut second = reader_of(&capture, &child);
+        drop(child.0.stdin.take());
+        assert_eq!(second.read_all().unwrap(), b"one\ntwo\n", "{way}");
+        for _ in 0..2 {
+            let bytes = reader_of(&capture, &child).read_all();
+            assert_eq!(bytes.unwrap(), b"one\ntwo\n", "{way}: it has exited");
+        }
+        child.0.wait().unwrap();
+        if !way.contains("pidfd") {
+            let bytes = reader_of(&capture, &child).read_all();
+            assert_eq!(bytes.unwrap(), b"one\ntwo\n", "{way}: it was reaped");
+        }
+
+        // Of another, what the first has left is nothing; also where it is asked for again.
+        let other = Guard(Command::new("true").spawn().unwrap());
+        for _ in 0..2 {
+            let error = reader_of(&capture, &other).read_all().unwrap_err();
+            assert!(matches!(error, Error::Missing { .. }), "{way}: {error}");
+        }
+    }
+    let capture = Capture::new("out.txt").unwrap();
+    let mut running = capture
+        .spawn(&mut sh("echo one > \"$1\"", &capture))
+        .unwrap();
+    assert_eq!(running.reader.read_all().unwrap(), b"one\n");
+    let again = capture
+        .reader_until_exit(&running.child)
+        .unwrap()
+        .read_all();
+    assert_eq!(again.unwrap(), b"one\n");
+    running.child.wait().unwrap();
+}
+
+#[test]
 fn what_a_program_left_that_nobody_read_to_its_end_is_not_what_the_next_one_leaves() {
     for round in 0..40 {
         let capture = Capture::new("out.txt").unwrap();

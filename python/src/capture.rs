@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use crate::ends::Ends;
 use crate::error;
 use crate::events::Events;
-use crate::reader::{Reader, Readers};
+use crate::reader::Reader;
 use crate::waiting::{ending, inside, unlocked};
 
 pub(crate) enum Inner {
@@ -104,30 +104,23 @@ impl Capture {
     }
 
     /// A reader that ends with a process, or with what is there if that is 0; or once a function says so by
-    /// true, which if it `holds` nothing else does; or else as the other readers of the capture. With a
-    /// process that was given `again` it also has what that left, if it has ended meanwhile.
-    #[pyo3(signature = (process=None, until=None, holds=false, again=false))]
+    /// true, which if it `holds` nothing else does; or else as the other readers of the capture.
+    #[pyo3(signature = (process=None, until=None, holds=false))]
     fn reader(
         &self,
         py: Python<'_>,
         process: Option<u32>,
         until: Option<Py<PyAny>>,
         holds: bool,
-        again: bool,
     ) -> PyResult<Reader> {
         let inner = self.inner(py)?;
-        let open = || -> Result<(Readers, Option<CaptureHold>)> {
+        let open = || -> Result<(fifofs::Reader, Option<CaptureHold>)> {
             if let Some(pid) = process.filter(|pid| *pid != 0) {
-                let until_exit = match &*inner {
+                let reader = match &*inner {
                     Inner::Fuse(capture) => capture.reader_until_exit(pid)?,
                     Inner::Fifo(pipe) => pipe.reader_until_exit(pid)?,
                 };
-                let readers = match &*inner {
-                    // That is for what comes after those who have ended.
-                    Inner::Fuse(capture) if again => (capture.reader()?, Some(until_exit)),
-                    _ => (until_exit, None),
-                };
-                return Ok((readers, None));
+                return Ok((reader, None));
             }
             let (mut reader, hold) = match &*inner {
                 Inner::Fuse(capture) => (capture.reader()?, holds.then(|| capture.hold())),
@@ -136,13 +129,12 @@ impl Capture {
             if process.is_some() {
                 reader.finish();
             }
-            Ok(((reader, None), hold))
+            Ok((reader, hold))
         };
         inside(py, || {
-            let (readers, hold) =
-                unlocked(py, open).map_err(|error| error::exception(py, error))?;
+            let (reader, hold) = unlocked(py, open).map_err(|error| error::exception(py, error))?;
             let until = until.map(|told| self.ends.add(told, hold));
-            Ok(Reader::new(readers, self.ends.clone(), until))
+            Ok(Reader::new(reader, self.ends.clone(), until))
         })
     }
 

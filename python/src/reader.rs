@@ -18,15 +18,12 @@ use crate::waiting::{self, SLICE};
 /// How often it is looked at whether anybody is left who may write.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What is read, and maybe another reader, with whose process it ends.
-pub(crate) type Readers = (fifofs::Reader, Option<fifofs::Reader>);
-
 /// A reader of one captured file.
 #[pyclass(frozen, module = "_fifofs")]
 pub(crate) struct Reader {
     /// Locked during a wait, by a thread without the interpreter's lock; none once it is closed. In a
     /// forked child it may be locked for ever, and is not touched.
-    inner: Mutex<Option<Readers>>,
+    inner: Mutex<Option<fifofs::Reader>>,
     /// What its own end hangs on, until that has come or it is closed. Locked for moments only, while
     /// the interpreter's lock is held.
     until: Mutex<Option<u64>>,
@@ -45,18 +42,18 @@ enum Step {
 }
 
 impl Reader {
-    pub(crate) fn new(readers: Readers, ends: Ends, until: Option<u64>) -> Reader {
+    pub(crate) fn new(reader: fifofs::Reader, ends: Ends, until: Option<u64>) -> Reader {
         Reader {
-            canceller: readers.0.canceller(),
-            path: readers.0.path().to_owned(),
-            inner: Mutex::new(Some(readers)),
+            canceller: reader.canceller(),
+            path: reader.path().to_owned(),
+            inner: Mutex::new(Some(reader)),
             until: Mutex::new(until),
             ends,
             process: std::process::id(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Readers>> {
+    fn lock(&self) -> MutexGuard<'_, Option<fifofs::Reader>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -108,7 +105,7 @@ impl Reader {
 
     fn step(&self, wait: Duration, most: usize, into: &mut Vec<u8>) -> io::Result<Step> {
         let mut inner = self.lock();
-        let Some((reader, _)) = inner.as_mut() else {
+        let Some(reader) = inner.as_mut() else {
             return Ok(Step::Closed);
         };
         reader.set_timeout(Some(wait));
@@ -148,7 +145,7 @@ impl Reader {
         if until.is_some_and(|until| !self.ends.have(until)) {
             self.until().take();
             waiting::unlocked(py, || {
-                if let Some((reader, _)) = self.lock().as_mut() {
+                if let Some(reader) = self.lock().as_mut() {
                     reader.finish();
                 }
             });
@@ -223,7 +220,7 @@ impl Reader {
             let read = waiting::unlocked(py, || {
                 self.lock()
                     .as_mut()
-                    .map(|(reader, _)| reader.try_read(&mut bytes))
+                    .map(|reader| reader.try_read(&mut bytes))
             });
             match read {
                 Some(Ok(length)) => Ok(Some(PyBytes::new(py, &bytes[..length]))),
@@ -241,7 +238,7 @@ impl Reader {
         let until = *self.until();
         let look_again = self.ends.are_open(until);
         let look_again = look_again.then(|| LOOK_INTERVAL.as_secs_f64());
-        match self.lock().as_mut().map(|(reader, _)| reader.poll_fd()) {
+        match self.lock().as_mut().map(|reader| reader.poll_fd()) {
             Some(Ok(descriptor)) => Ok((descriptor.as_raw_fd(), look_again)),
             Some(Err(error)) => Err(error::of_reading(py, error)),
             None => Err(closed(py)),

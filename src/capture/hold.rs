@@ -1,9 +1,13 @@
-//! What keeps a captured file from being done.
+//! What keeps a captured file from being done: a process, or who is asked to.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::{Capture, Found, ProcessRef, process};
 use crate::core::CaptureId;
-use crate::router::Router;
+use crate::error::Result;
+use crate::router::{ExitHold, Router};
+use crate::sync::lock;
 
 /// Keeps what stands at a captured path from being done, until it is dropped; see
 /// [`Capture::hold`](crate::Capture::hold). It keeps no mount.
@@ -38,5 +42,62 @@ impl Drop for CaptureHold {
 impl std::fmt::Debug for CaptureHold {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CaptureHold").finish_non_exhaustive()
+    }
+}
+
+/// A process, as far as it can be told from a later one of the same id.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holder {
+    pid: i32,
+    /// That of its pidfds, each process's own since Linux 6.9; none once it was reaped.
+    inode: Option<u64>,
+}
+
+impl Holder {
+    fn new(pid: i32, pidfd: &OwnedFd) -> Holder {
+        let status = rustix::fs::fstat(pidfd);
+        Holder {
+            pid,
+            inode: status.ok().map(|status| status.st_ino),
+        }
+    }
+
+    fn is(self, other: Holder) -> bool {
+        let inodes = self.inode.zip(other.inode);
+        self.pid == other.pid && inodes.is_none_or(|(one, other)| one == other)
+    }
+}
+
+impl Capture {
+    /// Has the path's end hang on a process, if it has not exited.
+    pub(super) fn end_with(&self, process: ProcessRef<'_>) -> Result<Option<ExitHold>> {
+        self.router.owner().check("read", &self.path)?;
+        let pid = process.pid();
+        let found = process.find_for(&self.path)?;
+        let holder = match &found {
+            Some(Found { pidfd, pid }) => Some(Holder::new(*pid, pidfd)),
+            None => pid.map(|pid| Holder { pid, inode: None }),
+        };
+        let again = self.is_holder_again(holder);
+        match found {
+            Some(Found { pidfd, pid }) => self
+                .router
+                .hold_until_exit(self.id, (pidfd, pid), again)
+                .map_err(|errno| process::cannot_watch(&self.path, errno)),
+            None => {
+                self.router.release_capture(self.id, again);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether it is the process that was asked for last; it is now.
+    fn is_holder_again(&self, holder: Option<Holder>) -> bool {
+        let mut last = lock(&self.holder);
+        let again = last.zip(holder).is_some_and(|(last, now)| now.is(last));
+        if !again {
+            *last = holder;
+        }
+        again
     }
 }

@@ -41,7 +41,7 @@ pub use targets::Backend;
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
@@ -50,6 +50,7 @@ use crate::core::CaptureId;
 use crate::core::patching::Reading;
 use crate::error::{Error, Result};
 use crate::router::{ExitHold, LocalReader, Router};
+use hold::Holder;
 use shared::Lease;
 pub use shared::unmount_idle;
 
@@ -83,6 +84,8 @@ pub struct Capture {
     inside: PathBuf,
     /// The directory in the root that goes with it.
     directory: Option<OsString>,
+    /// The process that it was read of last.
+    holder: Mutex<Option<Holder>>,
     /// Keeps the mount that the process shares.
     mount: Option<Lease>,
 }
@@ -157,6 +160,7 @@ impl Capture {
             path,
             inside: inside.iter().collect(),
             directory: None,
+            holder: Mutex::default(),
             mount: None,
         })
     }
@@ -318,7 +322,9 @@ impl Capture {
     /// after it was started, when nothing is lost yet; one that has exited by then is fine, too.
     ///
     /// What an earlier child left is not given again: if this one writes nothing,
-    /// there is nothing. After a child whose output was not read to its end prefer
+    /// there is nothing. But one that is asked for again, with no other in between, is the
+    /// same: that reader has all that it left, too (not by the pidfd of one that was reaped, nor by
+    /// a `tokio::process::Child` that was waited for, which do not say who it was). After a child whose output was not read to its end prefer
     /// [`Capture::spawn`], which sees to that before the next one can write.
     ///
     /// # Errors
@@ -349,21 +355,6 @@ impl Capture {
             by_position: false,
         };
         self.open(reading).map(|local| self.reader_of(local, until))
-    }
-
-    /// Has the path's end hang on a process, if it has not exited.
-    fn end_with(&self, process: ProcessRef<'_>) -> Result<Option<ExitHold>> {
-        self.router.owner().check("read", &self.path)?;
-        match process.find_for(&self.path)? {
-            Some(Found { pidfd, pid }) => self
-                .router
-                .hold_until_exit(self.id, (pidfd, pid))
-                .map_err(|errno| process::cannot_watch(&self.path, errno)),
-            None => {
-                self.router.release_capture(self.id);
-                Ok(None)
-            }
-        }
     }
 
     /// Starts a program that writes to [`Capture::path`], and reads it.

@@ -100,6 +100,14 @@ impl ProcessRef<'_> {
 }
 
 impl ProcessRef<'_> {
+    /// Its id, as far as it is known without a look.
+    pub(super) fn pid(&self) -> Option<i32> {
+        match self.0 {
+            Kind::Child(pid) | Kind::Any(pid) => i32::try_from(pid).ok(),
+            _ => None,
+        }
+    }
+
     /// The same, where it is said what it was looked for.
     pub(crate) fn find_for(self, path: &Path) -> Result<Option<Found>, Error> {
         self.find().map_err(|errno| match errno {

@@ -126,13 +126,15 @@ impl Captures {
         found.or_else(|| names.resolve(&captured.path))
     }
 
-    /// Has a path's end hang on one more.
-    pub(super) fn add_holder(&mut self, id: CaptureId) {
+    /// Has a path's end hang on one more, or on the one who held it last once more.
+    pub(super) fn add_holder(&mut self, id: CaptureId, again: bool) {
         if let Some(captured) = self.by_id.get_mut(&id) {
             captured.holders += 1;
             captured.hold = Hold::Held;
             captured.was_read &= captured.holders > 1;
-            captured.left_before = captured.left.take().or(captured.left_before);
+            if !again {
+                captured.left_before = captured.left.take().or(captured.left_before);
+            }
         }
     }
 

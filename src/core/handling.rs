@@ -208,7 +208,7 @@ impl Operation<'_> {
                 let handle = self.open_captured(caller, (id, reading), &opener)?;
                 answer(Reply::Handle(handle));
             }
-            Request::Hold { id } => self.captures.add_holder(id),
+            Request::Hold { id, again } => self.captures.add_holder(id, again),
             Request::LetGo { id } => self.let_go(id, Hold::Released),
             Request::Abandon { id } => self.let_go(id, Hold::Abandoned),
             Request::KeepAtMost { id, bytes } => self.captures.keep_at_most(id, bytes),

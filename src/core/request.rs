@@ -322,6 +322,8 @@ pub(crate) enum Request {
     /// Its end hangs on one more, or on one less.
     Hold {
         id: CaptureId,
+        /// It is the one who held it last, once more: what stands there is its own.
+        again: bool,
     },
     LetGo {
         id: CaptureId,

@@ -160,7 +160,7 @@ impl<'a> Replay<'a> {
             Some(Reply::Refused(errno)) => return Err(errno),
             _ => return Err(Errno::IO),
         };
-        self.ask(Request::Hold { id });
+        self.ask(Request::Hold { id, again: false });
         let bytes = KEPT_BYTES;
         self.ask(Request::KeepAtMost { id, bytes });
         let reading = Reading {

@@ -32,7 +32,7 @@ impl Drop for ExitHold {
             self.router.tell(Request::Abandon { id });
             // In this order: its exit, which may be seen any time, must not be told before.
             if !processes.abandon(id, self.pid) {
-                self.router.release_capture(id);
+                self.router.release_capture(id, true);
             }
         }
     }
@@ -85,7 +85,7 @@ impl Router {
 
     /// Has the path's end hang on one more, which is to give back its hold.
     pub(crate) fn hold_capture(&self, id: CaptureId) {
-        self.tell(Request::Hold { id });
+        self.tell(Request::Hold { id, again: false });
     }
 
     /// Gives back one `hold_capture`.
@@ -100,13 +100,14 @@ impl Router {
     }
 
     /// Has the path's end hang on a process, given by its pidfd and the id that it has or had a moment
-    /// ago. None if it has exited.
+    /// ago; `again` if it was the last on which it did. None if it has exited.
     pub(crate) fn hold_until_exit(
         self: &Arc<Self>,
         id: CaptureId,
         (pidfd, pid): (OwnedFd, i32),
+        again: bool,
     ) -> Result<Option<ExitHold>, Errno> {
-        self.tell(Request::Hold { id });
+        self.tell(Request::Hold { id, again });
         let watched = self.watch_by(ExitWatch::of(pidfd, pid), pid);
         let hold = self.processes.hold(id, pid).map(|number| ExitHold {
             router: Arc::clone(self),
@@ -149,9 +150,9 @@ impl Router {
         !running.is_empty()
     }
 
-    /// Nothing more is to come at the path.
-    pub(crate) fn release_capture(&self, id: CaptureId) {
-        self.hold_capture(id);
+    /// Nothing more is to come at the path, `again` from the one who held it last.
+    pub(crate) fn release_capture(&self, id: CaptureId, again: bool) {
+        self.tell(Request::Hold { id, again });
         self.give_back(id);
     }
 

@@ -287,7 +287,7 @@ impl LocalReader {
 
     /// Nothing more is to come at the path that it reads.
     pub(crate) fn release(&self, id: CaptureId) {
-        self.router.release_capture(id);
+        self.router.release_capture(id, false);
     }
 
     /// What ends its waits.

@@ -343,7 +343,7 @@ impl Router {
             self.tell(Request::LetGo { id });
         }
         for id in hanging.abandoned {
-            self.release_capture(id);
+            self.release_capture(id, true);
         }
     }
 

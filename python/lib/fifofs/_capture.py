@@ -207,7 +207,6 @@ class Capture(os.PathLike[str]):
         self._inner = inner
         self._path = inner.path
         self._readers: List[_fifofs.Reader] = []
-        self._pid: Optional[int] = None
         self._was_read = False
         self._late: Optional[Tuple[_fifofs.Reader, bytes]] = None
 
@@ -231,6 +230,9 @@ class Capture(os.PathLike[str]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._path!r}>"
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self!r} stays in its process: send another its path, by str(c) or c.path")
+
     def _reader(self, process: Process = None) -> _fifofs.Reader:
         if process is None:
             over = _no_child_is_left()
@@ -240,9 +242,8 @@ class Capture(os.PathLike[str]):
             if until is not None:
                 reader = self._inner.reader(None, until, True)
             else:
-                reader = self._inner.reader(pid, again=pid == self._pid)
                 # A process that is known to have ended (0) is the one before.
-                self._pid = pid or self._pid
+                reader = self._inner.reader(pid)
         self._readers.append(reader)
         return reader
 

@@ -251,7 +251,7 @@ fn a_reader_of_a_path_waits_for_what_comes_there_when_what_it_has_had_is_removed
 fn what_was_removed_is_missing_once_nobody_is_left_to_make_it_again() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let id = world.capture("x");
-    world.tell(Request::Hold { id });
+    world.tell(Request::Hold { id, again: false });
     let open = Request::OpenCaptured {
         id,
         reading: Reading {

@@ -111,7 +111,10 @@ fn pages_of_what_was_waited_for_come_from_where_its_reader_is() {
 fn what_an_exchange_moves_away_from_who_captures_it_is_done_too() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let capture = world.capture("held");
-    world.tell(Request::Hold { id: capture });
+    world.tell(Request::Hold {
+        id: capture,
+        again: false,
+    });
     let (ino, handle) = world.create("held", libc::O_WRONLY);
     world.write(ino, 0, b"x");
     world.release(handle);

@@ -37,7 +37,10 @@ fn what_stands_at_a_held_path_is_done_when_the_process_has_exited() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     let mut child = Guard::sleeping();
-    let _held = bench.router.hold_until_exit(id, by_pidfd(&child)).unwrap();
+    let _held = bench
+        .router
+        .hold_until_exit(id, by_pidfd(&child), false)
+        .unwrap();
     let (_, handle) = bench.create("x");
     bench.release(handle);
     assert!(!is_done(&bench, id), "its holder lives");
@@ -53,8 +56,14 @@ fn a_path_is_let_go_of_by_the_last_of_those_who_hold_it() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     let (mut first, mut second) = (Guard::sleeping(), Guard::sleeping());
-    let _first = bench.router.hold_until_exit(id, by_pidfd(&first)).unwrap();
-    let _second = bench.router.hold_until_exit(id, by_pidfd(&second)).unwrap();
+    let _first = bench
+        .router
+        .hold_until_exit(id, by_pidfd(&first), false)
+        .unwrap();
+    let _second = bench
+        .router
+        .hold_until_exit(id, by_pidfd(&second), false)
+        .unwrap();
     first.0.kill().unwrap();
     until("the first to be let go of", || watched(&bench) == 1);
     assert!(!is_done(&bench, id));
@@ -68,8 +77,14 @@ fn who_is_waited_for_no_longer_keeps_nothing_from_being_done() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     let (mut first, second) = (Guard::sleeping(), Guard::sleeping());
-    let of_first = bench.router.hold_until_exit(id, by_pidfd(&first)).unwrap();
-    let of_second = bench.router.hold_until_exit(id, by_pidfd(&second)).unwrap();
+    let of_first = bench
+        .router
+        .hold_until_exit(id, by_pidfd(&first), false)
+        .unwrap();
+    let of_second = bench
+        .router
+        .hold_until_exit(id, by_pidfd(&second), false)
+        .unwrap();
     let mut reader = bench.router.read_capture(id, Reading::default()).unwrap();
     let (ino, handle) = bench.create("x");
     bench.write(ino, 0, b"x");
@@ -103,7 +118,10 @@ fn of_one_that_exits_while_it_is_given_up_the_exit_is_heard_of() {
     let id = capture(&bench, &["x"]);
     for _ in 0..50 {
         let mut child = Guard::sleeping();
-        let held = bench.router.hold_until_exit(id, by_pidfd(&child)).unwrap();
+        let held = bench
+            .router
+            .hold_until_exit(id, by_pidfd(&child), false)
+            .unwrap();
         assert!(!is_done(&bench, id));
         child.0.kill().unwrap();
         drop(held);
@@ -121,7 +139,10 @@ fn a_process_that_is_gone_holds_nothing() {
     let watch = ExitWatch::open(child.pid()).unwrap();
     child.0.kill().unwrap();
     until("it to be dead", || watch.state() != Ending::Running);
-    let _held = bench.router.hold_until_exit(id, by_pidfd(&child)).unwrap();
+    let _held = bench
+        .router
+        .hold_until_exit(id, by_pidfd(&child), false)
+        .unwrap();
     assert!(!is_done(&bench, id));
     bench.router.settle_capture(id);
     assert!(is_done(&bench, id));
@@ -133,7 +154,10 @@ fn to_settle_waits_for_the_last_close_of_those_who_are_gone_but_not_for_who_runs
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let id = capture(&bench, &["x"]);
     let mut child = Guard::sleeping();
-    let _held = bench.router.hold_until_exit(id, by_pidfd(&child)).unwrap();
+    let _held = bench
+        .router
+        .hold_until_exit(id, by_pidfd(&child), false)
+        .unwrap();
     let writer = bench.router.writer(child.pid()).unwrap();
     let (_, handle) = bench.create_by("x", writer);
     // Its holder runs: what it writes is not to be waited for.
@@ -160,7 +184,7 @@ fn to_settle_waits_for_the_last_close_of_those_who_are_gone_but_not_for_who_runs
 fn to_settle_what_is_never_closed_takes_a_second() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let id = capture(&bench, &["x"]);
-    bench.router.release_capture(id);
+    bench.router.release_capture(id, false);
     let _open = bench.create("x");
     let start = Instant::now();
     bench.router.settle_capture(id);
@@ -201,7 +225,10 @@ fn what_one_holder_left_is_not_what_the_next_one_leaves() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     let mut first = Guard::sleeping();
-    let _first = bench.router.hold_until_exit(id, by_pidfd(&first)).unwrap();
+    let _first = bench
+        .router
+        .hold_until_exit(id, by_pidfd(&first), false)
+        .unwrap();
     let (ino, handle) = bench.create("x");
     bench.write(ino, 0, b"first");
     bench.release(handle);
@@ -209,7 +236,10 @@ fn what_one_holder_left_is_not_what_the_next_one_leaves() {
     until("it to be done", || is_done(&bench, id));
 
     let mut second = Guard::sleeping();
-    let _second = bench.router.hold_until_exit(id, by_pidfd(&second)).unwrap();
+    let _second = bench
+        .router
+        .hold_until_exit(id, by_pidfd(&second), false)
+        .unwrap();
     let of_holders = Reading {
         of_holders: true,
         by_position: false,

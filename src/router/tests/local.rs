@@ -60,7 +60,7 @@ fn a_reader_here_gets_bytes_and_the_end_and_the_kernel_is_told_of_neither() {
         until("it to wait for more", || waiting(&bench) > 0);
         bench.write(ino, 3, b"two");
         bench.release(handle);
-        bench.router.release_capture(id);
+        bench.router.release_capture(id, false);
         let (all, end) = read.join().unwrap();
         assert_eq!((&all[..], &end[..]), (&b"onetwo"[..], &b""[..]));
     });

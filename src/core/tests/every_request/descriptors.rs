@@ -149,10 +149,11 @@ impl Kernel {
             }
             (What::Hold, Some(id)) => {
                 self.holds.push(id);
-                self.tell(Request::Hold { id });
+                let again = first.is_multiple_of(3);
+                self.tell(Request::Hold { id, again });
                 if third.is_multiple_of(2) {
                     // Another, for whom nobody waits.
-                    self.tell(Request::Hold { id });
+                    self.tell(Request::Hold { id, again: false });
                     self.tell(Request::Abandon { id });
                 }
             }
