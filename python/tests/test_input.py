@@ -99,6 +99,13 @@ def test_options_of_a_mount_that_are_none(tmp_path: Any) -> None:
         m.capture("x")
 
 
+def test_a_capture_is_not_sent_to_another_process_its_path_is() -> None:
+    with fifofs.Capture() as c, fifofs.TemporaryPipe() as pipe, fifofs.mount() as m:
+        for it in [c, pipe, m]:
+            with pytest.raises(TypeError, match="send another its path"):
+                pickle.dumps(it)
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -40,6 +40,9 @@ class Mount(os.PathLike[str]):
     def __repr__(self) -> str:
         return f"<Mount {self._path!r}>"
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self!r} stays in its process: send another its path")
+
     def capture(self, path: Path) -> Capture:
         """Captures `path`, relative to the mount, in which any number of paths can be."""
         return capture_of(self._inner.capture(os.fspath(path)))
