@@ -7,7 +7,8 @@ use rustix::process::Signal;
 
 use crate::common::{Finished, Mount, Place, Process, SOON, connection_of, process, signal};
 
-/// A reader that waits, one whose open waits, and a writer that waits, all of whom the end of the daemon must reach.
+/// A reader that waits, one whose open waits, a writer that waits, and two that write on, all of whom the end of the
+/// daemon must reach.
 fn somebody_waits(mount: &Mount) -> Vec<Process> {
     let writer = mount.python(
         r#"
@@ -20,6 +21,9 @@ while True:
 "#,
     );
     mount.wait_exists("x.log");
+    // Its writes go to the page cache, and ask the daemon for nothing.
+    let unchecked = mount.shell("while echo more; do sleep .02; done > $D/y.log");
+    mount.wait_exists("y.log");
     let follows = mount.reader("x.log");
     let waits = mount.reader(".fifofs/pipe/nothing");
     let command = mount.waiting_reader("nothing");
@@ -29,7 +33,7 @@ while True:
     mount.wait_for("the reader to get something", || {
         !follows.output().is_empty()
     });
-    vec![writer, follows, waits, command, stream]
+    vec![writer, unchecked, follows, waits, command, stream]
 }
 
 const STREAM_RULE: [&str; 2] = ["--deliver", "*.stream=stream"];

@@ -10,10 +10,13 @@ use super::abi::{self, Attr, AttrOut, Dirent, EntryOut, MAX_WRITE_BYTES, NumberO
 use crate::core::Attributes;
 use crate::core::effects::{Listed, Reply, Transport};
 
-/// For how many seconds the kernel remembers names and attributes. It tells us of every change it makes,
-/// and we tell it of every change of our own, so this is as good as for ever; with write-back a short
-/// time would cost a question at every write.
+/// For how many seconds the kernel remembers names, and attributes of directories. It tells us of every change
+/// it makes, and we tell it of every change of our own, so this is as good as for ever.
 const ENTRY_TTL_SECONDS: u64 = 3600;
+
+/// And attributes of files. As good as for ever while this process lives; but a write to the page cache asks for
+/// nothing else, and goes on succeeding after this process has died, until it asks for them again.
+const FILE_ATTRIBUTES_TTL_SECONDS: u64 = 1;
 
 /// What `st_blksize` says of a file: the largest request. `cp`, `cat` and Python
 /// take it as the size of their writes.
@@ -26,7 +29,7 @@ pub(super) fn body(reply: &Reply) -> Vec<u8> {
     match reply {
         Reply::Found(found) => entry(&found.attributes, found.lasting).as_bytes().into(),
         Reply::Attributes(attributes) => AttrOut {
-            attr_valid: valid_seconds(attributes.lasting),
+            attr_valid: attributes_valid_seconds(attributes),
             attr_valid_nsec: 0,
             dummy: 0,
             attr: attr(attributes),
@@ -95,13 +98,21 @@ fn valid_seconds(lasting: bool) -> u64 {
     }
 }
 
+fn attributes_valid_seconds(attributes: &Attributes) -> u64 {
+    let is_file = attributes.mode & libc::S_IFMT == libc::S_IFREG;
+    match attributes.lasting {
+        true if is_file => FILE_ATTRIBUTES_TTL_SECONDS,
+        lasting => valid_seconds(lasting),
+    }
+}
+
 fn entry(attributes: &Attributes, lasting: bool) -> EntryOut {
     EntryOut {
         nodeid: attributes.ino,
         // Numbers are never used again, so one generation is enough.
         generation: 0,
         entry_valid: valid_seconds(lasting),
-        attr_valid: valid_seconds(attributes.lasting),
+        attr_valid: attributes_valid_seconds(attributes),
         entry_valid_nsec: 0,
         attr_valid_nsec: 0,
         attr: attr(attributes),
