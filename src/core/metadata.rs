@@ -10,7 +10,7 @@ use super::control::Place;
 use super::doors::Gives;
 use super::effects::{Effect, Reply};
 use super::ids::FifoId;
-use super::namespace::ROOT;
+use super::namespace::{Inode, ROOT};
 use super::readers::reader::Reader;
 use super::request::{Caller, User};
 use super::{Core, File, Operation};
@@ -95,9 +95,10 @@ impl Core {
             let (_, reader) = readers.find(|(_, reader)| reader.origin().fifo == Some(id))?;
             reader.source()
         });
+        let named = present.and_then(|ino| self.names.get(ino).ok());
         Some(Attributes {
             st_ino: id.st_ino(),
-            nlink: u32::from(present.is_some()),
+            nlink: named.map_or(0, Inode::nlink),
             ..Attributes::of(ino, self.names.get(like?).ok()?)
         })
     }

@@ -86,6 +86,41 @@ fn what_flows_is_bounded_and_a_writer_without_readers_gets_epipe() {
 }
 
 #[test]
+fn who_opens_two_of_them_at_one_program_waits_at_none_before_that_writes() {
+    let mount = mount();
+    let script = "cd $D; mkfifo in out; while read -r line; do echo got $line; done < in > out &
+        exec 3> in 4< out; for word in one two; do echo $word >&3; read -r line <&4; echo $line; done
+        exec 3>&- 4<&-; wait; ls";
+    let printed = "got one\ngot two\nin\nout\n";
+    mount
+        .shell(script)
+        .finish(SOON)
+        .succeeded()
+        .printed(printed);
+    mount.unmount();
+}
+
+#[test]
+fn a_reader_that_leaves_before_anything_is_written_is_missed_by_the_writer_and_by_nobody_else() {
+    let mount = mount();
+    // The reader is there first, and alone: its writer gets EPIPE, and the next message is read.
+    let script = "cd $D; mkfifo p; { await left; yes; } > p 2> $F/yes & exec 3< p; exec 3<&-; > $F/left; wait
+        grep -c 'Broken pipe' $F/yes; echo next > p & cat p; wait
+        # Another one has it open.
+        { await gone; echo both; } > p & exec 3< p 4< p; exec 3<&-; > $F/gone; cat <&4; exec 4<&-; wait
+        # What is settled by then is the next one's.
+        { await open; printf 'PK\\003\\004zip'; > $F/begun; await killed; } > p &
+        exec 3< p; > $F/open; await begun; exec 3<&-; > $F/killed; cat p | wc -c; wait";
+    let printed = "1\nnext\nboth\n7\n";
+    mount
+        .shell(script)
+        .finish(SOON)
+        .succeeded()
+        .printed(printed);
+    mount.unmount();
+}
+
+#[test]
 fn a_failed_message_is_an_error_for_its_readers_and_then_it_is_gone() {
     let mount = mount();
     for (begin, name) in [("echo text", "p"), ("printf 'PK\\003\\004zip'", "p.zip")] {

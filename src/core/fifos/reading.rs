@@ -138,8 +138,17 @@ impl Operation<'_> {
                 self.take_message(source);
                 Some(OpenAnswer::Waiting)
             }
+            // As a FIFO is open once its writer has it open: who opens two of them at the same program may
+            // have to open the other before that writes.
+            None if self.is_being_written(source) => Some(OpenAnswer::Waiting),
             None | Some(Way::Settled) => Some(empty),
         }
+    }
+
+    /// Whether somebody has it open for writing just now.
+    fn is_being_written(&self, ino: u64) -> bool {
+        let file = self.files.get(&ino);
+        file.and_then(File::phase) == Some(Phase::Writing)
     }
 
     /// Those who wait for a message have it now, and nobody else will.
@@ -191,22 +200,22 @@ impl Operation<'_> {
         })
     }
 
-    /// A reader that took a message has left: if it was the last of those who took a message that is still written,
-    /// its writer gets EPIPE.
-    pub(in crate::core) fn left_message(&mut self, ino: u64) {
-        let Some(file) = self
-            .core
-            .files
-            .get_mut(&ino)
-            .filter(|file| file.is_active())
-        else {
+    /// A reader that has a FIFO open has left. If it was the last of those who have a message that is still
+    /// written, its writer gets EPIPE. One that is settled stays for the next reader, unless it was taken.
+    pub(in crate::core) fn left_message(&mut self, ino: u64, has_taken: bool) {
+        let Some(file) = self.files.get(&ino).filter(|file| file.is_active()) else {
             return;
         };
-        if !self.core.readers.of(file).any(Reader::has_taken) {
-            file.hang_up();
-            self.touched.room.add(ino);
-            self.effects.push(Effect::ForgetAttributes { ino });
+        let has_readers = (self.readers.of(file)).any(|other| other.origin().fifo.is_some());
+        if has_readers || file.way() == Some(Way::Settled) && !has_taken {
+            return;
         }
+        self.take_message(ino);
+        if let Some(file) = self.core.files.get_mut(&ino) {
+            file.hang_up();
+        }
+        self.touched.room.add(ino);
+        self.effects.push(Effect::ForgetAttributes { ino });
     }
 
     /// Readers that came when a message was taken wait for the one after it.

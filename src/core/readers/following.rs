@@ -69,8 +69,9 @@ impl Operation<'_> {
         let Some(mut reader) = self.readers.remove(id) else {
             return;
         };
-        if let (true, Some(ino)) = (reader.has_taken(), source) {
-            self.left_message(ino);
+        let had_fifo_open = reader.origin().fifo.is_some() && reader.open().is_none();
+        if let (true, Some(ino)) = (had_fifo_open, source) {
+            self.left_message(ino, reader.has_taken());
         }
         if let Some(capture) = reader.origin().capture {
             self.captures.remove_reader(capture, id);
