@@ -169,6 +169,17 @@ fn a_log_that_is_opened_again_to_append_is_captured_but_by_a_fifo() {
     );
 }
 
+/// So zip and sed -i do, run twice. The kernel is made to look the path up again then, for which its first OPEN fails.
+#[test]
+fn what_is_read_just_after_it_was_moved_into_its_place_is_captured() {
+    let explained = Explained::new();
+    let script = r#"echo a > "$1.new"; mv "$1.new" "$1"; cat "$1" > /dev/null"#;
+    let report = explained.json(&format!("sh -c '{script}' sh {{out:x.zip}}"));
+    let output = &report["outputs"][0];
+    assert_eq!(output["facts"]["read_openings"], 1, "{output}");
+    assert_eq!(chances(output)[..2], ["captured", "captured"], "{output}");
+}
+
 #[test]
 fn a_plain_writer_suits_a_fifo_as_far_as_can_be_seen() {
     let explained = Explained::new();

@@ -80,7 +80,15 @@ impl Replay<'_> {
         }
         let is_open = matches!(request, Request::Open { .. });
         let mut opened = None;
-        match self.ask(request) {
+        let mut reply = self.ask(request.clone());
+        if is_open && matches!(reply, Some(Reply::Refused(Errno::STALE))) {
+            if entry.made.1.is_none() {
+                // So it was when it was recorded, and the kernel looked the path up once more.
+                return Ok(());
+            }
+            reply = self.ask(request);
+        }
+        match reply {
             Some(Reply::Created {
                 attributes, handle, ..
             }) => {
