@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tables.processes import Processes
 
 from .case import Case
-from .verdict import Verdict
+from .verdict import Verdict, words
 from .ways import Cell
 
 # The columns that it speaks of, and what it calls them.
@@ -34,7 +34,7 @@ class Explained:
         return [way for way, word in self.said.items() if word in OPEN]
 
 
-def check(case: Case, cell: Cell, verdicts: dict[str, Verdict]) -> Explained:
+def check(case: Case, cell: Cell, verdicts: dict[str, set[Verdict]]) -> Explained:
     """Explains a case, and holds that against the verdicts on it."""
     if not WAYS.keys() & verdicts.keys():
         return Explained()
@@ -46,16 +46,16 @@ def check(case: Case, cell: Cell, verdicts: dict[str, Verdict]) -> Explained:
     return explained
 
 
-def held_against(case: Case, outputs: list[dict] | str, verdicts: dict[str, Verdict]) -> Explained:
+def held_against(case: Case, outputs: list[dict] | str, verdicts: dict[str, set[Verdict]]) -> Explained:
     if isinstance(outputs, str):
         return Explained(wrong=[f"{case.name}, explain: {outputs}"])
     explained = Explained()
     for way in (way for way in WAYS if way in verdicts):
         found = [output["verdicts"][WAYS[way]] for output in outputs]
         explained.said[way] = together([one["chance"] for one in found])
-        if not agrees(explained.said[way], verdicts[way]):
+        if not any(agrees(explained.said[way], found) for found in verdicts[way]):
             reasons = "; ".join(f"{output['path']}: {one['chance']}, {one['reason']}" for output, one in zip(outputs, found))
-            explained.wrong.append(f"{case.name}, {way}: {verdicts[way].value}, but explain says {reasons}")
+            explained.wrong.append(f"{case.name}, {way}: {words(verdicts[way])}, but explain says {reasons}")
     return explained
 
 

@@ -2,6 +2,7 @@
 
 import enum
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,11 @@ class Verdict(enum.Enum):
     # What a virtual FIFO gives of an output that several openings make: a message of each, as any FIFO.
     FIRST = "first message"
     WRONG = "WRONG"
+
+
+def words(verdicts: Iterable[Verdict]) -> str:
+    """What a cell says that these came of: more than one where the timing decides."""
+    return " or ".join(sorted({verdict.value for verdict in verdicts}))
 
 
 class Unfit(Exception):
