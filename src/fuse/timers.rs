@@ -22,6 +22,15 @@ pub(super) const WRITES_AGAIN: Duration = Duration::from_millis(1);
 /// How long the kernel's forgetting is waited for: it may be locked by a request that waits.
 pub(super) const FORGETTING: Duration = Duration::from_secs(1);
 
+// Mounting.
+
+/// For how long others are let go first who mount on the same directory: a mount takes some milliseconds. Who has the
+/// directory locked for something else is not waited for longer.
+pub(super) const TURN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often it is looked meanwhile whether they are through.
+pub(super) const TURN_INTERVAL: Duration = Duration::from_millis(5);
+
 // The end of a mount.
 
 /// How long the end of the mount is waited for once it is unmounted. Whoever still has a file of it open keeps it

@@ -55,3 +55,25 @@ END
         .printed("none\na,b\n1\n");
     place.assert_nothing_left();
 }
+
+#[test]
+fn of_those_who_mount_at_the_same_moment_one_does_and_the_others_are_refused() {
+    let place = Place::new();
+    place
+        .shell(
+            r#"
+            for round in 1 2 3 4 5; do
+                mounting= mounted=0
+                for i in 1 2 3 4; do "$FIFOFS" mount -d "$D" 2> "$P/$i" & mounting="$mounting $!"; done
+                for pid in $mounting; do if wait $pid; then mounted=$((mounted + 1)); fi; done
+                layers=$(grep -c " $D " /proc/self/mountinfo)
+                echo $mounted $layers $(cat "$P"/[1-4] | grep -c 'mounted there already')
+                "$FIFOFS" unmount "$D"
+            done
+            "#,
+        )
+        .finish(SOON)
+        .succeeded()
+        .printed(&"1 1 3\n".repeat(5));
+    place.assert_nothing_left();
+}

@@ -13,6 +13,7 @@ mod release;
 mod removal;
 #[cfg(test)]
 pub(super) mod testing;
+mod turn;
 mod users;
 
 pub(super) use attach::FUSE_DEVICE;

@@ -26,6 +26,7 @@ use rustix::mount::UnmountFlags;
 
 use super::attach::{MountOptions, abort, attach, detach};
 use super::mountinfo::{FoundMount, all_mounts, mount_at};
+use super::turn::Turn;
 use super::users::users_of;
 use crate::error::{Error, Result};
 use crate::fuse::timers::{BUSY_INTERVAL, BUSY_PATIENCE, LIVENESS_DEADLINE, UNSEEN_PATIENCE};
@@ -55,6 +56,8 @@ pub(crate) struct MountPoint {
     directory: PathBuf,
     made_directory: bool,
     mounted: bool,
+    /// Nobody else mounts on it meanwhile. None where nobody else knows the directory.
+    _turn: Option<Turn>,
 }
 
 impl MountPoint {
@@ -93,10 +96,15 @@ impl MountPoint {
             made_directory,
             mounted: false,
             directory: directory.clone(),
+            _turn: None,
         };
         point.directory = fs::canonicalize(&directory).map_err(|error| {
             fail(error).with_remedy("it may be a symbolic link to nowhere; give a directory")
         })?;
+        clear_dead_mounts(&point.directory)?;
+        let is_mounted = || !matches!(mount_at(&point.directory), Ok(None));
+        point._turn = Some(Turn::wait(&point.directory, is_mounted));
+        // Whoever had a turn before may have mounted.
         clear_dead_mounts(&point.directory)?;
         check_directory(&point.directory)?;
         Ok(point)
@@ -116,6 +124,7 @@ impl MountPoint {
             directory,
             made_directory: true,
             mounted: false,
+            _turn: None,
         })
     }
 

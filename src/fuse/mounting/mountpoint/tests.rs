@@ -3,6 +3,7 @@
 use super::*;
 use crate::fuse::mounting::mountinfo::{find_mount, read_mountinfo};
 use crate::fuse::mounting::testing::{Cleanup, as_nobody, mount};
+use rustix::fs::{FlockOperation, flock};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 
@@ -133,6 +134,16 @@ fn bad_directories_are_refused_each_with_its_remedy() {
             format!("cannot {verb} {}: {why}", path.display()),
         );
     }
+}
+
+#[test]
+fn whoever_has_locked_a_directory_may_mount_on_it() {
+    let base = Cleanup::new();
+    let locked = fs::File::open(base.join("")).unwrap();
+    flock(&locked, FlockOperation::LockExclusive).unwrap();
+    let mounted = mount(&base.join(""), &MountOptions::default()).unwrap();
+    drop(mounted);
+    unmount(&base.join(""), IfBusy::Detach).unwrap();
 }
 
 #[test]
