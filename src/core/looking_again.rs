@@ -28,6 +28,8 @@ struct Sent {
     why: Why,
     /// What it has found since, if anything.
     found: Option<Found>,
+    /// The name was not there: its call has ended with that, or goes on by what `found` says.
+    found_nothing: bool,
     /// How often it has looked up what it waited for.
     looked: u32,
 }
@@ -72,6 +74,7 @@ impl SentBack {
             ino,
             why,
             found: None,
+            found_nothing: false,
             looked: 0,
         };
         self.0.insert(thread, sent);
@@ -90,6 +93,13 @@ impl SentBack {
                 name: name.to_owned(),
                 ino,
             });
+        }
+    }
+
+    /// A thread has looked for a name in vain, maybe since it was sent back.
+    pub(super) fn has_found_nothing(&mut self, thread: i32) {
+        if let Some(sent) = self.0.get_mut(&thread) {
+            sent.found_nothing = true;
         }
     }
 
@@ -174,7 +184,7 @@ impl Operation<'_> {
                 }
                 !is_there
             }
-            Some(_) if !is_nameless => false,
+            Some(sent) if !is_nameless && !sent.found_nothing => false,
             _ if is_nameless || is_recent => {
                 self.send_back(caller, ino, Why::LostName);
                 true

@@ -29,7 +29,8 @@ impl Operation<'_> {
             b"." => parent,
             b".." => self.names.parent(parent)?,
             _ => {
-                let ino = self.names.find(parent, name)?;
+                let found = self.names.find(parent, name);
+                let ino = found.inspect_err(|_| self.sent_back.has_found_nothing(thread))?;
                 self.names.used_name(ino, parent, name);
                 self.sent_back.has_found(thread, parent, name, ino);
                 if !caller.internal

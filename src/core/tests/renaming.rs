@@ -130,6 +130,23 @@ fn a_file_that_is_renamed_away_and_made_anew_twice_while_it_is_looked_up_gives_t
     assert_eq!(content(&mut world, open), b"third");
 }
 
+/// Its call is over with that, and the next is another one.
+#[test]
+fn whoever_was_sent_back_to_nothing_is_sent_back_by_the_next_file_that_was_renamed_away() {
+    let mut world = World::new(Deliver::Follow, |_| {});
+    let first = make(&mut world, "f", b"first");
+    rename(&mut world, "f", "old");
+    let open = world.open(first);
+    assert_eq!(world.answer(open), STALE);
+    let found = world.try_to_look_up(ROOT, "f");
+    assert_eq!(found.err(), Some(Errno::NOENT));
+    let second = make(&mut world, "f", b"second");
+    rename(&mut world, "f", "old");
+    // The kernel knew the name from somebody else.
+    let open = world.open(second);
+    assert_eq!(world.answer(open), STALE);
+}
+
 #[test]
 fn where_nobody_waits_nobody_does_so_for_a_file_that_was_replaced_twice() {
     let mut world = World::new(Deliver::Follow, |settings| settings.readers_wait = false);
