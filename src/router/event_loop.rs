@@ -67,6 +67,14 @@ pub(super) fn nanoseconds(time: Monotonic) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(NEVER - 1)
 }
 
+/// How long to sleep if the next alarm is in this time, and callers or processes are to be looked at again or not.
+/// For ever if there is neither.
+fn sleep_for(alarm: Option<Monotonic>, looks_again: bool) -> Option<Monotonic> {
+    let again = looks_again.then_some(SIGNAL_RECHECK);
+    let first = alarm.into_iter().chain(again).min()?;
+    Some(first.min(LONGEST_SLEEP))
+}
+
 impl EventLoop {
     pub(super) fn new() -> std::io::Result<EventLoop> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -187,12 +195,10 @@ impl Router {
             return Some(Timespec::default());
         }
         let now = self.start.elapsed();
-        let mut sleep: Option<Monotonic> = alarm.map(|at| at.saturating_sub(now));
+        let alarm = alarm.map(|at| at.saturating_sub(now));
         let this = &self.event_loop;
-        if !lock(&this.signalled).is_empty() || !lock(&this.exited).is_empty() {
-            sleep = Some(sleep.map_or(SIGNAL_RECHECK, |sleep| sleep.min(SIGNAL_RECHECK)));
-        }
-        sleep.and_then(|sleep| Timespec::try_from(sleep.min(LONGEST_SLEEP)).ok())
+        let looks_again = !lock(&this.signalled).is_empty() || !lock(&this.exited).is_empty();
+        sleep_for(alarm, looks_again).and_then(|sleep| Timespec::try_from(sleep).ok())
     }
 
     fn hear_flusher(&self, flushes: &dyn Flushes) {
@@ -260,5 +266,51 @@ impl EventLoop {
     /// The requests whose callers are looked at.
     pub(super) fn signalled(&self) -> Vec<Unique> {
         lock(&self.signalled).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOMENT: Monotonic = Monotonic::from_nanos(1);
+
+    #[test]
+    fn it_sleeps_until_the_first_of_what_it_is_to_look_at_and_never_for_longer_than_it_can() {
+        let (soon, later) = (SIGNAL_RECHECK - MOMENT, SIGNAL_RECHECK + MOMENT);
+        for (alarm, looks_again, sleep) in [
+            (None, false, None),
+            (None, true, Some(SIGNAL_RECHECK)),
+            (Some(later), false, Some(later)),
+            (Some(later), true, Some(SIGNAL_RECHECK)),
+            (Some(soon), true, Some(soon)),
+            (Some(LONGEST_SLEEP + MOMENT), false, Some(LONGEST_SLEEP)),
+        ] {
+            assert_eq!(
+                sleep_for(alarm, looks_again),
+                sleep,
+                "{alarm:?}, {looks_again}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_that_sleeps_is_woken_for_groups_and_for_an_earlier_alarm_and_one_that_does_not_sleep_for_neither()
+     {
+        let event_loop = EventLoop::new().unwrap();
+        let wakes = |sleeps_until, alarm: Option<u64>, has_groups| {
+            event_loop
+                .sleeps_until
+                .store(sleeps_until, Ordering::Release);
+            event_loop.wake_for(alarm.map(Monotonic::from_nanos), has_groups);
+            event_loop.was_woken()
+        };
+        assert!(wakes(NEVER, None, true));
+        assert!(wakes(10, Some(20), true));
+        assert!(wakes(NEVER, Some(20), false));
+        assert!(wakes(10, Some(9), false));
+        assert!(!wakes(10, Some(10), false));
+        assert!(!wakes(10, None, false));
+        assert!(!wakes(0, Some(9), true));
     }
 }

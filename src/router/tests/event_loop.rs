@@ -72,6 +72,16 @@ fn a_caller_that_had_a_harmless_signal_is_looked_at_until_it_has_one_that_ends_i
 }
 
 #[test]
+fn a_caller_that_cannot_be_seen_is_taken_at_the_word_of_the_kernel() {
+    let bench = Bench::new(Deliver::Settled);
+    let (ino, _) = bench.create_by_own("x");
+    let waits = bench.open(ino, 0);
+    assert_eq!(bench.answer(waits), None);
+    bench.router.interrupted(waits);
+    assert_eq!(bench.answer(waits), Some(Answer::Error(Errno::INTR)));
+}
+
+#[test]
 fn a_caller_whose_wait_is_over_is_not_looked_at_any_more() {
     let bench = Bench::new(Deliver::Settled);
     let (ino, handle) = bench.create("x");
