@@ -47,7 +47,7 @@ struct Document {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let Some(directory) = &arguments.directory else {
-        return list_all(arguments.json);
+        return list_all(fifofs::mounts()?, arguments.json);
     };
     let mount = fifofs::mount_of(directory.join("x"))?.ok_or_else(|| {
         let reason = io::Error::other("no fifofs is mounted there");
@@ -68,14 +68,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     Ok(Ended::default())
 }
 
-fn list_all(json: bool) -> Result<Ended> {
+fn list_all(mounts: Vec<PathBuf>, json: bool) -> Result<Ended> {
     let mut ended = Ended::default();
     let mut is_any = false;
-    for mount in fifofs::mounts()? {
+    for mount in mounts {
         match list(&mount, Path::new(""), json) {
             Ok(()) => is_any = true,
             // Somebody else's.
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {}
+            // Unmounted since the list was made.
+            Err(_) if !fifofs::mounts()?.contains(&mount) => {}
             // One without a daemon must not hide the others.
             Err(error) => {
                 is_any = true;
@@ -307,4 +309,17 @@ fn describe_reader(page: &mut Page, reader: &ReaderStatus) {
         line += &format!(", waits for {what}");
     }
     page.line(line);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_unmounted_since_the_list_of_mounts_was_made_is_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let ended = list_all(vec![directory.path().to_owned()], false).unwrap();
+        assert_eq!(ended.status, 0);
+        assert!(ended.messages[0].starts_with("nothing of yours is mounted"));
+    }
 }

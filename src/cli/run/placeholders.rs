@@ -218,7 +218,7 @@ fn output_name(text: &[u8]) -> Result<PathBuf> {
             path.display()
         )))
     };
-    if text.ends_with(b"/") || text.ends_with(b"/.") {
+    if text == b"." || text.ends_with(b"/") || text.ends_with(b"/.") {
         return wrong("it is that of a directory");
     }
     let mut name = PathBuf::new();

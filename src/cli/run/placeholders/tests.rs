@@ -80,7 +80,7 @@ fn words_that_are_no_text_stay_as_they_are() {
 #[test]
 fn what_is_no_name_of_a_file_inside_is_refused() {
     refused(&["p", "{out:}"], DEFAULT, "it is empty");
-    refused(&["p", "{out:.}"], DEFAULT, "it is empty");
+    refused(&["p", "{out:.}"], DEFAULT, "it is that of a directory");
     refused(&["p", "{out:/etc/passwd}"], DEFAULT, "begins with a slash");
     refused(&["p", "{out:a/../../b}"], DEFAULT, "it has ..");
     refused(&["p", "{out:a/}"], DEFAULT, "that of a directory");
