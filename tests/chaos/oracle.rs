@@ -285,6 +285,13 @@ impl<'a> Case<'a> {
         Some((Arc::clone(content), last.killed_at.is_some()))
     }
 
+    /// Whether nothing may be left at the watched name, also by a step in whose middle all was killed.
+    pub(crate) fn may_be_gone(&self) -> bool {
+        let last = |epoch: &&Epoch| epoch.until == u64::MAX;
+        let mut last = self.epochs[usize::from(WATCHED)].iter().filter(last);
+        last.any(|epoch| epoch.content().is_none())
+    }
+
     pub(crate) fn last(&self) -> &World {
         &self.last
     }

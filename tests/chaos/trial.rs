@@ -285,7 +285,7 @@ impl Stand<'_> {
         let started = Instant::now();
         let may_wait = |number: usize| {
             let kind = self.trial.readers[number].kind;
-            case.left().is_none() || case.diverged || kind.is_next() || self.blow.is_some()
+            case.may_be_gone() || case.diverged || kind.is_next() || self.blow.is_some()
         };
         let waits_long =
             |(number, process): &mut (usize, Process)| process.is_running() && !may_wait(*number);
