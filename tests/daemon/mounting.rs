@@ -74,6 +74,6 @@ fn of_those_who_mount_at_the_same_moment_one_does_and_the_others_are_refused() {
         )
         .finish(SOON)
         .succeeded()
-        .printed(&"1 1 3\n".repeat(5));
+        .printed("1 1 3\n".repeat(5));
     place.assert_nothing_left();
 }
