@@ -15,7 +15,7 @@
 mod process;
 mod waiting;
 
-pub(crate) use process::{AwaitedProcess, Target};
+pub(crate) use process::Target;
 
 /// One door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

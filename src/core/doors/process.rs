@@ -18,6 +18,12 @@ pub(crate) struct Target {
 const HALF_OF_IDS: i32 = 1 << 14;
 
 impl Target {
+    /// Whether it has not ended.
+    pub(super) fn is_running(self, processes: &dyn Processes) -> bool {
+        let is_running = |pid| processes.ending(pid) == Ending::Running;
+        self.pid.is_some_and(is_running)
+    }
+
     /// Whether a generation was opened for writing after the process began. (It may have begun
     /// before, with an earlier step of the same script.)
     pub(in crate::core) fn precedes(self, generation: &Generation) -> bool {
@@ -36,38 +42,5 @@ impl Target {
             .writers()
             .iter()
             .any(|writer| is_later(writer.pid))
-    }
-}
-
-/// The same, from when a reader waits for it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AwaitedProcess {
-    pid: i32,
-    has_ended: bool,
-}
-
-impl AwaitedProcess {
-    pub(super) fn of(target: Target, processes: &dyn Processes) -> Self {
-        let is_running = |pid| processes.ending(pid) == Ending::Running;
-        AwaitedProcess {
-            pid: target.pid.unwrap_or_default(),
-            has_ended: !target.pid.is_some_and(is_running),
-        }
-    }
-
-    /// Whether it has ended.
-    pub(in crate::core) fn has_ended(self) -> bool {
-        self.has_ended
-    }
-
-    /// Its id, while it runs.
-    pub(in crate::core) fn running(self) -> Option<i32> {
-        (!self.has_ended).then_some(self.pid)
-    }
-
-    /// A process has ended. Says whether it was this one.
-    pub(in crate::core) fn ended(&mut self, pid: i32) -> bool {
-        self.has_ended |= self.pid == pid;
-        self.pid == pid
     }
 }

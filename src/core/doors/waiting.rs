@@ -11,7 +11,7 @@ use super::super::Operation;
 use super::super::effects::Reply;
 use super::super::readers::reader::{Awaits, Reader};
 use super::super::request::{Caller, Opener};
-use super::{Asked, AwaitedProcess, Door, Which};
+use super::{Asked, Door, Which};
 
 impl Operation<'_> {
     /// A GETATTR; `by_handle` if it is of an open file. Answered at once but behind `wait`.
@@ -69,16 +69,12 @@ impl Operation<'_> {
         let mut origin = self.origin(caller, (flags, opener), Some(&path));
         origin.door = Some((door.gives, ino));
         origin.asked = asked;
-        let open = Some(caller.unique);
-        let reader = match target {
-            None => Reader::new(origin, awaits, Some(path.clone()), open),
-            Some(target) => {
-                awaits = Awaits::Since(target);
-                Reader::new(origin, awaits, Some(path.clone()), open)
-                    .while_lives(AwaitedProcess::of(target, self.processes))
-            }
-        };
+        if let Some(target) = target {
+            awaits = Awaits::Since(target);
+        }
+        let has_ended = target.is_some_and(|target| !target.is_running(self.processes));
         let source = self.awaited(awaits, &path);
+        let reader = Reader::new(origin, awaits, Some(path), Some(caller.unique)).over(has_ended);
         let _ = self.attach_reader(reader, source);
     }
 }

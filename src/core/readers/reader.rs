@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::super::clock::Monotonic;
-use super::super::doors::{Asked, AwaitedProcess, Gives, Target};
+use super::super::doors::{Asked, Gives, Target};
 use super::super::generation::Way;
 use super::super::ids::{CaptureId, FifoId, Unique};
 use super::super::patching::Patches;
@@ -98,8 +98,8 @@ pub(crate) struct Origin {
 pub(crate) struct Reader {
     origin: Origin,
     awaits: Awaits,
-    /// The process after whose end it waits no longer.
-    process: Option<AwaitedProcess>,
+    /// Whether the process has ended after whose end it waits no longer.
+    over: bool,
     /// The path it follows; none if what it opened had none any more.
     path: Option<Vec<OsString>>,
     /// The inode it reads.
@@ -146,7 +146,7 @@ impl Reader {
         Reader {
             origin,
             awaits,
-            process: None,
+            over: false,
             path,
             source: None,
             absent: false,
@@ -166,9 +166,9 @@ impl Reader {
         }
     }
 
-    /// The same, for no longer than a process lives.
-    pub(in crate::core) fn while_lives(mut self, process: AwaitedProcess) -> Reader {
-        self.process = Some(process);
+    /// The same, whose process has ended already, or not.
+    pub(in crate::core) fn over(mut self, over: bool) -> Reader {
+        self.over = over;
         self
     }
 
@@ -256,19 +256,22 @@ impl Reader {
 
     /// Whether the process that it named has ended: no more will begin.
     pub(in crate::core) fn is_over(&self) -> bool {
-        self.process.is_some_and(|process| process.has_ended())
+        self.over
     }
 
     /// The process that it named, while that runs and may write more.
     pub(in crate::core) fn awaited_process(&self) -> Option<i32> {
-        self.process.and_then(AwaitedProcess::running)
+        match self.awaits {
+            Awaits::Since(target) if !self.over => target.pid,
+            _ => None,
+        }
     }
 
     /// A process has ended. Says whether it named that.
     pub(super) fn process_ended(&mut self, pid: i32) -> bool {
-        self.process
-            .as_mut()
-            .is_some_and(|process| process.ended(pid))
+        let is_it = matches!(self.awaits, Awaits::Since(target) if target.pid == Some(pid));
+        self.over |= is_it;
+        is_it
     }
 
     /// Its OPEN, while that waits.
