@@ -110,7 +110,11 @@ impl Chunks {
             let (from, to) = (at.max(chunk), end.min(chunk + slot.length as u64));
             if from < to {
                 segments.push(Segment::Zeros((from - at) as usize));
-                segments.push(slot.share((from - chunk) as usize, (to - from) as usize));
+                segments.push(Segment::Stored {
+                    store: slot.store.clone(),
+                    start: (from - chunk) as usize,
+                    length: (to - from) as usize,
+                });
                 at = to;
             }
         }
@@ -270,7 +274,8 @@ impl Chunks {
             .get(&piece.index)
             .filter(|slot| !piece.covers(slot))
         {
-            slot.load(&mut buffer).map_err(errno)?;
+            let old = slot.store.bytes(0, slot.length).map_err(errno)?;
+            buffer.put(0, &old);
         }
         Ok(Plan::Fill(buffer))
     }
@@ -351,9 +356,8 @@ impl Chunks {
             .get(&piece.index)
             .filter(|slot| !piece.covers(slot))
         {
-            slot.share(0, slot.length)
-                .copy_to(&mut bytes)
-                .map_err(errno)?;
+            let old = slot.store.bytes(0, slot.length).map_err(errno)?;
+            bytes.extend_from_slice(&old);
         }
         if bytes.len() < piece.start + piece.bytes().len() {
             bytes.resize(piece.start + piece.bytes().len(), 0);

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::segments::{Segment, Segments, ZEROS};
+use super::slot::Store;
 
 /// The bytes of one read, given piece by piece, each let go of when it is done.
 #[derive(Debug, Default)]
@@ -40,11 +41,19 @@ impl Cursor {
         let done = self.done;
         Ok(match self.parts.front() {
             None => &[],
-            Some(Segment::Memory(slice)) => &slice.bytes()[done..],
             Some(Segment::Zeros(length)) => &ZEROS[..ZEROS.len().min(length - done)],
-            Some(Segment::Disk(slice)) => {
+            Some(Segment::Stored {
+                store: Store::Memory(buffer),
+                start,
+                length,
+            }) => &buffer.bytes()[start + done..start + length],
+            Some(Segment::Stored {
+                store,
+                start,
+                length,
+            }) => {
                 if self.loaded.is_none() {
-                    self.loaded = Some(slice.load()?);
+                    self.loaded = Some(store.bytes(*start, *length)?.into_owned());
                 }
                 &self.loaded.as_deref().unwrap_or_default()[done..]
             }

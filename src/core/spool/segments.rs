@@ -7,95 +7,42 @@
 
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 
-use super::buffer::Buffer;
-use super::spill::Place;
+use super::slot::Store;
 
 /// What zeros are handed out from; long runs repeat it.
 pub(super) static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// A run of bytes in one chunk, or of zeros.
 #[derive(Clone, Debug)]
-pub(crate) enum Segment {
-    /// Bytes in memory.
-    Memory(MemorySlice),
+pub(super) enum Segment {
+    /// So many from `start` on.
+    Stored {
+        store: Store,
+        start: usize,
+        length: usize,
+    },
     /// So many zeros: a hole, a gap, or what a chunk's buffer does not reach.
     Zeros(usize),
-    /// Bytes in a spill file.
-    Disk(DiskSlice),
-}
-
-/// Part of a chunk buffer.
-#[derive(Clone, Debug)]
-pub(crate) struct MemorySlice {
-    buffer: Arc<Buffer>,
-    start: usize,
-    length: usize,
-}
-
-/// Part of a place in a spill file.
-#[derive(Clone, Debug)]
-pub(crate) struct DiskSlice {
-    place: Arc<Place>,
-    start: usize,
-    length: usize,
-}
-
-impl MemorySlice {
-    /// `length` bytes of `buffer` from `start`.
-    pub(super) fn new(buffer: Arc<Buffer>, start: usize, length: usize) -> MemorySlice {
-        MemorySlice {
-            buffer,
-            start,
-            length,
-        }
-    }
-
-    /// The bytes.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buffer.bytes()[self.start..self.start + self.length]
-    }
-}
-
-impl DiskSlice {
-    /// `length` bytes of `place` from `start`.
-    pub(super) fn new(place: Arc<Place>, start: usize, length: usize) -> DiskSlice {
-        DiskSlice {
-            place,
-            start,
-            length,
-        }
-    }
-
-    /// Reads the bytes from disk.
-    pub(super) fn load(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; self.length];
-        self.place.read(self.start, &mut bytes)?;
-        Ok(bytes)
-    }
 }
 
 impl Segment {
     /// Its bytes' number.
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
-            Segment::Memory(slice) => slice.length,
-            Segment::Zeros(length) => *length,
-            Segment::Disk(slice) => slice.length,
+            Segment::Stored { length, .. } | Segment::Zeros(length) => *length,
         }
     }
 
     /// Appends its bytes to `out`.
-    pub(super) fn copy_to(&self, out: &mut Vec<u8>) -> io::Result<()> {
-        let start = out.len();
+    fn copy_to(&self, out: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Segment::Memory(slice) => out.extend_from_slice(slice.bytes()),
-            Segment::Zeros(length) => out.resize(start + length, 0),
-            Segment::Disk(slice) => {
-                out.resize(start + slice.length, 0);
-                slice.place.read(slice.start, &mut out[start..])?;
-            }
+            Segment::Zeros(length) => out.resize(out.len() + length, 0),
+            Segment::Stored {
+                store,
+                start,
+                length,
+            } => out.extend_from_slice(&store.bytes(*start, *length)?),
         }
         Ok(())
     }
@@ -156,13 +103,16 @@ impl Segments {
         let mut parts = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
             match part {
-                Segment::Memory(slice) => parts.push(Cow::Borrowed(slice.bytes())),
                 Segment::Zeros(length) => {
                     for piece in zeros(*length) {
                         parts.push(Cow::Borrowed(piece));
                     }
                 }
-                Segment::Disk(slice) => parts.push(Cow::Owned(slice.load()?)),
+                Segment::Stored {
+                    store,
+                    start,
+                    length,
+                } => parts.push(store.bytes(*start, *length)?),
             }
         }
         Ok(Loaded { parts })
