@@ -99,12 +99,10 @@ structures! {
         fh: u64,
         size: u64,
         lock_owner: u64,
-        atime: i64,
-        mtime: i64,
-        ctime: i64,
-        atimensec: u32,
-        mtimensec: u32,
-        ctimensec: u32,
+        /// `atime`, `mtime` and `ctime`.
+        seconds: [i64; 3],
+        /// `atimensec`, `mtimensec` and `ctimensec`.
+        nanoseconds: [u32; 3],
         mode: u32,
         unused4: u32,
         uid: u32,
@@ -275,12 +273,10 @@ structures! {
         ino: u64,
         size: u64,
         blocks: u64,
-        atime: i64,
-        mtime: i64,
-        ctime: i64,
-        atimensec: u32,
-        mtimensec: u32,
-        ctimensec: u32,
+        /// `atime`, `mtime` and `ctime`.
+        seconds: [i64; 3],
+        /// `atimensec`, `mtimensec` and `ctimensec`.
+        nanoseconds: [u32; 3],
         mode: u32,
         nlink: u32,
         uid: u32,

@@ -273,19 +273,15 @@ impl Front {
 fn changes(set: abi::SetattrIn) -> Changes {
     use abi::fattr;
     let is = |flag: u32| set.valid & flag != 0;
-    let time = |seconds, nanoseconds| Timestamp {
-        seconds,
-        nanoseconds,
-    };
+    let [atime, mtime, ctime] = std::array::from_fn(|nth| Timestamp {
+        seconds: set.seconds[nth],
+        nanoseconds: set.nanoseconds[nth],
+    });
     let change = |given, now, time| match (is(given), is(now)) {
         (false, _) => None,
         (true, true) => Some(Change::Now),
         (true, false) => Some(Change::To(time)),
     };
-    let (atime, mtime) = (
-        time(set.atime, set.atimensec),
-        time(set.mtime, set.mtimensec),
-    );
     Changes {
         mode: is(fattr::MODE).then_some(set.mode),
         uid: is(fattr::UID).then_some(set.uid),
@@ -293,7 +289,7 @@ fn changes(set: abi::SetattrIn) -> Changes {
         size: is(fattr::SIZE).then_some(set.size),
         atime: change(fattr::ATIME, fattr::ATIME_NOW, atime),
         mtime: change(fattr::MTIME, fattr::MTIME_NOW, mtime),
-        ctime: is(fattr::CTIME).then_some(time(set.ctime, set.ctimensec)),
+        ctime: is(fattr::CTIME).then_some(ctime),
         drops_privileges: is(fattr::KILL_SUIDGID),
     }
 }
@@ -307,7 +303,7 @@ mod tests {
         let changes = changes(abi::SetattrIn {
             valid: abi::fattr::SIZE | abi::fattr::MTIME,
             size: 1,
-            mtimensec: 2,
+            nanoseconds: [0, 2, 0],
             mode: 3,
             ..Default::default()
         });

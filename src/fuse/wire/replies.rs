@@ -120,16 +120,13 @@ fn entry(attributes: &Attributes, lasting: bool) -> EntryOut {
 }
 
 fn attr(of: &Attributes) -> Attr {
+    let times = [of.atime, of.mtime, of.ctime];
     Attr {
         ino: of.st_ino,
         size: of.size,
         blocks: of.blocks,
-        atime: of.atime.seconds,
-        mtime: of.mtime.seconds,
-        ctime: of.ctime.seconds,
-        atimensec: of.atime.nanoseconds,
-        mtimensec: of.mtime.nanoseconds,
-        ctimensec: of.ctime.nanoseconds,
+        seconds: times.map(|time| time.seconds),
+        nanoseconds: times.map(|time| time.nanoseconds),
         mode: of.mode,
         nlink: of.nlink,
         uid: of.uid,
