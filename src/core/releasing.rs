@@ -57,11 +57,7 @@ impl Core {
         if !readers.any(Reader::has_ever_released) {
             return false;
         }
-        let released: u64 = self
-            .readers
-            .iter()
-            .map(|(_, reader)| reader.released_bytes())
-            .sum();
+        let released: u64 = self.readers.iter().map(Reader::released_bytes).sum();
         let free = self.pool.available().saturating_add(released);
         // What was released makes room first for what was taken past all there is.
         let room = free.saturating_sub(self.pool.excess());
@@ -81,9 +77,8 @@ impl Core {
 
     /// Whether a reader that releases what it gets has not got all there is.
     fn is_one_behind(&self) -> bool {
-        let releasing = |(_, reader): &(_, &Reader)| reader.has_ever_released();
-        let mut readers = self.readers.iter().filter(releasing);
-        readers.any(|(_, reader)| {
+        let mut releasing = self.readers.iter().filter(|r| r.has_ever_released());
+        releasing.any(|reader| {
             let file = reader.source().and_then(|ino| self.files.get(&ino));
             let there_is = file.map_or(0, |file| file.spool().frontier());
             reader.has_of_source().is_some_and(|has| has < there_is)
@@ -94,11 +89,7 @@ impl Core {
     /// whether there was any.
     fn give_up_released(&mut self, ino: u64) -> bool {
         self.give_up_released_of(ino) || {
-            let others: Vec<u64> = self
-                .readers
-                .iter()
-                .filter_map(|(_, r)| r.source())
-                .collect();
+            let others: Vec<u64> = self.readers.iter().filter_map(Reader::source).collect();
             others.into_iter().any(|ino| self.give_up_released_of(ino))
         }
     }

@@ -184,8 +184,8 @@ impl Core {
         let mut waiting: Vec<ReaderStatus> = self
             .readers
             .iter()
-            .filter(|(_, reader)| reader.source().is_none() && reader.origin().fifo.is_none())
-            .map(|(_, reader)| self.reader_status(reader))
+            .filter(|reader| reader.source().is_none() && reader.origin().fifo.is_none())
+            .map(|reader| self.reader_status(reader))
             .collect();
         waiting.sort_by(|a, b| a.path.cmp(&b.path));
         Status {
@@ -235,20 +235,10 @@ impl Core {
         let fifo = file.fifo();
         // Those too that have not read an earlier message to its end.
         let is_of_fifo = |reader: &&Reader| {
-            reader
-                .origin()
-                .fifo
-                .is_some_and(|id| Some(id) == fifo && reader.source() != Some(ino))
+            fifo.is_some() && reader.origin().fifo == fifo && reader.source() != Some(ino)
         };
-        let earlier = self
-            .readers
-            .iter()
-            .map(|(_, reader)| reader)
-            .filter(is_of_fifo);
-        let readers = self
-            .readers
-            .of(file)
-            .chain(earlier.filter(|_| fifo.is_some()));
+        let earlier = self.readers.iter().filter(is_of_fifo);
+        let readers = self.readers.of(file).chain(earlier);
         FileStatus {
             path: self.path_of(ino),
             state,

@@ -89,13 +89,12 @@ struct HeldOpen {
 impl Core {
     /// Where a FIFO stands.
     pub(super) fn fifo_state(&self, id: FifoId) -> FifoState {
-        let mut readers = self.readers.iter().map(|(_, reader)| reader);
         let is_read = |reader: &Reader| {
             reader.origin().fifo == Some(id) && reader.has_taken() && !reader.is_finished()
         };
         let current = self.fifos.by_id.get(&id).map(|fifo| fifo.current);
         match current.and_then(|ino| self.generation(ino)) {
-            _ if readers.any(is_read) => FifoState::BeingRead,
+            _ if self.readers.iter().any(is_read) => FifoState::BeingRead,
             Some(_) => FifoState::Unread,
             None => FifoState::Empty,
         }

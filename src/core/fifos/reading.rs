@@ -220,12 +220,9 @@ impl Operation<'_> {
 
     /// Readers that came when a message was taken wait for the one after it.
     pub(super) fn move_waiting_readers(&mut self, id: FifoId, (old, next): (u64, u64)) {
-        let waiting = self
-            .readers
-            .iter()
-            .filter(|(_, reader)| reader.waits_at(id));
-        let waiting: Vec<ReaderId> = waiting.map(|(id, _)| id).collect();
-        for id in waiting {
+        let readers = &self.readers;
+        let waits = |reader: &ReaderId| readers.get(*reader).is_some_and(|r| r.waits_at(id));
+        for id in readers.ids().filter(waits).collect::<Vec<ReaderId>>() {
             let Some(reader) = self.readers.get_mut(id) else {
                 continue;
             };

@@ -67,8 +67,8 @@ impl Readers {
         self.by_id.keys().copied()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (ReaderId, &Reader)> {
-        self.by_id.iter().map(|(id, reader)| (*id, reader))
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Reader> {
+        self.by_id.values()
     }
 
     /// Those of a file.
