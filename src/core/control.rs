@@ -76,11 +76,7 @@ impl Operation<'_> {
                 let number = name.to_str().and_then(|text| text.parse().ok());
                 let ino = number.ok_or(Errno::NOENT)?;
                 self.file(ino)?;
-                self.names.looked_up(ino);
-                return Ok(Found {
-                    attributes: self.attributes(ino)?,
-                    lasting: false,
-                });
+                return self.found(ino, false);
             }
             Place::Directory { door, path, depth } => {
                 let (door, depth) = (*door, *depth);
@@ -117,12 +113,7 @@ impl Operation<'_> {
                             && (self.is_settled(found) || is_back && self.may_settle(found)) =>
                     {
                         // Nothing to wait for: it is the file itself.
-                        let ino = found.ok_or(Errno::NOENT)?;
-                        self.names.looked_up(ino);
-                        return Ok(Found {
-                            attributes: self.attributes(ino)?,
-                            lasting: false,
-                        });
+                        return self.found(found.ok_or(Errno::NOENT)?, false);
                     }
                     Some(libc::S_IFREG) | None => Place::File { door, path },
                     // A FIFO, socket or device: nothing is written there that could be waited for.

@@ -92,7 +92,9 @@ impl Core {
         let like = present.or_else(|| {
             // It was removed, and is read by those who have it open.
             let mut readers = self.readers.iter();
-            readers.find(|reader| reader.origin().fifo == Some(id))?.source()
+            readers
+                .find(|reader| reader.origin().fifo == Some(id))?
+                .source()
         });
         let named = present.and_then(|ino| self.names.get(ino).ok());
         Some(Attributes {

@@ -78,7 +78,7 @@ impl Namespace {
             place: None,
         };
         let kept = pool.keep_anyway(INODE_BYTES);
-        let root = namespace.add(Kind::Directory(Directory::new(ROOT)), owner, 0, now, kept);
+        let root = namespace.add(Kind::directory(ROOT), owner, 0, now, kept);
         namespace.pin(root);
         namespace.next_ino = first_ino.max(ROOT + 1);
         namespace
@@ -265,18 +265,6 @@ impl Namespace {
             self.directory_mut(parent)?.subdirectories += 1;
         }
         Ok(ino)
-    }
-
-    /// Makes a directory.
-    pub(crate) fn make_directory(
-        &mut self,
-        parent: u64,
-        name: &OsStr,
-        creator: Creator,
-        now: Timestamp,
-    ) -> Result<u64, Errno> {
-        let directory = Kind::Directory(Directory::new(parent));
-        self.make(parent, name, directory, creator, 0, now)
     }
 
     fn check_new(&self, parent: u64, name: &OsStr) -> Result<(), Errno> {

@@ -41,7 +41,7 @@ impl Operation<'_> {
                 ino
             }
         };
-        self.found(ino)
+        self.found(ino, true)
     }
 
     /// Makes a file and opens it.
@@ -77,10 +77,7 @@ impl Operation<'_> {
         self.may_change(parent, name)?;
         self.refuse_if_taken(parent, name)?;
         self.refuse_in_place_of_a_stream((parent, name), None)?;
-        let ino = self
-            .core
-            .names
-            .make(parent, name, Kind::File, creator, 0, self.wall)?;
+        let ino = self.make(at, Kind::File, creator, 0)?;
         let pool = self.pool.of(creator.uid);
         self.files.insert(ino, File::new(&pool));
         Ok(ino)
@@ -100,11 +97,7 @@ impl Operation<'_> {
         let ino = if kind == libc::S_IFREG || kind == 0 {
             self.make_file(at, creator)?
         } else {
-            self.may_change(parent, name)?;
-            let kind = Kind::Special(kind);
-            self.core
-                .names
-                .make(parent, name, kind, creator, rdev, self.wall)?
+            self.make(at, Kind::Special(kind), creator, rdev)?
         };
         self.touched.names.add(name.to_owned());
         self.made(ino)
@@ -112,12 +105,7 @@ impl Operation<'_> {
 
     /// Makes a directory.
     pub(super) fn make_directory(&mut self, at: &At, creator: Creator) -> Result<Reply, Errno> {
-        let (parent, name) = (at.0, &*at.1);
-        self.may_change(parent, name)?;
-        let ino = self
-            .core
-            .names
-            .make_directory(parent, name, creator, self.wall)?;
+        let ino = self.make(at, Kind::directory(at.0), creator, 0)?;
         self.touched.all_paths = true;
         self.made(ino)
     }
@@ -129,27 +117,29 @@ impl Operation<'_> {
         creator: Creator,
         target: &Path,
     ) -> Result<Reply, Errno> {
+        let ino = self.make(at, Kind::Symlink(target.to_owned()), creator, 0)?;
+        self.touched.names.add(at.1.clone());
+        self.made(ino)
+    }
+
+    fn make(&mut self, at: &At, kind: Kind, creator: Creator, rdev: u32) -> Result<u64, Errno> {
         let (parent, name) = (at.0, &*at.1);
         self.may_change(parent, name)?;
-        let kind = Kind::Symlink(target.to_owned());
-        let ino = self
-            .core
-            .names
-            .make(parent, name, kind, creator, 0, self.wall)?;
-        self.touched.names.add(name.to_owned());
-        self.made(ino)
+        let now = self.wall;
+        self.names.make(parent, name, kind, creator, rdev, now)
     }
 
     /// The kernel holds a reference from now on to what was made.
     fn made(&mut self, ino: u64) -> Result<Reply, Errno> {
-        self.found(ino).map(Reply::Found)
+        self.found(ino, true).map(Reply::Found)
     }
 
-    fn found(&mut self, ino: u64) -> Result<Found, Errno> {
+    /// It holds a reference from now on to what a name leads to, maybe for ever.
+    pub(super) fn found(&mut self, ino: u64, lasting: bool) -> Result<Found, Errno> {
         self.names.looked_up(ino);
         Ok(Found {
             attributes: self.attributes(ino)?,
-            lasting: true,
+            lasting,
         })
     }
 

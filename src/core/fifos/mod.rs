@@ -151,11 +151,7 @@ impl Operation<'_> {
             },
             _ => ino,
         };
-        self.names.looked_up(found);
-        Some(self.attributes(found).map(|attributes| Found {
-            attributes,
-            lasting: false,
-        }))
+        Some(self.found(found, false))
     }
 
     /// The FIFO of which this is a message, or was, as its name may just have led to it.

@@ -22,6 +22,19 @@ pub(crate) enum Kind {
     Special(u32),
 }
 
+impl Kind {
+    /// A directory below this one.
+    pub(crate) fn directory(parent: u64) -> Kind {
+        Kind::Directory(Directory {
+            parent,
+            entries: HashMap::new(),
+            order: BTreeMap::new(),
+            next_cookie: FIRST_COOKIE,
+            subdirectories: 0,
+        })
+    }
+}
+
 /// The entries of a directory.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -47,16 +60,6 @@ pub(super) struct Entry {
 const FIRST_COOKIE: u64 = 3;
 
 impl Directory {
-    pub(super) fn new(parent: u64) -> Self {
-        Directory {
-            parent,
-            entries: HashMap::new(),
-            order: BTreeMap::new(),
-            next_cookie: FIRST_COOKIE,
-            subdirectories: 0,
-        }
-    }
-
     /// Adds an entry, in the place of a listing that one which has gone for it had, if any.
     pub(super) fn insert(&mut self, name: &OsStr, ino: u64, cookie: Option<u64>, kept: Kept) {
         let cookie = cookie.unwrap_or(self.next_cookie);

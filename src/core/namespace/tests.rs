@@ -115,7 +115,9 @@ fn what_is_there_all_the_time_is_listed_once_whatever_is_renamed_meanwhile() {
 #[test]
 fn what_is_made_in_a_directory_while_it_is_listed_is_not_in_the_listing() {
     let mut tree = tree();
-    let other = tree.make_directory(ROOT, name("d"), OWNER, NOW).unwrap();
+    let other = tree
+        .make(ROOT, name("d"), Kind::directory(ROOT), OWNER, 0, NOW)
+        .unwrap();
     file(&mut tree, other, "x");
     file(&mut tree, ROOT, "e");
     let listed = listed_during(&mut tree, 1, |tree| {
@@ -131,8 +133,12 @@ fn what_is_made_in_a_directory_while_it_is_listed_is_not_in_the_listing() {
 #[test]
 fn exchange_moves_link_counts_with_the_directories() {
     let mut tree = tree();
-    let one = tree.make_directory(ROOT, name("one"), OWNER, NOW).unwrap();
-    let inner = tree.make_directory(one, name("inner"), OWNER, NOW).unwrap();
+    let one = tree
+        .make(ROOT, name("one"), Kind::directory(ROOT), OWNER, 0, NOW)
+        .unwrap();
+    let inner = tree
+        .make(one, name("inner"), Kind::directory(one), OWNER, 0, NOW)
+        .unwrap();
     let plain = file(&mut tree, ROOT, "plain");
     tree.rename(
         (one, name("inner")),
@@ -163,7 +169,9 @@ fn an_inode_without_names_lives_until_it_is_forgotten() {
 #[test]
 fn nothing_can_be_made_in_a_removed_directory() {
     let mut tree = tree();
-    let gone = tree.make_directory(ROOT, name("d"), OWNER, NOW).unwrap();
+    let gone = tree
+        .make(ROOT, name("d"), Kind::directory(ROOT), OWNER, 0, NOW)
+        .unwrap();
     tree.looked_up(gone);
     tree.remove_directory(ROOT, name("d"), NOW).unwrap();
     let made = tree.make(gone, name("f"), Kind::File, OWNER, 0, NOW);
