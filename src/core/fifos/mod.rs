@@ -26,13 +26,14 @@ mod writing;
 
 pub(crate) use programs::makes_anew;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
 use rustix::io::Errno;
 
 use super::attributes::Found;
 use super::clock::Monotonic;
+use super::control::Place;
 use super::effects::Reply;
 use super::generation::Writer;
 use super::ids::FifoId;
@@ -64,7 +65,14 @@ struct Fifo {
     /// Whether somebody reads that, so that nobody else is to.
     taken: bool,
     /// Those that come after it.
-    queue: VecDeque<Queued>,
+    queue: Vec<Queued>,
+}
+
+impl Fifo {
+    /// Whether somebody waits to write the next message.
+    fn has_next_writer(&self) -> bool {
+        self.queue.iter().any(|queued| queued.open.is_some())
+    }
 }
 
 /// A message whose writer has come too early.
@@ -87,6 +95,12 @@ struct HeldOpen {
 }
 
 impl Core {
+    /// A file that is a FIFO's message, and the FIFO.
+    fn message(&self, ino: u64) -> Option<(&File, &Fifo)> {
+        let file = self.files.get(&ino)?;
+        Some((file, self.fifos.by_id.get(&file.fifo()?)?))
+    }
+
     /// Where a FIFO stands.
     pub(super) fn fifo_state(&self, id: FifoId) -> FifoState {
         let is_read = |reader: &Reader| {
@@ -117,7 +131,7 @@ impl Operation<'_> {
         let fifo = Fifo {
             current: ino,
             taken: false,
-            queue: VecDeque::new(),
+            queue: Vec::new(),
         };
         self.fifos.by_id.insert(id, fifo);
         self.file_mut(ino)?.becomes_message(id);
@@ -144,7 +158,7 @@ impl Operation<'_> {
             return Some(Err(Errno::NOENT));
         }
         let found = match self.sent_back.comes_back_to(self.now, thread, id) {
-            Some(Why::ReadingEnd(_)) => return Some(self.find_reading_end(id)),
+            Some(Why::ReadingEnd(_)) => return Some(self.found_place(Place::ReadingEnd(id))),
             Some(Why::Turn(_)) => match self.own_message(id, thread) {
                 Ok(own) => own,
                 Err(errno) => return Some(Err(errno)),
@@ -171,8 +185,7 @@ impl Operation<'_> {
         };
         let is_unused = file.generation().is_none();
         let is_over = taken && !file.is_active() && !is_unused;
-        let is_awaited = fifo.queue.iter().any(|queued| queued.open.is_some());
-        if !(is_over || is_unused && is_awaited) {
+        if !(is_over || is_unused && fifo.has_next_writer()) {
             return;
         }
         if self.names.names_of(old).is_empty() {
@@ -218,18 +231,10 @@ impl Operation<'_> {
         let is_unclaimed = |queued: &mut Queued| {
             queued.open.is_none() && now.saturating_sub(queued.found) > QUEUED_WRITER_COMES
         };
-        let mut dropped = Vec::new();
-        if let Some(fifo) = self.fifos.by_id.get_mut(&id) {
-            fifo.queue.retain_mut(|queued| {
-                let goes = is_unclaimed(queued);
-                if goes {
-                    dropped.push(queued.ino);
-                }
-                !goes
-            });
-        }
-        for ino in dropped {
-            self.unpin(ino);
+        let fifo = self.fifos.by_id.get_mut(&id).into_iter();
+        let dropped = fifo.flat_map(|fifo| fifo.queue.extract_if(.., is_unclaimed));
+        for queued in dropped.collect::<Vec<Queued>>() {
+            self.unpin(queued.ino);
         }
     }
 
@@ -237,7 +242,7 @@ impl Operation<'_> {
     fn next_message(&mut self, id: FifoId, old: u64) -> Option<(u64, Option<HeldOpen>)> {
         let queue = &mut self.fifos.by_id.get_mut(&id)?.queue;
         if let Some(at) = queue.iter().position(|queued| queued.open.is_some()) {
-            let queued = queue.remove(at)?;
+            let queued = queue.remove(at);
             return Some((queued.ino, queued.open));
         }
         match self.make_message(id, old) {

@@ -104,11 +104,10 @@ impl Operation<'_> {
 
     /// Whether this thread is to find nothing at the name of a FIFO, so that it makes it.
     pub(in crate::core) fn is_to_make(&self, thread: i32, name: &OsStr, ino: u64) -> bool {
-        let Some(file) = self.files.get(&ino).filter(|file| file.is_empty_fifo()) else {
+        let Some((file, fifo)) = self.message(ino) else {
             return false;
         };
-        let fifo = file.fifo().and_then(|id| self.fifos.by_id.get(&id));
-        if !fifo.is_some_and(|fifo| fifo.current == ino && fifo.queue.is_empty()) {
+        if file.generation().is_some() || fifo.current != ino || !fifo.queue.is_empty() {
             return false;
         }
         let program = self.processes.name_of(thread);

@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 
 use rustix::io::Errno;
 
-use super::super::attributes::Found;
-use super::super::control::Place;
 use super::super::effects::Effect;
 use super::super::generation::{Phase, Way};
 use super::super::ids::{FifoId, ReaderId};
@@ -50,10 +48,6 @@ impl Operation<'_> {
             self.send_back(caller, ino, Why::ReadingEnd(id));
         }
         true
-    }
-
-    pub(super) fn find_reading_end(&mut self, id: FifoId) -> Result<Found, Errno> {
-        self.found_place(Place::ReadingEnd(id))
     }
 
     /// An OPEN of the reading end.
@@ -190,12 +184,8 @@ impl Operation<'_> {
     /// beginning; or whether it may fill its window, as nobody has come yet. Else all is kept for
     /// those who do.
     pub(in crate::core) fn flows(&self, ino: u64) -> bool {
-        let Some(file) = self.files.get(&ino) else {
-            return false;
-        };
-        let fifo = file.fifo().and_then(|id| self.fifos.by_id.get(&id));
-        let mut readers = self.readers.of(file);
-        fifo.is_some_and(|fifo| {
+        self.message(ino).is_some_and(|(file, fifo)| {
+            let mut readers = self.readers.of(file);
             fifo.current == ino && (fifo.taken || readers.all(|r| r.origin().fifo.is_some()))
         })
     }

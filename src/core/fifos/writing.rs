@@ -56,7 +56,7 @@ impl Operation<'_> {
             return false;
         };
         let Some(generation) = file.generation() else {
-            return !fifo.queue.iter().any(|queued| queued.open.is_some());
+            return !fifo.has_next_writer();
         };
         let is_same = generation.writers().iter().any(|w| w.pid == writer.pid);
         let is_near = is_same
@@ -85,7 +85,7 @@ impl Operation<'_> {
         // Until its writer has it open.
         self.names.pin(ino);
         if let Some(fifo) = self.core.fifos.by_id.get_mut(&id) {
-            fifo.queue.push_back(Queued {
+            fifo.queue.push(Queued {
                 ino,
                 thread,
                 open: None,
@@ -104,9 +104,8 @@ impl Operation<'_> {
             let open = queued.open.as_ref();
             open.is_some_and(|open| open.caller.unique == unique)
         };
-        if let Some(at) = fifo.queue.iter().position(is_it)
-            && let Some(queued) = fifo.queue.remove(at)
-        {
+        if let Some(at) = fifo.queue.iter().position(is_it) {
+            let queued = fifo.queue.remove(at);
             self.unpin(queued.ino);
         }
     }
@@ -124,7 +123,11 @@ impl Operation<'_> {
         let may_go_on = |w: &Writer| w.pid == 0 || self.processes.ending(w.pid) == Ending::Running;
         let is_whole = file.spool().len() > 0 && !file.writers().iter().any(may_go_on);
         let flows = file.fifo().is_some() && matches!(file.way(), Some(Way::Follow | Way::Stream));
-        flows || is_whole || self.has_next_writer(ino)
+        flows
+            || is_whole
+            || self
+                .message(ino)
+                .is_some_and(|(_, fifo)| fifo.has_next_writer())
     }
 
     /// Whether a file is a FIFO's message, or was put in the place of a FIFO for its readers.
@@ -132,12 +135,5 @@ impl Operation<'_> {
         let mut readers = self.readers.of(file);
         let has_readers = !file.readers().is_empty();
         file.fifo().is_some() || has_readers && readers.all(|reader| reader.origin().fifo.is_some())
-    }
-
-    /// Whether somebody waits for a message to be over who would write the next.
-    fn has_next_writer(&self, ino: u64) -> bool {
-        let id = self.files.get(&ino).and_then(File::fifo);
-        let fifo = id.and_then(|id| self.fifos.by_id.get(&id));
-        fifo.is_some_and(|fifo| fifo.queue.iter().any(|queued| queued.open.is_some()))
     }
 }
