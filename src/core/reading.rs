@@ -289,7 +289,8 @@ impl Operation<'_> {
         if !enough {
             return ReadAnswer::WaitForMore;
         }
-        let more_comes = self.touched.writes.iter().any(|write| write.may_gather);
+        let write = self.touched.write.filter(|_| self.settings.gathers);
+        let more_comes = write.is_some_and(|write| !write.from_cache);
         let gathers = more_comes
             && view.way == Some(Way::Stream)
             && available < self.enough(read.length)

@@ -8,7 +8,7 @@
 //! names        who follows a path looks where it leads now
 //! generations  a closed one may be done
 //! readers      a reader gets what it may have
-//! writes       a write is answered, or waits until its readers are near enough
+//! write        it is answered, or waits until its readers are near enough
 //! room         writes that waited go on, and what every reader has is dropped
 //! writeback    the flusher is at work exactly where somebody waits
 //! ```
@@ -72,8 +72,6 @@ pub(super) struct TakenWrite {
     pub(super) from_cache: bool,
     /// Whether the program is to go on before its readers do.
     pub(super) comes_first: bool,
-    /// Whether readers may wait for the next one though there is something for them.
-    pub(super) may_gather: bool,
 }
 
 /// What an operation touched.
@@ -89,8 +87,8 @@ pub(super) struct Touched {
     pub(super) contents: Marks<u64>,
     /// Readers who may get more.
     pub(super) readers: Marks<ReaderId>,
-    /// Writes to be answered.
-    pub(super) writes: VecDeque<TakenWrite>,
+    /// The write to be answered.
+    pub(super) write: Option<TakenWrite>,
     /// Files whose writers may go on, or of which bytes may be dropped.
     pub(super) room: Marks<u64>,
     /// Files that the flusher may have to take in hand, or to let go.
@@ -128,7 +126,7 @@ impl Operation<'_> {
             }
         } else if let Some(id) = self.touched.readers.take() {
             self.progress(id);
-        } else if let Some(write) = self.touched.writes.pop_front() {
+        } else if let Some(write) = self.touched.write.take() {
             self.answer_write(write);
         } else if let Some(ino) = self.touched.room.take() {
             self.release_writes(ino);

@@ -172,8 +172,7 @@ impl Operation<'_> {
         if !from_cache {
             self.stamp_write(ino);
         }
-        let may_gather = self.settings.gathers && !from_cache;
-        self.touched.writes.push_back(TakenWrite {
+        self.touched.write = Some(TakenWrite {
             unique,
             thread: caller.thread,
             ino,
@@ -181,7 +180,6 @@ impl Operation<'_> {
             end: offset + u64::from(length),
             from_cache,
             comes_first: is_busy,
-            may_gather,
         });
     }
 
