@@ -123,7 +123,7 @@ impl Operation<'_> {
                 kills_set_id,
             } => {
                 if kills_set_id {
-                    self.drop_privileges(ino);
+                    self.drop_privileges(ino, false);
                 }
                 self.open(caller, (ino, flags), writer, &opener);
             }

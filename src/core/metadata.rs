@@ -143,22 +143,18 @@ impl Operation<'_> {
         self.attributes(ino)
     }
 
-    /// Somebody without the right to do so changed a file that runs with
-    /// another's rights: from now on it does not.
-    pub(super) fn drop_privileges(&mut self, ino: u64) {
-        self.drop_privileges_if(ino, false);
-    }
-
-    /// The same after `fallocate` and `copy_file_range`, of which the kernel
+    /// What [`Self::drop_privileges`] does, after `fallocate` and `copy_file_range`, of which the kernel
     /// does not say whether the one who called them has the right: root has.
     pub(super) fn changed_by(&mut self, ino: u64, User { uid, gid }: User) {
         if uid != 0 {
             let outsider = self.names.get(ino).is_ok_and(|inode| inode.gid != gid);
-            self.drop_privileges_if(ino, outsider);
+            self.drop_privileges(ino, outsider);
         }
     }
 
-    fn drop_privileges_if(&mut self, ino: u64, outsider: bool) {
+    /// Somebody without the right to do so, maybe an outsider of its group, changed a file that runs
+    /// with another's rights: from now on it does not.
+    pub(super) fn drop_privileges(&mut self, ino: u64, outsider: bool) {
         if let Ok(inode) = self.core.names.get_mut(ino)
             && inode.drop_privileges(outsider)
         {

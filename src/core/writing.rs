@@ -57,12 +57,12 @@ impl Operation<'_> {
             let message = format!("{name} ({pid}) writes to it while others do");
             self.warn(ino, message);
         }
+        self.names.pin(ino);
+        let _kept = self.pool.for_user(user).keep_anyway(OPEN_BYTES / 2);
+        let handle = self.add_handle(Handle::Writer { ino, cached, _kept });
         if flags & libc::O_TRUNC != 0
             && let Err(errno) = self.truncate_by_open(ino)
         {
-            self.names.pin(ino);
-            let _kept = self.pool.for_user(user).keep_anyway(OPEN_BYTES / 2);
-            let handle = self.add_handle(Handle::Writer { ino, cached, _kept });
             self.release(handle);
             return Err(errno);
         }
@@ -70,9 +70,6 @@ impl Operation<'_> {
         self.path_changed(ino);
         self.touched.contents.add(ino);
         self.touched.writeback.add(ino);
-        self.names.pin(ino);
-        let _kept = self.pool.for_user(user).keep_anyway(OPEN_BYTES / 2);
-        let handle = self.add_handle(Handle::Writer { ino, cached, _kept });
         Ok((handle, transport))
     }
 
@@ -151,7 +148,7 @@ impl Operation<'_> {
             kills_set_id,
         } = bytes;
         if kills_set_id {
-            self.drop_privileges(ino);
+            self.drop_privileges(ino, false);
         }
         let unique = caller.unique;
         let length = data.len() as u32;
