@@ -10,7 +10,8 @@ use std::fmt::{Display, Write as _};
 use std::path::Path;
 
 use super::clock::Monotonic;
-use super::generation::{Ending, Phase, Writer};
+use super::generation::{Ending, Writer};
+use super::status::FileState;
 use super::{Core, File};
 
 /// What has happened so far.
@@ -100,29 +101,27 @@ impl Core {
             .files()
             .filter_map(|ino| self.files.get(&ino))
             .collect();
-        let phases: Vec<Phase> = files
-            .iter()
-            .map(|file| file.phase().unwrap_or(Phase::Done))
-            .collect();
-        let count = |is: fn(&Phase) -> bool| phases.iter().filter(|phase| is(phase)).count();
-        let writing = count(|phase| *phase == Phase::Writing);
-        let closed = count(|phase| matches!(phase, Phase::Closed { .. }));
-        let done = count(|phase| *phase == Phase::Done);
-        let failed = count(|phase| *phase == Phase::Failed);
+        let states = [
+            FileState::Writing,
+            FileState::Closed,
+            FileState::Done,
+            FileState::Failed,
+        ];
+        let states = states.map(|state| {
+            let count = files.iter().filter(|file| file.state() == state).count();
+            (format!("state=\"{state}\""), count)
+        });
         let size: u64 = files.iter().map(|file| file.spool().len()).sum();
         let runs = |w: &&Writer| w.ending == Ending::Running;
         let writers: usize = files
             .iter()
-            .filter(|file| file.phase() == Some(Phase::Writing))
+            .filter(|file| file.state() == FileState::Writing)
             .map(|file| file.writers().iter().filter(runs).count())
             .sum();
         let mut page = Exposition::new(self.settings.place.as_deref());
-        let states: [(&str, &dyn Display); 4] = [
-            ("state=\"writing\"", &writing),
-            ("state=\"closed\"", &closed),
-            ("state=\"done\"", &done),
-            ("state=\"failed\"", &failed),
-        ];
+        let states = states
+            .each_ref()
+            .map(|(label, count)| (label.as_str(), count as &dyn Display));
         page.metric(("files", "gauge", ""), "Files, by their state.", &states);
         page.gauge("files_bytes", "bytes", "Size of all files.", &size);
         let help = "Running processes that wrote files which are being written, for each file.";

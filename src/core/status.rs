@@ -172,6 +172,18 @@ pub struct ReaderStatus {
     pub waits_for: Option<String>,
 }
 
+impl File {
+    /// Where it stands; one that was never opened for writing is whole.
+    pub(super) fn state(&self) -> FileState {
+        match self.phase() {
+            None | Some(Phase::Done) => FileState::Done,
+            Some(Phase::Writing) => FileState::Writing,
+            Some(Phase::Closed { .. }) => FileState::Closed,
+            Some(Phase::Failed) => FileState::Failed,
+        }
+    }
+}
+
 impl Core {
     /// The state of everything.
     pub(crate) fn status(&self) -> Status {
@@ -212,13 +224,6 @@ impl Core {
 
     fn file_status(&self, ino: u64, file: &File) -> FileStatus {
         let generation = file.generation();
-        let state = match file.phase() {
-            None => FileState::Done,
-            Some(Phase::Writing) => FileState::Writing,
-            Some(Phase::Closed { .. }) => FileState::Closed,
-            Some(Phase::Done) => FileState::Done,
-            Some(Phase::Failed) => FileState::Failed,
-        };
         let writers = file.writers().iter().map(|writer| WriterStatus {
             pid: writer.pid.cast_unsigned(),
             name: writer.name.clone(),
@@ -241,7 +246,7 @@ impl Core {
         let readers = self.readers.of(file).chain(earlier);
         FileStatus {
             path: self.path_of(ino),
-            state,
+            state: file.state(),
             fifo: fifo.map(|id| self.fifo_state(id)),
             generation: generation.map_or(0, Generation::number),
             way: chosen.map(|(way, _)| way),
