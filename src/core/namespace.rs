@@ -216,10 +216,7 @@ impl Namespace {
 
     /// All names that an inode has, the one used last first, as paths.
     pub(crate) fn paths(&self, ino: u64) -> Vec<Vec<OsString>> {
-        let Some(inode) = self.inodes.get(&ino) else {
-            return Vec::new();
-        };
-        let names = inode.names.iter().rev();
+        let names = self.names_of(ino).iter().rev();
         names
             .filter_map(|(parent, name)| self.path_of(*parent, name))
             .collect()
@@ -286,6 +283,17 @@ impl Namespace {
         Some(entry.cookie)
     }
 
+    /// A directory whose entries change now.
+    fn changed(&mut self, directory: u64, now: Timestamp) -> Option<&mut Directory> {
+        let inode = self.inodes.get_mut(&directory)?;
+        inode.mtime = now;
+        inode.ctime = now;
+        match &mut inode.kind {
+            Kind::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
     /// Gives an inode a name, listed by this cookie of an entry that is gone, or by a new one.
     fn attach(
         &mut self,
@@ -296,12 +304,8 @@ impl Namespace {
         now: Timestamp,
         kept: Kept,
     ) {
-        if let Some(above) = self.inodes.get_mut(&parent) {
-            above.mtime = now;
-            above.ctime = now;
-            if let Kind::Directory(directory) = &mut above.kind {
-                directory.insert(name, ino, cookie, kept);
-            }
+        if let Some(above) = self.changed(parent, now) {
+            above.insert(name, ino, cookie, kept);
         }
         if let Some(inode) = self.inodes.get_mut(&ino) {
             inode.names.push((parent, name.to_owned()));
@@ -315,14 +319,9 @@ impl Namespace {
 
     /// Takes a name away; gives what it took of memory.
     fn detach(&mut self, parent: u64, name: &OsStr, ino: u64, now: Timestamp) -> Option<Kept> {
-        let mut entry = None;
-        if let Some(above) = self.inodes.get_mut(&parent) {
-            above.mtime = now;
-            above.ctime = now;
-            if let Kind::Directory(directory) = &mut above.kind {
-                entry = directory.remove(name);
-            }
-        }
+        let entry = self
+            .changed(parent, now)
+            .and_then(|above| above.remove(name));
         if let Some(inode) = self.inodes.get_mut(&ino) {
             inode.names.retain(|(p, n)| !(*p == parent && n == name));
             inode.removed = inode.names.is_empty();
