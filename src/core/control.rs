@@ -193,7 +193,7 @@ impl Operation<'_> {
     pub(super) fn open_control(
         &mut self,
         caller: Caller,
-        (ino, place, asked): (u64, Place, Asked),
+        (ino, place): (u64, Place),
         (flags, opener): (i32, &Opener),
     ) {
         let handle = match place {
@@ -202,7 +202,7 @@ impl Operation<'_> {
             Place::Events => Handle::Events(self.events.subscribe(None, false)),
             Place::File { door, path } => {
                 let at = (ino, door, path);
-                return self.wait_at_door(caller, at, (flags, asked, opener));
+                return self.wait_at_door(caller, at, (Asked::Open(flags), opener));
             }
             Place::Link { .. } => return self.effects.refuse(caller.unique, Errno::LOOP),
             Place::ReadingEnd(id) => {

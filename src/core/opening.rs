@@ -51,9 +51,8 @@ impl Operation<'_> {
             if writer.is_some() && !waits {
                 return self.effects.refuse(unique, Errno::ACCESS);
             }
-            let at = (ino, place, Asked::Open);
             let opener = writer.map_or_else(|| opener.clone(), Opener::from);
-            return self.open_control(caller, at, (flags, &opener));
+            return self.open_control(caller, (ino, place), (flags, &opener));
         }
         // The flusher must get at what is written whatever there is.
         if let (false, Err(errno)) = (caller.internal, self.check_room_to_open(caller.user)) {
@@ -277,7 +276,7 @@ impl Operation<'_> {
             door: None,
             fifo: None,
             lineage: Vec::new(),
-            asked: Asked::Open,
+            asked: Asked::Open(flags),
             was_sent_back,
         }
     }

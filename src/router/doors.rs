@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::inspector::{Inspection, Question, opener_by};
+use super::inspector::{Inspection, opener_by};
 use super::{Router, process};
 use crate::core::clock::Monotonic;
 use crate::core::doors::{Asked, Target};
@@ -22,59 +22,9 @@ impl Router {
     pub(crate) fn get_attributes(self: &Arc<Self>, caller: Caller, (ino, by_handle): (u64, bool)) {
         let (waits, unknown) =
             self.look(|core| (core.waits_for_attributes(ino), core.unknown_process(ino)));
-        match unknown {
-            Some(number) => self.ask_at_door(caller, ino, number, (0, Asked::Attributes)),
-            None => self.attributes_as(caller, (ino, by_handle), waits),
+        if let Some(number) = unknown {
+            return self.ask_at_door(caller, ino, number, Asked::Attributes);
         }
-    }
-
-    /// Sees to a request at a place whose door names a process once it is known who that is.
-    pub(super) fn ask_at_door(
-        self: &Arc<Self>,
-        caller: Caller,
-        ino: u64,
-        number: i32,
-        (flags, asked): (i32, Asked),
-    ) {
-        let question = Question::Process { number, asked };
-        let inspection = Inspection {
-            caller,
-            ino,
-            flags,
-            question,
-        };
-        if self.inspect(inspection) {
-            return;
-        }
-        self.go_on(caller, ino, Err(Errno::SRCH), (flags, asked));
-    }
-
-    /// Finds out who the process is, and goes on with the request.
-    pub(super) fn know_process(
-        &self,
-        caller: Caller,
-        (ino, number): (u64, i32),
-        (flags, asked): (i32, Asked),
-    ) {
-        let target = self.target(caller.thread, number);
-        self.go_on(caller, ino, target, (flags, asked));
-    }
-
-    fn go_on(
-        &self,
-        caller: Caller,
-        ino: u64,
-        target: Result<Target, Errno>,
-        (flags, asked): (i32, Asked),
-    ) {
-        self.tell(Request::KnowProcess { ino, target });
-        match asked {
-            Asked::Open => self.open_as(caller, ino, flags, opener_by(caller.thread)),
-            Asked::Attributes => self.attributes_as(caller, (ino, false), true),
-        }
-    }
-
-    fn attributes_as(&self, caller: Caller, (ino, by_handle): (u64, bool), waits: bool) {
         let opener = match waits {
             true => opener_by(caller.thread),
             false => Opener::default(),
@@ -87,8 +37,29 @@ impl Router {
         self.handle(caller, request);
     }
 
+    /// Sees to a request at a place whose door names a process once it is known who that is.
+    pub(super) fn ask_at_door(
+        self: &Arc<Self>,
+        caller: Caller,
+        ino: u64,
+        number: i32,
+        asked: Asked,
+    ) {
+        let inspection = Inspection {
+            caller,
+            ino,
+            asked,
+            number: Some(number),
+        };
+        if !self.inspect(inspection) {
+            let target = Err(Errno::SRCH);
+            self.tell(Request::KnowProcess { ino, target });
+            self.ask_as(caller, ino, asked, opener_by(caller.thread));
+        }
+    }
+
     /// The process that a thread knows by this number, watched from now on until it ends.
-    fn target(&self, thread: i32, number: i32) -> Result<Target, Errno> {
+    pub(super) fn target(&self, thread: i32, number: i32) -> Result<Target, Errno> {
         let pid = process::known_as(thread, number)?;
         let began = pid.and_then(|pid| self.began(pid));
         let watched = match pid {

@@ -25,16 +25,9 @@ use crate::core::request::{Caller, Needed, Opener, Request};
 pub(super) struct Inspection {
     pub(super) caller: Caller,
     pub(super) ino: u64,
-    pub(super) flags: i32,
-    pub(super) question: Question,
-}
-
-/// What is to be found out first.
-pub(super) enum Question {
-    /// Who opens it.
-    Relations,
-    /// Which process is meant by this number.
-    Process { number: i32, asked: Asked },
+    pub(super) asked: Asked,
+    /// The number of a process, if it is to be found out which is meant, and not who asks.
+    pub(super) number: Option<i32>,
 }
 
 /// The thread, and what it has been asked for.
@@ -135,17 +128,17 @@ impl Router {
     /// Finds out what a request that was put off depends on, and goes on with it.
     fn see_to(&self, inspection: Inspection, found: &mut Found) -> Unique {
         let Inspection {
-            caller, ino, flags, ..
+            caller, ino, asked, ..
         } = inspection;
-        match inspection.question {
-            Question::Relations => {
-                let opener = found.opener(caller.thread, ino);
-                self.open_as(caller, ino, flags, opener);
+        let opener = match inspection.number {
+            None => found.opener(caller.thread, ino),
+            Some(number) => {
+                let target = self.target(caller.thread, number);
+                self.tell(Request::KnowProcess { ino, target });
+                opener_by(caller.thread)
             }
-            Question::Process { number, asked } => {
-                self.know_process(caller, (ino, number), (flags, asked));
-            }
-        }
+        };
+        self.ask_as(caller, ino, asked, opener);
         caller.unique
     }
 
@@ -162,18 +155,18 @@ impl Router {
         let (needed, unknown) =
             self.look(|core| (core.needs_of_opener(ino), core.unknown_process(ino)));
         if let Some(number) = unknown {
-            return self.ask_at_door(caller, ino, number, (flags, Asked::Open));
+            return self.ask_at_door(caller, ino, number, Asked::Open(flags));
         }
         let needed = match caller.internal {
             true => Needed::Nothing,
             false => needed,
         };
-        let question = Question::Relations;
+        let asked = Asked::Open(flags);
         let inspection = Inspection {
             caller,
             ino,
-            flags,
-            question,
+            asked,
+            number: None,
         };
         if needed == Needed::Relations && caller.thread != 0 && self.inspect(inspection) {
             return;
@@ -182,16 +175,24 @@ impl Router {
             Needed::Nothing => Opener::default(),
             Needed::Name | Needed::Relations => opener_by(caller.thread),
         };
-        self.open_as(caller, ino, flags, opener);
+        self.ask_as(caller, ino, asked, opener);
     }
 
-    pub(super) fn open_as(&self, caller: Caller, ino: u64, flags: i32, opener: Opener) {
-        let request = Request::Open {
-            ino,
-            flags,
-            writer: None,
-            opener,
-            kills_set_id: false,
+    /// Has a request handled, now that it is known who makes it.
+    pub(super) fn ask_as(&self, caller: Caller, ino: u64, asked: Asked, opener: Opener) {
+        let request = match asked {
+            Asked::Open(flags) => Request::Open {
+                ino,
+                flags,
+                writer: None,
+                opener,
+                kills_set_id: false,
+            },
+            Asked::Attributes => Request::Attributes {
+                ino,
+                by_handle: false,
+                opener,
+            },
         };
         self.handle(caller, request);
     }

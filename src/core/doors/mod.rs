@@ -74,8 +74,8 @@ impl Gives {
 /// What a request at a door asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// To open it.
-    Open,
+    /// To open it, with these flags.
+    Open(i32),
     /// What stat(2) shows.
     Attributes,
 }

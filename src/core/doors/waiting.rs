@@ -23,8 +23,7 @@ impl Operation<'_> {
     ) {
         if let Some((door, path)) = self.control.waits_for(ino) {
             let at = (ino, door, path);
-            let asked = (0, Asked::Attributes, opener);
-            return self.wait_at_door(caller, at, asked);
+            return self.wait_at_door(caller, at, (Asked::Attributes, opener));
         }
         let unique = caller.unique;
         // The kernel asks so before each write to its page cache.
@@ -42,7 +41,7 @@ impl Operation<'_> {
         &mut self,
         caller: Caller,
         (ino, door, path): (u64, Door, Vec<OsString>),
-        (flags, asked, opener): (i32, Asked, &Opener),
+        (asked, opener): (Asked, &Opener),
     ) {
         // Only here: with no memory left the state can still be looked at.
         if let Err(errno) = self.check_room_to_open(caller.user) {
@@ -66,6 +65,10 @@ impl Operation<'_> {
         if door.which == Which::Next && !has_waited {
             awaits = Awaits::NextAfter(self.seen(&path));
         }
+        let flags = match asked {
+            Asked::Open(flags) => flags,
+            Asked::Attributes => 0,
+        };
         let mut origin = self.origin(caller, (flags, opener), Some(&path));
         origin.door = Some((door.gives, ino));
         origin.asked = asked;
