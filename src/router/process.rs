@@ -23,6 +23,7 @@ mod death;
 mod exit;
 mod group;
 mod numbers;
+mod running;
 mod signals;
 mod standstill;
 

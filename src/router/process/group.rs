@@ -5,8 +5,9 @@ use rustix::io::Errno;
 use rustix::process::test_kill_process_group;
 
 use super::exit::has_exited;
+use super::running::{Member, find_running};
 use super::standstill::stands_still;
-use super::{all, positive, proc_is_ours, process_group};
+use super::{positive, process_group};
 use crate::core::generation::Left;
 
 /// Whether no process is left in group `pgid`, not even a zombie.
@@ -18,41 +19,10 @@ pub(crate) fn group_is_empty(pgid: i32) -> bool {
     }
 }
 
-/// A process of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Member {
-    /// It has not exited.
-    Running(i32),
-    /// All have exited, though some are not reaped yet.
-    None,
-    /// Not all processes can be seen from here.
-    Unknown,
-}
-
-/// Whether a process of group `pgid` has not exited, and if so one of them: `likely`, if that is one,
-/// and else whichever is found by looking at every process.
+/// Whether a process of group `pgid` has not exited.
 fn running_member(pgid: i32, likely: Option<i32>) -> Member {
     let runs = |pid: &i32| process_group(*pid) == Some(pgid) && !has_exited(*pid);
-    if let Some(pid) = likely.filter(runs) {
-        return Member::Running(pid);
-    }
-    // Twice: where ids begin anew, a child may have a number that was passed already when its parent, which
-    // had exited when it was looked at, made it.
-    for _ in 0..2 {
-        // Where others' processes are hidden (`hidepid`), so is the first.
-        let mut sees_first = false;
-        let mut look = |pid: &i32| {
-            sees_first |= *pid == 1;
-            runs(pid)
-        };
-        if let Some(pid) = all().find(&mut look) {
-            return Member::Running(pid);
-        }
-        if !sees_first || !proc_is_ours() {
-            return Member::Unknown;
-        }
-    }
-    Member::None
+    find_running(runs, likely)
 }
 
 /// How many groups a member is remembered of.

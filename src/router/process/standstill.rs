@@ -10,9 +10,9 @@
 //! So the shell of a script and the program that reads what another of its steps has written do not
 //! count among those who might write that once more. Whatever cannot be seen counts as running.
 
-use super::{
-    all, exit::has_exited, field, number, own, proc_is_ours, process_group, read, read_status,
-};
+use super::exit::has_exited;
+use super::running::{Member, find_running};
+use super::{field, number, own, proc_is_ours, process_group, read, read_status};
 use crate::core::effects::Unique;
 use crate::core::generation::Left;
 
@@ -34,7 +34,8 @@ pub(super) fn stands_still(left: &Left, likely: Option<i32>) -> Result<(), Optio
         return Err(likely);
     }
     let runs = |pid: i32| !has_exited(pid) && !stands(pid, &left.waiting, DEEPEST);
-    if let Some(pid) = likely.filter(|pid| is_member(*pid) && runs(*pid)) {
+    let member_runs = |pid: &i32| is_member(*pid) && runs(*pid);
+    if let Some(pid) = likely.filter(member_runs) {
         return Err(Some(pid));
     }
     // How one has ended meanwhile is not known yet.
@@ -42,21 +43,11 @@ pub(super) fn stands_still(left: &Left, likely: Option<i32>) -> Result<(), Optio
     if left.writers.iter().any(may_write) {
         return Err(None);
     }
-    // Twice: see `running_member`.
-    for _ in 0..2 {
-        let mut sees_first = false;
-        let mut look = |pid: &i32| {
-            sees_first |= *pid == 1;
-            is_member(*pid) && runs(*pid)
-        };
-        if let Some(pid) = all().find(&mut look) {
-            return Err(Some(pid));
-        }
-        if !sees_first {
-            return Err(None);
-        }
+    match find_running(member_runs, None) {
+        Member::Running(pid) => Err(Some(pid)),
+        Member::Unknown => Err(None),
+        Member::None => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether a process does nothing before one of those is answered who wait.
