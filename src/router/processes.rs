@@ -300,10 +300,7 @@ impl Router {
                 pid,
                 name: process::name(pid),
                 group: process::process_group(pid),
-                ending: Ending::Running,
-                let_go: false,
-                died_writing: false,
-                has_closed: false,
+                ..unseen_writer()
             },
             None => unseen_writer(),
         })

@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 
 use super::mountinfo::FoundMount;
 use crate::core::CONTROL_NAME;
+use crate::core::status::Status;
 use crate::fuse::timers::STATUS_DEADLINE;
 use crate::router::{all_processes, process_name};
 
@@ -85,17 +86,10 @@ fn waiting_in(directory: &Path) -> Vec<(i32, String)> {
         return Vec::new();
     }
     let text = answered.recv_timeout(STATUS_DEADLINE).unwrap_or_default();
-    let status: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-    let entries = |value: &serde_json::Value, list: &str| {
-        let entries = value.get(list).and_then(|list| list.as_array());
-        entries.cloned().unwrap_or_default()
-    };
-    let files = entries(&status, "files");
-    let readers = files.iter().flat_map(|file| entries(file, "readers"));
-    let readers = readers.chain(entries(&status, "waiting"));
-    let process = |reader: serde_json::Value| {
-        let pid = i32::try_from(reader.get("pid")?.as_i64()?).ok()?;
-        Some((pid, reader.get("name")?.as_str()?.to_owned()))
-    };
-    readers.filter_map(process).collect()
+    let status: Status = serde_json::from_slice(&text).unwrap_or_default();
+    let readers = status.files.into_iter().flat_map(|file| file.readers);
+    let readers = readers.chain(status.waiting);
+    readers
+        .map(|reader| (reader.pid.cast_signed(), reader.name))
+        .collect()
 }
