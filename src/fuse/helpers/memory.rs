@@ -11,8 +11,7 @@ use std::mem::size_of_val;
 use std::ops::Range;
 use std::sync::atomic::AtomicU8;
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::retry_on_intr;
+use super::lines::each_line;
 
 /// Mappings that are smaller stay, those of the dynamic linker among them.
 const SMALL_BYTES: usize = 1 << 20;
@@ -98,51 +97,28 @@ pub(super) unsafe fn release(needed: Needed) {
         .and(around(thread_local as usize))
         .and(around(thread as usize));
     let page = rustix::param::page_size();
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let Ok(maps) = rustix::fs::open(c"/proc/self/maps", flags, Mode::empty()) else {
-        return;
+    let mut variables_end = 0;
+    let unmap = |line: &[u8]| {
+        let Some(mapping) = Mapping::parse(line) else {
+            return;
+        };
+        let Range { mut start, end } = mapping.range.clone();
+        // What follows a library's variables at once begins with those that are zero.
+        if start == variables_end {
+            start += VARIABLES_BYTES;
+        }
+        if mapping.has_file && mapping.is_writable && !mapping.is_shared {
+            variables_end = end;
+        }
+        let is_program = mapping.has_file && !mapping.is_shared;
+        let is_ours = mapping.range.contains(&(&raw const VARIABLE as usize));
+        let is_kept = is_program || is_ours || mapping.is_special;
+        if !is_kept && end.saturating_sub(start) >= SMALL_BYTES {
+            // SAFETY: nothing of it is used any more, as the caller promises.
+            unsafe { unmap_but(&needed, start..end, page) };
+        }
     };
-    let mut buffer = [0; LINE_BYTES];
-    let (mut filled, mut variables_end) = (0, 0);
-    loop {
-        let Some(free) = buffer.get_mut(filled..) else {
-            return;
-        };
-        let Ok(read) = retry_on_intr(|| rustix::io::read(&maps, &mut *free)) else {
-            return;
-        };
-        if read == 0 {
-            return;
-        }
-        filled += read;
-        let mut line_start = 0;
-        while let Some(line) = buffer.get(line_start..filled)
-            && let Some(length) = line.iter().position(|byte| *byte == b'\n')
-        {
-            let mapping = line.get(..length).and_then(Mapping::parse);
-            line_start += length + 1;
-            let Some(mapping) = mapping else {
-                continue;
-            };
-            let Range { mut start, end } = mapping.range.clone();
-            // What follows a library's variables at once begins with those that are zero.
-            if start == variables_end {
-                start += VARIABLES_BYTES;
-            }
-            if mapping.has_file && mapping.is_writable && !mapping.is_shared {
-                variables_end = end;
-            }
-            let is_program = mapping.has_file && !mapping.is_shared;
-            let is_ours = mapping.range.contains(&(&raw const VARIABLE as usize));
-            let is_kept = is_program || is_ours || mapping.is_special;
-            if !is_kept && end.saturating_sub(start) >= SMALL_BYTES {
-                // SAFETY: nothing of it is used any more, as the caller promises.
-                unsafe { unmap_but(&needed, start..end, page) };
-            }
-        }
-        buffer.copy_within(line_start..filled, 0);
-        filled -= line_start;
-    }
+    let _ = each_line(c"/proc/self/maps", &mut [0; LINE_BYTES], unmap);
 }
 
 /// # Safety

@@ -6,6 +6,7 @@
 
 mod deferred;
 mod flusher;
+mod lines;
 mod memory;
 mod message;
 mod process;

@@ -40,6 +40,7 @@ use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
 use self::connection::AbortFile;
 use self::death::is_dying;
 use super::deferred::{self, DeferredHelper, HelperStarter, START};
+use super::lines::each_line;
 use super::memory::Needed;
 use super::message;
 use super::process::{Helper, above_stdio, exit, fork_helper, raw_fork, reap};
@@ -349,40 +350,19 @@ impl WatchdogState {
     /// The device number of the last mount listed on the directory, and whether
     /// it is a fifofs one.
     fn topmost(&mut self) -> Option<(u64, bool)> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::open(c"/proc/self/mountinfo", flags, Mode::empty()).ok()?;
+        let (buffer, directory) = (&mut self.buffer, &self.escaped_directory);
         let mut found = None;
-        let mut filled = 0;
-        let mut in_long_line = false;
-        loop {
-            let free = self.buffer.get_mut(filled..)?;
-            let read = retry_on_intr(|| rustix::io::read(&file, &mut *free)).ok()?;
-            if read == 0 {
-                return found;
-            }
-            filled += read;
-            let mut start = 0;
-            while let Some(line) = self.buffer.get(start..filled)
-                && let Some(length) = line.iter().position(|byte| *byte == b'\n')
+        each_line(c"/proc/self/mountinfo", buffer, |line| {
+            if let Some(line) = MountLine::parse(line)
+                && line.escaped_point == directory
             {
-                if !in_long_line
-                    && let Some(line) = line.get(..length).and_then(MountLine::parse)
-                    && line.escaped_point == self.escaped_directory
-                {
-                    found = line
-                        .device_number()
-                        .map(|number| (number, line.is_fifofs()));
-                }
-                in_long_line = false;
-                start += length + 1;
+                found = line
+                    .device_number()
+                    .map(|number| (number, line.is_fifofs()));
             }
-            if start == 0 && filled == BUFFER_BYTES {
-                in_long_line = true;
-                start = filled;
-            }
-            self.buffer.copy_within(start..filled, 0);
-            filled -= start;
-        }
+        })
+        .ok()?;
+        found
     }
 
     fn detach(&mut self) {
