@@ -114,10 +114,7 @@ impl File {
         // Where its bytes end that are not zero, if that matters.
         let ends_in_zeros = self.format.is_some_and(|format| format.trailing_zeros);
         let last = ends_in_zeros.then(|| data.last_nonzero()).flatten();
-        match is_bounded {
-            true => self.spool.take(offset, data)?,
-            false => self.spool.take_anyway(offset, data)?,
-        }
+        self.spool.take(offset, data, is_bounded)?;
         if let Some(last) = last {
             self.zeros_from = self.zeros_from.max(offset + last as u64 + 1);
         }

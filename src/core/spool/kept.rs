@@ -1,17 +1,18 @@
-//! Memory that something takes which cannot be spilled: names, attributes, open files, and what a file
-//! needs to know where its bytes are.
+//! What is taken of a pool: pages by files, and memory by what cannot be spilled (names, attributes, open
+//! files, and what a file needs to know where its bytes are).
 //!
 //! Knows how much, and for whom; does not know what for. Invariant: it counts until it is dropped, so
 //! whatever holds it is counted as long as it is there.
 
 use rustix::io::Errno;
 
-use super::pool::Pool;
+use super::pool::{Account, Pool};
 
 /// Bytes that count as taken until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pool: Pool,
+    account: Account,
     bytes: u64,
 }
 
@@ -30,9 +31,19 @@ impl Pool {
     /// The same whatever the limit: for what was found to have [room](Pool::has_room), or exists
     /// already.
     pub(crate) fn keep_anyway(&self, bytes: u64) -> Kept {
-        self.add_kept_anyway(bytes);
+        self.take_anyway(Account::Kept, bytes)
+    }
+
+    /// Counts `bytes` as held by a file, whatever the limit: for content that exists already.
+    pub(super) fn charge_anyway(&self, bytes: u64) -> Kept {
+        self.take_anyway(Account::Charged, bytes)
+    }
+
+    fn take_anyway(&self, account: Account, bytes: u64) -> Kept {
+        self.add_anyway(account, bytes);
         Kept {
             pool: self.clone(),
+            account,
             bytes,
         }
     }
@@ -42,20 +53,21 @@ impl Kept {
     /// Counts so many bytes from now on.
     ///
     /// # Errors
-    /// Those of [`Pool::keep`]; then nothing has changed.
+    /// Those of [`Pool::keep`], and of pages the same past the maximum size; then nothing has changed.
     pub(crate) fn resize(&mut self, bytes: u64) -> Result<(), Errno> {
-        match bytes.checked_sub(self.bytes) {
-            Some(more) => self.pool.add_kept(more)?,
-            None => self.pool.remove_kept(self.bytes - bytes),
+        if bytes <= self.bytes {
+            self.resize_anyway(bytes);
+            return Ok(());
         }
+        self.pool.add(self.account, bytes - self.bytes)?;
         self.bytes = bytes;
         Ok(())
     }
 
     /// The same whatever the limit.
     pub(crate) fn resize_anyway(&mut self, bytes: u64) {
-        self.pool.remove_kept(self.bytes);
-        self.pool.add_kept_anyway(bytes);
+        let more = bytes.wrapping_sub(self.bytes);
+        self.pool.add_anyway(self.account, more);
         self.bytes = bytes;
     }
 
@@ -77,15 +89,14 @@ impl Kept {
     pub(super) fn shrink(&mut self, bytes: u64) {
         let ample = bytes.next_power_of_two();
         if ample < self.bytes / 2 {
-            self.pool.remove_kept(self.bytes - ample);
-            self.bytes = ample;
+            self.resize_anyway(ample);
         }
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.pool.remove_kept(self.bytes);
+        self.resize_anyway(0);
     }
 }
 
@@ -133,9 +144,11 @@ mod tests {
         drop((kept, others));
         let all = pool.of(7).keep(MEMORY).expect("the owner may have all");
         drop(all);
-        user.charge(1 << 19).expect("half");
-        assert_eq!((user.charge(1), user.available()), (Err(Errno::NOSPC), 0));
-        assert_eq!((pool.charge(1 << 19), pool.available()), (Ok(()), 0));
+        let (mut held, mut by_owner) = (user.charge_anyway(0), pool.charge_anyway(0));
+        held.resize(1 << 19).expect("half");
+        let more = held.resize((1 << 19) + 1);
+        assert_eq!((more, user.available()), (Err(Errno::NOSPC), 0));
+        assert_eq!((by_owner.resize(1 << 19), pool.available()), (Ok(()), 0));
     }
 
     #[test]

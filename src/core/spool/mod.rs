@@ -55,10 +55,12 @@ pub(crate) struct Spool {
     written: Extents,
     /// Whole pages with content; the rest are holes.
     data: Extents,
-    /// Whole pages that were allocated and have no content. With `data`, what the pool charges.
+    /// Whole pages that were allocated and have no content.
     reserved: Extents,
     /// The bytes.
     chunks: Chunks,
+    /// What is charged for `data` and `reserved`.
+    charged: Kept,
     /// The memory that all of these take but the bytes, or somewhat more.
     kept: Kept,
 }
@@ -80,6 +82,7 @@ impl Spool {
             data: Extents::default(),
             reserved: Extents::default(),
             chunks: Chunks::new(pool),
+            charged: pool.charge_anyway(0),
             kept: pool.keep_anyway(0),
         }
     }
@@ -130,33 +133,19 @@ impl Spool {
         offset: u64,
         data: impl Into<Load<'a>>,
     ) -> Result<(), Errno> {
-        self.take(offset, &mut data.into())
+        self.take(offset, &mut data.into(), true)
     }
 
-    /// The same, of which the memory may be exchanged for other memory.
+    /// The same, of which the memory may be exchanged for other memory; within the maximum size, unless that
+    /// is no bound to it.
     ///
     /// # Errors
     /// Those of [`Spool::write`].
-    pub(crate) fn take(&mut self, offset: u64, data: &mut Load<'_>) -> Result<(), Errno> {
-        self.put(offset, data, Pool::charge)
-    }
-
-    /// The same, past the maximum size.
-    ///
-    /// # Errors
-    /// Those of [`Spool::write`], but for that size.
-    pub(crate) fn take_anyway(&mut self, offset: u64, data: &mut Load<'_>) -> Result<(), Errno> {
-        self.put(offset, data, |pool, bytes| {
-            pool.charge_anyway(bytes);
-            Ok(())
-        })
-    }
-
-    fn put(
+    pub(crate) fn take(
         &mut self,
         offset: u64,
         data: &mut Load<'_>,
-        charge: impl FnOnce(&Pool, u64) -> Result<(), Errno>,
+        is_bounded: bool,
     ) -> Result<(), Errno> {
         let end = end_of(offset, data.len() as u64)?;
         if data.is_empty() {
@@ -167,11 +156,15 @@ impl Spool {
         }
         self.make_room_for((end - offset) / CHUNK_BYTES as u64 + 2)?;
         let pages = pages_around(offset..end);
-        let fresh = self.uncharged(&pages);
-        charge(&self.pool, fresh)?;
+        let before = self.allocated_bytes();
+        let after = before + self.uncharged(&pages);
+        match is_bounded {
+            true => self.charged.resize(after)?,
+            false => self.charged.resize_anyway(after),
+        }
         self.chunks
             .store(offset, data)
-            .inspect_err(|_| self.pool.uncharge(fresh))?;
+            .inspect_err(|_| self.charged.resize_anyway(before))?;
         self.written.insert(offset..end);
         self.reserved.remove(pages.clone());
         self.data.insert(pages);
@@ -224,7 +217,8 @@ impl Spool {
         for range in self.dropped.overlapping(&(0..u64::MAX)) {
             fresh.remove(whole_pages_of(range));
         }
-        self.pool.charge(fresh.total())?;
+        self.charged
+            .resize(self.allocated_bytes() + fresh.total())?;
         for range in fresh.overlapping(&pages) {
             self.reserved.insert(range);
         }
@@ -331,9 +325,9 @@ impl Spool {
             data: self.data.clone(),
             reserved: self.reserved.clone(),
             chunks: self.chunks.clone(),
+            charged: self.pool.charge_anyway(self.allocated_bytes()),
             kept: self.pool.keep_anyway(self.bookkeeping()),
         };
-        self.pool.charge_anyway(copy.allocated_bytes());
         // Cannot fail: a length that exists is not too long.
         let _ = copy.truncate(length.min(self.length));
         copy
@@ -367,16 +361,9 @@ impl Spool {
 
     /// Makes `pages` a hole.
     fn release_pages(&mut self, pages: Range<u64>) {
-        let before = self.allocated_bytes();
         self.data.remove(pages.clone());
         self.reserved.remove(pages);
-        self.pool.uncharge(before - self.allocated_bytes());
-    }
-}
-
-impl Drop for Spool {
-    fn drop(&mut self) {
-        self.pool.uncharge(self.allocated_bytes());
+        self.charged.resize_anyway(self.allocated_bytes());
     }
 }
 

@@ -62,6 +62,15 @@ pub(crate) struct Pool {
     user: Option<Arc<Counts>>,
 }
 
+/// As what something counts that is taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Account {
+    /// Whole pages that files hold.
+    Charged,
+    /// Bytes of memory that cannot be spilled.
+    Kept,
+}
+
 /// What all have, or one user has.
 #[derive(Debug, Default)]
 struct Counts {
@@ -69,6 +78,15 @@ struct Counts {
     charged: AtomicU64,
     /// Bytes of memory that cannot be spilled.
     kept: AtomicU64,
+}
+
+impl Counts {
+    fn of(&self, account: Account) -> &AtomicU64 {
+        match account {
+            Account::Charged => &self.charged,
+            Account::Kept => &self.kept,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -182,7 +200,7 @@ impl Pool {
 
     /// The bytes that may still be written before ENOSPC.
     pub(crate) fn available(&self) -> u64 {
-        self.left(|counts| &counts.charged, self.max_size())
+        self.left(Account::Charged, self.max_size())
     }
 
     /// By how much more is held than may be.
@@ -198,7 +216,7 @@ impl Pool {
 
     /// How much more can be kept that cannot be spilled.
     pub(crate) fn room(&self) -> u64 {
-        self.left(|counts| &counts.kept, self.kept_max())
+        self.left(Account::Kept, self.kept_max())
     }
 
     /// Whether so much more can be kept.
@@ -227,57 +245,54 @@ impl Pool {
     }
 
     /// What is left of `max`, of which a user has half.
-    fn left(&self, count: impl Fn(&Counts) -> &AtomicU64, max: u64) -> u64 {
-        let left =
-            |counts: &Counts, max: u64| max.saturating_sub(count(counts).load(Ordering::Relaxed));
+    fn left(&self, account: Account, max: u64) -> u64 {
+        let left = |counts: &Counts, max: u64| {
+            max.saturating_sub(counts.of(account).load(Ordering::Relaxed))
+        };
         let of_all = left(&self.shared.counts, max);
         let of_user = self.user.as_ref().map(|user| left(user, max / 2));
         of_user.map_or(of_all, |of_user| of_user.min(of_all))
     }
 
-    /// Adds to a count unless that would pass `max`, or its half for a user; says whether it did.
-    fn add(&self, count: impl Fn(&Counts) -> &AtomicU64, bytes: u64, max: u64) -> bool {
-        if let Some(user) = &self.user
-            && !add_within(count(user), bytes, max / 2)
-        {
-            return false;
-        }
-        let fits = add_within(count(&self.shared.counts), bytes, max);
-        if let (false, Some(user)) = (fits, &self.user) {
-            count(user).fetch_sub(bytes, Ordering::Relaxed);
-        }
-        fits
-    }
-
-    /// Adds to a count, whatever the limit; what wraps around is subtracted.
-    fn add_anyway(&self, count: impl Fn(&Counts) -> &AtomicU64, bytes: u64) {
-        for counts in [Some(&self.shared.counts), self.user.as_deref()]
-            .into_iter()
-            .flatten()
-        {
-            count(counts).fetch_add(bytes, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts `bytes` more that cannot be spilled.
+    /// Counts `bytes` more.
     ///
     /// # Errors
     /// ENOSPC if there is no room for them; then nothing is counted.
-    pub(super) fn add_kept(&self, bytes: u64) -> Result<(), Errno> {
-        match self.has_room(bytes) && self.add(|counts| &counts.kept, bytes, self.kept_max()) {
+    pub(super) fn add(&self, account: Account, bytes: u64) -> Result<(), Errno> {
+        let fits = |max: u64| self.fits(account, bytes, max);
+        let measured = self.shared.limits.max_size.is_none();
+        let added = match account {
+            Account::Kept => self.has_room(bytes) && fits(self.kept_max()),
+            Account::Charged => fits(self.max_size()) || (measured && fits(self.measure())),
+        };
+        match added {
             true => Ok(()),
             false => Err(Errno::NOSPC),
         }
     }
 
-    /// The same, whatever the limit.
-    pub(super) fn add_kept_anyway(&self, bytes: u64) {
-        self.add_anyway(|counts| &counts.kept, bytes);
+    /// Adds to a count unless that would pass `max`, or its half for a user; says whether it did.
+    fn fits(&self, account: Account, bytes: u64, max: u64) -> bool {
+        if let Some(user) = &self.user
+            && !add_within(user.of(account), bytes, max / 2)
+        {
+            return false;
+        }
+        let fits = add_within(self.shared.counts.of(account), bytes, max);
+        if let (false, Some(user)) = (fits, &self.user) {
+            user.of(account).fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
     }
 
-    /// Counts `bytes` fewer.
-    pub(super) fn remove_kept(&self, bytes: u64) {
-        self.add_anyway(|counts| &counts.kept, bytes.wrapping_neg());
+    /// Adds to a count, whatever the limit; what wraps around is subtracted.
+    pub(super) fn add_anyway(&self, account: Account, bytes: u64) {
+        for counts in [Some(&self.shared.counts), self.user.as_deref()]
+            .into_iter()
+            .flatten()
+        {
+            counts.of(account).fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 
     /// Works the maximum size out anew from what is free on disk now. A directory that cannot be
@@ -296,30 +311,6 @@ impl Pool {
             .max(1);
         self.shared.measured.store(bytes, Ordering::Relaxed);
         bytes
-    }
-
-    /// Counts `bytes` more as held by files.
-    ///
-    /// # Errors
-    /// ENOSPC if that would pass the maximum size; then nothing is counted.
-    pub(super) fn charge(&self, bytes: u64) -> Result<(), Errno> {
-        let fits = |max: u64| self.add(|counts| &counts.charged, bytes, max);
-        let measured = self.shared.limits.max_size.is_none();
-        if bytes == 0 || fits(self.max_size()) || (measured && fits(self.measure())) {
-            Ok(())
-        } else {
-            Err(Errno::NOSPC)
-        }
-    }
-
-    /// Counts `bytes` more whatever the limit: for content that exists already.
-    pub(super) fn charge_anyway(&self, bytes: u64) {
-        self.add_anyway(|counts| &counts.charged, bytes);
-    }
-
-    /// Counts `bytes` fewer.
-    pub(super) fn uncharge(&self, bytes: u64) {
-        self.add_anyway(|counts| &counts.charged, bytes.wrapping_neg());
     }
 
     /// Where spill files are made.

@@ -273,7 +273,7 @@ fn a_chunk_that_comes_whole_is_not_copied() {
     ];
     let address = chunks[0].bytes(0..CHUNK).as_ptr();
     let mut load = Load::new(&[], &mut chunks, CHUNK + 4);
-    spool.take(CHUNK as u64, &mut load).expect("room");
+    spool.take(CHUNK as u64, &mut load, true).expect("room");
     let read = spool.read(CHUNK as u64, CHUNK);
     assert_eq!(read.parts().len(), 1, "not in one piece: {read:?}");
     assert_eq!(read.load().unwrap().io_slices()[0].as_ptr(), address);

@@ -119,6 +119,7 @@ fn take(
     spool.take(
         offset as u64,
         &mut Load::new(first, &mut chunks, rest.len()),
+        true,
     )
 }
 
