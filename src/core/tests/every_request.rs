@@ -43,52 +43,24 @@ struct Step {
     numbers: [usize; 4],
 }
 
-#[derive(Clone, Copy, Debug)]
-enum What {
-    Pass,
-    Open,
-    Stat,
-    Write,
-    Read,
-    FillPages,
-    Close,
-    Poll,
-    Seek,
-    Allocate,
-    Copy,
-    Change,
-    SetXattr,
-    RemoveXattr,
-    MakeNode,
-    MakeDirectory,
-    MakeSymlink,
-    Link,
-    Unlink,
-    RemoveDirectory,
-    Rename,
-    List,
-    Forget,
-    Cancel,
-    AlsoWrites,
-    CannotBeWatched,
-    Closes,
-    ReleaseBytes,
-    Exit,
-    GroupEnded,
-    NobodyElseLeft,
-    EndBatch,
-    NotFlushed,
-    Capture,
-    OpenCaptured,
-    Hold,
-    LetGo,
-    KeepAtMost,
-    HangUp,
-    EndCapture,
-    MakeOwnDirectory,
-    RemoveTree,
-    OpenEvents,
-    Freeze,
+/// What can be done, and all of it.
+macro_rules! what {
+    ($($what:ident)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        enum What {
+            $($what,)*
+        }
+
+        const ALL: &[What] = &[$(What::$what,)*];
+    };
+}
+
+what! {
+    Pass Open Stat Write Read FillPages Close Poll Seek Allocate Copy Change SetXattr RemoveXattr
+    MakeNode MakeDirectory MakeSymlink Link Unlink RemoveDirectory Rename List Forget Cancel
+    AlsoWrites CannotBeWatched Closes ReleaseBytes Exit GroupEnded NobodyElseLeft EndBatch
+    NotFlushed Capture OpenCaptured Hold LetGo KeepAtMost HangUp EndCapture MakeOwnDirectory
+    RemoveTree OpenEvents Freeze
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -97,54 +69,10 @@ fn step() -> impl Strategy<Value = Step> {
         Pass, Open, Open, Open, Open, Write, Write, Write, Read, Read, Read, Close, Close, Poll,
         Unlink, Rename, Exit, Cancel,
     ];
-    let all = [
-        Pass,
-        Open,
-        Stat,
-        Write,
-        Read,
-        FillPages,
-        Close,
-        Poll,
-        Seek,
-        Allocate,
-        Copy,
-        Change,
-        SetXattr,
-        RemoveXattr,
-        MakeNode,
-        MakeDirectory,
-        MakeSymlink,
-        Link,
-        Unlink,
-        RemoveDirectory,
-        Rename,
-        List,
-        Forget,
-        Cancel,
-        AlsoWrites,
-        CannotBeWatched,
-        Closes,
-        ReleaseBytes,
-        Exit,
-        GroupEnded,
-        NobodyElseLeft,
-        EndBatch,
-        NotFlushed,
-        Capture,
-        OpenCaptured,
-        Hold,
-        LetGo,
-        KeepAtMost,
-        HangUp,
-        EndCapture,
-        MakeOwnDirectory,
-        RemoveTree,
-        OpenEvents,
-    ];
+    let all = ALL.iter().copied().filter(|what| *what != Freeze);
     let what = prop_oneof![
         200 => prop::sample::select(often.to_vec()),
-        200 => prop::sample::select(all.to_vec()),
+        200 => prop::sample::select(all.collect::<Vec<What>>()),
         1 => Just(Freeze),
     ];
     (what, prop::array::uniform4(0..1000_usize)).prop_map(|(what, numbers)| Step { what, numbers })
