@@ -39,7 +39,7 @@ pub(super) struct Readers {
     /// concerns only those to whose path it belongs.
     followers: HashMap<OsString, BTreeSet<ReaderId>>,
     /// Those who wait for the next write though there is something for them, and some who did.
-    gathering: Vec<ReaderId>,
+    gathering: BTreeSet<ReaderId>,
 }
 
 /// For what the slowest reader is looked for: who wants the file whole keeps its bytes, but no
@@ -142,10 +142,11 @@ impl Readers {
         reads: Vec<reader::PendingRead>,
         gathers: bool,
     ) {
-        if let Some(reader) = self.by_id.get_mut(&id)
-            && reader.keep_reads(reads, gathers)
-        {
-            self.gathering.push(id);
+        if let Some(reader) = self.by_id.get_mut(&id) {
+            reader.keep_reads(reads);
+            if gathers {
+                self.gathering.insert(id);
+            }
         }
     }
 
@@ -155,11 +156,8 @@ impl Readers {
     }
 
     /// No more is coming for now. Gives those who waited for it.
-    pub(super) fn end_gathering(&mut self) -> Vec<ReaderId> {
-        let mut gathering = std::mem::take(&mut self.gathering);
-        let ends = |id: &ReaderId| self.by_id.get_mut(id).is_some_and(Reader::end_gathering);
-        gathering.retain(ends);
-        gathering
+    pub(super) fn end_gathering(&mut self) -> BTreeSet<ReaderId> {
+        std::mem::take(&mut self.gathering)
     }
 
     /// A process has ended. Gives those who wait no longer than it lives, with what they read.

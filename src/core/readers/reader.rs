@@ -116,8 +116,6 @@ pub(crate) struct Reader {
     position: u64,
     /// When it was last given something.
     given: Option<Monotonic>,
-    /// Whether a READ of it waits though there is something for it: more is about to come.
-    gathers: bool,
     /// What it was given, if that was of another inode than `source`.
     prior: Option<Spool>,
     /// The bytes it was given that are no longer so.
@@ -155,7 +153,6 @@ impl Reader {
             reads: Vec::new(),
             position: 0,
             given: None,
-            gathers: false,
             prior: None,
             rewritten: None,
             patches: None,
@@ -298,20 +295,12 @@ impl Reader {
         std::mem::take(&mut self.reads)
     }
 
-    /// Says whether it gathers, and did not before.
-    pub(super) fn keep_reads(&mut self, reads: Vec<PendingRead>, gathers: bool) -> bool {
+    pub(super) fn keep_reads(&mut self, reads: Vec<PendingRead>) {
         self.reads = reads;
-        let gathered = std::mem::replace(&mut self.gathers, gathers);
-        gathers && !gathered
     }
 
     pub(in crate::core) fn give_up_read(&mut self, unique: Unique) {
         self.reads.retain(|read| read.unique != unique);
-    }
-
-    /// Says whether it gathered.
-    pub(super) fn end_gathering(&mut self) -> bool {
-        std::mem::replace(&mut self.gathers, false)
     }
 
     /// One past the highest byte it was given.
