@@ -176,8 +176,7 @@ fn mount_by_fusermount(directory: &Path, options: &MountOptions) -> Result<Owned
 }
 
 fn fusermount_refused(operation: &str, directory: &Path, output: &Output) -> Error {
-    let words = String::from_utf8_lossy(&output.stderr);
-    let words = words.trim().replace('\n', "; ");
+    let words = words_of(output);
     let remedy = if words.contains("user_allow_other") {
         "leave out --allow-other, or have root add the line user_allow_other to /etc/fuse.conf"
     } else if words.contains("modprobe") {
@@ -192,6 +191,12 @@ fn fusermount_refused(operation: &str, directory: &Path, output: &Output) -> Err
         false => io::Error::other(words),
     };
     Error::io(operation, directory, source).with_remedy(remedy)
+}
+
+/// What a program said of an error, in one line.
+fn words_of(output: &Output) -> String {
+    let words = String::from_utf8_lossy(&output.stderr);
+    words.trim().replace('\n', "; ")
 }
 
 /// The descriptor that was sent, if it was, close-on-exec. The sender has
@@ -227,8 +232,7 @@ pub(super) fn detach(directory: &Path, flags: UnmountFlags) -> io::Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    let words = String::from_utf8_lossy(&output.stderr);
-    let words = words.trim().replace('\n', "; ");
+    let words = words_of(&output);
     // In the words of strerror(3) in the C locale, which it does not leave.
     let kind = match words.contains("resource busy") {
         true => io::ErrorKind::ResourceBusy,

@@ -112,9 +112,7 @@ fn enter_user_namespace() -> Result<()> {
 }
 
 fn unshare(flags: UnshareFlags, remedy: &str) -> Result<()> {
-    // SAFETY: nothing of the file descriptor table or address space is unshared.
-    let unshared = unsafe { rustix::thread::unshare_unsafe(flags) };
-    unshared.map_err(|errno| {
+    removal::unshare(flags).map_err(|errno| {
         let reason = match errno {
             Errno::PERM | Errno::NOSPC | Errno::USERS => io::Error::new(
                 io::ErrorKind::PermissionDenied,

@@ -68,7 +68,9 @@ fn remove_from_elsewhere(directory: &PathBuf) -> Result<(), Errno> {
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
-fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
+/// Has the calling thread leave what it shares with others, in so far as that is no memory and no
+/// descriptors.
+pub(super) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     // SAFETY: neither the file descriptor table nor the address space is unshared.
     unsafe { rustix::thread::unshare_unsafe(flags) }
 }
