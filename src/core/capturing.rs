@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::captures::Hold;
-use super::effects::Effect;
+use super::effects::{Effect, Forget};
 use super::ids::CaptureId;
 use super::namespace::ROOT;
 use super::patching::Reading;
@@ -125,7 +125,8 @@ impl Operation<'_> {
                 done => done,
             };
             if removed.is_ok() {
-                self.effects.push(Effect::ForgetName { parent, name });
+                self.effects
+                    .push(Effect::Forget(Forget::Name { parent, name }));
             }
         }
     }

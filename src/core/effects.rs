@@ -104,18 +104,18 @@ pub(crate) enum Effect {
         /// The file.
         ino: u64,
     },
-    /// The kernel must let go of the pages of a file that is no more.
-    ForgetPages {
-        /// The file.
-        ino: u64,
-    },
-    /// The kernel must forget a name that we removed by ourselves.
-    ForgetName {
-        /// The directory.
-        parent: u64,
-        /// The name in it.
-        name: OsString,
-    },
+    /// The kernel must forget what is no more, for which it may have to wait.
+    Forget(Forget),
+}
+
+/// Something that is gone without the kernel's doing, or more than it knows.
+#[derive(Debug)]
+pub(crate) enum Forget {
+    /// A name that was removed behind its back, in this directory.
+    Name { parent: u64, name: OsString },
+    /// The pages of a file that was removed. The kernel keeps them as long as it
+    /// remembers any name that led to the file, as one in `wait/`.
+    Pages { ino: u64 },
 }
 
 /// What is to be done, in order.

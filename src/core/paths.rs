@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::attributes::Found;
-use super::effects::{Effect, Listed, Reply};
+use super::effects::{Effect, Forget, Listed, Reply};
 use super::event::Event;
 use super::generation::{Generation, Writer};
 use super::ids::ReaderId;
@@ -286,7 +286,8 @@ impl Operation<'_> {
             return;
         };
         if self.unlink(&at(parent, &*name)).is_ok() {
-            self.effects.push(Effect::ForgetName { parent, name });
+            self.effects
+                .push(Effect::Forget(Forget::Name { parent, name }));
         }
     }
 

@@ -26,7 +26,7 @@ use std::hash::Hash;
 use rustc_hash::FxHashSet;
 
 use super::Operation;
-use super::effects::Effect;
+use super::effects::{Effect, Forget};
 use super::ids::{FifoId, ReaderId, Unique};
 
 /// What is to be looked at again, each once, in the order in which it was marked.
@@ -108,7 +108,7 @@ impl Operation<'_> {
         }
         self.make_room();
         for ino in self.core.removed.drain(..) {
-            self.effects.push(Effect::ForgetPages { ino });
+            self.effects.push(Effect::Forget(Forget::Pages { ino }));
         }
     }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::event_loop::{NEVER, nanoseconds};
 use super::process::ExitWatch;
 use super::*;
-use crate::core::effects::{Answer, Unique};
+use crate::core::effects::{Answer, Forget, Unique};
 use crate::core::generation::{Ending, Writer};
 use crate::core::namespace::ROOT;
 use crate::core::request::{Bytes, Opener, Wanted, at};
@@ -56,8 +56,10 @@ impl Outbox {
         let done = match effect {
             Effect::Reply { unique, reply } => Done::Answered(unique, reply.into()),
             Effect::Flush { ino, on } => Done::Flush(ino, on),
-            Effect::ForgetName { name, .. } => Done::ForgotName(name, patiently),
-            Effect::ForgetAttributes { ino } | Effect::ForgetPages { ino } => Done::Forgot(ino),
+            Effect::Forget(Forget::Name { name, .. }) => Done::ForgotName(name, patiently),
+            Effect::ForgetAttributes { ino } | Effect::Forget(Forget::Pages { ino }) => {
+                Done::Forgot(ino)
+            }
             other => panic!("not of these tests: {other:?}"),
         };
         lock(&self.done).push(done);

@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 
-use super::super::effects::Effect;
+use super::super::effects::{Effect, Forget};
 use super::super::file::Flushing;
 use super::super::generation::Way;
 use super::super::ids::{ReaderId, Unique};
@@ -129,8 +129,10 @@ impl World {
         for effect in told {
             match effect {
                 Effect::ForgetAttributes { ino } => *attributes.entry(*ino).or_default() += 1,
-                Effect::ForgetPages { ino } => assert!(pages.insert(*ino), "{ino}: told twice"),
-                Effect::ForgetName { parent, name } => {
+                Effect::Forget(Forget::Pages { ino }) => {
+                    assert!(pages.insert(*ino), "{ino}: told twice")
+                }
+                Effect::Forget(Forget::Name { parent, name }) => {
                     let is_gone = self.core.names.find(*parent, name).is_err();
                     assert!(is_gone, "{name:?} is still there");
                     if *parent == ROOT {

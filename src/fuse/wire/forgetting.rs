@@ -12,19 +12,8 @@ use zerocopy::IntoBytes;
 use crate::sync::lock;
 
 use super::abi::{self, NotifyInvalEntryOut, NotifyInvalInodeOut, OutHeader};
+use crate::core::effects::Forget;
 use crate::fuse::timers::FORGETTING;
-
-/// Something that is gone without the kernel's doing, or more than it knows.
-pub(crate) enum Forget {
-    /// A name that was removed behind its back.
-    Name {
-        parent: u64,
-        name: std::ffi::OsString,
-    },
-    /// The pages of a file that was removed. The kernel keeps them as long as it
-    /// remembers any name that led to the file, as one in `wait/`.
-    Pages { ino: u64 },
-}
 
 /// The way to the thread, which ends with this.
 pub(crate) struct Forgetter {

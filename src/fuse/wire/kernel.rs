@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use zerocopy::IntoBytes;
 
 use super::abi::{self, NotifyInvalInodeOut, OutHeader};
-use super::forgetting::{Forget, Forgetter};
+use super::forgetting::Forgetter;
 use super::replies;
 use crate::core::effects::{Effect, Reply, Unique};
 use crate::core::spool::Segments;
@@ -124,19 +124,13 @@ impl Outlet for Kernel {
                 let out = NotifyInvalInodeOut { ino, off, len };
                 self.notify(abi::NOTIFY_INVAL_INODE, out.as_bytes());
             }
-            Effect::ForgetName { parent, name } => {
-                self.forgetter.tell(Forget::Name { parent, name });
-            }
-            Effect::ForgetPages { ino } => self.forgetter.tell(Forget::Pages { ino }),
+            Effect::Forget(forget) => self.forgetter.tell(forget),
         }
     }
 
     fn apply_patiently(&self, effect: Effect) {
         match effect {
-            Effect::ForgetName { parent, name } => {
-                self.forgetter.tell_now(Forget::Name { parent, name });
-            }
-            Effect::ForgetPages { ino } => self.forgetter.tell_now(Forget::Pages { ino }),
+            Effect::Forget(forget) => self.forgetter.tell_now(forget),
             effect => self.apply(effect),
         }
     }
