@@ -174,21 +174,6 @@ impl Operation<'_> {
         self.control.has(parent) || (parent == ROOT && name == NAME)
     }
 
-    /// Why nothing can come at a path, if nothing can.
-    pub(super) fn cannot_come(&self, path: &[OsString]) -> Option<Errno> {
-        match self.names.leads(path) {
-            Leads::Nowhere(errno) => Some(errno),
-            // Looked up again, it is a link to there.
-            Leads::Out(_) => Some(Errno::STALE),
-            Leads::To(ino) => match self.names.get(ino).ok()?.st_mode() & libc::S_IFMT {
-                libc::S_IFREG => None,
-                libc::S_IFDIR => Some(Errno::ISDIR),
-                _ => Some(Errno::STALE),
-            },
-            Leads::ToNothing => None,
-        }
-    }
-
     /// An OPEN of a place.
     pub(super) fn open_control(
         &mut self,

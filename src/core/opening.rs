@@ -12,7 +12,7 @@ use super::file::Step;
 use super::generation::{Ending, Phase, Way, Writer};
 use super::ids::ReaderId;
 use super::looking_again::Why;
-use super::namespace::Inode;
+use super::namespace::{Inode, Leads};
 use super::notices::Notice;
 use super::readers::reader::{Awaits, Origin, Reader};
 use super::request::{Caller, Opener};
@@ -387,7 +387,17 @@ impl Operation<'_> {
         let path = reader
             .path()
             .filter(|_| reader.origin().capture.is_none())?;
-        self.cannot_come(path)
+        match self.names.leads(path) {
+            Leads::Nowhere(errno) => Some(errno),
+            // Looked up again, it is a link to there.
+            Leads::Out(_) => Some(Errno::STALE),
+            Leads::To(ino) => match self.names.get(ino).ok()?.st_mode() & libc::S_IFMT {
+                libc::S_IFREG => None,
+                libc::S_IFDIR => Some(Errno::ISDIR),
+                _ => Some(Errno::STALE),
+            },
+            Leads::ToNothing => None,
+        }
     }
 
     fn answer_open(&mut self, id: ReaderId) -> OpenAnswer {

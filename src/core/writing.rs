@@ -46,7 +46,7 @@ impl Operation<'_> {
         };
         let cached = transport == Transport::Cached;
         if cached {
-            file.opened_cached();
+            file.writeback_mut().opened();
         }
         self.publish(ino, || Event::Opened {
             pid,

@@ -207,11 +207,6 @@ impl File {
         })
     }
 
-    /// Whoever has just opened it writes through the kernel's cache.
-    pub(super) fn opened_cached(&mut self) {
-        self.writeback.opened();
-    }
-
     /// A handle that may write, through the kernel's cache or not, is closed. Says whether it was the last.
     pub(super) fn close_for_writing(&mut self, now: Monotonic, cached: bool) -> bool {
         if cached {

@@ -44,7 +44,8 @@ pub(in crate::core) struct Writeback {
 }
 
 impl Writeback {
-    pub(super) fn opened(&mut self) {
+    /// Whoever has just opened the file writes through the kernel's cache.
+    pub(in crate::core) fn opened(&mut self) {
         self.writers += 1;
     }
 

@@ -7,7 +7,6 @@
 //! A fork copies no page, but it keeps every page of its parent alive: one that the parent frees is
 //! freed only once the helper has gone, and one that it writes to is kept twice.
 
-use std::mem::size_of_val;
 use std::ops::Range;
 use std::sync::atomic::AtomicU8;
 
@@ -38,7 +37,12 @@ pub(crate) struct Needed {
 impl Needed {
     /// These pieces of the heap.
     pub(super) fn of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Needed {
-        pieces.into_iter().fold(Needed::default(), Needed::with)
+        let range = |piece: &[u8]| {
+            let start = piece.as_ptr() as usize;
+            start..start + piece.len()
+        };
+        let ranges = pieces.into_iter().map(range);
+        ranges.fold(Needed::default(), Needed::and)
     }
 
     /// All that a vector has room for.
@@ -50,11 +54,6 @@ impl Needed {
     /// What both need.
     pub(super) fn together(self, other: Needed) -> Needed {
         other.ranges().fold(self, Needed::and)
-    }
-
-    fn with(self, piece: &[u8]) -> Needed {
-        let start = piece.as_ptr() as usize;
-        self.and(start..start + size_of_val(piece))
     }
 
     fn and(mut self, range: Range<usize>) -> Needed {
