@@ -10,6 +10,7 @@
 //! readers      a reader gets what it may have
 //! write        it is answered, or waits until its readers are near enough
 //! room         writes that waited go on, and what every reader has is dropped
+//! FIFOs        the next message comes in the place of one that was taken
 //! writeback    the flusher is at work exactly where somebody waits
 //! ```
 //!
