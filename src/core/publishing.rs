@@ -29,18 +29,12 @@ impl Operation<'_> {
         }
     }
 
-    /// A process writes a file whose end will not be seen.
+    /// A process writes a file whose end will not be seen. It may say so at each write, and is heard once.
     pub(super) fn warn_of_unwatched(&mut self, ino: u64, errno: Errno) {
         let message = format!(
             "a process writes it that cannot be watched; should it be killed, readers will not be \
              told: {errno}"
         );
-        self.warn_once(ino, message);
-    }
-
-    /// As [`Operation::warn`], unless this is what was last said of the file: for what would be said at
-    /// each write.
-    pub(super) fn warn_once(&mut self, ino: u64, message: String) {
         let is_known = |file: &File| file.warning() == Some(&message);
         if !self.files.get(&ino).is_some_and(is_known) {
             self.warn(ino, message);

@@ -84,7 +84,12 @@ impl Drop for Rare {
             return;
         };
         // Without it the end of the socket looks to fuser like a broken request.
-        let _ = running.exchange(destroy_request().as_bytes());
+        let destroy = Header {
+            len: HEADER_BYTES as u32,
+            opcode: opcode::DESTROY,
+            ..Header::default()
+        };
+        let _ = running.exchange(destroy.as_bytes());
         drop(running.socket);
         // A thread that panicked has said so.
         let _ = running.thread.join();
@@ -132,15 +137,6 @@ fn serve(adapter: Adapter, socket: OwnedFd) {
     if let Err(error) = served {
         // The end of the socket looks to fuser like a broken request.
         log::debug!("request handler: {error}");
-    }
-}
-
-/// A request that ends a session.
-fn destroy_request() -> Header {
-    Header {
-        len: HEADER_BYTES as u32,
-        opcode: opcode::DESTROY,
-        ..Header::default()
     }
 }
 
