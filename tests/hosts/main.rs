@@ -6,6 +6,8 @@
 //! pair is run (10 unless set), and the figures are printed: the slowest end is to be below a second on an idle machine.
 
 mod host;
+#[path = "../../src/testing.rs"]
+mod testing;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -23,12 +25,13 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsmount, fsopen,
 };
+use testing::until_within;
 
 const ROUNDS: usize = 10;
 /// Hosts that run at a time.
 const PARALLEL: usize = 4;
 /// Far longer than a busy machine takes. What hangs does so for a minute, or for good.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = testing::SOON;
 /// What makes this binary the host, and says which.
 const ROLE: &str = "FIFOFS_TEST_HOST";
 
@@ -194,15 +197,7 @@ impl Host {
     }
 
     fn until(&self, what: &str, condition: impl Fn(&Host) -> bool) {
-        let deadline = Instant::now() + DEADLINE;
-        while !condition(self) {
-            assert!(
-                Instant::now() < deadline,
-                "never came true: {what}\n{}",
-                self.world()
-            );
-            thread::sleep(Duration::from_millis(1));
-        }
+        until_within(DEADLINE, what, || condition(self), || self.world());
     }
 
     fn has_left_nothing(&self) -> bool {
