@@ -278,6 +278,18 @@ impl<'a> Case<'a> {
             .collect()
     }
 
+    /// See 4: wherever those files stood, before and after.
+    fn of_stream_anywhere(&self, from: u64, until: u64) -> impl Iterator<Item = &Epoch> {
+        let inode = |epoch: &Epoch| Some(epoch.standing.as_ref()?.inode);
+        let watched = self.epochs[usize::from(WATCHED)].iter();
+        let watched: Vec<usize> = watched
+            .filter(|epoch| self.is_stream() && epoch.overlaps(from, until))
+            .filter_map(inode)
+            .collect();
+        let epochs = self.epochs.iter().flatten();
+        epochs.filter(move |epoch| inode(epoch).is_some_and(|inode| watched.contains(&inode)))
+    }
+
     /// What the watched file holds in the end, and whether its last writing failed.
     pub(crate) fn left(&self) -> Option<(Arc<Vec<u8>>, bool)> {
         let last = self.epochs[usize::from(WATCHED)].last()?;
@@ -340,10 +352,10 @@ impl<'a> Case<'a> {
     fn judge_end(&self, kind: Kind, reading: &Reading, opened: (u64, u64)) -> Verdict {
         let mut failed = false;
         let names = self.names(kind, opened);
-        for epoch in names
+        let epochs = names
             .iter()
-            .flat_map(|name| &self.epochs[usize::from(*name)])
-        {
+            .flat_map(|name| &self.epochs[usize::from(*name)]);
+        for epoch in epochs.chain(self.of_stream_anywhere(opened.0, reading.ended_at)) {
             let is_it = epoch
                 .content()
                 .is_some_and(|content| **content == reading.bytes);
