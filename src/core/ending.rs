@@ -111,7 +111,9 @@ impl Operation<'_> {
 
     /// Asks whether only those are left who wait for a closed file. Says when to ask again.
     fn look_for_others(&self, linger: Linger, ino: u64) -> Option<Monotonic> {
-        let file = self.files.get(&ino).filter(|_| linger == Linger::Auto)?;
+        // Those who wrote would else be waited for by one of them for ever, if it waits for the end.
+        let looks = matches!(linger, Linger::Auto | Linger::Exit);
+        let file = self.files.get(&ino).filter(|_| looks)?;
         let waits = |reader: &Reader| {
             let origin = reader.origin();
             let request = reader

@@ -241,7 +241,7 @@ impl Operation<'_> {
     }
 
     /// Whether nobody has this file open for writing, though it is not done.
-    fn is_closed(&self, ino: u64) -> bool {
+    pub(super) fn is_closed(&self, ino: u64) -> bool {
         let phase = self.files.get(&ino).and_then(File::phase);
         matches!(phase, Some(Phase::Closed { .. }))
     }

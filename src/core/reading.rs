@@ -93,6 +93,7 @@ impl Operation<'_> {
                     // asked for it, and would put the same bytes behind the first.
                     return self.effects.refuse(unique, Errno::SPIPE);
                 }
+                let source = reader.source();
                 reader.add_read(PendingRead {
                     unique,
                     offset,
@@ -103,6 +104,10 @@ impl Operation<'_> {
                 self.waiting
                     .insert(unique, (Waiting::Read(id), caller.thread));
                 self.touched.readers.add(id);
+                if let Some(ino) = source.filter(|ino| self.is_closed(*ino)) {
+                    // Now that it waits, nobody may be left who would write it.
+                    self.touched.generations.add(ino);
+                }
             }
             Some(Handle::Text(text)) => {
                 let start = (offset as usize).min(text.len());

@@ -72,6 +72,23 @@ with open(D + "/x.log", "a") as file: file.write("two\n")
 }
 
 #[test]
+fn with_linger_exit_whoever_wrote_a_file_does_not_wait_for_its_own_exit() {
+    let mount = Mount::start(&["--linger", "exit"]);
+    let writer = mount.python(
+        r#"
+for door in "pipe", "wait":
+    with open(D + "/" + door, "w") as file: file.write("own\n")
+    say(open(D + f"/.fifofs/{door}/{door}").read().strip())
+"#,
+    );
+    writer.finish(SOON).succeeded().printed("own\nown\n");
+    let script = "echo own > $D/x; cat $D/.fifofs/pipe/x; echo more >> $D/x; cat $D/.fifofs/wait/x";
+    let shell = mount.shell(script).finish(SOON).succeeded();
+    shell.printed("own\nown\nmore\n");
+    mount.unmount();
+}
+
+#[test]
 fn a_reader_gets_enoent_when_every_writer_is_gone_and_nothing_stands_at_the_path() {
     let mount = Mount::start(&[]);
     let waits_for_ever = mount.reader(".fifofs/pipe/x.txt");
