@@ -56,6 +56,8 @@ impl Operation<'_> {
                     let chosen = file.note_no_first_write(self.now, name);
                     self.publish_chosen(ino, chosen);
                     self.publish(ino, || Event::Closed);
+                    // What is closed of a virtual FIFO is not held back.
+                    self.touched.contents.add(ino);
                 }
                 self.touched.writeback.add(ino);
                 self.touched.generations.add(ino);

@@ -1,6 +1,8 @@
 //! Virtual FIFOs: what scripts do with FIFOs works, and so do programs that seek in them.
 
-use crate::common::{Mount, SOON, needs};
+use rustix::process::Signal;
+
+use crate::common::{Mount, SOON, needs, signal};
 
 fn mount() -> Mount {
     Mount::start(&["--fifos", "virtual"])
@@ -117,6 +119,37 @@ fn a_reader_that_leaves_before_anything_is_written_is_missed_by_the_writer_and_b
         .finish(SOON)
         .succeeded()
         .printed(printed);
+    mount.unmount();
+}
+
+#[test]
+fn who_appends_line_by_line_goes_on_for_whoever_reads_on() {
+    // So that it shows for any time between two lines.
+    let mount = Mount::start(&["--fifos", "virtual", "--linger", "exit"]);
+    mount.shell("mkfifo $D/p").finish(SOON).succeeded();
+    let reads_on = mount.reader("p");
+    let script = r#"
+for flag in "second", "third", "end":
+    with open(D + "/p", "a") as file: file.write(f"before the {flag}\n")
+    wait_flag(flag)
+"#;
+    let writer = mount.python(script);
+    reads_on.wait_output(b"before the second\n");
+    mount.raise("second");
+    let two = b"before the second\nbefore the third\n";
+    reads_on.wait_output(two);
+    // Once that one is gone the next line is for the next reader, though the writer lives.
+    signal(reads_on.pid(), Signal::TERM);
+    reads_on.finish(SOON);
+    mount.wait_for("the FIFO to be empty", || {
+        mount.ls().contains("waits for a writer")
+    });
+    let next = mount.shell("read -r line < $D/p; echo $line");
+    mount.wait_parked(&next);
+    mount.raise("third");
+    next.finish(SOON).succeeded().printed("before the end\n");
+    mount.raise("end");
+    writer.finish(SOON).succeeded();
     mount.unmount();
 }
 

@@ -205,6 +205,8 @@ impl Operation<'_> {
             file.hang_up();
         }
         self.touched.room.add(ino);
+        // Nobody is left for whom it could go on.
+        self.touched.generations.add(ino);
         self.effects.push(Effect::ForgetAttributes { ino });
     }
 

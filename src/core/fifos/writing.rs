@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::super::generation::{Ending, Way, Writer};
+use super::super::generation::{Ending, Generation, Way, Writer};
 use super::super::ids::{FifoId, Unique};
 use super::super::looking_again::Why;
 use super::super::notices::Notice;
@@ -111,7 +111,8 @@ impl Operation<'_> {
     }
 
     /// Whether a message is over once it is closed: its bytes are on their way already, nobody is left
-    /// who could go on with it, or somebody waits to write the next.
+    /// who could go on with it, or somebody waits to write the next. Who appends opens it anew for each line, as a
+    /// rule: while somebody reads it, it is given the time that any file is given.
     pub(in crate::core) fn ends_at_close(&self, ino: u64) -> bool {
         let Some(file) = self
             .files
@@ -121,13 +122,18 @@ impl Operation<'_> {
             return false;
         };
         let may_go_on = |w: &Writer| w.pid == 0 || self.processes.ending(w.pid) == Ending::Running;
-        let is_whole = file.spool().len() > 0 && !file.writers().iter().any(may_go_on);
+        let writers_run = file.writers().iter().any(may_go_on);
+        let is_whole = file.spool().len() > 0 && !writers_run;
         let flows = file.fifo().is_some() && matches!(file.way(), Some(Way::Follow | Way::Stream));
-        flows
-            || is_whole
-            || self
-                .message(ino)
-                .is_some_and(|(_, fifo)| fifo.has_next_writer())
+        let goes_on = writers_run
+            && file.generation().is_some_and(Generation::is_appended)
+            && self
+                .readers
+                .of(file)
+                .any(|reader| reader.origin().fifo.is_some());
+        let message = self.message(ino);
+        let is_followed = message.is_some_and(|(_, fifo)| fifo.has_next_writer());
+        flows && !goes_on || is_whole || is_followed
     }
 
     /// Whether a file is a FIFO's message, or was put in the place of a FIFO for its readers.

@@ -102,6 +102,8 @@ pub(crate) struct Generation {
     /// Whether it was opened in such a way that somebody may mean to write it later: as touch(1)
     /// does.
     is_placeholder: bool,
+    /// Whether it was last opened for appending: so is what is opened again and again.
+    is_appended: bool,
     /// Who wrote: all that still run or came to a bad end, and the last of the
     /// others.
     writers: Vec<Writer>,
@@ -151,6 +153,7 @@ impl Generation {
             handles: 0,
             openings: 0,
             is_placeholder: false,
+            is_appended: false,
             writers: Vec::new(),
             groups: BTreeSet::new(),
             lost: false,
@@ -208,6 +211,11 @@ impl Generation {
     /// How often it was opened for writing.
     pub(in crate::core) fn openings(&self) -> u64 {
         self.openings
+    }
+
+    /// Whether it was last opened for appending.
+    pub(in crate::core) fn is_appended(&self) -> bool {
+        self.is_appended
     }
 
     /// Who wrote: all that still run or came to a bad end, and the last of the others.
@@ -378,6 +386,7 @@ impl Generation {
         let writes_now = flags & libc::O_TRUNC != 0
             || flags & libc::O_EXCL != 0 && flags & libc::O_ACCMODE == libc::O_WRONLY;
         self.is_placeholder |= !writes_now;
+        self.is_appended = flags & libc::O_APPEND != 0;
         self.add_writer(writer);
         if !self.written {
             if flags & libc::O_ACCMODE == libc::O_RDWR {

@@ -117,6 +117,10 @@ impl File {
             };
             return (view, None);
         }
+        if self.fifo.is_some() && !generation.is_open() {
+            // As by any FIFO: whoever reads no more than a line may be gone when the next comes.
+            generation.release();
+        }
         let mut again = None;
         let limit = match nothing_yet.way {
             _ if viewer.by_position => frontier,

@@ -10,6 +10,11 @@ use super::{Generation, Phase};
 const HOLD_BYTES: u64 = 4 << 20;
 
 impl Generation {
+    /// What is there may be handed out.
+    pub(crate) fn release(&mut self) {
+        self.released = true;
+    }
+
     /// Whether the bytes of a generation that follows may be handed out; otherwise
     /// when to ask again, if the clock alone will decide it. One that lingers may be
     /// the work of several steps of a script.
