@@ -11,8 +11,6 @@ def expected(reader: Reader, case: Case) -> set[Verdict]:
         if case.door == "pipe" and reader.sized and reader.nonblocking:
             # It has asked for the size, and does not wait for the rest.
             return {NOTHING}
-        if case.door == "pipe" and reader.splices:
-            return {NOTHING, WAITS}
         return {WAITS} if case.door != "own" or reader.retries else {ERROR}
     return {"own": own, "wait": wait, "pipe": pipe}[case.door](reader, case)
 
@@ -28,9 +26,9 @@ def pipe(reader: Reader, case: Case) -> set[Verdict]:
         return {ERROR}
     if reader.sized:
         return {NOTHING, ERROR}
-    if reader.splices:
-        # (Before Linux 6.5 it is a read as any other.)
-        return {NOTHING, RIGHT if case.end == "well" else ERROR}
+    if reader.splices and case.end == "killed":
+        # It takes a failed read for the end.
+        return {ERROR, SHORT}
     if reader.content:
         # It may have had what it wants before the writer was killed.
         return {RIGHT} if case.end == "well" else {RIGHT, ERROR}

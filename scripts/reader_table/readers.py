@@ -44,7 +44,7 @@ class Reader:
     sized: bool = False
     # Asks for it once it has the file open, and reads to the end if that is 0.
     sized_by_fstat: bool = False
-    # Reads by splice(2), which since Linux 6.5 ends at the size, without an error.
+    # Reads by splice(2), which since Linux 6.5 ends at the size, without an error. In `pipe/` it is known by its name.
     splices: bool = False
     # Opens with O_NONBLOCK, and takes EAGAIN for an error.
     nonblocking: bool = False

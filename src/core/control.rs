@@ -13,6 +13,7 @@
 
 mod decoding;
 mod places;
+mod splicing;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -30,6 +31,7 @@ use super::request::{Caller, Opener};
 use super::{Handle, Operation};
 use decoding::decode;
 pub(super) use places::{Control, Place};
+pub(super) use splicing::SHOWN_BYTES;
 
 /// The name of the control directory in the root.
 pub(crate) const NAME: &str = CONTROL;
@@ -93,7 +95,7 @@ impl Operation<'_> {
                     Leads::Nowhere(errno) => return Err(errno),
                     Leads::Out(target) => {
                         let target = to_root.join(target);
-                        return self.found_place(Place::Link { target });
+                        return self.found_place(thread, Place::Link { target });
                     }
                 };
                 let has_waited_for = self.sent_back.has_waited_for(self.now, thread);
@@ -124,14 +126,24 @@ impl Operation<'_> {
             }
             _ => return Err(Errno::NOTDIR),
         };
-        self.found_place(place)
+        self.found_place(thread, place)
     }
 
-    /// The kernel holds a reference to this place from now on.
-    pub(super) fn found_place(&mut self, place: Place) -> Result<Found, Errno> {
+    /// This thread looks up a place: the kernel holds a reference to it from now on.
+    pub(super) fn found_place(&mut self, thread: i32, place: Place) -> Result<Found, Errno> {
         let lasting = place.is_lasting();
         let fresh = self.names.reserve_number();
-        let ino = self.control.number_of(place, fresh);
+        let is_spliced = self.is_spliced(thread, &place);
+        // What has a size is what it was when the kernel was told of that.
+        let text = match &place {
+            Place::Status => Some(self.status_text()),
+            Place::Metrics => Some(self.metrics_text(self.now)),
+            _ => None,
+        };
+        let ino = self.control.number_of(place, is_spliced, fresh);
+        if let Some(text) = text {
+            self.control.fix_text(ino, text);
+        }
         Ok(Found {
             attributes: self.attributes(ino)?,
             lasting,
@@ -181,10 +193,15 @@ impl Operation<'_> {
         (ino, place): (u64, Place),
         (flags, opener): (i32, &Opener),
     ) {
-        let handle = match place {
-            Place::Status => Handle::Text(self.status_text()),
-            Place::Metrics => Handle::Text(self.metrics_text(self.now)),
-            Place::Events => Handle::Events(self.events.subscribe(None, false)),
+        let (handle, transport) = match place {
+            Place::Status | Place::Metrics => {
+                let text = self.control.text(ino).unwrap_or_default();
+                (Handle::Text(text), Transport::Direct)
+            }
+            Place::Events => {
+                let events = self.events.subscribe(None, false);
+                (Handle::Events(events), Transport::Sequential)
+            }
             Place::File { door, path } => {
                 let at = (ino, door, path);
                 return self.wait_at_door(caller, at, (Asked::Open(flags), opener));
@@ -196,13 +213,8 @@ impl Operation<'_> {
             _ => return self.effects.refuse(caller.unique, Errno::ISDIR),
         };
         let handle = self.add_handle(handle);
-        self.effects.reply(
-            caller.unique,
-            Reply::Opened {
-                handle,
-                transport: Transport::Sequential,
-            },
-        );
+        self.effects
+            .reply(caller.unique, Reply::Opened { handle, transport });
     }
 
     /// What stands at a path, for somebody who wants what comes after it.

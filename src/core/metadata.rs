@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use rustix::io::Errno;
 
 use super::attributes::{Attributes, Change, Changes};
-use super::control::Place;
+use super::control::{Place, SHOWN_BYTES};
 use super::doors::Gives;
 use super::effects::{Effect, Reply};
 use super::ids::FifoId;
@@ -55,22 +55,31 @@ impl Core {
 
     /// The same of a place in the control directory.
     fn attributes_of_place(&self, ino: u64, place: &Place) -> Result<Attributes, Errno> {
+        let shown = match self.control.is_spliced(ino) {
+            true => SHOWN_BYTES,
+            false => 0,
+        };
         if let Place::ReadingEnd(id) = place
-            && let Some(attributes) = self.attributes_of_reading_end(ino, *id)
+            && let Some(mut attributes) = self.attributes_of_reading_end(ino, *id)
         {
+            attributes.size = shown;
             return Ok(attributes);
         }
         let (mode, size) = match place {
-            Place::Status | Place::Metrics | Place::Events => (libc::S_IFREG | 0o400, 0),
+            Place::Status | Place::Metrics => {
+                let text = self.control.text(ino).unwrap_or_default();
+                (libc::S_IFREG | 0o400, text.len() as u64)
+            }
+            Place::Events => (libc::S_IFREG | 0o400, shown),
             // A pipe has no size; who waits asks again when there is one.
             Place::File { door, path } if door.gives == Gives::File => {
                 let source = self.names.resolve(path).and_then(|i| self.files.get(&i));
                 let size = source.map_or(0, |file| file.spool().len());
                 (libc::S_IFREG | 0o600, size)
             }
-            Place::File { .. } => (libc::S_IFREG | 0o400, 0),
+            Place::File { .. } => (libc::S_IFREG | 0o400, shown),
             // Its FIFO is gone, and what stands there now is read through it.
-            Place::ReadingEnd(_) => (libc::S_IFREG | 0o600, 0),
+            Place::ReadingEnd(_) => (libc::S_IFREG | 0o600, shown),
             Place::Link { target } => (libc::S_IFLNK | 0o777, target.as_os_str().len() as u64),
             _ => (libc::S_IFDIR | 0o500, 0),
         };

@@ -68,6 +68,7 @@ pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -155,7 +156,7 @@ enum Handle {
     /// It reads what it has waited for.
     Reader(ReaderId),
     /// Text made when it was opened.
-    Text(Vec<u8>),
+    Text(Arc<[u8]>),
     /// The event stream.
     Events(u64),
 }

@@ -19,6 +19,8 @@ pub(super) enum Notice {
     Semaphore,
     /// Several processes wait for one message of a virtual FIFO.
     SharedMessage,
+    /// Somebody had a pipe open and did not read it.
+    NeverRead,
 }
 
 impl Notice {
@@ -46,6 +48,11 @@ impl Notice {
                 "several processes read one message of a virtual FIFO: each gets all of it, where each would get a part of \
                  what goes through a FIFO of the kernel. If they are to share it, make that FIFO one of the kernel: --fifos \
                  kernel, or a GLOB of the virtual ones"
+            }
+            Notice::NeverRead => {
+                "a program opened a pipe, in .fifofs/pipe or a virtual FIFO, and closed it without reading it. If it asks for the \
+                 size first, or moves bytes by splice(2), it takes what has no size for empty: give it the path in \
+                 .fifofs/wait, or the output of `fifofs cat`"
             }
             Notice::UntoldEnd => {
                 "how a process ended that had closed its file cannot be told here: if it crashed then, its readers got \

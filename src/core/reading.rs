@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use std::ops::Range;
 
 use super::captures::Hold;
+use super::control::Place;
 use super::effects::Reply;
 use super::file::{View, Viewer};
 use super::generation::{Phase, Way};
@@ -134,8 +135,12 @@ impl Operation<'_> {
     /// A READ by which the kernel fills pages of its cache, for a mapping. They are
     /// the inode's and everybody's, the writer's too, and locked meanwhile: it is
     /// answered at once, with what this file holds, whichever one its reader reads by now.
-    /// Those of a file of the control directory are what its reader reads.
+    /// Those of a file of the control directory are what its reader reads; a pipe has none, so that who splices it
+    /// reads it instead.
     pub(super) fn fill_pages(&mut self, caller: Caller, (ino, handle): (u64, u64), wanted: Wanted) {
+        if self.control.place(ino).is_some_and(Place::has_no_size) {
+            return self.effects.refuse(caller.unique, Errno::INVAL);
+        }
         if let Some(Handle::Reader(id)) = self.handles.get(&handle) {
             let source = self.readers.source(*id);
             let ino = match self.is_control(ino) {

@@ -15,4 +15,5 @@ mod generations;
 mod names;
 mod replacement;
 mod rewriting;
+mod splicing;
 mod waiting;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustc_hash::FxHasher;
 use rustix::io::Errno;
@@ -59,11 +60,11 @@ impl Place {
         })
     }
 
-    /// What stat(2) says its number is. One that is waited for is found by another number each time, but whoever
+    /// What stat(2) says its number is. Most files are found by another number each time, but whoever
     /// looks at its name and then opens it is to see that it is the same (`cp` refuses a file that is not).
     pub(in crate::core) fn st_ino(&self, ino: u64) -> u64 {
         match self {
-            Place::File { .. } => {
+            Place::File { .. } | Place::Status | Place::Metrics | Place::Events => {
                 let mut hasher = FxHasher::default();
                 self.hash(&mut hasher);
                 hasher.finish() | NOT_OF_FILES
@@ -83,6 +84,15 @@ impl Place {
         )
     }
 
+    /// Whether it is read like a pipe, so that it has no size.
+    pub(in crate::core) fn has_no_size(&self) -> bool {
+        match self {
+            Place::Events | Place::ReadingEnd(_) => true,
+            Place::File { door, .. } => door.gives != Gives::File,
+            _ => false,
+        }
+    }
+
     /// Whether what its name means never changes: the doors themselves.
     pub(super) fn is_lasting(&self) -> bool {
         match self {
@@ -98,6 +108,10 @@ impl Place {
 pub(super) struct Node {
     pub(super) place: Place,
     lookups: u64,
+    /// Whether it is shown to have a size that it has not: see `splicing`.
+    is_spliced: bool,
+    /// What is read there, if that was fixed when it was looked up.
+    text: Option<Arc<[u8]>>,
     /// Whether somebody has opened it, who has waited.
     was_opened: bool,
     /// The process that its door names, once that is known, or why it cannot be.
@@ -105,10 +119,12 @@ pub(super) struct Node {
 }
 
 impl Node {
-    fn new(place: Place) -> Self {
+    fn new(place: Place, is_spliced: bool) -> Self {
         Node {
             place,
             lookups: 1,
+            is_spliced,
+            text: None,
             was_opened: false,
             target: None,
         }
@@ -120,8 +136,8 @@ impl Node {
 pub(in crate::core) struct Control {
     pub(super) nodes: HashMap<u64, Node>,
     /// The directories and reading ends among them: found by another number at each look, one through which many go
-    /// at once would have each of them start again.
-    directories: HashMap<Place, u64>,
+    /// at once would have each of them start again. By whether they are spliced, too.
+    shared: HashMap<(Place, bool), u64>,
     pub(super) top: u64,
 }
 
@@ -130,8 +146,8 @@ impl Control {
     pub(crate) fn new(names: &mut Namespace) -> Self {
         let top = names.reserve_number();
         Control {
-            nodes: HashMap::from([(top, Node::new(Place::Top))]),
-            directories: HashMap::new(),
+            nodes: HashMap::from([(top, Node::new(Place::Top, false))]),
+            shared: HashMap::new(),
             top,
         }
     }
@@ -146,25 +162,43 @@ impl Control {
             if node.lookups == 0
                 && let Some(node) = self.nodes.remove(&ino)
             {
-                self.directories.remove(&node.place);
+                self.shared.remove(&(node.place, node.is_spliced));
             }
         }
         true
     }
 
     /// The number of a place that was looked up: the one that it has already, or this.
-    pub(super) fn number_of(&mut self, place: Place, fresh: u64) -> u64 {
-        if let Some(&ino) = self.directories.get(&place)
+    pub(super) fn number_of(&mut self, place: Place, is_spliced: bool, fresh: u64) -> u64 {
+        let key = (place, is_spliced);
+        if let Some(&ino) = self.shared.get(&key)
             && let Some(node) = self.nodes.get_mut(&ino)
         {
             node.lookups += 1;
             return ino;
         }
-        if place.is_directory() || matches!(place, Place::ReadingEnd(_)) {
-            self.directories.insert(place.clone(), fresh);
+        if key.0.is_directory() || matches!(key.0, Place::ReadingEnd(_)) {
+            self.shared.insert(key.clone(), fresh);
         }
-        self.nodes.insert(fresh, Node::new(place));
+        self.nodes.insert(fresh, Node::new(key.0, is_spliced));
         fresh
+    }
+
+    /// What is read at a place is this, whatever happens.
+    pub(super) fn fix_text(&mut self, ino: u64, text: Vec<u8>) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.text = Some(text.into());
+        }
+    }
+
+    /// What was fixed so.
+    pub(in crate::core) fn text(&self, ino: u64) -> Option<Arc<[u8]>> {
+        self.nodes.get(&ino)?.text.clone()
+    }
+
+    /// Whether this place is shown to have a size that it has not.
+    pub(in crate::core) fn is_spliced(&self, ino: u64) -> bool {
+        self.nodes.get(&ino).is_some_and(|node| node.is_spliced)
     }
 
     /// Whether this number is of a place in it.

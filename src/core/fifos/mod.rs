@@ -158,7 +158,9 @@ impl Operation<'_> {
             return Some(Err(Errno::NOENT));
         }
         let found = match self.sent_back.comes_back_to(self.now, thread, id) {
-            Some(Why::ReadingEnd(_)) => return Some(self.found_place(Place::ReadingEnd(id))),
+            Some(Why::ReadingEnd(_)) => {
+                return Some(self.found_place(thread, Place::ReadingEnd(id)));
+            }
             Some(Why::Turn(_)) => match self.own_message(id, thread) {
                 Ok(own) => own,
                 Err(errno) => return Some(Err(errno)),

@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use super::super::effects::Effect;
 use super::super::file::Order;
 use super::super::ids::ReaderId;
+use super::super::notices::Notice;
 use super::super::{Alarm, Operation, Waiting};
 use super::reader::{Awaits, Reader};
 
@@ -72,6 +73,9 @@ impl Operation<'_> {
         let had_fifo_open = reader.origin().fifo.is_some() && reader.open().is_none();
         if let (true, Some(ino)) = (had_fifo_open, source) {
             self.left_message(ino, reader.has_taken());
+        }
+        if reader.never_read() {
+            self.notices.say(Notice::NeverRead);
         }
         if let Some(capture) = reader.origin().capture {
             self.captures.remove_reader(capture, id);

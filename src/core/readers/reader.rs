@@ -112,6 +112,8 @@ pub(crate) struct Reader {
     open: Option<Unique>,
     /// Its READs, while they wait.
     reads: Vec<PendingRead>,
+    /// Whether it ever sent one.
+    has_read: bool,
     /// One past the highest byte it was given.
     position: u64,
     /// When it was last given something.
@@ -151,6 +153,7 @@ impl Reader {
             took: false,
             open,
             reads: Vec::new(),
+            has_read: false,
             position: 0,
             given: None,
             prior: None,
@@ -288,6 +291,14 @@ impl Reader {
 
     pub(in crate::core) fn add_read(&mut self, read: PendingRead) {
         self.reads.push(read);
+        self.has_read = true;
+    }
+
+    /// Whether it opened what has no size, and had not read of it so far.
+    pub(in crate::core) fn never_read(&self) -> bool {
+        let is_pipe = |(gives, _)| gives != Gives::File;
+        let has_no_size = self.origin.fifo.is_some() || self.origin.door.is_some_and(is_pipe);
+        has_no_size && self.open.is_none() && !self.has_read
     }
 
     /// To be answered, or to be kept again.

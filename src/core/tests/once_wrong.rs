@@ -95,7 +95,7 @@ fn pages_of_a_mapping_come_from_the_file_that_was_opened() {
 }
 
 #[test]
-fn pages_of_what_was_waited_for_come_from_where_its_reader_is() {
+fn pages_of_a_pipe_are_refused_so_that_whoever_splices_it_reads_it() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let control = world.look_up(ROOT, ".fifofs");
     let pipe = world.look_up(control, "pipe");
@@ -104,7 +104,11 @@ fn pages_of_what_was_waited_for_come_from_where_its_reader_is() {
     world.write(ino, 0, b"first");
     let open = world.open(name);
     let reader = world.handle(open);
-    assert_eq!(world.fill_pages(name, reader, 4096), bytes(b"first"));
+    let refused = Answer::Error(Errno::INVAL);
+    assert_eq!(world.fill_pages(name, reader, 4096), refused);
+    let read = world.read(reader, 0, 10);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.answer(read), Some(&bytes(b"first")));
 }
 
 #[test]
