@@ -127,7 +127,7 @@ fn who_appends_line_by_line_goes_on_for_whoever_reads_on() {
     // So that it shows for any time between two lines.
     let mount = Mount::start(&["--fifos", "virtual", "--linger", "exit"]);
     mount.shell("mkfifo $D/p").finish(SOON).succeeded();
-    let reads_on = mount.reader("p");
+    let mut reads_on = mount.reader("p");
     let script = r#"
 for flag in "second", "third", "end":
     with open(D + "/p", "a") as file: file.write(f"before the {flag}\n")
@@ -135,6 +135,9 @@ for flag in "second", "third", "end":
 "#;
     let writer = mount.python(script);
     reads_on.wait_output(b"before the second\n");
+    // What is shown here is that nothing happens.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(reads_on.is_running(), "ended though its writer lives");
     mount.raise("second");
     let two = b"before the second\nbefore the third\n";
     reads_on.wait_output(two);
