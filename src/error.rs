@@ -295,7 +295,7 @@ impl fmt::Display for Error {
             ),
             Error::TimedOut { path } => write!(
                 f,
-                "cannot wait for {} any longer: nothing came within the timeout; try again, or set a \
+                "cannot wait for {} any longer: the timeout has passed; try again, or set a \
                  longer one",
                 awaited(path)
             ),

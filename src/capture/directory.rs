@@ -196,7 +196,8 @@ impl CaptureDir {
     /// # Errors
     ///
     /// [`Error::Io`] if it cannot be started; [`Error::Failed`] if it succeeded, but somebody who
-    /// wrote a file came to a bad end. If it did not succeed, such files are left out.
+    /// wrote a file came to a bad end. If it did not succeed, such files are left out. They stay in the
+    /// directory, also for the next program: remove them first, or take a directory for each.
     ///
     /// ```
     /// let directory = fifofs::CaptureDir::new()?;
