@@ -229,7 +229,12 @@ impl Operation<'_> {
                     self.finish(id);
                     self.effects.reply(read.unique, Reply::Text(Vec::new()));
                 }
-                ReadAnswer::Refuse(errno) => self.effects.refuse(read.unique, errno),
+                ReadAnswer::Refuse(errno) => {
+                    if errno == Errno::IO {
+                        self.takes_message(id);
+                    }
+                    self.effects.refuse(read.unique, errno);
+                }
             }
             self.waiting.remove(&read.unique);
             false
@@ -411,15 +416,12 @@ impl Operation<'_> {
         };
         let position = range.end;
         reader.give(range, self.now);
-        let takes = reader.origin().fifo.is_some();
         if let Some(ino) = reader.source()
             && let Some(file) = self.core.files.get_mut(&ino)
         {
             file.note_delivered(position);
             self.touched.room.add(ino);
-            if takes {
-                self.take_message(ino);
-            }
+            self.takes_message(id);
         }
     }
 
@@ -429,13 +431,10 @@ impl Operation<'_> {
             return;
         };
         reader.finish();
-        let takes = reader.origin().fifo.is_some();
         let Some(ino) = reader.source() else {
             return;
         };
-        if takes {
-            self.take_message(ino);
-        }
+        self.takes_message(id);
         if let Some(generation) = self.generation_mut(ino) {
             generation.note_told();
         }

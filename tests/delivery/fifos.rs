@@ -172,6 +172,38 @@ fn a_failed_message_is_an_error_for_its_readers_and_then_it_is_gone() {
 }
 
 #[test]
+fn a_failed_message_is_over_for_who_opened_it_before_it_had_a_byte_and_is_gone() {
+    let mount = mount();
+    let script = r#"
+path = D + "/p.zip"
+os.mkfifo(path)
+is_open, has_opened = os.pipe()
+writer = os.fork()
+if writer == 0:
+    fd = os.open(path, os.O_WRONLY)
+    os.read(is_open, 1)
+    os.write(fd, b"PK\x03\x04zip")
+    os.kill(os.getpid(), 9)
+fd = os.open(path, os.O_RDONLY)
+os.write(has_opened, b".")
+try:
+    print("got", os.read(fd, 100))
+except OSError as error:
+    print(os.strerror(error.errno))
+os.close(fd)
+os.waitpid(writer, 0)
+writer = os.fork()
+if writer == 0:
+    with open(path, "w") as file: file.write("well")
+    os._exit(0)
+print(open(path).read())
+"#;
+    let ended = mount.python(script).finish(SOON);
+    ended.succeeded().printed("Input/output error\nwell\n");
+    mount.unmount();
+}
+
+#[test]
 fn readers_that_wait_together_share_a_message_and_doors_do_not_take_it() {
     let mount = mount();
     let script = "cd $D; mkfifo p; cat p > $F/1 & cat p > $F/2 & $FIFOFS cat p > $F/3 & sleep .3

@@ -145,6 +145,15 @@ impl Operation<'_> {
         file.and_then(File::phase) == Some(Phase::Writing)
     }
 
+    /// A reader has got something of its file, be it the end or an error: of a message, nobody else will.
+    pub(in crate::core) fn takes_message(&mut self, reader: ReaderId) {
+        let reader = self.readers.get(reader);
+        let at_fifo = reader.filter(|reader| reader.origin().fifo.is_some());
+        if let Some(ino) = at_fifo.and_then(Reader::source) {
+            self.take_message(ino);
+        }
+    }
+
     /// Those who wait for a message have it now, and nobody else will.
     pub(in crate::core) fn take_message(&mut self, ino: u64) {
         let Some(file) = self
