@@ -175,11 +175,11 @@ impl Error {
         Error::Rewritten { path, range: None }
     }
 
-    /// Nothing came from `path` in time.
+    /// Something of `path` was waited for as long as the timeout allows.
     ///
     /// ```
     /// let error = fifofs::Error::timed_out("out.txt");
-    /// assert!(error.to_string().contains("within the timeout"));
+    /// assert!(error.to_string().contains("timeout has passed"));
     /// ```
     pub fn timed_out(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref().to_owned();
