@@ -60,7 +60,7 @@ impl Place {
         })
     }
 
-    /// What stat(2) says its number is. Most files are found by another number each time, but whoever
+    /// What stat(2) says its number is. Some files are found by another number each time, but whoever
     /// looks at its name and then opens it is to see that it is the same (`cp` refuses a file that is not).
     pub(in crate::core) fn st_ino(&self, ino: u64) -> u64 {
         match self {
@@ -82,6 +82,19 @@ impl Place {
                 | Place::Processes
                 | Place::Directory { .. }
         )
+    }
+
+    /// Whether all find it by one number, while the kernel knows that: of what is found by another at each look, of
+    /// many who open it at once each has all others look again.
+    fn is_shared(&self) -> bool {
+        match self {
+            // Who waits at `wait` goes on to another inode, and whose process is meant depends on who asks.
+            Place::File { door, .. } => {
+                door.gives != Gives::File && !matches!(door.which, Which::Of(_))
+            }
+            Place::Events | Place::ReadingEnd(_) => true,
+            _ => self.is_directory(),
+        }
     }
 
     /// Whether it is read like a pipe, so that it has no size.
@@ -135,8 +148,7 @@ impl Node {
 #[derive(Debug)]
 pub(in crate::core) struct Control {
     pub(super) nodes: HashMap<u64, Node>,
-    /// The directories and reading ends among them: found by another number at each look, one through which many go
-    /// at once would have each of them start again. By whether they are spliced, too.
+    /// Those among them that all find by one number, by whether they are spliced, too.
     shared: HashMap<(Place, bool), u64>,
     pub(super) top: u64,
 }
@@ -177,7 +189,7 @@ impl Control {
             node.lookups += 1;
             return ino;
         }
-        if key.0.is_directory() || matches!(key.0, Place::ReadingEnd(_)) {
+        if key.0.is_shared() {
             self.shared.insert(key.clone(), fresh);
         }
         self.nodes.insert(fresh, Node::new(key.0, is_spliced));

@@ -49,6 +49,20 @@ fn what_a_waiting_name_leads_to_is_asked_for_each_time() {
     assert_ne!(look_up(&mut world, &path).0, first);
 }
 
+/// A thousand who opened one at the same time kept the daemon busy for half a minute.
+#[test]
+fn what_is_read_as_a_pipe_keeps_its_number_while_the_kernel_knows_it() {
+    let mut world = World::new(Deliver::Auto, |_| {});
+    for path in [&["pipe", "out"][..], &["next", "pipe", "out"], &["events"]] {
+        let path = [&[CONTROL_NAME], path].concat();
+        let (first, lasting) = look_up(&mut world, &path);
+        assert!(!lasting, "{path:?}: a directory may come to be there");
+        assert_eq!(look_up(&mut world, &path).0, first);
+        world.forget(first, 2);
+        assert_ne!(look_up(&mut world, &path).0, first);
+    }
+}
+
 fn link(world: &mut World, name: &str, target: &str) {
     let make = Request::MakeSymlink {
         at: at(ROOT, OsStr::new(name)),

@@ -180,14 +180,22 @@ struct Model {
     refused: HashSet<u64>,
     /// Those of which everything was thrown away since, so that nothing is missing of them.
     emptied: HashSet<u64>,
-    /// Names at which something was refused, in the place of such a one that has no name any more.
+    /// Names at which something was refused, in the place of such a one that has no name any more, or another.
     refused_names: HashSet<&'static str>,
+    /// All names that files have had.
+    had: HashSet<(u64, &'static str)>,
 }
 
 impl Model {
     fn names_of(&self, ino: u64) -> Vec<&'static str> {
         let names = self.names.iter().filter(|(_, of)| **of == ino);
         names.map(|(name, _)| *name).collect()
+    }
+
+    /// A file has a name.
+    fn name(&mut self, name: &'static str, ino: u64) {
+        self.names.insert(name, ino);
+        self.had.insert((ino, name));
     }
 
     fn content(&mut self, ino: u64) -> &mut Vec<u8> {
@@ -281,7 +289,7 @@ impl Model {
                     return;
                 }
                 self.moved = true;
-                self.names.insert(NAMES[to], ino);
+                self.name(NAMES[to], ino);
             }
             Step::Pass(milliseconds) => world.pass(Duration::from_millis(milliseconds)),
             Step::Read { .. } => unreachable!("that is the readers'"),
@@ -304,7 +312,7 @@ impl Model {
             },
         };
         self.moved |= !self.names.is_empty() && !self.names.contains_key(name);
-        self.names.insert(name, ino);
+        self.name(name, ino);
         self.open.push((ino, handle));
     }
 
@@ -348,12 +356,12 @@ impl Model {
             // As POSIX has it, two names of one file stay.
             (Some(there), _) if there == here => {}
             (Some(there), Rename::Exchange) => {
-                self.names.insert(from, there);
-                self.names.insert(to, here);
+                self.name(from, there);
+                self.name(to, here);
             }
             _ => {
                 self.names.remove(from);
-                self.names.insert(to, here);
+                self.name(to, here);
             }
         }
     }
@@ -387,7 +395,9 @@ impl Model {
             Some(Err(Errno::IO)) => {
                 let mut files = stands.iter().flatten().copied().chain([&reader.ino]);
                 let is_refused = files.any(|ino| self.refused.contains(ino))
-                    || paths.iter().any(|path| self.refused_names.contains(path));
+                    || paths.iter().any(|path| self.refused_names.contains(path))
+                    || (self.refused_names.iter())
+                        .any(|name| self.had.contains(&(reader.ino, name)));
                 assert!(is_refused, "{name}: an error without a reason");
             }
             Some(Err(Errno::STALE)) => assert!(
