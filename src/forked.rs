@@ -9,8 +9,18 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Error, Result};
+
+/// The first process that made something, of which others are forks; 0 before.
+static FIRST: AtomicU32 = AtomicU32::new(0);
+
+/// Whether the calling process is a fork of one that has made something.
+pub(crate) fn is_fork() -> bool {
+    let first = FIRST.load(Ordering::Relaxed);
+    first != 0 && first != std::process::id()
+}
 
 /// The process that made something.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +29,9 @@ pub(crate) struct Owner(u32);
 impl Owner {
     /// The calling process.
     pub(crate) fn this() -> Owner {
-        Owner(std::process::id())
+        let this = std::process::id();
+        let _ = FIRST.compare_exchange(0, this, Ordering::Relaxed, Ordering::Relaxed);
+        Owner(this)
     }
 
     /// Whether the calling process is it.

@@ -21,7 +21,7 @@ use rustix::process::{Uid, geteuid};
 
 use crate::core::rules::{Deliver, FailOn, Linger};
 use crate::error::Result;
-use crate::forked::Owner;
+use crate::forked::{Owner, is_fork};
 use crate::mount::Mount;
 use crate::sync::lock;
 
@@ -211,11 +211,14 @@ impl Deref for Lease {
 /// Sees to it that what is idle ends.
 fn end_later() {
     static AT_EXIT: Once = Once::new();
-    AT_EXIT.call_once(|| {
-        // SAFETY: the function is there as long as the process is, and does not unwind. Where it
-        // cannot be registered, the watchdog does the same.
-        let _ = unsafe { libc::atexit(at_exit) };
-    });
+    // Where it is not registered, the watchdog does the same. In a fork of a process of which another thread was just
+    // exiting, what atexit(3) locks would stay locked for ever.
+    if !is_fork() {
+        AT_EXIT.call_once(|| {
+            // SAFETY: the function is there as long as the process is, and does not unwind.
+            let _ = unsafe { libc::atexit(at_exit) };
+        });
+    }
     let mut mounts = Present::get().mounts();
     if mounts.swept {
         return;
