@@ -75,18 +75,5 @@ def __getattr__(name: str) -> _Any:
     raise AttributeError(f"module 'fifofs' has no attribute {name!r}")
 
 
-# As they are called, and as a traceback is to call them.
-for _exception in (
-    CalledProcessError,
-    Cancelled,
-    Closed,
-    FifofsError,
-    OutputMissing,
-    OutputRewritten,
-    TimeoutExpired,
-    WriterFailed,
-):
-    _exception.__module__ = "fifofs"
-
 _atexit.register(_fifofs.shut_down)
 _os.register_at_fork(after_in_child=_fifofs.after_fork)

@@ -116,3 +116,8 @@ class CalledProcessError(subprocess.CalledProcessError):
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return type(self), (self.returncode, self.cmd, self.outputs, self._stdout, self.stderr)
+
+
+# As they are called, and as a traceback is to call them.
+for _exception in (FifofsError, *FifofsError.__subclasses__(), CalledProcessError):
+    _exception.__module__ = "fifofs"

@@ -24,6 +24,17 @@ impl World {
     }
 }
 
+/// A captured file that is open for writing, and a reader by position that has said that it will release what it gets.
+fn of_a_releasing_reader(world: &mut World, name: &str) -> (u64, u64) {
+    let id = world.capture(name);
+    let reader = world.open_by_position(id);
+    world.tell(Request::ReleaseBytes {
+        handle: reader,
+        range: 0..0,
+    });
+    (world.create(name, libc::O_RDWR).0, reader)
+}
+
 fn bytes(bytes: &[u8]) -> Option<Answer> {
     Some(Answer::Bytes(bytes.to_vec()))
 }
@@ -245,13 +256,7 @@ fn a_writer_waits_for_a_reader_that_releases_while_there_is_little_room() {
 #[test]
 fn a_writer_waits_for_a_reader_that_has_said_that_it_will_release() {
     let mut world = World::new(Deliver::Settled, |_| {});
-    let id = world.capture("f");
-    let reader = world.open_by_position(id);
-    world.tell(Request::ReleaseBytes {
-        handle: reader,
-        range: 0..0,
-    });
-    let (ino, _) = world.create("f", libc::O_RDWR);
+    let (ino, _) = of_a_releasing_reader(&mut world, "f");
     let writes: Vec<_> = (0..ROOM + 2)
         .map(|number| world.write_back(ino, number << 16, &vec![1; 1 << 16]))
         .collect();
@@ -263,13 +268,7 @@ fn a_writer_waits_for_a_reader_that_has_said_that_it_will_release() {
 #[test]
 fn a_writer_of_more_than_there_is_room_for_waits_until_the_released_are_more_than_that() {
     let mut world = World::new(Deliver::Settled, |_| {});
-    let id = world.capture("f");
-    let reader = world.open_by_position(id);
-    world.tell(Request::ReleaseBytes {
-        handle: reader,
-        range: 0..0,
-    });
-    let (ino, _) = world.create("f", libc::O_RDWR);
+    let (ino, reader) = of_a_releasing_reader(&mut world, "f");
     // Half of the room past all there is.
     let pieces = ROOM + ROOM / 2;
     let writes: Vec<_> = (0..pieces)
@@ -292,15 +291,7 @@ fn a_writer_of_more_than_there_is_room_for_waits_until_the_released_are_more_tha
 fn where_the_reader_of_another_file_is_about_to_release_what_it_gets_a_write_is_taken_and_not_refused()
  {
     let mut world = World::new(Deliver::Settled, |_| {});
-    let [slow, quick] = ["slow", "quick"].map(|name| {
-        let id = world.capture(name);
-        let reader = world.open_by_position(id);
-        world.tell(Request::ReleaseBytes {
-            handle: reader,
-            range: 0..0,
-        });
-        (world.create(name, libc::O_RDWR).0, reader)
-    });
+    let [slow, quick] = ["slow", "quick"].map(|name| of_a_releasing_reader(&mut world, name));
     // Its reader has got nothing yet.
     for number in 0..2 * ROOM {
         world.write_back(slow.0, number << 16, &vec![1; 1 << 16]);
