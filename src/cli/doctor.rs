@@ -22,8 +22,8 @@ use super::{Ended, kernel, print, status};
 pub(crate) struct Arguments {
     /// List uploads to s3://BUCKET that were left unfinished when fifofs was killed
     ///
-    /// Of this user on this machine; nothing is tried then. What another machine left, a lifecycle rule of
-    /// the bucket removes.
+    /// Nothing else is tried then. Listed are uploads of this user on this machine; a lifecycle rule of the
+    /// bucket removes those of other machines.
     #[arg(value_name = "BUCKET")]
     bucket: Option<OsString>,
     /// Remove them

@@ -25,7 +25,7 @@ use order::Key;
                   fifofs ls --watch /tmp/cap"
 )]
 pub(crate) struct Arguments {
-    /// A mount, or what is below a directory or file in one [default: all mounts that you may read]
+    /// A mount, or a directory or file in one [default: all mounts that you may read]
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     directory: Option<PathBuf>,
     /// As JSON, one document for each mount

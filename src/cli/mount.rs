@@ -33,7 +33,7 @@ use super::text::say;
 /// DIR/.fifofs/pipe/PATH does the same, and DIR/.fifofs/wait/PATH waits for the finished
 /// file.
 ///
-/// The mount is served until it is unmounted, or until INT or TERM.
+/// The mount is served until it is unmounted, or until INT, TERM or HUP.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  fifofs mount --daemon /tmp/cap\n  \
                   fifofs mount --deliver settled --deliver '*.log=follow' /tmp/cap\n  \

@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     /// The protocol that the sender speaks
     #[arg(long, value_name = "N", default_value_t = PROTOCOL)]
     protocol: u32,
-    /// Where what is received is to be
+    /// The file to write
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: OsString,
 }
