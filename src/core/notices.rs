@@ -27,16 +27,16 @@ impl Notice {
     fn text(self) -> &'static str {
         match self {
             Notice::UnseenReader => {
-                "a process waits for a file that is in a pid namespace of which nothing can be seen from here: such \
-                 processes are shown as number 0, and any signal that they do not ignore ends their waits"
+                "a reader waits in a pid namespace that this daemon cannot see: such processes are shown as number 0, \
+                 and any signal that they do not ignore ends their waits"
             }
             Notice::UnseenWriter => {
-                "a process writes that is in a pid namespace of which nothing can be seen from here: if it is killed, \
-                 its readers get a clean end. Share the namespace (Kubernetes: shareProcessNamespace or hostPID; \
+                "a writer is in a pid namespace that this daemon cannot see: if it is killed, its readers get a clean \
+                 end. Share the namespace (Kubernetes: shareProcessNamespace or hostPID; \
                  docker and podman: --pid=host or --pid=container:NAME), or refuse such writers by --require-visible"
             }
             Notice::RefusedWriter => {
-                "a process may not write, as it is in a pid namespace of which nothing can be seen from here \
+                "a writer was refused, as it is in a pid namespace that this daemon cannot see \
                  (--require-visible). Share the namespace (Kubernetes: shareProcessNamespace or hostPID; docker and \
                  podman: --pid=host or --pid=container:NAME)"
             }
@@ -55,8 +55,8 @@ impl Notice {
                  .fifofs/wait, or the output of `fifofs cat`"
             }
             Notice::UntoldEnd => {
-                "how a process ended that had closed its file cannot be told here: if it crashed then, its readers got \
-                 a clean end. Linux 6.15 and newer tell; with the file open every crash is seen"
+                "this kernel does not tell how a process ended that had closed its file: if it crashed then, its \
+                 readers got a clean end. Linux 6.15 and newer tell; with the file open every crash is seen"
             }
         }
     }

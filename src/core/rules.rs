@@ -287,7 +287,7 @@ impl Rules {
             .build()
             .map_err(|error| {
                 Error::usage(format!(
-                    "'{glob}' in the rule '{glob}={way}' is no glob: {}; give one such as '*.log' \
+                    "invalid glob '{glob}' in the rule '{glob}={way}': {}; give one such as '*.log' \
                      or 'logs/**', with a \\ before a character that stands for itself",
                     error.kind()
                 ))
@@ -432,7 +432,7 @@ mod tests {
             ("/=stream", &["'/=stream'", "no glob"]),
             (
                 "[a=stream",
-                &["'[a'", "is no glob", "unclosed character class"],
+                &["'[a'", "invalid glob", "unclosed character class"],
             ),
             ("Settled", &["'Settled'", "write settled, in lower case"]),
             ("", &["''", "auto, stream, follow or settled"]),

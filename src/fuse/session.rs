@@ -97,8 +97,7 @@ impl Session {
         };
         if pool.spill_directory().starts_with(point.directory()) {
             return Err(Error::usage(format!(
-                "{} is where the mount is to be, so that nothing can be spilled there; name \
-                 another spill directory",
+                "cannot spill to {}: it is where the mount is to be; give another spill directory",
                 point.directory().display()
             )));
         }

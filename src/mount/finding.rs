@@ -169,7 +169,7 @@ fn door_path(given: &Path, door: &str) -> Result<PathBuf> {
         None => find(std::path::absolute(given).map_err(|e| Error::io("find", given, e))?)?,
     };
     let no_mount = || {
-        let reason = std::io::Error::other("it is in no fifofs mount");
+        let reason = std::io::Error::other("it is not in a fifofs mount");
         Error::io("wait for", given, reason)
             .with_remedy("give a path below a directory that `fifofs mount` serves")
     };

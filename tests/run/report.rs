@@ -97,7 +97,7 @@ fn a_report_that_cannot_be_given_is_an_error_before_anything_starts() {
     let runs = Runs::new();
     for (report, saying) in [
         ("fd:99", "99>FILE"),
-        ("fd:x", "is no destination"),
+        ("fd:x", "invalid destination"),
         ("/no/such/x", "/no/such/x: No such file"),
         ("'|cat'", "a report is no output"),
         ("ssh://h/x", "a report is no output"),

@@ -61,7 +61,7 @@ impl Destination {
         }
         if is_url(bytes) {
             return Err(Error::usage(format!(
-                "'{0}' is no destination: the URLs that fifofs takes are s3://BUCKET/KEY, gs://, az:// and \
+                "invalid destination '{0}': the URLs that fifofs takes are s3://BUCKET/KEY, gs://, az:// and \
                  ssh://HOST/FILE; give others to a command, as in -o '|curl -T - URL', or ./{0} for a \
                  file of that name",
                 text.display()
@@ -82,7 +82,7 @@ impl Destination {
         match parse_descriptor(number) {
             Some(number) => Ok(Destination::Descriptor(number)),
             None => Err(Error::usage(format!(
-                "'{0}' is no destination; give fd:1, or fd:N with a number above 2, or ./{0} for a \
+                "invalid destination '{0}'; give fd:1, or fd:N with a number above 2, or ./{0} for a \
                  file of that name",
                 text.display()
             ))),
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn urls_are_not_files() {
         for url in ["http://h/x", "S3://b/k", "file://x"] {
-            refused(&["a"], Some(url), &[], "is no destination: the URLs");
+            refused(&["a"], Some(url), &[], ": the URLs that fifofs takes");
         }
         let given = assigned(&["a"], Some("./http://h/x"), &[]).expect("a destination");
         assert_eq!(given, ["./http://h/x"]);
@@ -307,7 +307,7 @@ mod tests {
         assert!(
             got.expect_err("an error")
                 .to_string()
-                .contains("'fd:3=4' is no destination")
+                .contains("invalid destination 'fd:3=4'")
         );
         let got = assigned(&["a", "b", "c=d"], None, &["b=y", "a=-", "c=d=z=4"]);
         assert_eq!(got.expect("destinations"), ["standard output", "y", "z=4"]);
@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn descriptors_that_are_the_programs_own_are_refused() {
         for text in ["fd:0", "fd:2", "fd:", "fd:x", "fd:-1"] {
-            refused(&["a"], Some(text), &[], "is no destination");
+            refused(&["a"], Some(text), &[], "invalid destination");
         }
         refused(&["a"], Some(""), &[], "a destination is empty");
     }

@@ -64,8 +64,12 @@ impl Search<'_> {
         };
         let entries = view.entries();
         if let Some(kind) = kind_of_what_is_there(&entries, name) {
+            let advice = match kind {
+                DIRECTORY => "; use --tar to get the files in it",
+                _ => "",
+            };
             return format!(
-                "made '{}' {kind}, which has no content to deliver",
+                "made '{}' {kind}, which has no content to deliver{advice}",
                 name.display()
             );
         }
@@ -109,7 +113,8 @@ impl Search<'_> {
         if self.view.is_none() || self.is_shared {
             "; check that it writes to the path that it is given"
         } else {
-            "; if another process writes it (a server, a container engine), use --shared"
+            "; check that it writes to the path that it is given, or if another process writes it (a server, a \
+             container engine), use --shared"
         }
     }
 
@@ -124,11 +129,13 @@ impl Search<'_> {
     }
 }
 
+const DIRECTORY: &str = "a directory";
+
 /// What stands there, if it is no file.
 fn kind_of_what_is_there(entries: &[Entry], name: &Path) -> Option<&'static str> {
     match entries.iter().find(|entry| entry.path == name)?.kind {
         EntryKind::File => None,
-        EntryKind::Directory => Some("a directory"),
+        EntryKind::Directory => Some(DIRECTORY),
         EntryKind::Symlink => Some("a symbolic link"),
         _ => Some("a special file"),
     }
@@ -181,7 +188,7 @@ mod tests {
         let said = said(&["out/x"], "{out}", false);
         assert_eq!(
             said,
-            "made 'out' a directory, which has no content to deliver"
+            "made 'out' a directory, which has no content to deliver; use --tar to get the files in it"
         );
     }
 
@@ -193,7 +200,7 @@ mod tests {
 
     #[test]
     fn where_nothing_is_others_may_have_written_elsewhere() {
-        assert!(said(&[], "{out}", false).contains("it left no file at all; if another process"));
+        assert!(said(&[], "{out}", false).contains("or if another process writes it"));
         assert!(said(&[], "{out}", true).contains("check that it writes to the path"));
     }
 }

@@ -319,7 +319,7 @@ impl Arguments {
             if let Some(option) = self.delivery.given() {
                 return refuse(&format!(
                     "{option} is for --backend fuse: what comes through a FIFO is always a stream \
-                     of the kernel's; leave {option} away, or use --backend fuse"
+                     of the kernel's; leave out {option}, or use --backend fuse"
                 ));
             }
             if self.shared {
@@ -331,7 +331,7 @@ impl Arguments {
         if self.tar && self.delivery.may_stream() {
             return refuse(
                 "--tar reads files when the program has ended, and what is delivered by stream is \
-                 not kept till then; leave --deliver away, or use --to NAME=DEST instead of --tar",
+                 not kept till then; leave out --deliver, or use --to NAME=DEST instead of --tar",
             );
         }
         if template.outputs().is_empty() && !self.tar {
@@ -356,7 +356,7 @@ impl Arguments {
         {
             return Err(Error::usage(format!(
                 "{object} is read by position, in parts, and what is delivered by stream is not kept till \
-                 then; leave --deliver away, or write to a command that uploads: -o '|aws s3 cp - {object}'"
+                 then; leave out --deliver, or write to a command that uploads: -o '|aws s3 cp - {object}'"
             )));
         }
         Ok(destinations)

@@ -59,7 +59,7 @@ impl Address {
         };
         let wrong = |why: &str| {
             Error::usage(format!(
-                "'{}' is no destination: {why}; write ssh://[USER@]HOST[:PORT]/PATH, with /~/PATH for \
+                "invalid destination '{}': {why}; write ssh://[USER@]HOST[:PORT]/PATH, with /~/PATH for \
                  a path in the home directory",
                 text.display()
             ))

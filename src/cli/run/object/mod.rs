@@ -75,7 +75,7 @@ impl Address {
         };
         let wrong = |why: &str| {
             Error::usage(format!(
-                "'{}' is no destination: {why}; write {prefix}BUCKET/KEY",
+                "invalid destination '{}': {why}; write {prefix}BUCKET/KEY",
                 text.display()
             ))
         };

@@ -101,7 +101,7 @@ impl Store {
                 if let Some(endpoint) = endpoint {
                     if !is_endpoint(&endpoint) {
                         return Err(address
-                            .failed(format!("the store's endpoint '{endpoint}' is no URL"))
+                            .failed(format!("the store's endpoint '{endpoint}' is not a URL"))
                             .with_remedy(
                                 "set AWS_ENDPOINT_URL to http://HOST:PORT or https://HOST",
                             ));
@@ -258,7 +258,7 @@ pub(super) fn explain(address: &Address, error: &object_store::Error) -> Error {
         Refusal::NoCredentials => failed("there are no credentials".into())
             .with_remedy(format!("set {credentials}")),
         Refusal::NoCertificates => failed(
-            "this machine has no CA certificates, by which stores are known".into(),
+            "this machine has no CA certificates, with which the store is authenticated".into(),
         )
         .with_remedy("install them (apt-get install ca-certificates), or set SSL_CERT_FILE"),
         Refusal::Unreachable => failed(format!("the store cannot be reached ({})", last_cause(error)))

@@ -51,7 +51,7 @@ pub(super) fn refuse_misspelt(words: &[OsString], guess: bool) -> Result<()> {
     match found {
         None => Ok(()),
         Some((written, meant)) => Err(Error::usage(format!(
-            "'{written}' is no placeholder; write {meant}: {}; if it is meant as it stands, choose \
+            "'{written}' is not a placeholder; write {meant}: {}; if it is meant as it stands, choose \
              another --placeholder, such as @OUT@",
             command_line(words, &mended)
         ))),
