@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use fifofs::{Error, Result};
 
-use super::feed::Whole;
-use super::{Address, left_out};
+use super::parts::Whole;
+use super::{Address, Fate, left_out};
 use crate::cli::Ended;
 
 /// `fifofs doctor s3://BUCKET`.
@@ -16,16 +16,6 @@ pub(in crate::cli) fn left(bucket: &std::ffi::OsStr, _: bool) -> Result<Ended> {
 
 #[derive(Debug)]
 pub(in super::super) enum Upload {}
-
-/// What becomes of an object.
-#[derive(Debug)]
-#[allow(dead_code)]
-pub(in super::super) enum Fate {
-    Published,
-    Removed,
-    Failed(Error),
-    Unknown(Error),
-}
 
 impl Upload {
     pub(in super::super) fn begin(

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use fifofs::{Error, PositionalReader};
 
-use super::{Address, Upload, parts};
+use super::parts::{self, Whole};
+use super::{Address, Upload};
 use crate::cli::run::copy::{End, named};
 
 /// How often it is looked for parts that were patched and are at rest, while nothing else is to be
@@ -23,16 +24,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// So many parts are not given up when there is little room: what programs change at the end is the
 /// beginning, mostly.
 const KEPT_PARTS: usize = 1;
-
-/// What an object is made of, once all of it is there.
-#[derive(Debug)]
-#[cfg_attr(not(feature = "object-store"), allow(dead_code))]
-pub(super) enum Whole {
-    /// The first so many parts, which were sent and have so many bytes.
-    Parts { count: usize, bytes: u64 },
-    /// These few bytes, of which nothing was sent.
-    Bytes(Vec<u8>),
-}
 
 /// Nobody takes any more.
 #[derive(Debug)]

@@ -32,14 +32,14 @@ use std::fmt;
 use fifofs::{Error, Result};
 
 #[cfg(not(feature = "object-store"))]
-pub(in crate::cli) use absent::left;
+pub(super) use absent::Upload;
 #[cfg(not(feature = "object-store"))]
-pub(super) use absent::{Fate, Upload};
+pub(in crate::cli) use absent::left;
 pub(super) use feed::{Feed, Stopped, copy};
 #[cfg(feature = "object-store")]
 pub(in crate::cli) use left::left;
 #[cfg(feature = "object-store")]
-pub(super) use upload::{Fate, Upload};
+pub(super) use upload::Upload;
 
 /// Whose store it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,20 @@ pub(super) struct Address {
     pub(super) key: String,
     /// As it was written.
     text: OsString,
+}
+
+/// What has become of an object.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "object-store"), allow(dead_code))]
+pub(super) enum Fate {
+    /// It is there, and whole.
+    Published,
+    /// Nobody wanted it any more, and it is not there.
+    Removed,
+    /// It is not there.
+    Failed(Error),
+    /// It may be there.
+    Unknown(Error),
 }
 
 impl Address {

@@ -1,4 +1,4 @@
-//! How large the parts of an upload are.
+//! How large the parts of an upload are, and what an object is made of.
 //!
 //! Knows arithmetic. The invariant: where a part begins depends on its number alone, so that it can
 //! be sent before it is known how many there will be, and again.
@@ -22,6 +22,16 @@ const GROWTH_BYTES: u64 = 136 << 10;
 
 /// How many parts an upload can have.
 pub(super) const PARTS_AT_MOST: usize = 10_000;
+
+/// What an object is made of, once all of it is there.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "object-store"), allow(dead_code))]
+pub(super) enum Whole {
+    /// The first so many parts, which were sent and have so many bytes.
+    Parts { count: usize, bytes: u64 },
+    /// These few bytes, of which nothing was sent.
+    Bytes(Vec<u8>),
+}
 
 /// Where a part begins.
 pub(super) fn start(part: usize) -> u64 {

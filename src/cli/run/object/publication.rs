@@ -10,7 +10,7 @@ use md5::{Digest, Md5};
 use object_store::multipart::PartId;
 use object_store::{MultipartId, ObjectMeta, ObjectStoreExt, PutPayload};
 
-use super::feed::Whole;
+use super::parts::Whole;
 use super::store::{Refusal, Store};
 
 /// How long the store may take to say what is there.

@@ -26,13 +26,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::Address;
-use super::feed::Whole;
 use super::guarded::guarded;
+use super::parts::Whole;
 use super::publication::{Publication, Seen};
 use super::record::Record;
 use super::store::{Refusal, SHORT, Store, explain};
-use super::upload::Fate;
+use super::{Address, Fate};
 use crate::cli::text::say;
 
 /// How long parts that are on their way may take once nobody wants them: a request that is cut off may be

@@ -20,12 +20,12 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Address;
-use super::feed::Whole;
 use super::guarded::guarded;
+use super::parts::Whole;
 use super::record;
 use super::store::{Patience, Refusal, SHORT, Store, explain};
 use super::task::{Message, Task, is_gone};
+use super::{Address, Fate};
 
 /// How much of all uploads is on its way at once: eight of the first parts. No more than `--memory`,
 /// where that was said.
@@ -47,19 +47,6 @@ pub(in super::super) struct Upload {
     room_kib: u32,
     parts: Arc<AtomicU64>,
     ended: Arc<Ended>,
-}
-
-/// What has become of the object.
-#[derive(Debug)]
-pub(in super::super) enum Fate {
-    /// It is there, and whole.
-    Published,
-    /// Nobody wanted it any more, and it is not there.
-    Removed,
-    /// It is not there.
-    Failed(Error),
-    /// It may be there.
-    Unknown(Error),
 }
 
 /// How it ended.

@@ -18,8 +18,8 @@ use object_store::{MultipartId, ObjectStoreExt, PutPayload, PutResult};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tempfile::TempDir;
 
-use super::super::feed::{Feed, Whole};
-use super::super::parts;
+use super::super::feed::Feed;
+use super::super::parts::{self, Whole};
 use super::super::store::{Patience, Store, both};
 use super::{Address, Fate, ROOM_KIB, Upload, room_kib};
 
