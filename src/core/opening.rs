@@ -146,7 +146,10 @@ impl Operation<'_> {
             } else {
                 self.transport(Transport::Cached)
             };
-            let step = Step::of(opener);
+            let step = Step {
+                pid: opener.pid,
+                name: opener.name.clone(),
+            };
             return self.opened_plain(caller, ino, transport, (group, step));
         }
         let comes_from_wait = self.sent_back.has_waited_for(self.now, caller.thread) == Some(ino);

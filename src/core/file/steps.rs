@@ -10,7 +10,6 @@
 //! Invariant: while somebody has the file open for writing no step is admitted.
 
 use super::super::clock::Monotonic;
-use super::super::request::Opener;
 use super::super::timers::{LINGER, STEPS_MOST};
 
 /// A step that has the file open as it is.
@@ -20,15 +19,6 @@ pub(crate) struct Step {
     pub(crate) pid: i32,
     /// Its name, as `ps` shows it.
     pub(crate) name: String,
-}
-
-impl Step {
-    pub(in crate::core) fn of(opener: &Opener) -> Step {
-        Step {
-            pid: opener.pid,
-            name: opener.name.clone(),
-        }
-    }
 }
 
 /// What an open file of a step holds up.
