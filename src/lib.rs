@@ -396,7 +396,6 @@ mod mount;
 mod router;
 mod sync;
 mod temporary;
-mod temporary_pipe;
 #[cfg(test)]
 mod testing;
 #[cfg(feature = "tokio")]
@@ -411,7 +410,7 @@ pub use crate::core::status::{
 pub use capture::{
     Backend, Canceller, Capture, CaptureBuilder, CaptureDir, CaptureEvents, CaptureHold, DirOutput,
     Events, PositionalReader, Process, ProcessRef, Reader, RunError, RunOutput, Running, Target,
-    unmount_idle,
+    TemporaryPipe, unmount_idle,
 };
 pub use error::{Error, FailedWriter, Result};
 pub use fuse::{IfBusy, Privacy, enter_private_namespace};
@@ -419,4 +418,3 @@ pub use mount::{
     Entry, EntryKind, Mount, MountBuilder, MountView, clear_dead, mount_of, mounts, pipe_path,
     pipe_path_until_exit, unmount, unmount_if, wait_path,
 };
-pub use temporary_pipe::TemporaryPipe;

@@ -1,6 +1,6 @@
 //! What a program writes to the path it is given, in this process.
 //!
-//! A [`Capture`] is a file of a mount, a [`TemporaryPipe`](crate::TemporaryPipe)
+//! A [`Capture`] is a file of a mount, a [`TemporaryPipe`]
 //! a FIFO; both are a [`Target`]. Knows paths, children and readers; how bytes
 //! get here is the router's (or the FIFO's) affair.
 
@@ -20,6 +20,7 @@ mod sealed;
 mod shared;
 mod target;
 mod targets;
+mod temporary_pipe;
 mod waiting;
 
 pub use builder::CaptureBuilder;
@@ -32,11 +33,10 @@ pub use positional::PositionalReader;
 pub(crate) use process::Found;
 pub use process::{Process, ProcessRef};
 pub use reader::Reader;
-pub(crate) use run::spawn;
 pub use running::{RunError, RunOutput, Running};
-pub(crate) use sealed::{Prepared, Sealed};
 pub use target::Target;
 pub use targets::Backend;
+pub use temporary_pipe::TemporaryPipe;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
@@ -51,6 +51,7 @@ use crate::core::patching::Reading;
 use crate::error::{Error, Result};
 use crate::router::{ExitHold, LocalReader, Router};
 use hold::Holder;
+use sealed::{Prepared, Sealed};
 use shared::Lease;
 pub use shared::unmount_idle;
 

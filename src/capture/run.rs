@@ -18,7 +18,8 @@ use rustix::process::{
 };
 
 use super::running::{RunError, RunOutput, Running};
-use super::{ProcessRef, Reader, Sealed, Target};
+use super::sealed::Sealed;
+use super::{ProcessRef, Reader, Target};
 use crate::bell::Bell;
 use crate::error::{Error, Result};
 
@@ -267,7 +268,7 @@ impl OwnWriter {
 }
 
 /// Starts a program that is read; if it cannot be, nobody would wait for it, and it is ended.
-pub(crate) fn spawn(target: &dyn Sealed, command: &mut Command) -> Result<Running> {
+pub(super) fn spawn(target: &dyn Sealed, command: &mut Command) -> Result<Running> {
     let prepared = target.prepare()?;
     let mut child = command
         .spawn()

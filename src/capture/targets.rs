@@ -7,9 +7,8 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use super::running::{RunError, RunOutput, Running};
-use super::{Capture, Process, ProcessRef, Reader, Target, run};
+use super::{Capture, Process, ProcessRef, Reader, Target, TemporaryPipe, run};
 use crate::error::Result;
-use crate::temporary_pipe::TemporaryPipe;
 
 /// The methods of a target that are the same for all, as its own and as the trait's. The rest it has
 /// as its own.

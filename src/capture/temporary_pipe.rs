@@ -5,7 +5,11 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use crate::capture::{Prepared, Process, ProcessRef, Reader, Running, Sealed, spawn};
+use super::process::{Process, ProcessRef};
+use super::reader::Reader;
+use super::run::spawn;
+use super::running::Running;
+use super::sealed::{Prepared, Sealed};
 use crate::error::Result;
 use crate::fifo::{Canceller, Pipe, PipeReader};
 use crate::sync::lock;
