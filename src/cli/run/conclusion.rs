@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use fifofs::{Error, MountView};
 
 use super::child::{describe, signal_status, status_of};
-use super::copy::End;
 use super::destinations::Destination;
+use super::end::End;
 use super::missing::{self, Missing, Search};
 use super::output::{Finished, Output};
 use super::placeholders::Template;

@@ -9,24 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fifofs::Error;
 
+use super::end::{End, named};
 use super::sink::{Sink, Stopped};
-
-/// How copying ended.
-#[derive(Debug)]
-pub(super) enum End {
-    /// The output is at its destination.
-    Whole,
-    /// The program failed, and what it left is not passed on: nobody has had any of it.
-    Withheld,
-    /// The program that was to have it was ended, as it was not to be whole.
-    Aborted,
-    /// Nobody reads the destination any more.
-    Closed,
-    /// There is no more to read, and what was read is not the output.
-    Unread(Error),
-    /// The destination takes no more.
-    Unwritten(Error),
-}
 
 impl From<Stopped> for End {
     fn from(stopped: Stopped) -> Self {
@@ -61,15 +45,6 @@ pub(super) fn copy(
     match sink.finish() {
         Ok(()) => End::Whole,
         Err(stopped) => stopped.into(),
-    }
-}
-
-/// The error with the name that the user gave to the output: the path says nothing to anybody once
-/// its mount is gone.
-pub(super) fn named(error: Error, name: &Path) -> Error {
-    match error {
-        Error::Io { .. } => error,
-        error => error.with_path(name),
     }
 }
 

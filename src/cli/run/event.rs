@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use super::copy::End;
+use super::end::End;
 use super::sink::Sink;
 
 /// Something that happened.

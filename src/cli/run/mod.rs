@@ -6,6 +6,7 @@ mod consumer;
 mod copy;
 mod cover;
 mod destinations;
+mod end;
 mod event;
 mod event_loop;
 pub(super) mod exec;

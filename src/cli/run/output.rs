@@ -6,8 +6,8 @@ use std::process::ExitStatus;
 
 use fifofs::{Canceller, Error};
 
-use super::copy::End;
 use super::destinations::Destination;
+use super::end::End;
 use super::recipient::{Recipient, Verdict};
 use super::sink::Sink;
 use super::source::Source;

@@ -11,8 +11,8 @@ use std::time::Instant;
 use fifofs::{Error, Result};
 use serde::Serialize;
 
-use super::copy::End;
 use super::destinations::Destination;
+use super::end::End;
 use super::sink::{Sink, Stopped};
 use crate::cli::{Ended, status};
 

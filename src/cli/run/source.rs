@@ -15,7 +15,8 @@ use fifofs::{
     ProcessRef, Reader, Result, Target, TemporaryPipe, Way,
 };
 
-use super::copy::{End, copy};
+use super::copy::copy;
+use super::end::End;
 use super::object;
 use super::sink::{Sink, Stopped};
 use super::tar;

@@ -20,7 +20,7 @@ use fifofs::{Error, Result};
 use rustix::process::Signal;
 
 use super::child::Program;
-use super::copy::End;
+use super::end::End;
 use super::event::Event;
 use super::event_loop::EventLoop;
 use super::output::{Output, State};

@@ -15,7 +15,7 @@ use fifofs::{Error, PositionalReader};
 
 use super::parts::{self, Whole};
 use super::{Address, Upload};
-use crate::cli::run::copy::{End, named};
+use crate::cli::run::end::{End, named};
 
 /// How often it is looked for parts that were patched and are at rest, while nothing else is to be
 /// sent.
