@@ -90,11 +90,12 @@ impl Operation<'_> {
         }
         let slowest = self.core.readers.slowest(file, Of::Pace);
         let now = self.now;
-        while let Some((unique, reply)) = file.next_answered(pace, slowest, now) {
-            if matches!(reply, Reply::Refused(_)) {
+        while let Some((unique, written)) = file.next_answered(pace, slowest, now) {
+            if written.is_err() {
                 // As in `take`.
                 self.core.touched.contents.add(ino);
             }
+            let reply = written.map_or_else(Reply::Refused, Reply::Written);
             self.effects.reply(unique, reply);
             self.core.waiting.remove(&unique);
         }

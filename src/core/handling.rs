@@ -262,7 +262,7 @@ impl Operation<'_> {
             Waiting::Write(ino) => {
                 let file = self.files.get_mut(&ino);
                 if let Some(written) = file.and_then(|file| file.give_up_write(unique)) {
-                    reply = written;
+                    reply = Reply::Written(written);
                 }
             }
             Waiting::Events(id) => self.events.cancel(id, unique),

@@ -13,8 +13,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use super::super::clock::Monotonic;
-use super::super::effects::Reply;
 use super::super::ids::Unique;
 use super::super::timers::THROTTLE;
 use super::File;
@@ -119,33 +120,31 @@ impl File {
         !self.flow.held.is_empty()
     }
 
-    /// The next write that need not wait any longer, and its answer. Without a pace none does.
+    /// The next write that need not wait any longer, and how many bytes it wrote. Without a pace none does.
     pub(in crate::core) fn next_answered(
         &mut self,
         pace: Option<Pace>,
         slowest: u64,
         now: Monotonic,
-    ) -> Option<(Unique, Reply)> {
+    ) -> Option<(Unique, Result<u32, Errno>)> {
         let write = self.flow.held.front()?;
         let (unique, length) = (write.unique, write.length);
         let is_over = write.until.is_some_and(|until| until <= now);
-        let reply = match self.refuse_if_broken() {
-            Err(errno) => Reply::Refused(errno),
-            Ok(()) if is_over || pace.is_none_or(|pace| self.has_room(pace, slowest)) => {
-                Reply::Written(length)
-            }
-            Ok(()) => return None,
-        };
+        let written = self.refuse_if_broken().map(|()| length);
+        let goes_on = is_over || pace.is_none_or(|pace| self.has_room(pace, slowest));
+        if written.is_ok() && !goes_on {
+            return None;
+        }
         self.flow.held.pop_front();
-        Some((unique, reply))
+        Some((unique, written))
     }
 
-    /// A write waits no longer, as its caller has a signal to see to. Its bytes were taken: saying that it
-    /// was interrupted would have the program write them twice.
-    pub(in crate::core) fn give_up_write(&mut self, unique: Unique) -> Option<Reply> {
+    /// A write waits no longer, as its caller has a signal to see to. Its bytes were taken, so many: saying that
+    /// it was interrupted would have the program write them twice.
+    pub(in crate::core) fn give_up_write(&mut self, unique: Unique) -> Option<u32> {
         let held = &mut self.flow.held;
         let at = held.iter().position(|write| write.unique == unique)?;
-        Some(Reply::Written(held.remove(at)?.length))
+        Some(held.remove(at)?.length)
     }
 
     /// Drops what every reader has and nobody is to have again; `slowest` is the reader that has least.
