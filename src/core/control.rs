@@ -140,10 +140,7 @@ impl Operation<'_> {
             Place::Metrics => Some(self.metrics_text(self.now)),
             _ => None,
         };
-        let ino = self.control.number_of(place, is_spliced, fresh);
-        if let Some(text) = text {
-            self.control.fix_text(ino, text);
-        }
+        let ino = self.control.number_of(place, is_spliced, text, fresh);
         Ok(Found {
             attributes: self.attributes(ino)?,
             lasting,

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::captures::Hold;
 use super::clock::Monotonic;
+use super::control::Place;
 use super::generation::{Ending, Generation, Way, Writer};
 use super::ids::{CaptureId, Unique};
 use super::namespace::{Inode, Kind, Namespace, ROOT};
@@ -75,7 +76,8 @@ impl Core {
         // Of one without a name it may be what stands there instead that is written.
         let is_nameless = |inode: &Inode| inode.is_file() && inode.nlink() == 0;
         let has_lost_name = |inode: &Inode| inode.lost_name.is_some();
-        if self.control.is_reading_end(ino)
+        let place = self.control.place(ino);
+        if matches!(place, Some(Place::ReadingEnd(_)))
             || self.files.get(&ino).is_some_and(File::is_active)
             || self.names.get(ino).is_ok_and(is_nameless)
         {
@@ -111,8 +113,8 @@ impl Core {
 impl Core {
     /// Where a symbolic link points.
     pub(crate) fn read_link(&self, ino: u64) -> Result<PathBuf, Errno> {
-        if let Some(target) = self.control.link(ino) {
-            return Ok(target);
+        if let Some(Place::Link { target }) = self.control.place(ino) {
+            return Ok(target.clone());
         }
         match &self.names.get(ino)?.kind {
             Kind::Symlink(target) => Ok(target.clone()),

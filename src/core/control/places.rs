@@ -132,12 +132,12 @@ pub(super) struct Node {
 }
 
 impl Node {
-    fn new(place: Place, is_spliced: bool) -> Self {
+    fn new(place: Place, is_spliced: bool, text: Option<Vec<u8>>) -> Self {
         Node {
             place,
             lookups: 1,
             is_spliced,
-            text: None,
+            text: text.map(Arc::from),
             was_opened: false,
             target: None,
         }
@@ -158,7 +158,7 @@ impl Control {
     pub(crate) fn new(names: &mut Namespace) -> Self {
         let top = names.reserve_number();
         Control {
-            nodes: HashMap::from([(top, Node::new(Place::Top, false))]),
+            nodes: HashMap::from([(top, Node::new(Place::Top, false, None))]),
             shared: HashMap::new(),
             top,
         }
@@ -180,8 +180,15 @@ impl Control {
         true
     }
 
-    /// The number of a place that was looked up: the one that it has already, or this.
-    pub(super) fn number_of(&mut self, place: Place, is_spliced: bool, fresh: u64) -> u64 {
+    /// The number of a place that was looked up, where this is read, whatever happens, if anything is: the one that
+    /// it has already, or a fresh one.
+    pub(super) fn number_of(
+        &mut self,
+        place: Place,
+        is_spliced: bool,
+        text: Option<Vec<u8>>,
+        fresh: u64,
+    ) -> u64 {
         let key = (place, is_spliced);
         if let Some(&ino) = self.shared.get(&key)
             && let Some(node) = self.nodes.get_mut(&ino)
@@ -192,18 +199,12 @@ impl Control {
         if key.0.is_shared() {
             self.shared.insert(key.clone(), fresh);
         }
-        self.nodes.insert(fresh, Node::new(key.0, is_spliced));
+        let node = Node::new(key.0, is_spliced, text);
+        self.nodes.insert(fresh, node);
         fresh
     }
 
-    /// What is read at a place is this, whatever happens.
-    pub(super) fn fix_text(&mut self, ino: u64, text: Vec<u8>) {
-        if let Some(node) = self.nodes.get_mut(&ino) {
-            node.text = Some(text.into());
-        }
-    }
-
-    /// What was fixed so.
+    /// What is read at a place, if that was fixed when it was looked up.
     pub(in crate::core) fn text(&self, ino: u64) -> Option<Arc<[u8]>> {
         self.nodes.get(&ino)?.text.clone()
     }
@@ -221,14 +222,6 @@ impl Control {
     /// The place of this number, if it is one.
     pub(in crate::core) fn place(&self, ino: u64) -> Option<&Place> {
         Some(&self.nodes.get(&ino)?.place)
-    }
-
-    /// Where a link in it points.
-    pub(in crate::core) fn link(&self, ino: u64) -> Option<PathBuf> {
-        match self.place(ino)? {
-            Place::Link { target } => Some(target.clone()),
-            _ => None,
-        }
     }
 
     /// The file that whoever asks for the attributes of this place waits for.
@@ -250,12 +243,6 @@ impl Control {
             },
             _ => None,
         }
-    }
-
-    /// Whether a virtual FIFO is read there.
-    pub(in crate::core) fn is_reading_end(&self, ino: u64) -> bool {
-        let node = self.nodes.get(&ino);
-        node.is_some_and(|node| matches!(node.place, Place::ReadingEnd(_)))
     }
 
     /// Who the process of a place's door is, if that was found out.
