@@ -182,10 +182,8 @@ impl CaptureDir {
         if failed {
             return Err(Error::failed(full));
         }
-        let mut bytes = Vec::new();
-        let copied = content.copy_to(&mut bytes);
-        copied.map_err(|error| Error::io("read", &full, error))?;
-        Ok(bytes)
+        let bytes = content.to_vec();
+        bytes.map_err(|error| Error::io("read", &full, error))
     }
 
     /// Runs a program to its end and gives its exit status and every file that it left here, once

@@ -214,9 +214,7 @@ mod tests {
         written(early + ONE_ENTRY, (5, 4), b"later", &mut recording);
         written(early + ONE_ENTRY, (5, 0), b"back", &mut recording);
         let found = recording.entries.iter().map(|entry| {
-            let mut bytes = Vec::new();
-            let segments = recording.bytes(entry);
-            segments.copy_to(&mut bytes).expect("in memory");
+            let bytes = recording.bytes(entry).to_vec().expect("in memory");
             (String::from_utf8(bytes).expect("text"), entry.count)
         });
         let found: Vec<_> = found.collect();

@@ -105,13 +105,11 @@ impl Operation<'_> {
             return Err(Errno::XDEV);
         }
         let mut left = length.min(COPY_BYTES);
-        let mut buffer = Vec::new();
         let mut copied = 0;
         while left > 0 {
             let step = left.min(COPY_STEP_BYTES as u64) as usize;
-            buffer.clear();
             let bytes = self.file(from_ino)?.spool().read(from_offset, step);
-            bytes.copy_to(&mut buffer).map_err(|_| Errno::IO)?;
+            let buffer = bytes.to_vec().map_err(|_| Errno::IO)?;
             if buffer.is_empty() {
                 break;
             }

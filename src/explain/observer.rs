@@ -380,11 +380,9 @@ fn difference(
     recording: &Recording,
     entry: &Entry,
 ) -> Option<(u64, u64)> {
-    let mut new = Vec::new();
-    let mut old = Vec::new();
-    recording.bytes(entry).copy_to(&mut new).ok()?;
+    let new = recording.bytes(entry).to_vec().ok()?;
     let before = core.spool(ino)?.read(offset, entry.length as usize);
-    before.copy_to(&mut old).ok()?;
+    let old = before.to_vec().ok()?;
     let differs = |(old, new): (&u8, &u8)| old != new;
     let first = old.iter().zip(&new).position(differs)? as u64;
     let last = old.iter().zip(&new).rposition(differs)? as u64;

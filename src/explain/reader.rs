@@ -130,14 +130,13 @@ impl Reader {
         self.pending = None;
         self.rests_until = now + STREAM_LAG;
         match reply {
-            Reply::Bytes(bytes) => {
-                let mut copy = Vec::with_capacity(bytes.len());
-                match bytes.copy_to(&mut copy) {
-                    Ok(()) => self.hash.write(&copy),
-                    Err(_) => self.ended = Some(Err(Errno::NOSPC)),
+            Reply::Bytes(bytes) => match bytes.to_vec() {
+                Ok(copy) => {
+                    self.hash.write(&copy);
+                    self.position += copy.len() as u64;
                 }
-                self.position += copy.len() as u64;
-            }
+                Err(_) => self.ended = Some(Err(Errno::NOSPC)),
+            },
             Reply::Text(_) => self.ended = Some(Ok(())),
             Reply::Refused(errno) => self.ended = Some(Err(errno)),
             _ => {}

@@ -94,7 +94,6 @@ pub(super) struct Replay<'a> {
     are_held: bool,
     /// Whether writes come as pages of the kernel's cache, unless of a stream.
     in_pages: bool,
-    buffer: Vec<u8>,
 }
 
 impl<'a> Replay<'a> {
@@ -141,7 +140,6 @@ impl<'a> Replay<'a> {
             are_held: true,
             // Who waits for the end does not see it.
             in_pages: deliver != Deliver::Settled,
-            buffer: Vec::new(),
         };
         for path in outputs {
             let late = pace == Pace::Fast && deliver != Deliver::Settled;

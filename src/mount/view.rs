@@ -142,10 +142,8 @@ impl MountView {
             None => Err(Errno::NOENT),
         });
         let content = content.unwrap_or(Err(Errno::NOENT))?;
-        let mut bytes = Vec::with_capacity(content.len());
         // What was spilled is read here, where nothing is locked.
-        content.copy_to(&mut bytes)?;
-        Ok(bytes)
+        content.to_vec()
     }
 
     /// Which parts of the regular file with this number are no holes, in order; none if there is no

@@ -76,6 +76,22 @@ impl Cursor {
 }
 
 impl Segments {
+    /// A copy of all bytes.
+    ///
+    /// # Errors
+    /// Of reading the spill file.
+    pub(crate) fn to_vec(&self) -> io::Result<Vec<u8>> {
+        let mut all = Vec::with_capacity(self.len());
+        let mut cursor = Cursor::new(self.clone());
+        while !cursor.is_empty() {
+            let bytes = cursor.chunk()?;
+            let length = bytes.len();
+            all.extend_from_slice(bytes);
+            cursor.advance(length);
+        }
+        Ok(all)
+    }
+
     /// The first offset (from the start of both) at which the two differ; where one ends before
     /// the other, that is a difference too. Reads a chunk at a time, whatever the length.
     ///

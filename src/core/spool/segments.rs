@@ -33,19 +33,6 @@ impl Segment {
             Segment::Stored { length, .. } | Segment::Zeros(length) => *length,
         }
     }
-
-    /// Appends its bytes to `out`.
-    fn copy_to(&self, out: &mut Vec<u8>) -> io::Result<()> {
-        match self {
-            Segment::Zeros(length) => out.resize(out.len() + length, 0),
-            Segment::Stored {
-                store,
-                start,
-                length,
-            } => out.extend_from_slice(&store.bytes(*start, *length)?),
-        }
-        Ok(())
-    }
 }
 
 /// The bytes of one read, in order. Holding it keeps its chunks (and a spill file) alive, be it of a
@@ -81,17 +68,6 @@ impl Segments {
     #[cfg(test)]
     pub(super) fn parts(&self) -> &[Segment] {
         &self.parts
-    }
-
-    /// Appends all bytes to `out`.
-    ///
-    /// # Errors
-    /// Of reading the spill file; then `out` is as it was.
-    pub(crate) fn copy_to(&self, out: &mut Vec<u8>) -> io::Result<()> {
-        let before = out.len();
-        out.reserve(self.length);
-        let copied = self.parts.iter().try_for_each(|part| part.copy_to(out));
-        copied.inspect_err(|_| out.truncate(before))
     }
 
     /// Makes all bytes addressable, for a vectored write: those in memory and zeros as they are,

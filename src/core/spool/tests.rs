@@ -30,8 +30,7 @@ fn pattern(length: usize, seed: u8) -> Vec<u8> {
 }
 
 fn contents(segments: &Segments) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    segments.copy_to(&mut bytes).expect("readable");
+    let bytes = segments.to_vec().expect("readable");
     assert_eq!(bytes.len(), segments.len());
     bytes
 }

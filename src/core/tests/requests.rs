@@ -42,11 +42,7 @@ impl From<Reply> for Answer {
             Reply::Listing(entries) => {
                 Answer::Names(entries.into_iter().map(|entry| entry.name).collect())
             }
-            Reply::Bytes(bytes) => {
-                let mut copy = Vec::new();
-                bytes.copy_to(&mut copy).expect("bytes that can be read");
-                Answer::Bytes(copy)
-            }
+            Reply::Bytes(bytes) => Answer::Bytes(bytes.to_vec().expect("bytes that can be read")),
             Reply::Text(bytes) => Answer::Bytes(bytes),
             Reply::Events(events) => Answer::Events(events),
             Reply::Written(length) => Answer::Written(length),

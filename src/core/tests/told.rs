@@ -167,10 +167,9 @@ fn a_copy_of_several_steps_is_whole_or_says_how_far_it_came() {
             world.ask(copy)
         };
         let answer = copy(0, 0);
-        let mut content = Vec::new();
         let spool = |world: &World| world.core.spool(to).unwrap().read(0, length as usize);
         let again = (max_size < length).then(|| copy(0, 4 * STEP));
-        spool(&world).copy_to(&mut content).unwrap();
+        let content = spool(&world).to_vec().unwrap();
         (answer, content, again)
     };
     let (answer, content, _) = copied(8 * STEP);

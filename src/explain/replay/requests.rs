@@ -118,8 +118,7 @@ impl Replay<'_> {
     }
 
     fn write(&mut self, ino: u64, offset: u64, mapped: bool, entry: &Entry) -> Result<(), Errno> {
-        let mut data = std::mem::take(&mut self.buffer);
-        data.clear();
+        let mut data = Vec::new();
         let is_stream = matches!(self.core.way_of(ino), Some((Way::Stream, _)));
         let in_pages = self.in_pages && !is_stream;
         let page_bytes = rustix::param::page_size() as u64;
@@ -127,23 +126,21 @@ impl Replay<'_> {
         if in_pages {
             // The kernel writes back pages: what else is in one comes along.
             from = offset / page_bytes * page_bytes;
-            self.copy(ino, from..offset, &mut data)?;
+            data = self.copy(ino, from..offset)?;
             data.resize((offset - from) as usize, 0);
         }
         let bytes = self.recording.bytes(entry);
-        bytes.copy_to(&mut data).map_err(|_| Errno::IO)?;
+        data.extend(bytes.to_vec().map_err(|_| Errno::IO)?);
         let end = offset + entry.length;
         if in_pages {
-            self.copy(ino, end..end.next_multiple_of(page_bytes), &mut data)?;
+            data.extend(self.copy(ino, end..end.next_multiple_of(page_bytes))?);
         }
         let bytes = Bytes {
             offset: from,
             from_cache: mapped || !is_stream,
             kills_set_id: false,
         };
-        let reply = self.ask(Request::Write { ino, bytes }.with(Load::from(&data)));
-        self.buffer = data;
-        match reply {
+        match self.ask(Request::Write { ino, bytes }.with(Load::from(&data))) {
             Some(Reply::Refused(Errno::NOSPC)) => Err(Errno::NOSPC),
             Some(Reply::Refused(_)) => {
                 self.refused(ino, Refused::Write, offset);
@@ -153,15 +150,13 @@ impl Replay<'_> {
         }
     }
 
-    fn copy(&self, ino: u64, range: Range<u64>, to: &mut Vec<u8>) -> Result<(), Errno> {
+    fn copy(&self, ino: u64, range: Range<u64>) -> Result<Vec<u8>, Errno> {
         let length = (range.end - range.start) as usize;
-        match self.core.spool(ino) {
-            Some(spool) => spool
-                .read(range.start, length)
-                .copy_to(to)
-                .map_err(|_| Errno::IO),
-            None => Ok(()),
-        }
+        let bytes = self
+            .core
+            .spool(ino)
+            .map(|spool| spool.read(range.start, length));
+        bytes.unwrap_or_default().to_vec().map_err(|_| Errno::IO)
     }
 
     fn read_back(&mut self, ino: u64, handle: u64, offset: u64) {

@@ -20,11 +20,7 @@ fn waiting(bench: &Bench) -> usize {
 
 fn text(given: Result<Given, Failure>) -> Vec<u8> {
     match given {
-        Ok(Given::Bytes(bytes)) => {
-            let mut text = Vec::new();
-            bytes.copy_to(&mut text).unwrap();
-            text
-        }
+        Ok(Given::Bytes(bytes)) => bytes.to_vec().unwrap(),
         Ok(Given::End) => Vec::new(),
         other => panic!("{other:?}"),
     }
