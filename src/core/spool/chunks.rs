@@ -32,6 +32,7 @@
 //! that works in one place pays for it once. A file that is not written spills, too, where what
 //! cannot be spilled needs the room (`Operation::make_room`).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::{Range, RangeInclusive};
@@ -269,15 +270,18 @@ impl Chunks {
         let Some(mut buffer) = self.obtain(wanted, touched)? else {
             return self.plan_on_disk(piece);
         };
-        if let Some(slot) = self
-            .slots
-            .get(&piece.index)
-            .filter(|slot| !piece.covers(slot))
-        {
-            let old = slot.store.bytes(0, slot.length).map_err(errno)?;
+        if let Some(old) = self.outlasting(piece)? {
             buffer.put(0, &old);
         }
         Ok(Plan::Fill(buffer))
+    }
+
+    /// The content of a piece's slot, if some of it outlasts the piece.
+    fn outlasting(&self, piece: &Piece<'_>) -> Result<Option<Cow<'_, [u8]>>, Errno> {
+        let slot = self.slots.get(&piece.index);
+        let slot = slot.filter(|slot| !piece.covers(slot));
+        let old = slot.map(|slot| slot.store.bytes(0, slot.length));
+        old.transpose().map_err(errno)
     }
 
     /// A buffer for `bytes`, spilling this file's chunks other than `touched` until there is
@@ -350,15 +354,7 @@ impl Chunks {
             place.append(piece.start, piece.bytes())?;
             return Ok(Plan::Appended);
         }
-        let mut bytes = Vec::new();
-        if let Some(slot) = self
-            .slots
-            .get(&piece.index)
-            .filter(|slot| !piece.covers(slot))
-        {
-            let old = slot.store.bytes(0, slot.length).map_err(errno)?;
-            bytes.extend_from_slice(&old);
-        }
+        let mut bytes = self.outlasting(piece)?.unwrap_or_default().into_owned();
         if bytes.len() < piece.start + piece.bytes().len() {
             bytes.resize(piece.start + piece.bytes().len(), 0);
         }
