@@ -86,7 +86,7 @@ impl Operation<'_> {
         };
         let is_step = |reader: &&Reader| file.is_step(reader.group_here());
         let waiting_steps = self.core.readers.of(file).filter(is_step).count();
-        let awaits = linger == Some(Linger::Auto) && file.spool().len() == 0 && {
+        let awaits = linger == Some(Linger::Auto) && {
             let readers = self.core.readers.of(file).map(|reader| reader.origin().pid);
             file.awaits_content(self.processes, &readers.collect::<Vec<i32>>())
         };

@@ -268,13 +268,10 @@ impl Core {
         let waits_for = if reader.origin().fifo.is_some() && !is_written {
             Some("a writer".to_owned())
         } else if reader.source().is_none() {
-            Some(match reader.awaits() {
-                Awaits::NextAfter(_) => "the next generation".to_owned(),
-                Awaits::Since(_) => match reader.awaited_process() {
-                    Some(pid) => format!("the file to appear, or process {pid} to end"),
-                    None => "the file to appear".to_owned(),
-                },
-                _ => "the file to appear".to_owned(),
+            Some(match (reader.awaits(), reader.awaited_process()) {
+                (Awaits::NextAfter(_), _) => "the next generation".to_owned(),
+                (_, Some(pid)) => format!("the file to appear, or process {pid} to end"),
+                (_, None) => "the file to appear".to_owned(),
             })
         } else if let (Some(_), Some(pid)) = (reader.open(), reader.awaited_process()) {
             Some(format!("process {pid} to end"))

@@ -61,10 +61,11 @@ impl Operation<'_> {
             .sent_back
             .has_waited_for(self.now, caller.thread)
             .is_some();
-        let mut awaits = Awaits::Path;
-        if door.which == Which::Next && !has_waited {
-            awaits = Awaits::NextAfter(self.seen(&path));
-        }
+        let awaits = match target {
+            Some(target) => Awaits::Since(target),
+            None if door.which == Which::Next && !has_waited => Awaits::NextAfter(self.seen(&path)),
+            None => Awaits::Path,
+        };
         let flags = match asked {
             Asked::Open(flags) => flags,
             Asked::Attributes => 0,
@@ -72,9 +73,6 @@ impl Operation<'_> {
         let mut origin = self.origin(caller, (flags, opener), Some(&path));
         origin.door = Some((door.gives, ino));
         origin.asked = asked;
-        if let Some(target) = target {
-            awaits = Awaits::Since(target);
-        }
         let has_ended = target.is_some_and(|target| !target.is_running(self.processes));
         let source = self.awaited(awaits, &path);
         let reader = Reader::new(origin, awaits, Some(path), Some(caller.unique)).over(has_ended);
