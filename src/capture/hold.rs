@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Capture, Found, ProcessRef, process};
 use crate::core::CaptureId;
+use crate::core::request::Request;
 use crate::error::Result;
 use crate::router::{ExitHold, Router};
 use crate::sync::lock;
@@ -25,7 +26,7 @@ pub struct CaptureHold {
 
 impl CaptureHold {
     pub(super) fn new(router: &Arc<Router>, id: CaptureId) -> CaptureHold {
-        router.hold_capture(id);
+        router.tell(Request::Hold { id, again: false });
         CaptureHold {
             router: Arc::clone(router),
             id,
@@ -35,7 +36,7 @@ impl CaptureHold {
 
 impl Drop for CaptureHold {
     fn drop(&mut self) {
-        self.router.give_back(self.id);
+        self.router.tell(Request::LetGo { id: self.id });
     }
 }
 

@@ -48,6 +48,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::core::CaptureId;
 use crate::core::patching::Reading;
+use crate::core::request::Request;
 use crate::error::{Error, Result};
 use crate::router::{ExitHold, LocalReader, Router};
 use hold::Holder;
@@ -243,7 +244,8 @@ impl Capture {
     /// ```
     pub fn keep_at_most(&self, bytes: u64) {
         if self.router.owner().is_this() {
-            self.router.keep_at_most(self.id, bytes);
+            let id = self.id;
+            self.router.tell(Request::KeepAtMost { id, bytes });
         }
     }
 
@@ -410,7 +412,7 @@ impl Capture {
             let _ =
                 Pid::from_raw(writer.pid.cast_signed()).map(|pid| kill_process(pid, Signal::PIPE));
         }
-        self.router.hang_up(self.id);
+        self.router.tell(Request::HangUp { id: self.id });
     }
 
     /// Which processes have the file open for writing now.

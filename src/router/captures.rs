@@ -83,16 +83,6 @@ impl Router {
         });
     }
 
-    /// Has the path's end hang on one more, which is to give back its hold.
-    pub(crate) fn hold_capture(&self, id: CaptureId) {
-        self.tell(Request::Hold { id, again: false });
-    }
-
-    /// Gives back one `hold_capture`.
-    pub(crate) fn give_back(&self, id: CaptureId) {
-        self.tell(Request::LetGo { id });
-    }
-
     /// See `Request::Freeze`.
     pub(crate) fn freeze(&self) -> bool {
         let frozen = self.ask(Caller::SELF, Request::Freeze);
@@ -153,17 +143,7 @@ impl Router {
     /// Nothing more is to come at the path, `again` from the one who held it last.
     pub(crate) fn release_capture(&self, id: CaptureId, again: bool) {
         self.tell(Request::Hold { id, again });
-        self.give_back(id);
-    }
-
-    /// See `Request::KeepAtMost`.
-    pub(crate) fn keep_at_most(&self, id: CaptureId, bytes: u64) {
-        self.tell(Request::KeepAtMost { id, bytes });
-    }
-
-    /// Nobody reads the path any more.
-    pub(crate) fn hang_up(&self, id: CaptureId) {
-        self.tell(Request::HangUp { id });
+        self.tell(Request::LetGo { id });
     }
 
     /// Who has what stands at the path open for writing: process ids and names.

@@ -295,7 +295,7 @@ fn after_its_readers_have_gone_writes_to_a_captured_path_fail() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let id = capture(&bench, &["x"]);
     let (ino, _) = bench.create("x");
-    bench.router.hang_up(id);
+    bench.router.tell(Request::HangUp { id });
     let refused = bench.write(ino, 0, b"x");
     assert_eq!(bench.answer(refused), Some(Answer::Error(Errno::PIPE)));
 }
@@ -304,7 +304,7 @@ fn after_its_readers_have_gone_writes_to_a_captured_path_fail() {
 fn with_a_bound_a_writer_waits_for_who_reads_the_path() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let id = capture(&bench, &["x"]);
-    bench.router.keep_at_most(id, 8);
+    bench.router.tell(Request::KeepAtMost { id, bytes: 8 });
     let mut reader = bench.router.read_capture(id, Reading::default()).unwrap();
     let (ino, _) = bench.create("x");
     let held = bench.write(ino, 0, &[0; 20]);
