@@ -6,7 +6,7 @@
 //! the spool changes in place only while nobody else holds it (see the header of [`super::chunks`]).
 
 use std::borrow::Cow;
-use std::io::{self, IoSlice};
+use std::io;
 
 use super::slot::Store;
 
@@ -75,23 +75,23 @@ impl Segments {
     ///
     /// # Errors
     /// Of reading the spill file.
-    pub(crate) fn load(&self) -> io::Result<Loaded<'_>> {
-        let mut parts = Vec::with_capacity(self.parts.len());
+    pub(crate) fn load(&self) -> io::Result<Vec<Cow<'_, [u8]>>> {
+        let mut pieces = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
             match part {
                 Segment::Zeros(length) => {
                     for piece in zeros(*length) {
-                        parts.push(Cow::Borrowed(piece));
+                        pieces.push(Cow::Borrowed(piece));
                     }
                 }
                 Segment::Stored {
                     store,
                     start,
                     length,
-                } => parts.push(store.bytes(*start, *length)?),
+                } => pieces.push(store.bytes(*start, *length)?),
             }
         }
-        Ok(Loaded { parts })
+        Ok(pieces)
     }
 }
 
@@ -99,17 +99,4 @@ impl Segments {
 fn zeros(length: usize) -> impl Iterator<Item = &'static [u8]> {
     let starts = (0..length).step_by(ZEROS.len());
     starts.map(move |start| &ZEROS[..ZEROS.len().min(length - start)])
-}
-
-/// Bytes of a read, all in memory.
-#[derive(Debug)]
-pub(crate) struct Loaded<'a> {
-    parts: Vec<Cow<'a, [u8]>>,
-}
-
-impl Loaded<'_> {
-    /// The bytes as slices for a vectored write. There may be more than IOV_MAX (1024) of them.
-    pub(crate) fn io_slices(&self) -> Vec<IoSlice<'_>> {
-        self.parts.iter().map(|part| IoSlice::new(part)).collect()
-    }
 }

@@ -275,7 +275,7 @@ fn a_chunk_that_comes_whole_is_not_copied() {
     spool.take(CHUNK as u64, &mut load, true).expect("room");
     let read = spool.read(CHUNK as u64, CHUNK);
     assert_eq!(read.parts().len(), 1, "not in one piece: {read:?}");
-    assert_eq!(read.load().unwrap().io_slices()[0].as_ptr(), address);
+    assert_eq!(read.load().unwrap()[0].as_ptr(), address);
     assert_eq!(contents(&spool.read(2 * CHUNK as u64, 4)), b"rest");
     assert_eq!(pool.memory_used(), 2 * CHUNK as u64);
 }

@@ -17,9 +17,6 @@ use crate::core::spool::Segments;
 use crate::fuse::helpers::Flusher;
 use crate::router::Outlet;
 
-/// `IOV_MAX` of Linux.
-const MAX_PARTS: usize = 1024;
-
 /// Answers and notifications.
 pub(crate) struct Kernel {
     device: Arc<OwnedFd>,
@@ -86,16 +83,9 @@ impl Kernel {
         };
         let header = OutHeader::new(unique.0, 0, bytes.len());
         let mut parts = vec![IoSlice::new(header.as_bytes())];
-        parts.extend(loaded.io_slices());
-        if parts.len() <= MAX_PARTS {
-            return self.send(&parts);
-        }
-        let whole: Vec<u8> = parts[1..].iter().flat_map(|part| part.to_vec()).collect();
-        self.send(&[parts[0], IoSlice::new(&whole)]);
-    }
-
-    fn send(&self, parts: &[IoSlice<'_>]) {
-        sent(rustix::io::writev(&self.device, parts));
+        // Some fifty at most, since a READ is of 1 MiB at most; writev(2) takes 1024.
+        parts.extend(loaded.iter().map(|part| IoSlice::new(part)));
+        sent(rustix::io::writev(&self.device, &parts));
     }
 }
 
