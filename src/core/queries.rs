@@ -182,12 +182,7 @@ impl Core {
         self.files.get(&ino).is_some_and(File::has_hung_up)
     }
 
-    /// Whether a process is known to write a file, and runs.
-    pub(crate) fn is_writer(&self, ino: u64, pid: i32) -> bool {
-        self.writer(ino, pid).is_some()
-    }
-
-    /// Whether it is, and has never closed the file.
+    /// Whether a process is known to write a file, runs, and has never closed it.
     pub(crate) fn keeps_open(&self, ino: u64, pid: i32) -> bool {
         self.writer(ino, pid).is_some_and(|w| !w.has_closed)
     }
@@ -205,7 +200,7 @@ impl Core {
         };
         self.generation(*ino)?;
         // One who has ended was another process with the same id.
-        Some((*ino, self.is_writer(*ino, pid)))
+        Some((*ino, self.writer(*ino, pid).is_some()))
     }
 }
 

@@ -17,7 +17,7 @@ use rustix::net::{
 const MESSAGE_BYTES: usize = 9;
 
 /// Two ends of a socket, on which one read is one message.
-pub(super) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+pub(in crate::fuse) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,

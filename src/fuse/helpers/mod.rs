@@ -13,4 +13,5 @@ mod process;
 mod watchdog;
 
 pub(super) use flusher::Flusher;
+pub(super) use message::pair as message_pair;
 pub(super) use watchdog::{OwnUse, Watchdog};

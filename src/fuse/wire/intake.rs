@@ -197,14 +197,13 @@ fn expected(mut body: Body<'_>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use crate::fuse::helpers::message_pair;
     use zerocopy::IntoBytes;
 
     /// An intake of what is written to a socket on which, as on the device, one read is one
     /// request.
     fn intake() -> (Intake, OwnedFd) {
-        let kind = SocketType::SEQPACKET;
-        let sockets = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+        let sockets = message_pair().unwrap();
         for socket in [&sockets.0, &sockets.1] {
             rustix::net::sockopt::set_socket_send_buffer_size(socket, 4 << 20).unwrap();
         }

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use fuser::{Errno, Filesystem, INodeNo, ReplyData, ReplyStatfs, ReplyXattr, Request};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use zerocopy::IntoBytes;
 
 use super::abi::{HEADER_BYTES, Header};
 use super::opcode;
 use crate::core::namespace::{INODE_BYTES, NAME_MAX, name_bytes};
+use crate::fuse::helpers::message_pair;
 use crate::router::Router;
 
 /// How much the socket to fuser holds: any request or reply whole.
@@ -110,12 +110,7 @@ impl Running {
 
 /// A socket on which one read is one message, like the device.
 fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {
-    let sockets = socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let sockets = message_pair()?;
     for socket in [&sockets.0, &sockets.1] {
         // More than the limit of the system only if it may; the default is
         // enough for all but the largest attributes.
