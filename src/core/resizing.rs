@@ -20,11 +20,12 @@ impl Operation<'_> {
         if length < self.file(ino)?.streamed() {
             self.refuse_what_was_passed_on(ino, length..u64::MAX)?;
         }
-        let truncated = self.file_mut(ino)?.truncate(length)?;
-        if let Some(range) = truncated.delivered {
+        let before = self.file(ino)?.spool().len();
+        let gone = self.file_mut(ino)?.truncate(length)?;
+        if let Some(range) = gone {
             self.rewritten(ino, range);
         }
-        if length != truncated.before {
+        if length != before {
             self.publish(ino, || Event::Truncated { length });
         }
         self.touched.writeback.add(ino);

@@ -7,7 +7,6 @@ use rustix::io::Errno;
 
 use super::effects::Transport;
 use super::event::Event;
-use super::file::Chosen;
 use super::generation::{Way, Writer};
 use super::notices::Notice;
 use super::opening::OPEN_BYTES;
@@ -224,8 +223,8 @@ impl Operation<'_> {
     }
 
     /// How a file is delivered was seen by its first write.
-    pub(super) fn publish_chosen(&mut self, ino: u64, chosen: Option<Chosen>) {
-        if let Some(Chosen { way, reason }) = chosen {
+    pub(super) fn publish_chosen(&mut self, ino: u64, chosen: Option<(Way, String)>) {
+        if let Some((way, reason)) = chosen {
             self.publish(ino, || Event::Chosen { way, reason });
             // Who waits for what is settled needs nothing written back.
             self.touched.writeback.add(ino);

@@ -14,30 +14,16 @@ use super::super::spool::{Load, Spool};
 use super::generation::{Generation, Way};
 use super::{File, format};
 
-/// How a generation is delivered, as its first write has it.
-pub(in crate::core) struct Chosen {
-    pub(in crate::core) way: Way,
-    pub(in crate::core) reason: String,
-}
-
-/// What a truncation was.
-pub(in crate::core) struct Truncated {
-    /// From which length.
-    pub(in crate::core) before: u64,
-    /// What readers had of that which is gone.
-    pub(in crate::core) delivered: Option<Range<u64>>,
-}
-
 impl File {
     /// Sees to what the first write of a generation says, at an offset, from the kernel's cache or not,
-    /// with these bytes first, to a file of this name. Gives how it is delivered if this was the first.
+    /// with these bytes first, to a file of this name. Gives how it is delivered, and why, if this was the first.
     pub(in crate::core) fn note_write(
         &mut self,
         now: Monotonic,
         (offset, from_cache): (u64, bool),
         data: &[u8],
         name: impl FnOnce() -> Option<OsString>,
-    ) -> Option<Chosen> {
+    ) -> Option<(Way, String)> {
         match &mut self.generation {
             // Two threads of the kernel that write its cache back may overtake each other: what was
             // written first may still be on its way.
@@ -55,7 +41,7 @@ impl File {
         &mut self,
         now: Monotonic,
         name: impl FnOnce() -> Option<OsString>,
-    ) -> Option<Chosen> {
+    ) -> Option<(Way, String)> {
         self.generation().filter(|g| g.awaits_choice())?;
         self.note_first_write(now, 1, &[], name)
     }
@@ -66,7 +52,7 @@ impl File {
         offset: u64,
         data: &[u8],
         name: impl FnOnce() -> Option<OsString>,
-    ) -> Option<Chosen> {
+    ) -> Option<(Way, String)> {
         let generation = self.generation.as_mut()?;
         if !generation.note_written(now) {
             return None;
@@ -96,10 +82,7 @@ impl File {
             generation.choose(way, reason, true);
         }
         let (way, reason) = generation.chosen()?;
-        Some(Chosen {
-            way,
-            reason: reason.to_owned(),
-        })
+        Some((way, reason.to_owned()))
     }
 
     /// Puts bytes into it, within the maximum size unless that is no bound to them; if it fails nothing has
@@ -121,8 +104,8 @@ impl File {
         Ok(changed)
     }
 
-    /// Sets it to a length.
-    pub(in crate::core) fn truncate(&mut self, length: u64) -> Result<Truncated, Errno> {
+    /// Sets it to a length. Gives what readers had of that which is gone.
+    pub(in crate::core) fn truncate(&mut self, length: u64) -> Result<Option<Range<u64>>, Errno> {
         let before = self.spool.len();
         if let Some(generation) = self.generation.as_mut().filter(|g| g.is_active())
             && !generation.is_written()
@@ -137,10 +120,7 @@ impl File {
         if let (Some(generation), 0) = (&mut self.generation, length) {
             generation.emptied();
         }
-        Ok(Truncated {
-            before,
-            delivered: (length < delivered).then_some(length..delivered),
-        })
+        Ok((length < delivered).then_some(length..delivered))
     }
 
     /// It is to be emptied and written anew: what readers had of it is compared with what comes.

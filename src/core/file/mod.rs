@@ -34,7 +34,6 @@ use format::Format;
 use generation::{Generation, Phase, Processes, Way, Writer};
 use writeback::Writeback;
 
-pub(super) use content::Chosen;
 pub(super) use flow::Pace;
 pub(super) use format::by_extension;
 pub(super) use steps::{OpenStep, Step};
