@@ -145,10 +145,8 @@ impl Namespace {
 
     /// The numbers of all regular files.
     pub(crate) fn files(&self) -> impl Iterator<Item = u64> {
-        self.inodes
-            .iter()
-            .filter(|(_, inode)| inode.is_file())
-            .map(|(ino, _)| *ino)
+        let files = self.inodes().filter(|(_, inode)| inode.is_file());
+        files.map(|(ino, _)| ino)
     }
 
     fn directory(&self, ino: u64) -> Result<&Directory, Errno> {

@@ -430,7 +430,9 @@ impl Operation<'_> {
             };
         };
         let view = self.view(id, source);
-        if nonblocking && (absent || !view.lacks_some) {
+        let file = self.files.get(&source);
+        let lacks_some = file.is_some_and(|file| file.spool().dropped_bytes() > 0);
+        if nonblocking && (absent || !lacks_some) {
             return OpenAnswer::Waiting;
         }
         if absent {
@@ -440,7 +442,7 @@ impl Operation<'_> {
                 _ => OpenAnswer::Wait,
             };
         }
-        if view.lacks_some {
+        if lacks_some {
             return OpenAnswer::Refuse(Errno::STALE);
         }
         // It has had nothing of what there is, and many a program that asks for the size first

@@ -8,8 +8,6 @@ use super::generation::{Generation, Phase, Way};
 /// What a file has for readers who wait.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::core) struct View {
-    /// Whether bytes of it are gone.
-    pub(in crate::core) lacks_some: bool,
     /// Bytes below may be given.
     pub(in crate::core) limit: u64,
     /// Whether that is all there will be.
@@ -43,7 +41,6 @@ pub(in crate::core) struct Viewer {
 impl View {
     /// Of a file that is no more.
     pub(in crate::core) const GONE: View = View {
-        lacks_some: false,
         limit: 0,
         end: true,
         abandoned: true,
@@ -67,7 +64,6 @@ impl File {
         let frontier = self.spool.frontier();
         let is_step = self.is_step(viewer.group);
         let nothing_yet = View {
-            lacks_some: self.spool.dropped_bytes() > 0,
             limit: 0,
             end: false,
             abandoned: false,

@@ -86,11 +86,6 @@ impl Memory {
         }
     }
 
-    /// As many as a chunk has.
-    pub(crate) fn chunk() -> Memory {
-        Memory::new(CHUNK_BYTES)
-    }
-
     /// How many bytes they are.
     pub(crate) fn len(&self) -> usize {
         self.cells.len()

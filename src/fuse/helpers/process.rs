@@ -143,7 +143,7 @@ pub(crate) unsafe fn fork_helper(
     if child == Ok(None) {
         let _guard = ExitOnUnwind;
         let _ = setsid();
-        clean_up(name, &open, null.as_fd(), &mask);
+        clean_up(name, &open, null.as_fd());
         // By number, as no drop is on the way of what never returns.
         // SAFETY: both are open, and nothing uses them after this.
         unsafe { rustix::io::close(null.as_raw_fd()) };
@@ -240,7 +240,7 @@ fn report(to: BorrowedFd<'_>) {
 }
 
 /// Makes the forked process nobody's but its own. Async-signal-safe.
-fn clean_up(name: &CStr, open: &[RawFd], null: BorrowedFd<'_>, mask: &SignalMask) {
+fn clean_up(name: &CStr, open: &[RawFd], null: BorrowedFd<'_>) {
     for stdio in 0..FIRST_FREE_FD {
         // SAFETY: nothing in this process owns its standard descriptors.
         unsafe { libc::dup2(null.as_raw_fd(), stdio) };
@@ -261,7 +261,7 @@ fn clean_up(name: &CStr, open: &[RawFd], null: BorrowedFd<'_>, mask: &SignalMask
         // SAFETY: as above.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
-    mask.clear();
+    SignalMask::clear();
     let _ = rustix::process::chdir(c"/");
     let _ = rustix::thread::set_name(name);
 }
@@ -308,7 +308,7 @@ impl SignalMask {
     }
 
     /// Nothing blocked, whatever the caller's thread had blocked.
-    fn clear(&self) {
+    fn clear() {
         // SAFETY: as in `block_all`.
         unsafe {
             let mut none: libc::sigset_t = std::mem::zeroed();

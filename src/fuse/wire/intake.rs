@@ -70,7 +70,7 @@ impl Intake {
         Ok(Intake {
             device,
             head: [0; HEAD_BYTES],
-            chunks: std::array::from_fn(|_| Memory::chunk()),
+            chunks: std::array::from_fn(|_| Memory::new(CHUNK_BYTES)),
             single: Memory::new(MAX_WRITE_BYTES as usize),
             expects_little: false,
             message: Vec::new(),
