@@ -88,6 +88,13 @@ fn with_a_timeout_it_gives_up_with_status_124_when_nothing_comes() {
     let done = cat("never", "100ms");
     assert_eq!(done.status.code(), Some(124), "{}", done.text());
     done.failed_saying("the timeout has passed").printed("");
+    // No time is too long.
+    let longest = format!("{}s", u64::MAX);
+    let writer =
+        mount.shell("until $FIFOFS ls $D | grep late; do sleep .05; done; echo late > $D/late");
+    let done = cat("late", &longest).succeeded().printed("late\n");
+    assert_eq!(done.stderr, "");
+    writer.finish(SOON).succeeded();
     // What has come is passed on.
     let writer = mount.shell("exec > $D/x.log; echo one; await end");
     mount.wait_exists("x.log");

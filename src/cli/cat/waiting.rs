@@ -113,7 +113,7 @@ impl Wait {
                     self.tell(&path);
                     continue;
                 }
-                let times_out = concern.timeout.map(|timeout| since + timeout);
+                let times_out = concern.timeout.and_then(|limit| since.checked_add(limit));
                 [tell_at, times_out].into_iter().flatten().min()
             };
             let left = next.map(|at| at.saturating_duration_since(Instant::now()));
