@@ -43,6 +43,8 @@ pub(super) struct Spill {
     used: AtomicU64,
     /// Done when the first bytes were written.
     begun: Once,
+    /// Whether a limit that the file has reached was reported.
+    limited: Once,
     /// Leaf lock.
     space: Mutex<Space>,
 }
@@ -70,6 +72,7 @@ impl Spill {
             file: OnceLock::new(),
             used: AtomicU64::new(0),
             begun: Once::new(),
+            limited: Once::new(),
             space: Mutex::default(),
         })
     }
@@ -108,7 +111,7 @@ impl Spill {
     /// # Errors
     /// ENOSPC if there is no file and none can be made, whatever the reason: to the program that
     /// writes, what cannot be put on disk is a full disk, and the ENOENT of a missing spill directory
-    /// would only mislead it. The log has the reason. Else those of writing.
+    /// would only mislead it. The log has the reason. Else those of [`Place::append`].
     pub(super) fn store(self: &Arc<Self>, bytes: &[u8]) -> Result<Place, Errno> {
         let file = self.open().map_err(|error| {
             log::warn!(
@@ -127,6 +130,23 @@ impl Spill {
         };
         place.append(0, bytes)?;
         Ok(place)
+    }
+
+    /// What a failed write means to the program.
+    fn refused(&self, error: &io::Error) -> Errno {
+        let limit = match Errno::from_io_error(error) {
+            Some(Errno::FBIG) => "the limit of this process on the size of files (`ulimit -f`)",
+            Some(Errno::DQUOT) => "the disk quota of this user",
+            other => return other.unwrap_or(Errno::IO),
+        };
+        self.limited.call_once(|| {
+            log::warn!(
+                "the spill file in {} cannot grow: {limit} is reached; raise it, keep more in memory \
+                 (--memory), or spill elsewhere (--spill)",
+                self.directory.display()
+            );
+        });
+        Errno::NOSPC
     }
 
     fn give_back(&self, position: u64) {
@@ -202,11 +222,16 @@ pub(super) struct Place {
 impl Place {
     /// Writes `bytes` at `start`. Only for bytes that nobody refers to yet: past what any slot
     /// counts as content. That is why a failure needs no undoing.
+    ///
+    /// # Errors
+    /// ENOSPC if the spill file cannot grow for a limit of the file system, of its user (EDQUOT) or of
+    /// this process (EFBIG): to the program that writes neither its file is too large nor its quota
+    /// used up, and what the kernel writes back with another error than ENOSPC it takes for EIO.
     pub(super) fn append(&mut self, start: usize, bytes: &[u8]) -> Result<(), Errno> {
         self.spill
             .open()
             .and_then(|file| file.write_all_at(bytes, self.position + start as u64))
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+            .map_err(|error| self.spill.refused(&error))?;
         let more = (start + bytes.len()).saturating_sub(self.length);
         self.spill.used.fetch_add(more as u64, Ordering::Relaxed);
         self.length += more;
@@ -270,6 +295,16 @@ mod tests {
         let mut bytes = vec![0; place.length];
         place.read(0, &mut bytes).expect("readable");
         bytes
+    }
+
+    #[test]
+    fn a_limit_that_the_spill_file_reaches_is_a_full_disk_to_the_program() {
+        let (spill, _directory) = spill();
+        let refused = |errno| spill.refused(&io::Error::from_raw_os_error(errno));
+        assert_eq!(refused(libc::EFBIG), Errno::NOSPC);
+        assert_eq!(refused(libc::EDQUOT), Errno::NOSPC);
+        assert_eq!(refused(libc::ENOSPC), Errno::NOSPC);
+        assert_eq!(refused(libc::EIO), Errno::IO);
     }
 
     fn end(spill: &Spill) -> u64 {
