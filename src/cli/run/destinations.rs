@@ -13,6 +13,7 @@ use fifofs::{Error, Result};
 
 use super::object;
 use super::remote::Address;
+use crate::cli::links;
 
 /// Where the bytes of an output go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,6 +228,8 @@ fn place(destination: &Destination) -> Destination {
     if let Ok(path) = path.canonicalize() {
         return Destination::File(path);
     }
+    // What a link leads to may not be there yet.
+    let path = &links::followed(path).unwrap_or_else(|_| path.clone());
     let directory = path
         .parent()
         .filter(|directory| !directory.as_os_str().is_empty());
@@ -347,6 +350,13 @@ mod tests {
         );
         refused(&["a", "b"], None, &["a=x", "b=./x"], "both go to ./x");
         refused(&["a", "b"], None, &["a=fd:4", "b=fd:4"], "both go to fd:4");
+        // Nor by a link to what is not there yet.
+        let place = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| place.path().join(name).display().to_string();
+        std::os::unix::fs::symlink("new", at("link")).expect("a link");
+        let to = [format!("a={}", at("new")), format!("b={}", at("link"))];
+        let to = [&*to[0], &*to[1]];
+        refused(&["a", "b"], None, &to, "would both go to");
     }
 
     #[test]
