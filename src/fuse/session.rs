@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::helpers::{Flusher, Watchdog};
-use super::mounting::{self, FUSE_DEVICE, IfBusy, MountOptions, MountPoint, Mounted};
+use super::mounting::{self, FUSE_DEVICE, MountOptions, MountPoint, Mounted};
 use super::wire::{Front, Kernel};
 use crate::bell::Bell;
 use crate::core::spool::Pool;
@@ -280,18 +280,18 @@ impl Session {
         if is_disconnected(&self.device) {
             return Ok(());
         }
-        if mounting::device_number_at(&self.directory) == Some(self.device_number) {
-            if self.made_directory && mounting::remove_with_mount(&self.directory) {
-                return Ok(());
-            }
-            return mounting::detach_from(&self.directory);
+        let mut detached = Ok(());
+        let at_home = mounting::device_number_at(&self.directory) == Some(self.device_number);
+        if at_home && !(self.made_directory && mounting::remove_with_mount(&self.directory)) {
+            detached = mounting::detach_from(&self.directory);
         }
-        // Elsewhere, below another, or gone from sight and still in use. If the list
-        // cannot be read, the attempt will tell.
-        match mounting::is_mounted(self.device_number) {
-            Ok(false) => Ok(()),
-            _ => mounting::unmount(&self.directory, IfBusy::Detach),
+        if is_disconnected(&self.device) {
+            return Ok(());
         }
+        // In use; or it was moved, by itself or with a directory above it; or there are bind mounts
+        // of it, which would be dead.
+        let is_over = || is_disconnected(&self.device);
+        detached.and(mounting::detach_everywhere(self.device_number, is_over))
     }
 }
 

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::fuse::mounting::{self, IfBusy};
 use crate::temporary;
 
-/// The directories at which fifofs is mounted, as far as this process sees.
+/// The directories at which fifofs is mounted, as far as this process sees. (A bind mount of a part
+/// of one is none.)
 ///
 /// # Errors
 ///
@@ -22,14 +23,15 @@ use crate::temporary;
 /// # Ok::<(), fifofs::Error>(())
 /// ```
 pub fn mounts() -> Result<Vec<PathBuf>> {
-    mounting::all_mounts()
+    mounting::whole_mounts()
 }
 
-/// The mount that holds a path, which need not exist.
+/// The mount that holds a path, which need not exist. Of a path in a bind mount of a part it is the
+/// mount of the whole.
 ///
 /// # Errors
 ///
-/// If `/proc/thread-self/mountinfo` cannot be read.
+/// If `/proc/thread-self/mountinfo` cannot be read, or only such a part is in sight.
 ///
 /// ```
 /// let mount = fifofs::Mount::builder().mount_temporary()?;
@@ -39,7 +41,7 @@ pub fn mounts() -> Result<Vec<PathBuf>> {
 /// ```
 pub fn mount_of(path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
     let path = absolute(path.as_ref())?;
-    find(&path)
+    Ok(find(&path)?.map(|(mount, _)| mount))
 }
 
 /// Unmounts the fifofs mount at `directory`, also one whose daemon was killed.
@@ -90,7 +92,7 @@ pub fn unmount_if(directory: impl AsRef<Path>, if_busy: IfBusy) -> Result<()> {
 /// # Ok::<(), fifofs::Error>(())
 /// ```
 pub fn clear_dead() -> Result<Vec<PathBuf>> {
-    let mounts = mounts()?.into_iter();
+    let mounts = mounting::all_mounts()?.into_iter();
     let dead = mounts
         .filter(|mount| mounting::clear_if_dead(mount))
         .collect();
@@ -162,19 +164,17 @@ fn door_path(given: &Path, door: &str) -> Result<PathBuf> {
         return Err(Error::io("wait for", given, reason)
             .with_remedy("name a file; what ends in a slash is a directory"));
     }
-    let find = |path: PathBuf| -> Result<_> { Ok(find(&path)?.map(|mount| (path, mount))) };
-    let found = match find(path)? {
+    let found = match find(&path)? {
         Some(found) => Some(found),
         // It leads out of one by a link, which the mount follows by itself.
-        None => find(std::path::absolute(given).map_err(|e| Error::io("find", given, e))?)?,
+        None => find(&std::path::absolute(given).map_err(|e| Error::io("find", given, e))?)?,
     };
     let no_mount = || {
         let reason = std::io::Error::other("it is not in a fifofs mount");
         Error::io("wait for", given, reason)
             .with_remedy("give a path below a directory that `fifofs mount` serves")
     };
-    let (path, mount) = found.ok_or_else(no_mount)?;
-    let inside = path.strip_prefix(&mount).map_err(|_| no_mount())?;
+    let (mount, inside) = found.ok_or_else(no_mount)?;
     let mut name = Vec::new();
     for component in inside.iter() {
         if !name.is_empty() {
@@ -197,15 +197,15 @@ fn door_path(given: &Path, door: &str) -> Result<PathBuf> {
         .join(OsStr::from_bytes(&name)))
 }
 
-/// The mount that a resolved path is in.
-fn find(path: &Path) -> Result<Option<PathBuf>> {
-    let mut found = mounting::find_mount(path)?;
+/// The mount that a resolved path is in, and where it is in that.
+fn find(path: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
+    let mut found = mounting::find_whole(path)?;
     if found.is_none() {
         // An automount (autofs) mounts when a path leads through it, and not when it is looked at.
         let _ = std::fs::metadata(path.join("."));
-        found = mounting::find_mount(path)?;
+        found = mounting::find_whole(path)?;
     }
-    Ok(found.map(|found| found.directory))
+    Ok(found.map(|(mount, inside)| (mount.directory, inside)))
 }
 
 /// A path with everything resolved that exists, and the rest, which does not

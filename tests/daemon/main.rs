@@ -8,6 +8,7 @@ mod bounds;
 #[path = "../common/mod.rs"]
 mod common;
 mod descriptors;
+mod elsewhere;
 mod ends;
 mod mounting;
 mod refusals;

@@ -2,8 +2,9 @@
 //!
 //! Knows a directory and a connection number, and by [`death`] whether the daemon
 //! lives; knows nothing of what is mounted. The invariants: it detaches only a
-//! mount that is the daemon's (same directory, same device number), and while
-//! the daemon lives it never touches the mount, for then it could hang with it.
+//! mount that is the daemon's (same directory and device number, or the same unique
+//! number, wherever it was moved to), and while the daemon lives it never touches the
+//! mount, for then it could hang with it.
 //!
 //! On its daemon's word it also forks another helper, a [`DeferredHelper`]: it is still as
 //! small as the daemon was at its start, of which a late fork would copy all the
@@ -44,7 +45,7 @@ use super::lines::each_line;
 use super::memory::Needed;
 use super::message;
 use super::process::{Helper, above_stdio, exit, fork_helper, raw_fork, reap};
-use crate::fuse::mounting::{MountLine, escape, fusermount, may_mount, means_dead};
+use crate::fuse::mounting::{MountLine, escape, fusermount, may_mount, means_dead, unescaped};
 use crate::router::is_own_thread;
 
 /// Longer than any line of mountinfo can be but by overlay options of many
@@ -237,6 +238,8 @@ struct WatchdogState {
     abort_file: Option<AbortFile>,
     unmounted: bool,
     buffer: Vec<u8>,
+    /// Room for the path to which the mount was moved, and a NUL.
+    moved_to: Vec<u8>,
 }
 
 impl WatchdogState {
@@ -259,6 +262,7 @@ impl WatchdogState {
             abort_file: None,
             unmounted: false,
             buffer: vec![0; BUFFER_BYTES],
+            moved_to: vec![0; libc::PATH_MAX as usize],
         })
     }
 
@@ -273,6 +277,7 @@ impl WatchdogState {
             &self.escaped_directory,
             fusermount,
             &self.buffer,
+            &self.moved_to,
         ];
         Needed::of(pieces)
     }
@@ -316,7 +321,11 @@ impl WatchdogState {
             return;
         }
         if self.is_ours() {
-            self.detach();
+            self.detach(&self.directory);
+        } else if self.was_moved()
+            && let Ok(place) = CStr::from_bytes_until_nul(&self.moved_to)
+        {
+            self.detach(place);
         }
         if self.remove_directory {
             // Fails where something is in it or mounted on it, as it should.
@@ -347,6 +356,30 @@ impl WatchdogState {
         }
     }
 
+    /// Whether the daemon's mount is somewhere else by now, since it or a directory above it was
+    /// moved: `moved_to` is where. (By its unique number: the device's alone may be another's.)
+    fn was_moved(&mut self) -> bool {
+        let (Some(armed), Some(mount_id)) = (self.armed, self.mount_id) else {
+            return false;
+        };
+        let (buffer, place) = (&mut self.buffer, &mut self.moved_to);
+        let mut is_found = false;
+        let look = |line: &[u8]| {
+            let line = MountLine::parse(line)
+                .filter(|line| line.is_fifofs() && line.device_number() == Some(armed));
+            if let Some(line) = line
+                && !is_found
+            {
+                place.fill(0);
+                let path = unescaped(line.escaped_point);
+                place.iter_mut().zip(path).for_each(|(to, from)| *to = from);
+                is_found = CStr::from_bytes_until_nul(place)
+                    .is_ok_and(|place| unique_mount_id(place) == Some(mount_id));
+            }
+        };
+        each_line(c"/proc/self/mountinfo", buffer, look).is_ok() && is_found
+    }
+
     /// The device number of the last mount listed on the directory, and whether
     /// it is a fifofs one.
     fn topmost(&mut self) -> Option<(u64, bool)> {
@@ -365,18 +398,18 @@ impl WatchdogState {
         found
     }
 
-    fn detach(&mut self) {
+    fn detach(&self, directory: &CStr) {
         // FORCE aborts the connection, which also frees a daemon that waits for
         // itself.
         let flags = UnmountFlags::FORCE | UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
-        if rustix::mount::unmount(&*self.directory, flags) != Err(Errno::PERM) {
+        if rustix::mount::unmount(directory, flags) != Err(Errno::PERM) {
             return;
         }
         if let Some(file) = self.armed.and_then(AbortFile::open) {
             file.abort();
         }
         if let Some(program) = &self.fusermount {
-            run_fusermount(program, &self.directory);
+            run_fusermount(program, directory);
         }
     }
 }

@@ -20,10 +20,12 @@ pub(super) use attach::FUSE_DEVICE;
 pub(crate) use attach::MountOptions;
 pub(super) use means::{fusermount, may_mount};
 pub(super) use mount_watch::wait_until_gone;
-pub(super) use mountinfo::{MountLine, escape, is_mounted};
-pub(crate) use mountinfo::{all_mounts, find_mount};
+pub(super) use mountinfo::{MountLine, escape, unescaped};
+pub(crate) use mountinfo::{all_mounts, find_whole, whole_mounts};
 pub use mountpoint::IfBusy;
-pub(super) use mountpoint::{MountPoint, Mounted, detach_from, device_number_at, means_dead};
+pub(super) use mountpoint::{
+    MountPoint, Mounted, detach_everywhere, detach_from, device_number_at, means_dead,
+};
 pub(crate) use mountpoint::{clear_if_dead, unmount};
 pub use private::{Privacy, enter_private_namespace};
 pub(super) use release::check_kernel;

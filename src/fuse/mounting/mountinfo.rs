@@ -23,6 +23,8 @@ pub(super) const FILE_SYSTEM_TYPE: &str = "fuse.fifofs";
 pub(crate) struct FoundMount {
     /// Where it is mounted.
     pub(crate) directory: PathBuf,
+    /// What of it is there: `/`, or below that what a bind mount shows of it.
+    pub(crate) root: PathBuf,
     /// The connection's number below `/sys/fs/fuse/connections`, which is the
     /// minor device number of the mount.
     pub(crate) device_number: u64,
@@ -39,26 +41,96 @@ pub(crate) fn find_mount(path: &Path) -> Result<Option<FoundMount>> {
     Ok(holder_of(path, &read_mountinfo()?))
 }
 
-/// Where fifofs is mounted, in the order of mounting.
+/// The fifofs mount that holds `path`, and where the path is in that. Of a bind mount of a part, in
+/// which there is no `.fifofs`, it is the mount of the whole.
+///
+/// # Errors
+///
+/// If mountinfo cannot be read, or only a part is in sight.
+pub(crate) fn find_whole(path: &Path) -> Result<Option<(FoundMount, PathBuf)>> {
+    let mountinfo = read_mountinfo()?;
+    let Some(holder) = holder_of(path, &mountinfo) else {
+        return Ok(None);
+    };
+    let inside = path.strip_prefix(&holder.directory).unwrap_or(path);
+    if holder.is_whole() {
+        let inside = inside.to_owned();
+        return Ok(Some((holder, inside)));
+    }
+    let is_there = |mount: &FoundMount| {
+        mount.device_number == holder.device_number
+            && mount.is_whole()
+            && mount.is_topmost(&mountinfo)
+    };
+    let Some(whole) = fifofs_mounts(&mountinfo).find(is_there) else {
+        let reason = format!(
+            "only {} of a fifofs mount is at {}, without its directory .fifofs",
+            holder.root.display(),
+            holder.directory.display()
+        );
+        let error = Error::io("find the mount of", path, std::io::Error::other(reason));
+        return Err(error
+            .with_remedy("bind all of the mount there (`mount --bind`), not a directory of it"));
+    };
+    let inside: PathBuf = holder.root.join(inside).components().skip(1).collect();
+    Ok(Some((whole, inside)))
+}
+
+/// Where fifofs is mounted, or a part of it, in the order of mounting.
 ///
 /// # Errors
 ///
 /// If mountinfo cannot be read.
 pub(crate) fn all_mounts() -> Result<Vec<PathBuf>> {
-    let mountinfo = read_mountinfo()?;
-    let ours = mount_lines(&mountinfo).filter(|line| line.is_fifofs());
-    Ok(ours.map(|line| line.directory()).collect())
+    let mounts = fifofs_mounts(&read_mountinfo()?)
+        .map(|mount| mount.directory)
+        .collect();
+    Ok(mounts)
 }
 
-/// Whether a fifofs mount of this number is there.
-pub(crate) fn is_mounted(device_number: u64) -> Result<bool> {
-    Ok(lists(&read_mountinfo()?, device_number))
+/// Where all of a fifofs mount is, in the order of mounting.
+///
+/// # Errors
+///
+/// If mountinfo cannot be read.
+pub(crate) fn whole_mounts() -> Result<Vec<PathBuf>> {
+    let mountinfo = read_mountinfo()?;
+    let whole = fifofs_mounts(&mountinfo).filter(FoundMount::is_whole);
+    Ok(whole.map(|mount| mount.directory).collect())
+}
+
+/// Where the fifofs mount of this number is, or a part of it, each with whether nothing else is
+/// mounted over it.
+///
+/// # Errors
+///
+/// If mountinfo cannot be read.
+pub(super) fn places_of(device_number: u64) -> Result<Vec<(PathBuf, bool)>> {
+    let mountinfo = read_mountinfo()?;
+    let places = fifofs_mounts(&mountinfo).filter(|mount| mount.device_number == device_number);
+    let places = places.map(|mount| {
+        let is_topmost = mount.is_topmost(&mountinfo);
+        (mount.directory, is_topmost)
+    });
+    Ok(places.collect())
 }
 
 /// Whether a list of mounts has a fifofs mount of this number.
 pub(super) fn lists(mountinfo: &[u8], device_number: u64) -> bool {
     mount_lines(mountinfo)
         .any(|line| line.is_fifofs() && line.device_number() == Some(device_number))
+}
+
+impl FoundMount {
+    /// Not a bind mount of a part.
+    fn is_whole(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
+    /// Nothing else is mounted over it.
+    fn is_topmost(&self, mountinfo: &[u8]) -> bool {
+        holder_of(&self.directory, mountinfo).is_some_and(|holder| holder.id == self.id)
+    }
 }
 
 /// The fifofs mount exactly at `directory`.
@@ -74,6 +146,8 @@ pub(crate) struct MountLine<'a> {
     id: &'a [u8],
     /// `major:minor`; for FUSE the minor is the connection's number.
     pub(crate) device: &'a [u8],
+    /// What of the file system is mounted, octal escapes in it.
+    escaped_root: &'a [u8],
     /// The mount point, octal escapes in it.
     pub(crate) escaped_point: &'a [u8],
     /// The type, with its subtype.
@@ -86,12 +160,14 @@ impl<'a> MountLine<'a> {
         let mut fields = line.split(|byte| *byte == b' ');
         let id = fields.next()?;
         let device = fields.nth(1)?;
-        let escaped_point = fields.nth(1)?;
+        let escaped_root = fields.next()?;
+        let escaped_point = fields.next()?;
         // Options, then any number of optional fields, then a lone hyphen.
         fields.find(|field| *field == b"-")?;
         Some(MountLine {
             id,
             device,
+            escaped_root,
             escaped_point,
             file_system: fields.next()?,
         })
@@ -130,19 +206,23 @@ pub(crate) fn escape(path: &Path) -> Vec<u8> {
 }
 
 fn unescape(escaped: &[u8]) -> PathBuf {
-    let mut path = Vec::with_capacity(escaped.len());
+    PathBuf::from(OsString::from_vec(unescaped(escaped).collect()))
+}
+
+/// The bytes of an escaped path. It allocates nothing.
+pub(crate) fn unescaped(escaped: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = escaped;
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        match tail {
+    std::iter::from_fn(move || {
+        let (&byte, tail) = rest.split_first()?;
+        let (byte, tail) = match tail {
             [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] if byte == b'\\' => {
-                path.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
-                rest = tail;
+                ((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'), tail)
             }
-            _ => path.push(byte),
-        }
-    }
-    PathBuf::from(OsString::from_vec(path))
+            _ => (byte, tail),
+        };
+        rest = tail;
+        Some(byte)
+    })
 }
 
 pub(super) fn read_mountinfo() -> Result<Vec<u8>> {
@@ -163,14 +243,22 @@ fn holder_of(path: &Path, mountinfo: &[u8]) -> Option<FoundMount> {
     mount_lines(mountinfo)
         .filter(|line| path.starts_with(line.directory()))
         .max_by_key(|line| line.directory().as_os_str().len())
-        .filter(MountLine::is_fifofs)
-        .and_then(|line| {
-            Some(FoundMount {
-                directory: line.directory(),
-                device_number: line.device_number()?,
-                id: number(line.id)?,
-            })
-        })
+        .and_then(|line| found(&line))
+}
+
+fn fifofs_mounts(mountinfo: &[u8]) -> impl Iterator<Item = FoundMount> {
+    mount_lines(mountinfo).filter_map(|line| found(&line))
+}
+
+/// What a line says, if it is of a fifofs mount.
+fn found(line: &MountLine<'_>) -> Option<FoundMount> {
+    line.is_fifofs().then_some(())?;
+    Some(FoundMount {
+        directory: line.directory(),
+        root: unescape(line.escaped_root),
+        device_number: line.device_number()?,
+        id: number(line.id)?,
+    })
 }
 
 #[cfg(test)]
@@ -203,7 +291,10 @@ mod tests {
         let directory = base.join(OsString::from_vec(b"\xff\xfe".to_vec()));
         mount(&directory, &MountOptions::default()).unwrap();
         let found = mount_at(&directory).unwrap().unwrap();
-        assert!(is_mounted(found.device_number).unwrap());
+        assert_eq!(
+            places_of(found.device_number).unwrap(),
+            [(directory.clone(), true)]
+        );
         unmount(&directory, IfBusy::Refuse).unwrap();
     }
 
@@ -223,6 +314,23 @@ mod tests {
         assert_eq!(number("/ab"), None);
         assert_eq!(number("/t/x"), None);
         assert_eq!(number("/"), None);
+    }
+
+    #[test]
+    fn a_mount_below_another_is_not_the_topmost() {
+        let mountinfo = b"\
+            40 22 0:50 / /a rw - fuse.fifofs fifofs rw\n\
+            41 22 0:50 /s\\040b /p rw - fuse.fifofs fifofs rw\n\
+            42 22 0:52 / /t rw - fuse.fifofs fifofs rw\n\
+            43 42 0:53 / /t rw - tmpfs tmpfs rw\n";
+        let found: Vec<_> = fifofs_mounts(mountinfo)
+            .map(|mount| (mount.is_whole(), mount.is_topmost(mountinfo), mount.root))
+            .collect();
+        let expected = [(true, true, "/"), (false, true, "/s b"), (true, false, "/")];
+        assert_eq!(
+            found,
+            expected.map(|(whole, topmost, root)| (whole, topmost, root.into()))
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use super::attach::{MountOptions, abort, attach, detach};
-use super::mountinfo::{FoundMount, all_mounts, mount_at};
+use super::mountinfo::{FoundMount, all_mounts, mount_at, places_of};
 use super::turn::Turn;
 use super::users::users_of;
 use crate::error::{Error, Result};
@@ -292,6 +292,29 @@ pub(crate) fn detach_from(directory: &Path) -> Result<()> {
         // its reasons in words, so it is tried whatever they were.
         Err(_) => detach(directory, UnmountFlags::DETACH)
             .map_err(|error| not_yours(Error::io("unmount", directory, error))),
+    }
+}
+
+/// Takes away the mount of this number wherever it is, and bind mounts of parts of it, until `is_over`:
+/// then the number may be another mount's.
+///
+/// # Errors
+///
+/// If one is somebody else's, something else is mounted over it, or mountinfo cannot be read.
+pub(crate) fn detach_everywhere(device_number: u64, is_over: impl Fn() -> bool) -> Result<()> {
+    loop {
+        let places = places_of(device_number)?;
+        // Asked after the list was read, which is of this mount if it is not over yet.
+        if places.is_empty() || is_over() {
+            return Ok(());
+        }
+        let topmost = places.iter().rev().find(|(_, is_topmost)| *is_topmost);
+        let Some((directory, _)) = topmost else {
+            let covered = io::Error::other("another file system is mounted over it");
+            return Err(Error::io("unmount", &places[0].0, covered)
+                .with_remedy("unmount that, and then this one with `fifofs unmount`"));
+        };
+        detach_from(directory)?;
     }
 }
 
