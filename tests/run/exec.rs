@@ -109,6 +109,7 @@ fn a_directory_that_the_script_names_itself_is_covered_for_the_command_alone() {
         "$FIFOFS" exec --over out --over "$F" -- bash -c '
             ls -A out; stat -c %a out; mkfifo out/p $F/q; sort -n -o out/p <(seq 9 | tac) & tr -d "\n" < out/p; echo
             seq 3 > $F/q & tr -d "\n" < $F/q; echo
+            "$FIFOFS" cat out/late & seq 2 > out/late; wait; rm out/late
             : > $TMPDIR/other; ls -A out; ls -A $F
             grep -c " $PWD/out " /proc/self/mountinfo'
         echo $?; ls -A out; grep -c " $PWD/out " /proc/self/mountinfo
@@ -116,7 +117,7 @@ fn a_directory_that_the_script_names_itself_is_covered_for_the_command_alone() {
         cd out; "$FIFOFS" exec --over . -- sh -c 'echo new > new; ls -A'; ls -A
         mkdir tmp; TMPDIR=$PWD/tmp "$FIFOFS" exec --over tmp -- sh -c 'test $TMPDIR = $PWD/tmp; echo x > $(mktemp); ls -A tmp | wc -l'
         ls -A tmp"#)
-    .printed("1750\n123456789\n123\np\nq\n1\n0\nold\n0\nnew\nold\n1\n");
+    .printed("1750\n123456789\n123\n1\n2\np\nq\n1\n0\nold\n0\nnew\nold\n1\n");
 }
 
 /// In whichever order they are given.
@@ -125,8 +126,13 @@ fn a_directory_in_one_that_is_covered_is_empty_too_and_is_there() {
     run(r#"mkdir -p out/a/in; chmod 750 out/a; echo old > out/a/in/old; cd out
         for order in "--over . --over a/in" "--over a/in --over . --over a/in"; do
             "$FIFOFS" exec $order -- bash -c 'find .; stat -c %a a; mkfifo a/in/p; seq 3 > a/in/p & cat a/in/p'
-        done; find . -type f"#)
-    .printed(".\n./a\n./a/in\n750\n1\n2\n3\n".repeat(2) + "./a/in/old\n");
+        done; find . -type f
+        # As is where the command works.
+        cd a/in; "$FIFOFS" exec --over ../.. -- bash -c 'pwd -P | grep -o out/.*; ls -A; mkfifo p; stat -c %F p; ls ../../a/in'; ls"#)
+    .printed(
+        ".\n./a\n./a/in\n750\n1\n2\n3\n".repeat(2)
+            + "./a/in/old\nout/a/in\nregular empty file\np\nold\n",
+    );
 }
 
 #[test]

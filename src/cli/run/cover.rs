@@ -62,6 +62,14 @@ impl Cover {
     ///
     /// If one cannot be made.
     pub(super) fn make_all(mount: &Path, mut directories: Vec<PathBuf>) -> Result<Vec<Cover>> {
+        // Where the command works is there in any case: else it would work in what is out of sight.
+        if let Ok(here) = std::env::current_dir()
+            && directories
+                .iter()
+                .any(|directory| here.starts_with(directory))
+        {
+            directories.push(here);
+        }
         // The outer ones first: what they cover is not seen any more.
         directories.sort();
         directories.dedup();
