@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use fifofs::{Error, Result};
+use fifofs::Result;
 
 use super::parts::Whole;
 use super::{Address, Fate, left_out};
