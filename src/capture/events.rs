@@ -1,13 +1,15 @@
 //! What happens to files, as iterators that wait.
 
 use std::collections::VecDeque;
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-#[cfg(feature = "tokio")]
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::shared::Lease;
+use crate::bell::Polled;
 use crate::core::event::{Event, FileEvent};
 use crate::error::{Error, Result};
 use crate::forked::{Owned, Owner};
@@ -38,6 +40,7 @@ pub struct Events {
     path: Option<PathBuf>,
     timeout: Option<Duration>,
     have: VecDeque<Arc<FileEvent>>,
+    polled: Polled,
 }
 
 impl Events {
@@ -52,6 +55,7 @@ impl Events {
             path,
             timeout: None,
             have: VecDeque::new(),
+            polled: Polled::default(),
         }
     }
 
@@ -71,11 +75,75 @@ impl Events {
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
     }
+
+    /// The next event if there is one, without a wait: else [`Error::TimedOut`]. None at the end. When it
+    /// is worth trying again [`Events::poll_fd`] tells.
+    ///
+    /// ```
+    /// use fifofs::{Error, Mount};
+    ///
+    /// let mount = Mount::builder().mount_temporary()?;
+    /// let mut events = mount.events();
+    /// assert!(matches!(events.try_next(), Some(Err(Error::TimedOut { .. }))));
+    /// mount.unmount()?;
+    /// assert!(events.try_next().is_none());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn try_next(&mut self) -> Option<Result<FileEvent>> {
+        let waker = self.polled.waker();
+        let mut next = self.poll_event(&waker);
+        if next.is_pending() {
+            self.polled.silence();
+            next = self.poll_event(&waker);
+        }
+        match next {
+            Poll::Ready(next) => next,
+            Poll::Pending => Some(Err(Error::timed_out(
+                self.path.as_deref().unwrap_or(Path::new("")),
+            ))),
+        }
+    }
+
+    /// A descriptor to poll, together with others: readable when it is worth calling
+    /// [`Events::try_next`] again after that has given [`Error::TimedOut`]. To be asked for before that;
+    /// not to be read. It stays the same.
+    ///
+    /// # Errors
+    ///
+    /// If this process may have no more descriptors.
+    ///
+    /// ```
+    /// use fifofs::{Error, Event, Mount};
+    /// use rustix::event::{PollFd, PollFlags, poll};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mount = Mount::builder().mount_temporary()?;
+    /// let mut events = mount.events();
+    /// let descriptor = events.poll_fd()?.try_clone_to_owned()?;
+    /// let path = mount.path().join("a.txt");
+    /// let writer = std::thread::spawn(move || std::fs::write(path, "hello\n"));
+    /// let first = loop {
+    ///     match events.try_next().expect("the mount is there") {
+    ///         Err(Error::TimedOut { .. }) => {
+    ///             poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], None)?;
+    ///         }
+    ///         event => break event?,
+    ///     }
+    /// };
+    /// assert!(matches!(first.event, Event::Opened { .. }));
+    /// writer.join().unwrap()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn poll_fd(&mut self) -> io::Result<BorrowedFd<'_>> {
+        let path = self.path.as_deref().unwrap_or(Path::new("all files"));
+        self.owner.check("poll the events of", path)?;
+        self.polled.descriptor()
+    }
 }
 
 impl Events {
     /// The next event, or none if the mount is gone; `waker` is told when it is worth asking again.
-    #[cfg(feature = "tokio")]
     pub(crate) fn poll_event(&mut self, waker: &Waker) -> Poll<Option<Result<FileEvent>>> {
         loop {
             if let Some(event) = self.have.pop_front() {
@@ -183,6 +251,43 @@ impl CaptureEvents {
     /// ```
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.events.set_timeout(timeout);
+    }
+}
+
+impl CaptureEvents {
+    /// As [`Events::try_next`].
+    ///
+    /// ```
+    /// use fifofs::{Capture, Error, Event};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let capture = Capture::new("out.txt")?;
+    /// let mut events = capture.events();
+    /// assert!(matches!(events.try_next(), Some(Err(Error::TimedOut { .. }))));
+    /// std::fs::write(capture.path(), "hello\n")?;
+    /// assert!(matches!(events.try_next(), Some(Ok(Event::Opened { .. }))));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_next(&mut self) -> Option<Result<Event>> {
+        let next = self.events.try_next()?;
+        Some(next.map(|event| self.of_file(event)))
+    }
+
+    /// As [`Events::poll_fd`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// ```
+    /// let capture = fifofs::Capture::new("out.txt")?;
+    /// let mut events = capture.events();
+    /// let descriptor = events.poll_fd()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn poll_fd(&mut self) -> io::Result<BorrowedFd<'_>> {
+        self.events.poll_fd()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reading what a program writes.
 
 use std::io::{self, BufRead, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -11,7 +11,7 @@ use super::buffered_pipe::BufferedPipe;
 use super::canceller::{Canceller, Cancels};
 use super::shared::Lease;
 use super::waiting::{READ_BYTES, bytes_of, wait_for_anybody, wait_for_bytes};
-use crate::bell::Bell;
+use crate::bell::Polled;
 use crate::core::generation::Way;
 use crate::core::spool::Cursor;
 use crate::core::{CaptureId, Core};
@@ -62,7 +62,7 @@ pub struct Reader {
     /// Whether its end hangs on no process, so that nobody may ever come to write.
     is_open_ended: bool,
     /// Rings for whoever polls, if somebody does.
-    bell: Option<(Arc<Bell>, Waker)>,
+    polled: Polled,
     /// Keeps the shared mount.
     _mount: Option<Lease>,
 }
@@ -116,7 +116,7 @@ impl Reader {
             position: 0,
             ended: false,
             is_open_ended: false,
-            bell: None,
+            polled: Polled::default(),
             _mount: mount,
         }
     }
@@ -278,21 +278,11 @@ impl Reader {
     /// # Ok::<(), fifofs::Error>(())
     /// ```
     pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let waker = self
-            .bell
-            .as_ref()
-            .map_or(Waker::noop(), |(_, waker)| waker)
-            .clone();
-        match self.poll_fill(&waker)? {
-            Poll::Ready(()) => {}
-            Poll::Pending => {
-                if let Some((bell, _)) = &self.bell {
-                    bell.silence();
-                }
-                // It may have rung before it was silenced.
-                if self.poll_fill(&waker)?.is_pending() {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
+        let waker = self.polled.waker();
+        if self.poll_fill(&waker)?.is_pending() {
+            self.polled.silence();
+            if self.poll_fill(&waker)?.is_pending() {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
         }
         let have = self.have()?;
@@ -340,14 +330,7 @@ impl Reader {
     pub fn poll_fd(&mut self) -> io::Result<BorrowedFd<'_>> {
         match self.source.get_mut("poll", &self.path)? {
             Source::Pipe(buffered) => buffered.poll_fd(),
-            Source::Capture { .. } => {
-                if self.bell.is_none() {
-                    let bell = Arc::new(Bell::new()?);
-                    self.bell = Some((Arc::clone(&bell), Waker::from(bell)));
-                }
-                let bell = self.bell.as_ref().map(|(bell, _)| bell.as_fd());
-                bell.ok_or_else(|| io::ErrorKind::NotFound.into())
-            }
+            Source::Capture { .. } => self.polled.descriptor(),
         }
     }
 
