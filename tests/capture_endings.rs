@@ -401,3 +401,38 @@ fn a_thread_that_closes_the_file_soon_after_the_program_is_waited_for() {
     });
     assert_eq!(output.bytes, b"of a thread\n");
 }
+
+#[test]
+fn a_program_whose_output_is_given_to_what_panics_is_ended_and_reaped() {
+    struct Panics;
+    impl Write for Panics {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            std::panic::resume_unwind(Box::new("by the sink"))
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let scratch = scratch();
+    for backend in BACKENDS {
+        let target = backend.target("endless.txt").unwrap();
+        let pid_file = scratch.path().join(format!("{backend:?}.pid"));
+        let mut command = Command::new("sh");
+        let script = r#"echo $$ > "$2"; exec yes > "$1""#;
+        let command = command
+            .args(["-c", script, "sh"])
+            .args([target.path(), &pid_file]);
+        let run = std::panic::AssertUnwindSafe(|| target.run_to(command, &mut Panics));
+        assert!(std::panic::catch_unwind(run).is_err());
+        let pid: u32 = fs::read_to_string(&pid_file)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        // Not even a zombie.
+        assert!(
+            !fs::exists(format!("/proc/{pid}")).unwrap(),
+            "{backend:?}: {pid}"
+        );
+    }
+}

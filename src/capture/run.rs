@@ -148,14 +148,17 @@ struct Finished {
 /// Passes on what a program writes, until it has ended, and waits for it.
 fn finish(
     target: &dyn Target,
-    Running {
-        mut child,
-        mut reader,
-    }: Running,
+    Running { child, mut reader }: Running,
     command: &Command,
     sink: &mut dyn Write,
     deadline: Option<Instant>,
 ) -> Finished {
+    let mut guard = Ending {
+        target,
+        child,
+        is_over: false,
+    };
+    let child = &mut guard.child;
     // A pipe to it that nobody will write to must end, as in `Child::wait`.
     drop(child.stdin.take());
     let path = target.path();
@@ -163,11 +166,11 @@ fn finish(
         path: path.to_owned(),
     };
     let mut own_writer = OwnWriter::default();
-    let quiet = || own_writer.check(target, &child);
+    let quiet = || own_writer.check(target, child);
     let copied = copy(&mut reader, sink, deadline, quiet);
     let mut still_written = false;
     if let Err(Stopped::Late) = copied {
-        kill_group(&child);
+        kill_group(child);
         let last = Some(Instant::now() + LAST_BYTES);
         let rest = copy(&mut reader, sink, last, || Ok(()));
         still_written = matches!(rest, Err(Stopped::Late));
@@ -183,12 +186,14 @@ fn finish(
         Stopped::Writing(error) => Error::io("pass on", path, error),
     });
     if let Some(deadline) = deadline
-        && !exits_by(&child, deadline)
+        && !exits_by(child, deadline)
     {
-        kill_group(&child);
+        kill_group(child);
         result = Err(timed_out());
     }
-    match child.wait() {
+    let ended = child.wait();
+    guard.is_over = true;
+    match ended {
         Ok(status) => Finished {
             status: Some(status),
             result: match result {
@@ -201,6 +206,23 @@ fn finish(
             status: None,
             result: result.and(Err(Error::io("wait for", command.get_program(), error))),
         },
+    }
+}
+
+/// A child that is ended and reaped if whoever is given what it writes panics.
+struct Ending<'a> {
+    target: &'a dyn Target,
+    child: Child,
+    is_over: bool,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.target.hang_up();
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }
 
