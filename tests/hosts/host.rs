@@ -25,7 +25,7 @@ pub(crate) struct End {
     pub(crate) signal: Option<i32>,
 }
 
-pub(crate) const HOLDS: [Hold; 12] = [
+pub(crate) const HOLDS: [Hold; 14] = [
     Hold {
         name: "file",
         take: |mount| Box::new(open_for_writing(mount.path(), "x")),
@@ -45,6 +45,14 @@ pub(crate) const HOLDS: [Hold; 12] = [
     Hold {
         name: "read",
         take: blocked_in_read,
+    },
+    Hold {
+        name: "read of an own file",
+        take: blocked_in_a_read_of_an_own_file,
+    },
+    Hold {
+        name: "flushes of own files",
+        take: |mount| flushes_for_ever(mount.path()),
     },
     Hold {
         name: "open",
@@ -276,6 +284,35 @@ fn blocked_in_read(mount: &Mount) -> Box<dyn std::any::Any> {
     Box::new(open_for_writing(mount.path(), "x"))
 }
 
+/// Written by this process, and read by it as it is written.
+fn blocked_in_a_read_of_an_own_file(mount: &Mount) -> Box<dyn std::any::Any> {
+    let file = open_for_writing(mount.path(), "x.log");
+    let mut pipe = File::open(mount.path().join(".fifofs/pipe/x.log")).expect("a reader");
+    let mut bytes = [0; 9];
+    pipe.read_exact(&mut bytes).expect("what was written");
+    blocks(move || while pipe.read(&mut bytes).is_ok_and(|read| read > 0) {});
+    Box::new(file)
+}
+
+/// Threads that write files of their own and close them, one after the other: each close(2) is a flush.
+fn flushes_for_ever(directory: &Path) -> Box<dyn std::any::Any> {
+    for thread in 0..4 {
+        let directory = directory.to_owned();
+        thread::spawn(move || {
+            loop {
+                drop(open_for_writing(&directory, &thread.to_string()));
+            }
+        });
+    }
+    in_the_midst();
+    Box::new(open_for_writing(directory, "x"))
+}
+
+/// Waits for a while that is another in each process.
+fn in_the_midst() {
+    thread::sleep(Duration::from_millis(u64::from(std::process::id() % 20)));
+}
+
 fn blocked_in_open(mount: &Mount) -> Box<dyn std::any::Any> {
     let path = mount.path().join(".fifofs/pipe/never");
     blocks(move || {
@@ -306,8 +343,7 @@ fn makes_for_ever(make: fn()) -> Box<dyn std::any::Any> {
             }
         });
     }
-    // In the midst of it.
-    thread::sleep(Duration::from_millis(u64::from(std::process::id() % 20)));
+    in_the_midst();
     Box::new(())
 }
 
