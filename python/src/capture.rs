@@ -142,9 +142,10 @@ impl Capture {
     fn events(&self, py: Python<'_>) -> PyResult<Events> {
         match &*self.inner(py)? {
             Inner::Fuse(capture) => Ok(Events::of_capture(capture.events())),
-            Inner::Fifo(_) => Err(error::closed(
+            Inner::Fifo(pipe) => Err(error::unsupported(
                 py,
                 "a FIFO has no events: capture by FUSE to be told of them",
+                pipe.path(),
             )),
         }
     }
@@ -177,6 +178,11 @@ impl Capture {
             capture.keep_at_most(bytes);
         }
         Ok(())
+    }
+
+    /// Raises an exception once it is closed.
+    fn check_open(&self, py: Python<'_>) -> PyResult<()> {
+        self.inner(py).map(drop)
     }
 
     /// Removes the file.

@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fifofs::CaptureHold;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::waiting::unlocked;
@@ -17,6 +18,16 @@ struct End {
     told: Py<PyAny>,
     /// Keeps the file from being done until then.
     hold: Option<CaptureHold>,
+}
+
+/// Whether a function has said that the end has come. Others than a bool are refused: a `poll` gives None until then, and
+/// after it 0.
+fn said(told: &Bound<'_, PyAny>) -> PyResult<bool> {
+    told.extract().map_err(|_| {
+        PyTypeError::new_err(format!(
+            "a function that says whether the writer has ended must give True or False, not {told:?}"
+        ))
+    })
 }
 
 #[derive(Default)]
@@ -78,7 +89,7 @@ impl Ends {
     pub(crate) fn ask(&self, py: Python<'_>, own: Option<u64>) -> PyResult<bool> {
         let mut is_any_left = false;
         for (number, told) in self.asked(py, own) {
-            if told.call0(py)?.extract(py)? {
+            if said(told.call0(py)?.bind(py))? {
                 let (hold, _told) = self.take(number);
                 unlocked(py, || drop(hold));
             } else {

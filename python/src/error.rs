@@ -23,7 +23,7 @@ pub(crate) fn exception(py: Python<'_>, error: Error) -> PyErr {
         // One that is newer than this.
         _ => return named(py, "FifofsError", (message, None::<i32>, None::<&str>)),
     };
-    named(py, name, (message, errno, Some(path)))
+    named(py, name, (message, errno, Some(path.as_os_str())))
 }
 
 /// The exception for what a reader says.
@@ -40,7 +40,7 @@ pub(crate) fn timed_out(py: Python<'_>, path: &Path) -> PyErr {
     named(
         py,
         "TimeoutExpired",
-        (message, Some(libc::ETIMEDOUT), Some(path)),
+        (message, Some(libc::ETIMEDOUT), Some(path.as_os_str())),
     )
 }
 
@@ -57,6 +57,15 @@ pub(crate) fn interpreter_ends(py: Python<'_>) -> PyErr {
 /// That something is used after its end.
 pub(crate) fn closed(py: Python<'_>, message: &str) -> PyErr {
     named(py, "Closed", (message, Some(libc::EBADF), None::<&str>))
+}
+
+/// That what is at `path` cannot do that.
+pub(crate) fn unsupported(py: Python<'_>, message: &str, path: &Path) -> PyErr {
+    named(
+        py,
+        "FifofsError",
+        (message, Some(libc::EOPNOTSUPP), Some(path.as_os_str())),
+    )
 }
 
 fn named<'py>(py: Python<'py>, name: &str, arguments: impl pyo3::call::PyCallArgs<'py>) -> PyErr {

@@ -1,6 +1,8 @@
 //! What happens to files, as lines of JSON: the package makes values of them.
 
-use std::sync::{Mutex, PoisonError};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use fifofs::{CaptureEvents, Error};
@@ -14,21 +16,37 @@ enum Inner {
     Capture(CaptureEvents),
 }
 
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 impl Inner {
     /// The next as JSON, within a slice of time.
     fn next(&mut self, wait: std::time::Duration) -> Option<fifofs::Result<String>> {
-        let json = |value: serde_json::Result<String>| value.unwrap_or_default();
         match self {
             Inner::Mount(events) => {
                 events.set_timeout(Some(wait));
-                let next = events.next()?;
-                Some(next.map(|event| json(serde_json::to_string(&event))))
+                Some(events.next()?.map(|event| json(&event)))
             }
             Inner::Capture(events) => {
                 events.set_timeout(Some(wait));
-                let next = events.next()?;
-                Some(next.map(|event| json(serde_json::to_string(&event))))
+                Some(events.next()?.map(|event| json(&event)))
             }
+        }
+    }
+
+    /// The next, if there is one.
+    fn try_next(&mut self) -> Option<fifofs::Result<String>> {
+        match self {
+            Inner::Mount(events) => Some(events.try_next()?.map(|event| json(&event))),
+            Inner::Capture(events) => Some(events.try_next()?.map(|event| json(&event))),
+        }
+    }
+
+    fn poll_fd(&mut self) -> io::Result<BorrowedFd<'_>> {
+        match self {
+            Inner::Mount(events) => events.poll_fd(),
+            Inner::Capture(events) => events.poll_fd(),
         }
     }
 }
@@ -56,6 +74,18 @@ impl Events {
             process: std::process::id(),
         }
     }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Inner>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_process(&self, py: Python<'_>) -> PyResult<()> {
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        let message = "these events are of a process of which this is a fork";
+        Err(error::closed(py, message))
+    }
 }
 
 #[pymethods]
@@ -63,18 +93,14 @@ impl Events {
     /// The next as JSON; none at the end.
     #[pyo3(signature = (timeout=None))]
     fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<String>> {
-        if self.process != std::process::id() {
-            let message = "these events are of a process of which this is a fork";
-            return Err(error::closed(py, message));
-        }
+        self.check_process(py)?;
         let deadline = deadline(timeout);
         inside(py, || {
             loop {
                 let step = unlocked(py, || {
                     let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
                     let wait = left.map_or(SLICE, |left| left.min(SLICE));
-                    let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-                    inner.as_mut().and_then(|inner| inner.next(wait))
+                    self.lock().as_mut().and_then(|inner| inner.next(wait))
                 });
                 match step {
                     None => return Ok(None),
@@ -94,17 +120,34 @@ impl Events {
         })
     }
 
+    /// The next as JSON, without a wait: none if there is nothing yet, empty at the end.
+    fn try_next(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        self.check_process(py)?;
+        let next = || self.lock().as_mut().and_then(Inner::try_next);
+        match inside(py, || Ok(unlocked(py, next)))? {
+            None => Ok(Some(String::new())),
+            Some(Ok(json)) => Ok(Some(json)),
+            Some(Err(Error::TimedOut { .. })) => Ok(None),
+            Some(Err(error)) => Err(error::exception(py, error)),
+        }
+    }
+
+    /// A descriptor that is readable when `try_next` is worth trying again; none once they are closed.
+    fn poll_fd(&self, py: Python<'_>) -> PyResult<Option<RawFd>> {
+        self.check_process(py)?;
+        let asked = || {
+            let mut inner = self.lock();
+            let descriptor = inner.as_mut().map(Inner::poll_fd).transpose();
+            descriptor.map(|descriptor| descriptor.map(|descriptor| descriptor.as_raw_fd()))
+        };
+        let descriptor = inside(py, || Ok(unlocked(py, asked)))?;
+        descriptor.map_err(|error| error::of_reading(py, error))
+    }
+
     /// Takes no more of them.
     fn close(&self, py: Python<'_>) {
         if self.process == std::process::id() {
-            ending(py, || {
-                drop(
-                    self.inner
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .take(),
-                );
-            });
+            ending(py, || drop(self.lock().take()));
         }
     }
 }

@@ -150,6 +150,11 @@ impl Mount {
         status.map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
+    /// Raises an exception once it is unmounted.
+    fn check_mounted(&self, py: Python<'_>) -> PyResult<()> {
+        self.inner(py).map(drop)
+    }
+
     /// Unmounts, if it is the last that uses it.
     fn unmount(&self, py: Python<'_>) -> PyResult<()> {
         let inner = self

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fifofs::{Canceller, CaptureHold, Error};
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -37,6 +38,8 @@ pub(crate) struct Reader {
 /// How one wait went.
 enum Step {
     Bytes(usize),
+    /// There is no memory for them.
+    NoMemory,
     Nothing,
     Closed,
 }
@@ -88,6 +91,7 @@ impl Reader {
             });
             match step {
                 Ok(Step::Bytes(bytes)) => return Ok(bytes),
+                Ok(Step::NoMemory) => return Err(no_memory()),
                 Ok(Step::Closed) => return Err(closed(py)),
                 Ok(Step::Nothing) => {
                     py.check_signals()?;
@@ -112,6 +116,9 @@ impl Reader {
         let bytes = match reader.fill_buf() {
             Ok(have) => {
                 let bytes = have.len().min(most);
+                if into.try_reserve(bytes).is_err() {
+                    return Ok(Step::NoMemory);
+                }
                 into.extend_from_slice(&have[..bytes]);
                 bytes
             }
@@ -164,6 +171,21 @@ fn closed(py: Python<'_>) -> PyErr {
     error::closed(py, "this output file is closed")
 }
 
+fn no_memory() -> PyErr {
+    PyMemoryError::new_err(
+        "no memory for what was written: read it in pieces, by open(), and keep less of it, by keep_at_most",
+    )
+}
+
+/// An object for bytes; not by `PyBytes::new`, which panics where there is no memory.
+fn object<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let copy = |object: &mut [u8]| {
+        object.copy_from_slice(bytes);
+        Ok(())
+    };
+    PyBytes::new_with(py, bytes.len(), copy).map_err(|_| no_memory())
+}
+
 fn is_main_thread() -> bool {
     // SAFETY: neither takes a pointer.
     unsafe { libc::gettid() == libc::getpid() }
@@ -183,7 +205,7 @@ impl Reader {
         if most > 0 {
             waiting::inside(py, || self.next(py, deadline(timeout), most, &mut bytes))?;
         }
-        Ok(PyBytes::new(py, &bytes))
+        object(py, &bytes)
     }
 
     /// All there is until the end; what came is the `output` of an exception.
@@ -198,12 +220,13 @@ impl Reader {
         waiting::inside(py, || {
             loop {
                 match self.next(py, deadline, usize::MAX, &mut bytes) {
-                    Ok(0) => return Ok(PyBytes::new(py, &bytes)),
+                    Ok(0) => return object(py, &bytes),
                     Ok(_) => py.check_signals()?,
                     Err(error) => {
                         // Those of the package have a place for it.
-                        let output = PyBytes::new(py, &bytes);
-                        let _ = error.value(py).setattr("output", output);
+                        if let Ok(output) = object(py, &bytes) {
+                            let _ = error.value(py).setattr("output", output);
+                        }
                         return Err(error);
                     }
                 }
@@ -223,7 +246,7 @@ impl Reader {
                     .map(|reader| reader.try_read(&mut bytes))
             });
             match read {
-                Some(Ok(length)) => Ok(Some(PyBytes::new(py, &bytes[..length]))),
+                Some(Ok(length)) => object(py, &bytes[..length]).map(Some),
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
                 Some(Err(error)) => Err(error::of_reading(py, error)),
                 None => Err(closed(py)),

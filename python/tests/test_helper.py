@@ -185,6 +185,19 @@ def test_several_programs_after_each_other_in_one_capture() -> None:
             p.wait()
 
 
+def test_after_subprocess_run_nothing_is_waited_for_though_other_children_live() -> None:
+    with subprocess.Popen(["sleep", "600"]) as other:
+        with fifofs.Capture("x.txt") as c:
+            done = subprocess.run(["sh", "-c", 'echo a > "$1"', "sh", c], check=True)
+            # Without the process it is a second, or for ever where there is nothing.
+            assert c.read(process=done, timeout=TIMEOUT) == b"a\n"
+        with fifofs.Capture("x.txt") as c:
+            done = subprocess.run(["false"], check=False)
+            with pytest.raises(fifofs.OutputMissing):
+                c.read(process=done, timeout=TIMEOUT)
+        other.kill()
+
+
 def test_a_path_handed_to_a_thread_pool_process_and_a_plain_function(notes: str) -> None:
     def copy(path: str) -> None:
         with open(notes, "rb") as source, open(path, "wb") as target:

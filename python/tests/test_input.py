@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 import subprocess
 import threading
+from pathlib import Path
 from typing import Any
 
 import fifofs
@@ -42,18 +45,80 @@ def test_a_capture_used_after_its_end() -> None:
         f.read(1)
 
 
+def test_what_has_ended_is_not_entered_again() -> None:
+    with fifofs.Capture() as c:
+        pass
+    with pytest.raises(fifofs.Closed, match="make another"), c:
+        pass
+    with fifofs.mount() as m:
+        pass
+    with pytest.raises(fifofs.Closed, match="mount it again"), m:
+        pass
+
+
+def test_an_error_names_its_file_as_text() -> None:
+    for timeout in [0.1, None]:
+        with fifofs.Capture() as c:
+            with pytest.raises(fifofs.FifofsError) as raised:
+                c.read(process=os.getppid() if timeout else None, timeout=timeout)
+            assert type(raised.value.filename) is str and raised.value.filename == c.path
+
+
+def test_a_missing_output_that_a_thread_may_write_asks_for_the_thread() -> None:
+    ends = threading.Event()
+    thread = threading.Thread(target=ends.wait)
+    thread.start()
+    try:
+        with fifofs.Capture() as c:
+            for read in [c.read, c.open().read, lambda: c.open().read(1)]:
+                with pytest.raises(fifofs.OutputMissing, match="name it: process=thread"):
+                    read()
+    finally:
+        ends.set()
+        thread.join()
+
+
+def test_a_fifo_has_no_events() -> None:
+    with fifofs.TemporaryPipe() as c:
+        with pytest.raises(fifofs.FifofsError, match="capture by FUSE") as raised:
+            c.events()
+        # It is not closed.
+        assert not isinstance(raised.value, fifofs.Closed)
+        assert (raised.value.errno, raised.value.filename) == (errno.EOPNOTSUPP, c.path)
+
+
+def test_paths_of_every_type(tmp_path: Path) -> None:
+    for as_type in [str, os.fsencode, Path]:
+        name = as_type("x.txt")
+        with fifofs.Capture(name) as c, fifofs.TemporaryPipe(name) as pipe:
+            assert c.path.endswith("/x.txt") and pipe.path.endswith("/x.txt")
+        with fifofs.mount(as_type(f"{tmp_path}/m")) as m, m.capture(name) as c:
+            assert c.path == f"{tmp_path}/m/x.txt"
+            assert fifofs.wait_path(as_type(c.path)) == fifofs.wait_path(c)
+
+
+def test_one_output_may_stand_for_several_arguments() -> None:
+    out = fifofs.OUT("x.txt")
+    script = ["sh", "-c", 'echo a > "$1"; echo b >> "${2#of=}"', "sh", out, "of=" + out]
+    assert fifofs.run(script).outputs == {"x.txt": b"a\nb\n"}
+    assert fifofs.run(word for word in script).output == b"a\nb\n"
+    with pytest.raises(ValueError, match="the same OUT twice"):
+        fifofs.run(["true", out, fifofs.OUT("x.txt")])
+
+
 def test_a_command_without_an_output() -> None:
     for call in [fifofs.run, fifofs.Popen]:
         with pytest.raises(ValueError, match=r"put OUT\('name'\) in the place of the path"):
             call(["true"])
         with pytest.raises(TypeError, match="as a list"):
             call("true")  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="same name"):
+        with pytest.raises(ValueError, match="have the name 'a'"):
             call(["true", fifofs.OUT("a"), fifofs.OUT("a")])
         with pytest.raises(ValueError, match="'sh', '-c'"):
             call(["true", fifofs.OUT("a")], shell=True)
-        with pytest.raises(TypeError, match=r"'of=' \+ OUT\('a'\), and no f-string"):
-            call(["dd", f"of={fifofs.OUT('a')}"])
+        for text in [lambda a: f"of={a}", lambda a: "of=%s" % a, lambda a: "of={}".format(a), str]:
+            with pytest.raises(TypeError, match=r"'of=' \+ OUT\('a'\), and no f-string"):
+                call(["dd", text(fifofs.OUT("a"))])
         with pytest.raises(FileNotFoundError, match="no-such-program"):
             call(["no-such-program", fifofs.OUT("a")])
 
@@ -69,7 +134,9 @@ def test_a_backend_mode_or_process_that_is_none() -> None:
         for wrong in ["zip", 1.5, True, object()]:
             with pytest.raises(TypeError, match="process"):
                 c.read(process=wrong)
-        for wrong in [0, -1]:
+        with pytest.raises(TypeError, match="True or False, not 0"):
+            c.read(process=lambda: 0)
+        for wrong in [0, -1, 1 << 31, 1 << 40]:
             with pytest.raises(ValueError, match="no process id"):
                 c.read(process=wrong)
         with pytest.raises(ValueError, match="start it"):
@@ -83,6 +150,19 @@ def test_options_of_a_mount_that_are_none(tmp_path: Any) -> None:
         fifofs.mount(fail_on="x")
     with pytest.raises(ValueError, match="quickly"):
         fifofs.mount(deliver="quickly")
+    for text in ["fail_on", "fifos"]:
+        with pytest.raises(TypeError, match=f"{text} must be a str, not 5"):
+            fifofs.mount(**{text: 5})  # type: ignore[arg-type]
+    for flag in ["allow_other", "consume", "require_visible"]:
+        with pytest.raises(TypeError, match=f"{flag} must be True or False, not 'no'"):
+            fifofs.mount(**{flag: "no"})  # type: ignore[arg-type]
+    for text in ["deliver", "fail_on"]:
+        with pytest.raises(TypeError, match=f"{text} must be a str, not 5"):
+            fifofs.Capture(**{text: 5})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="number of bytes"):
+        fifofs.Capture(keep_at_most=1 << 64)
+    with pytest.raises(TypeError, match="a way or a mapping"):
+        fifofs.mount(deliver=["*.log=follow"])  # type: ignore[arg-type]
     for size in ["window", "memory", "max_size"]:
         with pytest.raises(TypeError, match=f"{size} must be a number of bytes"):
             fifofs.mount(**{size: "1G"})  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from typing import Any
 
 import fifofs
 import pytest
-from conftest import TIMEOUT
+from conftest import TIMEOUT, python
 
 ROWS = 20_000
 CSV = r'echo a,b > "$1"; seq 20000 | sed "s/.*/&,x&/" >> "$1"'
@@ -186,3 +186,34 @@ def test_pil() -> None:
     image = Image.open(io.BytesIO(done.output))
     image.load()
     assert image.size == (64, 48)
+
+
+@pytest.mark.parametrize("how", ["run", "pipes", "read", "aio"])
+def test_without_memory_it_is_an_exception_and_the_interpreter_lives(how: str) -> None:
+    code = """if 1:
+        import asyncio, resource, sys
+        import fifofs
+        def script(size):
+            return ["sh", "-c", f'head -c {size} /dev/zero > "$1"', "sh"]
+        async def by_aio(size):
+            return (await fifofs.aio.run([*script(size), fifofs.OUT("x.bin")])).output
+        def by(how, size):
+            if how == "aio":
+                return asyncio.run(by_aio(size))
+            if how == "read":
+                with fifofs.Popen([*script(size), fifofs.OUT("x.bin")]) as p:
+                    return p.output.read()
+            return fifofs.run([*script(size), fifofs.OUT("x.bin")], capture_output=how == "pipes").output
+        # Which the mount heeds: what it keeps goes to disk past a part of that.
+        resource.setrlimit(resource.RLIMIT_AS, (400 << 20,) * 2)
+        for _ in range(3):
+            try:
+                size = len(by(sys.argv[1], 300 << 20))
+            except MemoryError:
+                print("no memory")
+            else:
+                print(size)
+        print(len(by(sys.argv[1], 1000)))
+    """
+    done = python(code, how)
+    assert done.stdout == "no memory\n" * 3 + "1000\n", (done.stdout, done.stderr)

@@ -154,6 +154,53 @@ def test_cancel_ends_the_reads_of_other_threads() -> None:
         assert [type(error) for error in errors] == [fifofs.Cancelled] * 4
 
 
+@pytest.mark.parametrize("text", [False, True])
+def test_closing_a_file_ends_the_read_of_another_thread(text: bool) -> None:
+    with fifofs.Capture() as c:
+        f: Any = c.open("r" if text else "rb", process=os.getppid())
+        errors: list[BaseException] = []
+
+        def read() -> None:
+            try:
+                f.read()
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        time.sleep(0.2)
+        closes = threading.Thread(target=f.close, daemon=True)
+        closes.start()
+        thread.join(TIMEOUT)
+        closes.join(TIMEOUT)
+        assert not thread.is_alive() and not closes.is_alive()
+        assert f.closed and len(errors) == 1
+        assert isinstance(errors[0], (fifofs.Cancelled, fifofs.Closed))
+
+
+def read_first_line_of(p: Any, how: str) -> None:
+    if how == "yield from":
+        # When it is given up this closes what it reads.
+        lines = (lambda: (yield from p.output))()
+        assert next(lines) == b"1\n"
+        lines.close()
+        return
+    assert p.output.readline() == b"1\n"
+    if how == "close":
+        p.output.close()
+
+
+@pytest.mark.parametrize("backend", ["fuse", "fifo"])
+@pytest.mark.parametrize("how", ["leave", "close", "yield from"])
+def test_a_program_whose_output_is_closed_early_gets_sigpipe(how: str, backend: str) -> None:
+    script = ["sh", "-c", 'exec seq 1 10000000000000 > "$1"', "sh", fifofs.OUT("x.txt")]
+    with fifofs.Popen(script, backend=backend) as p:
+        read_first_line_of(p, how)
+        if how != "leave":
+            assert p.wait(TIMEOUT) == -signal.SIGPIPE
+    assert p.returncode == -signal.SIGPIPE
+
+
 def test_other_threads_run_while_one_waits() -> None:
     with fifofs.Capture() as c:
         with subprocess.Popen(["sleep", "1"]) as p:

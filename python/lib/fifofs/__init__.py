@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from . import _fifofs
-from ._capture import Capture, Process, TemporaryPipe
+from ._arguments import Process
+from ._capture import Capture, TemporaryPipe
 from ._errors import (
     CalledProcessError,
     Cancelled,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import io
 import os
@@ -21,12 +20,12 @@ from typing import (
     Optional,
     TextIO,
     Tuple,
-    Union,
     cast,
     overload,
 )
 
 from . import _fifofs
+from ._arguments import Path, Process, check_bytes, check_loop, check_texts, ending
 from ._errors import Closed, FifofsError, OutputMissing, TimeoutExpired
 from ._events import Events
 
@@ -38,48 +37,7 @@ if TYPE_CHECKING:
     else:
         from typing_extensions import Self
 
-Process = Union[int, "threading.Thread", "concurrent.futures.Future[Any]", Callable[[], bool], Any]
-"""Who writes: a `subprocess.Popen`, a `multiprocessing.Process`, anything else with a `pid`, a process
-id, a `threading.Thread`, a `concurrent.futures.Future`, or a function that says by `True` that it has
-ended."""
-
 _BUFFER_BYTES = 128 << 10
-
-
-def check_bytes(what: str, value: Any) -> None:
-    """Raises an exception unless `value` is a number of bytes."""
-    if not isinstance(value, int):
-        raise TypeError(f"{what} must be a number of bytes, such as 64 << 20, not {value!r}")
-    if value < 0:
-        raise ValueError(f"{what} must be a number of bytes, such as 64 << 20, not {value}")
-
-
-def _ending(process: Process) -> Tuple[Optional[int], Optional[Callable[[], bool]]]:
-    """By whose end the output ends: a process id (0: by none, it is over), or a function that says so."""
-    if isinstance(process, bool):
-        raise TypeError("process must be a process, a thread or a function, not a bool")
-    if isinstance(process, int):
-        if process <= 0:
-            raise ValueError(f"{process} is no process id")
-        return process, None
-    if isinstance(process, threading.Thread):
-        thread = process
-        if thread.ident is None:
-            raise ValueError(f"{thread} was not started: start it before you read what it writes")
-        return None, lambda: not thread.is_alive()
-    if isinstance(process, concurrent.futures.Future):
-        return None, process.done
-    if hasattr(process, "pid"):
-        # `subprocess` and `asyncio` know of one that was waited for; `multiprocessing` waits by itself.
-        if any(getattr(process, name, None) is not None for name in ("returncode", "exitcode")):
-            return 0, None
-        pid: Any = getattr(process, "pid")
-        if not isinstance(pid, int):
-            raise ValueError(f"{process} was not started: start it before you read what it writes")
-        return pid, None
-    if callable(process):
-        return None, cast("Callable[[], bool]", process)
-    raise TypeError(f"{process!r} is no process, process id, thread, future or function")
 
 
 def _no_child_is_left() -> bool:
@@ -101,6 +59,12 @@ def _helpers() -> List[int]:
     return [pid for pid in pids if pid is not None]
 
 
+def hint(error: FifofsError, process: Process) -> None:
+    """Adds what to do to an error of a reader that was told of no process."""
+    if process is None and isinstance(error, OutputMissing) and threading.active_count() > 1:
+        error.args = (f"{error}; if a thread writes it, name it: process=thread",)
+
+
 def open_reader(capture: Capture, process: Process) -> _fifofs.Reader:
     """A reader of the extension, which the caller closes."""
     return capture._reader(process)  # pyright: ignore[reportPrivateUsage]
@@ -113,6 +77,12 @@ def reading(
     return capture._reading(process, timeout)  # pyright: ignore[reportPrivateUsage]
 
 
+def open_pipe(capture: Capture, process: Process) -> BinaryIO:
+    """The output as a file which, closed before its end, tells who writes that nobody reads any more."""
+    file = capture._open("rb", process, hang_up=capture.hang_up)  # pyright: ignore[reportPrivateUsage]
+    return cast("BinaryIO", file)
+
+
 def capture_of(inner: _fifofs.Capture) -> Capture:
     """A capture that a mount made."""
     return Capture._of(inner)  # pyright: ignore[reportPrivateUsage]
@@ -121,12 +91,22 @@ def capture_of(inner: _fifofs.Capture) -> Capture:
 class _Raw(io.RawIOBase):
     """A reader of the extension as an unbuffered file."""
 
-    def __init__(self, reader: _fifofs.Reader, name: str, timeout: Optional[float]) -> None:
+    def __init__(
+        self,
+        reader: _fifofs.Reader,
+        name: str,
+        process: Process,
+        timeout: Optional[float],
+        hang_up: Optional[Callable[[], None]],
+    ) -> None:
         super().__init__()
         self._reader = reader
+        self._process = process
         self._timeout = timeout
+        # What is to be done if it is closed before its end.
+        self._hang_up = hang_up
+        self._at_end = False
         self.name = name
-        self.at_end = False
 
     def readable(self) -> bool:
         return True
@@ -138,20 +118,46 @@ class _Raw(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         view = memoryview(buffer).cast("B")
-        data = self._reader.read(len(view), self._timeout)
-        self.at_end = not data and len(view) > 0
+        try:
+            data = self._reader.read(len(view), self._timeout)
+        except OutputMissing as error:
+            hint(error, self._process)
+            raise
+        self._at_end = not data and len(view) > 0
         view[: len(data)] = data
         return len(data)
 
     def readall(self) -> bytes:
-        data = self._reader.read_all(self._timeout)
-        self.at_end = True
+        try:
+            data = self._reader.read_all(self._timeout)
+        except OutputMissing as error:
+            hint(error, self._process)
+            raise
+        self._at_end = True
         return data
+
+    def give_up(self) -> None:
+        """Ends a read that waits in another thread."""
+        self._reader.cancel()
 
     def close(self) -> None:
         if not self.closed:
             self._reader.close()
+            if self._hang_up is not None and not self._at_end:
+                # The capture may have been closed before.
+                with contextlib.suppress(FifofsError):
+                    self._hang_up()
             super().close()
+
+
+class _File(io.BufferedReader):
+    """A reader of the extension as a file."""
+
+    def close(self) -> None:
+        if not self.closed:
+            # A read that waits in another thread has the lock that is taken here.
+            cast("_Raw", self.raw).give_up()
+        super().close()
 
 
 class Capture(os.PathLike[str]):
@@ -181,7 +187,7 @@ class Capture(os.PathLike[str]):
 
     def __init__(
         self,
-        name: str = "out",
+        name: Path = "out",
         *,
         deliver: Optional[str] = None,
         fail_on: Optional[str] = None,
@@ -190,6 +196,7 @@ class Capture(os.PathLike[str]):
     ) -> None:
         if keep_at_most is not None:
             check_bytes("keep_at_most", keep_at_most)
+        check_texts(deliver=deliver, fail_on=fail_on)
         if backend not in ("fuse", "fifo", "auto"):
             raise ValueError(f"invalid backend {backend!r}: give fuse, fifo or auto")
         options = {"deliver": deliver, "fail_on": fail_on}
@@ -238,7 +245,7 @@ class Capture(os.PathLike[str]):
             over = _no_child_is_left()
             reader = self._inner.reader(0) if over else self._inner.reader(None, _no_child_is_left)
         else:
-            pid, until = _ending(process)
+            pid, until = ending(process)
             if until is not None:
                 reader = self._inner.reader(None, until, True)
             else:
@@ -271,6 +278,7 @@ class Capture(os.PathLike[str]):
             ...
         fifofs.OutputMissing: ...
         """
+        check_loop(process)
         with self._reading(process, timeout) as (reader, before):
             return before + reader.read_all(timeout)
 
@@ -295,8 +303,7 @@ class Capture(os.PathLike[str]):
             raise
         except FifofsError as error:
             self._was_read, error.output = True, before + error.output
-            if process is None and isinstance(error, OutputMissing) and threading.active_count() > 1:
-                error.args = (f"{error}; if a thread writes it, name it: read(process=thread)",)
+            hint(error, process)
             raise
         else:
             self._was_read = True
@@ -357,18 +364,20 @@ class Capture(os.PathLike[str]):
             raise ValueError(f"invalid mode {mode!r}: give r or rb, as it is the program that writes")
         if mode == "rb" and (encoding, errors, newline) != (None, None, None):
             raise ValueError("bytes have no encoding, errors or newline: give the mode r")
-        return self._open(mode, self._reader(process), timeout, encoding, errors, newline)
+        return self._open(mode, process, timeout, encoding, errors, newline)
 
     def _open(
         self,
         mode: str,
-        reader: _fifofs.Reader,
+        process: Process,
         timeout: Optional[float] = None,
         encoding: Optional[str] = None,
         errors: Optional[str] = None,
         newline: Optional[str] = None,
+        hang_up: Optional[Callable[[], None]] = None,
     ) -> IO[Any]:
-        buffered = io.BufferedReader(_Raw(reader, self._path, timeout), _BUFFER_BYTES)
+        raw = _Raw(self._reader(process), self._path, process, timeout, hang_up)
+        buffered = _File(raw, _BUFFER_BYTES)
         if mode == "rb":
             return buffered
         return io.TextIOWrapper(buffered, encoding or "utf-8", errors, newline)
@@ -406,6 +415,7 @@ class Capture(os.PathLike[str]):
         self._inner.close()
 
     def __enter__(self) -> Self:
+        self._inner.check_open()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -426,5 +436,5 @@ class TemporaryPipe(Capture):
     b'hello\\n'
     """
 
-    def __init__(self, name: str = "out") -> None:
+    def __init__(self, name: Path = "out") -> None:
         super().__init__(name, backend="fifo")

@@ -98,10 +98,10 @@ class Events:
     async def __anext__(self) -> Event:
         from . import aio
 
-        event = await aio._in_thread(self.next)  # pyright: ignore[reportPrivateUsage]
-        if event is None:
+        line = await aio.next_event(self._inner)
+        if not line:
             raise StopAsyncIteration
-        return event
+        return _event(line)
 
     def close(self) -> None:
         """Takes no more of them."""

@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Union
 
 from . import _fifofs
-from ._capture import Capture, capture_of, check_bytes
+from ._arguments import Path, check_bytes, check_flags, check_texts
+from ._capture import Capture, capture_of
 from ._events import Events
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
         from typing import Self
     else:
         from typing_extensions import Self
-
-Path = Union[str, "os.PathLike[str]"]
-"""A path of the file system."""
 
 
 class Mount(os.PathLike[str]):
@@ -45,7 +43,7 @@ class Mount(os.PathLike[str]):
 
     def capture(self, path: Path) -> Capture:
         """Captures `path`, relative to the mount, in which any number of paths can be."""
-        return capture_of(self._inner.capture(os.fspath(path)))
+        return capture_of(self._inner.capture(os.fsdecode(path)))
 
     def events(self) -> Events:
         """What happens to its files from now on: an iterator of `Event`, also by `async for`."""
@@ -61,6 +59,7 @@ class Mount(os.PathLike[str]):
         self._inner.unmount()
 
     def __enter__(self) -> Self:
+        self._inner.check_mounted()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,10 +98,15 @@ def mount(
     for what, value in {"window": window, "memory": memory, "max_size": max_size}.items():
         if value is not None:
             check_bytes(what, value)
+    check_texts(fail_on=fail_on, fifos=fifos)
+    flags = {"allow_other": allow_other, "consume": consume, "require_visible": require_visible}
+    check_flags(**flags)
     rules: List[str] = []
     if isinstance(deliver, str):
         rules = [deliver]
     elif deliver is not None:
+        if not hasattr(deliver, "items"):
+            raise TypeError(f"deliver must be a way or a mapping such as {{'*.log': 'follow'}}, not {deliver!r}")
         rules = [f"{glob}={way}" for glob, way in deliver.items()]
     options: Dict[str, object] = {
         "rules": rules,
@@ -110,17 +114,15 @@ def mount(
         "fail_on": fail_on,
         "window": window,
         "memory": memory,
-        "spill": None if spill is None else os.fspath(spill),
+        "spill": None if spill is None else os.fsdecode(spill),
         "max_size": max_size,
-        "allow_other": allow_other,
-        "consume": consume,
         "fifos": fifos,
-        "require_visible": require_visible,
+        **flags,
     }
-    return Mount(_fifofs.Mount(None if path is None else os.fspath(path), options))
+    return Mount(_fifofs.Mount(None if path is None else os.fsdecode(path), options))
 
 
 def wait_path(path: Path, *, next: bool = False) -> str:
     """The path that waits for `path`, a file of any mount, when it is opened; by `next` for what is
     written there next, whatever stands there now."""
-    return _fifofs.wait_path(os.fspath(path), next)
+    return _fifofs.wait_path(os.fsdecode(path), next)

@@ -7,14 +7,19 @@ import os
 import subprocess
 import threading
 import time
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Dict, List, Optional, Sequence, Tuple, Union, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Dict, Iterable, List, Optional, Tuple, Union
 
 from . import _fifofs
-from ._capture import Capture, Process, open_reader
+from ._arguments import Path, Process
+from ._capture import Capture, open_pipe, open_reader
 from ._errors import CalledProcessError, FifofsError, OutputMissing, TimeoutExpired, WriterFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+# How long the pipes of a program that was killed are still read: others may have them open for ever.
+LAST_SECONDS = 0.2
 
 
 class OUT:
@@ -27,11 +32,11 @@ class OUT:
     True
     """
 
-    __slots__ = ("name", "deliver", "fail_on", "keep_at_most", "_prefix", "_suffix")
+    __slots__ = ("name", "deliver", "fail_on", "keep_at_most", "_prefix", "_suffix", "_identity")
 
     def __init__(
         self,
-        name: str = "out",
+        name: Path = "out",
         *,
         deliver: Optional[str] = None,
         fail_on: Optional[str] = None,
@@ -43,6 +48,8 @@ class OUT:
         self.keep_at_most = keep_at_most
         self._prefix = ""
         self._suffix = ""
+        # The same of all that are made from it by adding text.
+        self._identity = object()
 
     def _with(self, prefix: str, suffix: str) -> OUT:
         made = copy.copy(self)
@@ -58,8 +65,16 @@ class OUT:
     def __repr__(self) -> str:
         return f"OUT({self.name!r})"
 
+    def __str__(self) -> str:
+        # That it has none would show in the name of a file that the program makes somewhere.
+        raise TypeError(f"an OUT has no text yet: write 'of=' + {self!r}, and no f-string or %s")
+
     def __format__(self, spec: str) -> str:
-        raise TypeError(f"an OUT has no text yet: write 'of=' + {self!r}, and no f-string")
+        return str(self)
+
+    def is_same(self, other: OUT) -> bool:
+        """Whether both stand for one output."""
+        return self._identity is other._identity
 
     def argument(self, path: str) -> str:
         """The argument that it stands for."""
@@ -70,25 +85,49 @@ Argument = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]", OUT]
 """One argument of a program."""
 
 
-def _outs(args: Sequence[Argument]) -> List[OUT]:
+def _listed(args: Iterable[Argument]) -> List[Argument]:
     if isinstance(args, (str, bytes)) or not hasattr(args, "__iter__"):
         raise TypeError("give the program and its arguments as a list, such as ['zip', OUT('x.zip'), 'docs']")
+    return list(args)
+
+
+def _outs(args: List[Argument]) -> List[OUT]:
+    """The outputs among the arguments, each once."""
     outs = [argument for argument in args if isinstance(argument, OUT)]
     if not outs:
         raise ValueError(
             "no argument is an output: put OUT('name') in the place of the path that the program is to write"
         )
-    names = [out.name for out in outs]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two outputs have the same name: give each its own, not {names}")
-    return outs
+    by_name: Dict[str, OUT] = {}
+    for out in outs:
+        if not by_name.setdefault(out.name, out).is_same(out):
+            raise ValueError(
+                f"two outputs have the name {out.name!r}: give each its own, or for one output the same OUT twice"
+            )
+    return list(by_name.values())
 
 
 def check_keywords(keywords: Mapping[str, Any]) -> None:
+    """Raises an exception unless these make sense for a program with outputs."""
     if keywords.get("shell"):
         raise ValueError(
             "shell=True takes no list: give ['sh', '-c', 'zip \"$1\" docs', 'sh', OUT('x.zip')]"
         )
+
+
+def with_pipes(keywords: Mapping[str, Any], input: Any, capture_output: bool) -> Dict[str, Any]:
+    """The keywords for a program that is given `input`, and whose standard output and error are captured."""
+    check_keywords(keywords)
+    pipes: Dict[str, Any] = {}
+    if input is not None:
+        if keywords.get("stdin") is not None:
+            raise ValueError("give stdin or input, not both")
+        pipes["stdin"] = subprocess.PIPE
+    if capture_output:
+        if keywords.get("stdout") is not None or keywords.get("stderr") is not None:
+            raise ValueError("give capture_output, or stdout and stderr, not both")
+        pipes["stdout"] = pipes["stderr"] = subprocess.PIPE
+    return {**keywords, **pipes}
 
 
 class Drain:
@@ -97,13 +136,20 @@ class Drain:
     def __init__(self, reader: _fifofs.Reader) -> None:
         self.reader = reader
         self.data = b""
-        self.error: Optional[FifofsError] = None
+        self.error: Optional[BaseException] = None
         self._thread: Optional[threading.Thread] = None
 
     def start(self) -> None:
         """Reads in a thread of its own."""
-        self._thread = threading.Thread(target=self.read, name="fifofs-drain", daemon=True)
+        self._thread = threading.Thread(target=self._read, name="fifofs-drain", daemon=True)
         self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            self.read()
+        except BaseException as error:
+            # What has no memory is not to pass for what is empty.
+            self.error = error
 
     def read(self, timeout: Optional[float] = None) -> None:
         """Reads to the end, here."""
@@ -130,10 +176,11 @@ class Drain:
 class Outputs:
     """The captures of one program, by name."""
 
-    def __init__(self, args: Sequence[Argument], backend: str) -> None:
+    def __init__(self, args: Iterable[Argument], backend: str) -> None:
         self.captures: Dict[str, Capture] = {}
+        arguments = _listed(args)
         try:
-            for out in _outs(args):
+            for out in _outs(arguments):
                 self.captures[out.name] = Capture(
                     out.name,
                     deliver=out.deliver,
@@ -148,7 +195,7 @@ class Outputs:
             argument.argument(self.captures[argument.name].path)
             if isinstance(argument, OUT)
             else argument
-            for argument in args
+            for argument in arguments
         ]
 
     def drains(self, process: Process) -> Dict[str, Drain]:
@@ -156,6 +203,11 @@ class Outputs:
         return {
             name: Drain(open_reader(capture, process)) for name, capture in self.captures.items()
         }
+
+    def hang_up(self) -> None:
+        """Nobody will read any more of them."""
+        for capture in self.captures.values():
+            capture.hang_up()
 
     def close(self) -> None:
         """Removes them."""
@@ -177,7 +229,7 @@ class Popen(subprocess.Popen[Any]):
     b'1\n'
     """
 
-    def __init__(self, args: Sequence[Argument], *, backend: str = "fuse", **keywords: Any) -> None:
+    def __init__(self, args: Iterable[Argument], *, backend: str = "fuse", **keywords: Any) -> None:
         check_keywords(keywords)
         self._outputs = Outputs(args, backend)
         self.outputs: Dict[str, BinaryIO] = {}
@@ -188,7 +240,7 @@ class Popen(subprocess.Popen[Any]):
             raise
         try:
             for name, capture in self._outputs.captures.items():
-                self.outputs[name] = capture.open(process=self)
+                self.outputs[name] = open_pipe(capture, self)
         except BaseException:
             self.kill()
             self.wait()
@@ -202,10 +254,7 @@ class Popen(subprocess.Popen[Any]):
 
     def close_outputs(self) -> None:
         """Has the program get SIGPIPE for what was not read to its end."""
-        for name, output in self.outputs.items():
-            raw = cast("Any", output).raw if not output.closed else None
-            if raw is not None and not raw.at_end:
-                self._outputs.captures[name].hang_up()
+        for output in self.outputs.values():
             output.close()
 
     def __exit__(self, *details: Any) -> None:
@@ -242,7 +291,7 @@ class CompletedProcess(subprocess.CompletedProcess[Any]):
 
 
 def run(
-    args: Sequence[Argument],
+    args: Iterable[Argument],
     *,
     check: bool = False,
     timeout: Optional[float] = None,
@@ -268,15 +317,7 @@ def run(
         ...
     fifofs.CalledProcessError: Command ... returned non-zero exit status 3.
     """
-    check_keywords(keywords)
-    if input is not None:
-        if keywords.get("stdin") is not None:
-            raise ValueError("give stdin or input, not both")
-        keywords["stdin"] = subprocess.PIPE
-    if capture_output:
-        if keywords.get("stdout") is not None or keywords.get("stderr") is not None:
-            raise ValueError("give capture_output, or stdout and stderr, not both")
-        keywords["stdout"] = keywords["stderr"] = subprocess.PIPE
+    keywords = with_pipes(keywords, input, capture_output)
     deadline = None if timeout is None else time.monotonic() + timeout
     outputs = Outputs(args, backend)
     try:
@@ -285,6 +326,8 @@ def run(
             return _finish(process, outputs, input, check, timeout, deadline)
         except BaseException:
             process.kill()
+            # Who still writes is to see that nobody reads.
+            outputs.hang_up()
             process.wait()
             raise
         finally:
@@ -330,8 +373,8 @@ def _finish(
     except subprocess.TimeoutExpired as error:
         process.kill()
         stdout, stderr = _rest(process, error)
-        for name, drain in drains.items():
-            outputs.captures[name].hang_up()
+        outputs.hang_up()
+        for drain in drains.values():
             drain.give_up()
         raise expired(process.args, drains, timeout, (stdout, stderr)) from None
     finally:
@@ -346,7 +389,7 @@ def _rest(process: subprocess.Popen[Any], error: subprocess.TimeoutExpired) -> T
         process.wait()
         return None, None
     try:
-        return process.communicate(timeout=0.2)
+        return process.communicate(timeout=LAST_SECONDS)
     except subprocess.TimeoutExpired as later:
         process.wait()
         return later.stdout or error.stdout, later.stderr or error.stderr

@@ -15,21 +15,22 @@ import asyncio
 import contextlib
 import errno
 import os
-import subprocess
 import threading
-from typing import Any, AsyncIterator, Callable, Dict, List, Optional, Sequence, Tuple, TypeVar
+from typing import Any, AsyncGenerator, Callable, Iterable, List, Mapping, Optional, Tuple, TypeVar, cast
 
 from . import _fifofs
-from ._capture import Capture, Process, open_reader, reading
-from ._errors import FifofsError, TimeoutExpired
+from ._arguments import Process
+from ._capture import Capture, hint, open_reader, reading
+from ._errors import FifofsError, OutputMissing, TimeoutExpired
 from ._run import (
+    LAST_SECONDS,
     Argument,
     CompletedProcess,
     Drain,
     Outputs,
-    check_keywords,
     completed,
     expired,
+    with_pipes,
 )
 
 __all__ = ["lines", "read", "run", "stream"]
@@ -113,14 +114,19 @@ async def _read_all(
 ) -> bytes:
     """All there is until the end; what came is the `output` of an exception."""
     deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
-    pieces: List[bytes] = []
+    # That grows by parts of what it has: a want of memory shows before all of it is used up.
+    data = bytearray()
     try:
         while piece := await _next(reader, deadline, path):
-            pieces.append(piece)
+            data += piece
+        return bytes(data)
     except FifofsError as error:
-        error.output = b"".join(pieces)
+        error.output = bytes(data)
         raise
-    return b"".join(pieces)
+    except MemoryError:
+        # The traceback would keep it.
+        data.clear()
+        raise
 
 
 async def read(
@@ -131,29 +137,50 @@ async def read(
         return before + await _read_all(reader, timeout, capture.path)
 
 
-async def stream(capture: Capture, *, process: Process = None) -> AsyncIterator[bytes]:
+async def stream(capture: Capture, *, process: Process = None) -> AsyncGenerator[bytes, None]:
     """What is written, in pieces, as it is written."""
     reader = open_reader(capture, process)
     try:
         while piece := await _next(reader):
             yield piece
+    except OutputMissing as error:
+        hint(error, process)
+        raise
     finally:
         reader.close()
 
 
-async def lines(capture: Capture, *, process: Process = None) -> AsyncIterator[bytes]:
+async def lines(capture: Capture, *, process: Process = None) -> AsyncGenerator[bytes, None]:
     """What is written, line by line, as it is written."""
-    rest = b""
-    async for piece in stream(capture, process=process):
-        *whole, rest = (rest + piece).split(b"\n")
-        for line in whole:
-            yield line + b"\n"
-    if rest:
+    begun: List[bytes] = []
+    pieces = stream(capture, process=process)
+    try:
+        async for piece in pieces:
+            first, *others = piece.split(b"\n")
+            begun.append(first)
+            for other in others:
+                yield b"".join(begun) + b"\n"
+                begun = [other]
+    finally:
+        await pieces.aclose()
+    if rest := b"".join(begun):
         yield rest
 
 
+async def next_event(events: _fifofs.Events) -> str:
+    """The next event as JSON, empty at the end."""
+    while (descriptor := events.poll_fd()) is not None:
+        # There may be more at once, for longer than others would wait. One that is taken is not lost: no wait follows.
+        await asyncio.sleep(0)
+        line = events.try_next()
+        if line is not None:
+            return line
+        await _readable(descriptor, None)
+    return ""
+
+
 async def run(
-    args: Sequence[Argument],
+    args: Iterable[Argument],
     *,
     check: bool = False,
     timeout: Optional[float] = None,
@@ -166,22 +193,42 @@ async def run(
 
     If the task is cancelled, the program is killed.
     """
-    check_keywords(keywords)
-    if input is not None:
-        keywords["stdin"] = subprocess.PIPE
-    if capture_output:
-        keywords["stdout"] = keywords["stderr"] = subprocess.PIPE
+    _check_text(input, keywords)
+    keywords = with_pipes(keywords, input, capture_output)
     outputs = await _in_thread(lambda: Outputs(args, backend))
     try:
         process = await asyncio.create_subprocess_exec(*outputs.args, **keywords)
-        drains = outputs.drains(process)
-        streams = await _finish(process, drains, input, timeout)
-        if streams is None:
-            raise expired(outputs.args, drains, timeout, (None, None))
-        assert process.returncode is not None
-        return completed(outputs.args, process.returncode, drains, check, streams)
+        try:
+            return await _finish(process, outputs, input, check, timeout)
+        except BaseException:
+            # Who still writes is to see that nobody reads.
+            outputs.hang_up()
+            raise
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            _close_pipes(process)
+            await process.wait()
     finally:
         outputs.close()
+
+
+def _check_text(input: Any, keywords: Mapping[str, Any]) -> None:
+    """Raises an exception if something is to be text."""
+    if not isinstance(input, (bytes, bytearray, memoryview, type(None))):
+        raise TypeError(f"input must be bytes, not {input!r}: asyncio has no text")
+    if any(keywords.get(name) for name in ("text", "universal_newlines", "encoding", "errors")):
+        raise ValueError("asyncio has no text: leave out text and encoding, and decode what there is")
+
+
+def _close_pipes(process: asyncio.subprocess.Process) -> None:
+    """Lets go of the pipes of a program, which its children may keep open: its `wait` waits for their end, too."""
+    transport = cast("Any", process)._transport
+    for pipe in map(transport.get_pipe_transport, range(3)):
+        if pipe is not None:
+            # What was not written is of no use. One that has ended cannot be aborted.
+            with contextlib.suppress(AttributeError):
+                getattr(pipe, "abort", pipe.close)()
 
 
 async def _drain(drain: Drain) -> None:
@@ -192,27 +239,66 @@ async def _drain(drain: Drain) -> None:
         drain.error, drain.data = error, error.output
 
 
+async def _read_pipe(pipe: asyncio.StreamReader, into: bytearray) -> None:
+    while piece := await pipe.read(_CHUNK_BYTES):
+        into += piece
+
+
+async def _write_pipe(pipe: asyncio.StreamWriter, input: Optional[bytes]) -> None:
+    # It need not read it.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        if input is not None:
+            pipe.write(input)
+            await pipe.drain()
+    pipe.close()
+
+
 async def _finish(
     process: asyncio.subprocess.Process,
-    drains: Dict[str, Drain],
+    outputs: Outputs,
     input: Optional[bytes],
+    check: bool,
     timeout: Optional[float],
-) -> Optional[Tuple[Any, Any]]:
-    """What a program writes to its pipes, once it has ended; none if it is killed after `timeout`.
+) -> CompletedProcess:
+    drains = outputs.drains(process)
+    stdout, stderr = bytearray(), bytearray()
 
-    It is killed, too, if the task is cancelled.
-    """
-    streams = asyncio.ensure_future(process.communicate(input))
+    def streams() -> Tuple[Optional[bytes], Optional[bytes]]:
+        return (
+            None if process.stdout is None else bytes(stdout),
+            None if process.stderr is None else bytes(stderr),
+        )
+
     reads = [asyncio.ensure_future(_drain(drain)) for drain in drains.values()]
+    pipes: List[asyncio.Future[None]] = []
+    if process.stdin is not None:
+        pipes.append(asyncio.ensure_future(_write_pipe(process.stdin, input)))
+    for pipe, into in ((process.stdout, stdout), (process.stderr, stderr)):
+        if pipe is not None:
+            pipes.append(asyncio.ensure_future(_read_pipe(pipe, into)))
+    ended = asyncio.ensure_future(process.wait())
+    tasks: List[asyncio.Future[Any]] = [*reads, *pipes, ended]
     try:
-        _, late = await asyncio.wait([streams, *reads], timeout=timeout)
-        return None if late else streams.result()
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+        done, late = await asyncio.wait(
+            tasks, timeout=timeout, return_when=asyncio.FIRST_EXCEPTION
+        )
+        for task in done:
+            task.result()
+        if not late:
+            return completed(outputs.args, ended.result(), drains, check, streams())
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        outputs.hang_up()
         for drain in drains.values():
             drain.reader.cancel()
         await asyncio.wait(reads)
-        streams.cancel()
-        await process.wait()
+        if pipes:
+            # Others may have them open still.
+            await asyncio.wait(pipes, timeout=LAST_SECONDS)
+        raise expired(outputs.args, drains, timeout, streams())
+    finally:
+        for drain in drains.values():
+            drain.reader.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
