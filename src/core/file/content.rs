@@ -10,7 +10,7 @@ use std::ops::Range;
 use rustix::io::Errno;
 
 use super::super::clock::Monotonic;
-use super::super::spool::{Load, Spool};
+use super::super::spool::{Load, Spool, ZEROS};
 use super::generation::{Generation, Way};
 use super::{File, format};
 
@@ -236,7 +236,6 @@ impl File {
 
     /// Which of the bytes about to become zero were not, and readers have them.
     fn delivered_nonzero(&self, range: Range<u64>) -> Result<Option<Range<u64>>, Errno> {
-        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
         let mut at = range.start;
         let end = range.end.min(self.delivered());
         while at < end {

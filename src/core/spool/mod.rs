@@ -37,6 +37,7 @@ pub(crate) use load::Load;
 pub(crate) use memory::{CHUNK_BYTES, Memory};
 pub(crate) use pool::{Limits, Pool};
 pub(crate) use segments::Segments;
+pub(in crate::core) use segments::ZEROS;
 
 /// What holes and space are counted in, as a filesystem's blocks.
 pub(crate) const PAGE_BYTES: u64 = 4096;

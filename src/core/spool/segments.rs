@@ -11,7 +11,7 @@ use std::io;
 use super::slot::Store;
 
 /// What zeros are handed out from; long runs repeat it.
-pub(super) static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+pub(in crate::core) static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// A run of bytes in one chunk, or of zeros.
 #[derive(Clone, Debug)]
