@@ -186,7 +186,8 @@ def test_several_programs_after_each_other_in_one_capture() -> None:
 
 
 def test_after_subprocess_run_nothing_is_waited_for_though_other_children_live() -> None:
-    with subprocess.Popen(["sleep", "600"]) as other:
+    other = subprocess.Popen(["sleep", "600"])
+    try:
         with fifofs.Capture("x.txt") as c:
             done = subprocess.run(["sh", "-c", 'echo a > "$1"', "sh", c], check=True)
             # Without the process it is a second, or for ever where there is nothing.
@@ -195,7 +196,9 @@ def test_after_subprocess_run_nothing_is_waited_for_though_other_children_live()
             done = subprocess.run(["false"], check=False)
             with pytest.raises(fifofs.OutputMissing):
                 c.read(process=done, timeout=TIMEOUT)
+    finally:
         other.kill()
+        other.wait()
 
 
 def test_a_path_handed_to_a_thread_pool_process_and_a_plain_function(notes: str) -> None:
