@@ -1,7 +1,7 @@
 //! A destination that is an object in a store: `s3://BUCKET/KEY`, `gs://…`, `az://…`.
 //!
 //! Knows how such a destination is written, and brings together what is below: how large parts are
-//! (`parts`), which store is meant (`store`), how it is talked to (`http`), the upload (`upload`), what does it (`task`) and makes an object of it
+//! (`parts`), which store is meant (`store`), the upload (`upload`), what does it (`task`) and makes an object of it
 //! (`publication`), what goes into it (`feed`), and what is remembered of it in case this process is killed
 //! (`record`, `left`).
 //! The invariant: nobody sees the object before the upload is completed, which is after all of it
@@ -12,8 +12,6 @@ mod absent;
 mod feed;
 #[cfg(feature = "object-store")]
 mod guarded;
-#[cfg(feature = "object-store")]
-mod http;
 #[cfg(feature = "object-store")]
 mod left;
 mod parts;

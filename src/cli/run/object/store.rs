@@ -14,7 +14,6 @@ use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 
-use super::http::Connector;
 use super::{Address, Scheme};
 
 /// How long a request may take, unless the environment says otherwise: that of a part over a slow
@@ -94,7 +93,6 @@ impl Store {
             Scheme::S3 => {
                 let mut builder = AmazonS3Builder::from_env()
                     .with_bucket_name(bucket)
-                    .with_http_connector(Connector)
                     .with_retry(patience.retries());
                 let endpoints = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
                 let endpoint = endpoints
@@ -122,7 +120,6 @@ impl Store {
             Scheme::Gs => {
                 let mut builder = GoogleCloudStorageBuilder::from_env()
                     .with_bucket_name(bucket)
-                    .with_http_connector(Connector)
                     .with_retry(patience.retries());
                 if !is_set("GOOGLE_TIMEOUT") {
                     let key = GoogleConfigKey::Client(ClientConfigKey::Timeout);
@@ -133,7 +130,6 @@ impl Store {
             Scheme::Az => {
                 let mut builder = MicrosoftAzureBuilder::from_env()
                     .with_container_name(bucket)
-                    .with_http_connector(Connector)
                     .with_retry(patience.retries());
                 if !is_set("AZURE_TIMEOUT") {
                     let key = AzureConfigKey::Client(ClientConfigKey::Timeout);
