@@ -107,7 +107,8 @@ impl Router {
         });
         // If it exited before, nobody else will let go.
         if hold.is_none() {
-            self.tell(Request::LetGo { id });
+            let left_others = true;
+            self.tell(Request::LetGo { id, left_others });
         }
         watched.map(|_| hold)
     }
@@ -143,7 +144,8 @@ impl Router {
     /// Nothing more is to come at the path, `again` from the one who held it last.
     pub(crate) fn release_capture(&self, id: CaptureId, again: bool) {
         self.tell(Request::Hold { id, again });
-        self.tell(Request::LetGo { id });
+        let left_others = false;
+        self.tell(Request::LetGo { id, left_others });
     }
 
     /// Who has what stands at the path open for writing: process ids and names.
