@@ -15,7 +15,9 @@ use std::time::Duration;
 use fifofs::Capture;
 use rustix::process::Signal;
 
-use crate::common::{Dice, MARKER, Mount, Place, Process, connection_of, processes, signal};
+use crate::common::{
+    Dice, FIFOFS, MARKER, Mount, Place, Process, connection_of, processes, signal,
+};
 use crate::plan::Setup;
 
 /// Whom a round kills.
@@ -167,11 +169,16 @@ pub(crate) fn host(directory: &Path) {
     }
 }
 
-/// Waits until a mount and all that served it is gone, by themselves.
-fn wait_gone(place: &Arc<Place>) {
+/// Waits until a mount and those who served it are gone, by themselves.
+fn wait_over(place: &Arc<Place>) {
     place.wait_for("the mount and its processes to go", LEFT, || {
         connection_of(&place.mount_point()).is_none() && place.daemons().is_empty()
     });
+}
+
+/// The same, with all that they had made.
+fn wait_gone(place: &Arc<Place>) {
+    wait_over(place);
     for name in ["spill", "tmp"] {
         let left: Vec<_> = fs::read_dir(place.at(name))
             .into_iter()
@@ -181,6 +188,17 @@ fn wait_gone(place: &Arc<Place>) {
             .collect();
         assert!(left.is_empty(), "left behind: {left:?}");
     }
+}
+
+/// A run that is killed before it has a watchdog leaves an empty directory, which the next run clears away.
+fn clear_away(place: &Arc<Place>) {
+    let mut command = Command::new(FIFOFS);
+    command
+        .args(["run", "--", "sh", "-c", r#"echo > "$1""#, "sh", "{out}"])
+        .env("TMPDIR", place.at("tmp"))
+        .env_remove("XDG_RUNTIME_DIR")
+        .env(MARKER, place.mount_point());
+    place.spawn(command).finish(LEFT).succeeded();
 }
 
 /// How long what is left may take to go, on a busy machine.
@@ -258,7 +276,13 @@ impl Server {
                 host.finish(LEFT);
                 wait_gone(place);
             }
-            Self::None => wait_gone(place),
+            Self::None => {
+                wait_over(place);
+                if victim == Victim::Run {
+                    clear_away(place);
+                }
+                wait_gone(place);
+            }
         }
         Self::start(place, setup, Some(victim))
     }
