@@ -27,6 +27,10 @@ use crate::cli::{links, standard};
 /// As much as a pipe is asked to hold: what one request of the file system carries.
 const PIPE_BYTES: usize = 1 << 20;
 
+/// Zeros that are no fewer, and begin at a multiple of it, are left as a hole where that can be: a hole that no file
+/// system keeps because it is too small costs more than it saves.
+const HOLE_BYTES: usize = 64 << 10;
+
 /// How often a FIFO is looked at for a reader.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -47,6 +51,8 @@ pub(super) struct Sink {
     extent: Option<Extent>,
     /// Set for a file that appears when it is whole.
     replacement: Option<Replacement>,
+    /// Where zeros would be written that are there without: the end of all writes to a file of our own.
+    untouched_from: Option<u64>,
     /// Set for the input of a program.
     feed: Option<Feed>,
     /// Set for an object: `descriptor` tells of its end only.
@@ -197,6 +203,7 @@ impl Sink {
             is_unread: flags.contains(OFlags::PATH),
             descriptor,
             extent,
+            untouched_from: replacement.as_ref().map(|_| 0),
             replacement,
             feed: None,
             object: None,
@@ -290,6 +297,9 @@ impl Sink {
         if let Some(object) = &mut self.object {
             return object.write(bytes).map_err(Stopped::from);
         }
+        if self.untouched_from.is_some() {
+            return self.write_around_holes(bytes);
+        }
         if !self.sends_frames() {
             return self.write_raw(bytes);
         }
@@ -298,6 +308,28 @@ impl Sink {
             self.write_raw(&Frame::Data { offset, length }.to_bytes())?;
             self.write_raw(bytes)?;
             self.written = offset + length as u64;
+        }
+        Ok(())
+    }
+
+    /// Writes what is not zero, or where something else may be.
+    fn write_around_holes(&mut self, bytes: &[u8]) -> std::result::Result<(), Stopped> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (length, is_zero) = piece(self.written, rest);
+            let piece;
+            (piece, rest) = rest.split_at(length);
+            let end = self.written + piece.len() as u64;
+            let untouched_from = self.untouched_from.unwrap_or(0);
+            if is_zero && self.written >= untouched_from {
+                // Where writes go on, unless the file is written again.
+                let at = SeekFrom::Start(end);
+                rustix::fs::seek(&self.descriptor, at).map_err(|errno| self.failed(errno))?;
+                self.written = end;
+            } else {
+                self.write_raw(piece)?;
+                self.untouched_from = Some(untouched_from.max(end));
+            }
         }
         Ok(())
     }
@@ -375,6 +407,11 @@ impl Sink {
             return self.write_raw(&Frame::End { length }.to_bytes());
         }
         self.cut_off()?;
+        if self.untouched_from.is_some() {
+            // A hole at the end is one once the length says so.
+            rustix::fs::ftruncate(&self.descriptor, self.written)
+                .map_err(|errno| self.failed(errno))?;
+        }
         crate::cli::close_again(self.descriptor.as_fd()).map_err(|errno| self.failed(errno))
     }
 
@@ -429,6 +466,23 @@ impl Sink {
     pub(super) fn appears_later(&self) -> bool {
         self.replacement.is_some()
     }
+}
+
+/// How many of the bytes that belong at `offset` are all zeros in whole blocks, or are before the next that are: and which
+/// of the two.
+fn piece(offset: u64, bytes: &[u8]) -> (usize, bool) {
+    static ZEROS: [u8; HOLE_BYTES] = [0; HOLE_BYTES];
+    let is_zero = |from: usize| {
+        let block = bytes.get(from..from + HOLE_BYTES);
+        block.is_some_and(|block| block == ZEROS)
+    };
+    // A block begins there.
+    let mut end = (offset.wrapping_neg() % HOLE_BYTES as u64) as usize;
+    let begins_with_zeros = end == 0 && is_zero(0);
+    while end < bytes.len() && is_zero(end) == begins_with_zeros {
+        end += HOLE_BYTES;
+    }
+    (end.min(bytes.len()), begins_with_zeros)
 }
 
 /// A favour to speed, which an unprivileged user may be refused.

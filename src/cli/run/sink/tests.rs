@@ -147,3 +147,44 @@ fn a_directory_and_a_missing_directory_are_refused() {
     assert!(refused("/tmp").contains("cannot write to /tmp: Is a directory"));
     assert!(refused("/nowhere/x").contains("No such file"));
 }
+
+#[test]
+fn zeros_are_left_as_holes_in_a_file_of_our_own_and_written_where_something_else_was() {
+    const BLOCK: usize = HOLE_BYTES;
+    let place = Place::new();
+    let mut sink = Sink::open(&Destination::File(place.path())).expect("a sink");
+    let mut content = vec![0; 40 * BLOCK + 5];
+    content[3] = 1;
+    content[4 * BLOCK..5 * BLOCK + 7].fill(2);
+    let blocks = |sink: &Sink| {
+        rustix::fs::fstat(&sink.descriptor)
+            .expect("fstat")
+            .st_blocks
+            * 512
+    };
+    // In pieces that begin and end anywhere.
+    for piece in content.chunks(10 * BLOCK + 100) {
+        assert!(sink.write(piece).is_ok());
+    }
+    assert!(sink.finish().is_ok());
+    assert!(blocks(&sink) < 16 * BLOCK as i64, "{}", blocks(&sink));
+    // Once more, and shorter: what was there is no more.
+    content[4 * BLOCK..5 * BLOCK + 7].fill(0);
+    content.truncate(30 * BLOCK);
+    assert!(sink.rewind() && sink.write(&content).is_ok());
+    assert!(sink.finish().is_ok());
+    sink.appear(None).expect("a file");
+    assert!(fs::read(place.path()).expect("read") == content);
+}
+
+#[test]
+fn pieces_end_where_zeros_begin_or_end() {
+    let mut bytes = vec![0; 4 * HOLE_BYTES];
+    assert_eq!(piece(0, &bytes), (4 * HOLE_BYTES, true));
+    assert_eq!(piece(0, &bytes[..HOLE_BYTES - 1]), (HOLE_BYTES - 1, false));
+    assert_eq!(piece(1, &bytes), (HOLE_BYTES - 1, false));
+    bytes[2 * HOLE_BYTES] = 1;
+    assert_eq!(piece(0, &bytes), (2 * HOLE_BYTES, true));
+    assert_eq!(piece(0, &bytes[2 * HOLE_BYTES..]), (HOLE_BYTES, false));
+    assert_eq!(piece(7, b"text"), (4, false));
+}
