@@ -148,8 +148,8 @@ impl Error {
         Error::Io {
             operation: operation.into(),
             path: path.as_ref().to_owned(),
+            remedy: higher_limit(&source).map(String::from),
             source,
-            remedy: None,
         }
     }
 
@@ -239,10 +239,21 @@ impl Error {
     /// ```
     #[must_use]
     pub fn with_remedy(mut self, advice: impl Into<String>) -> Self {
-        if let Error::Io { remedy, .. } = &mut self {
+        if let Error::Io { remedy, source, .. } = &mut self
+            && higher_limit(source).is_none()
+        {
             *remedy = Some(advice.into());
         }
         self
+    }
+}
+
+/// What helps where a limit was reached, whatever was attempted: nothing else does.
+fn higher_limit(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EMFILE => Some("allow this process more open files (`ulimit -n`)"),
+        libc::EAGAIN => Some("allow this user more processes and threads (`ulimit -u`)"),
+        _ => None,
     }
 }
 
@@ -343,5 +354,21 @@ impl From<Error> for io::Error {
             Error::Usage { .. } => io::ErrorKind::InvalidInput,
         };
         io::Error::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_limit_was_reached_the_advice_is_to_raise_it() {
+        let of = |errno| {
+            let error = Error::io("mount", "/m", io::Error::from_raw_os_error(errno));
+            error.with_remedy("try elsewhere").to_string()
+        };
+        assert!(of(libc::EMFILE).ends_with("; allow this process more open files (`ulimit -n`)"));
+        assert!(of(libc::EAGAIN).ends_with("more processes and threads (`ulimit -u`)"));
+        assert!(of(libc::EACCES).ends_with("; try elsewhere"));
     }
 }

@@ -72,13 +72,6 @@ impl Ended {
 
 impl From<Error> for Ended {
     fn from(error: Error) -> Self {
-        let error = match &error {
-            // Whatever was attempted: nothing else helps.
-            Error::Io { source, .. } if source.raw_os_error() == Some(libc::EMFILE) => {
-                error.with_remedy("allow this process more open files (`ulimit -n`)")
-            }
-            _ => error,
-        };
         let (status, option) = match error {
             // What `run` was given, it judges by itself: this is a file of a mount.
             Error::Rewritten { .. } => (status::NOT_WHOLE, " (`fifofs mount --deliver settled`)"),

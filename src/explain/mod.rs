@@ -160,7 +160,6 @@ impl Study {
         if will_end {
             router.watch(pid).map_err(|errno| {
                 Error::io("watch the process that writes", self.path(), errno.into())
-                    .with_remedy("allow this process more open files (`ulimit -n`)")
             })?;
         }
         Ok(())

@@ -232,9 +232,11 @@ fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
         io::ErrorKind::PermissionDenied if Path::new(program).is_dir() && has_directory => {
             (status::NOT_EXECUTABLE, "Is a directory".into())
         }
-        io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => {
-            (status::FAILED, format!("cannot be started: {error}"))
-        }
+        io::ErrorKind::OutOfMemory => (status::FAILED, format!("cannot be started: {error}")),
+        io::ErrorKind::WouldBlock => (
+            status::FAILED,
+            format!("cannot be started: {error}; allow this user more processes (`ulimit -u`)"),
+        ),
         _ if error.raw_os_error() == Some(libc::EMFILE) => (
             status::FAILED,
             format!("cannot be started: {error}; allow this process more (`ulimit -n`)"),
