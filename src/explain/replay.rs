@@ -120,6 +120,7 @@ impl<'a> Replay<'a> {
             require_visible: false,
             fifos: Rules::new(),
             gathers: false,
+            splice_ends_at_size: false,
             records: false,
             owner: CREATOR,
             place: None,

@@ -57,6 +57,7 @@ impl Program {
             require_visible: false,
             fifos: Rules::new(),
             gathers: false,
+            splice_ends_at_size: false,
             records: true,
             owner: OWNER,
             place: None,

@@ -10,7 +10,7 @@ use crate::core::rules::{Deliver, FailOn, Linger, Rules};
 use crate::error::{Error, Result};
 use crate::forked::Owned;
 use crate::fuse::Session;
-use crate::fuse::mounting::MountOptions;
+use crate::fuse::mounting::{self, MountOptions};
 use crate::limits;
 use crate::temporary;
 
@@ -401,6 +401,7 @@ impl MountBuilder {
             require_visible: self.require_visible,
             fifos: self.fifos,
             gathers: true,
+            splice_ends_at_size: mounting::splice_ends_at_size(),
             records: self.records,
             owner: Creator {
                 uid: rustix::process::getuid().as_raw(),

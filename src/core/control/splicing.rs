@@ -7,7 +7,8 @@
 //! reads.
 //!
 //! They are known by their names. To show everybody that byte would break others: Node reads as many bytes as
-//! fstat(2) says.
+//! fstat(2) says. Nor are older kernels shown it, where splice(2) and copy_file_range(2) read, and the latter ends at the
+//! size: GNU `cat` would copy the one byte.
 
 use super::super::Operation;
 use super::places::Place;
@@ -23,6 +24,8 @@ impl Operation<'_> {
     /// Whether whoever looks up this place is to be shown a size of it that it has not.
     pub(super) fn is_spliced(&self, thread: i32, place: &Place) -> bool {
         let program = || self.processes.name_of(thread);
-        place.has_no_size() && program().is_some_and(|name| SPLICERS.contains(&name.as_str()))
+        self.settings.splice_ends_at_size
+            && place.has_no_size()
+            && program().is_some_and(|name| SPLICERS.contains(&name.as_str()))
     }
 }

@@ -122,6 +122,7 @@ pub(crate) fn settings(deliver: Deliver) -> Settings {
         require_visible: false,
         fifos: Rules::new(),
         gathers: false,
+        splice_ends_at_size: true,
         records: false,
         owner: OWNER,
         place: None,

@@ -29,4 +29,5 @@ pub(super) use mountpoint::{
 pub(crate) use mountpoint::{clear_if_dead, unmount};
 pub use private::{Privacy, enter_private_namespace};
 pub(super) use release::check_kernel;
+pub(crate) use release::splice_ends_at_size;
 pub(super) use removal::remove_with_mount;

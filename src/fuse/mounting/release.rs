@@ -7,6 +7,23 @@ use crate::error::{Error, Result};
 /// What is needed and not in older ones: `pidfd_open(2)` (5.3), `P_PIDFD` (5.4).
 const OLDEST: (u32, u32) = (5, 4);
 
+/// Since when splice(2) takes pages from the page cache, and none past the size of a file.
+const SPLICE_ENDS_AT_SIZE: (u32, u32) = (6, 5);
+
+/// Whether this kernel ends splice(2) at the size that it has of a file.
+pub(crate) fn splice_ends_at_size() -> bool {
+    let release = rustix::system::uname();
+    version(&release.release().to_string_lossy())
+        .is_none_or(|version| version >= SPLICE_ENDS_AT_SIZE)
+}
+
+/// The first two numbers of a kernel's release.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|number| number.parse().ok());
+    Some((next()?, next()?))
+}
+
 /// Refuses a kernel that lacks what fifofs cannot do without.
 ///
 /// # Errors
@@ -17,10 +34,8 @@ pub(crate) fn check_kernel() -> Result<()> {
 }
 
 fn check_release(release: &str) -> Result<()> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut next = || numbers.next().and_then(|number| number.parse().ok());
-    match (next(), next()) {
-        (Some(major), Some(minor)) if (major, minor) < OLDEST => {
+    match version(release) {
+        Some(version) if version < OLDEST => {
             let (major, minor) = OLDEST;
             let reason = io::Error::new(
                 io::ErrorKind::Unsupported,
@@ -48,5 +63,14 @@ mod tests {
             assert!(check_release(release).is_ok(), "{release}");
         }
         assert!(check_kernel().is_ok());
+    }
+
+    #[test]
+    fn the_first_two_numbers_of_a_release_are_its_version() {
+        assert_eq!(version("6.12.117+deb13-cloud-amd64"), Some((6, 12)));
+        assert_eq!(version("7.2"), Some((7, 2)));
+        assert_eq!(version("?"), None);
+        assert!(version("6.4.16").unwrap() < SPLICE_ENDS_AT_SIZE);
+        assert!(version("6.5.0").unwrap() >= SPLICE_ENDS_AT_SIZE);
     }
 }
