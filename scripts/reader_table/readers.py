@@ -17,6 +17,7 @@ PACKAGES = {
     "cat": "coreutils", "tar": "tar", "rsync": "rsync", "curl": "curl", "rclone": "rclone", "gzip": "gzip", "less": "less",
     "grep": "grep", "go": "golang-go", "node": "nodejs", "javac": "default-jdk-headless", "java": "default-jre-headless",
     "sftp": "openssh-client", "sshd": "openssh-server", "coreutils": "rust-coreutils",
+    "busybox": "busybox-static",
 }  # fmt: skip
 MODULES = ("pandas==3.1.1", "pyarrow==26.0.1")
 LINES = 100_000
@@ -88,6 +89,7 @@ def all_readers(services: Services, tools: Path) -> list[Reader]:
     return [
         Reader("cat", 'cat "$1" > "$2"'),
         Reader("cat of uutils", 'coreutils cat "$1" | cat > "$2"; exit ${PIPESTATUS[0]}', splices=True),
+        Reader("cat of busybox", 'busybox cat "$1" | cat > "$2"; exit ${PIPESTATUS[0]}', splices=True),
         Reader("cp", 'cp "$1" "$2"'),
         # (GNU tar opens what it archives with O_NONBLOCK.)
         Reader("tar", 'cd "${1%/*}" && tar -cf "$2.tar" "${1##*/}" && tar -xOf "$2.tar" > "$2"', sized=True, nonblocking=True),

@@ -1,4 +1,4 @@
-//! Programs that move bytes by splice(2) through what has no size.
+//! Programs that move bytes by splice(2), or by sendfile(2) into a pipe, through what has no size.
 //!
 //! Since Linux 6.5 splice(2) ends at the size of a file without asking us: of a file without one it moves nothing, and
 //! that looks like its end. The kernel has one size for that and for stat(2): since it keeps sizes of files itself, for
@@ -13,9 +13,9 @@
 use super::super::Operation;
 use super::places::Place;
 
-/// As `ps` shows them: the `cat` of uutils, also as a part of their one binary, and `pv`. The other programs of those
-/// names do as before: they read to the end whatever the size.
-const SPLICERS: &[&str] = &["cat", "coreutils", "pv"];
+/// As `ps` shows them: the `cat` of uutils and of busybox (Alpine's), also as a part of their one binary, and `pv`. The
+/// other programs of those names do as before: they read to the end whatever the size.
+const SPLICERS: &[&str] = &["busybox", "cat", "coreutils", "pv"];
 
 /// The size that they are shown.
 pub(in crate::core) const SHOWN_BYTES: u64 = 1;
