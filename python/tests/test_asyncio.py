@@ -18,7 +18,7 @@ import pytest
 from conftest import TIMEOUT, until
 
 # Writes on after its parent is killed, for as long as somebody reads.
-GRANDCHILD = '(while echo on >&3; do echo on; sleep 0.05; done) 3> "$1" & echo $! > "$2"; exec sleep 600'
+GRANDCHILD = '(while echo on >&3; do echo on; sleep 0.05; done) 3> "$1" & echo $! > "$2"; exec sleep 60'
 
 
 def fifofs_threads() -> list[str]:
@@ -112,6 +112,8 @@ def test_who_writes_on_when_a_run_was_interrupted_is_ended(tmp_path: Path) -> No
 
     def reader_thread_ends_it() -> None:
         until("it writes", lambda: pid_file.exists() and pid_file.read_text())
+        # A Popen that is interrupted while it is made leaves its child.
+        time.sleep(0.5)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     def interrupt(*_: Any) -> None:
