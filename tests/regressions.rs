@@ -192,7 +192,7 @@ fn spilling_into_the_mount_itself_is_refused() {
     place
         .fifofs(&["mount", "--spill", directory, directory])
         .finish(SOON)
-        .failed_saying("name another spill directory");
+        .failed_saying("give another spill directory");
     place.assert_nothing_left();
 }
 
@@ -364,6 +364,6 @@ fn a_daemon_whose_files_may_not_grow_lives_on_and_says_so_to_who_writes() {
             "$FIFOFS" ls m > listed && "$FIFOFS" unmount m"#,
         )
         .finish(SOON);
-    assert!(ended.stderr.contains("File too large"), "{}", ended.text());
+    assert!(ended.stderr.contains("No space left"), "{}", ended.text());
     ended.succeeded().printed("refused\n");
 }

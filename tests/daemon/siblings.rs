@@ -61,7 +61,7 @@ print(len(open(sys.argv[1], \"rb\").read()))' $D/back.zip"
         .finish(SOON)
         .succeeded();
     reader.finish(SOON).succeeded().printed("a\nb\n");
-    let words = "a process writes that is in a pid namespace";
+    let words = "a writer is in a pid namespace";
     let shown = place.shell("$FIFOFS ls $D").finish(SOON).succeeded();
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert_eq!(shown.matches(words).count(), 1, "{shown}");
@@ -86,5 +86,5 @@ fn with_require_visible_who_cannot_be_seen_may_not_write() {
     }
     place.shell("ls $D").finish(SOON).succeeded().printed("");
     let log = end(&place, daemon);
-    assert_eq!(log.matches("may not write").count(), 1, "{log}");
+    assert_eq!(log.matches("a writer was refused").count(), 1, "{log}");
 }

@@ -72,7 +72,7 @@ fn tar_keeps_links_and_modes_and_reads_nothing_outside() {
 fn tar_of_nothing_and_of_a_program_that_fails() {
     run("run --tar -- true {dir}")
         .with_status(74)
-        .saying("true left no file in {dir}; if another process");
+        .saying("true left no file in {dir}; check that it writes");
     run("run --tar -- true {out:x/y} > /dev/null")
         .with_status(74)
         .saying("did not make 'x/y': it left no file at all");
