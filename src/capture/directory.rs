@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::shared::{Lease, Options};
 use super::{Capture, Events, RunError, inside};
+use crate::core::Core;
 use crate::core::status::{FileState, FileStatus};
-use crate::core::{Core, LEFT_BEHIND};
 use crate::error::{Error, Result};
 use crate::router::Router;
 
@@ -189,8 +189,7 @@ impl CaptureDir {
     /// Runs a program to its end and gives its exit status and every file that it left here, once
     /// nobody has any of them open for writing any more; and what it wrote to its standard output and error
     /// where those are [`Stdio::piped`](std::process::Stdio::piped). Its standard input, if it is
-    /// piped, is at its end. If it succeeded and there is no file at all, processes that it left behind are given 200 ms to
-    /// make one.
+    /// piped, is at its end.
     ///
     /// # Errors
     ///
@@ -212,8 +211,7 @@ impl CaptureDir {
         // It closes the standard input, and reads both pipes at once.
         let ended = child.and_then(|child| child.wait_with_output());
         let ended = ended.map_err(fail)?;
-        let collected = self.settle(ended.status);
-        let collected = collected.and_then(|()| self.collect(ended.status));
+        let collected = self.settle().and_then(|()| self.collect(ended.status));
         match collected {
             Ok(files) => Ok(DirOutput {
                 status: ended.status,
@@ -244,22 +242,13 @@ impl CaptureDir {
         Ok(files)
     }
 
-    /// Waits until nobody writes to a file here, once a program has ended so.
-    fn settle(&self, status: ExitStatus) -> Result<()> {
-        let late = Instant::now() + LEFT_BEHIND;
-        let may_begin = || status.success() && self.files().is_empty() && Instant::now() < late;
+    /// Waits until nobody writes to a file here.
+    fn settle(&self) -> Result<()> {
         // From before the first look, so that nothing happens unseen.
         let mut events = Events::new(self.router(), None);
         let is_written = |file: &FileStatus| file.state == FileState::Writing;
-        loop {
-            let is_written = self.any(is_written);
-            if !is_written && !may_begin() {
-                break;
-            }
-            events.set_timeout(Some(match is_written {
-                true => LOOK_INTERVAL,
-                false => late.saturating_duration_since(Instant::now()),
-            }));
+        while self.any(is_written) {
+            events.set_timeout(Some(LOOK_INTERVAL));
             match events.next() {
                 Some(Ok(_) | Err(Error::TimedOut { .. })) => {}
                 Some(Err(error)) => return Err(error),

@@ -36,8 +36,7 @@ impl CaptureHold {
 
 impl Drop for CaptureHold {
     fn drop(&mut self) {
-        let (id, left_others) = (self.id, false);
-        self.router.tell(Request::LetGo { id, left_others });
+        self.router.tell(Request::LetGo { id: self.id });
     }
 }
 

@@ -23,7 +23,6 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 
-use super::clock::Monotonic;
 use super::ids::{CaptureId, ReaderId};
 use super::namespace::Namespace;
 use super::readers::reader::Seen;
@@ -52,8 +51,6 @@ struct Captured {
     hold: Hold,
     /// How many hold it.
     holders: u32,
-    /// When those of them are let go who have exited without having opened it, in order.
-    leaving: Vec<Monotonic>,
     /// With follow, how much is kept of what every reader has, and how far a
     /// writer may be ahead at full speed. Everything, as far as it likes, unless
     /// set.
@@ -153,23 +150,6 @@ impl Captures {
         Some(&captured.readers)
     }
 
-    /// One of those who hold it is to be let go then.
-    pub(super) fn add_leaving(&mut self, id: CaptureId, at: Monotonic) {
-        if let Some(captured) = self.by_id.get_mut(&id) {
-            captured.leaving.push(at);
-        }
-    }
-
-    /// How many are to be let go by now.
-    pub(super) fn take_leaving(&mut self, id: CaptureId, now: Monotonic) -> usize {
-        let Some(captured) = self.by_id.get_mut(&id) else {
-            return 0;
-        };
-        let before = captured.leaving.len();
-        captured.leaving.retain(|at| *at > now);
-        before - captured.leaving.len()
-    }
-
     /// One more reads it.
     pub(super) fn add_reader(&mut self, id: CaptureId, reader: ReaderId) {
         if let Some(captured) = self.by_id.get_mut(&id) {
@@ -237,7 +217,6 @@ impl Captures {
             left_before: None,
             hold: Hold::Free,
             holders: 0,
-            leaving: Vec::new(),
             keep_bytes: None,
             hung_up: false,
             readers: Vec::new(),

@@ -16,8 +16,7 @@ use super::patching::Reading;
 use super::readers::reader::{Awaits, Reader};
 use super::request::{Caller, Opener, at};
 use super::rules::Linger;
-use super::timers::LEFT_BEHIND;
-use super::{Alarm, File, Handle, Operation};
+use super::{File, Handle, Operation};
 
 impl Operation<'_> {
     /// Captures what will stand at a path from the root. Directories above it
@@ -76,23 +75,6 @@ impl Operation<'_> {
             self.touched.generations.add(ino);
             self.note_left(ino);
         }
-    }
-
-    /// Whether nothing stands at a path that those have opened who hold it.
-    pub(super) fn is_unopened(&self, id: CaptureId) -> bool {
-        let left_before = self
-            .captures
-            .path(id)
-            .and_then(|(_, left_before)| left_before);
-        self.captured_file(id)
-            .is_none_or(|ino| left_before == Some(self.seen_file(ino)))
-    }
-
-    /// The same once those whom it left behind had their time to open it.
-    pub(super) fn let_go_later(&mut self, id: CaptureId) {
-        let at = self.now + LEFT_BEHIND;
-        self.captures.add_leaving(id, at);
-        self.wake_at(at, Alarm::LetGo(id));
     }
 
     /// Remembers what was left at a path that nobody holds any more.

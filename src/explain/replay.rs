@@ -333,8 +333,7 @@ impl<'a> Replay<'a> {
         }
         let ids: Vec<CaptureId> = self.captures.iter().map(|(id, _)| *id).collect();
         for id in ids {
-            let left_others = false;
-            self.ask(Request::LetGo { id, left_others });
+            self.ask(Request::LetGo { id });
         }
     }
 

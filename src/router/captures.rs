@@ -107,8 +107,7 @@ impl Router {
         });
         // If it exited before, nobody else will let go.
         if hold.is_none() {
-            let left_others = true;
-            self.tell(Request::LetGo { id, left_others });
+            self.tell(Request::LetGo { id });
         }
         watched.map(|_| hold)
     }
@@ -144,8 +143,7 @@ impl Router {
     /// Nothing more is to come at the path, `again` from the one who held it last.
     pub(crate) fn release_capture(&self, id: CaptureId, again: bool) {
         self.tell(Request::Hold { id, again });
-        let left_others = false;
-        self.tell(Request::LetGo { id, left_others });
+        self.tell(Request::LetGo { id });
     }
 
     /// Who has what stands at the path open for writing: process ids and names.

@@ -336,10 +336,8 @@ impl Router {
         }
         self.tell(Request::ProcessEnded { pid, ending });
         let hanging = self.processes.remove_ended(pid, &self.event_loop);
-        // What has failed is not waited for.
-        let left_others = matches!(ending, Ending::Status(0) | Ending::Unknown);
         for id in hanging.held.into_values() {
-            self.tell(Request::LetGo { id, left_others });
+            self.tell(Request::LetGo { id });
         }
         for id in hanging.abandoned {
             self.release_capture(id, true);

@@ -194,8 +194,7 @@ impl Kernel {
             self.exit(number, Ending::Status(0));
         }
         for id in std::mem::take(&mut self.holds) {
-            let left_others = false;
-            self.tell(Request::LetGo { id, left_others });
+            self.tell(Request::LetGo { id });
         }
         for id in std::mem::take(&mut self.captures) {
             let directory = None;
