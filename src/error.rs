@@ -230,7 +230,8 @@ impl Error {
     }
 
     /// The same error, with advice on what to do about it. Only [`Error::Io`] can have some of
-    /// its own; the others stay as they are.
+    /// its own; the others stay as they are. Where it is a limit of the process or its user that was
+    /// reached (`EMFILE`, `EAGAIN`), the advice is to raise that, whatever is given here.
     ///
     /// ```
     /// let reason = std::io::Error::from_raw_os_error(2);

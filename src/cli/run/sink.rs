@@ -6,8 +6,11 @@
 //! Most destinations are written from the start to the end and cannot be mended. A regular file
 //! that was not opened for appending can: [`Sink::rewind`] goes back to where the output began.
 
+mod descriptors;
+mod holes;
+
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -15,21 +18,16 @@ use std::time::Duration;
 use fifofs::{Error, Result};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, OFlags, SeekFrom};
-use rustix::io::{Errno, FdFlags};
+use rustix::io::Errno;
+
+use descriptors::{duplicate, enlarge};
 
 use super::consumer::Consumer;
 use super::destinations::Destination;
 use super::object;
 use super::replacement::{self, Hidden, Replacement};
 use super::transfer::{FRAME_BYTES, Frame};
-use crate::cli::{links, standard};
-
-/// As much as a pipe is asked to hold: what one request of the file system carries.
-const PIPE_BYTES: usize = 1 << 20;
-
-/// Zeros that are no fewer, and begin at a multiple of it, are left as a hole where that can be: a hole that no file
-/// system keeps because it is too small costs more than it saves.
-const HOLE_BYTES: usize = 64 << 10;
+use crate::cli::links;
 
 /// How often a FIFO is looked at for a reader.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -316,7 +314,7 @@ impl Sink {
     fn write_around_holes(&mut self, bytes: &[u8]) -> std::result::Result<(), Stopped> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let (length, is_zero) = piece(self.written, rest);
+            let (length, is_zero) = holes::piece(self.written, rest);
             let piece;
             (piece, rest) = rest.split_at(length);
             let end = self.written + piece.len() as u64;
@@ -466,54 +464,6 @@ impl Sink {
     pub(super) fn appears_later(&self) -> bool {
         self.replacement.is_some()
     }
-}
-
-/// How many of the bytes that belong at `offset` are all zeros in whole blocks, or are before the next that are: and which
-/// of the two.
-fn piece(offset: u64, bytes: &[u8]) -> (usize, bool) {
-    static ZEROS: [u8; HOLE_BYTES] = [0; HOLE_BYTES];
-    let is_zero = |from: usize| {
-        let block = bytes.get(from..from + HOLE_BYTES);
-        block.is_some_and(|block| block == ZEROS)
-    };
-    // A block begins there.
-    let mut end = (offset.wrapping_neg() % HOLE_BYTES as u64) as usize;
-    let begins_with_zeros = end == 0 && is_zero(0);
-    while end < bytes.len() && is_zero(end) == begins_with_zeros {
-        end += HOLE_BYTES;
-    }
-    (end.min(bytes.len()), begins_with_zeros)
-}
-
-/// A favour to speed, which an unprivileged user may be refused.
-fn enlarge(pipe: &OwnedFd) {
-    let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
-}
-
-/// A descriptor of our own for what is open as `number`, which stays open. No program that is
-/// started inherits either: the destination is the output's alone, and whoever reads it sees its
-/// end when this process ends.
-fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
-    standard::check_open(number)?;
-    std::fs::symlink_metadata(format!("/proc/self/fd/{number}"))
-        .map_err(|_| io::Error::from(Errno::BADF))?;
-    // SAFETY: the descriptor was open a moment ago, and this process closes none of which it does
-    // not know that it is its own; it is used until the end of this function.
-    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
-    if number > libc::STDERR_FILENO {
-        let flags = rustix::io::fcntl_getfd(descriptor)?;
-        if flags.contains(FdFlags::CLOEXEC) {
-            // What was inherited is not close-on-exec, else it would not be here: this one is
-            // fifofs's own.
-            return Err(Errno::BADF.into());
-        }
-        rustix::io::fcntl_setfd(descriptor, FdFlags::CLOEXEC)?;
-    }
-    let access = rustix::fs::fcntl_getfl(descriptor)? & OFlags::RWMODE;
-    if access == OFlags::RDONLY {
-        return Err(io::Error::other("it is open for reading only"));
-    }
-    Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, 0)?)
 }
 
 #[cfg(test)]

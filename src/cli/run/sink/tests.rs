@@ -3,6 +3,8 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::io::FdFlags;
+
 use super::*;
 
 struct Place {
@@ -150,7 +152,7 @@ fn a_directory_and_a_missing_directory_are_refused() {
 
 #[test]
 fn zeros_are_left_as_holes_in_a_file_of_our_own_and_written_where_something_else_was() {
-    const BLOCK: usize = HOLE_BYTES;
+    const BLOCK: usize = holes::HOLE_BYTES;
     let place = Place::new();
     let mut sink = Sink::open(&Destination::File(place.path())).expect("a sink");
     let mut content = vec![0; 40 * BLOCK + 5];
@@ -175,16 +177,4 @@ fn zeros_are_left_as_holes_in_a_file_of_our_own_and_written_where_something_else
     assert!(sink.finish().is_ok());
     sink.appear(None).expect("a file");
     assert!(fs::read(place.path()).expect("read") == content);
-}
-
-#[test]
-fn pieces_end_where_zeros_begin_or_end() {
-    let mut bytes = vec![0; 4 * HOLE_BYTES];
-    assert_eq!(piece(0, &bytes), (4 * HOLE_BYTES, true));
-    assert_eq!(piece(0, &bytes[..HOLE_BYTES - 1]), (HOLE_BYTES - 1, false));
-    assert_eq!(piece(1, &bytes), (HOLE_BYTES - 1, false));
-    bytes[2 * HOLE_BYTES] = 1;
-    assert_eq!(piece(0, &bytes), (2 * HOLE_BYTES, true));
-    assert_eq!(piece(0, &bytes[2 * HOLE_BYTES..]), (HOLE_BYTES, false));
-    assert_eq!(piece(7, b"text"), (4, false));
 }
