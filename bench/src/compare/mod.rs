@@ -17,6 +17,7 @@
 //! - Each row has a fresh mount: the first turn of a row pays for fresh memory, the later ones reuse it.
 
 mod command;
+mod first;
 mod library;
 mod many;
 mod paths;
@@ -127,6 +128,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
     plans.extend(paths::plans());
     plans.extend(programs::plans());
     plans.extend(command::plans());
+    plans.extend(first::plans());
     plans.extend(settled::plans());
     plans.extend(waiting::latencies());
     plans.extend(many::plans());

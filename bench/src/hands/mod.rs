@@ -4,6 +4,7 @@
 //! A reader says `ready` on standard output once the next thing it does is to
 //! wait, and every hand in the end one line with what it saw.
 
+mod captures;
 mod readers;
 mod writers;
 
@@ -43,6 +44,7 @@ pub(crate) fn run(words: &[String]) -> Outcome<String> {
         }
         ["hold", template, files] => writers::hold(template, parse(files)?),
         ["log", path, count, pause_us] => writers::log(path, parse(count)?, parse(pause_us)?),
+        ["first-capture", mebibytes, pages] => captures::first(parse(mebibytes)?, pages),
         _ => Err(format!("there is no hand {words:?}")),
     }
 }
