@@ -46,5 +46,13 @@ fn take_memory(bytes: usize, in_huge_pages: bool) -> Outcome<()> {
     }
     // SAFETY: as above.
     unsafe { ptr::write_bytes(memory.cast::<u8>(), 1, length) };
+    // Where free memory was in small pieces just now, pages are small; this makes room. Since Linux 6.1.
+    // SAFETY: as above; what is in memory stays.
+    if in_huge_pages && unsafe { libc::madvise(memory, length, libc::MADV_COLLAPSE) } != 0 {
+        return Err(format!(
+            "cannot have huge pages: {}",
+            std::io::Error::last_os_error()
+        ));
+    }
     Ok(())
 }
