@@ -123,8 +123,6 @@ pub(crate) enum Forget {
 pub(crate) struct Effects {
     /// When the core wants to look at the clock again.
     pub(crate) next_alarm: Option<Monotonic>,
-    /// Whether readers wait for the next write though there is something for them.
-    pub(crate) gathers: bool,
     first: Vec<Effect>,
     others: Vec<Effect>,
 }

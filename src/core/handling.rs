@@ -42,7 +42,6 @@ impl Core {
         if let Some(reply) = reply {
             effects.reply(caller.unique, reply);
         }
-        effects.gathers = self.readers.are_gathering();
         effects.next_alarm = self.next_alarm();
         effects
     }
@@ -196,7 +195,6 @@ impl Operation<'_> {
             Request::NobodyElseLeft { left } => self.nobody_else_left(&left),
             Request::KnowProcess { ino, target } => self.control.know_process(ino, target),
             Request::Tick => self.tick(),
-            Request::EndBatch => self.end_gathering(),
             Request::NotFlushed { ino } => self.not_flushed(ino),
             Request::ShutDown => self.shut_down(),
             Request::Capture { path } => answer(Reply::Captured(self.capture(&path)?)),

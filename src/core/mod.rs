@@ -121,8 +121,6 @@ pub(crate) struct Settings {
     pub(crate) require_visible: bool,
     /// Whether a file is removed once a reader has read it to its end.
     pub(crate) consume: bool,
-    /// Whether [`request::Request::EndBatch`] comes shortly after the last of several writes.
-    pub(crate) gathers: bool,
     /// Whether the kernel ends splice(2) at the size that it has of a file.
     pub(crate) splice_ends_at_size: bool,
     /// The paths at which mkfifo(3) makes a virtual FIFO.

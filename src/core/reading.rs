@@ -20,9 +20,6 @@ use super::spool::Segments;
 use super::timers::{READ_FILL, READER_BUSY, READER_RECENT};
 use super::{Alarm, Handle, Operation, Waiting};
 
-/// It gathers no more than this, nor half of the window.
-const GATHERED_BYTES: u64 = 256 << 10;
-
 /// The answer to a search for holes where the kernel may know of data that we do not: that there is no
 /// such search. Programs then read the whole file.
 const UNKNOWN: Errno = Errno::INVAL;
@@ -32,8 +29,6 @@ enum ReadAnswer {
     Wait,
     /// There is something, but not all that was asked for.
     WaitForMore,
-    /// There is something, and more will come at once, or whoever calls says that it does not.
-    Gather,
     Bytes(Segments),
     End,
     Refuse(Errno),
@@ -204,17 +199,12 @@ impl Operation<'_> {
             return;
         };
         let mut reads = reader.take_reads();
-        let mut gathers = false;
         reads.retain_mut(|read| {
             match self.answer_read(id, *read) {
                 ReadAnswer::Wait => return true,
                 ReadAnswer::WaitForMore => {
                     let since = *read.since.get_or_insert(self.now);
                     self.wake_at(since + READ_FILL, Alarm::Reader(id));
-                    return true;
-                }
-                ReadAnswer::Gather => {
-                    gathers = true;
                     return true;
                 }
                 ReadAnswer::Bytes(bytes) => {
@@ -239,7 +229,9 @@ impl Operation<'_> {
             self.waiting.remove(&read.unique);
             false
         });
-        self.readers.keep_reads(id, reads, gathers);
+        if let Some(reader) = self.readers.get_mut(id) {
+            reader.keep_reads(reads);
+        }
     }
 
     /// Whether a member of this process group is a step of the script that writes a file.
@@ -257,20 +249,6 @@ impl Operation<'_> {
     pub(super) fn is_busy(&self, ino: u64) -> bool {
         let file = self.files.get(&ino);
         file.is_some_and(|file| self.readers.are_given_within(READER_RECENT, self.now, file))
-    }
-
-    /// Of how many bytes a read of so many is told without gathering more.
-    pub(super) fn enough(&self, length: u32) -> u64 {
-        GATHERED_BYTES
-            .min(self.settings.window_bytes / 2)
-            .min(u64::from(length))
-    }
-
-    /// No more is coming for now: they get what there is.
-    pub(super) fn end_gathering(&mut self) {
-        for id in self.readers.end_gathering() {
-            self.touched.readers.add(id);
-        }
     }
 
     fn answer_read(&mut self, id: ReaderId, read: PendingRead) -> ReadAnswer {
@@ -303,17 +281,6 @@ impl Operation<'_> {
             || view.way == Some(Way::Stream);
         if !enough {
             return ReadAnswer::WaitForMore;
-        }
-        let write = self.touched.write.filter(|_| self.settings.gathers);
-        let more_comes = write.is_some_and(|write| !write.from_cache);
-        let gathers = more_comes
-            && view.way == Some(Way::Stream)
-            && available < self.enough(read.length)
-            && !view.end
-            && !nonblocking
-            && reader.was_given_within(READER_RECENT, now);
-        if gathers {
-            return ReadAnswer::Gather;
         }
         ReadAnswer::Bytes(file.spool().read(read.offset, length as usize))
     }

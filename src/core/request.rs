@@ -300,8 +300,6 @@ pub(crate) enum Request {
     },
     /// It is time for what was put off until now.
     Tick,
-    /// No write is coming for now: who waits for more gets what there is.
-    EndBatch,
     /// The flusher did not take a file in hand.
     NotFlushed {
         ino: u64,

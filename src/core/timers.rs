@@ -37,8 +37,7 @@ pub(super) const READ_FILL: Duration = Duration::from_millis(3);
 /// Longer than from one flush to the next.
 pub(super) const READER_BUSY: Duration = Duration::from_millis(7);
 
-/// A reader of a stream that was given something so recently gathers what the next writes bring: waking it for
-/// each of many small ones costs more than they do.
+/// Whose readers were given something so recently writes again and again.
 pub(super) const READER_RECENT: Duration = Duration::from_millis(1);
 
 /// By how much a write to a captured file that follows is slowed down. It is the kernel's, not the program's,

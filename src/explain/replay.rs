@@ -119,7 +119,6 @@ impl<'a> Replay<'a> {
             consume: false,
             require_visible: false,
             fifos: Rules::new(),
-            gathers: false,
             splice_ends_at_size: false,
             records: false,
             owner: CREATOR,

@@ -56,7 +56,6 @@ impl Program {
             consume: false,
             require_visible: false,
             fifos: Rules::new(),
-            gathers: false,
             splice_ends_at_size: false,
             records: true,
             owner: OWNER,

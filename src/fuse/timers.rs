@@ -9,12 +9,6 @@ use rustix::event::Timespec;
 /// For how long the next request is looked for before the thread sleeps: to be woken takes 20 to 50 µs.
 pub(super) const REQUEST_SPIN: Duration = Duration::from_micros(100);
 
-/// A writer that has not gone on for so long is not about to.
-pub(super) const BATCH_PAUSE: Duration = Duration::from_micros(20);
-
-/// The longest that readers gather while there are requests.
-pub(super) const BATCH_LONGEST: Duration = Duration::from_micros(150);
-
 /// Who has not written again by now does not write again and again. Longer than a write takes if the loop must
 /// be woken for it.
 pub(super) const WRITES_AGAIN: Duration = Duration::from_millis(1);

@@ -400,7 +400,6 @@ impl MountBuilder {
             consume: self.consume,
             require_visible: self.require_visible,
             fifos: self.fifos,
-            gathers: true,
             splice_ends_at_size: mounting::splice_ends_at_size(),
             records: self.records,
             owner: Creator {

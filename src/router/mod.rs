@@ -144,14 +144,9 @@ impl Router {
         }
     }
 
-    /// Has the core handle a request, then does what it decided. Says since when readers wait for the
-    /// next write though there is something for them, if any do.
-    pub(crate) fn handle<'a>(
-        &self,
-        caller: Caller,
-        request: impl Into<Loaded<'a>>,
-    ) -> Option<Monotonic> {
-        self.handle_by(caller, request, |effect| self.apply(effect))
+    /// Has the core handle a request, then does what it decided.
+    pub(crate) fn handle<'a>(&self, caller: Caller, request: impl Into<Loaded<'a>>) {
+        self.handle_by(caller, request, |effect| self.apply(effect));
     }
 
     /// The same for a request whose answer is wanted here, and comes at once.
@@ -178,7 +173,7 @@ impl Router {
         caller: Caller,
         request: impl Into<Loaded<'a>>,
         apply: impl FnMut(Effect),
-    ) -> Option<Monotonic> {
+    ) {
         let mut core = lock(&self.core);
         let env = Env {
             now: self.now(),
@@ -187,9 +182,7 @@ impl Router {
         let mut effects = core.handle(env, caller, request);
         let flushes = self.queue_flushes(&mut effects);
         drop(core);
-        let gathers = effects.gathers;
         self.carry_out(effects, flushes, apply);
-        gathers.then_some(env.now.monotonic)
     }
 
     /// Queues what the flusher is to be told, while nobody else can decide; says whether there is any.

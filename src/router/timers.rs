@@ -24,8 +24,8 @@ pub(super) const LAST_CLOSE: Duration = Duration::from_secs(1);
 /// How often it is looked at meanwhile. Nothing tells.
 pub(super) const LAST_CLOSE_LOOK: Duration = Duration::from_millis(1);
 
-/// For how long a reader in this process looks for an answer before it sleeps: while a fast writer's
-/// bytes are gathered, or it writes two times 1 MiB. Else the kernel finds this processor idle and moves
+/// For how long a reader in this process looks for an answer before it sleeps: while a fast writer
+/// writes two times 1 MiB. Else the kernel finds this processor idle and moves
 /// the writer to it, away from who answers it.
 pub(super) const READER_SPIN: Duration = Duration::from_micros(500);
 

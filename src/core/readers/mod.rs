@@ -2,8 +2,7 @@
 //!
 //! Owns every reader, and knows by which names each of them follows its path. Which file one reads is known
 //! to both: it is changed in [`following`] only. Invariants: a reader is found by exactly the names of the
-//! path that it follows; one that waits for the next write though there is something for it is among those
-//! who gather.
+//! path that it follows.
 //!
 //! ```text
 //! reader     one of them: what it came with, what it was given, what it asks
@@ -38,8 +37,6 @@ pub(super) struct Readers {
     /// By the components of the path they follow, so that a name that changes
     /// concerns only those to whose path it belongs.
     followers: HashMap<OsString, BTreeSet<ReaderId>>,
-    /// Those who wait for the next write though there is something for them, and some who did.
-    gathering: BTreeSet<ReaderId>,
 }
 
 /// For what the slowest reader is looked for: who wants the file whole keeps its bytes, but no
@@ -133,31 +130,6 @@ impl Readers {
     /// All who follow a path.
     pub(super) fn all_following(&self) -> BTreeSet<ReaderId> {
         self.followers.values().flatten().copied().collect()
-    }
-
-    /// READs of a reader still wait, and maybe for the next write only.
-    pub(super) fn keep_reads(
-        &mut self,
-        id: ReaderId,
-        reads: Vec<reader::PendingRead>,
-        gathers: bool,
-    ) {
-        if let Some(reader) = self.by_id.get_mut(&id) {
-            reader.keep_reads(reads);
-            if gathers {
-                self.gathering.insert(id);
-            }
-        }
-    }
-
-    /// Whether somebody waits for the next write though there is something for him.
-    pub(super) fn are_gathering(&self) -> bool {
-        !self.gathering.is_empty()
-    }
-
-    /// No more is coming for now. Gives those who waited for it.
-    pub(super) fn end_gathering(&mut self) -> BTreeSet<ReaderId> {
-        std::mem::take(&mut self.gathering)
     }
 
     /// A process has ended. Gives those who wait no longer than it lives, with what they read.

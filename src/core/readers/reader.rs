@@ -306,7 +306,7 @@ impl Reader {
         std::mem::take(&mut self.reads)
     }
 
-    pub(super) fn keep_reads(&mut self, reads: Vec<PendingRead>) {
+    pub(in crate::core) fn keep_reads(&mut self, reads: Vec<PendingRead>) {
         self.reads = reads;
     }
 

@@ -58,7 +58,7 @@ macro_rules! what {
 what! {
     Pass Open Stat Write Read FillPages Close Poll Seek Allocate Copy Change SetXattr RemoveXattr
     MakeNode MakeDirectory MakeSymlink Link Unlink RemoveDirectory Rename List Forget Cancel
-    AlsoWrites CannotBeWatched Closes ReleaseBytes Exit GroupEnded NobodyElseLeft EndBatch
+    AlsoWrites CannotBeWatched Closes ReleaseBytes Exit GroupEnded NobodyElseLeft
     NotFlushed Capture OpenCaptured Hold LetGo KeepAtMost HangUp EndCapture MakeOwnDirectory
     RemoveTree OpenEvents Freeze
 }
@@ -164,7 +164,6 @@ impl Kernel {
                     self.tell(Request::NobodyElseLeft { left });
                 }
             }
-            What::EndBatch => self.tell(Request::EndBatch),
             What::NotFlushed => {
                 // The flusher's word may be late.
                 let files: Vec<u64> = self.open.iter().map(|open| open.ino).collect();
@@ -244,7 +243,6 @@ fn run(deliver: Deliver, numbers: usize, steps: &[Step]) -> Kernel {
         let lingers = [settings.linger, Linger::Auto, Linger::Exit];
         settings.linger = lingers[numbers % lingers.len()];
         settings.consume = numbers.is_multiple_of(5);
-        settings.gathers = numbers.is_multiple_of(7);
         settings.readers_wait = !numbers.is_multiple_of(11);
         settings.records = numbers.is_multiple_of(13);
         settings.require_visible = numbers.is_multiple_of(17);

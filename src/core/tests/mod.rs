@@ -7,7 +7,6 @@ mod empty;
 mod every_request;
 mod following;
 mod freezing;
-mod gathering;
 mod left;
 mod never_stale;
 mod once_wrong;
@@ -102,8 +101,6 @@ struct World {
     told: Vec<Effect>,
     /// What must hold after every operation.
     oracle: Oracle,
-    /// Whether readers wait for the next write though there is something for them.
-    gathers: bool,
 }
 
 /// Those of a small mount, whose closed files are done at once, and whose writers wait for ever.
@@ -121,7 +118,6 @@ pub(crate) fn settings(deliver: Deliver) -> Settings {
         consume: false,
         require_visible: false,
         fifos: Rules::new(),
-        gathers: false,
         splice_ends_at_size: true,
         records: false,
         owner: OWNER,
@@ -154,7 +150,6 @@ impl World {
             notified: Vec::new(),
             told: Vec::new(),
             oracle: Oracle::default(),
-            gathers: false,
         }
     }
 
@@ -172,7 +167,6 @@ impl World {
         );
         let before = Before::look(&self.core);
         let effects = self.core.handle(env, caller, loaded);
-        self.gathers = effects.gathers;
         let mut told = Vec::new();
         for effect in effects {
             match effect {

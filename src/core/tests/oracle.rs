@@ -168,10 +168,6 @@ impl World {
 
     /// Whoever changed something must have told everybody whom that concerns.
     fn check_that_nothing_is_left_undone(&mut self) {
-        if self.core.settings.gathers {
-            // Who gathers would be given what there is.
-            return;
-        }
         let env = Env {
             now: super::moment(self.now),
             processes: &self.people,

@@ -35,7 +35,6 @@ impl World {
 fn polled(deliver: Deliver) -> (World, u64, u64, u64) {
     let mut world = World::new(deliver, |settings| {
         settings.window_bytes = 1 << 16;
-        settings.gathers = true;
     });
     let (ino, writer) = world.create("f", libc::O_WRONLY);
     let open = world.open_with(ino, libc::O_NONBLOCK, &super::Opener::default());

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::super::namespace::Rename;
 use super::super::rules::Deliver;
+use super::super::timers::READER_RECENT;
 use super::{Answer, LINGER, World, bytes};
 
 #[test]
@@ -192,4 +193,26 @@ fn who_was_told_keeps_no_later_writing_from_being_read() {
     let next = world.handle(open);
     let all = world.read(next, 0, 4);
     assert_eq!(world.answer(all), Some(&bytes("anew")));
+}
+
+#[test]
+fn a_busy_writer_is_answered_before_its_readers_and_another_after_them() {
+    let mut world = World::new(Deliver::Stream, |settings| settings.window_bytes = 1 << 20);
+    let (ino, _) = world.create("s", libc::O_WRONLY);
+    let open = world.open(ino);
+    let reader = world.handle(open);
+    world.read(reader, 0, 1 << 20);
+    world.write(ino, 0, b"first");
+    for (busy, at) in [(true, 5), (false, 10)] {
+        let read = world.read(reader, at, 1 << 20);
+        if !busy {
+            world.pass(READER_RECENT);
+        }
+        let write = world.write(ino, at, b"again");
+        let order = match busy {
+            true => [write, read],
+            false => [read, write],
+        };
+        assert!(world.answered.ends_with(&order), "{busy}");
+    }
 }

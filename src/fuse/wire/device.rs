@@ -16,13 +16,11 @@ use rustix::io::Errno;
 
 use super::abi::{self, Header, WriteIn};
 use super::cpu_affinity::CpuAffinity;
-use super::gathering::Gathering;
 use super::handshake;
 use super::intake::{Intake, Received};
 use super::kernel::Kernel;
 use super::opcode;
 use super::rare::Rare;
-use crate::core::clock::Monotonic;
 use crate::core::effects::Unique;
 use crate::core::request::{Bytes, Request};
 use crate::core::spool::Load;
@@ -64,20 +62,15 @@ impl Front {
     pub(crate) fn serve(&self, init: Vec<u8>, mut own_use: OwnUse) -> io::Result<()> {
         let mut rare = Rare::new(Arc::clone(&self.router), init);
         let mut intake = Intake::new(Arc::clone(self.kernel.device()))?;
-        let mut gathering = Gathering::new(&self.router);
         let mut affinity = CpuAffinity::default();
         let mut spin = Spin::new(REQUEST_SPIN);
         loop {
             let mut waited = false;
             let received = spin.wait(|step| {
                 match step {
-                    Step::Look(for_so_long) => {
-                        waited = !for_so_long.is_zero();
-                        gathering.pause(for_so_long);
-                    }
+                    Step::Look(for_so_long) => waited = !for_so_long.is_zero(),
                     Step::Sleep => {
                         waited = true;
-                        gathering.end();
                         let start = Instant::now();
                         intake.sleep(affinity.longest_sleep());
                         affinity.slept(start.elapsed());
@@ -109,36 +102,29 @@ impl Front {
                     true => affinity.wrote(header.pid as i32, waited, processor),
                     false => affinity.leave(),
                 }
-                gathering.note(self.write(header, &write, data));
+                self.write(header, &write, data);
                 continue;
             }
             affinity.leave();
             own_use.note(header.pid as i32);
             match self.dispatch(header, body) {
-                Ok(Served::Here) => gathering.go_on(),
-                Ok(Served::ByFuser) => {
-                    // That may take a while.
-                    gathering.end();
-                    match rare.answer(message) {
-                        Ok(answer) => self.kernel.pass_on(answer),
-                        // One request fails, not the mount with all that is in it.
-                        Err(error) => {
-                            log::error!("cannot answer request {}: {error}", header.opcode);
-                            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-                            self.kernel.refuse(Unique(header.unique), errno);
-                        }
+                Ok(Served::Here) => {}
+                Ok(Served::ByFuser) => match rare.answer(message) {
+                    Ok(answer) => self.kernel.pass_on(answer),
+                    // One request fails, not the mount with all that is in it.
+                    Err(error) => {
+                        log::error!("cannot answer request {}: {error}", header.opcode);
+                        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+                        self.kernel.refuse(Unique(header.unique), errno);
                     }
-                }
-                Err(errno) => {
-                    self.kernel.refuse(Unique(header.unique), errno);
-                    gathering.go_on();
-                }
+                },
+                Err(errno) => self.kernel.refuse(Unique(header.unique), errno),
             }
         }
     }
 
-    /// Handles a WRITE; says whether somebody gathers what it brought, as of when.
-    fn write(&self, header: Header, write: &WriteIn, data: Load<'_>) -> Option<Monotonic> {
+    /// Handles a WRITE.
+    fn write(&self, header: Header, write: &WriteIn, data: Load<'_>) {
         let (caller, ino) = (self.caller(header), header.nodeid);
         let bytes = Bytes {
             offset: write.offset,
@@ -149,6 +135,6 @@ impl Front {
             self.router.seen_writing(write.fh, caller.thread);
         }
         self.router
-            .handle(caller, Request::Write { ino, bytes }.with(data))
+            .handle(caller, Request::Write { ino, bytes }.with(data));
     }
 }

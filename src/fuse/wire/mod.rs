@@ -8,7 +8,6 @@ mod cpu_affinity;
 mod device;
 mod dispatch;
 mod forgetting;
-mod gathering;
 mod handshake;
 mod intake;
 mod kernel;

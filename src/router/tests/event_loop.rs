@@ -44,7 +44,7 @@ fn an_event_loop_without_anything_to_wait_for_sleeps() {
     bench.until_it_sleeps();
     assert_eq!(bench.router.event_loop.sleeps_until(), NEVER);
     // A later alarm than the one it sleeps for does not wake it, nor does what has none.
-    bench.router.tell(Request::EndBatch);
+    bench.router.tell(Request::Tick);
     assert!(!bench.router.event_loop.was_woken());
 }
 

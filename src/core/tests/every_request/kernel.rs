@@ -473,7 +473,7 @@ pub(super) fn number(request: &Request) -> usize {
         Request::GroupEnded { .. } => 31,
         Request::KnowProcess { .. } => 32,
         Request::Tick => 33,
-        Request::EndBatch => 34,
+        Request::ReleaseBytes { .. } => 34,
         Request::NotFlushed { .. } => 35,
         Request::ShutDown => 36,
         Request::Capture { .. } => 37,
@@ -488,7 +488,6 @@ pub(super) fn number(request: &Request) -> usize {
         Request::OpenEvents { .. } => 46,
         Request::NobodyElseLeft { .. } => 47,
         Request::Abandon { .. } => 48,
-        Request::ReleaseBytes { .. } => 49,
-        Request::Freeze => 50,
+        Request::Freeze => 49,
     }
 }
