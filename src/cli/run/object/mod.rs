@@ -132,8 +132,8 @@ impl Address {
 /// That the feature is.
 fn left_out(text: &OsStr) -> Error {
     Error::usage(format!(
-        "'{}' is in a store, and this fifofs was built without them; use a packaged one, or build \
-         it by `cargo install --path . --locked --features object-store`",
+        "'{}' is in an object store, and this fifofs was built without them; use a package without \
+         `small` in its name, or `cargo install --path . --locked --features object-store`",
         text.display()
     ))
 }
