@@ -16,17 +16,17 @@ use super::run::object;
 use super::text::Page;
 use super::{Ended, kernel, print, status};
 
-/// Try what fifofs needs on this machine, and say how to mend what does not work
+/// Check what fifofs needs on this machine, and say how to fix what does not work
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  fifofs doctor\n  fifofs doctor --remove s3://bucket")]
 pub(crate) struct Arguments {
     /// List uploads to s3://BUCKET that were left unfinished when fifofs was killed
     ///
-    /// Nothing else is tried then. Listed are uploads of this user on this machine; a lifecycle rule of the
+    /// Nothing else is checked then. These are uploads by this user on this machine; a lifecycle rule of the
     /// bucket removes those of other machines.
     #[arg(value_name = "BUCKET")]
     bucket: Option<OsString>,
-    /// Remove them
+    /// Remove these uploads
     #[arg(long, requires = "bucket")]
     remove: bool,
     /// Only take away what killed processes left, and print which mounts

@@ -60,11 +60,11 @@ pub(crate) struct Arguments {
     /// Remove a file once a reader has read it to its end
     #[arg(long)]
     consume: bool,
-    /// Refuse writers in pid namespaces that fifofs cannot see: their crashes could not be
-    /// told from ends
+    /// Refuse writers in pid namespaces that fifofs cannot see: it cannot tell a crash of
+    /// such a writer from a normal end
     #[arg(long)]
     require_visible: bool,
-    /// Append the log to this file [default: standard error; with --daemon syslog, or
+    /// Append the log to this file [default: standard error; with --daemon syslog or
     /// the journal]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     log_file: Option<PathBuf>,
@@ -81,8 +81,8 @@ pub(crate) struct Arguments {
     /// mount(8) for every file system
     ///
     /// A comma that belongs to a value has a backslash before it: deliver=*.{log\,txt}=follow.
-    /// Called by mount(8), fifofs serves in the background, and ends with its statuses: 1 for
-    /// wrong options, 32 for what could not be mounted.
+    /// Called by mount(8), fifofs serves in the background, and exits with 1 for wrong options
+    /// and 32 if the mount failed.
     // Translated to the others before this is parsed.
     #[arg(id = "options", short = 'o', value_name = "OPT[,OPT]...")]
     _options: Vec<OsString>,

@@ -35,8 +35,8 @@ pub(crate) struct Delivery {
     /// A SIZE is a number of bytes, or has K, M or G, which are powers of 1024.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     window: Option<u64>,
-    /// Bytes kept in memory, over all files [default: 1G or an eighth of
-    /// the memory that this process may have]
+    /// Bytes kept in memory, over all files [default: 1G, or an eighth of
+    /// the memory that this process may use if that is less]
     ///
     /// Bytes beyond that go to the directory of --spill.
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -50,7 +50,8 @@ pub(crate) struct Delivery {
     /// Beyond that writes fail with "No space left on device".
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
-    /// Which ends of a writer give its readers an error instead of an end of file [default: crash]
+    /// When a writer has failed, so that its readers get an error instead of an end of file
+    /// [default: crash]
     #[arg(long, value_name = "WHEN", value_parser = FAILURES)]
     fail_on: Option<FailOn>,
 }
@@ -146,17 +147,17 @@ const DELIVERIES: WithWords<String> = WithWords {
         ),
         (
             "stream",
-            "A pipe and no more: bytes are delivered as they are written, and dropped when every \
-             reader has had them; a writer that is --window ahead waits",
+            "A pipe: bytes are delivered as they are written, and dropped when every reader has had \
+             them; a writer that is --window ahead waits",
         ),
         (
             "follow",
             "Bytes are delivered as they are written, and all are kept: a late reader gets \
-             everything. A reader that has had bytes which the program then changes gets an error",
+             everything. If the program changes bytes that a reader has had, that reader gets an error",
         ),
         (
             "settled",
-            "Nothing is delivered before the file is finished; then all of it, of its true size",
+            "Nothing is delivered before the file is finished; then all of it, with its true size",
         ),
     ],
 };
@@ -166,13 +167,14 @@ const FAILURES: WithWords<FailOn> = WithWords {
     words: &[
         (
             "crash",
-            "Killed with the file open; or, when it had closed it, by a signal that means a crash",
+            "Killed with the file open; or, after it closed it, by a signal that means a crash (SEGV, \
+             ABRT, KILL and others)",
         ),
         ("signal", "Killed by any signal before the file was done"),
         ("status", "As signal; or exited with a status other than 0"),
         (
             "never",
-            "No end is a failure: readers get what was written, and then the end of the file",
+            "Never: readers get what was written, and then the end of the file",
         ),
     ],
 };
@@ -182,10 +184,9 @@ pub(crate) const LINGERS: WithWords<Linger> = WithWords {
     words: &[
         (
             "auto",
-            "When no process is left in the process groups of those who wrote, or 1 s after the \
-             last close",
+            "When no process is left in the process groups of its writers, or 1 s after the last close",
         ),
-        ("exit", "When all who wrote have exited"),
+        ("exit", "When all its writers have exited"),
     ],
 };
 

@@ -12,10 +12,10 @@ use fifofs::{Error, IfBusy, Result};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  fifofs unmount /tmp/cap\n  fifofs unmount --lazy /tmp/cap")]
 pub(crate) struct Arguments {
-    /// If it is in use, detach it from DIR; it ends with its last user
+    /// If the mount is in use, detach it from DIR; it ends when no process uses it any more
     #[arg(short, long)]
     lazy: bool,
-    /// If it is in use, unmount it all the same: its users get errors
+    /// If the mount is in use, unmount it all the same: the processes that use it get errors
     #[arg(short, long, conflicts_with = "lazy")]
     force: bool,
     /// Where it is mounted

@@ -27,7 +27,7 @@ use crate::cli::options::{Delivery, ProgramWords};
 /// The command's $TMPDIR is a mount of its own, where mkfifo makes virtual FIFOs: a
 /// FIFO to the process that reads it, and a regular file to the program that writes
 /// it. So a script that captures a program's output through a FIFO works unchanged,
-/// also where the program seeks, patches, or renames into place.
+/// even if the program seeks, patches, or renames into place.
 ///
 /// The exit status is the command's own; 128+N if signal N killed it, or ended the
 /// wait for processes that it left behind; 126 and 127 if it cannot be executed or
@@ -46,8 +46,8 @@ pub(crate) struct Arguments {
     /// Let other users in; file modes and owners count for them
     #[arg(long)]
     allow_other: bool,
-    /// Cover this directory as well, for the command alone: what it holds is not
-    /// seen, and mkfifo in it makes virtual FIFOs; may be repeated
+    /// Make FIFOs in this directory virtual, too: the command, and no other process, sees
+    /// an empty directory there; may be repeated
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     over: Vec<PathBuf>,
     #[command(flatten)]

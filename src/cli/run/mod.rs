@@ -66,8 +66,8 @@ const NOWHERE: &str = "/dev/null";
 /// output is also in $FIFOFS_OUT, the directory in $FIFOFS_DIR.
 ///
 /// The exit status is the program's own; 128+N if signal N killed it, or ended the
-/// wait for processes that it left behind; 74 if it succeeded and its output is missing
-/// or not whole; 126 and 127 if it cannot be executed or found; 125 if fifofs fails
+/// wait for processes that it left behind; 74 if it succeeded and its output is missing,
+/// not whole, or did not reach its destination; 126 and 127 if it cannot be executed or found; 125 if fifofs fails
 /// before it starts the program.
 #[derive(Args, Debug)]
 #[command(
@@ -83,8 +83,8 @@ pub(crate) struct Arguments {
     /// output
     ///
     /// A file appears when it is whole, and only if the program succeeds. '|CMD' is
-    /// a command for sh that reads the output; if the program fails, it is killed before it
-    /// sees the end of its input. ssh://[USER@]HOST[:PORT]/PATH is a file on another machine
+    /// a command for sh that reads the output; if the program fails, the command is killed before
+    /// it sees the end of its input. ssh://[USER@]HOST[:PORT]/PATH is a file on another machine
     /// where fifofs is installed; s3://BUCKET/KEY, gs://BUCKET/KEY or az://CONTAINER/KEY an
     /// object in a store, which is uploaded while it is written and appears as a file does.
     /// Stores are configured by environment variables: AWS_ACCESS_KEY_ID,
@@ -100,7 +100,7 @@ pub(crate) struct Arguments {
     /// When the program has ended, write all files that it left in {dir} as tar
     #[arg(long, conflicts_with = "to")]
     tar: bool,
-    /// At the end, write what became of the program and its outputs, as one JSON document
+    /// At the end, write the results of the program and its outputs, as one JSON document
     ///
     /// To FILE, or to the open descriptor N.
     #[arg(long, value_name = "fd:N|FILE")]
@@ -112,7 +112,7 @@ pub(crate) struct Arguments {
     placeholder: OsString,
     /// What the program writes to
     ///
-    /// With fifo there is no {dir}, --shared or option of delivery.
+    /// fifo does not go with {dir}, --tar, --shared, --deliver, --fail-on or the options for sizes.
     #[arg(long, value_enum, default_value_t = Via::Fuse)]
     backend: Via,
     /// Let processes that the program did not start see the mount
