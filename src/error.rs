@@ -197,7 +197,7 @@ impl Error {
         Error::Cancelled { path }
     }
 
-    /// The same error, of another path: for whoever knows the file by another name.
+    /// The same error, of another path: for callers that know the file by another name.
     ///
     /// ```
     /// let error = fifofs::Error::failed("/tmp/.fifofs-x/out.txt").with_path("out.txt");

@@ -117,15 +117,15 @@
 //! # Requirements
 //!
 //! Linux with `/dev/fuse`, and root or `fusermount3` (package `fuse3`), or user
-//! namespaces for whoever calls [`enter_private_namespace`]. Tested on Linux 5.4 to 7.2; older ones
+//! namespaces and [`enter_private_namespace`]. Tested on Linux 5.4 to 7.2; older ones
 //! are refused. Before 6.15 a writer that is no child of this process and is killed after it has
 //! closed the file may pass for one that finished. `fifofs doctor` tries all this on a machine.
 //! [`TemporaryPipe`] needs no FUSE.
 //!
 //! # Features
 //!
-//! - `cli`, by default: the command `fifofs`. Whoever wants the library alone turns it off, with
-//!   `default-features = false`, and with it a third of the dependencies.
+//! - `cli`, by default: the command `fifofs`. `default-features = false` turns it off, for programs that need the
+//!   library alone, and leaves out a third of the dependencies.
 //! - `tokio`: the module `tokio`, with readers, runs and events for tasks.
 //!
 //! # Own files
@@ -274,15 +274,15 @@
 //!   it is *done*, which is when nobody has it open for writing and
 //!   [`Linger`] is satisfied. Opened for writing after that, it begins another.
 //! - A *writer* is a process that holds the file open for writing.
-//! - A *waiting reader* is whoever reads a generation that is not done. It
-//!   follows the path: at the end it has what stands at the path then.
+//! - A *waiting reader* is a process that reads a generation which is not done. It
+//!   follows the path: at the end it has the file that is at the path then.
 //! - The *frontier* is the length of what was written without a gap. Bytes
 //!   beyond a gap wait until it closes; at the end, gaps are zeros.
 //! - *Delivered* is the highest offset that any reader was given. If bytes
 //!   below it change, the readers that have them are told by an error
 //!   (`ESTALE`); they never get the old bytes and a clean end.
 //!
-//! A writer, its descendants, and whoever opens a file for reading *and*
+//! A writer, its descendants, and a process that opens a file for reading *and*
 //! writing never wait: they see the file as it is.
 //!
 //! # Threads and processes
@@ -311,7 +311,7 @@
 //! let is_ours = |name: &String| name.starts_with("fifofs") || name.starts_with("fuser");
 //! assert!((2..=8).contains(&names.filter(is_ours).count()));
 //!
-//! // No child, for whoever waits for any.
+//! // A wait for any child sees none.
 //! let waited = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
 //! assert_eq!(waited, -1);
 //! # Ok(())
@@ -364,9 +364,9 @@
 //!
 //! Functions here return [`Error`], which says what was attempted on which path,
 //! why it failed, and what to do instead; it converts into [`std::io::Error`].
-//! Whoever reads or writes a virtual file gets plain errors of the system:
+//! Programs that read or write a virtual file get plain errors of the system:
 //!
-//! | error | who gets it | what it means |
+//! | error | given to | meaning |
 //! |---|---|---|
 //! | `ESTALE` | reader | bytes it was given have changed since, or (stream) bytes it would need are dropped |
 //! | `EIO` | reader | a writer was killed or failed, see [`FailOn`], bytes were lost for want of space, or a stream was asked for what no pipe can do; from `open` if what is settled failed, else after every byte there is |

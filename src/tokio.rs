@@ -60,7 +60,7 @@ use crate::error::{Error, Result};
 
 /// What a program writes, as tokio's [`AsyncRead`] and [`AsyncBufRead`]. Its errors are those of
 /// [`fifofs::Reader`](crate::Reader), but its timeouts and deadline do not count here, and it waits
-/// for whoever may come to write, as that one does with a timeout.
+/// for any process that may come to write, as that one does with a timeout.
 ///
 /// Dropping it does what dropping that one does.
 ///

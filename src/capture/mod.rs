@@ -249,8 +249,8 @@ impl Capture {
         }
     }
 
-    /// The permissions of the file at the path (chmod(2)), if one stands there. The mount itself is not
-    /// asked, which whoever serves it had better leave alone.
+    /// The permissions of the file at the path (chmod(2)), if there is one. This does not go through the
+    /// mount, which the process that serves it had better not use.
     ///
     /// ```
     /// use std::fs::{File, Permissions};

@@ -39,8 +39,8 @@ pub struct Process {
 /// Made from
 /// - a child, by reference: [`std::process::Child`], or with the feature `tokio`
 ///   `tokio::process::Child`. One that was waited for has exited;
-/// - a pidfd (pidfd_open(2)) of any process, borrowed or owned. The only way that cannot mistake
-///   one process for another, whoever reaps it;
+/// - a pidfd (pidfd_open(2)) of any process, borrowed or owned. Only this cannot mistake
+///   one process for another, even if another thread reaps it;
 /// - a process id (`u32`), of any process. It must not have been reaped before, or it may by now be
 ///   the id of another. An id that no process has is one that has exited.
 ///

@@ -313,7 +313,7 @@ impl MountBuilder {
 
     /// Whether a process that opens a file while it is being written waits for it,
     /// which it does unless this is set to false. Then it sees the file as it is;
-    /// whoever opens it below a door of `.fifofs` still waits, and
+    /// a process that opens it below a door of `.fifofs` still waits, and
     /// so do readers in this process.
     ///
     /// Two things hang on it: a write that is further ahead than

@@ -48,8 +48,8 @@ pub fn mount_of(path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
 ///
 /// # Errors
 ///
-/// If there is none, or the system refuses; of kind `ResourceBusy` if it is in use: the error says
-/// by whom.
+/// If there is none, or the system refuses; of kind `ResourceBusy` if it is in use: the error names
+/// the processes.
 ///
 /// ```
 /// let mount = fifofs::Mount::builder().mount_temporary()?;

@@ -27,8 +27,8 @@ use crate::fuse::Session;
 use crate::router::Router;
 use crate::temporary;
 
-/// A mount served by this process. Dropping it unmounts; whoever waits in it
-/// gets an error then.
+/// A mount served by this process. Dropping it unmounts; processes that wait in it
+/// get an error then.
 ///
 /// `Send` and `Sync`.
 ///
@@ -142,8 +142,8 @@ impl Mount {
         self.session.is_in_use()
     }
 
-    /// Has everything stay as it is from now on: whoever would open a file for writing, or make,
-    /// rename or remove one, gets `EROFS`. Not if a file is open for writing; says whether it is so.
+    /// Makes the mount read-only: to open a file for writing, or to make, rename or remove one, fails with
+    /// `EROFS` from now on. Returns false, and does nothing, if a file is open for writing.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().mount_temporary()?;
@@ -160,7 +160,7 @@ impl Mount {
         self.session.router().freeze()
     }
 
-    /// Its state now: every file, who writes, who reads, and who waits for whom.
+    /// Its state now: every file, its writers and readers, and which process each reader waits for.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().mount_temporary()?;

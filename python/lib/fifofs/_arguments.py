@@ -9,7 +9,7 @@ import threading
 from typing import Any, Callable, Optional, Tuple, Union, cast
 
 Process = Union[int, "threading.Thread", "concurrent.futures.Future[Any]", Callable[[], bool], Any]
-"""Who writes: a `subprocess.Popen` or what `subprocess.run` gave, a `multiprocessing.Process`, anything else with a `pid`, a process
+"""The writer: a `subprocess.Popen` or what `subprocess.run` gave, a `multiprocessing.Process`, anything else with a `pid`, a process
 id, a `threading.Thread`, a future or task that says so by `done()`, as those of `concurrent.futures` and
 `asyncio` do, a result of a `multiprocessing.Pool` or another that has `ready()`, or a function that says by
 `True` that it has ended: `lambda: all(p.poll() is not None for p in programs)`, for several."""

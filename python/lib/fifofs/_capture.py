@@ -179,8 +179,8 @@ class Capture(os.PathLike[str]):
     machine has it, else a FIFO.
 
     Everything is kept, so that it can be opened again, and goes to disk past the memory that a mount may use.
-    For output without end, of which each byte is read once, `keep_at_most` is how many bytes are kept of what
-    every reader has had, where it is read as it is written; a program that is further ahead is slowed down.
+    For endless output that is read as it is written, each byte once, `keep_at_most` is the number of bytes that are
+    kept after every reader has had them; a program that is further ahead is slowed down.
 
     A fork of this process can neither use nor end it, and makes its own.
     """

@@ -55,7 +55,7 @@ class Mount(os.PathLike[str]):
         return status
 
     def unmount(self) -> None:
-        """Unmounts. Whoever waits in it gets an error. `with` does it."""
+        """Unmounts. Processes that wait in it get an error. `with` does it."""
         self._inner.unmount()
 
     def __enter__(self) -> Self:
@@ -84,8 +84,8 @@ def mount(
     """Mounts a directory in which any program writes files and any other waits for them.
 
     `path` is made if it is missing; without it, it is a temporary one. `deliver` is a way for all files
-    (`"auto"`, `"follow"`, `"settled"` or `"stream"`) or a mapping of globs to ways, of which the last that
-    matches counts: `"*"` comes first. The others are the options of `fifofs mount`; sizes are in bytes,
+    (`"auto"`, `"follow"`, `"settled"` or `"stream"`) or a mapping of globs to ways. The last glob that
+    matches counts, so `"*"` comes first. The others are the options of `fifofs mount`; sizes are in bytes,
     `linger` may be a number of seconds.
 
     >>> with mount(deliver={"*": "settled", "*.log": "follow"}) as m:
