@@ -137,15 +137,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    Mount(mount::Arguments),
     Run(run::Arguments),
     Exec(run::exec::Arguments),
     Explain(run::explain::Arguments),
-    Receive(run::receive::Arguments),
+    Mount(mount::Arguments),
     Cat(cat::Arguments),
     Ls(ls::Arguments),
     #[command(visible_alias = "umount")]
     Unmount(unmount::Arguments),
+    Receive(run::receive::Arguments),
     Doctor(doctor::Arguments),
     Completions(generate::Completions),
     Man(generate::Man),
