@@ -10,6 +10,7 @@ use std::process::Command;
 
 use clap::Args;
 use fifofs::{Mount, Privacy, Result, Target, TemporaryPipe};
+use indicatif::BinaryBytes;
 use rustix::process::Resource;
 
 use super::run::object;
@@ -114,18 +115,18 @@ fn dead_mounts() -> Finding {
         .output()
     {
         Ok(output) if output.status.success() && output.stdout.is_empty() => {
-            Well("none is left of a daemon that was killed".into())
+            Well("none is left by a daemon that was killed".into())
         }
         Ok(output) if output.status.success() => {
             let mounts = String::from_utf8_lossy(&output.stdout);
             let mounts: Vec<&str> = mounts.lines().collect();
-            Well(format!("taken away: {}", mounts.join(", ")))
+            Well(format!("removed: {}", mounts.join(", ")))
         }
         Ok(output) => Less(
             String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            "`fifofs unmount DIR` takes one away",
+            "`fifofs unmount DIR` removes one",
         ),
-        Err(error) => Less(error.to_string(), "`fifofs unmount DIR` takes one away"),
+        Err(error) => Less(error.to_string(), "`fifofs unmount DIR` removes one"),
     }
 }
 
@@ -164,7 +165,7 @@ fn mounts() -> Finding {
     let mut command = super::this_command();
     match command.args(["doctor", "--try-mount"]).output() {
         Ok(output) if output.status.success() => {
-            Well("what `fifofs mount` mounts can be used, and taken away again".into())
+            Well("a mount was made and unmounted, as by `fifofs mount`".into())
         }
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
@@ -177,7 +178,7 @@ fn mounts() -> Finding {
 
 fn private_mounts() -> Finding {
     match fifofs::enter_private_namespace() {
-        Ok(Privacy::Private) => Well("what `fifofs run` mounts is seen by nobody else".into()),
+        Ok(Privacy::Private) => Well("no other process sees the mounts of `fifofs run`".into()),
         Ok(_) if rustix::process::geteuid().is_root() => Less(
             "this is a chroot, whose root is no mount point: others see that there are mounts"
                 .into(),
@@ -260,15 +261,16 @@ fn killed_writers() -> Finding {
             ),
             match rustix::process::geteuid().is_root() {
                 true => {
-                    "in a mount, one that crashes after the close passes for one that finished. Who \
-                     is killed with the file open is noticed; `fifofs run` is not concerned. Linux \
-                     6.15 and newer say it"
+                    "in a mount, a writer that crashes after the close passes for one that \
+                     finished. fifofs notices a writer that is killed with the file open; `fifofs \
+                     run` is not concerned. Linux 6.15 and newer say it"
                 }
                 false => {
-                    "in a mount, one that crashes after the close passes for one that finished, and \
-                     with --allow-other any crash of another user's. Your own that is killed with \
-                     the file open is noticed; `fifofs run` is not concerned. Mount as root for \
-                     others; Linux 6.15 and newer say it of everybody's"
+                    "in a mount, a writer that crashes after the close passes for one that finished, \
+                     and with --allow-other any writer of another user that crashes. fifofs notices \
+                     a writer of yours that is killed with the file open; `fifofs run` is not \
+                     concerned. Mount as root for other users; Linux 6.15 and newer say it of all \
+                     processes"
                 }
             },
         ),
@@ -284,9 +286,9 @@ fn other_containers() -> Finding {
         }
         Ok(_) => Less(
             "this is a pid namespace of its own: programs outside of it cannot be seen".into(),
-            "of a mount that those write to, nobody is told if they crash: share the namespace \
-             (Kubernetes: shareProcessNamespace or hostPID; docker and podman: --pid=host or \
-             --pid=container:NAME), or refuse them by `fifofs mount --require-visible`",
+            "if such a program writes to a mount and crashes, readers see a normal end: share the \
+             namespace (Kubernetes: shareProcessNamespace or hostPID; docker and podman: --pid=host \
+             or --pid=container:NAME), or refuse such writers by `fifofs mount --require-visible`",
         ),
         Err(error) => Less(
             format!("/proc/self/ns/pid: {error}"),
@@ -339,10 +341,10 @@ fn open_files() -> Finding {
 fn pipe_size() -> Finding {
     match number_in("/proc/sys/fs/pipe-max-size") {
         Some(bytes) if bytes < 1 << 20 => Less(
-            format!("{bytes} bytes at most"),
+            format!("{} at most", BinaryBytes(bytes)),
             "pipes of 1 MiB are faster; as root: sysctl fs.pipe-max-size=1048576",
         ),
-        Some(bytes) => Well(format!("{bytes} bytes at most")),
+        Some(bytes) => Well(format!("{} at most", BinaryBytes(bytes))),
         None => Well("unknown".into()),
     }
 }
@@ -352,10 +354,14 @@ fn spill_directory() -> Finding {
     let remedy = "set TMPDIR, or --spill, to a directory on disk with enough room";
     match free_bytes(&directory) {
         Ok(free) if free < 1 << 30 => Less(
-            format!("{} has {free} bytes free", directory.display()),
+            format!("{} has {} free", directory.display(), BinaryBytes(free)),
             remedy,
         ),
-        Ok(free) => Well(format!("{} has {free} bytes free", directory.display())),
+        Ok(free) => Well(format!(
+            "{} has {} free",
+            directory.display(),
+            BinaryBytes(free)
+        )),
         Err(error) => Broken(format!("{}: {error}", directory.display()), remedy),
     }
 }
