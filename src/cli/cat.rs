@@ -140,8 +140,8 @@ fn open(path: &Path) -> io::Result<File> {
 fn not_left(path: &Path, pid: u32, error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::ENOENT) => {
-            let reason = io::Error::other(format!("process {pid} has ended and has not left it"));
-            Error::io("read", path, reason).with_remedy("see whether it writes there")
+            let reason = io::Error::other(format!("process {pid} has ended without making it"));
+            Error::io("read", path, reason).with_remedy("check that it writes to this path")
         }
         Some(libc::ESRCH) => {
             let reason = io::Error::other(format!(

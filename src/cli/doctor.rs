@@ -180,14 +180,15 @@ fn private_mounts() -> Finding {
     match fifofs::enter_private_namespace() {
         Ok(Privacy::Private) => Well("no other process sees the mounts of `fifofs run`".into()),
         Ok(_) if rustix::process::geteuid().is_root() => Less(
-            "this is a chroot, whose root is no mount point: others see that there are mounts"
+            "this is a chroot, whose root is no mount point: other processes see the mounts of \
+             `fifofs run`"
                 .into(),
-            "nobody but root can look into them; to have them private, bind the directory over \
-             itself before the chroot (`mount --bind DIR DIR`)",
+            "only root can look into them; to make them private, bind the directory over itself \
+             before the chroot (`mount --bind DIR DIR`)",
         ),
         Ok(_) => Less(
-            "mounts are made by fusermount3, where others see that they are there".into(),
-            "nobody else can look into them; run as root to have them private",
+            "fusermount3 makes the mounts of `fifofs run`, and other processes see them".into(),
+            "only you can look into them; run as root to make them private",
         ),
         Err(error) => Broken(
             error.to_string(),

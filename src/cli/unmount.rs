@@ -32,7 +32,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     fifofs::unmount_if(&arguments.directory, if_busy).map_err(|error| match &error {
         Error::Io { source, .. } if source.kind() == io::ErrorKind::ResourceBusy => error
             .with_remedy(
-                "end that first, or let it go on out of sight (--lazy), or cut it off (--force)",
+                "end that use first, or detach the mount and serve it until then (--lazy), or unmount it \
+                 now (--force)",
             ),
         _ => error,
     })

@@ -162,7 +162,7 @@ fn door_path(given: &Path, door: &str) -> Result<PathBuf> {
     if matches!(given.as_os_str().as_bytes(), [.., b'/'] | [.., b'/', b'.']) {
         let reason = std::io::Error::from_raw_os_error(libc::EISDIR);
         return Err(Error::io("wait for", given, reason)
-            .with_remedy("name a file; what ends in a slash is a directory"));
+            .with_remedy("give the path of a file, without a slash at its end"));
     }
     let found = match find(&path)? {
         Some(found) => Some(found),

@@ -28,7 +28,7 @@ fn what_cannot_work_is_refused_before_anything_starts() {
         ("--deliver bad -- touch started {out}", "bad"),
         (
             "--tar --deliver stream -- touch started {dir}",
-            "not kept till then",
+            "not kept until then",
         ),
         (
             "--backend fifo --tar -- touch started {out}",

@@ -48,7 +48,7 @@ impl Destination {
         if let Some(command) = bytes.strip_prefix(b"|") {
             if command.trim_ascii().is_empty() {
                 return Err(Error::usage(
-                    "the destination '|' has no command; write one behind it, as in \
+                    "the destination '|' has no command; write one after it, as in \
                      -o '|gzip > x.gz', or ./'|' for a file of that name",
                 ));
             }

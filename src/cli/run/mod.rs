@@ -319,8 +319,8 @@ impl Arguments {
             }
             if let Some(option) = self.delivery.given() {
                 return refuse(&format!(
-                    "{option} is for --backend fuse: what comes through a FIFO is always a stream \
-                     of the kernel's; leave out {option}, or use --backend fuse"
+                    "{option} is for --backend fuse: a FIFO is always a stream of the kernel's; leave \
+                     out {option}, or use --backend fuse"
                 ));
             }
             if self.shared {
@@ -331,8 +331,8 @@ impl Arguments {
         }
         if self.tar && self.delivery.may_stream() {
             return refuse(
-                "--tar reads files when the program has ended, and what is delivered by stream is \
-                 not kept till then; leave out --deliver, or use --to NAME=DEST instead of --tar",
+                "--tar reads files when the program has ended, and a stream is not kept until then; \
+                 leave out --deliver, or use --to NAME=DEST instead of --tar",
             );
         }
         if template.outputs().is_empty() && !self.tar {
@@ -356,8 +356,8 @@ impl Arguments {
             && self.delivery.may_stream()
         {
             return Err(Error::usage(format!(
-                "{object} is read by position, in parts, and what is delivered by stream is not kept till \
-                 then; leave out --deliver, or write to a command that uploads: -o '|aws s3 cp - {object}'"
+                "{object} is uploaded in parts, which need bytes that a stream does not keep; leave out \
+                 --deliver, or write to a command that uploads: -o '|aws s3 cp - {object}'"
             )));
         }
         Ok(destinations)

@@ -51,8 +51,8 @@ pub(super) fn refuse_misspelt(words: &[OsString], guess: bool) -> Result<()> {
     match found {
         None => Ok(()),
         Some((written, meant)) => Err(Error::usage(format!(
-            "'{written}' is not a placeholder; write {meant}: {}; if it is meant as it stands, choose \
-             another --placeholder, such as @OUT@",
+            "'{written}' is not a placeholder; write {meant}: {}; to pass that text to the program, \
+             choose another --placeholder, such as @OUT@",
             command_line(words, &mended)
         ))),
     }
@@ -178,7 +178,7 @@ pub(super) fn no_placeholder(words: &[OsString], placeholder: &str) -> Error {
             ),
             None => format!(
                 "{WRONG}; in the script, write \"$1\" where the name of the output file belongs, \
-                 and behind the script, the name of the shell and {placeholder}: \
+                 and after the script the name of the shell and {placeholder}: \
                  {} -c '… > \"$1\"' sh {placeholder}",
                 command_line(words, &words[..1]),
             ),
