@@ -227,7 +227,8 @@ for door in 'wait', 'pipe':
         .succeeded()
         .printed(expected);
     let cat = mount.shell("sleep .2 & exec $FIFOFS cat --pid $! $D/x");
-    cat.finish(SOON).failed_saying("has ended without making it");
+    cat.finish(SOON)
+        .failed_saying("has ended without making it");
     mount.unmount();
 }
 
