@@ -132,6 +132,12 @@ impl Ledger {
         self.0.entries[turn].end.load(Ordering::Acquire) > 0
     }
 
+    /// Whether a step gave an error; of one that gives a number only, as digests may be below 0.
+    pub(crate) fn was_refused(self, turn: usize) -> bool {
+        let outcome = self.0.entries[turn].outcome.load(Ordering::Acquire);
+        outcome < 0 && outcome != NOT_DONE
+    }
+
     pub(crate) fn set_process(self, number: u8, pid: i32) {
         self.0.processes[usize::from(number)].store(pid, Ordering::Release);
     }
