@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use super::shared::{Lease, Options};
 use super::{Capture, Events, RunError, inside};
-use crate::core::Core;
 use crate::core::status::{FileState, FileStatus};
+use crate::core::{Core, LEFT_BEHIND};
 use crate::error::{Error, Result};
-use crate::router::Router;
+use crate::router::{Router, has_left_others};
 
 /// How long whoever closed a file may take to exit: it may be dying, and its end counts. Who lives on
 /// may do so for ever.
@@ -24,6 +24,9 @@ const DYING: Duration = Duration::from_millis(200);
 
 /// How often it is looked at meanwhile: no event tells of an exit.
 const DYING_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How often it is looked at whether anybody is left whom the program left behind.
+const LEFT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How often it is looked at what is written, even if nothing happens.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -189,7 +192,7 @@ impl CaptureDir {
     /// Runs a program to its end and gives its exit status and every file that it left here, once
     /// nobody has any of them open for writing any more; and what it wrote to its standard output and error
     /// where those are [`Stdio::piped`](std::process::Stdio::piped). Its standard input, if it is
-    /// piped, is at its end.
+    /// piped, is at its end. Processes that it left behind are given 200 ms to open a file.
     ///
     /// # Errors
     ///
@@ -208,10 +211,12 @@ impl CaptureDir {
         self.router().owner().check("capture", &self.path)?;
         let child = command.spawn();
         let fail = |error| Error::io("run", command.get_program(), error);
+        let child = child.map_err(fail)?;
+        let pid = child.id().cast_signed();
         // It closes the standard input, and reads both pipes at once.
-        let ended = child.and_then(|child| child.wait_with_output());
-        let ended = ended.map_err(fail)?;
-        let collected = self.settle().and_then(|()| self.collect(ended.status));
+        let ended = child.wait_with_output().map_err(fail)?;
+        let collected = self.settle(pid);
+        let collected = collected.and_then(|()| self.collect(ended.status));
         match collected {
             Ok(files) => Ok(DirOutput {
                 status: ended.status,
@@ -242,13 +247,19 @@ impl CaptureDir {
         Ok(files)
     }
 
-    /// Waits until nobody writes to a file here.
-    fn settle(&self) -> Result<()> {
+    /// Waits until nobody writes to a file here, nor is about to, once the program has ended that had this id.
+    fn settle(&self, program: i32) -> Result<()> {
+        let late = Instant::now() + LEFT_BEHIND;
         // From before the first look, so that nothing happens unseen.
         let mut events = Events::new(self.router(), None);
         let is_written = |file: &FileStatus| file.state == FileState::Writing;
-        while self.any(is_written) {
-            events.set_timeout(Some(LOOK_INTERVAL));
+        loop {
+            let wait = match self.any(is_written) {
+                true => LOOK_INTERVAL,
+                false if Instant::now() < late && has_left_others(program) => LEFT_INTERVAL,
+                false => break,
+            };
+            events.set_timeout(Some(wait));
             match events.next() {
                 Some(Ok(_) | Err(Error::TimedOut { .. })) => {}
                 Some(Err(error)) => return Err(error),

@@ -36,7 +36,8 @@ impl CaptureHold {
 
 impl Drop for CaptureHold {
     fn drop(&mut self) {
-        self.router.tell(Request::LetGo { id: self.id });
+        let (id, left_others) = (self.id, false);
+        self.router.tell(Request::LetGo { id, left_others });
     }
 }
 

@@ -318,7 +318,8 @@ impl Capture {
 impl Capture {
     /// A reader of what a process and those it started write. It ends when the process has exited
     /// (it need not be reaped) and nobody has the file open for writing any more; it is an error,
-    /// [`Error::Missing`], if no file is there then. It does not hang if the process dies early.
+    /// [`Error::Missing`], if no file is there then. Where it never was, processes that this one left
+    /// behind are given 200 ms to open it. It does not hang if the process dies early.
     /// Until then the file is not done for other readers either, unless this one is dropped before.
     ///
     /// The process is a child, a pidfd or a process id: see [`ProcessRef`]. To be called right

@@ -23,6 +23,7 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 
+use super::clock::Monotonic;
 use super::ids::{CaptureId, ReaderId};
 use super::namespace::Namespace;
 use super::readers::reader::Seen;
@@ -51,6 +52,8 @@ struct Captured {
     hold: Hold,
     /// How many hold it.
     holders: u32,
+    /// When those of them are let go who have exited without having opened it, in order.
+    leaving: Vec<Monotonic>,
     /// With follow, how much is kept of what every reader has, and how far a
     /// writer may be ahead at full speed. Everything, as far as it likes, unless
     /// set.
@@ -150,6 +153,23 @@ impl Captures {
         Some(&captured.readers)
     }
 
+    /// One of those who hold it is to be let go then.
+    pub(super) fn add_leaving(&mut self, id: CaptureId, at: Monotonic) {
+        if let Some(captured) = self.by_id.get_mut(&id) {
+            captured.leaving.push(at);
+        }
+    }
+
+    /// How many are to be let go by now.
+    pub(super) fn take_leaving(&mut self, id: CaptureId, now: Monotonic) -> usize {
+        let Some(captured) = self.by_id.get_mut(&id) else {
+            return 0;
+        };
+        let before = captured.leaving.len();
+        captured.leaving.retain(|at| *at > now);
+        before - captured.leaving.len()
+    }
+
     /// One more reads it.
     pub(super) fn add_reader(&mut self, id: CaptureId, reader: ReaderId) {
         if let Some(captured) = self.by_id.get_mut(&id) {
@@ -217,6 +237,7 @@ impl Captures {
             left_before: None,
             hold: Hold::Free,
             holders: 0,
+            leaving: Vec::new(),
             keep_bytes: None,
             hung_up: false,
             readers: Vec::new(),

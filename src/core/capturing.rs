@@ -16,7 +16,8 @@ use super::patching::Reading;
 use super::readers::reader::{Awaits, Reader};
 use super::request::{Caller, Opener, at};
 use super::rules::Linger;
-use super::{File, Handle, Operation};
+use super::timers::LEFT_BEHIND;
+use super::{Alarm, File, Handle, Operation};
 
 impl Operation<'_> {
     /// Captures what will stand at a path from the root. Directories above it
@@ -75,6 +76,13 @@ impl Operation<'_> {
             self.touched.generations.add(ino);
             self.note_left(ino);
         }
+    }
+
+    /// The same once those whom it left behind had their time to open it.
+    pub(super) fn let_go_later(&mut self, id: CaptureId) {
+        let at = self.now + LEFT_BEHIND;
+        self.captures.add_leaving(id, at);
+        self.wake_at(at, Alarm::LetGo(id));
     }
 
     /// Remembers what was left at a path that nobody holds any more.

@@ -28,7 +28,7 @@ use super::generation::{Generation, Phase};
 use super::namespace::{CONTROL, Leads, NAME_MAX, ROOT};
 use super::readers::reader::Seen;
 use super::request::{Caller, Opener};
-use super::{Handle, Operation};
+use super::{Core, Handle, Operation};
 use decoding::decode;
 pub(super) use places::{Control, Place};
 pub(super) use splicing::SHOWN_BYTES;
@@ -213,7 +213,9 @@ impl Operation<'_> {
         self.effects
             .reply(caller.unique, Reply::Opened { handle, transport });
     }
+}
 
+impl Core {
     /// What stands at a path, for somebody who wants what comes after it.
     pub(super) fn seen(&self, path: &[OsString]) -> Option<Seen> {
         let ino = self.names.resolve(path)?;

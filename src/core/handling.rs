@@ -207,7 +207,10 @@ impl Operation<'_> {
                 answer(Reply::Handle(handle));
             }
             Request::Hold { id, again } => self.captures.add_holder(id, again),
-            Request::LetGo { id } => self.let_go(id, Hold::Released),
+            Request::LetGo { id, left_others } => match left_others && self.is_unopened(id) {
+                true => self.let_go_later(id),
+                false => self.let_go(id, Hold::Released),
+            },
             Request::Abandon { id } => self.let_go(id, Hold::Abandoned),
             Request::KeepAtMost { id, bytes } => self.captures.keep_at_most(id, bytes),
             Request::ReleaseBytes { handle, range } => self.release_bytes(handle, range),
@@ -240,6 +243,11 @@ impl Operation<'_> {
                 }
                 Alarm::Flush(ino) => self.touched.writeback.add(ino),
                 Alarm::Reader(id) => self.touched.readers.add(id),
+                Alarm::LetGo(id) => {
+                    for _ in 0..self.captures.take_leaving(id, at) {
+                        self.let_go(id, Hold::Released);
+                    }
+                }
             }
         }
     }

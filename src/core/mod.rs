@@ -98,6 +98,7 @@ pub(crate) use control::NAME as CONTROL_NAME;
 pub(crate) use file::generation;
 pub(crate) use generation::unseen_writer;
 pub(crate) use ids::CaptureId;
+pub(crate) use timers::LEFT_BEHIND;
 
 /// What is fixed when a mount is made.
 #[derive(Debug)]
@@ -167,6 +168,7 @@ enum Alarm {
     File(u64),
     Flush(u64),
     Reader(ReaderId),
+    LetGo(CaptureId),
 }
 
 /// Where a request that waits is kept.

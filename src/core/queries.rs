@@ -217,6 +217,14 @@ impl Core {
         inode.is_file().then_some(inode.mode & 0o777)
     }
 
+    /// Whether nothing stands at the path that those have opened who hold it.
+    pub(crate) fn is_unopened(&self, id: CaptureId) -> bool {
+        let path = self.captures.path(id);
+        let left_before = path.and_then(|(_, left_before)| left_before);
+        let file = self.captured_file(id);
+        file.is_none_or(|ino| left_before == Some(self.seen_file(ino)))
+    }
+
     /// Whether, of those who held the path and are gone, one has still to let go of it, or what stands
     /// there is not done.
     pub(crate) fn is_left_undone(&self, id: CaptureId) -> bool {

@@ -325,6 +325,8 @@ pub(crate) enum Request {
     },
     LetGo {
         id: CaptureId,
+        /// Whether processes that it left behind may be about to open what nobody has opened yet.
+        left_others: bool,
     },
     /// It hangs on one less, who has not ended.
     Abandon {

@@ -20,6 +20,9 @@ pub(super) const GROUP_CHECK: Duration = Duration::from_millis(10);
 /// How often they are looked at in the end, while an empty file waits for its content, maybe for hours.
 pub(super) const CONTENT_CHECK: Duration = Duration::from_secs(1);
 
+/// How long those whom a process left behind are given to open the path that it was to write, if it did not.
+pub(crate) const LEFT_BEHIND: Duration = Duration::from_millis(200);
+
 /// How long after steps were admitted they hold up others at most: one may go on reading for ever.
 pub(super) const STEPS_MOST: Duration = Duration::from_secs(5);
 

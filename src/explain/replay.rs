@@ -332,7 +332,8 @@ impl<'a> Replay<'a> {
         }
         let ids: Vec<CaptureId> = self.captures.iter().map(|(id, _)| *id).collect();
         for id in ids {
-            self.ask(Request::LetGo { id });
+            let left_others = false;
+            self.ask(Request::LetGo { id, left_others });
         }
     }
 

@@ -107,9 +107,17 @@ impl Router {
         });
         // If it exited before, nobody else will let go.
         if hold.is_none() {
-            self.tell(Request::LetGo { id });
+            self.let_go_of_ended(id, pid);
         }
         watched.map(|_| hold)
+    }
+
+    /// The path's end hung on a process that has exited. Those whom it left behind may be about to open
+    /// what nobody has opened yet.
+    pub(super) fn let_go_of_ended(&self, id: CaptureId, pid: i32) {
+        let is_unopened = self.look(|core| core.is_unopened(id));
+        let left_others = is_unopened && process::has_left_others(pid);
+        self.tell(Request::LetGo { id, left_others });
     }
 
     /// Sees to it that what those left at the path who have exited is done, so that it is not taken
@@ -143,7 +151,8 @@ impl Router {
     /// Nothing more is to come at the path, `again` from the one who held it last.
     pub(crate) fn release_capture(&self, id: CaptureId, again: bool) {
         self.tell(Request::Hold { id, again });
-        self.tell(Request::LetGo { id });
+        let left_others = false;
+        self.tell(Request::LetGo { id, left_others });
     }
 
     /// Who has what stands at the path open for writing: process ids and names.

@@ -30,7 +30,8 @@ pub(crate) use captures::ExitHold;
 pub(crate) use event_loop::{Flushes, Gone, Refused};
 pub(crate) use local::{Failure, Given, LocalCanceller, LocalReader};
 pub(crate) use process::{
-    all as all_processes, is_own_thread, name as process_name, parent as parent_process, processor,
+    all as all_processes, has_left_others, is_own_thread, name as process_name,
+    parent as parent_process, processor,
 };
 pub(crate) use spin::{Spin, Step};
 

@@ -23,6 +23,7 @@ mod death;
 mod exit;
 mod group;
 mod numbers;
+mod orphans;
 mod running;
 mod signals;
 mod standstill;
@@ -31,6 +32,7 @@ pub(crate) use death::{Death, death};
 pub(crate) use exit::ExitWatch;
 pub(crate) use group::{RunningMembers, group_is_empty};
 pub(crate) use numbers::{known_as, start_ticks};
+pub(crate) use orphans::has_left_others;
 pub(crate) use signals::must_interrupt;
 
 use std::fmt::Arguments;

@@ -337,7 +337,7 @@ impl Router {
         self.tell(Request::ProcessEnded { pid, ending });
         let hanging = self.processes.remove_ended(pid, &self.event_loop);
         for id in hanging.held.into_values() {
-            self.tell(Request::LetGo { id });
+            self.let_go_of_ended(id, pid);
         }
         for id in hanging.abandoned {
             self.release_capture(id, true);

@@ -1,9 +1,10 @@
 //! How soon everything is over when a mount ends.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fifofs::Running;
+use fifofs::{Capture, CaptureDir, Running};
 
 use crate::common::{Mount, Place, SOON, connection_of, until};
 
@@ -163,4 +164,36 @@ os.unlink(D + '/f.zip')
         mount.shell("rm $D/f.zip").finish(SOON).succeeded();
     }
     mount.unmount();
+}
+
+#[test]
+fn who_was_left_behind_may_open_what_the_program_did_not_when_that_has_exited() {
+    // bash does not wait for it, and it sees the exit by the end of its input.
+    let script = r#"exec 4> >(cat > /dev/null; sleep 0.02; echo late > "$1")"#;
+    let command = |path: &Path| {
+        let mut command = Command::new("bash");
+        command.args(["-c", script, "bash"]).arg(path);
+        command
+    };
+    let capture = Capture::new("out.txt").unwrap();
+    let output = capture.run(&mut command(capture.path())).unwrap();
+    assert_eq!(output.bytes, b"late\n");
+    let directory = CaptureDir::new().unwrap();
+    let output = directory.run(&mut command(&directory.path().join("x")));
+    assert_eq!(output.unwrap().files[Path::new("x")], b"late\n");
+    // Where nobody is left, nobody is waited for. Somebody else's orphan may be there for a moment.
+    for command in ["true", "false"] {
+        let run = || {
+            let before = Instant::now();
+            let missing = capture.run(&mut Command::new(command));
+            let in_directory = directory.run(&mut Command::new(command));
+            let took = before.elapsed();
+            assert_eq!(missing.is_err(), command == "true");
+            in_directory.unwrap();
+            took
+        };
+        let soonest = (0..5).map(|_| run()).min().unwrap();
+        let limit = Duration::from_millis(150);
+        assert!(soonest < limit, "{command}: {soonest:?}");
+    }
 }

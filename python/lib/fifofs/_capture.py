@@ -262,7 +262,8 @@ class Capture(os.PathLike[str]):
         or, while one is, when the file has been closed for about a second: name the process if it has
         brothers, or if it closes its output and opens it again later.
 
-        Raises `OutputMissing` if the process has ended, or no child is left, and there is no file;
+        Raises `OutputMissing` if the process has ended, or no child is left, and there is no file (where
+        `process` left others behind, these are given 0.2 s to make it);
         `WriterFailed` or `OutputRewritten` if what there is is not whole; `TimeoutExpired` after `timeout`
         seconds, with what came as its `output`. After that, and only then, it may be read again, and gives all
         until the end of the `process` that was named first.

@@ -61,12 +61,12 @@ impl Written {
         }
     }
 
-    /// A reader of what `child` writes; or, when it has exited, of what it left, though that was
-    /// read before.
-    fn read(&self, child: &mut Child, again: bool) -> Result<Reader> {
+    /// A reader of what `child` writes, or has written.
+    fn read(&self, child: &mut Child) -> Result<Reader> {
         match self {
-            Written::Capture(capture) if again => capture.reader(),
-            target => target.target().reader_until_exit(ProcessRef::from(child)),
+            // Its end hangs on the stage's hold, which knows of those whom the child left behind.
+            Written::Capture(capture) => capture.reader(),
+            Written::Fifo(pipe) => pipe.reader_until_exit(ProcessRef::from(child)),
         }
     }
 }
@@ -97,13 +97,11 @@ impl Source {
         matches!(self, Source::Target { .. })
     }
 
-    /// Begins to read what `child` writes, or left, if it is read `again`: what is to be done, and
-    /// what ends its waits. What is finished only with the child is passed on only if that
-    /// succeeds.
+    /// Begins to read what `child` writes, or has written: what is to be done, and what ends its waits.
+    /// What is finished only with the child is passed on only if that succeeds.
     pub(super) fn read(
         &self,
         child: &mut Child,
-        again: bool,
         sink: &Sink,
         success: &Success,
     ) -> Result<(Job, Option<Canceller>)> {
@@ -126,7 +124,7 @@ impl Source {
                 Ok((job, Some(canceller)))
             }
             Source::Target { name, target, .. } => {
-                let mut reader = target.read(child, again)?;
+                let mut reader = target.read(child)?;
                 let canceller = reader.canceller();
                 let name = name.clone();
                 let job: Job = Box::new(move |sink, delivered| {

@@ -275,25 +275,24 @@ impl Supervisor<'_> {
     /// Copies an output in a thread of its own: a slow destination is no other's affair.
     fn copy(&mut self, number: usize) -> Result<()> {
         let output = &mut self.outputs[number];
-        let (mut sink, again) = match std::mem::replace(&mut output.state, State::Copying(None)) {
-            State::ToRead(sink) => (sink, false),
+        let mut sink = match std::mem::replace(&mut output.state, State::Copying(None)) {
+            State::ToRead(sink) => sink,
             State::ToReadAgain(mut sink, error) => {
                 if !sink.rewind() {
                     output.state = State::Ended(Some(sink), End::Unread(error));
                     return Ok(());
                 }
                 reset(&self.counters.delivered[number]);
-                (sink, true)
+                sink
             }
             state => {
                 output.state = state;
                 return Ok(());
             }
         };
-        let (job, canceller) =
-            output
-                .source
-                .read(self.program.child(), again, &sink, &self.success)?;
+        let (job, canceller) = output
+            .source
+            .read(self.program.child(), &sink, &self.success)?;
         output.state = State::Copying(canceller);
         let delivered = Arc::clone(&self.counters.delivered[number]);
         let sender = self.events.sender();

@@ -1,6 +1,8 @@
 //! What each way of asking is answered, also by those who need not wait: the writer itself, a step of
 //! its script, this process, who maps, who has had the end.
 
+use std::time::Duration;
+
 use rustix::io::Errno;
 
 use super::super::CONTROL_NAME;
@@ -11,6 +13,7 @@ use super::super::namespace::ROOT;
 use super::super::patching::Reading;
 use super::super::request::{Caller, Opener, Request};
 use super::super::rules::Deliver;
+use super::super::timers::{DYING, LEFT_BEHIND};
 use super::{Answer, LINGER, READER, WRITER, World, bytes};
 
 /// One that has the file open for writing, too, and so gets it as it is.
@@ -271,8 +274,50 @@ fn what_was_removed_is_missing_once_nobody_is_left_to_make_it_again() {
     world.release(writer);
     world.pass(LINGER);
     assert_eq!(world.answer(waits), None);
-    world.tell(Request::LetGo { id });
+    let left_others = false;
+    world.tell(Request::LetGo { id, left_others });
     assert_eq!(world.error(waits), Some(Errno::NOENT));
+}
+
+#[test]
+fn those_whom_a_process_left_behind_have_a_moment_to_open_what_it_did_not() {
+    let holder_exits = |left_others: bool| {
+        let mut world = World::new(Deliver::Follow, |_| {});
+        let id = world.capture("x");
+        world.tell(Request::Hold { id, again: false });
+        let open = Request::OpenCaptured {
+            id,
+            reading: Reading {
+                of_holders: true,
+                by_position: false,
+            },
+            opener: Opener::default(),
+        };
+        let Ok(Answer::Handle(reader, _)) = world.ask(open) else {
+            panic!("not opened");
+        };
+        let waits = world.read(reader, 0, 4);
+        world.tell(Request::LetGo { id, left_others });
+        (world, reader, waits)
+    };
+    let (world, _, waits) = holder_exits(false);
+    assert_eq!(world.error(waits), Some(Errno::NOENT));
+    let (mut world, _, waits) = holder_exits(true);
+    world.pass(LEFT_BEHIND - Duration::from_millis(1));
+    assert_eq!(world.answer(waits), None);
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.error(waits), Some(Errno::NOENT));
+    let (mut world, reader, waits) = holder_exits(true);
+    world.pass(LEFT_BEHIND / 2);
+    let (ino, writer) = world.create("x", libc::O_WRONLY);
+    world.pass(LEFT_BEHIND * 2);
+    assert_eq!(world.answer(waits), None);
+    world.write(ino, 0, b"late");
+    assert_eq!(world.answer(waits), Some(&bytes(b"late")));
+    let end = world.read(reader, 4, 4);
+    world.release(writer);
+    world.pass(DYING);
+    assert_eq!(world.answer(end), Some(&bytes(b"")));
 }
 
 #[test]

@@ -193,7 +193,8 @@ impl Kernel {
             self.exit(number, Ending::Status(0));
         }
         for id in std::mem::take(&mut self.holds) {
-            self.tell(Request::LetGo { id });
+            let left_others = false;
+            self.tell(Request::LetGo { id, left_others });
         }
         for id in std::mem::take(&mut self.captures) {
             let directory = None;

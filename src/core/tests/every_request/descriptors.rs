@@ -161,7 +161,10 @@ impl Kernel {
                 if let Some(at) = second.checked_rem(self.holds.len()) {
                     let id = self.holds.swap_remove(at);
                     self.tell(match third.is_multiple_of(2) {
-                        true => Request::LetGo { id },
+                        true => Request::LetGo {
+                            id,
+                            left_others: third.is_multiple_of(4),
+                        },
                         false => Request::Abandon { id },
                     });
                 }

@@ -1,0 +1,113 @@
+//! Whether a process that has exited left others behind: some that it started, or that those started.
+//!
+//! The kernel keeps no trace of who had started whom. But the first of those who are left is a child of
+//! whoever adopts orphans now, an ancestor of ours, and began later than the one who is gone. Numbers of
+//! processes are given in their order, from the first again after the last:
+//!
+//! ```text
+//! of the process   ├──── later ────┤ the last that was given
+//! ─────────────────●───────────────●─────────────────────────  it is the greater one
+//! ─────────────────●───────────────●─────────────────────────  they began anew: later are the others
+//! the last that was given          of the process
+//! ```
+//!
+//! That says too much where somebody else's orphan or a service has begun meanwhile, and too little where
+//! more processes have begun than there are numbers.
+
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, child_subreaper, waitid};
+
+use super::exit::has_exited;
+use super::running::{Member, find_running};
+use super::{ancestors, number, own, parent, positive, read};
+
+/// Whether somebody may be left whom a process started that has exited. It may be reaped.
+pub(crate) fn has_left_others(gone: i32) -> bool {
+    let adopters = adopters();
+    let began_anew = last_number().is_some_and(|last| last < gone);
+    let is_left = |pid: &i32| {
+        // The last one anew, as whoever has been found may have begun a moment ago.
+        is_later(*pid, gone, began_anew, last_number)
+            && parent(*pid).is_some_and(|parent| adopters.contains(&parent))
+            && !has_exited(*pid)
+            && !is_own_helper(*pid)
+    };
+    find_running(is_left, None) != Member::None
+}
+
+/// Who may have become the parent of an orphan of ours.
+fn adopters() -> Vec<i32> {
+    let adopts = own() == 1 || matches!(child_subreaper(), Ok(Some(_)));
+    let above = ancestors(own()).filter(|pid| adopts || *pid != own());
+    // In a namespace that a parent is outside of, there is no way up.
+    above.chain([1]).collect()
+}
+
+/// Whether a process began later than another, as far as their numbers tell and the last one that was given.
+fn is_later(pid: i32, than: i32, began_anew: bool, last: impl Fn() -> Option<i32>) -> bool {
+    let was_given = || last().is_none_or(|last| pid <= last);
+    match began_anew {
+        true => pid > than || was_given(),
+        false => pid > than && was_given(),
+    }
+}
+
+/// The last number that was given to a process or thread.
+fn last_number() -> Option<i32> {
+    let mut buffer = [0; 128];
+    let text = read(format_args!("/proc/loadavg"), &mut buffer)?;
+    number(text.trim_ascii().rsplit(|byte| *byte == b' ').next()?)
+}
+
+/// Whether it is a helper of this process, which no wait for a child sees.
+fn is_own_helper(pid: i32) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    parent(pid) == Some(own())
+        && positive(pid)
+            .is_some_and(|pid| matches!(waitid(WaitId::Pid(pid), look), Err(Errno::CHILD)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::until;
+    use rustix::process::{Signal, kill_process};
+    use std::process::Command;
+
+    #[test]
+    fn who_was_left_behind_is_there_until_it_ends_whoever_has_adopted_it() {
+        for script in [
+            "sleep 60 >&2 & echo $!",
+            "setsid sleep 60 >&2 & echo $!",
+            "(sleep 60 >&2 & echo $!)",
+        ] {
+            let mut command = Command::new("sh");
+            let child = command
+                .args(["-c", script])
+                .stdout(std::process::Stdio::piped());
+            let child = child.spawn().unwrap();
+            let gone = child.id().cast_signed();
+            let printed = child.wait_with_output().unwrap().stdout;
+            let orphan = positive(number(printed.trim_ascii()).unwrap()).unwrap();
+            assert!(has_left_others(gone), "{script}");
+            kill_process(orphan, Signal::KILL).unwrap();
+            // Other tests have orphans, too.
+            until("nobody is left", || !has_left_others(gone));
+        }
+    }
+
+    #[test]
+    fn numbers_are_given_in_their_order_and_begin_anew() {
+        let later = |than, last: i32| {
+            let numbers = [1, 100, 200, 300];
+            let is_later = |pid: &i32| is_later(*pid, than, last < than, || Some(last));
+            numbers.into_iter().filter(is_later).collect::<Vec<i32>>()
+        };
+        assert!(later(100, 100).is_empty());
+        assert_eq!(later(100, 250), [200]);
+        assert_eq!(later(200, 100), [1, 100, 300]);
+        // Where it is not said which was the last.
+        assert!(is_later(200, 100, false, || None) && !is_later(50, 100, false, || None));
+        assert!(last_number().unwrap() > 0);
+    }
+}
