@@ -15,7 +15,7 @@ mod decoding;
 mod places;
 mod splicing;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -24,11 +24,10 @@ use rustix::io::Errno;
 use super::attributes::Found;
 use super::doors::{Asked, Gives, Which};
 use super::effects::{Reply, Transport};
-use super::generation::{Generation, Phase};
+use super::generation::Phase;
 use super::namespace::{CONTROL, Leads, NAME_MAX, ROOT};
-use super::readers::reader::Seen;
 use super::request::{Caller, Opener};
-use super::{Core, Handle, Operation};
+use super::{Handle, Operation};
 use decoding::decode;
 pub(super) use places::{Control, Place};
 pub(super) use splicing::SHOWN_BYTES;
@@ -137,7 +136,7 @@ impl Operation<'_> {
         // What has a size is what it was when the kernel was told of that.
         let text = match &place {
             Place::Status => Some(self.status_text()),
-            Place::Metrics => Some(self.metrics_text(self.now)),
+            Place::Metrics => Some(self.metrics_text()),
             _ => None,
         };
         let ino = self.control.number_of(place, is_spliced, text, fresh);
@@ -212,26 +211,5 @@ impl Operation<'_> {
         let handle = self.add_handle(handle);
         self.effects
             .reply(caller.unique, Reply::Opened { handle, transport });
-    }
-}
-
-impl Core {
-    /// What stands at a path, for somebody who wants what comes after it.
-    pub(super) fn seen(&self, path: &[OsString]) -> Option<Seen> {
-        let ino = self.names.resolve(path)?;
-        self.files.get(&ino)?;
-        Some(self.seen_file(ino))
-    }
-
-    /// The present or last generation of a file.
-    pub(super) fn seen_file(&self, ino: u64) -> Seen {
-        let generation = self.generation(ino);
-        Seen {
-            ino,
-            number: generation.map_or(0, Generation::number),
-            openings: generation
-                .filter(|generation| !generation.is_open())
-                .map(Generation::openings),
-        }
     }
 }

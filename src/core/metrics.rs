@@ -9,10 +9,9 @@
 use std::fmt::{Display, Write as _};
 use std::path::Path;
 
-use super::clock::Monotonic;
 use super::generation::{Ending, Writer};
 use super::status::FileState;
-use super::{Core, File};
+use super::{File, Operation};
 
 /// What has happened so far.
 #[derive(Debug, Default)]
@@ -93,9 +92,9 @@ fn escaped(value: &str) -> String {
     value.replace('\n', r"\n")
 }
 
-impl Core {
+impl Operation<'_> {
     /// The text, made now.
-    pub(super) fn metrics_text(&self, now: Monotonic) -> Vec<u8> {
+    pub(super) fn metrics_text(&self) -> Vec<u8> {
         let files: Vec<&File> = self
             .names
             .files()
@@ -141,7 +140,7 @@ impl Core {
         page.gauge("spilled_bytes", "bytes", help, &spilled);
         let help = "How much more can be written.";
         page.gauge("available_bytes", "bytes", help, &self.pool.available());
-        let uptime = self.events.age(now).as_secs_f64();
+        let uptime = self.events.age(self.now).as_secs_f64();
         let help = "Time since the mount was made.";
         page.gauge("uptime_seconds", "seconds", help, &uptime);
         let tally = &self.tally;

@@ -14,7 +14,7 @@ use super::control::Place;
 use super::generation::{Ending, Generation, Way, Writer};
 use super::ids::{CaptureId, Unique};
 use super::namespace::{Inode, Kind, Namespace, ROOT};
-use super::readers::reader::Reader;
+use super::readers::reader::{Reader, Seen};
 use super::recording::Recording;
 use super::request::Needed;
 use super::spool::{Pool, Segments, Spool};
@@ -215,6 +215,25 @@ impl Core {
     pub(crate) fn captured_mode(&self, id: CaptureId) -> Option<u32> {
         let inode = self.names.get(self.captured_file(id)?).ok()?;
         inode.is_file().then_some(inode.mode & 0o777)
+    }
+
+    /// What stands at a path, for somebody who wants what comes after it.
+    pub(super) fn seen(&self, path: &[OsString]) -> Option<Seen> {
+        let ino = self.names.resolve(path)?;
+        self.files.get(&ino)?;
+        Some(self.seen_file(ino))
+    }
+
+    /// The present or last generation of a file.
+    pub(super) fn seen_file(&self, ino: u64) -> Seen {
+        let generation = self.generation(ino);
+        Seen {
+            ino,
+            number: generation.map_or(0, Generation::number),
+            openings: generation
+                .filter(|generation| !generation.is_open())
+                .map(Generation::openings),
+        }
     }
 
     /// Whether nothing stands at the path that those have opened who hold it.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use rustix::io::Errno;
 
 use super::readers::reader::Reader;
-use super::{Core, File, Handle};
+use super::{File, Handle, Operation};
 
 /// With so little room a writer waits for its reader, unless that is more than half of all: about what the
 /// kernel may have under way.
@@ -19,7 +19,7 @@ const MARGIN_BYTES: u64 = 128 << 20;
 /// that has got everything may be about to release it.
 const SLACK_BYTES: u64 = 16 << 20;
 
-impl Core {
+impl Operation<'_> {
     /// A reader of this process does not need these bytes any more, unless they change.
     pub(super) fn release_bytes(&mut self, handle: u64, range: Range<u64>) {
         let Some(&Handle::Reader(id)) = self.handles.get(&handle) else {
@@ -29,9 +29,10 @@ impl Core {
             reader.release(range);
         }
         // There may be room for any that waits.
-        for (ino, file) in &self.files {
+        let core = &mut *self.core;
+        for (ino, file) in &core.files {
             if file.has_held_writes() {
-                self.touched.room.add(*ino);
+                core.touched.room.add(*ino);
             }
         }
     }
@@ -95,14 +96,15 @@ impl Core {
     }
 
     fn give_up_released_of(&mut self, ino: u64) -> bool {
-        let Some(file) = self.files.get_mut(&ino) else {
+        let core = &mut *self.core;
+        let Some(file) = core.files.get_mut(&ino) else {
             return false;
         };
         // Another one may need what this one does not.
         let [id] = file.readers().iter().copied().collect::<Vec<_>>()[..] else {
             return false;
         };
-        let released = self.readers.get_mut(id).and_then(Reader::take_released);
+        let released = core.readers.get_mut(id).and_then(Reader::take_released);
         let Some(range) = released else {
             return false;
         };

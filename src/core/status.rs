@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::generation::{Ending, Generation, Phase, Way, Writer};
+use super::ids::FifoId;
 use super::readers::reader::{Awaits, Reader};
 use super::{Core, File};
 use crate::json;
@@ -258,6 +259,19 @@ impl Core {
             writers: writers.collect(),
             readers: readers.map(|reader| self.reader_status(reader)).collect(),
             warning: file.warning().cloned(),
+        }
+    }
+
+    /// Where a FIFO stands.
+    pub(super) fn fifo_state(&self, id: FifoId) -> FifoState {
+        let is_read = |reader: &Reader| {
+            reader.origin().fifo == Some(id) && reader.has_taken() && !reader.is_finished()
+        };
+        let message = self.fifos.present(id);
+        match message.and_then(|ino| self.generation(ino)) {
+            _ if self.readers.iter().any(is_read) => FifoState::BeingRead,
+            Some(_) => FifoState::Unread,
+            None => FifoState::Empty,
         }
     }
 

@@ -39,11 +39,9 @@ use super::generation::Writer;
 use super::ids::FifoId;
 use super::looking_again::Why;
 use super::namespace::Creator;
-use super::readers::reader::Reader;
 use super::request::{At, Caller};
-use super::status::FifoState;
 use super::timers::QUEUED_WRITER_COMES;
-use super::{Core, File, Operation};
+use super::{File, Operation};
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -94,28 +92,13 @@ struct HeldOpen {
     writer: Writer,
 }
 
-impl Core {
+impl Operation<'_> {
     /// A file that is a FIFO's message, and the FIFO.
     fn message(&self, ino: u64) -> Option<(&File, &Fifo)> {
         let file = self.files.get(&ino)?;
         Some((file, self.fifos.by_id.get(&file.fifo()?)?))
     }
 
-    /// Where a FIFO stands.
-    pub(super) fn fifo_state(&self, id: FifoId) -> FifoState {
-        let is_read = |reader: &Reader| {
-            reader.origin().fifo == Some(id) && reader.has_taken() && !reader.is_finished()
-        };
-        let current = self.fifos.by_id.get(&id).map(|fifo| fifo.current);
-        match current.and_then(|ino| self.generation(ino)) {
-            _ if self.readers.iter().any(is_read) => FifoState::BeingRead,
-            Some(_) => FifoState::Unread,
-            None => FifoState::Empty,
-        }
-    }
-}
-
-impl Operation<'_> {
     /// Whether a FIFO of this name is to be a virtual one.
     pub(super) fn makes_virtual(&self, parent: u64, name: &OsStr) -> bool {
         let path = self.names.path_of(parent, name).unwrap_or_default();
