@@ -25,7 +25,7 @@ pub(crate) enum Reply {
     Attributes(Attributes),
     /// A file was made and opened.
     Created {
-        attributes: Attributes,
+        found: Found,
         handle: u64,
         transport: Transport,
     },

@@ -93,7 +93,7 @@ use rules::{FailOn, Linger, Rules};
 use settling::Touched;
 use spool::{Kept, Pool};
 
-pub(crate) use attributes::{Attributes, Change, Changes};
+pub(crate) use attributes::{Attributes, Change, Changes, Found};
 pub(crate) use control::NAME as CONTROL_NAME;
 pub(crate) use file::generation;
 pub(crate) use generation::unseen_writer;

@@ -64,9 +64,8 @@ impl Operation<'_> {
         // the generation has begun: before, it would look like a file that is empty
         // and done.
         let (handle, transport) = self.open_for_writing(ino, flags, (writer, user))?;
-        self.names.looked_up(ino);
         Ok(Reply::Created {
-            attributes: self.attributes(ino)?,
+            found: self.found(ino, true)?,
             handle,
             transport,
         })
@@ -134,12 +133,13 @@ impl Operation<'_> {
         self.found(ino, true).map(Reply::Found)
     }
 
-    /// It holds a reference from now on to what a name leads to, maybe for ever.
+    /// It holds a reference from now on to what a name leads to, maybe for ever; not by the name of a virtual
+    /// FIFO, which leads to the next message a moment later.
     pub(super) fn found(&mut self, ino: u64, lasting: bool) -> Result<Found, Errno> {
         self.names.looked_up(ino);
         Ok(Found {
             attributes: self.attributes(ino)?,
-            lasting,
+            lasting: lasting && self.fifo_of(ino).is_none(),
         })
     }
 

@@ -157,9 +157,9 @@ impl Recording {
             Some(Reply::Refused(Errno::NOENT)) if is_look => {}
             Some(Reply::Refused(_)) => return,
             _ if is_look => return,
-            Some(Reply::Created {
-                attributes, handle, ..
-            }) => entry.made = (Some(attributes.ino), Some(*handle)),
+            Some(Reply::Created { found, handle, .. }) => {
+                entry.made = (Some(found.attributes.ino), Some(*handle))
+            }
             Some(Reply::Found(found)) => entry.made.0 = Some(found.attributes.ino),
             Some(Reply::Opened { handle, .. }) => entry.made.1 = Some(*handle),
             Some(Reply::Bytes(bytes)) => entry.length = bytes.len() as u64,

@@ -89,9 +89,9 @@ impl Program {
             writer,
         };
         match program.ask(create) {
-            Some(Reply::Created {
-                attributes, handle, ..
-            }) => program.open = Some((attributes.ino, handle)),
+            Some(Reply::Created { found, handle, .. }) => {
+                program.open = Some((found.attributes.ino, handle))
+            }
             other => panic!("no file: {other:?}"),
         }
         program

@@ -233,9 +233,7 @@ impl Bench {
             writer,
         };
         match self.router.ask(self.caller(NOBODY), create) {
-            Ok(Reply::Created {
-                attributes, handle, ..
-            }) => (attributes.ino, handle),
+            Ok(Reply::Created { found, handle, .. }) => (found.attributes.ino, handle),
             other => panic!("not created: {other:?}"),
         }
     }

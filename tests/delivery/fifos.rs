@@ -328,6 +328,25 @@ for n in range(20):
 }
 
 #[test]
+fn archivers_make_one_message_after_the_other() {
+    needs(&[("zip", "zip"), ("ar", "binutils")]);
+    let mount = mount();
+    // A name that the kernel remembered of the last one would have them open that.
+    let script = r#"set -e -o pipefail; cd $D; seq 200 > $F/words; mkfifo p.zip p.a
+        for i in 1 2 3; do
+            zip -q -j p.zip $F/words & cat p.zip | tail -c 22 | head -c 2; wait $!
+            ar rcsD p.a $F/words & cat p.a | head -n 1; wait $!
+        done"#;
+    let printed = "PK!<arch>\n".repeat(3);
+    mount
+        .shell(script)
+        .finish(SOON)
+        .succeeded()
+        .printed(&printed);
+    mount.unmount();
+}
+
+#[test]
 fn who_has_a_fifo_open_keeps_it_when_its_name_is_removed() {
     let mount = mount();
     let script = "cd $D; for begin in 'echo text' \"printf 'PK\\003\\004zip'\"; do

@@ -150,7 +150,7 @@ impl Operation<'_> {
             },
             _ => ino,
         };
-        Some(self.found(found, false))
+        Some(self.found(found, true))
     }
 
     /// The FIFO of which this is a message, or was, as its name may just have led to it.

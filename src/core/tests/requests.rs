@@ -34,9 +34,7 @@ impl From<Reply> for Answer {
             Reply::Done => Answer::Done,
             Reply::Found(found) => Answer::Found(found),
             Reply::Attributes(attributes) => Answer::Attributes(attributes),
-            Reply::Created {
-                attributes, handle, ..
-            } => Answer::Created(attributes.ino, handle),
+            Reply::Created { found, handle, .. } => Answer::Created(found.attributes.ino, handle),
             Reply::Opened { handle, transport } => Answer::Handle(handle, transport),
             Reply::Handle(handle) => Answer::Handle(handle, Transport::Direct),
             Reply::Listing(entries) => {

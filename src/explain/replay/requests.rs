@@ -89,11 +89,9 @@ impl Replay<'_> {
             reply = self.ask(request);
         }
         match reply {
-            Some(Reply::Created {
-                attributes, handle, ..
-            }) => {
+            Some(Reply::Created { found, handle, .. }) => {
                 self.inos
-                    .extend(entry.made.0.map(|ino| (ino, attributes.ino)));
+                    .extend(entry.made.0.map(|ino| (ino, found.attributes.ino)));
                 opened = Some(handle);
             }
             Some(Reply::Found(found)) => {

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use zerocopy::IntoBytes;
 
 use super::abi::{self, Attr, AttrOut, Dirent, EntryOut, MAX_WRITE_BYTES, NumberOut, OpenOut};
-use crate::core::Attributes;
 use crate::core::effects::{Listed, Reply, Transport};
+use crate::core::{Attributes, Found};
 
 /// For how many seconds the kernel remembers names, and attributes of directories. It tells us of every change
 /// it makes, and we tell it of every change of our own, so this is as good as for ever.
@@ -27,7 +27,7 @@ const OTHER_BLOCK_BYTES: u32 = 4096;
 /// The body of an answer that is no error, and no bytes of a file.
 pub(super) fn body(reply: &Reply) -> Vec<u8> {
     match reply {
-        Reply::Found(found) => entry(&found.attributes, found.lasting).as_bytes().into(),
+        Reply::Found(found) => entry(found).as_bytes().into(),
         Reply::Attributes(attributes) => AttrOut {
             attr_valid: attributes_valid_seconds(attributes),
             attr_valid_nsec: 0,
@@ -37,11 +37,11 @@ pub(super) fn body(reply: &Reply) -> Vec<u8> {
         .as_bytes()
         .into(),
         Reply::Created {
-            attributes,
+            found,
             handle,
             transport,
         } => {
-            let entry = entry(attributes, attributes.lasting);
+            let entry = entry(found);
             let open = open(*handle, open_flags(*transport));
             [entry.as_bytes(), open.as_bytes()].concat()
         }
@@ -106,12 +106,13 @@ fn attributes_valid_seconds(attributes: &Attributes) -> u64 {
     }
 }
 
-fn entry(attributes: &Attributes, lasting: bool) -> EntryOut {
+fn entry(found: &Found) -> EntryOut {
+    let attributes = &found.attributes;
     EntryOut {
         nodeid: attributes.ino,
         // Numbers are never used again, so one generation is enough.
         generation: 0,
-        entry_valid: valid_seconds(lasting),
+        entry_valid: valid_seconds(found.lasting),
         attr_valid: attributes_valid_seconds(attributes),
         entry_valid_nsec: 0,
         attr_valid_nsec: 0,
