@@ -12,13 +12,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// threads in every order there is, and see memory as weakly ordered as it may be (`scripts/miri`).
 pub(crate) mod modelled {
     #[cfg(all(test, modelled))]
-    pub(crate) use loom::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
-    use std::sync::PoisonError;
+    pub(crate) use loom::sync::atomic::AtomicUsize;
     #[cfg(not(all(test, modelled)))]
-    pub(crate) use std::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
-
-    /// As [`super::lock`].
-    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-        mutex.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    pub(crate) use std::sync::atomic::AtomicUsize;
 }

@@ -92,13 +92,6 @@ pub(crate) enum Effect {
         /// The kernel's number for whoever polls.
         kernel_handle: u64,
     },
-    /// Keep writing back the dirty pages of a file, or stop.
-    Flush {
-        /// The file.
-        ino: u64,
-        /// Whether to go on.
-        on: bool,
-    },
     /// The kernel must ask again for the attributes of a file.
     ForgetAttributes {
         /// The file.
@@ -106,6 +99,15 @@ pub(crate) enum Effect {
     },
     /// The kernel must forget what is no more, for which it may have to wait.
     Forget(Forget),
+}
+
+/// Keep writing back the dirty pages of a file, or stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flush {
+    /// The file.
+    pub(crate) ino: u64,
+    /// Whether to go on.
+    pub(crate) on: bool,
 }
 
 /// Something that is gone without the kernel's doing, or more than it knows.
@@ -123,6 +125,8 @@ pub(crate) enum Forget {
 pub(crate) struct Effects {
     /// When the core wants to look at the clock again.
     pub(crate) next_alarm: Option<Monotonic>,
+    /// What the flusher is to be told, in an order that other requests must not mix up.
+    pub(crate) flushes: Vec<Flush>,
     first: Vec<Effect>,
     others: Vec<Effect>,
 }
@@ -154,12 +158,6 @@ impl Effects {
             Effect::Reply { unique, reply } if *unique == request => Some(reply),
             _ => None,
         })
-    }
-
-    /// Takes out what is to be done by the flusher.
-    pub(crate) fn take_flushes(&mut self) -> Vec<Effect> {
-        let is_flush = |effect: &mut Effect| matches!(effect, Effect::Flush { .. });
-        self.others.extract_if(.., is_flush).collect()
     }
 }
 

@@ -142,7 +142,8 @@ impl Session {
             place: Some(directory.clone()),
             ..settings
         };
-        let router = Router::new(settings, pool, first_ino, kernel.clone()).map_err(failed)?;
+        let router = Router::new(settings, pool, first_ino, kernel.clone(), flusher.clone())
+            .map_err(failed)?;
         let front = Front {
             kernel,
             router: Arc::clone(&router),
@@ -157,7 +158,7 @@ impl Session {
             }
             failed(error)
         })?;
-        let event_loop = router.start_event_loop(flusher.clone()).map_err(failed)?;
+        let event_loop = router.start_event_loop().map_err(failed)?;
         let (alive, served) = crossbeam_channel::bounded(0);
         let bell = || Bell::new().map(Arc::new).map_err(failed);
         let (stop, gone) = (bell()?, bell()?);

@@ -7,7 +7,7 @@
 //! sleeps for wakes it.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::process::RunningMembers;
 use super::timers::{LONGEST_SLEEP, SIGNAL_RECHECK};
-use super::{Router, lock, process};
+use super::{Gone, Refused, Router, lock, process};
 use crate::bell::Bell;
 use crate::core::clock::Monotonic;
 use crate::core::effects::Unique;
@@ -29,23 +29,6 @@ const FLUSHER: u64 = u64::MAX - 1;
 
 /// The deadline of one that sleeps until it is woken.
 pub(super) const NEVER: u64 = u64::MAX;
-
-/// The flusher does not write back this inode: it could not be opened, or is one too many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refused(pub(crate) u64);
-
-/// There is no flusher any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gone;
-
-/// What the event loop hears of the flusher.
-pub(crate) trait Flushes: Send + Sync {
-    /// A descriptor that is readable when there is something to hear, and
-    /// writable again when something can be said that could not be before.
-    fn descriptor(&self) -> BorrowedFd<'_>;
-    /// Says what could not be said before, and gives the next answer, if there is one now.
-    fn next(&self) -> Result<Option<Refused>, Gone>;
-}
 
 /// What the thread waits for, and how others reach it.
 pub(super) struct EventLoop {
@@ -137,21 +120,23 @@ impl EventLoop {
 
 impl Router {
     /// Starts the event loop.
-    pub(crate) fn start_event_loop(
-        self: &Arc<Self>,
-        flushes: Arc<dyn Flushes>,
-    ) -> std::io::Result<JoinHandle<()>> {
+    pub(crate) fn start_event_loop(self: &Arc<Self>) -> std::io::Result<JoinHandle<()>> {
         let data = epoll::EventData::new_u64(FLUSHER);
         // Edges: of an answer, and of room for what there was no room for.
         let edges = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
-        epoll::add(&self.event_loop.epoll, flushes.descriptor(), data, edges)?;
+        epoll::add(
+            &self.event_loop.epoll,
+            self.flusher.descriptor(),
+            data,
+            edges,
+        )?;
         let router = Arc::clone(self);
         std::thread::Builder::new()
             .name("fifofs-events".into())
-            .spawn(move || router.wait_for_events(&*flushes))
+            .spawn(move || router.wait_for_events())
     }
 
-    fn wait_for_events(&self, flushes: &dyn Flushes) {
+    fn wait_for_events(&self) {
         let this = &self.event_loop;
         let mut members = RunningMembers::default();
         let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; 64];
@@ -170,7 +155,7 @@ impl Router {
                 let data = event.data;
                 match data.u64() {
                     WOKEN => _ = this.wake.silence(),
-                    FLUSHER => self.hear_flusher(flushes),
+                    FLUSHER => self.hear_flusher(),
                     pid => self.process_ended(pid as i32),
                 }
             }
@@ -201,9 +186,9 @@ impl Router {
         sleep_for(alarm, looks_again).and_then(|sleep| Timespec::try_from(sleep).ok())
     }
 
-    fn hear_flusher(&self, flushes: &dyn Flushes) {
+    fn hear_flusher(&self) {
         loop {
-            match flushes.next() {
+            match self.flusher.next() {
                 Ok(Some(Refused(ino))) => {
                     self.tell(Request::NotFlushed { ino });
                 }
@@ -212,7 +197,7 @@ impl Router {
                 Err(Gone) if self.event_loop.stopping.load(Ordering::Acquire) => return,
                 Err(Gone) => {
                     log::error!("the flusher is gone: readers get bytes only as files are closed");
-                    self.event_loop.unwatch(flushes.descriptor());
+                    self.event_loop.unwatch(self.flusher.descriptor());
                     return;
                 }
             }

@@ -6,8 +6,8 @@
 //!
 //! * Nothing is sent, answered or waited for with the core locked.
 //! * The core's lock is the only one that is held while another is taken. All others belong to parts
-//!   that do not know the router ([`ProcessTable`], [`Inspector`], [`LocalReaders`], [`EventLoop`],
-//!   [`FlushQueue`]) and take no second one while they hold theirs, so there is no order to keep.
+//!   that do not know the router ([`ProcessTable`], [`Inspector`], [`LocalReaders`], [`EventLoop`], the
+//!   flusher's queue) and take no second one while they hold theirs, so there is no order to keep.
 //!
 //! No deadlock is possible through the mount itself: of other
 //! processes, the threads that answer the kernel read only what needs no lock
@@ -17,7 +17,6 @@
 mod captures;
 mod doors;
 mod event_loop;
-mod flush_queue;
 mod inspector;
 mod local;
 mod process;
@@ -27,7 +26,6 @@ mod timers;
 mod writers;
 
 pub(crate) use captures::ExitHold;
-pub(crate) use event_loop::{Flushes, Gone, Refused};
 pub(crate) use local::{Failure, Given, LocalCanceller, LocalReader};
 pub(crate) use process::{
     all as all_processes, has_left_others, is_own_thread, name as process_name,
@@ -35,6 +33,7 @@ pub(crate) use process::{
 };
 pub(crate) use spin::{Spin, Step};
 
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -42,7 +41,7 @@ use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::clock::{Moment, Monotonic, Timestamp};
-use crate::core::effects::{Effect, Effects, Reply};
+use crate::core::effects::{Effect, Effects, Flush, Reply};
 use crate::core::recording::Recording;
 use crate::core::request::{Caller, Loaded, Request};
 use crate::core::spool::Pool;
@@ -50,7 +49,6 @@ use crate::core::{Core, Env, Settings};
 use crate::forked::Owner;
 use crate::sync::lock;
 use event_loop::EventLoop;
-use flush_queue::FlushQueue;
 use inspector::Inspector;
 use local::LocalReaders;
 use processes::ProcessTable;
@@ -69,6 +67,32 @@ pub(crate) trait Outlet: Send + Sync {
     fn settle(&self) {}
 }
 
+/// The flusher, which makes the kernel write back what somebody waits for.
+pub(crate) trait Flushes: Send + Sync {
+    /// Takes note of what it is to be told, after all that it was. Called with the core locked: two threads
+    /// that have decided one after the other may go on in any order once the core is free, and were a file's
+    /// "stop" to overtake its "go on", it would be written back for ever.
+    fn queue(&self, flushes: &[Flush]);
+
+    /// Tells it what is queued.
+    fn tell(&self);
+
+    /// A descriptor that is readable when there is something to hear, and
+    /// writable again when something can be said that could not be before.
+    fn descriptor(&self) -> BorrowedFd<'_>;
+
+    /// Says what could not be said before, and gives the next answer, if there is one now.
+    fn next(&self) -> Result<Option<Refused>, Gone>;
+}
+
+/// The flusher does not write back this inode: it could not be opened, or is one too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused(pub(crate) u64);
+
+/// There is no flusher any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone;
+
 /// Everything behind one mount.
 pub(crate) struct Router {
     /// Guards all state of the mount.
@@ -77,9 +101,8 @@ pub(crate) struct Router {
     inspector: Inspector,
     locals: LocalReaders,
     event_loop: EventLoop,
-    /// Filled with the core locked.
-    flushes: FlushQueue<Effect>,
     outlet: Arc<dyn Outlet>,
+    flusher: Arc<dyn Flushes>,
     /// The process whose threads do all of this.
     owner: Owner,
     start: Instant,
@@ -109,6 +132,7 @@ impl Router {
         pool: Pool,
         first_ino: u64,
         outlet: Arc<dyn Outlet>,
+        flusher: Arc<dyn Flushes>,
     ) -> std::io::Result<Arc<Router>> {
         let now = Moment {
             monotonic: Monotonic::ZERO,
@@ -120,8 +144,8 @@ impl Router {
             inspector: Inspector::default(),
             locals: LocalReaders::default(),
             event_loop: EventLoop::new()?,
-            flushes: FlushQueue::default(),
             outlet,
+            flusher,
             owner: Owner::this(),
             start: Instant::now(),
         }))
@@ -180,26 +204,18 @@ impl Router {
             now: self.now(),
             processes: &self.processes,
         };
-        let mut effects = core.handle(env, caller, request);
-        let flushes = self.queue_flushes(&mut effects);
-        drop(core);
-        self.carry_out(effects, flushes, apply);
-    }
-
-    /// Queues what the flusher is to be told, while nobody else can decide; says whether there is any.
-    fn queue_flushes(&self, effects: &mut Effects) -> bool {
-        let flushes = effects.take_flushes();
-        let are_any = !flushes.is_empty();
-        if are_any {
-            self.flushes.put(flushes);
+        let effects = core.handle(env, caller, request);
+        if !effects.flushes.is_empty() {
+            self.flusher.queue(&effects.flushes);
         }
-        are_any
+        drop(core);
+        self.carry_out(effects, apply);
     }
 
     /// Does what the core decided.
-    fn carry_out(&self, effects: Effects, flushes: bool, apply: impl FnMut(Effect)) {
-        if flushes {
-            self.flushes.tell(|flush| self.outlet.apply(flush));
+    fn carry_out(&self, effects: Effects, apply: impl FnMut(Effect)) {
+        if !effects.flushes.is_empty() {
+            self.flusher.tell();
         }
         let has_groups = self.processes.has_groups();
         self.event_loop.wake_for(effects.next_alarm, has_groups);

@@ -55,7 +55,6 @@ impl Outbox {
     fn keep(&self, effect: Effect, patiently: bool) {
         let done = match effect {
             Effect::Reply { unique, reply } => Done::Answered(unique, reply.into()),
-            Effect::Flush { ino, on } => Done::Flush(ino, on),
             Effect::Forget(Forget::Name { name, .. }) => Done::ForgotName(name, patiently),
             Effect::ForgetAttributes { ino } | Effect::Forget(Forget::Pages { ino }) => {
                 Done::Forgot(ino)
@@ -97,17 +96,22 @@ struct Flusher {
     socket: UnixStream,
     other_end: UnixStream,
     says: Mutex<VecDeque<Result<Refused, Gone>>>,
+    /// What it is to be told, and where that is noted once it was.
+    queue: Mutex<VecDeque<Flush>>,
+    outbox: Arc<Outbox>,
     /// How often it was asked.
     asked: AtomicU64,
 }
 
 impl Flusher {
-    fn new() -> Arc<Flusher> {
+    fn new(outbox: &Arc<Outbox>) -> Arc<Flusher> {
         let (socket, other_end) = UnixStream::pair().unwrap();
         Arc::new(Flusher {
             socket,
             other_end,
             says: Mutex::default(),
+            queue: Mutex::default(),
+            outbox: Arc::clone(outbox),
             asked: AtomicU64::new(0),
         })
     }
@@ -119,6 +123,13 @@ impl Flusher {
 }
 
 impl Flushes for Flusher {
+    fn queue(&self, flushes: &[Flush]) {
+        lock(&self.queue).extend(flushes);
+    }
+    fn tell(&self) {
+        let told = lock(&self.queue).drain(..).collect::<Vec<_>>().into_iter();
+        lock(&self.outbox.done).extend(told.map(|flush| Done::Flush(flush.ino, flush.on)));
+    }
     fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -157,10 +168,12 @@ impl Bench {
         let pool = Pool::for_tests(1 << 20, Some(1 << 20));
         let outbox = Arc::<Outbox>::default();
         let outlet: Arc<dyn Outlet> = outbox.clone();
+        let flusher = Flusher::new(&outbox);
+        let flushes: Arc<dyn Flushes> = flusher.clone();
         Bench {
-            router: Router::new(settings, pool, first_ino, outlet).unwrap(),
+            router: Router::new(settings, pool, first_ino, outlet, flushes).unwrap(),
             outbox,
-            flusher: Flusher::new(),
+            flusher,
             event_loop: None,
             last_unique: AtomicU64::new(0),
         }
@@ -177,7 +190,7 @@ impl Bench {
     }
 
     fn start(&mut self) {
-        self.event_loop = Some(self.router.start_event_loop(self.flusher.clone()).unwrap());
+        self.event_loop = Some(self.router.start_event_loop().unwrap());
     }
 
     /// Waits until the event loop sleeps with nothing to come.
@@ -285,10 +298,10 @@ impl Bench {
         self.router.tell(Request::Release { handle });
     }
 
-    fn carry_out(&self, mut effects: Effects) {
-        let flushes = self.router.queue_flushes(&mut effects);
+    fn carry_out(&self, effects: Effects) {
+        self.flusher.queue(&effects.flushes);
         let apply = |effect| self.router.apply(effect);
-        self.router.carry_out(effects, flushes, apply);
+        self.router.carry_out(effects, apply);
     }
 
     fn answer(&self, unique: Unique) -> Option<Answer> {

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::super::effects::Effect;
+use super::super::effects::Flush;
 use super::super::file::Order;
 use super::super::ids::ReaderId;
 use super::super::notices::Notice;
@@ -112,7 +112,7 @@ impl Operation<'_> {
         match file.writeback_mut().update(is_awaited, self.now) {
             Order::Nothing => {}
             Order::LookAt(at) => self.wake_at(at, Alarm::Flush(ino)),
-            Order::Tell(on) => self.effects.push(Effect::Flush { ino, on }),
+            Order::Tell(on) => self.effects.flushes.push(Flush { ino, on }),
         }
     }
 
@@ -124,7 +124,7 @@ impl Operation<'_> {
         };
         self.wake_at(at, Alarm::Flush(ino));
         // The answer may be to an earlier request, and the last one heard.
-        self.effects.push(Effect::Flush { ino, on: false });
+        self.effects.flushes.push(Flush { ino, on: false });
         if !std::mem::replace(&mut self.told_of_refusal, true) {
             log::warn!(
                 "{} and maybe others are not flushed just now, as many are waited for: their \

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::effects::Effect;
+use super::super::effects::Flush;
 use super::super::request::Request;
 use super::super::rules::Deliver;
 use super::{Answer, World, bytes};
@@ -12,15 +12,6 @@ use super::{Answer, World, bytes};
 impl World {
     fn knows(&self, ino: u64) -> bool {
         self.core.names.get(ino).is_ok()
-    }
-
-    /// What the flusher was told by the last request.
-    fn flushes(&self) -> Vec<(u64, bool)> {
-        let flushes = self.told.iter().filter_map(|effect| match effect {
-            Effect::Flush { ino, on } => Some((*ino, *on)),
-            _ => None,
-        });
-        flushes.collect()
     }
 }
 
@@ -68,21 +59,21 @@ fn a_flusher_that_refuses_a_file_is_told_to_leave_it_and_asked_again_a_second_la
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, writer) = world.create("f", libc::O_WRONLY);
     world.tell(Request::NotFlushed { ino });
-    assert_eq!(world.flushes(), [], "it was not asked");
+    assert_eq!(world.flushes, [], "it was not asked");
     let open = world.open(ino);
     world.handle(open);
     world.pass(Duration::from_millis(2));
-    assert_eq!(world.flushes(), [(ino, true)]);
+    assert_eq!(world.flushes, [Flush { ino, on: true }]);
     world.tell(Request::NotFlushed { ino });
-    assert_eq!(world.flushes(), [(ino, false)]);
+    assert_eq!(world.flushes, [Flush { ino, on: false }]);
     world.tell(Request::NotFlushed { ino });
-    assert_eq!(world.flushes(), [], "it has left it already");
+    assert_eq!(world.flushes, [], "it has left it already");
     world.pass(Duration::from_millis(999));
-    assert_eq!(world.flushes(), []);
+    assert_eq!(world.flushes, []);
     world.pass(Duration::from_millis(1));
-    assert_eq!(world.flushes(), [(ino, true)]);
+    assert_eq!(world.flushes, [Flush { ino, on: true }]);
     world.release(writer);
-    assert_eq!(world.flushes(), [(ino, false)]);
+    assert_eq!(world.flushes, [Flush { ino, on: false }]);
 }
 
 #[test]
@@ -92,7 +83,7 @@ fn the_flusher_works_for_readers_only_of_what_they_may_have_before_the_end() {
         let (ino, _) = world.create("f", libc::O_WRONLY);
         let open = world.open(ino);
         world.pass(Duration::from_millis(2));
-        assert_eq!(!world.flushes().is_empty(), is_wanted, "{deliver}");
+        assert_eq!(!world.flushes.is_empty(), is_wanted, "{deliver}");
         assert_eq!(world.answer(open).is_some(), is_wanted, "{deliver}");
     }
 }

@@ -32,7 +32,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::clock::{Moment, Timestamp};
-use super::effects::{Effect, Effects, Transport};
+use super::effects::{Effect, Effects, Flush, Transport};
 use super::generation::{Ending, Left, Processes, Writer};
 use super::ids::Unique;
 use super::namespace::{Creator, ROOT};
@@ -99,6 +99,8 @@ struct World {
     notified: Vec<u64>,
     /// What the last request had done that answers nobody.
     told: Vec<Effect>,
+    /// What the flusher was told by the last request.
+    flushes: Vec<Flush>,
     /// What must hold after every operation.
     oracle: Oracle,
 }
@@ -149,6 +151,7 @@ impl World {
             answered: Vec::new(),
             notified: Vec::new(),
             told: Vec::new(),
+            flushes: Vec::new(),
             oracle: Oracle::default(),
         }
     }
@@ -166,7 +169,8 @@ impl World {
             Request::Unlink { .. } | Request::RemoveDirectory { .. } | Request::Rename { .. }
         );
         let before = Before::look(&self.core);
-        let effects = self.core.handle(env, caller, loaded);
+        let mut effects = self.core.handle(env, caller, loaded);
+        self.flushes = std::mem::take(&mut effects.flushes);
         let mut told = Vec::new();
         for effect in effects {
             match effect {

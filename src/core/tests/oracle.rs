@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 
-use super::super::effects::{Effect, Forget};
+use super::super::effects::{Effect, Flush, Forget};
 use super::super::file::Flushing;
 use super::super::generation::Way;
 use super::super::ids::{ReaderId, Unique};
@@ -67,7 +67,7 @@ impl World {
     /// Sees whether all is as it must be after an operation; `told` is what it wanted done that
     /// answers nobody, and `removes` whether it was one by which the kernel itself takes names away.
     pub(super) fn check(&mut self, before: &Before, told: &[Effect], removes: bool) {
-        self.check_flusher(told);
+        self.check_flusher();
         self.check_memory_of_the_kernel(before, told, removes);
         self.check_requests();
         // One that lies behind would ring again at once, and for ever.
@@ -80,16 +80,11 @@ impl World {
         self.check_that_nothing_is_left_undone();
     }
 
-    fn check_flusher(&mut self, told: &[Effect]) {
-        for effect in told {
-            match effect {
-                Effect::Flush { ino, on: true } => {
-                    assert!(self.oracle.flushed.insert(*ino), "{ino} is flushed already");
-                }
-                Effect::Flush { ino, on: false } => {
-                    assert!(self.oracle.flushed.remove(ino), "{ino} is not flushed");
-                }
-                _ => {}
+    fn check_flusher(&mut self) {
+        for Flush { ino, on } in &self.flushes {
+            match on {
+                true => assert!(self.oracle.flushed.insert(*ino), "{ino} is flushed already"),
+                false => assert!(self.oracle.flushed.remove(ino), "{ino} is not flushed"),
             }
         }
         for (ino, file) in &self.core.files {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::super::CONTROL_NAME;
-use super::super::effects::Effect;
 use super::super::generation::Ending;
 use super::super::namespace::ROOT;
 use super::super::request::{Request, User};
@@ -233,12 +232,8 @@ fn what_the_flusher_refused_is_asked_for_again_a_second_later() {
     let reader = world.handle(open);
     world.read(reader, 0, 4);
     let flushes = |world: &World| {
-        let told = world.told.iter();
-        let told = told.filter_map(|effect| match effect {
-            Effect::Flush { ino: of, on } if *of == ino => Some(*on),
-            _ => None,
-        });
-        told.collect::<Vec<bool>>()
+        let told = world.flushes.iter().filter(|flush| flush.ino == ino);
+        told.map(|flush| flush.on).collect::<Vec<bool>>()
     };
     world.pass(Duration::from_millis(2));
     assert_eq!(flushes(&world), [true]);

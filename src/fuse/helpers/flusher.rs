@@ -34,6 +34,7 @@ use self::worker::Worker;
 use super::deferred::{DeferredHelper, HelperStarter};
 use super::message;
 use super::process::{above_stdio, exit, reap};
+use crate::core::effects::Flush;
 use crate::router::{Flushes, Gone, Refused};
 use crate::sync::lock;
 
@@ -47,15 +48,13 @@ const REFUSED: u8 = 3;
 #[derive(Debug)]
 pub(crate) struct Flusher {
     socket: OwnedFd,
-    /// Guards what starts the process, gone once it did. Before `backlog` in the lock
-    /// order; held while the watchdog forks, which waits for nobody.
+    /// Guards what starts the process, gone once it did. Held while the watchdog forks.
     starter: Mutex<Option<HelperStarter>>,
     /// The process, as long as it is to be waited for.
     pid: AtomicI32,
-    /// Guards the messages that the socket had no room for, in order; they are
-    /// sent before the next message, or by [`Flushes::next`]. A leaf in the
-    /// lock order; held only over sends that do not block.
-    backlog: Mutex<VecDeque<(u8, u64)>>,
+    /// Guards what is to be sent, in order. A leaf in the lock order; held only over sends that do not
+    /// block.
+    queue: Mutex<VecDeque<Flush>>,
 }
 
 impl Drop for Flusher {
@@ -101,7 +100,7 @@ impl Flusher {
             socket,
             starter: Mutex::new(Some(starter)),
             pid: AtomicI32::new(0),
-            backlog: Mutex::default(),
+            queue: Mutex::default(),
         }
     }
 
@@ -111,12 +110,8 @@ impl Flusher {
         self.pid.load(Ordering::Acquire)
     }
 
-    /// Has the process started, unless it was.
-    fn start(&self) {
-        let mut starter = lock(&self.starter);
-        let Some(starter) = starter.take() else {
-            return;
-        };
+    /// Has the process started.
+    fn start(&self, starter: HelperStarter) {
         match starter.start() {
             Ok(pid) => self.pid.store(pid, Ordering::Release),
             Err(error) => {
@@ -124,19 +119,6 @@ impl Flusher {
                 // Which is then gone, as `next` says.
                 let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
             }
-        }
-    }
-
-    /// From now on, has inode `ino` written back all the time, or answers that it is not. Adding it
-    /// again changes nothing.
-    pub(crate) fn add(&self, ino: u64) {
-        self.send(ADD, ino);
-    }
-
-    /// Ends an [`Flusher::add`].
-    pub(crate) fn remove(&self, ino: u64) {
-        if self.pid() != 0 {
-            self.send(REMOVE, ino);
         }
     }
 
@@ -151,34 +133,46 @@ impl Flusher {
         }
     }
 
-    fn send(&self, kind: u8, ino: u64) {
-        self.start();
-        self.send_backlog(Some((kind, ino)));
-    }
-
-    /// Sends what the socket takes, `last` after all that waits.
-    fn send_backlog(&self, last: Option<(u8, u64)>) {
-        let mut backlog = lock(&self.backlog);
-        backlog.extend(last);
-        while let Some((kind, ino)) = backlog.front() {
-            match message::send(&self.socket, *kind, *ino, SendFlags::DONTWAIT) {
-                Ok(()) => drop(backlog.pop_front()),
+    /// Sends what the socket takes.
+    fn send(&self) {
+        let mut queue = lock(&self.queue);
+        while let Some(Flush { ino, on }) = queue.front() {
+            let kind = if *on { ADD } else { REMOVE };
+            match message::send(&self.socket, kind, *ino, SendFlags::DONTWAIT) {
+                Ok(()) => drop(queue.pop_front()),
                 Err(Errno::AGAIN) => return,
                 // Gone, which `next` says.
-                Err(_) => backlog.clear(),
+                Err(_) => queue.clear(),
             }
         }
     }
 }
 
 impl Flushes for Flusher {
+    fn queue(&self, flushes: &[Flush]) {
+        lock(&self.queue).extend(flushes);
+    }
+
+    /// Has the process started, unless it was. Nobody waits for whoever does, and tells all that is queued
+    /// by then.
+    fn tell(&self) {
+        let Ok(mut starter) = self.starter.try_lock() else {
+            return;
+        };
+        if let Some(starter) = starter.take() {
+            self.start(starter);
+        }
+        drop(starter);
+        self.send();
+    }
+
     /// After [`Gone`] it stays readable.
     fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
     fn next(&self) -> Result<Option<Refused>, Gone> {
-        self.send_backlog(None);
+        self.send();
         match message::receive(&self.socket) {
             Ok((_, ino)) => Ok(Some(Refused(ino))),
             Err(Errno::AGAIN) => Ok(None),

@@ -106,8 +106,6 @@ impl Outlet for Kernel {
             Effect::PollAgain { kernel_handle } => {
                 self.notify(abi::NOTIFY_POLL, &kernel_handle.to_ne_bytes());
             }
-            Effect::Flush { ino, on: true } => self.flusher.add(ino),
-            Effect::Flush { ino, on: false } => self.flusher.remove(ino),
             Effect::ForgetAttributes { ino } => {
                 // No pages, so nothing to wait for.
                 let (off, len) = (-1, 0);

@@ -11,10 +11,10 @@ fn what_is_said_to_the_flusher_is_done_first_and_all_else_in_order() {
     let names = ["1", "2", "3"].map(Unique::of);
     let mut effects = Effects::default();
     effects.refuse(names[0], Errno::INTR);
-    effects.push(Effect::Flush { ino: 7, on: true });
+    effects.flushes.push(Flush { ino: 7, on: true });
     effects.refuse(names[1], Errno::IO);
-    effects.push(Effect::Flush { ino: 8, on: true });
-    effects.push(Effect::Flush { ino: 7, on: false });
+    effects.flushes.push(Flush { ino: 8, on: true });
+    effects.flushes.push(Flush { ino: 7, on: false });
     effects.refuse(names[2], Errno::NOENT);
     bench.carry_out(effects);
     let refused = |unique, errno| Done::Answered(unique, Answer::Error(errno));
@@ -29,26 +29,6 @@ fn what_is_said_to_the_flusher_is_done_first_and_all_else_in_order() {
             refused(names[2], Errno::NOENT),
         ]
     );
-}
-
-/// While one thread tells the flusher, which may take it a while, others are not kept waiting; what they
-/// decided meanwhile is told after it.
-#[test]
-fn nobody_waits_for_whoever_tells_the_flusher_and_decisions_stay_in_order() {
-    let queue = FlushQueue::default();
-    let told = Mutex::new(Vec::new());
-    queue.put(vec![1]);
-    queue.tell(|decision| {
-        if decision == 1 {
-            queue.put(vec![2, 3]);
-            queue.tell(|_| panic!("it is told by who began"));
-        }
-        lock(&told).push(decision);
-    });
-    assert_eq!(*lock(&told), [1, 2, 3]);
-    queue.put(vec![4]);
-    queue.tell(|decision| lock(&told).push(decision));
-    assert_eq!(*lock(&told), [1, 2, 3, 4]);
 }
 
 impl Unique {

@@ -1,5 +1,6 @@
 //! Flushers of plain files, with nothing mounted.
 
+use super::super::deferred;
 use super::super::watchdog::Watchdog;
 use super::worker::TABLE_SLOTS;
 use super::*;
@@ -7,6 +8,7 @@ use crate::fuse::timers::FLUSH_ALL_EVERY;
 use crate::testing::{SOON, until, until_within};
 use std::fs;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Where `.fifofs/inode/N` are plain files.
@@ -21,13 +23,25 @@ fn add_file(tree: &tempfile::TempDir, ino: u64) {
     fs::write(path, "data").unwrap();
 }
 
+impl Flusher {
+    fn add(&self, ino: u64) {
+        self.queue(&[Flush { ino, on: true }]);
+        self.tell();
+    }
+
+    fn remove(&self, ino: u64) {
+        self.queue(&[Flush { ino, on: false }]);
+        self.tell();
+    }
+}
+
 /// A flusher that runs. The watchdog that started it is gone by then.
 fn start(tree: &tempfile::TempDir) -> Flusher {
     let (socket, deferred_helper) = Flusher::prepare(tree.path()).unwrap();
     let watchdog = Watchdog::start(tree.path(), false, deferred_helper).unwrap();
     let flusher = Flusher::new(socket, watchdog.starter());
     assert_eq!(flusher.pid(), 0);
-    flusher.start();
+    flusher.tell();
     assert!(flusher.pid() > 0);
     flusher
 }
@@ -54,8 +68,8 @@ fn wait_for_it(flusher: &Flusher) {
 }
 
 /// Whether messages wait for room in the socket.
-fn has_backlog(flusher: &Flusher) -> bool {
-    !lock(&flusher.backlog).is_empty()
+fn has_queue(flusher: &Flusher) -> bool {
+    !lock(&flusher.queue).is_empty()
 }
 
 fn status(pid: i32) -> String {
@@ -157,7 +171,7 @@ fn one_more_than_the_table_holds_is_refused_and_nothing_is_lost_on_the_way() {
         flusher.add(ino);
     }
     assert_eq!(answer(&flusher), Ok(Refused(slots)));
-    assert!(!has_backlog(&flusher));
+    assert!(!has_queue(&flusher));
     flusher.remove(0);
     flusher.add(slots);
     flusher.add(slots + 1);
@@ -175,11 +189,11 @@ fn a_flusher_that_stops_does_not_stop_the_daemon() {
     for _ in 0..10_000 {
         flusher.add(5);
     }
-    assert!(has_backlog(&flusher));
+    assert!(has_queue(&flusher));
     flusher.add(7);
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
     assert_eq!(answer(&flusher), Ok(Refused(7)));
-    assert!(!has_backlog(&flusher));
+    assert!(!has_queue(&flusher));
 }
 
 #[test]
@@ -191,7 +205,7 @@ fn a_killed_flusher_says_so_and_a_dropped_one_ends() {
     assert_eq!(answer(&flusher), Err(Gone));
     flusher.add(5);
     assert_eq!(flusher.next(), Err(Gone));
-    assert!(!has_backlog(&flusher));
+    assert!(!has_queue(&flusher));
 
     let flusher = start(&tree);
     let pid = flusher.pid();
@@ -200,4 +214,23 @@ fn a_killed_flusher_says_so_and_a_dropped_one_ends() {
         "the dropped one to be gone",
         || matches!(status(pid), s if s.is_empty() || s.contains("State:\tZ")),
     );
+}
+
+/// While one thread has the process started, which may take it a while, others are not kept waiting; what
+/// they decided meanwhile is told after that.
+#[test]
+fn nobody_waits_for_whoever_starts_it_and_decisions_stay_in_order() {
+    let (socket, heard) = message::pair().unwrap();
+    let (daemon, watchdog) = message::pair().unwrap();
+    let flusher = Flusher::new(socket, HelperStarter::new(Arc::new(daemon)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| flusher.add(1));
+        until("it is asked for", || message::receive(&watchdog).is_ok());
+        flusher.add(2);
+        flusher.remove(1);
+        assert_eq!(message::receive(&heard), Err(Errno::AGAIN));
+        deferred::answer(watchdog.as_fd(), i32::MAX);
+    });
+    let told = std::array::from_fn(|_| message::receive(&heard).unwrap());
+    assert_eq!(told, [(ADD, 1), (ADD, 2), (REMOVE, 1)]);
 }
