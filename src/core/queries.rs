@@ -16,7 +16,7 @@ use super::ids::{CaptureId, Unique};
 use super::namespace::{Inode, Kind, Namespace, ROOT};
 use super::readers::reader::{Reader, Seen};
 use super::recording::Recording;
-use super::request::Needed;
+use super::request::{Needed, Request};
 use super::spool::{Pool, Segments, Spool};
 use super::{Core, Env, File, Handle, Operation};
 use crate::error::FailedWriter;
@@ -71,8 +71,15 @@ impl Core {
         self.files.values().any(is_open)
     }
 
-    /// What an OPEN for reading must know of who asks.
-    pub(crate) fn needs_of_opener(&self, ino: u64) -> Needed {
+    /// What an OPEN for reading, or a GETATTR, of this must know of who asks.
+    pub(crate) fn needs_of_opener(&self, ino: u64, request: &Request) -> Needed {
+        if let Some(number) = self.control.unknown_process(ino) {
+            return Needed::Process(number);
+        }
+        if let Request::Attributes { .. } = request {
+            let waits = self.control.waits_for(ino).is_some();
+            return if waits { Needed::Name } else { Needed::Nothing };
+        }
         // Of one without a name it may be what stands there instead that is written.
         let is_nameless = |inode: &Inode| inode.is_file() && inode.nlink() == 0;
         let has_lost_name = |inode: &Inode| inode.lost_name.is_some();
@@ -93,19 +100,9 @@ impl Core {
         }
     }
 
-    /// Whether a GETATTR of this may wait.
-    pub(crate) fn waits_for_attributes(&self, ino: u64) -> bool {
-        self.control.waits_for(ino).is_some()
-    }
-
     /// Whether a number belongs to the control directory.
     pub(crate) fn is_control(&self, ino: u64) -> bool {
         self.control.has(ino)
-    }
-
-    /// Whose end must be known before a request at this place in the control directory is seen to.
-    pub(crate) fn unknown_process(&self, ino: u64) -> Option<i32> {
-        self.control.unknown_process(ino)
     }
 }
 

@@ -75,7 +75,7 @@ impl From<Writer> for Opener {
     }
 }
 
-/// What must be known of whoever opens a file for reading.
+/// What must be known of whoever opens a file for reading, or asks for attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needed {
     Nothing,
@@ -83,6 +83,8 @@ pub(crate) enum Needed {
     Name,
     /// And whether it is a writer's. To find that out takes longer than an answer may.
     Relations,
+    /// Beside the name, which process the number in the door's name means. Nor may that take an answer's time.
+    Process(i32),
 }
 
 /// What is to be read.
@@ -410,6 +412,14 @@ impl Request {
             | Request::AlsoWrites { .. }
             | Request::ProcessEnded { .. } => true,
             _ => false,
+        }
+    }
+
+    /// Who makes it, where the answer may depend on that.
+    pub(crate) fn opener_mut(&mut self) -> Option<&mut Opener> {
+        match self {
+            Request::Open { opener, .. } | Request::Attributes { opener, .. } => Some(opener),
+            _ => None,
         }
     }
 

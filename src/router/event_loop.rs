@@ -84,6 +84,11 @@ impl EventLoop {
         self.wake();
     }
 
+    /// Whether the mount is ending.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// The core wants to look at the clock then, and maybe groups are to be looked at now.
     pub(super) fn wake_for(&self, alarm: Option<Monotonic>, has_groups: bool) {
         let sleeps_until = self.sleeps_until.load(Ordering::Acquire);
@@ -140,7 +145,7 @@ impl Router {
         let this = &self.event_loop;
         let mut members = RunningMembers::default();
         let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; 64];
-        while !this.stopping.load(Ordering::Acquire) {
+        while !this.is_stopping() {
             let timeout = self.time_to_sleep();
             let ready = match epoll::wait(&this.epoll, &mut events, timeout.as_ref()) {
                 Ok((ready, _)) => ready,
@@ -194,7 +199,7 @@ impl Router {
                 }
                 Ok(None) => return,
                 // It was told to go.
-                Err(Gone) if self.event_loop.stopping.load(Ordering::Acquire) => return,
+                Err(Gone) if self.event_loop.is_stopping() => return,
                 Err(Gone) => {
                     log::error!("the flusher is gone: readers get bytes only as files are closed");
                     self.event_loop.unwatch(self.flusher.descriptor());

@@ -1,4 +1,4 @@
-//! Finds out who opens a file that is being written.
+//! Finds out who opens a file that is being written, and which process the name of a door means.
 //!
 //! A program that writes a file, or was started by one that does, must not wait
 //! for it. Whether the caller is such a one is to be read in `/proc`, in places
@@ -6,55 +6,50 @@
 //! answer of ours. So a thread of its own does it, and the OPEN is answered when
 //! it is done; meanwhile the threads that answer the kernel go on. It is started
 //! with the first such OPEN.
+//!
+//! The number in a door's name is the reader's for a process: in the pid namespace where the reader is. It is
+//! looked up by the same thread, for which nobody but that reader waits.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use rustix::io::Errno;
+use rustix::param::clock_ticks_per_second;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::timers::BELIEVED_TIMES;
 use super::{Router, lock, process, process_of};
-use crate::core::doors::Asked;
+use crate::core::clock::Monotonic;
+use crate::core::doors::Target;
 use crate::core::effects::Unique;
 use crate::core::request::{Caller, Needed, Opener, Request};
 
 /// A request that is put off: an OPEN for reading, or what waits for a process to end.
-pub(super) struct Inspection {
-    pub(super) caller: Caller,
-    pub(super) ino: u64,
-    pub(super) asked: Asked,
-    /// The number of a process, if it is to be found out which is meant, and not who asks.
-    pub(super) number: Option<i32>,
+struct Inspection {
+    caller: Caller,
+    ino: u64,
+    request: Request,
+    needed: Needed,
 }
 
 /// The thread, and what it has been asked for.
 #[derive(Default)]
 pub(super) struct Inspector {
-    /// Guards both.
+    /// Guards all of it.
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    thread: Thread,
+    /// The way to the thread, from when it is first asked for until the mount is ending.
+    inspections: Option<Sender<Inspection>>,
+    thread: Option<JoinHandle<()>>,
     /// The requests that are put off, and whether their callers have had a signal meanwhile.
     put_off: HashMap<Unique, bool>,
-}
-
-#[derive(Default)]
-enum Thread {
-    /// Nobody has asked for it yet.
-    #[default]
-    Idle,
-    Running {
-        inspections: Sender<Inspection>,
-        thread: JoinHandle<()>,
-    },
-    /// The mount is ending; the thread is there until somebody waits for its end.
-    Stopped(Option<JoinHandle<()>>),
 }
 
 impl Inspector {
@@ -73,38 +68,65 @@ impl Inspector {
 
     /// Ends the thread, if there is one, once it has done what it was asked for.
     pub(super) fn stop(&self) {
-        let thread = &mut lock(&self.state).thread;
-        *thread = match std::mem::take(thread) {
-            Thread::Idle => Thread::Stopped(None),
-            Thread::Running { thread, .. } => Thread::Stopped(Some(thread)),
-            stopped @ Thread::Stopped(_) => stopped,
-        };
+        lock(&self.state).inspections = None;
     }
 }
 
 impl Router {
-    /// Puts a request off; says whether there is somebody who sees to it: not when the mount is ending.
-    pub(super) fn inspect(self: &Arc<Self>, inspection: Inspection) -> bool {
+    /// Handles an OPEN for reading, or a GETATTR, at once or when what it depends on is known.
+    pub(crate) fn handle_by_opener(self: &Arc<Self>, caller: Caller, ino: u64, request: Request) {
+        let needed = match self.look(|core| core.needs_of_opener(ino, &request)) {
+            Needed::Name | Needed::Relations if caller.internal => Needed::Nothing,
+            // Of one that cannot be seen there are none to be found.
+            Needed::Relations if caller.thread == 0 => Needed::Name,
+            needed => needed,
+        };
+        let inspection = Inspection {
+            caller,
+            ino,
+            request,
+            needed,
+        };
+        match needed {
+            Needed::Nothing => self.go_on_with(inspection, Opener::default()),
+            Needed::Name => self.go_on_with(inspection, opener_by(caller.thread)),
+            Needed::Relations | Needed::Process(_) => {
+                let Some(inspection) = self.inspect(inspection) else {
+                    return;
+                };
+                if let Needed::Process(_) = needed {
+                    let target = Err(Errno::SRCH);
+                    self.tell(Request::KnowProcess { ino, target });
+                }
+                self.go_on_with(inspection, opener_by(caller.thread));
+            }
+        }
+    }
+
+    /// Puts a request off; gives it back if nobody sees to it: when the mount is ending.
+    fn inspect(self: &Arc<Self>, inspection: Inspection) -> Option<Inspection> {
         let mut state = lock(&self.inspector.state);
-        if let Thread::Idle = state.thread {
+        if state.inspections.is_none() && !self.event_loop.is_stopping() {
             match self.start_inspector() {
-                Ok(running) => state.thread = running,
+                Ok((inspections, thread)) => {
+                    (state.inspections, state.thread) = (Some(inspections), Some(thread));
+                }
                 Err(error) => log::error!("cannot find out who opens a file: {error}"),
             }
         }
-        let Thread::Running { inspections, .. } = &state.thread else {
-            return false;
+        let Some(inspections) = &state.inspections else {
+            return Some(inspection);
         };
         let unique = inspection.caller.unique;
-        let is_sent = inspections.send(inspection).is_ok();
-        // It cannot be gone on with before this is noted.
-        if is_sent {
-            state.put_off.insert(unique, false);
+        if let Err(unsent) = inspections.send(inspection) {
+            return Some(unsent.0);
         }
-        is_sent
+        // It cannot be gone on with before this is noted.
+        state.put_off.insert(unique, false);
+        None
     }
 
-    fn start_inspector(self: &Arc<Self>) -> io::Result<Thread> {
+    fn start_inspector(self: &Arc<Self>) -> io::Result<(Sender<Inspection>, JoinHandle<()>)> {
         let (sender, inspections) = crossbeam_channel::unbounded();
         let router = Arc::clone(self);
         let inspect = move || {
@@ -116,85 +138,65 @@ impl Router {
                 }
             }
         };
-        let thread = std::thread::Builder::new()
-            .name("fifofs-inspect".into())
-            .spawn(inspect)?;
-        Ok(Thread::Running {
-            inspections: sender,
-            thread,
-        })
+        let thread = std::thread::Builder::new().name("fifofs-inspect".into());
+        Ok((sender, thread.spawn(inspect)?))
     }
 
     /// Finds out what a request that was put off depends on, and goes on with it.
     fn see_to(&self, inspection: Inspection, found: &mut Found) -> Unique {
-        let Inspection {
-            caller, ino, asked, ..
-        } = inspection;
-        let opener = match inspection.number {
-            None => found.opener(caller.thread, ino),
-            Some(number) => {
-                let target = self.target(caller.thread, number);
+        let (Caller { unique, thread, .. }, ino) = (inspection.caller, inspection.ino);
+        let opener = match inspection.needed {
+            Needed::Process(number) => {
+                let target = self.target(thread, number);
                 self.tell(Request::KnowProcess { ino, target });
-                opener_by(caller.thread)
+                opener_by(thread)
             }
+            _ => found.opener(thread, ino),
         };
-        self.ask_as(caller, ino, asked, opener);
-        caller.unique
+        self.go_on_with(inspection, opener);
+        unique
+    }
+
+    /// Has a request handled, now that it is known who makes it.
+    fn go_on_with(&self, mut inspection: Inspection, by: Opener) {
+        if let Some(opener) = inspection.request.opener_mut() {
+            *opener = by;
+        }
+        self.handle(inspection.caller, inspection.request);
     }
 
     /// The inspector's thread, once it was stopped, to be waited for.
     pub(crate) fn take_inspector(&self) -> Option<JoinHandle<()>> {
-        match &mut lock(&self.inspector.state).thread {
-            Thread::Stopped(thread) => thread.take(),
-            Thread::Idle | Thread::Running { .. } => None,
-        }
+        lock(&self.inspector.state).thread.take()
     }
 
-    /// Opens a file for reading, at once or when it is known who asks.
-    pub(crate) fn open_for_reading(self: &Arc<Self>, caller: Caller, ino: u64, flags: i32) {
-        let (needed, unknown) =
-            self.look(|core| (core.needs_of_opener(ino), core.unknown_process(ino)));
-        if let Some(number) = unknown {
-            return self.ask_at_door(caller, ino, number, Asked::Open(flags));
-        }
-        let needed = match caller.internal {
-            true => Needed::Nothing,
-            false => needed,
+    /// The process that a thread knows by this number, that of the pid namespace where the thread is; watched from
+    /// now on until it ends.
+    fn target(&self, thread: i32, number: i32) -> Result<Target, Errno> {
+        let pid = process::known_as(thread, number)?;
+        let began = pid.and_then(|pid| self.began(pid));
+        let watched = match pid {
+            Some(pid) => self.watch(pid)?,
+            None => None,
         };
-        let asked = Asked::Open(flags);
-        let inspection = Inspection {
-            caller,
-            ino,
-            asked,
-            number: None,
-        };
-        if needed == Needed::Relations && caller.thread != 0 && self.inspect(inspection) {
-            return;
-        }
-        let opener = match needed {
-            Needed::Nothing => Opener::default(),
-            Needed::Name | Needed::Relations => opener_by(caller.thread),
-        };
-        self.ask_as(caller, ino, asked, opener);
+        Ok(Target {
+            // A thread that is no process of its own has no end that could be seen.
+            pid: watched.filter(|watched| Some(*watched) == pid),
+            began,
+        })
     }
 
-    /// Has a request handled, now that it is known who makes it.
-    pub(super) fn ask_as(&self, caller: Caller, ino: u64, asked: Asked, opener: Opener) {
-        let request = match asked {
-            Asked::Open(flags) => Request::Open {
-                ino,
-                flags,
-                writer: None,
-                opener,
-                kills_set_id: false,
-            },
-            Asked::Attributes => Request::Attributes {
-                ino,
-                by_handle: false,
-                opener,
-            },
-        };
-        self.handle(caller, request);
+    /// When a process began.
+    fn began(&self, pid: i32) -> Option<Monotonic> {
+        let ticks = process::start_ticks(pid)?;
+        let since_boot = clock_gettime(ClockId::Boottime);
+        let since_boot = Duration::new(
+            since_boot.tv_sec.unsigned_abs(),
+            u32::try_from(since_boot.tv_nsec).unwrap_or(0),
+        );
+        let start = Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64);
+        let age = since_boot.saturating_sub(start);
+        Some(self.monotonic().saturating_sub(age))
     }
 }
 
@@ -259,7 +261,7 @@ impl Found {
 impl Inspector {
     /// Whether no thread was started.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(lock(&self.state).thread, Thread::Idle)
+        lock(&self.state).thread.is_none()
     }
 
     /// Whether nothing is put off.

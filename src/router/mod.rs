@@ -15,7 +15,6 @@
 //! asked by the inspector, for which nobody but the one who opens a file waits.
 
 mod captures;
-mod doors;
 mod event_loop;
 mod inspector;
 mod local;

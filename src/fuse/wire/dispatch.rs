@@ -67,7 +67,13 @@ impl Front {
             opcode::GETATTR => {
                 let asked: abi::GetattrIn = body.take()?;
                 let by_handle = asked.getattr_flags & abi::GETATTR_FH != 0;
-                router.get_attributes(caller, (ino, by_handle));
+                let opener = Opener::default();
+                let ask = Request::Attributes {
+                    ino,
+                    by_handle,
+                    opener,
+                };
+                router.handle_by_opener(caller, ino, ask);
                 return Ok(Served::Here);
             }
             // Then the kernel asks by GETATTR.
@@ -181,17 +187,22 @@ impl Front {
                 let open: abi::OpenIn = body.take()?;
                 let flags = open.flags;
                 let access = flags & libc::O_ACCMODE;
-                if access == libc::O_RDONLY && flags & libc::O_TRUNC == 0 {
-                    router.open_for_reading(caller, ino, flags);
-                    return Ok(Served::Here);
-                }
-                Request::Open {
+                let writes = access != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
+                let open = Request::Open {
                     ino,
                     flags,
-                    writer: Some(router.writer(caller.thread)?),
+                    writer: match writes {
+                        true => Some(router.writer(caller.thread)?),
+                        false => None,
+                    },
                     opener: Opener::default(),
                     kills_set_id: open.open_flags & abi::OPEN_KILL_SUIDGID != 0,
+                };
+                if !writes {
+                    router.handle_by_opener(caller, ino, open);
+                    return Ok(Served::Here);
                 }
+                open
             }
             opcode::READ => {
                 let read: abi::ReadIn = body.take()?;

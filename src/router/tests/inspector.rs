@@ -56,8 +56,19 @@ fn own() -> i32 {
 /// Opens as the device does, and says whether it has to wait.
 fn opened(bench: &Bench, ino: u64, thread: i32) -> Unique {
     let caller = bench.caller(thread);
-    bench.router.open_for_reading(caller, ino, libc::O_RDONLY);
+    open_by(bench, caller, ino);
     caller.unique
+}
+
+fn open_by(bench: &Bench, caller: Caller, ino: u64) {
+    let request = Request::Open {
+        ino,
+        flags: libc::O_RDONLY,
+        writer: None,
+        opener: Opener::default(),
+        kills_set_id: false,
+    };
+    bench.router.handle_by_opener(caller, ino, request);
 }
 
 #[test]
@@ -94,7 +105,7 @@ fn where_it_does_not_matter_who_opens_nobody_is_looked_at() {
         internal: true,
         ..bench.caller(own())
     };
-    bench.router.open_for_reading(caller, ino, libc::O_RDONLY);
+    open_by(&bench, caller, ino);
     assert!(matches!(
         bench.answer(caller.unique),
         Some(Answer::Handle(..))

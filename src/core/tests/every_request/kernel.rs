@@ -312,7 +312,7 @@ impl Kernel {
 
     /// Before a place below `pid` is opened it is known which process is meant.
     fn know_process(&mut self, ino: u64) {
-        let Some(pid) = self.world.core.unknown_process(ino) else {
+        let Some(pid) = self.world.core.control.unknown_process(ino) else {
             return;
         };
         let target = match pid % 3 {
