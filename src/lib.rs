@@ -393,6 +393,7 @@ mod fuse;
 mod json;
 mod limits;
 mod mount;
+mod procfs;
 mod router;
 mod sync;
 mod temporary;

@@ -17,7 +17,6 @@
 //! thread that dies, and of one that cannot be in execve as it waits for us to
 //! answer its write, and [`holds_open_for_writing`] and [`start_ticks`] never by a
 //! thread that answers the kernel.
-//! Their formats are proc(5)'s.
 
 mod death;
 mod exit;
@@ -44,6 +43,8 @@ use std::sync::OnceLock;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Dir, Mode, OFlags};
 use rustix::process::Pid;
+
+use crate::procfs::{field, number};
 
 /// How far up [`ancestors`] goes. Deeper trees exist only by accident, and a
 /// walk that races with reused ids must end.
@@ -282,17 +283,6 @@ fn open(path: Arguments<'_>, flags: OFlags) -> Option<OwnedFd> {
     let name = &name[..name.len() - unused];
     let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::io::retry_on_intr(|| rustix::fs::open(name, flags, Mode::empty())).ok()
-}
-
-/// The value on the line that begins with `key`, trimmed.
-fn field<'a>(text: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
-    text.split(|byte| *byte == b'\n')
-        .find_map(|line| line.strip_prefix(key))
-        .map(<[u8]>::trim_ascii)
-}
-
-fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// An id that can be handed to the kernel: FUSE gives 0 for a caller in

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::sync::atomic::AtomicU8;
 
 use super::lines::each_line;
+use crate::procfs::hexadecimal;
 
 /// Mappings that are smaller stay, those of the dynamic linker among them.
 const SMALL_BYTES: usize = 1 << 20;
@@ -154,10 +155,8 @@ impl Mapping {
         let mut fields = line.splitn(6, |byte| *byte == b' ');
         let range = fields.next()?;
         let dash = range.iter().position(|byte| *byte == b'-')?;
-        let (start, end) = (
-            hexadecimal(range.get(..dash)?)?,
-            hexadecimal(range.get(dash + 1..)?)?,
-        );
+        let start = hexadecimal(range.get(..dash)?)? as usize;
+        let end = hexadecimal(range.get(dash + 1..)?)? as usize;
         let permissions = fields.next()?;
         let has_file = fields.nth(2)? != b"0";
         let name = fields.next().unwrap_or_default().trim_ascii();
@@ -170,10 +169,6 @@ impl Mapping {
             is_special: !has_file && !is_heap && name.starts_with(b"["),
         })
     }
-}
-
-fn hexadecimal(digits: &[u8]) -> Option<usize> {
-    usize::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
 #[cfg(test)]

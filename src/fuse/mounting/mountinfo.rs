@@ -11,6 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::procfs::number;
 
 /// The mounts that the calling thread sees: it may have a mount namespace of its own.
 pub(super) const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
@@ -184,10 +185,6 @@ impl<'a> MountLine<'a> {
     fn directory(&self) -> PathBuf {
         unescape(self.escaped_point)
     }
-}
-
-fn number(digits: &[u8]) -> Option<u64> {
-    str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// A mount point as mountinfo writes it: space, tab, newline and backslash in

@@ -14,6 +14,7 @@ use super::mountinfo::FoundMount;
 use crate::core::CONTROL_NAME;
 use crate::core::status::Status;
 use crate::fuse::timers::STATUS_DEADLINE;
+use crate::procfs::{field, hexadecimal, number};
 use crate::router::{all_processes, process_name};
 
 /// What the helper processes of a mount call themselves.
@@ -43,10 +44,8 @@ fn has_descriptor(pid: i32, mount_id: u64) -> bool {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fdinfo"));
     let mut descriptors = descriptors.into_iter().flatten().flatten();
     descriptors.any(|descriptor| {
-        let info = fs::read_to_string(descriptor.path()).unwrap_or_default();
-        let mut lines = info.lines();
-        let id = lines.find_map(|line| line.strip_prefix("mnt_id:"));
-        id.and_then(|id| id.trim().parse().ok()) == Some(mount_id)
+        let info = fs::read(descriptor.path()).unwrap_or_default();
+        field(&info, b"mnt_id:").and_then(number) == Some(mount_id)
     })
 }
 
@@ -68,8 +67,7 @@ fn maps(pid: i32, device_number: u64) -> bool {
     maps.split(|byte| *byte == b'\n').any(|line| {
         let device = line.split(|byte| *byte == b' ').nth(3);
         let minor = device.and_then(|device| device.strip_prefix(b"00:"));
-        let minor = minor.and_then(|minor| str::from_utf8(minor).ok());
-        minor.and_then(|minor| u64::from_str_radix(minor, 16).ok()) == Some(device_number)
+        minor.and_then(hexadecimal) == Some(device_number)
     })
 }
 

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use super::{BUFFER_BYTES, all, field, number, read_stat, read_status};
+use super::{BUFFER_BYTES, all, read_stat, read_status};
+use crate::procfs::{field, number};
 
 /// The process that `thread` knows by this number; nothing if it is gone.
 ///

@@ -19,7 +19,8 @@ use rustix::process::{WaitId, WaitIdOptions, child_subreaper, waitid};
 
 use super::exit::has_exited;
 use super::running::{Member, find_running};
-use super::{ancestors, number, own, parent, positive, read};
+use super::{ancestors, own, parent, positive, read};
+use crate::procfs::number;
 
 /// Whether somebody may be left whom a process started that has exited. It may be reaped.
 pub(crate) fn has_left_others(gone: i32) -> bool {

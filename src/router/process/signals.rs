@@ -15,7 +15,8 @@
 
 use rustix::fs::{Dir, OFlags};
 
-use super::{BUFFER_BYTES, field, number, open, read, read_status};
+use super::{BUFFER_BYTES, open, read, read_status};
+use crate::procfs::{field, hexadecimal, number};
 
 /// The signals that never make a read, write or open fail: they come by the
 /// clock, or tell of something to be looked at later.
@@ -74,15 +75,14 @@ impl Status {
             // A number without the line's end may be cut off.
             rest.contains(&b'\n').then_some(value)
         };
-        let mask = |hex: &[u8]| u64::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok();
         Some(Status {
             state: *next(b"State:")?.first()?,
             process: number(next(b"Tgid:")?)?,
             threads: number(next(b"Threads:")?)?,
-            thread_pending: mask(next(b"SigPnd:")?)?,
-            process_pending: mask(next(b"ShdPnd:")?)?,
-            blocked: mask(next(b"SigBlk:")?)?,
-            ignored: mask(next(b"SigIgn:")?)?,
+            thread_pending: hexadecimal(next(b"SigPnd:")?)?,
+            process_pending: hexadecimal(next(b"ShdPnd:")?)?,
+            blocked: hexadecimal(next(b"SigBlk:")?)?,
+            ignored: hexadecimal(next(b"SigIgn:")?)?,
         })
     }
 

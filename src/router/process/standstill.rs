@@ -12,9 +12,10 @@
 
 use super::exit::has_exited;
 use super::running::{Member, find_running};
-use super::{field, number, own, proc_is_ours, process_group, read, read_status};
+use super::{own, proc_is_ours, process_group, read, read_status};
 use crate::core::effects::Unique;
 use crate::core::generation::Left;
+use crate::procfs::{field, number};
 
 /// The command, which only serves its mount where that is its own, and only reads where it waits.
 const COMMAND: &str = "fifofs";

@@ -22,6 +22,7 @@
 use std::os::fd::BorrowedFd;
 
 use crate::fuse::timers::{LOOK_OFTEN, LOOK_SELDOM};
+use crate::procfs::{field, hexadecimal};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
@@ -54,30 +55,18 @@ pub(super) fn is_dying(status: BorrowedFd<'_>, buffer: &mut [u8]) -> bool {
 /// `kernel/exit.c`), and so has no `VmSize:` line any more; or its core is dumped; or it has a SIGKILL that it cannot take
 /// yet, as the kernel gives all other threads of a process that one of them, or a signal, ends.
 fn says_dying(status: &[u8]) -> bool {
-    let mut has_memory = false;
-    for line in status.split(|byte| *byte == b'\n') {
-        if let Some(state) = line.strip_prefix(b"State:\t") {
-            if matches!(state.first(), Some(b'Z' | b'X')) {
-                return true;
-            }
-        } else if line == b"CoreDumping:\t1" {
-            return true;
-        } else if line.starts_with(b"VmSize:") {
-            has_memory = true;
-        } else if line.starts_with(b"Threads:") && !has_memory {
-            // What stands after it.
-            return true;
-        } else if let Some(mask) = line
-            .strip_prefix(b"SigPnd:\t")
-            .or_else(|| line.strip_prefix(b"ShdPnd:\t"))
-            && let Ok(mask) = str::from_utf8(mask)
-            && let Ok(mask) = u64::from_str_radix(mask, 16)
-            && mask & (1 << (libc::SIGKILL - 1)) != 0
-        {
-            return true;
-        }
-    }
-    false
+    let is_killed = |pending: &[u8]| {
+        let signals = field(status, pending).and_then(hexadecimal);
+        signals.is_some_and(|signals| signals & (1 << (libc::SIGKILL - 1)) != 0)
+    };
+    let has = |key: &[u8]| field(status, key).is_some();
+    let state = field(status, b"State:").and_then(<[u8]>::first);
+    // `Threads:` stands after the lines about memory.
+    matches!(state, Some(b'Z' | b'X'))
+        || field(status, b"CoreDumping:") == Some(b"1")
+        || (has(b"Threads:") && !has(b"VmSize:"))
+        || is_killed(b"SigPnd:")
+        || is_killed(b"ShdPnd:")
 }
 
 #[cfg(test)]
