@@ -60,7 +60,7 @@ impl HelperStarter {
         message::send(socket, START, 0, SendFlags::empty())?;
         let mut waited_for = [PollFd::new(socket, PollFlags::IN)];
         retry_on_intr(|| poll(&mut waited_for, Some(&HELPER_STARTS)))?;
-        let (_, pid) = message::receive(socket)?;
+        let (_, pid, _) = message::receive(socket)?;
         match i32::try_from(pid) {
             Ok(pid) if pid > 0 => Ok(pid),
             _ => Err(io::Error::other("the watchdog could not start it")),

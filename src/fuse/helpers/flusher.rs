@@ -174,7 +174,7 @@ impl Flushes for Flusher {
     fn next(&self) -> Result<Option<Refused>, Gone> {
         self.send();
         match message::receive(&self.socket) {
-            Ok((_, ino)) => Ok(Some(Refused(ino))),
+            Ok((_, ino, _)) => Ok(Some(Refused(ino))),
             Err(Errno::AGAIN) => Ok(None),
             Err(_) => Err(Gone),
         }

@@ -64,23 +64,12 @@ pub(super) fn send_file(
     Ok(())
 }
 
-/// The next message, if there is one: it waits for nothing.
+/// The next message, if there is one, and the file that came with it. It waits for nothing.
 ///
 /// # Errors
 ///
 /// `AGAIN` if there is none, `CONNRESET` if the other end is closed.
-pub(super) fn receive(socket: impl AsFd) -> Result<(u8, u64), Errno> {
-    let mut message = [0; MESSAGE_BYTES];
-    let received = retry_on_intr(|| rustix::net::recv(&socket, &mut message, RecvFlags::DONTWAIT));
-    parse(message, received?.0)
-}
-
-/// The same, and the file that came with it.
-///
-/// # Errors
-///
-/// As [`receive`].
-pub(super) fn receive_with_file(socket: impl AsFd) -> Result<(u8, u64, Option<OwnedFd>), Errno> {
+pub(super) fn receive(socket: impl AsFd) -> Result<(u8, u64, Option<OwnedFd>), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut message = [0; MESSAGE_BYTES];
@@ -89,19 +78,14 @@ pub(super) fn receive_with_file(socket: impl AsFd) -> Result<(u8, u64, Option<Ow
         let mut buffers = [IoSliceMut::new(&mut message)];
         recvmsg(&socket, &mut buffers, &mut ancillary, flags)
     });
-    let (kind, number) = parse(message, received?.bytes)?;
+    // A message is whole, or the end of the socket.
+    if received?.bytes != MESSAGE_BYTES {
+        return Err(Errno::CONNRESET);
+    }
     let file = ancillary.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut files) => files.next(),
         _ => None,
     });
-    Ok((kind, number, file))
-}
-
-/// A message is whole, or the end of the socket.
-fn parse(message: [u8; MESSAGE_BYTES], length: usize) -> Result<(u8, u64), Errno> {
-    if length != MESSAGE_BYTES {
-        return Err(Errno::CONNRESET);
-    }
     let [kind, number @ ..] = message;
-    Ok((kind, u64::from_le_bytes(number)))
+    Ok((kind, u64::from_le_bytes(number), file))
 }

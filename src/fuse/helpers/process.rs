@@ -41,6 +41,7 @@ use std::convert::Infallible;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
@@ -141,7 +142,7 @@ pub(crate) unsafe fn fork_helper(
 
     // A handler of the caller's that ran in the child would write to the
     // caller's self-pipe, so no signal may arrive before handlers are reset.
-    let mask = SignalMask::block_all();
+    let mask = set_signal_mask(libc::sigfillset);
     // SAFETY: the child branch below diverges and does only async-signal-safe
     // work, `body` by this function's own contract.
     let child = unsafe { raw_fork(0) };
@@ -152,7 +153,7 @@ pub(crate) unsafe fn fork_helper(
         // By number, as no drop is on the way of what never returns.
         // SAFETY: both are open, and nothing uses them after this.
         unsafe { rustix::io::close(null.as_raw_fd()) };
-        report(report_out.as_fd());
+        let _ = retry_on_intr(|| rustix::io::write(&report_out, &[1]));
         // SAFETY: as above.
         unsafe { rustix::io::close(report_out.as_raw_fd()) };
         // SAFETY: `body`, which alone is used from here on, is on the stack.
@@ -160,7 +161,8 @@ pub(crate) unsafe fn fork_helper(
         // Never returns; did it, the guard would end the process.
         let _ = Some(body).map(|body| body());
     }
-    mask.restore();
+    // SAFETY: the pointer is to a mask that pthread_sigmask filled in.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &mask, ptr::null_mut()) };
     drop(report_out);
     let child = child?.expect("the child's branch does not come here");
     Ok(Helper {
@@ -200,7 +202,7 @@ pub(crate) unsafe fn raw_fork(flags: libc::c_int) -> Result<Option<Pid>, Errno> 
     // SAFETY: without CLONE_VM the child has its own copy of memory and stack.
     let result = unsafe { libc::syscall(libc::SYS_clone, first, second, 0usize, 0usize, 0usize) };
     if result < 0 {
-        return Err(last_errno());
+        return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO));
     }
     Ok(Pid::from_raw(result as i32))
 }
@@ -211,20 +213,6 @@ pub(crate) fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// `number` in decimal, at the end of `digits`. Async-signal-safe.
-pub(crate) fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut length = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        length += 1;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    &digits[20 - length..]
-}
-
 /// Keeps a panicking child from running on as a second copy of the caller.
 struct ExitOnUnwind;
 
@@ -232,16 +220,6 @@ impl Drop for ExitOnUnwind {
     fn drop(&mut self) {
         exit(101)
     }
-}
-
-fn last_errno() -> Errno {
-    io::Error::last_os_error()
-        .raw_os_error()
-        .map_or(Errno::IO, Errno::from_raw_os_error)
-}
-
-fn report(to: BorrowedFd<'_>) {
-    let _ = retry_on_intr(|| rustix::io::write(to, &[1]));
 }
 
 /// Makes the forked process nobody's but its own. Async-signal-safe.
@@ -266,7 +244,8 @@ fn clean_up(name: &CStr, open: &[RawFd], null: BorrowedFd<'_>) {
         // SAFETY: as above.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
-    SignalMask::clear();
+    // Whatever the caller's thread had blocked.
+    set_signal_mask(libc::sigemptyset);
     let _ = rustix::process::chdir(c"/");
     let _ = rustix::thread::set_name(name);
 }
@@ -291,35 +270,17 @@ fn close_between(first: RawFd, last: RawFd) {
     }
 }
 
-/// The calling thread's signal mask, with everything blocked meanwhile.
-struct SignalMask(libc::sigset_t);
-
-impl SignalMask {
-    fn block_all() -> SignalMask {
-        // SAFETY: a sigset_t is plain bits, for which zero is valid; both
-        // pointers are to live local variables.
-        unsafe {
-            let mut all: libc::sigset_t = std::mem::zeroed();
-            let mut before: libc::sigset_t = std::mem::zeroed();
-            libc::sigfillset(&mut all);
-            libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
-            SignalMask(before)
-        }
-    }
-
-    fn restore(&self) {
-        // SAFETY: the pointer is to a mask that pthread_sigmask filled in.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
-    }
-
-    /// Nothing blocked, whatever the caller's thread had blocked.
-    fn clear() {
-        // SAFETY: as in `block_all`.
-        unsafe {
-            let mut none: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&mut none);
-            libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
-        }
+/// Has the calling thread block what `fill` puts into a set; gives what it blocked before.
+fn set_signal_mask(
+    fill: unsafe extern "C" fn(*mut libc::sigset_t) -> libc::c_int,
+) -> libc::sigset_t {
+    // SAFETY: a sigset_t is plain bits, for which zero is valid; all pointers are to live local variables.
+    unsafe {
+        let mut mask: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        fill(&mut mask);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &mask, &mut before);
+        before
     }
 }
 

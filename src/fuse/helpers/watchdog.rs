@@ -20,7 +20,6 @@
 //! there is detached       is detached                  have files open still use is ended
 //! ```
 
-mod connection;
 mod death;
 
 use std::convert::Infallible;
@@ -38,14 +37,15 @@ use rustix::mount::UnmountFlags;
 use rustix::net::{SendFlags, Shutdown, shutdown};
 use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
-use self::connection::AbortFile;
 use self::death::is_dying;
 use super::deferred::{self, DeferredHelper, HelperStarter, START};
 use super::lines::each_line;
 use super::memory::Needed;
 use super::message;
 use super::process::{Helper, above_stdio, exit, fork_helper, raw_fork, reap};
-use crate::fuse::mounting::{MountLine, escape, fusermount, may_mount, means_dead, unescaped};
+use crate::fuse::mounting::{
+    MountLine, abort, abort_file, escape, fusermount, may_mount, means_dead, unescaped,
+};
 use crate::router::is_own_thread;
 
 /// Longer than any line of mountinfo can be but by overlay options of many
@@ -207,7 +207,7 @@ impl OwnUse {
             log::debug!("thread {thread} of this process uses the mount that it serves");
             // Here and not by the watchdog, for which the mount might be gone by then, and the number another's:
             // now the connection is there, as it waits for an answer.
-            let file = AbortFile::open(self.device_number);
+            let file = abort_file(self.device_number);
             // A watchdog that was killed does not look.
             let _ = message::send_file(&**watchdog, USES_ITSELF, file.as_ref());
             self.watchdog = None;
@@ -235,7 +235,7 @@ struct WatchdogState {
     mount_id: Option<u64>,
     uses_itself: bool,
     /// What ends the connection of a daemon that uses itself, where that can be opened.
-    abort_file: Option<AbortFile>,
+    abort_file: Option<OwnedFd>,
     unmounted: bool,
     buffer: Vec<u8>,
     /// Room for the path to which the mount was moved, and a NUL.
@@ -291,7 +291,7 @@ impl WatchdogState {
     ) -> Ending {
         loop {
             let has_ended = death::sleep(socket, daemon, self.uses_itself);
-            match message::receive_with_file(socket) {
+            match message::receive(socket) {
                 Err(Errno::AGAIN) if has_ended || is_dying(status, &mut self.buffer) => {
                     return Ending::DaemonDied;
                 }
@@ -300,7 +300,7 @@ impl WatchdogState {
                 Ok((START, ..)) => return Ending::Asked,
                 Ok((USES_ITSELF, _, file)) => {
                     self.uses_itself = true;
-                    self.abort_file = file.map(AbortFile::from);
+                    self.abort_file = file;
                 }
                 Ok((UNMOUNTED, ..)) => self.unmounted = true,
                 Ok((_, number, _)) => {
@@ -315,7 +315,7 @@ impl WatchdogState {
         // First of all, and wherever its mount is by now: it may use the mount beyond the unmount, or have been
         // killed before it could say that it has unmounted.
         if let Some(file) = &self.abort_file {
-            file.abort();
+            abort(file);
         }
         if self.unmounted {
             return;
@@ -405,9 +405,7 @@ impl WatchdogState {
         if rustix::mount::unmount(directory, flags) != Err(Errno::PERM) {
             return;
         }
-        if let Some(file) = self.armed.and_then(AbortFile::open) {
-            file.abort();
-        }
+        self.armed.and_then(abort_file).inspect(abort);
         if let Some(program) = &self.fusermount {
             run_fusermount(program, directory);
         }

@@ -240,12 +240,3 @@ pub(super) fn detach(directory: &Path, flags: UnmountFlags) -> io::Result<()> {
     };
     Err(io::Error::new(kind, words))
 }
-
-/// Ends the connection of a mount: whoever uses it gets errors from then on. Its owner may, where
-/// fusectl is mounted.
-pub(super) fn abort(device_number: u64) -> io::Result<()> {
-    fs::write(
-        format!("/sys/fs/fuse/connections/{device_number}/abort"),
-        "1",
-    )
-}

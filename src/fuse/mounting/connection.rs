@@ -7,62 +7,31 @@
 //! is there: connection numbers are used again, but an open file keeps to its connection, and does nothing after
 //! that has ended (`fuse_ctl_remove_conn` in `fs/fuse/control.c`).
 
-use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use rustix::path::{Arg, DecInt};
 
-use crate::fuse::helpers::process::decimal;
-
-/// Where fusectl is mounted if it is.
-const CONNECTIONS: &[u8] = b"/sys/fs/fuse/connections/";
-/// The place, a number of at most 20 digits, the name of the file.
-const PATH_BYTES: usize = CONNECTIONS.len() + 20 + FILE.len();
-const FILE: &[u8] = b"/abort\0";
-
-/// The file that ends a connection.
-pub(super) struct AbortFile(OwnedFd);
-
-impl AbortFile {
-    /// That of the connection `number`, which is there. None if it cannot be opened: where fusectl is not mounted only
-    /// root can, since Linux 5.2.
-    pub(super) fn open(number: u64) -> Option<AbortFile> {
-        let (mut path, mut digits) = ([0; PATH_BYTES], [0; 20]);
-        let mut free = &mut path[..];
-        for part in [CONNECTIONS, decimal(number, &mut digits), FILE] {
-            let (room, rest) = free.split_at_mut_checked(part.len())?;
-            room.copy_from_slice(part);
-            free = rest;
-        }
-        let name = CStr::from_bytes_until_nul(path.get(CONNECTIONS.len()..)?).ok()?;
-        let path = CStr::from_bytes_until_nul(&path).ok()?;
-        let file = open(CWD, path).or_else(|_| open(fusectl()?, name));
-        file.ok().map(AbortFile)
-    }
-
-    /// Whoever uses it gets errors from now on.
-    pub(super) fn abort(&self) {
-        let _ = rustix::io::write(&self.0, b"1");
-    }
+/// Opens the file that ends the connection `number`, which is there. None if it cannot be opened: where fusectl is
+/// not mounted only root can, since Linux 5.2.
+pub(crate) fn abort_file(number: u64) -> Option<OwnedFd> {
+    let of = |connections: OwnedFd| {
+        let connection = open(connections, DecInt::new(number), OFlags::PATH)?;
+        open(connection, c"abort", OFlags::WRONLY)
+    };
+    let mounted = open(CWD, c"/sys/fs/fuse/connections", OFlags::PATH);
+    mounted.and_then(of).or_else(|_| of(fusectl()?)).ok()
 }
 
-impl From<OwnedFd> for AbortFile {
-    fn from(file: OwnedFd) -> Self {
-        AbortFile(file)
-    }
+/// Whoever uses the connection gets errors from now on.
+pub(crate) fn abort(file: &OwnedFd) {
+    let _ = rustix::io::write(file, b"1");
 }
 
-impl AsFd for AbortFile {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-fn open(directory: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    openat(directory, path, flags, Mode::empty())
+fn open(directory: impl AsFd, path: impl Arg, flags: OFlags) -> Result<OwnedFd, Errno> {
+    openat(directory, path, flags | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// A mount of fusectl that is nowhere, and gone with its descriptor.

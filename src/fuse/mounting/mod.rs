@@ -4,6 +4,7 @@
 //! invariant: a mount that does not answer is never touched, but found in the list of mounts.
 
 mod attach;
+mod connection;
 mod means;
 mod mount_watch;
 mod mountinfo;
@@ -18,6 +19,7 @@ mod users;
 
 pub(super) use attach::FUSE_DEVICE;
 pub(crate) use attach::MountOptions;
+pub(super) use connection::{abort, abort_file};
 pub(super) use means::{fusermount, may_mount};
 pub(super) use mount_watch::wait_until_gone;
 pub(super) use mountinfo::{MountLine, escape, unescaped};

@@ -24,7 +24,8 @@ use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use super::attach::{MountOptions, abort, attach, detach};
+use super::attach::{MountOptions, attach, detach};
+use super::connection::{abort, abort_file};
 use super::mountinfo::{FoundMount, all_mounts, mount_at, places_of};
 use super::turn::Turn;
 use super::users::users_of;
@@ -234,7 +235,7 @@ pub(crate) fn unmount(directory: &Path, if_busy: IfBusy) -> Result<()> {
         IfBusy::Detach => detach_from(&directory),
         IfBusy::Cut => {
             // Whoever may not, may still have it detached.
-            let _ = abort(mount.device_number);
+            abort_file(mount.device_number).inspect(abort);
             let flags = UnmountFlags::FORCE | UnmountFlags::DETACH;
             detach(&directory, flags).map_err(|error| not_yours(fail(error)))
         }

@@ -23,12 +23,12 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
+use rustix::path::DecInt;
 use rustix::process::{Resource, Rlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::super::memory::Needed;
 use super::super::message;
-use super::super::process::decimal;
 use super::{ADD, REFUSED, REMOVE};
 use crate::core::CONTROL_NAME;
 use crate::fuse::timers::{FLUSH_ALL_EVERY, FLUSH_BUSY, FLUSH_EVERY, FLUSH_RETRY};
@@ -121,7 +121,7 @@ impl Worker {
             self.sleep(socket, last_round, last_look);
             for _ in 0..MESSAGES_A_TURN {
                 match message::receive(socket) {
-                    Ok((kind, ino)) => self.obey(kind, ino, socket),
+                    Ok((kind, ino, _)) => self.obey(kind, ino, socket),
                     Err(Errno::AGAIN) => break,
                     Err(_) => return,
                 }
@@ -243,10 +243,9 @@ impl Worker {
 
     /// Blocks until the daemon answers the open.
     fn open(&mut self, ino: u64) -> Result<OwnedFd, Errno> {
-        let mut digits = [0; 20];
         self.path.truncate(self.path_prefix);
-        self.path.extend_from_slice(decimal(ino, &mut digits));
-        self.path.push(0);
+        self.path
+            .extend_from_slice(DecInt::new(ino).as_bytes_with_nul());
         let path = CStr::from_bytes_with_nul(&self.path).map_err(|_| Errno::INVAL)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty())
@@ -257,10 +256,10 @@ impl Worker {
 fn watch(watches: &OwnedFd, file: &OwnedFd) -> Option<i32> {
     const PREFIX: &[u8] = b"/proc/self/fd/";
     let mut path = [0; PREFIX.len() + 21];
-    let mut digits = [0; 20];
-    let number = decimal(file.as_raw_fd().unsigned_abs().into(), &mut digits);
+    let number = DecInt::from_fd(file);
     let (prefix, rest) = path.split_at_mut(PREFIX.len());
     prefix.copy_from_slice(PREFIX);
+    let number = number.as_bytes_with_nul();
     rest.get_mut(..number.len())?.copy_from_slice(number);
     let path = CStr::from_bytes_until_nul(&path).ok()?;
     let next_write = WatchFlags::MODIFY | WatchFlags::ONESHOT;
