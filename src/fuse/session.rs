@@ -101,10 +101,8 @@ impl Session {
                 point.directory().display()
             )));
         }
-        let (socket, deferred_helper) = Flusher::prepare(point.directory()).map_err(failed)?;
-        let watchdog = Watchdog::start(point.directory(), point.made_directory(), deferred_helper)
-            .map_err(failed)?;
-        let flusher = Arc::new(Flusher::new(socket, watchdog.starter()));
+        let (watchdog, flusher) =
+            Watchdog::start(point.directory(), point.made_directory()).map_err(failed)?;
         let mounted = point.mount(options)?;
         // From here on, dropping the watchdog unmounts.
         let armed = watchdog
@@ -119,7 +117,7 @@ impl Session {
         }
         Ok(Attached {
             watchdog,
-            flusher,
+            flusher: Arc::new(flusher),
             mounted,
         })
     }

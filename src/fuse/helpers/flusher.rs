@@ -12,7 +12,8 @@
 //! starts that at once and waits for nothing; [`worker`] says when it is called. It
 //! must be done by another process: a thread of the daemon that waits for the daemon's own mount
 //! cannot be killed (see the watchdog). The watchdog forks it, when it is first
-//! needed. This process may block in open(2),
+//! needed: by then the daemon may be large, and a fork would copy all of its page tables; the
+//! watchdog is small, as it has given back what it does not need. This process may block in open(2),
 //! close(2) (which flushes the whole file) or `sync_file_range` until the daemon
 //! answers; hence the daemon never waits for it, and what the socket does not
 //! take is queued.
@@ -20,21 +21,21 @@
 mod worker;
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex};
 
-use rustix::io::Errno;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::SendFlags;
 
 use self::worker::Worker;
-use super::deferred::{DeferredHelper, HelperStarter};
 use super::message;
-use super::process::{above_stdio, exit, reap};
+use super::process::{above_stdio, reap};
 use crate::core::effects::Flush;
+use crate::fuse::timers::HELPER_STARTS;
 use crate::router::{Flushes, Gone, Refused};
 use crate::sync::lock;
 
@@ -43,13 +44,16 @@ const ADD: u8 = 1;
 const REMOVE: u8 = 2;
 const REFUSED: u8 = 3;
 
+/// Asks the watchdog for the process; the answer has its id, or 0.
+pub(super) const START: u8 = b'S';
+
 /// The daemon's end. Dropping it ends the process. To be dropped before the
 /// mount is unmounted, which it keeps busy.
 #[derive(Debug)]
 pub(crate) struct Flusher {
     socket: OwnedFd,
-    /// Guards what starts the process, gone once it did. Held while the watchdog forks.
-    starter: Mutex<Option<HelperStarter>>,
+    /// Guards the way to the watchdog, gone once that was asked for the process. Held while it forks.
+    watchdog: Mutex<Option<Arc<OwnedFd>>>,
     /// The process, as long as it is to be waited for.
     pid: AtomicI32,
     /// Guards what is to be sent, in order. A leaf in the lock order; held only over sends that do not
@@ -64,44 +68,26 @@ impl Drop for Flusher {
 }
 
 impl Flusher {
-    /// The daemon's socket, and the process for the mount at `directory` (absolute),
-    /// which the watchdog is to start. It touches nothing before it is asked to.
+    /// For the mount at `directory` (absolute), with what its process will do and the socket that the process
+    /// keeps, not below 3. The process touches nothing before it is asked to, and is started when it is first
+    /// needed, by the watchdog, of whose socket `watchdog` is the daemon's end.
     ///
     /// # Errors
     ///
     /// If no socket can be made.
-    pub(crate) fn prepare(
+    pub(super) fn prepare(
         directory: &Path,
-    ) -> io::Result<(OwnedFd, DeferredHelper<impl FnOnce() -> Infallible + use<>>)> {
+        watchdog: Arc<OwnedFd>,
+    ) -> io::Result<(Flusher, Worker, OwnedFd)> {
         let (ours, theirs) = message::pair()?;
         rustix::io::ioctl_fionbio(&ours, true)?;
-        let theirs = above_stdio(theirs)?;
-        let kept = theirs.as_raw_fd();
-        let mut worker = Worker::new(directory);
-        let needed = worker.needed();
-        // `Worker::work` is async-signal-safe, as said there.
-        let body = move || -> Infallible {
-            // SAFETY: kept open in the helper, for as long as it runs.
-            worker.work(unsafe { BorrowedFd::borrow_raw(kept) });
-            exit(0)
-        };
-        let deferred_helper = DeferredHelper {
-            name: c"fifofs-flusher",
-            keep: theirs,
-            needed,
-            body,
-        };
-        Ok((ours, deferred_helper))
-    }
-
-    /// A flusher whose process is started when it is first needed.
-    pub(crate) fn new(socket: OwnedFd, starter: HelperStarter) -> Flusher {
-        Flusher {
-            socket,
-            starter: Mutex::new(Some(starter)),
+        let flusher = Flusher {
+            socket: ours,
+            watchdog: Mutex::new(Some(watchdog)),
             pid: AtomicI32::new(0),
             queue: Mutex::default(),
-        }
+        };
+        Ok((flusher, Worker::new(directory), above_stdio(theirs)?))
     }
 
     /// Its process id, which is that of the requests it makes; 0 before it has any
@@ -111,8 +97,8 @@ impl Flusher {
     }
 
     /// Has the process started.
-    fn start(&self, starter: HelperStarter) {
-        match starter.start() {
+    fn start(&self, watchdog: &OwnedFd) {
+        match start(watchdog) {
             Ok(pid) => self.pid.store(pid, Ordering::Release),
             Err(error) => {
                 log::error!("cannot start the flusher: {error}");
@@ -124,7 +110,7 @@ impl Flusher {
 
     /// Ends the process, which lets go of all its files. There is no other after it.
     pub(crate) fn stop(&self) {
-        drop(lock(&self.starter).take());
+        drop(lock(&self.watchdog).take());
         // One that is gone already has nothing to be told.
         let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
         match self.pid.swap(0, Ordering::AcqRel) {
@@ -148,6 +134,27 @@ impl Flusher {
     }
 }
 
+/// Has the watchdog start the process; gives its id.
+///
+/// # Errors
+///
+/// If there can be no process, or the watchdog was killed or stopped.
+fn start(watchdog: &OwnedFd) -> io::Result<i32> {
+    message::send(watchdog, START, 0, SendFlags::empty())?;
+    let mut waited_for = [PollFd::new(watchdog, PollFlags::IN)];
+    retry_on_intr(|| poll(&mut waited_for, Some(&HELPER_STARTS)))?;
+    let (_, pid, _) = message::receive(watchdog)?;
+    match i32::try_from(pid) {
+        Ok(pid) if pid > 0 => Ok(pid),
+        _ => Err(io::Error::other("the watchdog could not start it")),
+    }
+}
+
+/// Says which process it is, for the watchdog. Async-signal-safe.
+pub(super) fn answer(socket: BorrowedFd<'_>, pid: i32) {
+    let _ = message::send(socket, START, pid.unsigned_abs().into(), SendFlags::empty());
+}
+
 impl Flushes for Flusher {
     fn queue(&self, flushes: &[Flush]) {
         lock(&self.queue).extend(flushes);
@@ -156,13 +163,13 @@ impl Flushes for Flusher {
     /// Has the process started, unless it was. Nobody waits for whoever does, and tells all that is queued
     /// by then.
     fn tell(&self) {
-        let Ok(mut starter) = self.starter.try_lock() else {
+        let Ok(mut watchdog) = self.watchdog.try_lock() else {
             return;
         };
-        if let Some(starter) = starter.take() {
-            self.start(starter);
+        if let Some(watchdog) = watchdog.take() {
+            self.start(&watchdog);
         }
-        drop(starter);
+        drop(watchdog);
         self.send();
     }
 

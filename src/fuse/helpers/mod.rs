@@ -4,7 +4,6 @@
 //! invariant: a helper has neither descriptors nor memory of the daemon but what it needs, and ends
 //! with it.
 
-mod deferred;
 mod flusher;
 mod lines;
 mod memory;

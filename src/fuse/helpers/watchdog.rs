@@ -6,9 +6,7 @@
 //! number, wherever it was moved to), and while the daemon lives it never touches the
 //! mount, for then it could hang with it.
 //!
-//! On its daemon's word it also forks another helper, a [`DeferredHelper`]: it is still as
-//! small as the daemon was at its start, of which a late fork would copy all the
-//! memory, page by page.
+//! On its daemon's word it also forks the flusher.
 //!
 //! ```text
 //!            arm(number)              unmounted()
@@ -38,7 +36,7 @@ use rustix::net::{SendFlags, Shutdown, shutdown};
 use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
 use self::death::is_dying;
-use super::deferred::{self, DeferredHelper, HelperStarter, START};
+use super::flusher::{self, Flusher, START};
 use super::lines::each_line;
 use super::memory::Needed;
 use super::message;
@@ -70,7 +68,7 @@ pub(crate) struct Watchdog {
 impl Watchdog {
     /// Starts the process that watches over the mount to be made at `directory`
     /// (absolute and canonical), and with `remove_directory` removes that too
-    /// if it is empty.
+    /// if it is empty. Gives the mount's flusher with it, whose process it forks.
     ///
     /// To be called before the device is opened, by a thread in the mount
     /// namespace that will hold the mount, and in the process that will serve
@@ -83,8 +81,7 @@ impl Watchdog {
     pub(crate) fn start(
         directory: &Path,
         remove_directory: bool,
-        deferred_helper: DeferredHelper<impl FnOnce() -> Infallible>,
-    ) -> io::Result<Watchdog> {
+    ) -> io::Result<(Watchdog, Flusher)> {
         let (ours, theirs) = message::pair()?;
         let theirs = above_stdio(theirs)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
@@ -93,55 +90,42 @@ impl Watchdog {
         // Its socket may stay open in a child that was forked and never called exec.
         let daemon = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
         let daemon = above_stdio(daemon)?;
-        let kept = [theirs.as_raw_fd(), status.as_raw_fd(), daemon.as_raw_fd()];
-        let DeferredHelper {
-            name,
-            keep,
-            needed,
-            body,
-        } = deferred_helper;
-        let (kept_for_deferred_helper, mut deferred_helper) = (keep.as_raw_fd(), Some(body));
+        let socket = Arc::new(ours);
+        let (flusher, mut worker, flusher_socket) =
+            Flusher::prepare(directory, Arc::clone(&socket))?;
         let mut state = WatchdogState::new(directory, remove_directory)?;
-        let needed = needed.together(state.needed());
-        let body = move || -> Infallible {
-            // SAFETY: all are kept open in the helper, for as long as it runs.
-            let fds = kept.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
-            let [socket, status, daemon] = fds;
+        let needed = state.needed().together(worker.needed());
+        let own = [theirs.as_fd(), status.as_fd(), daemon.as_fd()];
+        let [theirs, status, daemon] = own;
+        let flusher_socket = flusher_socket.as_fd();
+        let mut was_asked = false;
+        let body = || -> Infallible {
             loop {
-                match state.watch(socket, status, daemon) {
+                match state.watch(theirs, status, daemon) {
                     Ending::DaemonDied => {
                         state.perform();
                         exit(0)
                     }
                     Ending::Asked => {
-                        let pid = deferred_helper.take().map_or(0, |body| {
+                        let mut pid = 0;
+                        if !std::mem::replace(&mut was_asked, true) {
                             let abort_file = state.abort_file.as_ref().map(AsFd::as_fd);
-                            let others = fds.into_iter().chain(abort_file);
-                            // SAFETY: this process has one thread, and `body` is
-                            // async-signal-safe, as its owner promises.
-                            unsafe { deferred::fork(name, others, body) }
-                        });
-                        // SAFETY: this process has no more use for it, and its end
-                        // is seen only when no copy is left.
-                        unsafe { rustix::io::close(kept_for_deferred_helper) };
-                        deferred::answer(socket, pid);
+                            let others = own.into_iter().chain(abort_file);
+                            // SAFETY: this process has one thread.
+                            pid = unsafe { worker.fork(flusher_socket, others) };
+                            // SAFETY: this process has no more use for it, and the flusher's end
+                            // is seen only when no copy is left.
+                            unsafe { rustix::io::close(flusher_socket.as_raw_fd()) };
+                        }
+                        flusher::answer(theirs, pid);
                     }
                 }
             }
         };
-        let keep = [theirs.as_fd(), status.as_fd(), daemon.as_fd(), keep.as_fd()];
-        // SAFETY: `WatchdogState`'s methods but `new` are async-signal-safe, as said
-        // there.
+        let keep = [theirs, status, daemon, flusher_socket];
+        // SAFETY: the methods of `WatchdogState` and `Worker` but `new` are async-signal-safe, as said there.
         let helper = unsafe { fork_helper(c"fifofs-watchdog", &keep, needed, body) }?;
-        Ok(Watchdog {
-            socket: Arc::new(ours),
-            helper,
-        })
-    }
-
-    /// What starts its deferred helper.
-    pub(crate) fn starter(&self) -> HelperStarter {
-        HelperStarter::new(Arc::clone(&self.socket))
+        Ok((Watchdog { socket, helper }, flusher))
     }
 
     /// Waits until it watches. The mount can be made meanwhile.
@@ -182,7 +166,7 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // Who may start the deferred helper has a copy, which must not keep it waiting.
+        // The flusher, which it starts, has a copy, which must not keep it waiting.
         let _ = shutdown(&*self.socket, Shutdown::Both);
         reap(self.helper.pid());
     }
@@ -217,7 +201,7 @@ impl OwnUse {
 
 enum Ending {
     DaemonDied,
-    /// Not an end: the deferred helper is to be started.
+    /// Not an end: the flusher is to be started.
     Asked,
 }
 

@@ -1,6 +1,5 @@
 //! Flushers of plain files, with nothing mounted.
 
-use super::super::deferred;
 use super::super::watchdog::Watchdog;
 use super::worker::TABLE_SLOTS;
 use super::*;
@@ -8,7 +7,6 @@ use crate::fuse::timers::FLUSH_ALL_EVERY;
 use crate::testing::{SOON, until, until_within};
 use std::fs;
 use std::io::Write;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Where `.fifofs/inode/N` are plain files.
@@ -37,9 +35,7 @@ impl Flusher {
 
 /// A flusher that runs. The watchdog that started it is gone by then.
 fn start(tree: &tempfile::TempDir) -> Flusher {
-    let (socket, deferred_helper) = Flusher::prepare(tree.path()).unwrap();
-    let watchdog = Watchdog::start(tree.path(), false, deferred_helper).unwrap();
-    let flusher = Flusher::new(socket, watchdog.starter());
+    let (_watchdog, flusher) = Watchdog::start(tree.path(), false).unwrap();
     assert_eq!(flusher.pid(), 0);
     flusher.tell();
     assert!(flusher.pid() > 0);
@@ -220,9 +216,8 @@ fn a_killed_flusher_says_so_and_a_dropped_one_ends() {
 /// they decided meanwhile is told after that.
 #[test]
 fn nobody_waits_for_whoever_starts_it_and_decisions_stay_in_order() {
-    let (socket, heard) = message::pair().unwrap();
     let (daemon, watchdog) = message::pair().unwrap();
-    let flusher = Flusher::new(socket, HelperStarter::new(Arc::new(daemon)));
+    let (flusher, _, heard) = Flusher::prepare(Path::new("/"), Arc::new(daemon)).unwrap();
     let hear = || message::receive(&heard).map(|(kind, ino, _)| (kind, ino));
     std::thread::scope(|scope| {
         scope.spawn(|| flusher.add(1));
@@ -230,7 +225,7 @@ fn nobody_waits_for_whoever_starts_it_and_decisions_stay_in_order() {
         flusher.add(2);
         flusher.remove(1);
         assert_eq!(hear(), Err(Errno::AGAIN));
-        deferred::answer(watchdog.as_fd(), i32::MAX);
+        super::answer(watchdog.as_fd(), i32::MAX);
     });
     let told = std::array::from_fn(|_| hear().unwrap());
     assert_eq!(told, [(ADD, 1), (ADD, 2), (REMOVE, 1)]);

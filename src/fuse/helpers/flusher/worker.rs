@@ -24,11 +24,12 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::path::DecInt;
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Resource, Rlimit, setsid};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::super::memory::Needed;
 use super::super::message;
+use super::super::process::{exit, raw_fork};
 use super::{ADD, REFUSED, REMOVE};
 use crate::core::CONTROL_NAME;
 use crate::fuse::timers::{FLUSH_ALL_EVERY, FLUSH_BUSY, FLUSH_EVERY, FLUSH_RETRY};
@@ -65,7 +66,7 @@ impl Slot {
 }
 
 /// The process's side, allocated before the fork.
-pub(super) struct Worker {
+pub(in super::super) struct Worker {
     /// Never more than [`TABLE_SLOTS`], so that it never grows.
     table: Vec<Slot>,
     /// `DIR/.fifofs/inode/`, with room for a number and a NUL.
@@ -92,7 +93,7 @@ impl Worker {
     }
 
     /// What it uses of the heap.
-    pub(super) fn needed(&self) -> Needed {
+    pub(in super::super) fn needed(&self) -> Needed {
         let Worker {
             table,
             path,
@@ -106,8 +107,37 @@ impl Worker {
             .with_room(told)
     }
 
+    /// Forks the process that does the work: a child of the daemon, in a session of its own, that nobody
+    /// notices but who asks for it by [`reap`](super::super::process::reap). Gives its id, or 0 if there can
+    /// be none.
+    ///
+    /// # Safety
+    ///
+    /// To be called in a process of one thread; the new one has no use for `others`.
+    pub(in super::super) unsafe fn fork<'fd>(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        others: impl Iterator<Item = BorrowedFd<'fd>>,
+    ) -> i32 {
+        // SAFETY: the child's branch diverges, and does only async-signal-safe work.
+        match unsafe { raw_fork(libc::CLONE_PARENT) } {
+            Ok(None) => {
+                for other in others {
+                    // SAFETY: the child's copies, which nothing in it uses.
+                    unsafe { rustix::io::close(other.as_raw_fd()) };
+                }
+                let _ = setsid();
+                let _ = rustix::thread::set_name(c"fifofs-flusher");
+                self.work(socket);
+                exit(0)
+            }
+            Ok(Some(pid)) => pid.as_raw_nonzero().get(),
+            Err(_) => 0,
+        }
+    }
+
     /// Serves until the other end is closed.
-    pub(super) fn work(&mut self, socket: BorrowedFd<'_>) {
+    fn work(&mut self, socket: BorrowedFd<'_>) {
         // The usual limit of 1,024 is less than the table's size.
         let limit = rustix::process::getrlimit(Resource::Nofile);
         let raised = Rlimit {

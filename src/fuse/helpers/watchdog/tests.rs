@@ -28,27 +28,11 @@ fn is_gone(pid: i32) -> bool {
     }
 }
 
-/// One that is never asked for.
-fn no_deferred_helper() -> DeferredHelper<fn() -> Infallible> {
-    let (_, keep) = rustix::pipe::pipe().unwrap();
-    DeferredHelper {
-        name: c"fifofs-nobody",
-        keep: above_stdio(keep).unwrap(),
-        needed: Needed::default(),
-        body: || exit(0),
-    }
-}
-
 /// A watchdog, its process id, and the mount it watches: at a new directory
 /// below `base`, of an awkward name.
 fn watched(base: &Path) -> (Watchdog, i32, Mounted) {
     let point = MountPoint::prepare(&base.join("a b\\c")).unwrap();
-    let watchdog = Watchdog::start(
-        point.directory(),
-        point.made_directory(),
-        no_deferred_helper(),
-    )
-    .unwrap();
+    let (watchdog, _) = Watchdog::start(point.directory(), point.made_directory()).unwrap();
     let pid = watchdog.helper.pid();
     watchdog.ready().unwrap();
     let mounted = point.mount(&MountOptions::default()).unwrap();
@@ -94,7 +78,7 @@ fn a_mount_that_is_not_the_daemons_is_left() {
 #[test]
 fn a_watchdog_outlives_the_signals_of_a_terminal() {
     let base = Cleanup::new();
-    let watchdog = Watchdog::start(&base.join(""), false, no_deferred_helper()).unwrap();
+    let (watchdog, _) = Watchdog::start(&base.join(""), false).unwrap();
     let pid = watchdog.helper.pid();
     let process = rustix::process::Pid::from_raw(pid).unwrap();
     use rustix::process::Signal;
@@ -166,7 +150,7 @@ fn a_daemon_killed_while_it_uses_its_own_mount_leaves_nothing() {
 #[test]
 fn a_watchdog_looks_seldom_until_its_daemon_uses_its_own_mount() {
     let base = Cleanup::new();
-    let watchdog = Watchdog::start(&base.join(""), false, no_deferred_helper()).unwrap();
+    let (watchdog, _) = Watchdog::start(&base.join(""), false).unwrap();
     watchdog.ready().unwrap();
     let pid = watchdog.helper.pid();
     let switches = || {
