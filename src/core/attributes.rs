@@ -1,4 +1,4 @@
-//! What is known of an inode beside its content: what `stat` shows, and what of it can be changed.
+//! Attributes of an inode: what `stat` shows, and which of them can be changed.
 
 use super::clock::Timestamp;
 use super::namespace::{Inode, Kind};
@@ -6,9 +6,9 @@ use super::namespace::{Inode, Kind};
 /// What `stat` shows of an inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attributes {
-    /// By which the kernel asks for it.
+    /// The number by which the kernel asks for the inode.
     pub(crate) ino: u64,
-    /// What `stat` says that number is: that the same name leads to the same file is told by it.
+    /// The number that `stat` shows: programs compare it to see whether a name still leads to the same file.
     pub(crate) st_ino: u64,
     pub(crate) size: u64,
     pub(crate) blocks: u64,
@@ -20,21 +20,21 @@ pub(crate) struct Attributes {
     pub(crate) atime: Timestamp,
     pub(crate) mtime: Timestamp,
     pub(crate) ctime: Timestamp,
-    /// Whether the kernel may keep them: it asks before each write to its page
-    /// cache if it does not, which is the only way to have such a write fail.
-    pub(crate) lasting: bool,
+    /// Whether the kernel may cache them. If not, it asks for them before each write to its page
+    /// cache, which is the only way to make such a write fail.
+    pub(crate) cacheable: bool,
 }
 
 /// A new time for a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Change {
-    /// This one.
+    /// To this time.
     To(Timestamp),
-    /// The time of the change.
+    /// To the time of the change.
     Now,
 }
 
-/// What is to be changed of an inode; what is `None` stays.
+/// Changes to an inode's attributes; those that are `None` stay.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Changes {
     pub(crate) mode: Option<u32>,
@@ -44,12 +44,12 @@ pub(crate) struct Changes {
     pub(crate) atime: Option<Change>,
     pub(crate) mtime: Option<Change>,
     pub(crate) ctime: Option<Timestamp>,
-    /// Whether set-id bits and capabilities go with it.
+    /// Whether the change removes set-id bits and capabilities.
     pub(crate) drops_privileges: bool,
 }
 
 impl Attributes {
-    /// Those of an inode of which nothing more is known.
+    /// The attributes that the inode alone tells; for a regular file its size and blocks are still missing.
     pub(super) fn of(ino: u64, inode: &Inode) -> Attributes {
         let size = match &inode.kind {
             Kind::Symlink(target) => target.as_os_str().len() as u64,
@@ -68,17 +68,15 @@ impl Attributes {
             atime: inode.atime,
             mtime: inode.mtime,
             ctime: inode.ctime,
-            lasting: false,
+            cacheable: false,
         }
     }
 }
 
-/// What a name was found to be.
+/// The result of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// What it is.
     pub(crate) attributes: Attributes,
-    /// Whether the kernel may remember it: not where the same name may be
-    /// another thing a moment later.
-    pub(crate) lasting: bool,
+    /// Whether the kernel may cache the name: not if it may lead to another inode a moment later.
+    pub(crate) cacheable: bool,
 }

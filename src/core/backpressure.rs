@@ -1,7 +1,8 @@
-//! Writers who are ahead of their readers: with stream, of a FIFO, of a captured file that follows and is
-//! not to be kept whole, and of one that is read by position when there is no room for more.
+//! Backpressure: writers that are too far ahead of their readers wait. This concerns streams, FIFOs, captured
+//! files
+//! that follow and are not kept whole, and files that are read by position when there is no room for more.
 //!
-//! Knows which files have a pace; what that means for one is [`super::file`]'s.
+//! Knows which files have a pace; what a pace means for one file is in [`super::file`].
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ impl Operation<'_> {
         }
         let window = self.settings.window_bytes;
         match self.readers.way_in_effect(file)? {
-            // Nobody reads it, or ever will.
+            // No process reads it now, and none can come.
             Way::Stream
                 if file.readers().is_empty()
                     && !self.settings.readers_wait
@@ -28,7 +29,7 @@ impl Operation<'_> {
             {
                 None
             }
-            // All of it is kept for those who want it whole, and nobody takes it before.
+            // Its readers want the whole file: it is kept, and none of them reads before it is done.
             Way::Stream if self.readers.want_all(file) => None,
             Way::Stream => Some(Pace::of_pipe(window, self.settings.patience)),
             Way::Follow if file.fifo().is_some() => {
@@ -43,7 +44,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Answers a write, unless it must wait until the readers have come nearer.
+    /// Answers a write, unless it must wait until the readers have caught up.
     pub(super) fn answer_write(&mut self, write: TakenWrite) {
         let TakenWrite {
             unique,
@@ -74,9 +75,8 @@ impl Operation<'_> {
         }
     }
 
-    /// Drops what every reader has and nobody is to have again, and lets the writes
-    /// go on for which there is room now, or all if nothing keeps the writer near its
-    /// readers any more.
+    /// Drops bytes that every reader has and no later reader will get, and answers the waiting
+    /// writes for which there is room now: all of them if the file has no pace any more.
     pub(super) fn release_writes(&mut self, ino: u64) {
         let pace = self.pace(ino);
         let Some(file) = self.core.files.get_mut(&ino) else {
@@ -92,7 +92,7 @@ impl Operation<'_> {
         let now = self.now;
         while let Some((unique, written)) = file.next_answered(pace, slowest, now) {
             if written.is_err() {
-                // As in `take`.
+                // As in `take`: readers of a stream get the error.
                 self.core.touched.contents.add(ino);
             }
             let reply = written.map_or_else(Reply::Refused, Reply::Written);

@@ -1,24 +1,23 @@
-//! Paths that this process itself captures: files whose bytes it reads without
-//! going through the kernel, and whose end may hang on a child of its.
+//! Captured paths: this process reads what is written there without going through the kernel. The end
+//! of a file at such a path may depend on *holders*: processes, mostly children of this one, or guards in it.
 //!
 //! ```text
 //!         hold               the last holder has ended
 //!  free ────────► held ─────────────────────────────────► released
 //!                 │  ▲                                      │  ▲
-//!       nobody    │  ├──────────────── hold ────────────────┘  │ it has ended
-//!       waits for │  │ hold                                     │ (held and let
-//!       the last  ▼  │                                          │  go once more)
+//!   the last      │  ├──────────────── hold ────────────────┘  │ it has ended
+//!   holder is not │  │ hold                                     │ (held and
+//!   waited for    ▼  │                                          │  released again)
 //!               abandoned ──────────────────────────────────────┘
 //! ```
 //!
-//! While a path is held, nothing that stands there is done, nobody but this
-//! process waits for it, and its readers are told of no end. Once it is
-//! released it is done as soon as nobody has it open for writing. A free one is
-//! a file like any other, and so is one that is abandoned; but what stands there
-//! may still be the work of those who held it.
+//! While a path is held, no file there is done, only this process waits for it, and its readers get no end
+//! of file. Once it is released, the file is done as soon as no process has it open for writing. A file at
+//! a free path is like any other, and so is one at an abandoned path; but its last holders may still write
+//! the latter.
 //!
-//! Owns what is known of each path. Invariants: each is found by its number and by its name; it is held
-//! exactly while somebody holds it.
+//! Owns the state of each path. Invariants: each is found by its number and by its name; it is held
+//! exactly while it has a holder.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -28,41 +27,39 @@ use super::ids::{CaptureId, ReaderId};
 use super::namespace::Namespace;
 use super::readers::reader::Seen;
 
-/// Whether the end of what stands at a path hangs on somebody. Of several paths of one file the greatest
-/// counts.
+/// Whether the end of the file at a path depends on holders. If one file has several captured paths, the
+/// greatest value counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Hold {
     Free,
     Released,
-    /// On some who have not ended, but nobody waits for that any more.
+    /// Its last holder has not ended, but this process does not wait for that any more.
     Abandoned,
     Held,
 }
 
 #[derive(Debug)]
 struct Captured {
-    /// The name, in this directory.
+    /// The directory and the name in it.
     at: (u64, OsString),
     /// The same from the root, should the directory be made anew.
     path: Vec<OsString>,
-    /// What those left who held it last, and those before them: it is not what the
-    /// next ones leave.
+    /// The generation that the last holders left here, and the one left by the holders before
+    /// them: the next holders write another one.
     left: Option<Seen>,
     left_before: Option<Seen>,
     hold: Hold,
-    /// How many hold it.
+    /// The number of holders.
     holders: u32,
-    /// When those of them are let go who have exited without having opened it, in order.
+    /// Holders that have exited without having opened the path: when each is released, in order.
     leaving: Vec<Monotonic>,
-    /// With follow, how much is kept of what every reader has, and how far a
-    /// writer may be ahead at full speed. Everything, as far as it likes, unless
-    /// set.
+    /// With follow, how many bytes that every reader has are kept, and how many bytes a writer may be
+    /// ahead at full speed. Both are unlimited if it is not set.
     keep_bytes: Option<u64>,
-    /// Whether nobody will read it any more, whatever comes to stand there.
+    /// Whether it will have no reader any more, whatever file comes to stand there.
     hung_up: bool,
-    /// Who reads it.
     readers: Vec<ReaderId>,
-    /// Whether somebody has come to read it while it was held.
+    /// Whether a reader has come while it was held.
     was_read: bool,
 }
 
@@ -72,19 +69,19 @@ pub(super) struct Captures {
     by_id: HashMap<CaptureId, Captured>,
     by_name: HashMap<(u64, OsString), CaptureId>,
     next: u64,
-    /// How many of them nobody reads any more.
+    /// The number of paths that have hung up.
     hung_up: usize,
 }
 
 impl Captures {
-    /// A path that is no longer captured is released for good.
+    /// Whether a path is held; one that is no longer captured is released for good.
     pub(super) fn hold(&self, id: CaptureId) -> Hold {
         self.by_id
             .get(&id)
             .map_or(Hold::Released, |captured| captured.hold)
     }
 
-    /// The same for whatever file stands there.
+    /// The same for a file: the greatest of its captured paths.
     pub(super) fn hold_of_file(&self, names: &Namespace, ino: u64) -> Hold {
         // A file with several names is done when none of them is held.
         let holds = self.of_file(names, ino).map(|captured| captured.hold);
@@ -101,8 +98,8 @@ impl Captures {
         ids.filter_map(|id| self.by_id.get(id))
     }
 
-    /// Whether somebody has read what stood there before, so that nobody reads it any more once
-    /// its readers have gone.
+    /// Whether a held path of the file has had a reader, so that no other will come once its readers
+    /// have gone.
     pub(super) fn was_read(&self, names: &Namespace, ino: u64) -> bool {
         let mut captured = self.of_file(names, ino);
         captured.any(|captured| {
@@ -110,7 +107,7 @@ impl Captures {
         })
     }
 
-    /// How much of a file that follows is kept once every reader has it.
+    /// How many bytes that every reader has are kept of a file that follows.
     pub(super) fn keep_bytes(&self, names: &Namespace, ino: u64) -> Option<u64> {
         let mut captured = self.of_file(names, ino);
         captured.find_map(|captured| captured.keep_bytes)
@@ -122,14 +119,14 @@ impl Captures {
         !self.by_name.is_empty() && names.names_of(ino).iter().any(is_captured)
     }
 
-    /// The number of what stands at the path.
+    /// The inode at the path.
     pub(super) fn file(&self, names: &Namespace, id: CaptureId) -> Option<u64> {
         let captured = self.by_id.get(&id)?;
         let found = names.find(captured.at.0, &captured.at.1).ok();
         found.or_else(|| names.resolve(&captured.path))
     }
 
-    /// Has a path's end hang on one more, or on the one who held it last once more.
+    /// Adds a holder to a path; `again` if it was the last one, which goes on with what it left.
     pub(super) fn add_holder(&mut self, id: CaptureId, again: bool) {
         if let Some(captured) = self.by_id.get_mut(&id) {
             captured.holders += 1;
@@ -141,8 +138,8 @@ impl Captures {
         }
     }
 
-    /// Takes back one that has ended (`Released`), or that nobody waits for any more (`Abandoned`). If it
-    /// was the last, gives the readers that may come to the end now.
+    /// Removes a holder that has ended (`Released`), or that is not waited for any more (`Abandoned`). If it
+    /// was the last, returns the readers that may come to the end now.
     pub(super) fn remove_holder(&mut self, id: CaptureId, then: Hold) -> Option<&[ReaderId]> {
         let captured = self.by_id.get_mut(&id)?;
         captured.holders = captured.holders.saturating_sub(1);
@@ -153,14 +150,14 @@ impl Captures {
         Some(&captured.readers)
     }
 
-    /// One of those who hold it is to be let go then.
+    /// A holder is to be released at this time.
     pub(super) fn add_leaving(&mut self, id: CaptureId, at: Monotonic) {
         if let Some(captured) = self.by_id.get_mut(&id) {
             captured.leaving.push(at);
         }
     }
 
-    /// How many are to be let go by now.
+    /// The number of holders whose time to be released has come; they are taken off the list.
     pub(super) fn take_leaving(&mut self, id: CaptureId, now: Monotonic) -> usize {
         let Some(captured) = self.by_id.get_mut(&id) else {
             return 0;
@@ -170,7 +167,7 @@ impl Captures {
         before - captured.leaving.len()
     }
 
-    /// One more reads it.
+    /// Adds a reader.
     pub(super) fn add_reader(&mut self, id: CaptureId, reader: ReaderId) {
         if let Some(captured) = self.by_id.get_mut(&id) {
             captured.readers.push(reader);
@@ -178,23 +175,23 @@ impl Captures {
         }
     }
 
-    /// One of those who read it is gone.
+    /// Removes a reader.
     pub(super) fn remove_reader(&mut self, id: CaptureId, reader: ReaderId) {
         if let Some(captured) = self.by_id.get_mut(&id) {
             captured.readers.retain(|other| *other != reader);
         }
     }
 
-    /// With follow, keeps no more than `bytes` of what every reader of a captured
-    /// path has, and slows down a writer that is further ahead of them than that.
+    /// With follow, keeps at most `bytes` that every reader of the path has, and slows down a writer
+    /// that is further ahead of its readers than that.
     pub(super) fn keep_at_most(&mut self, id: CaptureId, bytes: u64) {
         if let Some(captured) = self.by_id.get_mut(&id) {
             captured.keep_bytes = Some(bytes);
         }
     }
 
-    /// Remembers what was left at these names, if nobody holds them any more: the first that was done there,
-    /// since what comes after it may already be the work of those who are about to hold it.
+    /// Remembers which generation was left at these names, if they are released: the first that was done
+    /// there, since the next one may already be written by the next holders.
     pub(super) fn note_left(&mut self, at: &[(u64, OsString)], seen: Seen) {
         for at in at {
             if let Some(id) = self.by_name.get(at)
@@ -206,7 +203,7 @@ impl Captures {
         }
     }
 
-    /// Nobody reads it any more.
+    /// The path will have no reader any more.
     pub(super) fn hang_up(&mut self, id: CaptureId) {
         if let Some(captured) = self.by_id.get_mut(&id) {
             self.hung_up += usize::from(!captured.hung_up);
@@ -214,7 +211,7 @@ impl Captures {
         }
     }
 
-    /// The paths of this name that nobody reads any more.
+    /// The paths of this name that have hung up.
     pub(super) fn hung_up_at(&self, name: &OsStr) -> Vec<CaptureId> {
         if self.hung_up == 0 {
             return Vec::new();
@@ -225,7 +222,7 @@ impl Captures {
         self.by_id.iter().filter_map(hung_up).collect()
     }
 
-    /// A path is captured.
+    /// Captures a path.
     pub(super) fn add(&mut self, at: (u64, OsString), path: &[OsString]) -> CaptureId {
         let id = CaptureId(self.next);
         self.next += 1;
@@ -247,7 +244,7 @@ impl Captures {
         id
     }
 
-    /// A path is captured no more. Gives the name, and who read it.
+    /// Ends the capture of a path; returns its name and its readers.
     pub(super) fn remove(&mut self, id: CaptureId) -> Option<((u64, OsString), Vec<ReaderId>)> {
         let captured = self.by_id.remove(&id)?;
         self.by_name.remove(&captured.at);
@@ -260,7 +257,7 @@ impl Captures {
         self.by_name.contains_key(at)
     }
 
-    /// A captured path, and what those left there who held it before those who do now.
+    /// A captured path, and the generation that the holders before the present ones left there.
     pub(super) fn path(&self, id: CaptureId) -> Option<(&[OsString], Option<Seen>)> {
         let captured = self.by_id.get(&id)?;
         Some((&captured.path, captured.left_before))

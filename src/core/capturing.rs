@@ -1,6 +1,6 @@
-//! What this process itself captures: files whose bytes it reads without going through the kernel.
+//! Requests about captured paths, which this process reads without going through the kernel.
 //!
-//! Knows what follows for files and readers; what is known of a captured path is [`super::captures`]'s.
+//! Knows what follows from them for files and readers; the state of a captured path is in [`super::captures`].
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -20,8 +20,7 @@ use super::timers::LEFT_BEHIND;
 use super::{Alarm, File, Handle, Operation};
 
 impl Operation<'_> {
-    /// Captures what will stand at a path from the root. Directories above it
-    /// are made.
+    /// Captures a path from the root, at which no file stands yet. Makes the directories above it.
     ///
     /// # Errors
     ///
@@ -59,12 +58,12 @@ impl Operation<'_> {
     pub(super) fn make_own_directory(&mut self, parent: u64, name: &OsStr) -> Result<u64, Errno> {
         self.make_directory(&at(parent, name), self.settings.owner)?;
         let made = self.names.find(parent, name)?;
-        // The kernel was not told, and will not give it back.
+        // The kernel was not told of this inode, and will not forget it.
         self.names.forget(made, 1);
         Ok(made)
     }
 
-    /// Takes back one `hold`: of who has ended, or is waited for by nobody any more.
+    /// Removes a holder that has ended (`Released`), or that is not waited for any more (`Abandoned`).
     pub(super) fn let_go(&mut self, id: CaptureId, then: Hold) {
         let Some(readers) = self.core.captures.remove_holder(id, then) else {
             return;
@@ -78,14 +77,14 @@ impl Operation<'_> {
         }
     }
 
-    /// The same once those whom it left behind had their time to open it.
+    /// Releases a holder later: the processes that it left behind have some time to open the path.
     pub(super) fn let_go_later(&mut self, id: CaptureId) {
         let at = self.now + LEFT_BEHIND;
         self.captures.add_leaving(id, at);
         self.wake_at(at, Alarm::LetGo(id));
     }
 
-    /// Remembers what was left at a path that nobody holds any more.
+    /// Remembers which generation is left at a released path.
     pub(super) fn note_left(&mut self, ino: u64) {
         if !self.is_captured(ino) || self.files.get(&ino).is_none_or(File::is_active) {
             return;
@@ -95,8 +94,8 @@ impl Operation<'_> {
         core.captures.note_left(core.names.names_of(ino), seen);
     }
 
-    /// Ends the capture of a path and removes what stands there, and a directory in the root with
-    /// all that is in it. Those who read it go on with what they have.
+    /// Ends the capture of a path and removes the file there, and a directory in the root with
+    /// all that is in it. The path's readers go on with the file that they have.
     pub(super) fn end_capture(&mut self, id: CaptureId, directory: Option<OsString>) {
         if let Some(((parent, name), readers)) = self.captures.remove(id) {
             for reader in &readers {
@@ -113,7 +112,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Removes whatever stands at a name, with all that is below it.
+    /// Removes the file or directory at a name, with all that is below it.
     pub(super) fn remove_tree(&mut self, (parent, name): (u64, &OsStr)) {
         // Not by recursion: a program may make a tree deeper than our stack.
         let mut trees = vec![(parent, name.to_owned(), false)];
@@ -139,8 +138,8 @@ impl Operation<'_> {
         }
     }
 
-    /// Opens a captured path for this process: whatever comes to stand there, or
-    /// only what those leave who hold it or held it last. Never waits.
+    /// Opens a captured path for this process, for any file that comes to stand there, or only for
+    /// the one that its present or last holders write. Never waits.
     pub(super) fn open_captured(
         &mut self,
         caller: Caller,
@@ -166,14 +165,14 @@ impl Operation<'_> {
         Ok(self.add_handle(Handle::Reader(reader)))
     }
 
-    /// Nobody reads a captured path any more: writes to it fail from now on, also
-    /// to what comes to stand there later.
+    /// A captured path has no reader any more: writes to it fail from now on, also to a file
+    /// that comes to stand there later.
     pub(super) fn hang_up(&mut self, id: CaptureId) {
         self.captures.hang_up(id);
         self.hang_up_file(id);
     }
 
-    /// Something else may stand at the captured paths of this name.
+    /// Another file may stand at the captured paths of this name: those that hung up do so again.
     pub(super) fn hang_up_again(&mut self, name: &OsStr) {
         for id in self.captures.hung_up_at(name) {
             self.hang_up_file(id);
@@ -185,7 +184,7 @@ impl Operation<'_> {
             && self.files.get_mut(&ino).is_some_and(File::hang_up)
         {
             self.touched.room.add(ino);
-            // See `Attributes::lasting`.
+            // See `Attributes::cacheable`.
             self.effects.push(Effect::ForgetAttributes { ino });
         }
     }
@@ -195,17 +194,17 @@ impl Operation<'_> {
         self.captures.include(&self.names, ino)
     }
 
-    /// The events of one path, or of all, from now on, to be read by this process.
+    /// Subscribes this process to the events of one path, or of all.
     pub(super) fn open_events(&mut self, path: Option<PathBuf>) -> u64 {
         let subscriber = self.events.subscribe(path, true);
         self.add_handle(Handle::Events(subscriber))
     }
 
-    /// How long what stands here lingers; nothing if it is held.
+    /// How long a file lingers; `None` if it is held.
     pub(super) fn linger_of(&self, ino: u64) -> Option<Linger> {
         match self.captures.hold_of_file(&self.names, ino) {
             Hold::Held => None,
-            // Whoever was waited for has ended.
+            // Every holder has ended.
             Hold::Released => Some(Linger::After(Duration::ZERO)),
             Hold::Free | Hold::Abandoned => Some(self.linger_of_free(ino)),
         }
@@ -221,8 +220,8 @@ impl Operation<'_> {
         }
     }
 
-    /// Whether somebody waits for a file until a process ends that has: nobody is to come who
-    /// would open it again.
+    /// Whether a reader waits for the file only until a certain process ends, and that has ended: no
+    /// process is expected to open the file again.
     fn is_forsaken(&self, ino: u64) -> bool {
         let file = self.files.get(&ino);
         file.is_some_and(|file| self.readers.of(file).any(Reader::is_over))

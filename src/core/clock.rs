@@ -8,9 +8,9 @@ pub(crate) type Monotonic = Duration;
 /// A moment, by both clocks that matter: one for waiting, one for file times.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
-    /// What deadlines are measured by.
+    /// For deadlines.
     pub(crate) monotonic: Monotonic,
-    /// What files are stamped with.
+    /// For file times.
     pub(crate) wall: Timestamp,
 }
 

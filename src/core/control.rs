@@ -1,15 +1,14 @@
 //! The control directory, `.fifofs`: reachable by name, shown in no listing.
 //!
 //! ```text
-//! .fifofs/status       the state of everything, as JSON
+//! .fifofs/status       the state of the mount, as JSON
 //! .fifofs/metrics      the same in numbers, as OpenMetrics
-//! .fifofs/events       what happens, as JSON lines
-//! .fifofs/wait/PATH    and other doors: see `doors`
-//! .fifofs/inode/N      a file by its number: for the flusher alone
+//! .fifofs/events       events, as JSON lines
+//! .fifofs/wait/PATH    a door; there are others: see `doors`
+//! .fifofs/inode/N      a file by its inode number: for the flusher alone
 //! ```
 //!
-//! What stands behind a door is made as it is looked up and lives until the
-//! kernel forgets it.
+//! A place behind a door is made by its lookup and lives until the kernel forgets it.
 
 mod decoding;
 mod places;
@@ -48,11 +47,11 @@ impl Operation<'_> {
         let Some(place) = self.control.place(parent) else {
             return Ok(Found {
                 attributes: self.attributes(self.control.top)?,
-                lasting: true,
+                cacheable: true,
             });
         };
         if matches!(name.as_bytes(), b"." | b"..") {
-            // There are no lasting handles of what is made for one reader.
+            // Asked for to open a file handle; a place that is made for one reader has none that lasts.
             return Err(Errno::NOENT);
         }
         let place = match place {
@@ -66,7 +65,7 @@ impl Operation<'_> {
                 name => Place::door(name, Which::Present)?,
             },
             Place::Doors(which) => Place::door(name.as_bytes(), *which)?,
-            // A number as those of processes are written.
+            // Only a process id as it is usually written.
             Place::Processes => match name.to_str().map(|text| (text, text.parse::<i32>())) {
                 Some((text, Ok(number @ 1..))) if text == number.to_string() => {
                     Place::Doors(Which::Of(number))
@@ -82,7 +81,7 @@ impl Operation<'_> {
             Place::Directory { door, path, depth } => {
                 let (door, depth) = (*door, *depth);
                 let components = decode(name);
-                // Nothing of such a name can come.
+                // No file can have such a name.
                 if components.iter().any(|name| name.len() > NAME_MAX) {
                     return Err(Errno::NAMETOOLONG);
                 }
@@ -113,11 +112,11 @@ impl Operation<'_> {
                         if is_wanted
                             && (self.is_settled(found) || is_back && self.may_settle(found)) =>
                     {
-                        // Nothing to wait for: it is the file itself.
+                        // There is nothing to wait for, so the place is the file itself.
                         return self.found(found.ok_or(Errno::NOENT)?, false);
                     }
                     Some(libc::S_IFREG) | None => Place::File { door, path },
-                    // A FIFO, socket or device: nothing is written there that could be waited for.
+                    // A FIFO, socket or device has no end to wait for.
                     Some(_) => Place::Link {
                         target: path.iter().fold(to_root, |target, name| target.join(name)),
                     },
@@ -128,12 +127,12 @@ impl Operation<'_> {
         self.found_place(thread, place)
     }
 
-    /// This thread looks up a place: the kernel holds a reference to it from now on.
+    /// Answers a lookup of a place: the kernel holds a reference to it from now on.
     pub(super) fn found_place(&mut self, thread: i32, place: Place) -> Result<Found, Errno> {
-        let lasting = place.is_lasting();
+        let cacheable = place.is_cacheable();
         let fresh = self.names.reserve_number();
         let is_spliced = self.is_spliced(thread, &place);
-        // What has a size is what it was when the kernel was told of that.
+        // The text must have the size that the kernel is told now.
         let text = match &place {
             Place::Status => Some(self.status_text()),
             Place::Metrics => Some(self.metrics_text()),
@@ -142,25 +141,25 @@ impl Operation<'_> {
         let ino = self.control.number_of(place, is_spliced, text, fresh);
         Ok(Found {
             attributes: self.attributes(ino)?,
-            lasting,
+            cacheable,
         })
     }
 
-    /// Whether a file is being written, and nothing of it is lost yet.
+    /// Whether a file is being written and all its bytes are still kept.
     fn may_settle(&self, ino: Option<u64>) -> bool {
         let file = ino.and_then(|ino| self.files.get(&ino));
         file.is_some_and(|file| file.is_active() && file.spool().dropped_bytes() == 0)
             && !self.settings.consume
     }
 
-    /// Whether a file is whole, so that nobody needs to wait for it and an
-    /// ordinary read of it tells the truth.
+    /// Whether a file is done and whole, so that an ordinary read of it gives what a waiting reader
+    /// would get.
     fn is_settled(&self, ino: Option<u64>) -> bool {
         let Some(file) = ino.and_then(|ino| self.files.get(&ino)) else {
             return false;
         };
         let failed = file.phase() == Some(Phase::Failed);
-        // A FIFO's name leads elsewhere once somebody has taken what was written.
+        // A FIFO's name leads to another file once a reader has taken the message.
         !file.is_active()
             && !failed
             && file.spool().dropped_bytes() == 0
@@ -168,8 +167,7 @@ impl Operation<'_> {
             && file.fifo().is_none()
     }
 
-    /// Nothing can be made, moved or removed in the control directory, nor can
-    /// its own name be taken.
+    /// Refuses to make, move or remove a name in the control directory, or its own name.
     pub(super) fn refuse_control(&self, parent: u64, name: &OsStr) -> Result<(), Errno> {
         match self.control_is_at(parent, name) {
             true => Err(Errno::PERM),
@@ -177,7 +175,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Whether a name is that of the control directory, or in it.
+    /// Whether a name is the control directory's, or in it.
     pub(super) fn control_is_at(&self, parent: u64, name: &OsStr) -> bool {
         self.control.has(parent) || (parent == ROOT && name == NAME)
     }

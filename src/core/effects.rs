@@ -1,4 +1,4 @@
-//! What the core wants done: the router does it once its lock is dropped.
+//! Effects: the actions that the core asks for. The router carries them out once its lock is dropped.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ pub(crate) use super::tests::Answer;
 /// How a request is answered.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// It was done.
+    /// The request was carried out.
     Done,
-    /// A name leads there, and maybe always will.
+    /// The inode that a name leads to.
     Found(Found),
     /// The attributes of an inode.
     Attributes(Attributes),
@@ -31,27 +31,27 @@ pub(crate) enum Reply {
     },
     /// A file was opened.
     Opened { handle: u64, transport: Transport },
-    /// Something that the kernel does not read through us was opened: a directory, a captured path.
+    /// A handle that the kernel does not read through us: of a directory, a captured path, or events.
     Handle(u64),
     /// Entries of a directory.
     Listing(Vec<Listed>),
-    /// Bytes of a file; none is its end.
+    /// Bytes of a file; empty at its end.
     Bytes(Segments),
-    /// Text made for the request; none is the end.
+    /// Bytes of a text made by the core; empty at its end.
     Text(Vec<u8>),
-    /// What happened, in its order, for this process.
+    /// Events in order, for a subscriber in this process.
     Events(Vec<Arc<FileEvent>>),
-    /// So many bytes were taken.
+    /// So many bytes were accepted.
     Written(u32),
     /// The new position.
     Sought(u64),
-    /// The `POLL*` bits that hold.
+    /// The `POLL*` bits that are set.
     Polled(u32),
-    /// A path is captured.
+    /// The path is captured.
     Captured(CaptureId),
-    /// Whether nothing changes any more.
+    /// Whether the tree is frozen: no file changes any more.
     Frozen(bool),
-    /// It was not done.
+    /// The request was refused.
     Refused(Errno),
 }
 
@@ -59,7 +59,7 @@ pub(crate) enum Reply {
 #[derive(Debug)]
 pub(crate) struct Listed {
     pub(crate) ino: u64,
-    /// Where a listing goes on after it.
+    /// Where a listing goes on after this entry.
     pub(crate) cookie: u64,
     pub(crate) mode: u32,
     pub(crate) name: OsString,
@@ -70,89 +70,79 @@ pub(crate) struct Listed {
 pub(crate) enum Transport {
     /// Every read and write comes to us, one by one.
     Direct,
-    /// The same, and it has no positions: it is read from the first byte to the
-    /// last.
+    /// The same, but without positions: it is read from the first byte to the last.
     Sequential,
     /// Through the page cache, written back later.
     Cached,
 }
 
-/// One thing to be done.
+/// One action for the router.
 #[derive(Debug)]
 pub(crate) enum Effect {
     /// Answer a request.
-    Reply {
-        /// Which.
-        unique: Unique,
-        /// How.
-        reply: Reply,
-    },
-    /// Tell the kernel that a poll may have something now.
+    Reply { unique: Unique, reply: Reply },
+    /// Tell the kernel that a polled file may be ready now.
     PollAgain {
-        /// The kernel's number for whoever polls.
+        /// The kernel's number for the polled open file.
         kernel_handle: u64,
     },
-    /// The kernel must ask again for the attributes of a file.
-    ForgetAttributes {
-        /// The file.
-        ino: u64,
-    },
-    /// The kernel must forget what is no more, for which it may have to wait.
+    /// Have the kernel drop its cached attributes of a file.
+    ForgetAttributes { ino: u64 },
+    /// Have the kernel forget something that is gone, which may block.
     Forget(Forget),
 }
 
-/// Keep writing back the dirty pages of a file, or stop.
+/// An order to the flusher about a file's dirty pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flush {
-    /// The file.
     pub(crate) ino: u64,
-    /// Whether to go on.
+    /// Whether to keep writing them back, or to stop.
     pub(crate) on: bool,
 }
 
-/// Something that is gone without the kernel's doing, or more than it knows.
+/// Something that the kernel may still cache although it is gone.
 #[derive(Debug)]
 pub(crate) enum Forget {
-    /// A name that was removed behind its back, in this directory.
+    /// A name that fifofs itself removed, in this directory.
     Name { parent: u64, name: OsString },
     /// The pages of a file that was removed. The kernel keeps them as long as it
-    /// remembers any name that led to the file, as one in `wait/`.
+    /// remembers any name that led to the file, such as one in `wait/`.
     Pages { ino: u64 },
 }
 
-/// What is to be done, in order.
+/// The effects of one operation, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     /// When the core wants to look at the clock again.
     pub(crate) next_alarm: Option<Monotonic>,
-    /// What the flusher is to be told, in an order that other requests must not mix up.
+    /// Orders to the flusher, which must get them in the order of the operations.
     pub(crate) flushes: Vec<Flush>,
     first: Vec<Effect>,
     others: Vec<Effect>,
 }
 
 impl Effects {
-    /// One more, after all that there are.
+    /// Adds an effect after all others.
     pub(crate) fn push(&mut self, effect: Effect) {
         self.others.push(effect);
     }
 
-    /// One more that comes before all that are pushed without being first.
+    /// Adds an effect before all that are added by `push`.
     pub(crate) fn push_first(&mut self, effect: Effect) {
         self.first.push(effect);
     }
 
-    /// A request is answered.
+    /// Answers a request.
     pub(crate) fn reply(&mut self, unique: Unique, reply: Reply) {
         self.push(Effect::Reply { unique, reply });
     }
 
-    /// A request is answered by an error.
+    /// Answers a request by an error.
     pub(crate) fn refuse(&mut self, unique: Unique, errno: Errno) {
         self.reply(unique, Reply::Refused(errno));
     }
 
-    /// How a request was answered, if it was by now.
+    /// The reply to a request, if it was answered by `reply`.
     pub(crate) fn reply_to(&self, request: Unique) -> Option<&Reply> {
         self.others.iter().find_map(|effect| match effect {
             Effect::Reply { unique, reply } if *unique == request => Some(reply),

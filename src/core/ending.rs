@@ -1,4 +1,4 @@
-//! Closing a file, and how a generation comes to its end.
+//! Closing a file, and the end of a generation.
 
 use super::clock::Monotonic;
 use super::effects::Effect;
@@ -12,7 +12,7 @@ use super::{Alarm, Core, Handle, Operation};
 use crate::error::FailedWriter;
 
 impl Operation<'_> {
-    /// A process that wrote has ended: what it wrote may be done now.
+    /// A writer has ended, or the process that a door names: files may be done now.
     pub(super) fn process_ended(&mut self, pid: i32, ending: Ending) {
         for (id, source) in self.readers.process_ended(pid) {
             self.touched.readers.add(id);
@@ -20,10 +20,10 @@ impl Operation<'_> {
                 self.touched.generations.add(ino);
             }
         }
-        let is_untold = |w: &Writer| w.pid == pid && !w.let_go && !w.died_writing;
+        let has_unknown_end = |w: &Writer| w.pid == pid && !w.let_go && !w.died_writing;
         for (ino, file) in &mut self.core.files {
-            if ending == Ending::Unknown && file.writers().iter().any(is_untold) {
-                self.core.notices.say(Notice::UntoldEnd);
+            if ending == Ending::Unknown && file.writers().iter().any(has_unknown_end) {
+                self.core.notices.say(Notice::UnknownEnd);
             }
             if file
                 .generation_mut()
@@ -35,7 +35,7 @@ impl Operation<'_> {
         }
     }
 
-    /// All processes of a group have exited: what they wrote may be done now.
+    /// All processes of a group have exited: the files that they wrote may be done now.
     pub(super) fn group_ended(&mut self, group: i32) {
         for (ino, file) in &mut self.core.files {
             if file.generation_mut().is_some_and(|g| g.group_ended(group)) {
@@ -56,7 +56,7 @@ impl Operation<'_> {
                     let chosen = file.note_no_first_write(self.now, name);
                     self.publish_chosen(ino, chosen);
                     self.publish(ino, || Event::Closed);
-                    // What is closed of a virtual FIFO is not held back.
+                    // A closed message of a virtual FIFO is no longer held back.
                     self.touched.contents.add(ino);
                 }
                 self.touched.writeback.add(ino);
@@ -77,7 +77,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Sees whether a closed generation is done.
+    /// Ends a closed generation if it is done.
     pub(super) fn evaluate(&mut self, ino: u64) {
         let now = self.now;
         let (linger, fail_on) = (self.linger_of(ino), self.settings.fail_on);
@@ -111,9 +111,11 @@ impl Operation<'_> {
         self.touched.room.add(ino);
     }
 
-    /// Asks whether only those are left who wait for a closed file. Says when to ask again.
+    /// Has the router find out whether only processes that wait for a closed file are left of those that might
+    /// write
+    /// it again. Returns when to look again.
     fn look_for_others(&self, linger: Linger, ino: u64) -> Option<Monotonic> {
-        // Those who wrote would else be waited for by one of them for ever, if it waits for the end.
+        // With these two, a writer of the file that waits for its end would otherwise wait for itself for ever.
         let looks = matches!(linger, Linger::Auto | Linger::Exit);
         let file = self.files.get(&ino).filter(|_| looks)?;
         let waits = |reader: &Reader| {
@@ -129,7 +131,7 @@ impl Operation<'_> {
         Some(again)
     }
 
-    /// Only those are left who wait for a closed file: nobody is to write it again before they have it.
+    /// Only processes that wait for a closed file are left: no process will write it again before they have it.
     pub(super) fn nobody_else_left(&mut self, left: &Left) {
         let still_wait = |(_, request): &(i32, Unique)| self.waiting.contains_key(request);
         let all_wait = left.waiting.iter().all(still_wait);
@@ -164,7 +166,7 @@ impl Operation<'_> {
         }
         if generation.phase() == Phase::Failed {
             self.core.tally.failed += 1;
-            // If bytes were lost, whoever wrote them.
+            // If bytes were lost and no writer failed, the last writer stands for it.
             let culprit = generation.culprit(self.core.settings.fail_on);
             if let Some(writer) = culprit.or(generation.writers().last()) {
                 let FailedWriter {
@@ -193,8 +195,8 @@ impl Operation<'_> {
         self.touched.contents.add(ino);
     }
 
-    /// What stands at the path when the generation is done is what its readers
-    /// get: whatever happens to the name afterwards is no concern of theirs.
+    /// Readers get the file that stands at their path when its generation is done: they do not follow
+    /// the path from then on.
     fn latch_readers(&mut self, ino: u64) {
         let Some(file) = self.files.get(&ino) else {
             return;

@@ -1,4 +1,4 @@
-//! What can happen to a file of a mount, for those who are told.
+//! Events: what can happen to a file of a mount, as subscribers get it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,35 +32,35 @@ pub enum Event {
         pid: u32,
         /// Its name.
         name: String,
-        /// Which writing of the file this is, counted from 1.
+        /// The number of this generation (writing) of the file, counted from 1.
         generation: u64,
     },
-    /// How it is delivered was decided.
+    /// Its way of delivery was chosen.
     #[non_exhaustive]
     Chosen {
-        /// Which way.
+        /// The way.
         way: Way,
-        /// Why.
+        /// The reason for it, in words.
         reason: String,
     },
-    /// Bytes arrived. Of small writes many arrive as one.
+    /// Bytes arrived. Many small writes may arrive as one.
     #[non_exhaustive]
     Wrote {
-        /// Where, from the beginning of the file.
+        /// The offset in the file.
         offset: u64,
-        /// How many.
+        /// The number of bytes.
         bytes: u64,
     },
-    /// It was set to a length.
+    /// Its length was set.
     #[non_exhaustive]
     Truncated {
-        /// In bytes.
+        /// The new length in bytes.
         length: u64,
     },
-    /// It has another name.
+    /// It was renamed.
     #[non_exhaustive]
     Renamed {
-        /// What it was called before, relative to the mount.
+        /// Its path before, relative to the mount.
         #[serde(with = "json::path")]
         from: PathBuf,
     },
@@ -83,46 +83,46 @@ pub enum Event {
         name: String,
         /// The signal that killed it.
         signal: Option<i32>,
-        /// Or its exit status.
+        /// Or the exit status that counts as a failure.
         status: Option<i32>,
     },
-    /// Bytes that a reader had were written over with others.
+    /// Bytes that a reader had were overwritten with others.
     #[non_exhaustive]
     Rewritten {
         /// The reader's process; 0 if it cannot be seen.
         pid: u32,
         /// Its name.
         name: String,
-        /// The first byte.
+        /// The offset of the first of them.
         from: u64,
-        /// One past the last.
+        /// The offset past the last.
         to: u64,
     },
-    /// Something users should know.
+    /// A warning for users.
     #[non_exhaustive]
     Warning {
-        /// What.
+        /// Its text.
         message: String,
     },
-    /// Events were lost, since they were not taken in time.
+    /// Events were lost, since the subscriber did not read them in time.
     #[non_exhaustive]
     Lagged {
-        /// How many.
+        /// Their number.
         lost: u64,
     },
 }
 
-/// An event, with the file that it is about and when it happened.
+/// An event, the file that it is about, and when it happened.
 ///
 /// As JSON it is a line of `.fifofs/events`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FileEvent {
-    /// Since the mount was made; in JSON in seconds. Of lost events, that of the last.
+    /// Time since the mount was made; in JSON in seconds. For lost events, the time of the last one.
     #[serde(with = "json::seconds", default)]
     pub time: Duration,
-    /// The file, relative to the mount; its new name if it was renamed, empty if events of any file were lost.
-    /// In JSON, what is no UTF-8 is replaced.
+    /// The file's path, relative to the mount; the new one if it was renamed, empty if events of any file were
+    /// lost. In JSON, bytes that are not UTF-8 are replaced.
     #[serde(with = "json::path", default)]
     pub path: PathBuf,
     /// What happened.

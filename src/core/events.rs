@@ -1,8 +1,8 @@
-//! Who is told what happens in a mount: this process gets it as values,
-//! who reads `.fifofs/events` as lines of JSON.
+//! Subscribers to the events of a mount: this process gets them as values, readers of `.fifofs/events`
+//! as lines of JSON.
 //!
-//! Each subscriber gets everything from when it opened. One that is too slow
-//! loses the oldest events and is told how many.
+//! Each subscriber gets all events since it subscribed. One that is too slow loses the oldest, and gets
+//! their number.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -15,24 +15,24 @@ use super::event::{Event, FileEvent};
 use super::ids::Unique;
 use super::readers::pollers::{Pollers, Readiness};
 
-/// How many events are kept for a subscriber that does not read.
+/// The number of events that are kept for a subscriber that does not read.
 const QUEUE_EVENTS: usize = 4096;
 
 #[derive(Debug, Default)]
 struct Subscriber {
-    /// The only path it is told of, if it is not told of all.
+    /// The only path whose events it gets; `None` for all.
     path: Option<PathBuf>,
-    /// Whether it takes them as values.
+    /// Whether it gets them as values instead of lines.
     by_value: bool,
-    /// Of a line that did not fit into a read, what was not given yet.
+    /// The part of a line that did not fit into the last read.
     rest: Vec<u8>,
     queue: VecDeque<Arc<FileEvent>>,
-    /// How many were lost, and when the last of them happened.
+    /// The number of lost events, and the time of the last of them.
     lost: (u64, Duration),
     reads: VecDeque<(Unique, u32)>,
-    /// How many events there were for it so far.
-    told: u64,
-    /// Whether there will be no more.
+    /// The number of events for it so far.
+    published: u64,
+    /// Whether no more will come.
     over: bool,
     pollers: Pollers,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Nobody yet; times count from `start`.
+    /// Without subscribers; times count from `start`.
     pub(crate) fn new(start: Monotonic) -> Self {
         Events {
             start,
@@ -55,17 +55,17 @@ impl Events {
         }
     }
 
-    /// How long ago that was.
+    /// Time since `start`.
     pub(crate) fn age(&self, now: Monotonic) -> Duration {
         now.saturating_sub(self.start)
     }
 
-    /// Whether anybody listens: making a line is not free.
+    /// Whether events are wanted at all: making one is not free.
     pub(crate) fn wanted(&self) -> bool {
         !self.subscribers.is_empty() || log::log_enabled!(log::Level::Debug)
     }
 
-    /// Tells everybody; returns the requests that were answered by it.
+    /// Gives an event to the subscribers; returns the requests that this answered.
     pub(crate) fn publish(
         &mut self,
         now: Monotonic,
@@ -83,7 +83,7 @@ impl Events {
         }
         let mut answered = Vec::new();
         for subscriber in self.subscribers.values_mut() {
-            if !subscriber.is_told(&event) {
+            if !subscriber.wants(&event) {
                 continue;
             }
             while subscriber.queue.len() >= QUEUE_EVENTS
@@ -92,7 +92,7 @@ impl Events {
                 subscriber.lost = (subscriber.lost.0 + 1, lost.time);
             }
             subscriber.queue.push_back(Arc::clone(&event));
-            subscriber.told += 1;
+            subscriber.published += 1;
             subscriber.pollers.notify(subscriber.readiness(), effects);
             if let Some((unique, length)) = subscriber.reads.pop_front() {
                 answered.push(unique);
@@ -102,8 +102,7 @@ impl Events {
         answered
     }
 
-    /// One more subscriber, to the events of one path or of all, which takes them as values or as
-    /// lines of JSON.
+    /// Adds a subscriber to the events of one path, or of all, as values or as lines of JSON.
     pub(crate) fn subscribe(&mut self, path: Option<PathBuf>, by_value: bool) -> u64 {
         let id = self.next;
         self.next += 1;
@@ -116,13 +115,13 @@ impl Events {
         id
     }
 
-    /// One less.
+    /// Removes a subscriber.
     pub(crate) fn unsubscribe(&mut self, id: u64) {
         self.subscribers.remove(&id);
     }
 
-    /// The answer to a subscriber, if there is something for it; else a note that it waits for the
-    /// next, unless it does not wait.
+    /// The answer to a subscriber's READ, if there are events for it. Else the READ waits for the next
+    /// one, unless it is nonblocking.
     pub(crate) fn read(
         &mut self,
         id: u64,
@@ -150,7 +149,7 @@ impl Events {
         readiness
     }
 
-    /// No more will come, and whoever polls is to see that.
+    /// No more events will come; pollers are notified of that.
     pub(crate) fn shut_down(&mut self, effects: &mut Effects) {
         for subscriber in self.subscribers.values_mut() {
             subscriber.over = true;
@@ -158,7 +157,7 @@ impl Events {
         }
     }
 
-    /// A request that waited is given up.
+    /// Gives up a READ that waits.
     pub(crate) fn cancel(&mut self, id: u64, unique: Unique) {
         if let Some(subscriber) = self.subscribers.get_mut(&id) {
             subscriber.reads.retain(|(waiting, _)| *waiting != unique);
@@ -167,7 +166,7 @@ impl Events {
 }
 
 impl Subscriber {
-    fn is_told(&self, event: &FileEvent) -> bool {
+    fn wants(&self, event: &FileEvent) -> bool {
         let Some(own) = &self.path else {
             return true;
         };
@@ -178,7 +177,7 @@ impl Subscriber {
     fn readiness(&self) -> Readiness {
         Readiness {
             ready: self.over || !self.is_empty(),
-            limit: self.told,
+            limit: self.published,
             over: self.over,
         }
     }
@@ -187,7 +186,7 @@ impl Subscriber {
         self.rest.is_empty() && self.queue.is_empty() && self.lost.0 == 0
     }
 
-    /// The next event; first of all how many were lost.
+    /// The next event; first of all, if events were lost, their number.
     fn next(&mut self) -> Option<Arc<FileEvent>> {
         match std::mem::take(&mut self.lost) {
             (0, _) => self.queue.pop_front(),
@@ -207,7 +206,7 @@ impl Subscriber {
         Reply::Text(self.take_lines(length as usize))
     }
 
-    /// As many bytes as fit, whole lines if one fits at all.
+    /// Bytes that fit into `length`: whole lines, unless not even one fits.
     fn take_lines(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = match self.rest.is_empty() {
             true => self.next().map_or_else(Vec::new, |event| line(&event)),
@@ -231,7 +230,7 @@ impl Subscriber {
 }
 
 fn line(event: &FileEvent) -> Vec<u8> {
-    // Nothing in it can fail.
+    // Making JSON of an event cannot fail.
     let mut text = serde_json::to_vec(event).unwrap_or_default();
     text.push(b'\n');
     text
@@ -242,7 +241,7 @@ mod tests {
     use super::super::generation::Way;
     use super::*;
 
-    /// Subscribed to everything, and so many things that happened.
+    /// A subscriber to all events, and so many of them.
     fn happened(count: usize, by_value: bool, path: &str) -> (Events, u64) {
         let mut events = Events::new(Monotonic::ZERO);
         let id = events.subscribe(None, by_value);
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_subscriber_is_told_what_it_lost() {
+    fn a_slow_subscriber_gets_the_number_of_lost_events() {
         let (mut events, id) = happened(QUEUE_EVENTS + 3, false, "f");
         let text = String::from_utf8(text(&mut events, id, 1 << 20).unwrap()).unwrap();
         assert_eq!(text.lines().count(), QUEUE_EVENTS + 1);
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_does_not_fit_comes_in_pieces_and_is_not_torn_by_what_is_lost() {
+    fn a_line_that_does_not_fit_comes_in_pieces_also_if_events_are_lost_meanwhile() {
         let (mut events, id) = happened(1, false, "ü");
         let mut all = text(&mut events, id, 1).unwrap();
         for _ in 0..QUEUE_EVENTS + 1 {
@@ -307,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_the_same_again_when_it_was_json() {
+    fn an_event_survives_the_way_through_json() {
         for event in [
             Event::Removed,
             Event::Chosen {

@@ -49,7 +49,7 @@ impl Core {
             attributes.size = file.spool().len();
             attributes.blocks = allocated.div_ceil(BLOCK_BYTES);
         }
-        attributes.lasting = !self.has_hung_up(ino);
+        attributes.cacheable = !self.has_hung_up(ino);
         Ok(attributes)
     }
 
@@ -90,7 +90,7 @@ impl Core {
             nlink: 1,
             uid: self.settings.owner.uid,
             gid: self.settings.owner.gid,
-            lasting: self.control.waits_for(ino).is_none(),
+            cacheable: self.control.waits_for(ino).is_none(),
             ..Attributes::of(ino, self.names.get(ROOT)?)
         })
     }

@@ -1,25 +1,26 @@
-//! What the user of a mount should know that concerns all of it: said once in the log, and from then on in its status.
+//! Notices: what a user should know about a mount as a whole. Each is logged once, and stays in the mount's
+//! status.
 //!
-//! Most of these are of what cannot be seen from where the daemon runs.
+//! Most of them are about what the daemon cannot see from where it runs.
 
 use std::collections::BTreeSet;
 
-/// One thing to know.
+/// What a notice is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Notice {
-    /// Somebody waits who cannot be seen.
+    /// A waiting reader cannot be seen.
     UnseenReader,
-    /// Somebody writes who cannot be seen.
+    /// A writer cannot be seen.
     UnseenWriter,
-    /// The same, where that is refused.
+    /// A writer that cannot be seen was refused (`--require-visible`).
     RefusedWriter,
-    /// The kernel did not say how a writer ended that had closed its file.
-    UntoldEnd,
-    /// A virtual FIFO is used as a semaphore, it seems.
+    /// The kernel did not say how a writer ended after it had closed its file.
+    UnknownEnd,
+    /// A virtual FIFO seems to be used as a semaphore.
     Semaphore,
     /// Several processes wait for one message of a virtual FIFO.
     SharedMessage,
-    /// Somebody had a pipe open and did not read it.
+    /// A process opened a pipe and closed it without reading it.
     NeverRead,
 }
 
@@ -54,7 +55,7 @@ impl Notice {
                  size first, or moves bytes by splice(2), it takes what has no size for empty: give it the path in \
                  .fifofs/wait, or the output of `fifofs cat`"
             }
-            Notice::UntoldEnd => {
+            Notice::UnknownEnd => {
                 "this kernel does not tell how a process ended that had closed its file: if it crashed then, its \
                  readers got a clean end. Linux 6.15 and newer tell; with the file open every crash is seen"
             }
@@ -62,19 +63,19 @@ impl Notice {
     }
 }
 
-/// What was said.
+/// The notices that were logged.
 #[derive(Debug, Default)]
 pub(super) struct Notices(BTreeSet<Notice>);
 
 impl Notices {
-    /// Says it if it was not said yet.
+    /// Logs a notice if it was not logged yet.
     pub(super) fn say(&mut self, notice: Notice) {
         if !self.0.insert(notice) {
             return;
         }
-        // What an old kernel cannot do is nothing to be done about.
+        // The user can do nothing about an old kernel.
         let level = match notice {
-            Notice::UntoldEnd => log::Level::Info,
+            Notice::UnknownEnd => log::Level::Info,
             _ => log::Level::Warn,
         };
         log::log!(level, "{} (said once)", notice.text());

@@ -308,7 +308,7 @@ impl Operation<'_> {
                 let shown = source.map(|ino| self.attributes(ino));
                 match shown.unwrap_or(Err(Errno::STALE)) {
                     Ok(mut attributes) => {
-                        attributes.lasting = false;
+                        attributes.cacheable = false;
                         self.effects.reply(unique, Reply::Attributes(attributes));
                     }
                     Err(errno) => self.effects.refuse(unique, errno),

@@ -135,11 +135,11 @@ impl Operation<'_> {
 
     /// It holds a reference from now on to what a name leads to, maybe for ever; not by the name of a virtual
     /// FIFO, which leads to the next message a moment later.
-    pub(super) fn found(&mut self, ino: u64, lasting: bool) -> Result<Found, Errno> {
+    pub(super) fn found(&mut self, ino: u64, cacheable: bool) -> Result<Found, Errno> {
         self.names.looked_up(ino);
         Ok(Found {
             attributes: self.attributes(ino)?,
-            lasting: lasting && self.fifo_of(ino).is_none(),
+            cacheable: cacheable && self.fifo_of(ino).is_none(),
         })
     }
 

@@ -107,9 +107,9 @@ impl Place {
     }
 
     /// Whether what its name means never changes: the doors themselves.
-    pub(super) fn is_lasting(&self) -> bool {
+    pub(super) fn is_cacheable(&self) -> bool {
         match self {
-            Place::Directory { door, path, .. } => path.is_empty() && door.is_lasting(),
+            Place::Directory { door, path, .. } => path.is_empty() && door.is_cacheable(),
             Place::Doors(which) => *which == Which::Next,
             Place::Processes => true,
             _ => false,

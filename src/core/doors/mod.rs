@@ -55,7 +55,7 @@ impl Door {
     }
 
     /// Whether it is there for as long as the mount.
-    pub(super) fn is_lasting(self) -> bool {
+    pub(super) fn is_cacheable(self) -> bool {
         !matches!(self.which, Which::Of(_))
     }
 }

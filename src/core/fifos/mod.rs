@@ -123,10 +123,10 @@ impl Operation<'_> {
         let mut attributes = self.attributes(ino)?;
         attributes.ino = self.names.reserve_number();
         attributes.mode = libc::S_IFIFO | attributes.mode & 0o7777;
-        attributes.lasting = false;
+        attributes.cacheable = false;
         Ok(Reply::Found(Found {
             attributes,
-            lasting: false,
+            cacheable: false,
         }))
     }
 

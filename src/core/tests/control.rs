@@ -12,7 +12,7 @@ use crate::core::request::at;
 fn look_up(world: &mut World, names: &[&str]) -> (u64, bool) {
     names.iter().fold((ROOT, true), |(parent, _), name| {
         let found = world.try_to_look_up(parent, name).unwrap();
-        (found.attributes.ino, found.lasting)
+        (found.attributes.ino, found.cacheable)
     })
 }
 
@@ -30,8 +30,8 @@ fn look_up_path(world: &mut World, path: &str) -> u64 {
 fn a_directory_of_waiting_names_keeps_its_number_while_the_kernel_knows_it() {
     let mut world = World::new(Deliver::Auto, |_| {});
     for name in ["wait", "pipe", "next", "pid"] {
-        let (first, lasting) = look_up(&mut world, &[CONTROL_NAME, name]);
-        assert!(lasting, "{name} is the same for ever");
+        let (first, cacheable) = look_up(&mut world, &[CONTROL_NAME, name]);
+        assert!(cacheable, "{name} is the same for ever");
         assert_eq!(look_up(&mut world, &[CONTROL_NAME, name]).0, first);
         world.forget(first, 1);
         assert_eq!(look_up(&mut world, &[CONTROL_NAME, name]).0, first);
@@ -44,8 +44,8 @@ fn a_directory_of_waiting_names_keeps_its_number_while_the_kernel_knows_it() {
 fn what_a_waiting_name_leads_to_is_asked_for_each_time() {
     let mut world = World::new(Deliver::Auto, |_| {});
     let path = [CONTROL_NAME, "wait", "out"];
-    let (first, lasting) = look_up(&mut world, &path);
-    assert!(!lasting);
+    let (first, cacheable) = look_up(&mut world, &path);
+    assert!(!cacheable);
     assert_ne!(look_up(&mut world, &path).0, first);
 }
 
@@ -55,8 +55,8 @@ fn what_is_read_as_a_pipe_keeps_its_number_while_the_kernel_knows_it() {
     let mut world = World::new(Deliver::Auto, |_| {});
     for path in [&["pipe", "out"][..], &["next", "pipe", "out"], &["events"]] {
         let path = [&[CONTROL_NAME], path].concat();
-        let (first, lasting) = look_up(&mut world, &path);
-        assert!(!lasting, "{path:?}: a directory may come to be there");
+        let (first, cacheable) = look_up(&mut world, &path);
+        assert!(!cacheable, "{path:?}: a directory may come to be there");
         assert_eq!(look_up(&mut world, &path).0, first);
         world.forget(first, 2);
         assert_ne!(look_up(&mut world, &path).0, first);

@@ -91,8 +91,8 @@ fn listing(entries: &[Listed]) -> Vec<u8> {
     body
 }
 
-fn valid_seconds(lasting: bool) -> u64 {
-    match lasting {
+fn valid_seconds(cacheable: bool) -> u64 {
+    match cacheable {
         true => ENTRY_TTL_SECONDS,
         false => 0,
     }
@@ -100,9 +100,9 @@ fn valid_seconds(lasting: bool) -> u64 {
 
 fn attributes_valid_seconds(attributes: &Attributes) -> u64 {
     let is_file = attributes.mode & libc::S_IFMT == libc::S_IFREG;
-    match attributes.lasting {
+    match attributes.cacheable {
         true if is_file => FILE_ATTRIBUTES_TTL_SECONDS,
-        lasting => valid_seconds(lasting),
+        cacheable => valid_seconds(cacheable),
     }
 }
 
@@ -112,7 +112,7 @@ fn entry(found: &Found) -> EntryOut {
         nodeid: attributes.ino,
         // Numbers are never used again, so one generation is enough.
         generation: 0,
-        entry_valid: valid_seconds(found.lasting),
+        entry_valid: valid_seconds(found.cacheable),
         attr_valid: attributes_valid_seconds(attributes),
         entry_valid_nsec: 0,
         attr_valid_nsec: 0,
