@@ -6,7 +6,7 @@
 //! `used` is the bytes that were written to the places there are.
 //!
 //! Of the space that is given back some is kept with its blocks, to be written again soon; the rest
-//! becomes holes, many places at a time. On a filesystem that can punch none, all of it is kept until
+//! becomes holes, many places at a time; all of it when the disk is full. On a filesystem that can punch none, all of it is kept until
 //! it is used again, or nothing is left.
 //!
 //! Places give themselves back when dropped, which readers do on their own threads; hence the
@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Once, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock};
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -113,6 +113,18 @@ impl Spill {
     /// writes, what cannot be put on disk is a full disk, and the ENOENT of a missing spill directory
     /// would only mislead it. The log has the reason. Else those of [`Place::append`].
     pub(super) fn store(self: &Arc<Self>, bytes: &[u8]) -> Result<Place, Errno> {
+        self.with_idle_space(|| self.store_in_free_space(bytes))
+    }
+
+    /// What `write` does, once more with the space that was given back if it found none.
+    fn with_idle_space<T>(&self, mut write: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+        match write() {
+            Err(Errno::NOSPC) if self.punch_idle(lock(&self.space)) => write(),
+            done => done,
+        }
+    }
+
+    fn store_in_free_space(self: &Arc<Self>, bytes: &[u8]) -> Result<Place, Errno> {
         let file = self.open().map_err(|error| {
             log::warn!(
                 "cannot make a spill file in {}: {error}",
@@ -128,7 +140,7 @@ impl Spill {
             position,
             length: 0,
         };
-        place.append(0, bytes)?;
+        place.write(0, bytes)?;
         Ok(place)
     }
 
@@ -165,9 +177,16 @@ impl Spill {
             return;
         }
         let is_much = space.taken == 0 || space.idle.total() > IDLE_BYTES_MAX;
-        if !is_much || space.keeps_blocks {
-            return;
+        if is_much {
+            self.punch_idle(space);
         }
+    }
+
+    /// Makes holes of what was given back; says whether there were blocks that are free now.
+    fn punch_idle(&self, mut space: MutexGuard<'_, Space>) -> bool {
+        let Some(file) = self.file.get().filter(|_| !space.keeps_blocks) else {
+            return false;
+        };
         // Taken out meanwhile, so that nobody writes there.
         let surplus = std::mem::take(&mut space.idle);
         drop(space);
@@ -185,6 +204,7 @@ impl Spill {
             }
         }
         space.keeps_blocks |= punched == Err(Errno::OPNOTSUPP);
+        punched.is_ok() && surplus.total() > 0
     }
 }
 
@@ -228,6 +248,11 @@ impl Place {
     /// this process (EFBIG): to the program that writes neither its file is too large nor its quota
     /// used up, and what the kernel writes back with another error than ENOSPC it takes for EIO.
     pub(super) fn append(&mut self, start: usize, bytes: &[u8]) -> Result<(), Errno> {
+        let spill = Arc::clone(&self.spill);
+        spill.with_idle_space(|| self.write(start, bytes))
+    }
+
+    fn write(&mut self, start: usize, bytes: &[u8]) -> Result<(), Errno> {
         self.spill
             .open()
             .and_then(|file| file.write_all_at(bytes, self.position + start as u64))
@@ -395,5 +420,28 @@ mod tests {
         drop((kept, little));
         assert_eq!((spill.used(), end(&spill)), (0, 0));
         assert!(blocks(&spill) <= 64 << 10, "{} bytes", blocks(&spill));
+    }
+    #[test]
+    fn where_the_disk_is_full_the_blocks_of_what_was_given_back_are_written_again() {
+        let (spill, _directory) = spill();
+        let kept = store(&spill, 1);
+        drop((store(&spill, 2), store(&spill, 3)));
+        let idle = spill.idle();
+        assert!(idle > 0);
+        // A disk on which nothing but those blocks is free.
+        let done = spill.with_idle_space(|| match spill.idle() {
+            0 => Ok(()),
+            _ => Err(Errno::NOSPC),
+        });
+        let keeps_blocks = lock(&spill.space).keeps_blocks;
+        assert!(done == Ok(()) || keeps_blocks, "{done:?}");
+        // There is nothing to be had by trying again.
+        let mut tries = 0;
+        let refused = spill.with_idle_space(|| {
+            tries += 1;
+            Err::<(), Errno>(Errno::NOSPC)
+        });
+        assert_eq!((refused, tries), (Err(Errno::NOSPC), 1));
+        assert!(content(&kept) == [1; CHUNK_BYTES]);
     }
 }
