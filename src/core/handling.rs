@@ -27,6 +27,10 @@ impl Core {
         let recording = self.recording.as_mut().filter(|_| !caller.internal);
         let recorded = recording.and_then(|it| it.begin(env.now.monotonic, &loaded));
         let mut operation = Operation::new(self, env);
+        if operation.pool.is_stuck() {
+            // Before it is refused for that.
+            operation.make_room();
+        }
         let reply = match operation.perform(caller, loaded) {
             Ok(reply) => reply,
             Err(errno) => Some(Reply::Refused(errno)),

@@ -207,6 +207,8 @@ pub(crate) struct Core {
     notices: Notices,
     /// Files whose content is gone, and whose pages the kernel may still have.
     removed: Vec<u64>,
+    /// When it is tried again to spill, if the spill file took nothing more.
+    spills_again: Monotonic,
     /// What is to be looked at before the present operation is over.
     touched: Touched,
     /// What was done, if that is to be known afterwards.
@@ -246,6 +248,7 @@ impl Core {
             told_of_refusal: false,
             notices: Notices::default(),
             removed: Vec::new(),
+            spills_again: Monotonic::ZERO,
             touched: Touched::default(),
             recording,
             is_frozen: false,

@@ -29,6 +29,7 @@ use rustc_hash::FxHashSet;
 use super::Operation;
 use super::effects::{Effect, Forget};
 use super::ids::{FifoId, ReaderId, Unique};
+use super::timers::SPILLS_AGAIN;
 
 /// What is to be looked at again, each once, in the order in which it was marked.
 #[derive(Debug)]
@@ -143,23 +144,29 @@ impl Operation<'_> {
 
     /// Spills contents until there is room for what cannot be spilled, which has come already.
     ///
-    /// Only a spill file that takes nothing more is a reason to refuse what needs room from now on. What a
-    /// reader has in hand cannot be spilled either, but for a moment; it is tried again after each operation.
-    fn make_room(&mut self) {
+    /// Only a spill file that takes nothing more is a reason to refuse what needs room from now on, until it is
+    /// tried again. What a reader has in hand cannot be spilled either, but for a moment; that is tried again
+    /// after each operation.
+    pub(super) fn make_room(&mut self) {
         match (self.core.pool.is_over(), self.core.pool.is_stuck()) {
-            (false, false) | (true, true) => return,
+            (false, false) => return,
+            (true, true) if self.now < self.spills_again => return,
+            (true, _) => {}
             (false, true) => return self.core.pool.set_stuck(false),
-            (true, false) => {}
         }
         for file in self.core.files.values_mut() {
             while self.core.pool.is_over() {
                 match file.spill_one() {
                     Ok(true) => {}
                     Ok(false) => break,
-                    Err(_) => return self.core.pool.set_stuck(true),
+                    Err(_) => {
+                        self.core.spills_again = self.now + SPILLS_AGAIN;
+                        return self.core.pool.set_stuck(true);
+                    }
                 }
             }
         }
+        self.core.pool.set_stuck(false);
     }
 
     fn readers_of(&self, ino: u64) -> Vec<ReaderId> {

@@ -71,6 +71,13 @@ pub(super) const RENAMING: Duration = Duration::from_secs(1);
 /// Within this the OPEN comes of whoever found its message of a virtual FIFO.
 pub(super) const QUEUED_WRITER_COMES: Duration = Duration::from_secs(5);
 
+// When there is no room.
+
+/// How long after the spill file has taken nothing more it is tried again. Somebody may have made room on the
+/// disk; a write that is refused may take a file system some time, as it looks for what it can free (ext4 waits
+/// for its journal).
+pub(super) const SPILLS_AGAIN: Duration = Duration::from_secs(1);
+
 // Of clocks and recordings.
 
 /// The kernel says when a process began in these (`USER_HZ`).

@@ -134,13 +134,16 @@ impl World {
 
     /// One whose files may take so many bytes in all.
     fn with_room(max_size: u64, deliver: Deliver, change: impl FnOnce(&mut Settings)) -> World {
+        World::with_pool(Pool::for_tests(1 << 20, Some(max_size)), deliver, change)
+    }
+
+    fn with_pool(pool: Pool, deliver: Deliver, change: impl FnOnce(&mut Settings)) -> World {
         let mut settings = Settings {
             linger: Linger::After(Duration::from_millis(50)),
             patience: Duration::from_millis(300),
             ..settings(deliver)
         };
         change(&mut settings);
-        let pool = Pool::for_tests(1 << 20, Some(max_size));
         let now = Duration::from_secs(1);
         World {
             core: Core::new(settings, pool, FIRST_INO, moment(now)),

@@ -4,6 +4,8 @@ use rustix::io::Errno;
 
 use super::*;
 use crate::core::CONTROL_NAME;
+use crate::core::spool::Limits;
+use crate::core::timers::SPILLS_AGAIN;
 
 const USER: u32 = 77;
 const OTHER: u32 = 78;
@@ -104,4 +106,36 @@ fn nothing_is_refused_because_a_reader_has_contents_in_hand() {
         !world.core.pool().is_over(),
         "spilled as soon as it was sent"
     );
+}
+
+/// Names and opens are refused while contents cannot leave the memory that they need, and no longer.
+#[test]
+fn what_was_refused_since_the_disk_was_full_is_taken_once_there_is_room_again() {
+    let parent = tempfile::tempdir().unwrap();
+    // What cannot be spilled for whatever reason is a full disk.
+    let spill_directory = parent.path().join("full");
+    let pool = Pool::new(Limits {
+        memory: 1 << 20,
+        max_size: Some(1 << 30),
+        spill_directory: spill_directory.clone(),
+    });
+    let mut world = World::with_pool(pool, Deliver::Follow, |_| {});
+    let (ino, handle) = world.create("x", libc::O_WRONLY);
+    world.write(ino, 0, &vec![7; 900 << 10]);
+    world.release(handle);
+    world.pass(Duration::from_secs(1));
+    let refused = (0..10_000).find_map(|name| {
+        let made = world.try_to_make_directory(&format!("d{name}"));
+        made.err()
+    });
+    assert_eq!(refused, Some(Errno::NOSPC));
+    let owner = OWNER.uid;
+    world.pass(SPILLS_AGAIN);
+    assert_eq!(open_by(&mut world, owner, ino), Err(Errno::NOMEM));
+
+    std::fs::create_dir(&spill_directory).unwrap();
+    world.pass(SPILLS_AGAIN);
+    open_by(&mut world, owner, ino).expect("room on disk");
+    let made = world.try_to_make_directory("again");
+    made.expect("room on disk");
 }
