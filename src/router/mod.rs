@@ -27,7 +27,7 @@ mod writers;
 pub(crate) use captures::ExitHold;
 pub(crate) use local::{Failure, Given, LocalCanceller, LocalReader};
 pub(crate) use process::{
-    all as all_processes, has_left_others, is_own_thread, name as process_name,
+    all as all_processes, has_descriptor, has_left_others, is_own_thread, name as process_name,
     parent as parent_process, processor,
 };
 pub(crate) use spin::{Spin, Step};

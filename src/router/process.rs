@@ -152,9 +152,16 @@ pub(crate) fn all() -> impl Iterator<Item = i32> {
 /// through. The number is taken for unique: a mount's begin far from those of
 /// others.
 ///
-/// False also where we may not look: it takes the permission to trace `pid`.
 /// To be called only by who may wait: see the module's documentation.
 pub(crate) fn holds_open_for_writing(pid: i32, inode: u64) -> bool {
+    has_descriptor(pid, |info| is_writable_descriptor(info, inode))
+}
+
+/// Whether `pid` has a descriptor of which `/proc/PID/fdinfo/N` is such (proc_pid_fdinfo(5)).
+///
+/// False also where we may not look: it takes the permission to trace `pid`.
+/// To be called only by who may wait: see the module's documentation.
+pub(crate) fn has_descriptor(pid: i32, is_such: impl Fn(&[u8]) -> bool) -> bool {
     let Some(directory) = open(format_args!("/proc/{pid}/fdinfo"), OFlags::DIRECTORY) else {
         return false;
     };
@@ -168,7 +175,7 @@ pub(crate) fn holds_open_for_writing(pid: i32, inode: u64) -> bool {
         rustix::fs::openat(&directory, entry.file_name(), flags, Mode::empty())
             .ok()
             .and_then(|file| fill(&file, &mut buffer))
-            .is_some_and(|info| is_writable_descriptor(info, inode))
+            .is_some_and(&is_such)
     })
 }
 
@@ -254,16 +261,17 @@ fn read<'a>(path: Arguments<'_>, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     fill(&open(path, OFlags::empty())?, buffer)
 }
 
-/// What `parse` finds in a thread's `status`, which it refuses if that is cut off.
-fn read_status<T>(tid: i32, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+/// What `parse` finds in a thread's `status`, all of it.
+fn read_status<T>(tid: i32, parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
     let mut buffer = [0; BUFFER_BYTES];
-    let found = parse(read(format_args!("/proc/{tid}/status"), &mut buffer)?);
-    found.or_else(|| {
-        // The line `Groups:` stands before most, and a process may be in 65,536
-        // groups (`NGROUPS_MAX`) of up to eleven bytes each.
-        let mut buffer = vec![0; 1 << 20];
-        parse(read(format_args!("/proc/{tid}/status"), &mut buffer)?)
-    })
+    let status = read(format_args!("/proc/{tid}/status"), &mut buffer)?;
+    if status.len() < BUFFER_BYTES {
+        return parse(status);
+    }
+    // The line `Groups:` stands before most, and a process may be in 65,536
+    // groups (`NGROUPS_MAX`) of up to eleven bytes each.
+    let mut buffer = vec![0; 1 << 20];
+    parse(read(format_args!("/proc/{tid}/status"), &mut buffer)?)
 }
 
 fn fill<'a>(file: &OwnedFd, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
@@ -355,12 +363,26 @@ mod tests {
     fn of_one_in_many_groups_all_of_its_status_is_read() {
         let is_root = rustix::process::geteuid().is_root();
         assert!(is_root, "only root may be in any group: run this as root");
-        let groups: Vec<String> = (1000..1500).map(|group| group.to_string()).collect();
-        let mut command = Command::new("setpriv");
-        command.args(["--groups", &groups.join(","), "sleep", "60"]);
-        let child = Guard::of(command.process_group(0));
-        until("it runs sleep", || name(child.pid()) == "sleep");
-        assert!(!is_exiting(child.pid()) && !must_interrupt(child.pid()));
+        // Of some of them a number stands where the buffer ends.
+        for count in 340..400 {
+            let groups: Vec<String> = (1000..1000 + count)
+                .map(|group| group.to_string())
+                .collect();
+            let mut command = Command::new("setpriv");
+            command.args(["--groups", &groups.join(","), "sleep", "60"]);
+            let child = Guard::of(command.process_group(0));
+            until("it runs sleep", || name(child.pid()) == "sleep");
+            assert!(!is_exiting(child.pid()) && !must_interrupt(child.pid()));
+            let ids = |status: &[u8]| {
+                let id = |key: &[u8]| number(field(status, key)?);
+                Some([id(b"NStgid:")?, id(b"NSpid:")?, id(b"NSpgid:")?])
+            };
+            assert_eq!(
+                read_status(child.pid(), ids),
+                Some([child.pid(); 3]),
+                "{count} groups"
+            );
+        }
     }
 
     #[test]
