@@ -15,7 +15,7 @@ use crate::core::CONTROL_NAME;
 use crate::core::status::Status;
 use crate::fuse::timers::STATUS_DEADLINE;
 use crate::procfs::{field, hexadecimal, number};
-use crate::router::{all_processes, process_name};
+use crate::router::{all_processes, has_descriptor, process_name};
 
 /// What the helper processes of a mount call themselves.
 const HELPER_PREFIX: &str = "fifofs-";
@@ -34,19 +34,11 @@ pub(super) fn users_of(mount: &FoundMount) -> Vec<(i32, String)> {
 }
 
 fn holds(pid: i32, mount: &FoundMount) -> bool {
-    has_descriptor(pid, mount.id)
+    // By fdinfo, which says it without asking the file system.
+    let is_there = |info: &[u8]| field(info, b"mnt_id:").and_then(number) == Some(mount.id);
+    has_descriptor(pid, is_there)
         || is_in(pid, mount.device_number)
         || maps(pid, mount.device_number)
-}
-
-/// By fdinfo, which says it without asking the file system (proc_pid_fdinfo(5)).
-fn has_descriptor(pid: i32, mount_id: u64) -> bool {
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fdinfo"));
-    let mut descriptors = descriptors.into_iter().flatten().flatten();
-    descriptors.any(|descriptor| {
-        let info = fs::read(descriptor.path()).unwrap_or_default();
-        field(&info, b"mnt_id:").and_then(number) == Some(mount_id)
-    })
 }
 
 /// Whether its working or root directory is there.

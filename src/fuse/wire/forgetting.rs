@@ -4,12 +4,10 @@
 
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::Sender;
 use zerocopy::IntoBytes;
-
-use crate::sync::lock;
 
 use super::abi::{self, NotifyInvalEntryOut, NotifyInvalInodeOut, OutHeader};
 use crate::core::effects::Forget;
@@ -18,22 +16,14 @@ use crate::fuse::timers::FORGETTING;
 /// The way to the thread, which ends with this.
 pub(crate) struct Forgetter {
     device: Arc<OwnedFd>,
-    thread: OnceLock<Sender<Forget>>,
-    progress: Arc<Progress>,
+    thread: OnceLock<Sender<Task>>,
 }
 
-/// How far the thread has come.
-#[derive(Default)]
-struct Progress {
-    counts: Mutex<Counts>,
-    /// Notified when it has told one more.
-    told: Condvar,
-}
-
-#[derive(Default)]
-struct Counts {
-    asked: u64,
-    told: u64,
+/// What the thread does, one after the other.
+enum Task {
+    Tell(Forget),
+    /// Drops what somebody waits for the end of.
+    Drop(Sender<()>),
 }
 
 impl Forgetter {
@@ -41,18 +31,14 @@ impl Forgetter {
         Forgetter {
             device,
             thread: OnceLock::new(),
-            progress: Arc::default(),
         }
     }
 
     /// Has the kernel told, soon.
     pub(crate) fn tell(&self, forget: Forget) {
-        lock(&self.progress.counts).asked += 1;
         let thread = self.thread.get_or_init(|| self.start());
-        if thread.send(forget).is_err() {
-            // There is no thread.
-            self.progress.one_more();
-        }
+        // It fails if there is no thread.
+        let _ = thread.send(Task::Tell(forget));
     }
 
     /// Tells the kernel here and now. Not for a thread that must not wait.
@@ -63,35 +49,30 @@ impl Forgetter {
     /// Waits until the kernel has been told all that it was to be until now, but not
     /// for long.
     pub(crate) fn settle(&self) {
-        // The thread waits for others only while they wait for locks of the kernel.
-        let counts = lock(&self.progress.counts);
-        let asked = counts.asked;
-        let told = &self.progress.told;
-        let _ = told.wait_timeout_while(counts, FORGETTING, |counts| counts.told < asked);
+        if let Some(thread) = self.thread.get() {
+            let (waited_for, told) = crossbeam_channel::bounded(0);
+            let _ = thread.send(Task::Drop(waited_for));
+            // The thread waits for others only while they wait for locks of the kernel.
+            let _ = told.recv_timeout(FORGETTING);
+        }
     }
 
-    fn start(&self) -> Sender<Forget> {
-        let (sender, forgets) = crossbeam_channel::unbounded();
-        let (device, progress) = (Arc::clone(&self.device), Arc::clone(&self.progress));
-        let started = std::thread::Builder::new()
-            .name("fifofs-forget".into())
-            .spawn(move || {
-                for forget in forgets {
-                    tell(&device, forget);
-                    progress.one_more();
+    fn start(&self) -> Sender<Task> {
+        let (sender, tasks) = crossbeam_channel::unbounded();
+        let device = Arc::clone(&self.device);
+        let work = move || {
+            for task in tasks {
+                match task {
+                    Task::Tell(forget) => tell(&device, forget),
+                    Task::Drop(waited_for) => drop(waited_for),
                 }
-            });
-        if let Err(error) = started {
+            }
+        };
+        let thread = std::thread::Builder::new().name("fifofs-forget".into());
+        if let Err(error) = thread.spawn(work) {
             log::error!("cannot tell the kernel which names are gone, without a thread: {error}");
         }
         sender
-    }
-}
-
-impl Progress {
-    fn one_more(&self) {
-        lock(&self.counts).told += 1;
-        self.told.notify_all();
     }
 }
 
