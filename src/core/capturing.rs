@@ -185,7 +185,7 @@ impl Operation<'_> {
         {
             self.touched.room.add(ino);
             // See `Attributes::cacheable`.
-            self.effects.push(Effect::ForgetAttributes { ino });
+            self.forget_attributes(ino);
         }
     }
 

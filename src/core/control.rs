@@ -47,6 +47,7 @@ impl Operation<'_> {
         let Some(place) = self.control.place(parent) else {
             return Ok(Found {
                 attributes: self.attributes(self.control.top)?,
+                incarnation: 0,
                 cacheable: true,
             });
         };
@@ -76,7 +77,7 @@ impl Operation<'_> {
                 let number = name.to_str().and_then(|text| text.parse().ok());
                 let ino = number.ok_or(Errno::NOENT)?;
                 self.file(ino)?;
-                return self.found(ino, false);
+                return self.found_by(thread, ino, false);
             }
             Place::Directory { door, path, depth } => {
                 let (door, depth) = (*door, *depth);
@@ -113,7 +114,7 @@ impl Operation<'_> {
                             && (self.is_settled(found) || is_back && self.may_settle(found)) =>
                     {
                         // There is nothing to wait for, so the place is the file itself.
-                        return self.found(found.ok_or(Errno::NOENT)?, false);
+                        return self.found_by(thread, found.ok_or(Errno::NOENT)?, false);
                     }
                     Some(libc::S_IFREG) | None => Place::File { door, path },
                     // A FIFO, socket or device has no end to wait for.
@@ -141,6 +142,7 @@ impl Operation<'_> {
         let ino = self.control.number_of(place, is_spliced, text, fresh);
         Ok(Found {
             attributes: self.attributes(ino)?,
+            incarnation: 0,
             cacheable,
         })
     }

@@ -87,7 +87,7 @@ pub(crate) enum Effect {
         kernel_handle: u64,
     },
     /// Have the kernel drop its cached attributes of a file.
-    ForgetAttributes { ino: u64 },
+    ForgetAttributes { ino: u64, incarnation: u32 },
     /// Have the kernel forget something that is gone, which may block.
     Forget(Forget),
 }
@@ -107,7 +107,7 @@ pub(crate) enum Forget {
     Name { parent: u64, name: OsString },
     /// The pages of a file that was removed. The kernel keeps them as long as it
     /// remembers any name that led to the file, such as one in `wait/`.
-    Pages { ino: u64 },
+    Pages { ino: u64, incarnation: u32 },
 }
 
 /// The effects of one operation, in order.

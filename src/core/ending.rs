@@ -1,7 +1,6 @@
 //! Closing a file, and the end of a generation.
 
 use super::clock::Monotonic;
-use super::effects::Effect;
 use super::event::Event;
 use super::generation::{Ending, Left, Phase, Writer};
 use super::ids::Unique;
@@ -62,6 +61,7 @@ impl Operation<'_> {
                 self.touched.writeback.add(ino);
                 self.touched.generations.add(ino);
                 self.unpin(ino);
+                self.was_closed(ino);
             }
             Some(Handle::Plain { ino, step, .. }) => {
                 if let (Some(step), Some(generation)) = (step, self.core.generation_mut(ino))
@@ -70,10 +70,28 @@ impl Operation<'_> {
                     self.touched.generations.add(ino);
                 }
                 self.unpin(ino);
+                self.was_closed(ino);
             }
             Some(Handle::Reader(id)) => self.drop_reader(id),
             Some(Handle::Events(id)) => self.events.unsubscribe(id),
             Some(Handle::Text(_)) | None => {}
+        }
+    }
+
+    /// The kernel has an inode open once less: if it may drop it now, it is not to make it anew as it was.
+    pub(super) fn was_closed(&mut self, ino: u64) {
+        if !self.names.is_seen_unfinished(ino) {
+            return;
+        }
+        let is_open = self.handles.values().any(|handle| match handle {
+            Handle::Writer { ino: opened, .. } | Handle::Plain { ino: opened, .. } => {
+                *opened == ino
+            }
+            Handle::Reader(_) | Handle::Text(_) | Handle::Events(_) => false,
+        });
+        let is_held = |reader: &Reader| reader.origin().inode == Some(ino);
+        if !is_open && !self.readers.iter().any(is_held) {
+            self.names.reincarnate(ino);
         }
     }
 
@@ -160,10 +178,7 @@ impl Operation<'_> {
         let Some(generation) = file.generation() else {
             return;
         };
-        let bytes = file.spool().len();
-        if generation.had_reader() {
-            self.effects.push(Effect::ForgetAttributes { ino });
-        }
+        let (bytes, had_reader) = (file.spool().len(), generation.had_reader());
         if generation.phase() == Phase::Failed {
             self.core.tally.failed += 1;
             // If bytes were lost and no writer failed, the last writer stands for it.
@@ -185,6 +200,9 @@ impl Operation<'_> {
         } else {
             self.core.tally.done += 1;
             self.publish(ino, || Event::Done { bytes });
+        }
+        if had_reader {
+            self.forget_attributes(ino);
         }
         if let Some(id) = self.fifo_of(ino) {
             self.touched.fifos.add(id);

@@ -108,6 +108,10 @@ impl Operation<'_> {
                 by_handle,
                 opener,
             } => self.get_attributes(caller, (ino, by_handle), &opener),
+            // Of an inode that the kernel makes anew it would not know the size.
+            Request::Change { ino, .. } if self.names.is_outdated(ino, caller.incarnation) => {
+                return Err(Errno::STALE);
+            }
             Request::Change { ino, changes } => {
                 answer(Reply::Attributes(self.change(ino, changes)?));
             }

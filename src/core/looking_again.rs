@@ -57,6 +57,8 @@ pub(super) enum Why {
     ReadingEnd(FifoId),
     /// It writes to one, and is to wait for its turn.
     Turn(FifoId),
+    /// The kernel is to know the file by a new number.
+    Reincarnated,
 }
 
 /// The threads that were sent back. Invariant: at most one entry for each, and none that nobody asks for

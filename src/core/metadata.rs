@@ -115,6 +115,13 @@ impl Core {
 }
 
 impl Operation<'_> {
+    /// The kernel must ask again for the attributes of a file.
+    pub(super) fn forget_attributes(&mut self, ino: u64) {
+        let incarnation = self.names.incarnation(ino);
+        self.effects
+            .push(Effect::ForgetAttributes { ino, incarnation });
+    }
+
     /// Changes attributes; all of them or, on an error, none but the size.
     pub(super) fn change(&mut self, ino: u64, changes: Changes) -> Result<Attributes, Errno> {
         if self.is_control(ino) {
@@ -168,7 +175,7 @@ impl Operation<'_> {
             && inode.drop_privileges(outsider)
         {
             inode.ctime = self.wall;
-            self.effects.push(Effect::ForgetAttributes { ino });
+            self.forget_attributes(ino);
         }
     }
 

@@ -206,7 +206,7 @@ pub(crate) struct Core {
     /// What was said of the mount as a whole.
     notices: Notices,
     /// Files whose content is gone, and whose pages the kernel may still have.
-    removed: Vec<u64>,
+    removed: Vec<(u64, u32)>,
     /// When it is tried again to spill, if the spill file took nothing more.
     spills_again: Monotonic,
     /// What is to be looked at before the present operation is over.
@@ -306,7 +306,7 @@ impl Core {
         if self.names.is_unreachable(ino)
             && let Some(file) = self.files.remove(&ino)
         {
-            self.removed.push(ino);
+            self.removed.push((ino, self.names.incarnation(ino)));
             if let Some(fifo) = file.fifo() {
                 self.touched.fifos.add(fifo);
             }

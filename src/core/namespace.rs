@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use super::clock::Timestamp;
 use super::spool::{Kept, Pool};
 
+mod incarnations;
 mod inode;
 mod listing;
 mod rename;
@@ -105,6 +106,8 @@ impl Namespace {
             removed: false,
             lookups: 0,
             pins: 0,
+            incarnation: 0,
+            seen_unfinished: false,
         };
         self.inodes.insert(ino, inode);
         ino

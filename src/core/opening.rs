@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::captures::Hold;
 use super::control::Place;
 use super::doors::{Asked, Gives};
-use super::effects::{Effect, Reply, Transport};
+use super::effects::{Reply, Transport};
 use super::file::Step;
 use super::generation::{Ending, Phase, Way, Writer};
 use super::ids::ReaderId;
@@ -74,6 +74,9 @@ impl Operation<'_> {
         // that one: it is to look again.
         if self.names.get(ino).is_ok_and(Inode::is_file) && !self.files.contains_key(&ino) {
             return self.effects.refuse(unique, Errno::STALE);
+        }
+        if self.names.is_outdated(ino, caller.incarnation) {
+            return self.send_back(caller, ino, Why::Reincarnated);
         }
         let Some(writer) = writer else {
             return self.open_for_reading(caller, ino, flags, opener);
@@ -156,6 +159,7 @@ impl Operation<'_> {
         let mut paths = self.names.paths(ino).into_iter();
         let path = paths.next();
         let mut origin = self.origin(caller, (flags, opener), path.as_deref());
+        origin.inode = Some(ino);
         origin.other_paths = paths.collect();
         origin.group = group;
         if comes_from_wait {
@@ -272,6 +276,7 @@ impl Operation<'_> {
             pid: opener.pid,
             name: opener.name.clone(),
             thread: caller.thread,
+            inode: None,
             other_paths: Vec::new(),
             group: None,
             capture: None,
@@ -299,6 +304,7 @@ impl Operation<'_> {
             thread: origin.thread,
             internal: false,
             user: origin.user,
+            incarnation: None,
         };
         let source = reader.source();
         match answer {
@@ -329,7 +335,7 @@ impl Operation<'_> {
                 }
                 if let Some(ino) = source {
                     // Its blocks are counted otherwise now.
-                    self.effects.push(Effect::ForgetAttributes { ino });
+                    self.forget_attributes(ino);
                 }
                 let handle = self.add_handle(Handle::Reader(id));
                 let transport = Transport::Sequential;

@@ -41,7 +41,7 @@ impl Operation<'_> {
                 ino
             }
         };
-        self.found(ino, true)
+        self.found_by(thread, ino, true)
     }
 
     /// Makes a file and opens it.
@@ -137,10 +137,33 @@ impl Operation<'_> {
     /// FIFO, which leads to the next message a moment later.
     pub(super) fn found(&mut self, ino: u64, cacheable: bool) -> Result<Found, Errno> {
         self.names.looked_up(ino);
+        let mut attributes = self.attributes(ino)?;
+        // Soon there may be more.
+        attributes.cacheable &= !self.names.is_seen_unfinished(ino);
         Ok(Found {
-            attributes: self.attributes(ino)?,
+            attributes,
+            incarnation: self.names.incarnation(ino),
             cacheable: cacheable && self.fifo_of(ino).is_none(),
         })
+    }
+
+    /// The same for a thread other than the one that writes it, as far as that is known. Who writes a file
+    /// looks at the answer before it writes more.
+    pub(super) fn found_by(
+        &mut self,
+        thread: i32,
+        ino: u64,
+        cacheable: bool,
+    ) -> Result<Found, Errno> {
+        let is_others = |file: &File| file.writers().iter().all(|writer| writer.pid != thread);
+        let generation = self.files.get(&ino).filter(|file| is_others(file));
+        if generation
+            .and_then(File::generation)
+            .is_some_and(Generation::is_open)
+        {
+            self.names.note_seen_unfinished(ino);
+        }
+        self.found(ino, cacheable)
     }
 
     /// What would not be done anyway puts nothing in the place of a stream.

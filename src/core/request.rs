@@ -38,6 +38,8 @@ pub(crate) struct Caller {
     pub(crate) internal: bool,
     /// For which user; none is this process itself.
     pub(crate) user: Option<u32>,
+    /// The incarnation of the inode that the kernel asks about; none if it is not the kernel that asks.
+    pub(crate) incarnation: Option<u32>,
 }
 
 impl Caller {
@@ -47,6 +49,7 @@ impl Caller {
         thread: 0,
         internal: false,
         user: None,
+        incarnation: None,
     };
 }
 

@@ -109,8 +109,9 @@ impl Operation<'_> {
             while self.settle_one() {}
         }
         self.make_room();
-        for ino in self.core.removed.drain(..) {
-            self.effects.push(Effect::Forget(Forget::Pages { ino }));
+        for (ino, incarnation) in self.core.removed.drain(..) {
+            let pages = Forget::Pages { ino, incarnation };
+            self.effects.push(Effect::Forget(pages));
         }
     }
 

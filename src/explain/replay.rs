@@ -249,6 +249,7 @@ impl<'a> Replay<'a> {
             thread: 1,
             internal: false,
             user: None,
+            incarnation: None,
         }
     }
 

@@ -23,7 +23,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::helpers::{Flusher, Watchdog};
 use super::mounting::{self, FUSE_DEVICE, MountOptions, MountPoint, Mounted};
-use super::wire::{Front, Kernel};
+use super::wire::{Front, Kernel, Numbers};
 use crate::bell::Bell;
 use crate::core::spool::Pool;
 use crate::core::{Core, Settings};
@@ -133,15 +133,25 @@ impl Session {
     ) -> Result<Session> {
         let directory = mounted.directory.clone();
         let failed = |error: io::Error| Error::io("mount", &directory, error);
+        let numbers = Numbers::of_device(mounted.device_number);
         let device = Arc::new(mounted.device);
-        let kernel = Arc::new(Kernel::new(Arc::clone(&device), Arc::clone(&flusher)));
-        let first_ino = first_ino(mounted.device_number);
+        let kernel = Arc::new(Kernel::new(
+            Arc::clone(&device),
+            Arc::clone(&flusher),
+            numbers,
+        ));
         let settings = Settings {
             place: Some(directory.clone()),
             ..settings
         };
-        let router = Router::new(settings, pool, first_ino, kernel.clone(), flusher.clone())
-            .map_err(failed)?;
+        let router = Router::new(
+            settings,
+            pool,
+            numbers.first(),
+            kernel.clone(),
+            flusher.clone(),
+        )
+        .map_err(failed)?;
         let front = Front {
             kernel,
             router: Arc::clone(&router),
@@ -324,11 +334,4 @@ fn is_disconnected(device: &OwnedFd) -> bool {
     let mut polled = [PollFd::new(device, PollFlags::IN)];
     let polls = rustix::event::poll(&mut polled, Some(&Timespec::default()));
     polls.is_ok() && polled[0].revents().contains(PollFlags::ERR)
-}
-
-/// Where a mount's inode numbers begin: descriptors of a process are recognised
-/// by them, so they must be neither those of another mount nor the small ones
-/// that other file systems begin with.
-fn first_ino(device_number: u64) -> u64 {
-    (device_number + 1) << 40
 }

@@ -56,7 +56,7 @@ impl Outbox {
         let done = match effect {
             Effect::Reply { unique, reply } => Done::Answered(unique, reply.into()),
             Effect::Forget(Forget::Name { name, .. }) => Done::ForgotName(name, patiently),
-            Effect::ForgetAttributes { ino } | Effect::Forget(Forget::Pages { ino }) => {
+            Effect::ForgetAttributes { ino, .. } | Effect::Forget(Forget::Pages { ino, .. }) => {
                 Done::Forgot(ino)
             }
             other => panic!("not of these tests: {other:?}"),
@@ -220,6 +220,7 @@ impl Bench {
             thread,
             internal: false,
             user: None,
+            incarnation: None,
         }
     }
 

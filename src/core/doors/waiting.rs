@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::super::Operation;
 use super::super::effects::Reply;
+use super::super::looking_again::Why;
 use super::super::readers::reader::{Awaits, Reader};
 use super::super::request::{Caller, Opener};
 use super::{Asked, Door, Which};
@@ -29,6 +30,10 @@ impl Operation<'_> {
         // The kernel asks so before each write to its page cache.
         if by_handle && self.has_hung_up(ino) {
             return self.effects.refuse(unique, Errno::PIPE);
+        }
+        // The kernel may ask in an open(2), and looks a path up again only once: that of a FIFO it has to later.
+        if self.fifo_of(ino).is_none() && self.names.is_outdated(ino, caller.incarnation) {
+            return self.send_back(caller, ino, Why::Reincarnated);
         }
         match self.attributes(ino) {
             Ok(attributes) => self.effects.reply(unique, Reply::Attributes(attributes)),

@@ -126,6 +126,7 @@ impl Operation<'_> {
         attributes.cacheable = false;
         Ok(Reply::Found(Found {
             attributes,
+            incarnation: 0,
             cacheable: false,
         }))
     }
@@ -150,7 +151,7 @@ impl Operation<'_> {
             },
             _ => ino,
         };
-        Some(self.found(found, true))
+        Some(self.found_by(thread, found, true))
     }
 
     /// The FIFO of which this is a message, or was, as its name may just have led to it.

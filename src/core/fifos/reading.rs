@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use rustix::io::Errno;
 
-use super::super::effects::Effect;
 use super::super::generation::{Phase, Way};
 use super::super::ids::{FifoId, ReaderId};
 use super::super::looking_again::Why;
@@ -216,7 +215,7 @@ impl Operation<'_> {
         self.touched.room.add(ino);
         // Nobody is left for whom it could go on.
         self.touched.generations.add(ino);
-        self.effects.push(Effect::ForgetAttributes { ino });
+        self.forget_attributes(ino);
     }
 
     /// Readers that came when a message was taken wait for the one after it.

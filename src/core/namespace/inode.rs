@@ -109,6 +109,10 @@ pub(crate) struct Inode {
     pub(super) removed: bool,
     pub(super) lookups: u64,
     pub(super) pins: u32,
+    /// How often the kernel was given a new number for it, and whether it is to be once it is closed: see
+    /// `incarnations`.
+    pub(super) incarnation: u32,
+    pub(super) seen_unfinished: bool,
 }
 
 impl Inode {

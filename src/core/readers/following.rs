@@ -96,6 +96,9 @@ impl Operation<'_> {
         if let Awaits::File(ino) = reader.awaits() {
             self.unpin(ino);
         }
+        if let Some(ino) = reader.origin().inode {
+            self.was_closed(ino);
+        }
     }
 
     /// Keeps the flusher at work where somebody waits for what the kernel may

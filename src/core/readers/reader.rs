@@ -70,6 +70,9 @@ pub(crate) struct Origin {
     pub(crate) pid: i32,
     pub(crate) name: String,
     pub(crate) thread: i32,
+    /// The file whose inode the kernel has open for it, or holds until it has: not where it came by the
+    /// control directory or a virtual FIFO, which have inodes of their own.
+    pub(crate) inode: Option<u64>,
     /// Other names of what it opened: it may have been by one of those.
     pub(crate) other_paths: Vec<Vec<OsString>>,
     /// The process group by which it may be a step of the script that writes its file.

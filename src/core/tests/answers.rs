@@ -389,7 +389,7 @@ fn the_kernel_asks_again_what_a_file_is_once_a_reader_has_it() {
     world.write(ino, 0, b"x");
     world.open(ino);
     let is_it =
-        |effect: &Effect| matches!(effect, Effect::ForgetAttributes { ino: of } if *of == ino);
+        |effect: &Effect| matches!(effect, Effect::ForgetAttributes { ino: of, .. } if *of == ino);
     assert!(world.told.iter().any(is_it), "{:?}", world.told);
 }
 

@@ -7,6 +7,7 @@ mod empty;
 mod every_request;
 mod following;
 mod freezing;
+mod incarnations;
 mod left;
 mod never_stale;
 mod once_wrong;
@@ -208,6 +209,7 @@ impl World {
             thread,
             internal: false,
             user: None,
+            incarnation: None,
         }
     }
 

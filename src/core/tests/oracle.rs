@@ -123,8 +123,8 @@ impl World {
         let (mut pages, mut forgotten) = (HashSet::new(), BTreeSet::new());
         for effect in told {
             match effect {
-                Effect::ForgetAttributes { ino } => *attributes.entry(*ino).or_default() += 1,
-                Effect::Forget(Forget::Pages { ino }) => {
+                Effect::ForgetAttributes { ino, .. } => *attributes.entry(*ino).or_default() += 1,
+                Effect::Forget(Forget::Pages { ino, .. }) => {
                     assert!(pages.insert(*ino), "{ino}: told twice")
                 }
                 Effect::Forget(Forget::Name { parent, name }) => {

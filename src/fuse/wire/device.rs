@@ -60,7 +60,7 @@ impl Front {
 
     /// Serves requests until the mount is gone. `init` is what the handshake gave.
     pub(crate) fn serve(&self, init: Vec<u8>, mut own_use: OwnUse) -> io::Result<()> {
-        let mut rare = Rare::new(Arc::clone(&self.router), init);
+        let mut rare = Rare::new(Arc::clone(&self.router), self.kernel.numbers, init);
         let mut intake = Intake::new(Arc::clone(self.kernel.device()))?;
         let mut affinity = CpuAffinity::default();
         let mut spin = Spin::new(REQUEST_SPIN);
@@ -125,7 +125,10 @@ impl Front {
 
     /// Handles a WRITE.
     fn write(&self, header: Header, write: &WriteIn, data: Load<'_>) {
-        let (caller, ino) = (self.caller(header), header.nodeid);
+        let (caller, (ino, _)) = (
+            self.caller(header),
+            self.kernel.numbers.inode(header.nodeid),
+        );
         let bytes = Bytes {
             offset: write.offset,
             from_cache: write.write_flags & abi::WRITE_CACHE != 0,

@@ -26,6 +26,7 @@ impl Front {
             thread,
             internal: thread != 0 && thread == self.kernel.flusher().pid(),
             user: Some(header.uid),
+            incarnation: Some(self.kernel.numbers.inode(header.nodeid).1),
         }
     }
 
@@ -37,7 +38,8 @@ impl Front {
     pub(super) fn dispatch(&self, header: Header, mut body: Body<'_>) -> Result<Served, Errno> {
         let (router, kernel) = (&self.router, &self.kernel);
         let caller = self.caller(header);
-        let ino = header.nodeid;
+        let inode = |node| kernel.numbers.inode(node).0;
+        let ino = inode(header.nodeid);
         let by = User {
             uid: header.uid,
             gid: header.gid,
@@ -58,7 +60,7 @@ impl Front {
             opcode::BATCH_FORGET => {
                 for _ in 0..body.take::<abi::BatchForgetIn>()?.count {
                     let one: abi::ForgetOne = body.take()?;
-                    let (ino, lookups) = (one.nodeid, one.nlookup);
+                    let (ino, lookups) = (inode(one.nodeid), one.nlookup);
                     router.handle(caller, Request::Forget { ino, lookups });
                 }
                 return Ok(Served::Here);
@@ -130,7 +132,7 @@ impl Front {
                 target: Path::new(body.name()?).into(),
             },
             opcode::LINK => Request::Link {
-                ino: body.take::<abi::LinkIn>()?.oldnodeid,
+                ino: inode(body.take::<abi::LinkIn>()?.oldnodeid),
                 at: at(ino, body.name()?),
             },
             opcode::UNLINK => Request::Unlink {
@@ -149,7 +151,7 @@ impl Front {
                 };
                 Request::Rename {
                     from: at(ino, body.name()?),
-                    to: at(newdir, body.name()?),
+                    to: at(inode(newdir), body.name()?),
                     how: match flags {
                         0 => Rename::Replace,
                         libc::RENAME_NOREPLACE => Rename::KeepTarget,
@@ -249,7 +251,7 @@ impl Front {
                 let copy: abi::CopyFileRangeIn = body.take()?;
                 Request::Copy {
                     from: (ino, copy.fh_in, copy.off_in),
-                    to: (copy.nodeid_out, copy.off_out),
+                    to: (inode(copy.nodeid_out), copy.off_out),
                     length: copy.len,
                     by,
                 }

@@ -10,12 +10,14 @@ use crossbeam_channel::Sender;
 use zerocopy::IntoBytes;
 
 use super::abi::{self, NotifyInvalEntryOut, NotifyInvalInodeOut, OutHeader};
+use super::numbers::Numbers;
 use crate::core::effects::Forget;
 use crate::fuse::timers::FORGETTING;
 
 /// The way to the thread, which ends with this.
 pub(crate) struct Forgetter {
     device: Arc<OwnedFd>,
+    numbers: Numbers,
     thread: OnceLock<Sender<Task>>,
 }
 
@@ -27,9 +29,10 @@ enum Task {
 }
 
 impl Forgetter {
-    pub(crate) fn new(device: Arc<OwnedFd>) -> Self {
+    pub(crate) fn new(device: Arc<OwnedFd>, numbers: Numbers) -> Self {
         Forgetter {
             device,
+            numbers,
             thread: OnceLock::new(),
         }
     }
@@ -43,7 +46,7 @@ impl Forgetter {
 
     /// Tells the kernel here and now. Not for a thread that must not wait.
     pub(crate) fn tell_now(&self, forget: Forget) {
-        tell(&self.device, forget);
+        tell(&self.device, self.numbers, forget);
     }
 
     /// Waits until the kernel has been told all that it was to be until now, but not
@@ -59,11 +62,11 @@ impl Forgetter {
 
     fn start(&self) -> Sender<Task> {
         let (sender, tasks) = crossbeam_channel::unbounded();
-        let device = Arc::clone(&self.device);
+        let (device, numbers) = (Arc::clone(&self.device), self.numbers);
         let work = move || {
             for task in tasks {
                 match task {
-                    Task::Tell(forget) => tell(&device, forget),
+                    Task::Tell(forget) => tell(&device, numbers, forget),
                     Task::Drop(waited_for) => drop(waited_for),
                 }
             }
@@ -77,21 +80,21 @@ impl Forgetter {
 }
 
 /// Tells the kernel what to forget.
-fn tell(device: &OwnedFd, forget: Forget) {
+fn tell(device: &OwnedFd, numbers: Numbers, forget: Forget) {
     let (code, body) = match forget {
         Forget::Name { parent, name } => {
             let name = name.as_encoded_bytes();
             let (namelen, flags) = (name.len() as u32, 0);
             let out = NotifyInvalEntryOut {
-                parent,
+                parent: numbers.node(parent, 0),
                 namelen,
                 flags,
             };
             let body = [out.as_bytes(), name, &[0]].concat();
             (abi::NOTIFY_INVAL_ENTRY, body)
         }
-        Forget::Pages { ino } => {
-            let (off, len) = (0, 0);
+        Forget::Pages { ino, incarnation } => {
+            let (ino, off, len) = (numbers.node(ino, incarnation), 0, 0);
             let out = NotifyInvalInodeOut { ino, off, len };
             (abi::NOTIFY_INVAL_INODE, out.as_bytes().to_vec())
         }

@@ -11,6 +11,7 @@ use zerocopy::IntoBytes;
 
 use super::abi::{self, NotifyInvalInodeOut, OutHeader};
 use super::forgetting::Forgetter;
+use super::numbers::Numbers;
 use super::replies;
 use crate::core::effects::{Effect, Reply, Unique};
 use crate::core::spool::Segments;
@@ -22,14 +23,16 @@ pub(crate) struct Kernel {
     device: Arc<OwnedFd>,
     flusher: Arc<Flusher>,
     forgetter: Forgetter,
+    pub(super) numbers: Numbers,
 }
 
 impl Kernel {
-    pub(crate) fn new(device: Arc<OwnedFd>, flusher: Arc<Flusher>) -> Self {
+    pub(crate) fn new(device: Arc<OwnedFd>, flusher: Arc<Flusher>, numbers: Numbers) -> Self {
         Kernel {
-            forgetter: Forgetter::new(Arc::clone(&device)),
+            forgetter: Forgetter::new(Arc::clone(&device), numbers),
             device,
             flusher,
+            numbers,
         }
     }
 
@@ -69,7 +72,7 @@ impl Kernel {
         match reply {
             Reply::Bytes(bytes) => self.data(unique, bytes),
             Reply::Refused(errno) => self.refuse(unique, *errno),
-            reply => self.reply(unique, &replies::body(reply)),
+            reply => self.reply(unique, &replies::body(reply, self.numbers)),
         }
     }
 
@@ -106,9 +109,9 @@ impl Outlet for Kernel {
             Effect::PollAgain { kernel_handle } => {
                 self.notify(abi::NOTIFY_POLL, &kernel_handle.to_ne_bytes());
             }
-            Effect::ForgetAttributes { ino } => {
+            Effect::ForgetAttributes { ino, incarnation } => {
                 // No pages, so nothing to wait for.
-                let (off, len) = (-1, 0);
+                let (ino, off, len) = (self.numbers.node(ino, incarnation), -1, 0);
                 let out = NotifyInvalInodeOut { ino, off, len };
                 self.notify(abi::NOTIFY_INVAL_INODE, out.as_bytes());
             }

@@ -11,9 +11,11 @@ mod forgetting;
 mod handshake;
 mod intake;
 mod kernel;
+mod numbers;
 mod opcode;
 mod rare;
 mod replies;
 
 pub(super) use device::Front;
 pub(super) use kernel::Kernel;
+pub(super) use numbers::Numbers;

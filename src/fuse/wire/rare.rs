@@ -14,6 +14,7 @@ use fuser::{Errno, Filesystem, INodeNo, ReplyData, ReplyStatfs, ReplyXattr, Requ
 use zerocopy::IntoBytes;
 
 use super::abi::{HEADER_BYTES, Header};
+use super::numbers::Numbers;
 use super::opcode;
 use crate::core::namespace::{INODE_BYTES, NAME_MAX, name_bytes};
 use crate::fuse::helpers::message_pair;
@@ -31,6 +32,7 @@ const STATFS_BLOCK_BYTES: u32 = 4096;
 /// fuser, or what is needed to start it.
 pub(super) struct Rare {
     router: Arc<Router>,
+    numbers: Numbers,
     /// The handshake of the kernel, which fuser wants to see first.
     init: Vec<u8>,
     running: Option<Running>,
@@ -44,9 +46,10 @@ struct Running {
 }
 
 impl Rare {
-    pub(super) fn new(router: Arc<Router>, init: Vec<u8>) -> Self {
+    pub(super) fn new(router: Arc<Router>, numbers: Numbers, init: Vec<u8>) -> Self {
         Rare {
             router,
+            numbers,
             init,
             running: None,
         }
@@ -63,10 +66,13 @@ impl Rare {
 
     fn start(&self) -> io::Result<Running> {
         let (socket, theirs) = sockets()?;
-        let router = Arc::clone(&self.router);
+        let adapter = Adapter {
+            router: Arc::clone(&self.router),
+            numbers: self.numbers,
+        };
         let thread = std::thread::Builder::new()
             .name("fifofs-fuser".into())
-            .spawn(|| serve(Adapter { router }, theirs))?;
+            .spawn(|| serve(adapter, theirs))?;
         let mut running = Running {
             socket,
             reply: vec![0; REPLY_BYTES],
@@ -139,11 +145,13 @@ fn serve(adapter: Adapter, socket: OwnedFd) {
 /// The rest it refuses as not implemented.
 struct Adapter {
     router: Arc<Router>,
+    numbers: Numbers,
 }
 
 impl Filesystem for Adapter {
     fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
-        match self.router.look(|core| core.read_link(ino.0)) {
+        let (ino, _) = self.numbers.inode(ino.0);
+        match self.router.look(|core| core.read_link(ino)) {
             Ok(target) => reply.data(target.as_os_str().as_encoded_bytes()),
             Err(errno) => reply.error(Errno::from_i32(errno.raw_os_error())),
         }
@@ -173,7 +181,8 @@ impl Filesystem for Adapter {
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let names = self.router.look(|core| core.xattr_names(ino.0));
+        let (ino, _) = self.numbers.inode(ino.0);
+        let names = self.router.look(|core| core.xattr_names(ino));
         match size as usize {
             0 => reply.size(names.len() as u32),
             room if names.len() > room => reply.error(Errno::ERANGE),

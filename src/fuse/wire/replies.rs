@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use zerocopy::IntoBytes;
 
 use super::abi::{self, Attr, AttrOut, Dirent, EntryOut, MAX_WRITE_BYTES, NumberOut, OpenOut};
+use super::numbers::Numbers;
 use crate::core::effects::{Listed, Reply, Transport};
 use crate::core::{Attributes, Found};
 
@@ -25,9 +26,9 @@ const FILE_BLOCK_BYTES: u32 = MAX_WRITE_BYTES;
 const OTHER_BLOCK_BYTES: u32 = 4096;
 
 /// The body of an answer that is no error, and no bytes of a file.
-pub(super) fn body(reply: &Reply) -> Vec<u8> {
+pub(super) fn body(reply: &Reply, numbers: Numbers) -> Vec<u8> {
     match reply {
-        Reply::Found(found) => entry(found).as_bytes().into(),
+        Reply::Found(found) => entry(found, numbers).as_bytes().into(),
         Reply::Attributes(attributes) => AttrOut {
             attr_valid: attributes_valid_seconds(attributes),
             attr_valid_nsec: 0,
@@ -41,7 +42,7 @@ pub(super) fn body(reply: &Reply) -> Vec<u8> {
             handle,
             transport,
         } => {
-            let entry = entry(found);
+            let entry = entry(found, numbers);
             let open = open(*handle, open_flags(*transport));
             [entry.as_bytes(), open.as_bytes()].concat()
         }
@@ -106,11 +107,11 @@ fn attributes_valid_seconds(attributes: &Attributes) -> u64 {
     }
 }
 
-fn entry(found: &Found) -> EntryOut {
+fn entry(found: &Found, numbers: Numbers) -> EntryOut {
     let attributes = &found.attributes;
     EntryOut {
-        nodeid: attributes.ino,
-        // Numbers are never used again, so one generation is enough.
+        nodeid: numbers.node(attributes.ino, found.incarnation),
+        // Numbers are never used again, so one generation is enough. (Up to Linux 5.13 it makes no difference.)
         generation: 0,
         entry_valid: valid_seconds(found.cacheable),
         attr_valid: attributes_valid_seconds(attributes),

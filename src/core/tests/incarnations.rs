@@ -1,0 +1,114 @@
+//! What the kernel was told of a file while it was written must not come back when it is closed.
+
+use rustix::io::Errno;
+
+use super::super::namespace::ROOT;
+use super::super::request::{Caller, Opener, Request};
+use super::super::rules::Deliver;
+use super::super::{Change, Changes};
+use super::{Answer, LINGER, READER, WRITER, World, bytes};
+
+const LATER: i32 = READER + 1;
+
+impl World {
+    /// The incarnation that a thread finds by the name `f`.
+    fn found_by(&mut self, thread: i32) -> u32 {
+        let found = self.try_to_look_up_by(thread, ROOT, "f").unwrap();
+        found.incarnation
+    }
+
+    fn caller_with(&mut self, thread: i32, incarnation: u32) -> Caller {
+        Caller {
+            incarnation: Some(incarnation),
+            ..self.caller(thread)
+        }
+    }
+
+    /// A request about an incarnation.
+    fn ask_of(&mut self, incarnation: u32, request: Request) -> Answer {
+        let caller = self.caller_with(LATER, incarnation);
+        self.handle_request(caller, request);
+        self.answers[&caller.unique].clone()
+    }
+
+    fn stat(&mut self, ino: u64, incarnation: u32) -> Answer {
+        let opener = Opener::default();
+        let attributes = Request::Attributes {
+            ino,
+            by_handle: false,
+            opener,
+        };
+        self.ask_of(incarnation, attributes)
+    }
+}
+
+fn world() -> World {
+    World::new(Deliver::Settled, |_| {})
+}
+
+#[test]
+fn a_file_that_was_looked_up_while_it_was_written_is_another_inode_once_it_is_closed() {
+    let mut world = world();
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    let found = world.try_to_look_up_by(READER, ROOT, "f").unwrap();
+    assert_eq!((found.attributes.size, found.incarnation), (0, 0));
+    // By the size of now the kernel is to go no longer than until it asks.
+    assert!(!found.attributes.cacheable);
+    world.write_back(ino, 0, b"12345678");
+    assert_eq!(world.found_by(READER), 0, "it is the one that is open");
+    world.release(handle);
+    // The answers of before may be seen to only now: then the kernel asks for what they were about.
+    let refused = Answer::Error(Errno::STALE);
+    assert_eq!(world.stat(ino, 0), refused);
+    let changes = Changes {
+        mtime: Some(Change::Now),
+        ..Changes::default()
+    };
+    let change = Request::Change { ino, changes };
+    assert_eq!(world.ask_of(0, change), refused);
+    let caller = world.caller_with(READER, 0);
+    let opened = world.open_by(caller, ino, &Opener::default());
+    assert_eq!(world.error(opened), Some(Errno::STALE));
+    // It looks the name up again.
+    let found = world.try_to_look_up_by(READER, ROOT, "f").unwrap();
+    assert_eq!((found.attributes.size, found.incarnation), (8, 1));
+    assert_eq!(found.attributes.st_ino, ino);
+    let caller = world.caller_with(READER, 1);
+    let opened = world.open_by(caller, ino, &Opener::default());
+    assert_eq!(world.error(opened), None, "it waits");
+    world.pass(LINGER);
+    let reader = world.handle(opened);
+    assert_eq!(world.read_now(reader, 0, 8), bytes("12345678"));
+    assert!(matches!(world.stat(ino, 1), Answer::Attributes(_)));
+    assert_eq!(world.found_by(LATER), 1, "that one stays");
+}
+
+#[test]
+fn a_process_that_has_it_open_or_waits_to_keeps_the_inode_that_it_has() {
+    for deliver in [Deliver::Settled, Deliver::Follow] {
+        let is_pending = deliver == Deliver::Settled;
+        let mut world = World::new(deliver, |_| {});
+        let (ino, handle) = world.create("f", libc::O_WRONLY);
+        assert_eq!(world.found_by(READER), 0);
+        let caller = world.caller_with(READER, 0);
+        let opened = world.open_by(caller, ino, &Opener::default());
+        assert_eq!(world.answer(opened).is_none(), is_pending);
+        world.release(handle);
+        assert_eq!(world.found_by(LATER), 0, "{deliver:?}");
+        assert!(matches!(world.stat(ino, 0), Answer::Attributes(_)));
+        world.pass(LINGER);
+        let reader = world.handle(opened);
+        world.release(reader);
+        assert_eq!(world.found_by(LATER), 1, "{deliver:?}");
+    }
+}
+
+#[test]
+fn lookups_of_its_writer_and_after_its_end_change_nothing() {
+    let mut world = world();
+    let (_, handle) = world.create("f", libc::O_WRONLY);
+    assert_eq!(world.found_by(WRITER), 0);
+    world.release(handle);
+    assert_eq!(world.found_by(READER), 0);
+    assert_eq!(world.found_by(LATER), 0);
+}
