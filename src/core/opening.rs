@@ -76,7 +76,14 @@ impl Operation<'_> {
             return self.effects.refuse(unique, Errno::STALE);
         }
         if self.names.is_outdated(ino, caller.incarnation) {
-            return self.send_back(caller, ino, Why::Reincarnated);
+            let looks_again = !self.sent_back.knows(self.now, caller.thread) || caller.thread == 0;
+            if looks_again {
+                return self.send_back(caller, ino, Why::Reincarnated);
+            }
+            // Written at the size that the kernel believes in, it would be spoilt; what is read past the cache is right.
+            if writer.is_some() {
+                return self.effects.refuse(unique, Errno::STALE);
+            }
         }
         let Some(writer) = writer else {
             return self.open_for_reading(caller, ino, flags, opener);
