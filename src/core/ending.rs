@@ -78,19 +78,10 @@ impl Operation<'_> {
         }
     }
 
-    /// The kernel has an inode open once less: if it may drop it now, it is not to make it anew as it was.
+    /// A process has an inode open no longer. If it was the last one, the kernel may drop the inode, and is not to make it
+    /// anew as it was.
     pub(super) fn was_closed(&mut self, ino: u64) {
-        if !self.names.is_seen_unfinished(ino) {
-            return;
-        }
-        let is_open = self.handles.values().any(|handle| match handle {
-            Handle::Writer { ino: opened, .. } | Handle::Plain { ino: opened, .. } => {
-                *opened == ino
-            }
-            Handle::Reader(_) | Handle::Text(_) | Handle::Events(_) => false,
-        });
-        let is_held = |reader: &Reader| reader.origin().inode == Some(ino);
-        if !is_open && !self.readers.iter().any(is_held) {
+        if self.names.is_seen_unfinished(ino) && !self.is_open_in_kernel(ino, |_| true) {
             self.names.reincarnate(ino);
         }
     }

@@ -151,6 +151,7 @@ enum Handle {
     /// It reads the file as it is, maybe as a step of the script that writes it.
     Plain {
         ino: u64,
+        incarnation: Option<u32>,
         step: Option<OpenStep>,
         _kept: Kept,
     },

@@ -167,6 +167,7 @@ impl Operation<'_> {
         let path = paths.next();
         let mut origin = self.origin(caller, (flags, opener), path.as_deref());
         origin.inode = Some(ino);
+        origin.incarnation = caller.incarnation;
         origin.other_paths = paths.collect();
         origin.group = group;
         if comes_from_wait {
@@ -207,10 +208,20 @@ impl Operation<'_> {
         (group, step): (Option<i32>, Step),
     ) {
         self.names.pin(ino);
+        let incarnation = caller.incarnation;
+        let transport = match self.names.is_outdated(ino, incarnation) {
+            true => Transport::Direct,
+            false => transport,
+        };
         let generation = self.generation_mut(ino);
         let step = generation.and_then(|generation| generation.open_as_step(group, step));
         let _kept = self.pool.for_user(caller.user).keep_anyway(OPEN_BYTES / 4);
-        let handle = self.add_handle(Handle::Plain { ino, step, _kept });
+        let handle = self.add_handle(Handle::Plain {
+            ino,
+            incarnation,
+            step,
+            _kept,
+        });
         self.effects
             .reply(caller.unique, Reply::Opened { handle, transport });
     }
@@ -284,6 +295,7 @@ impl Operation<'_> {
             name: opener.name.clone(),
             thread: caller.thread,
             inode: None,
+            incarnation: None,
             other_paths: Vec::new(),
             group: None,
             capture: None,
@@ -311,7 +323,7 @@ impl Operation<'_> {
             thread: origin.thread,
             internal: false,
             user: origin.user,
-            incarnation: None,
+            incarnation: origin.incarnation,
         };
         let source = reader.source();
         match answer {

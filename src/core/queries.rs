@@ -174,6 +174,21 @@ impl Core {
         Some(self.files.get(&ino)?.spool())
     }
 
+    /// Whether the kernel has an inode open in an incarnation like this, or holds it for an OPEN that waits.
+    pub(super) fn is_open_in_kernel(&self, ino: u64, is_it: impl Fn(Option<u32>) -> bool) -> bool {
+        let mut readers = self.readers.iter().map(Reader::origin);
+        readers.any(|origin| origin.inode == Some(ino) && is_it(origin.incarnation))
+            || self.handles.values().any(|handle| match handle {
+                Handle::Writer { ino: of, .. } => *of == ino && is_it(None),
+                Handle::Plain {
+                    ino: of,
+                    incarnation,
+                    ..
+                } => *of == ino && is_it(*incarnation),
+                Handle::Reader(_) | Handle::Text(_) | Handle::Events(_) => false,
+            })
+    }
+
     /// Whether writes to a file fail since nobody reads it any more.
     pub(crate) fn has_hung_up(&self, ino: u64) -> bool {
         self.files.get(&ino).is_some_and(File::has_hung_up)

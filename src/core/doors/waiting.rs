@@ -32,7 +32,10 @@ impl Operation<'_> {
             return self.effects.refuse(unique, Errno::PIPE);
         }
         // The kernel may ask in an open(2), and looks a path up again only once: that of a FIFO it has to later.
-        if self.fifo_of(ino).is_none() && self.names.is_outdated(ino, caller.incarnation) {
+        if self.fifo_of(ino).is_none()
+            && self.names.is_outdated(ino, caller.incarnation)
+            && !self.is_open_in_kernel(ino, |of| of == caller.incarnation)
+        {
             return self.send_back(caller, ino, Why::Reincarnated);
         }
         match self.attributes(ino) {

@@ -73,6 +73,8 @@ pub(crate) struct Origin {
     /// The file whose inode the kernel has open for it, or holds until it has: not where it came by the
     /// control directory or a virtual FIFO, which have inodes of their own.
     pub(crate) inode: Option<u64>,
+    /// Which incarnation of that.
+    pub(crate) incarnation: Option<u32>,
     /// Other names of what it opened: it may have been by one of those.
     pub(crate) other_paths: Vec<Vec<OsString>>,
     /// The process group by which it may be a step of the script that writes its file.

@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 
+use super::super::effects::Transport;
 use super::super::namespace::ROOT;
 use super::super::request::{Caller, Opener, Request};
 use super::super::rules::Deliver;
@@ -111,4 +112,36 @@ fn lookups_of_its_writer_and_after_its_end_change_nothing() {
     world.release(handle);
     assert_eq!(world.found_by(READER), 0);
     assert_eq!(world.found_by(LATER), 0);
+}
+
+#[test]
+fn a_thread_that_was_sent_back_and_comes_by_the_old_number_once_more_reads_past_the_cache() {
+    let mut world = world();
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    assert_eq!(world.found_by(READER), 0);
+    world.write_back(ino, 0, b"12345678");
+    world.release(handle);
+    let open = |world: &mut World, writer| {
+        let caller = world.caller_with(READER, 0);
+        let flags = if writer { libc::O_WRONLY } else { 0 };
+        let writer = writer.then(|| super::writer(READER));
+        world.open_for(caller, (ino, flags), writer, &Opener::default())
+    };
+    let first = open(&mut world, false);
+    assert_eq!(world.error(first), Some(Errno::STALE));
+    // The kernel would not look a third time.
+    let by_writer = open(&mut world, true);
+    assert_eq!(world.error(by_writer), Some(Errno::STALE));
+    let second = open(&mut world, false);
+    world.pass(LINGER);
+    let Some(Answer::Handle(reader, Transport::Direct)) = world.answer(second).cloned() else {
+        panic!("{:?}", world.answer(second));
+    };
+    assert_eq!(world.read_now(reader, 0, 8), bytes("12345678"));
+    assert!(
+        matches!(world.stat(ino, 0), Answer::Attributes(_)),
+        "it has it open"
+    );
+    world.release(reader);
+    assert_eq!(world.stat(ino, 0), Answer::Error(Errno::STALE));
 }
