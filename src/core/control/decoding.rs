@@ -25,7 +25,7 @@ pub(super) fn decode(name: &OsStr) -> Vec<OsString> {
         }
         at += step;
     }
-    // What ends in a slash is a directory, as if a dot followed it.
+    // A final slash means a directory, as a final `/.` does.
     if let [_, .., last] = &mut components[..]
         && last.is_empty()
     {
@@ -46,7 +46,7 @@ mod tests {
     fn slashes_and_per_cent_signs_are_decoded() {
         let decoded = decode(OsStr::new("a%2Fb%25c%2f%41"));
         assert_eq!(decoded, ["a", "b%c", "%41"]);
-        // Several slashes are one, and a last one is a directory's.
+        // Several slashes count as one, and a final one means a directory.
         assert_eq!(decode(OsStr::new("%2Fa%2F%2Fb%2F")), ["a", "b", "."]);
     }
 }

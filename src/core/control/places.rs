@@ -13,7 +13,7 @@ use super::super::doors::{Door, Gives, Target, Which};
 use super::super::ids::FifoId;
 use super::super::namespace::Namespace;
 
-/// Inodes of files have smaller numbers: those are given one after the other.
+/// Inodes of files have smaller numbers, which are given in sequence.
 const NOT_OF_FILES: u64 = 1 << 63;
 
 /// One place in the control directory.
@@ -23,17 +23,17 @@ pub(in crate::core) enum Place {
     Status,
     Metrics,
     Events,
-    /// By number.
+    /// Paths of inodes, by inode number.
     Inodes,
-    /// Where the doors for this writing are.
+    /// The directory of the doors to this generation.
     Doors(Which),
-    /// Where those of one process are, by its number.
+    /// The directory `pid`, whose names are numbers of processes.
     Processes,
     /// A directory behind a door, standing for this path.
     Directory {
         door: Door,
         path: Vec<OsString>,
-        /// How many names behind the door it is, some of which may stand for several.
+        /// The number of names between the door and it; one name may stand for several components.
         depth: usize,
     },
     /// A file that is waited for.
@@ -41,9 +41,9 @@ pub(in crate::core) enum Place {
         door: Door,
         path: Vec<OsString>,
     },
-    /// Where a virtual FIFO is read; it is found by the FIFO's own name.
+    /// The reading end of a virtual FIFO, found by the FIFO's own name.
     ReadingEnd(FifoId),
-    /// A path that leads out of the tree, or to what is no file: the kernel is to follow it.
+    /// A path that leads out of the tree, or to no regular file: the kernel follows it.
     Link {
         target: PathBuf,
     },
@@ -60,8 +60,8 @@ impl Place {
         })
     }
 
-    /// What stat(2) says its number is. Some files are found by another number each time, but whoever
-    /// looks at its name and then opens it is to see that it is the same (`cp` refuses a file that is not).
+    /// The inode number that stat(2) shows. Some places get another inode at each lookup, but a program that
+    /// calls stat(2) and then opens the file must see the same number twice (else `cp` refuses the file).
     pub(in crate::core) fn st_ino(&self, ino: u64) -> u64 {
         match self {
             Place::File { .. } | Place::Status | Place::Metrics | Place::Events => {
@@ -84,11 +84,12 @@ impl Place {
         )
     }
 
-    /// Whether all find it by one number, while the kernel knows that: of what is found by another at each look, of
-    /// many who open it at once each has all others look again.
+    /// Whether all lookups find one inode as long as the kernel knows it. Where each lookup finds another,
+    /// each of many processes that open the place at once makes all others look again.
     fn is_shared(&self) -> bool {
         match self {
-            // Who waits at `wait` goes on to another inode, and whose process is meant depends on who asks.
+            // A caller at `wait` goes on to another inode, and which process a number means depends on the
+            // caller's pid namespace.
             Place::File { door, .. } => {
                 door.gives != Gives::File && !matches!(door.which, Which::Of(_))
             }
@@ -97,7 +98,7 @@ impl Place {
         }
     }
 
-    /// Whether it is read like a pipe, so that it has no size.
+    /// Whether it is read like a pipe and has no size.
     pub(in crate::core) fn has_no_size(&self) -> bool {
         match self {
             Place::Events | Place::ReadingEnd(_) => true,
@@ -106,7 +107,7 @@ impl Place {
         }
     }
 
-    /// Whether what its name means never changes: the doors themselves.
+    /// Whether its name always means the same: true of the doors themselves.
     pub(super) fn is_cacheable(&self) -> bool {
         match self {
             Place::Directory { door, path, .. } => path.is_empty() && door.is_cacheable(),
@@ -121,13 +122,13 @@ impl Place {
 pub(super) struct Node {
     pub(super) place: Place,
     lookups: u64,
-    /// Whether it is shown to have a size that it has not: see `splicing`.
+    /// Whether it is shown with a size that it has not: see `splicing`.
     is_spliced: bool,
-    /// What is read there, if that was fixed when it was looked up.
+    /// What is read there, if the lookup fixed it.
     text: Option<Arc<[u8]>>,
-    /// Whether somebody has opened it, who has waited.
+    /// Whether it was opened, which ended the wait.
     was_opened: bool,
-    /// The process that its door names, once that is known, or why it cannot be.
+    /// The process that its door names, once known, or why it cannot be known.
     target: Option<Result<Target, Errno>>,
 }
 
@@ -148,13 +149,13 @@ impl Node {
 #[derive(Debug)]
 pub(in crate::core) struct Control {
     pub(super) nodes: HashMap<u64, Node>,
-    /// Those among them that all find by one number, by whether they are spliced, too.
+    /// The shared nodes ([`Place::is_shared`]), by place and whether they are spliced.
     shared: HashMap<(Place, bool), u64>,
     pub(super) top: u64,
 }
 
 impl Control {
-    /// Takes the numbers it needs from the tree's.
+    /// Takes its inode numbers from the tree's.
     pub(crate) fn new(names: &mut Namespace) -> Self {
         let top = names.reserve_number();
         Control {
@@ -164,7 +165,7 @@ impl Control {
         }
     }
 
-    /// Gives back references; says whether the number was one of ours.
+    /// Gives back lookups; false if the inode is not in the control directory.
     pub(crate) fn forget(&mut self, ino: u64, lookups: u64) -> bool {
         let Some(node) = self.nodes.get_mut(&ino) else {
             return false;
@@ -180,8 +181,8 @@ impl Control {
         true
     }
 
-    /// The number of a place that was looked up, where this is read, whatever happens, if anything is: the one that
-    /// it has already, or a fresh one.
+    /// The inode of a place that was looked up: the shared one that it has already, or `fresh`. `text` is
+    /// what is read there, if the lookup fixes it.
     pub(super) fn number_of(
         &mut self,
         place: Place,
@@ -204,27 +205,27 @@ impl Control {
         fresh
     }
 
-    /// What is read at a place, if that was fixed when it was looked up.
+    /// What is read at a place, if its lookup fixed it.
     pub(in crate::core) fn text(&self, ino: u64) -> Option<Arc<[u8]>> {
         self.nodes.get(&ino)?.text.clone()
     }
 
-    /// Whether this place is shown to have a size that it has not.
+    /// Whether this place is shown with a size that it has not.
     pub(in crate::core) fn is_spliced(&self, ino: u64) -> bool {
         self.nodes.get(&ino).is_some_and(|node| node.is_spliced)
     }
 
-    /// Whether this number is of a place in it.
+    /// Whether this inode is in the control directory.
     pub(in crate::core) fn has(&self, ino: u64) -> bool {
         self.nodes.contains_key(&ino)
     }
 
-    /// The place of this number, if it is one.
+    /// The place of this inode, if it is in the control directory.
     pub(in crate::core) fn place(&self, ino: u64) -> Option<&Place> {
         Some(&self.nodes.get(&ino)?.place)
     }
 
-    /// The file that whoever asks for the attributes of this place waits for.
+    /// The file that a GETATTR of this place must wait for.
     pub(in crate::core) fn waits_for(&self, ino: u64) -> Option<(Door, Vec<OsString>)> {
         let node = self.nodes.get(&ino).filter(|node| !node.was_opened)?;
         match &node.place {
@@ -233,7 +234,7 @@ impl Control {
         }
     }
 
-    /// The number of the process that this place's door names, if it must be found out who that is.
+    /// The number of the process that this place's door names, if that process is still to be found.
     pub(in crate::core) fn unknown_process(&self, ino: u64) -> Option<i32> {
         let node = self.nodes.get(&ino).filter(|node| node.target.is_none())?;
         match &node.place {
@@ -245,12 +246,12 @@ impl Control {
         }
     }
 
-    /// Who the process of a place's door is, if that was found out.
+    /// The process that a place's door names, if it was looked for.
     pub(in crate::core) fn target(&self, ino: u64) -> Option<Result<Target, Errno>> {
         self.nodes.get(&ino)?.target
     }
 
-    /// Somebody has opened a place.
+    /// Notes that a place was opened.
     pub(in crate::core) fn was_opened(&mut self, ino: u64) {
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.was_opened = true;

@@ -9,8 +9,8 @@
 //! pid/PID/pipe/PATH     (ENOENT) if that has ended and has left nothing
 //! ```
 //!
-//! Knows which door is which, and who waits at one; the names are `control`'s. Invariant: a LOOKUP
-//! never waits, since it would hold up everybody in its directory.
+//! Knows the kinds of doors and makes readers of the callers that wait at one; the names are `control`'s.
+//! Invariant: a LOOKUP never waits, since it would block its whole directory.
 
 mod process;
 mod waiting;
@@ -33,19 +33,19 @@ pub(crate) enum Gives {
     Pipe,
 }
 
-/// Which writing of a file is waited for.
+/// Which generation of a file is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Which {
-    /// The present or the last one, or else the first.
+    /// The present or last one; if there is none yet, the first.
     Present,
     /// The one after that.
     Next,
-    /// One that began after this process did, by its number where the reader is.
+    /// One that began after this process did; the number is that of the reader's pid namespace.
     Of(i32),
 }
 
 impl Door {
-    /// How many directories above a name right behind this door the root of the mount is.
+    /// Number of directories from a name right behind this door up to the root of the mount.
     pub(super) fn depth(self) -> usize {
         match self.which {
             Which::Present => 2,
@@ -54,7 +54,7 @@ impl Door {
         }
     }
 
-    /// Whether it is there for as long as the mount.
+    /// Whether it exists as long as the mount.
     pub(super) fn is_cacheable(self) -> bool {
         !matches!(self.which, Which::Of(_))
     }
@@ -76,6 +76,6 @@ impl Gives {
 pub(crate) enum Asked {
     /// To open it, with these flags.
     Open(i32),
-    /// What stat(2) shows.
+    /// To see its attributes, as stat(2) does.
     Attributes,
 }

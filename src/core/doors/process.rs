@@ -1,4 +1,4 @@
-//! Readers who wait no longer than a process lives.
+//! Readers that stop waiting when a process ends.
 
 use super::super::clock::Monotonic;
 use super::super::generation::{Ending, Generation, Processes};
@@ -7,14 +7,14 @@ use super::super::timers::CLOCK_TICK;
 /// The process that a reader named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// Its id as this process sees it; none if there is no such process any more.
+    /// Its id in the daemon's pid namespace; none if there is no such process any more.
     pub(crate) pid: Option<i32>,
     /// When it began, or up to [`CLOCK_TICK`] earlier, if that is known.
     pub(crate) began: Option<Monotonic>,
 }
 
-/// Half of how many ids there can be at least (`pid_max`): they are given in this order, and then
-/// again from the first.
+/// Half of the least number of ids (`pid_max`): the kernel gives ids in ascending order, and then again from
+/// the first.
 const HALF_OF_IDS: i32 = 1 << 14;
 
 impl Target {
@@ -33,7 +33,7 @@ impl Target {
         if opened < start || opened >= start + CLOCK_TICK {
             return opened >= start;
         }
-        // Within that time its own children, and itself, are those with the later ids.
+        // Within that time its own id and those of its children are the later ones.
         let is_later = |pid: i32| {
             let ahead = pid - self.pid.unwrap_or_default();
             pid == 0 || (0..HALF_OF_IDS).contains(&ahead) || ahead < -HALF_OF_IDS

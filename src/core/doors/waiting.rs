@@ -1,7 +1,8 @@
-//! Who waits at a door. What stat(2) shows behind `wait` is the finished file, so it waits like an open.
+//! Requests that wait at a door. What stat(2) shows behind `wait` is the finished file, so it waits like an
+//! open.
 //!
-//! The wait ends with ESTALE, upon which the kernel looks the name up again and finds the file
-//! itself. Not answered so is who has it open already (fstat(2)).
+//! The wait ends with ESTALE, upon which the kernel looks the name up again and finds the file itself. For a
+//! place that is open already (fstat(2)) the answer comes at once.
 
 use std::ffi::OsString;
 
@@ -15,7 +16,7 @@ use super::super::request::{Caller, Opener};
 use super::{Asked, Door, Which};
 
 impl Operation<'_> {
-    /// A GETATTR; `by_handle` if it is of an open file. Answered at once but behind `wait`.
+    /// A GETATTR; `by_handle` if it is of an open file. It waits behind `wait` only.
     pub(in crate::core) fn get_attributes(
         &mut self,
         caller: Caller,
@@ -27,7 +28,7 @@ impl Operation<'_> {
             return self.wait_at_door(caller, at, (Asked::Attributes, opener));
         }
         let unique = caller.unique;
-        // The kernel asks so before each write to its page cache.
+        // The kernel sends this GETATTR before each write to its page cache.
         if by_handle && self.has_hung_up(ino) {
             return self.effects.refuse(unique, Errno::PIPE);
         }
@@ -44,14 +45,14 @@ impl Operation<'_> {
         }
     }
 
-    /// Somebody waits at a door, until it can be opened or its attributes can be told.
+    /// Adds a reader that waits at a door until its OPEN or GETATTR can be answered.
     pub(in crate::core) fn wait_at_door(
         &mut self,
         caller: Caller,
         (ino, door, path): (u64, Door, Vec<OsString>),
         (asked, opener): (Asked, &Opener),
     ) {
-        // Only here: with no memory left the state can still be looked at.
+        // Checked here only: with no memory left the status files can still be opened.
         if let Err(errno) = self.check_room_to_open(caller.user) {
             return self.effects.refuse(caller.unique, errno);
         }
@@ -63,8 +64,8 @@ impl Operation<'_> {
         if target.is_none() && matches!(door.which, Which::Of(_)) {
             return self.effects.refuse(caller.unique, Errno::STALE);
         }
-        // Whoever was sent back has waited: another writing that began
-        // meanwhile must not have it wait for the one after that.
+        // A thread that was sent back has waited: if another generation began meanwhile, it must not wait for
+        // the one after that.
         let has_waited = self
             .sent_back
             .has_waited_for(self.now, caller.thread)

@@ -1,5 +1,4 @@
-//! Virtual FIFOs: names that work as a FIFO does for whoever reads them, and whose writers have a
-//! regular file.
+//! Virtual FIFOs: names that are a FIFO for their readers and a regular file for their writers.
 //!
 //! ```text
 //!            open for writing           closed for good
@@ -8,15 +7,14 @@
 //!     └─────────────────────────────┴──────────────────────┘ by the first reader
 //! ```
 //!
-//! Each writing, a *message*, has an inode of its own. The name leads to the present one. Once that
-//! is closed and taken, the name is given to the next, which may have its writer waiting already;
-//! the old one stays, without a name, for those who read it. Readers are given another inode, the
-//! *reading end*, one for all messages: the kernel locks the inode of a write that waits, and a
-//! reader that waited for that lock could not even close.
+//! Each writing, a *message*, has an inode of its own. The name leads to the present one. Once that is closed
+//! and taken, the name is given to the next, whose writer may be waiting already; the old one stays, without
+//! a name, for its readers. Readers open another inode, the *reading end*, one for all messages: the kernel
+//! locks the inode of a write that waits, and a reader that waited for that lock could not even close.
 //!
-//! Both come about by ESTALE, upon which the kernel looks the name up again, once for each call: so a
-//! reader finds the reading end, and a writer that has to wait the message that will be its own. So
-//! names of FIFOs are not remembered by the kernel.
+//! An OPEN gets there by ESTALE, upon which the kernel looks the name up again, once for each call: a reader
+//! then finds the reading end, and a writer that must wait finds its own later message. So the kernel may not
+//! cache names of FIFOs.
 //!
 //! Invariant: the present message is a file with this FIFO's number, and has the FIFO's names.
 
@@ -60,27 +58,27 @@ impl Fifos {
 struct Fifo {
     /// The inode of the present message.
     current: u64,
-    /// Whether somebody reads that, so that nobody else is to.
+    /// Whether readers have taken that, so that no later reader gets it.
     taken: bool,
-    /// Those that come after it.
+    /// Later messages, whose writers have come already.
     queue: Vec<Queued>,
 }
 
 impl Fifo {
-    /// Whether somebody waits to write the next message.
+    /// Whether an OPEN waits to write the next message.
     fn has_next_writer(&self) -> bool {
         self.queue.iter().any(|queued| queued.open.is_some())
     }
 }
 
-/// A message whose writer has come too early.
+/// A message whose writer came before the present message was over.
 #[derive(Debug)]
 struct Queued {
     ino: u64,
     thread: i32,
     /// Its OPEN, once that waits.
     open: Option<HeldOpen>,
-    /// When its writer found it.
+    /// When its writer looked it up.
     found: Monotonic,
 }
 
@@ -106,8 +104,8 @@ impl Operation<'_> {
         self.settings.fifos.choose(&path).is_some()
     }
 
-    /// Makes one. The kernel wants what it asked for in the answer: it gets a FIFO that nobody can
-    /// reach, as the name is looked up again by whoever comes.
+    /// Makes a virtual FIFO. The kernel accepts only a FIFO in the answer to MKNOD: it gets one that cannot
+    /// be reached, as each later open looks the name up again.
     pub(super) fn make_fifo(&mut self, at: &At, creator: Creator) -> Result<Reply, Errno> {
         let ino = self.make_file(at, creator)?;
         let id = FifoId(ino);
@@ -131,7 +129,7 @@ impl Operation<'_> {
         }))
     }
 
-    /// What whoever looks up this name of a FIFO finds; nothing if it is none.
+    /// What a LOOKUP of this name of a FIFO finds; `None` if it is no FIFO.
     pub(super) fn find_fifo(
         &mut self,
         thread: i32,
@@ -154,12 +152,12 @@ impl Operation<'_> {
         Some(self.found_by(thread, found, true))
     }
 
-    /// The FIFO of which this is a message, or was, as its name may just have led to it.
+    /// The FIFO that this inode is a message of, or was: its name may just have led here.
     pub(super) fn fifo_of(&self, ino: u64) -> Option<FifoId> {
         self.names.get(ino).ok()?.fifo
     }
 
-    /// Sees whether a FIFO's present message is over, and puts the next in its place.
+    /// If a FIFO's present message is over, puts the next in its place.
     pub(super) fn renew_fifo(&mut self, id: FifoId) {
         let Some(fifo) = self.fifos.by_id.get(&id) else {
             return;
@@ -175,13 +173,13 @@ impl Operation<'_> {
             return;
         }
         if self.names.names_of(old).is_empty() {
-            // Nobody comes to one that was removed.
+            // A removed FIFO cannot be opened any more.
             return self.refuse_queue(id);
         }
         self.replace_message(id);
     }
 
-    /// Puts the next message in the place of the present one. Says whether it could be made.
+    /// Puts the next message in the place of the present one; false if none could be made.
     fn replace_message(&mut self, id: FifoId) -> bool {
         let Some(old) = self.fifos.present(id) else {
             return false;
@@ -211,7 +209,7 @@ impl Operation<'_> {
         true
     }
 
-    /// Lets go of messages whose writers found them and did not come.
+    /// Drops messages that their writers looked up, but did not open in time.
     fn drop_unclaimed(&mut self, id: FifoId) {
         let now = self.now;
         let is_unclaimed = |queued: &mut Queued| {
@@ -224,7 +222,7 @@ impl Operation<'_> {
         }
     }
 
-    /// What comes after a message, and who waits to write it.
+    /// The message after this one, and the OPEN that waits to write it.
     fn next_message(&mut self, id: FifoId, old: u64) -> Option<(u64, Option<HeldOpen>)> {
         let queue = &mut self.fifos.by_id.get_mut(&id)?.queue;
         if let Some(at) = queue.iter().position(|queued| queued.open.is_some()) {
@@ -240,7 +238,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Another message of a FIFO, like an earlier one, without a name.
+    /// Makes a message of a FIFO, without a name; owner and mode are those of an earlier one.
     fn make_message(&mut self, id: FifoId, like: u64) -> Result<u64, Errno> {
         let inode = self.names.get(like)?;
         let creator = Creator {

@@ -1,11 +1,10 @@
-//! Programs that look at what is there before they write, and so find a FIFO to which nobody has
-//! written yet.
+//! Programs that inspect the existing file before they write, and so find a FIFO that is not written yet.
 //!
-//! Like a FIFO of the kernel, such a FIFO has whoever opens it for reading wait. Most programs open
-//! their output for writing only. Some take what is there for a file to be changed, and an empty one for
-//! a broken one; others refuse to overwrite it, or ask first. They are told that there is nothing, and
-//! make it, and all that they do to it until they exit is one message. They are known by their names,
-//! as what they are about to do is seen from what they ask for only when it is too late.
+//! Like a FIFO of the kernel, such a FIFO makes an open for reading wait. Most programs open their output for
+//! writing only. Some take the existing file for one to be changed, and an empty one for a broken one; others
+//! refuse to overwrite it, or ask first. Their LOOKUP finds nothing, so they create the file, and all that
+//! they do to it until they exit is one message. They are known by their names: their requests show too late
+//! what they are about to do.
 
 use std::ffi::OsStr;
 
@@ -14,7 +13,7 @@ use super::super::generation::{Ending, Writer};
 use super::super::request::At;
 use super::super::{File, Operation};
 
-/// Archivers, and which formats they make.
+/// Archivers and the formats that they make.
 const ARCHIVERS: &[(&[&str], &[&str])] = &[
     (&["zip"], &["zip"]),
     (&["7z", "7za", "7zr", "7zz"], &["7z", "zip", "tar", "wim"]),
@@ -22,7 +21,8 @@ const ARCHIVERS: &[(&[&str], &[&str])] = &[
     (&["rar"], &["rar"]),
 ];
 
-/// Others, which may as well be about to read the file: they write it if somebody else waits for it.
+/// Other programs, which may as well be about to read the file: they count as writers if a reader waits for
+/// it.
 const MAKERS: &[&str] = &[
     "aria2c",
     "curl",
@@ -40,10 +40,10 @@ const MAKERS: &[&str] = &[
     "wget",
 ];
 
-/// Who reads what is there, be it empty, and goes on to write it.
+/// Programs that read the existing file, even an empty one, and then write it.
 const READERS: &[&str] = &["sqlite3"];
 
-/// Who opens a FIFO for reading and writing to use it as a semaphore.
+/// Programs that open a FIFO for reading and writing to use it as a semaphore.
 const SHELLS: &[&str] = &["bash", "dash", "ksh", "mksh", "sh", "zsh"];
 
 /// Whether an OPEN is that of a semaphore.
@@ -51,8 +51,8 @@ pub(super) fn is_semaphore(program: &str, flags: i32) -> bool {
     flags & libc::O_ACCMODE == libc::O_RDWR && SHELLS.contains(&program)
 }
 
-/// Whether a program of this name writes what it has opened for reading before.
-pub(super) fn is_to_write(program: &str) -> bool {
+/// Whether a program of this name opens its output for reading before it writes it.
+pub(super) fn reads_before_writing(program: &str) -> bool {
     READERS.contains(&program)
 }
 
@@ -62,7 +62,7 @@ pub(super) fn makes_one_message(program: &str) -> bool {
     MAKERS.contains(&program) || archivers.any(|(names, _)| names.contains(&program))
 }
 
-/// Whether a program of this name finds nothing at a FIFO of that name to which nobody has written.
+/// Whether a program of this name finds nothing at an unwritten FIFO of that name.
 fn finds_nothing(program: &str, name: &OsStr, is_awaited: bool) -> bool {
     let format = by_extension(name).map(|format| format.name);
     let makes_it = |(names, formats): &(&[&str], &[&str])| {
@@ -71,13 +71,13 @@ fn finds_nothing(program: &str, name: &OsStr, is_awaited: bool) -> bool {
     ARCHIVERS.iter().any(makes_it) || is_awaited && MAKERS.contains(&program)
 }
 
-/// Whether a program of this name makes what is a FIFO with a reader as it makes any file.
+/// Whether a program of this name creates the file anew where a FIFO of that name has a reader.
 pub(crate) fn makes_anew(program: &str, name: &OsStr) -> bool {
     finds_nothing(program, name, true)
 }
 
 impl Operation<'_> {
-    /// Whether a message is the work of such a program that has not ended.
+    /// Whether such a program wrote a message and has not ended.
     pub(in crate::core) fn is_being_made(&self, ino: u64) -> bool {
         let file = self.files.get(&ino).filter(|file| file.fifo().is_some());
         let works = |w: &Writer| {
@@ -87,8 +87,8 @@ impl Operation<'_> {
         file.is_some_and(|file| file.writers().iter().any(works))
     }
 
-    /// A program that has made an empty file takes it away, and will put another in its place: for
-    /// whoever reads the FIFO that is there all the time. Says whether it is so.
+    /// Handles an unlink of an empty message by the program that made it and will create it again: for its
+    /// readers the FIFO stays in place. False if this is no such unlink.
     pub(in crate::core) fn is_made_again(&mut self, thread: i32, at: &At) -> bool {
         let Ok(ino) = self.names.find(at.0, &at.1) else {
             return false;
@@ -102,7 +102,7 @@ impl Operation<'_> {
         is_its && self.is_being_made(ino) && self.replace_message(id)
     }
 
-    /// Whether this thread is to find nothing at the name of a FIFO, so that it makes it.
+    /// Whether a LOOKUP of a FIFO by this thread finds nothing, so that its program creates the file.
     pub(in crate::core) fn is_to_make(&self, thread: i32, name: &OsStr, ino: u64) -> bool {
         let Some((file, fifo)) = self.message(ino) else {
             return false;

@@ -1,4 +1,4 @@
-//! Reading a virtual FIFO: who takes a message, and when it flows.
+//! Reading a virtual FIFO: which readers take a message, and when it flows.
 
 use std::collections::BTreeSet;
 
@@ -13,24 +13,24 @@ use super::super::readers::reader::{Awaits, Reader};
 use super::super::request::{Caller, Opener};
 use super::super::{File, Operation};
 use super::Fifo;
-use super::programs::{is_to_write, makes_one_message};
+use super::programs::{makes_one_message, reads_before_writing};
 
 impl Reader {
-    /// Whether it has come for a message of this FIFO, and has none yet.
+    /// Whether it has opened this FIFO, and has got no message yet.
     fn waits_at(&self, id: FifoId) -> bool {
         self.origin().fifo == Some(id) && !self.has_taken()
     }
 }
 
 impl Operation<'_> {
-    /// Sees to an OPEN for reading by a FIFO's own path; says whether it is dealt with.
+    /// Handles an OPEN for reading by a FIFO's own path; false if it opens the message like a file.
     pub(in crate::core) fn opens_reading_end(
         &mut self,
         caller: Caller,
         (ino, id): (u64, FifoId),
         (flags, opener): (i32, &Opener),
     ) -> bool {
-        // A child may read what its parent writes: only who writes itself looks back.
+        // A child may be the reader of its parent: only the writer itself reads its own output back.
         let reads_own = self.writes(ino, opener)
             && match self.files.get(&ino).and_then(File::phase) {
                 Some(Phase::Writing) => true,
@@ -41,7 +41,7 @@ impl Operation<'_> {
             return false;
         }
         if caller.thread == 0 {
-            // It could not be told from others when it comes again.
+            // Its next LOOKUP could not be told from those of other threads.
             self.open_reading_end(caller, id, (flags, opener));
         } else {
             self.send_back(caller, ino, Why::ReadingEnd(id));
@@ -61,7 +61,7 @@ impl Operation<'_> {
         }
         let is_there = |fifo: &&Fifo| !self.names.names_of(fifo.current).is_empty();
         let Some(fifo) = self.fifos.by_id.get(&id).filter(is_there) else {
-            // It has lost its name meanwhile.
+            // The FIFO has lost its name meanwhile.
             return self.open_what_came(caller, (flags, opener));
         };
         let (ino, taken) = (fifo.current, fifo.taken);
@@ -71,17 +71,17 @@ impl Operation<'_> {
         origin.lineage.clone_from(&opener.lineage);
         let reader = Reader::new(origin, Awaits::File(ino), path, Some(caller.unique));
         let _ = self.attach_reader(reader, (!taken).then_some(ino));
-        // Of those who wait already one may be its child.
+        // A reader that waits already may be its child: see `is_future_writer`.
         let waiting = self.files.get(&ino).map(|file| file.readers().clone());
         for reader in waiting.into_iter().flatten() {
             self.touched.readers.add(reader);
         }
     }
 
-    /// Whether who opens a FIFO to which nobody has written is the one that will, and has a look at
-    /// what is there before: one that is known for that, or a process that one of the others who wait
+    /// Whether the process that opens this unwritten FIFO for reading is its future writer, which only
+    /// inspects the existing file first: a program known for that, or a process that another waiting reader
     /// has started.
-    fn only_looks(&self, id: ReaderId, ino: u64) -> bool {
+    fn is_future_writer(&self, id: ReaderId, ino: u64) -> bool {
         let (Some(reader), Some(file)) = (self.readers.get(id), self.files.get(&ino)) else {
             return false;
         };
@@ -91,10 +91,10 @@ impl Operation<'_> {
         let mut others =
             others.filter(|other| other.fifo == reader.fifo && other.pid != reader.pid);
         let is_started = others.any(|other| above.contains(&other.pid));
-        file.generation().is_none() && (is_to_write(&reader.name) || is_started)
+        file.generation().is_none() && (reads_before_writing(&reader.name) || is_started)
     }
 
-    /// What becomes of an OPEN of the reading end; nothing if its reader has gone on to another file.
+    /// The answer to an OPEN of the reading end; `None` if its reader has gone on to another file.
     pub(in crate::core) fn answer_fifo_open(&mut self, reader: ReaderId) -> Option<OpenAnswer> {
         let (id, nonblocking, source) = {
             let reader = self.readers.get(reader)?;
@@ -115,7 +115,7 @@ impl Operation<'_> {
         if self.fifo_of(source) != Some(id) {
             return None;
         }
-        if self.only_looks(reader, source) {
+        if self.is_future_writer(reader, source) {
             return Some(OpenAnswer::AsItIs);
         }
         let view = self.view(reader, source);
@@ -131,20 +131,20 @@ impl Operation<'_> {
                 self.take_message(source);
                 Some(OpenAnswer::Waiting)
             }
-            // As a FIFO is open once its writer has it open: who opens two of them at the same program may
-            // have to open the other before that writes.
+            // An OPEN of a FIFO ends once a writer has it open: a program may write to one of its two FIFOs
+            // only after its reader has opened both.
             None if self.is_being_written(source) => Some(OpenAnswer::Waiting),
             None | Some(Way::Settled) => Some(empty),
         }
     }
 
-    /// Whether somebody has it open for writing just now.
+    /// Whether it is open for writing now.
     fn is_being_written(&self, ino: u64) -> bool {
         let file = self.files.get(&ino);
         file.and_then(File::phase) == Some(Phase::Writing)
     }
 
-    /// A reader has got something of its file, be it the end or an error: of a message, nobody else will.
+    /// A reader has got something of its file, maybe the end or an error: if that is a message, it is taken.
     pub(in crate::core) fn takes_message(&mut self, reader: ReaderId) {
         let reader = self.readers.get(reader);
         let at_fifo = reader.filter(|reader| reader.origin().fifo.is_some());
@@ -153,7 +153,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Those who wait for a message have it now, and nobody else will.
+    /// Gives a message to all readers that wait for it; no later reader gets it.
     pub(in crate::core) fn take_message(&mut self, ino: u64) {
         let Some(file) = self
             .files
@@ -188,9 +188,8 @@ impl Operation<'_> {
         self.touched.fifos.add(id);
     }
 
-    /// Whether a message may flow: its readers are there, and nobody else will want it from the
-    /// beginning; or whether it may fill its window, as nobody has come yet. Else all is kept for
-    /// those who do.
+    /// Whether a message flows: it is taken or has no readers but the FIFO's, so no later reader gets it from
+    /// the beginning. Without readers it flows, too, up to its window. All other messages are kept whole.
     pub(in crate::core) fn flows(&self, ino: u64) -> bool {
         self.message(ino).is_some_and(|(file, fifo)| {
             let mut readers = self.readers.of(file);
@@ -198,8 +197,8 @@ impl Operation<'_> {
         })
     }
 
-    /// A reader that has a FIFO open has left. If it was the last of those who have a message that is still
-    /// written, its writer gets EPIPE. One that is settled stays for the next reader, unless it was taken.
+    /// A reader has closed a FIFO. If it was the last reader of a message that is still being written, the
+    /// writer gets EPIPE. A settled message that was not taken stays for the next reader.
     pub(in crate::core) fn left_message(&mut self, ino: u64, has_taken: bool) {
         let Some(file) = self.files.get(&ino).filter(|file| file.is_active()) else {
             return;
@@ -213,12 +212,12 @@ impl Operation<'_> {
             file.hang_up();
         }
         self.touched.room.add(ino);
-        // Nobody is left for whom it could go on.
+        // It has no reader left that would have to wait for more.
         self.touched.generations.add(ino);
         self.forget_attributes(ino);
     }
 
-    /// Readers that came when a message was taken wait for the one after it.
+    /// Readers that came after a message was taken wait for the next one.
     pub(super) fn move_waiting_readers(&mut self, id: FifoId, (old, next): (u64, u64)) {
         let readers = &self.readers;
         let waits = |reader: &ReaderId| readers.get(*reader).is_some_and(|r| r.waits_at(id));
@@ -227,7 +226,7 @@ impl Operation<'_> {
                 continue;
             };
             if reader.source().is_some_and(|source| source != old) {
-                // What was put in the FIFO's place.
+                // It reads the file that was put in the FIFO's place.
                 continue;
             }
             let before = reader.await_file(next);

@@ -12,7 +12,7 @@ use super::programs::{is_semaphore, makes_one_message};
 use super::{HeldOpen, Queued};
 
 impl Operation<'_> {
-    /// Sees to an OPEN for writing of a FIFO's message; says whether it is dealt with.
+    /// Handles an OPEN for writing of a FIFO's message; false if the message can be opened at once.
     pub(in crate::core) fn opens_later(
         &mut self,
         caller: Caller,
@@ -35,7 +35,7 @@ impl Operation<'_> {
             });
             self.sent_back.has_arrived(caller.thread);
             self.touched.fifos.add(id);
-            // What is closed is over, as another comes.
+            // A closed message is over as soon as the next one has a writer.
             if let Some(current) = self.fifos.present(id) {
                 self.touched.generations.add(current);
             }
@@ -48,8 +48,7 @@ impl Operation<'_> {
         true
     }
 
-    /// Whether a writer goes on with the message that it found, which may be the present one no
-    /// more.
+    /// Whether a writer may open the message that it looked up, which may be the present one no more.
     fn may_write_now(&self, id: FifoId, ino: u64, flags: i32, writer: &Writer) -> bool {
         let fifo = self.fifos.by_id.get(&id).filter(|fifo| fifo.current == ino);
         let (Some(fifo), Some(file)) = (fifo, self.files.get(&ino)) else {
@@ -68,12 +67,12 @@ impl Operation<'_> {
             false if file.spool().len() == 0 && !fifo.taken => is_near,
             false if !fifo.taken && makes_one_message(&writer.name) => is_same,
             false => is_same && flags & libc::O_TRUNC == 0,
-            // As a child that was handed it may.
+            // A child that was given the path may write, too.
             true => is_same || is_near && flags & libc::O_TRUNC == 0,
         }
     }
 
-    /// The message that a writer which came too early will write: made when it is first looked up.
+    /// The message that a writer which came too early will write, made at its first lookup.
     pub(super) fn own_message(&mut self, id: FifoId, thread: i32) -> Result<u64, Errno> {
         let fifo = self.fifos.by_id.get(&id).ok_or(Errno::NOENT)?;
         let mut queue = fifo.queue.iter();
@@ -82,7 +81,7 @@ impl Operation<'_> {
             return Ok(queued.ino);
         }
         let ino = self.make_message(id, fifo.current)?;
-        // Until its writer has it open.
+        // Kept until its writer has it open.
         self.names.pin(ino);
         if let Some(fifo) = self.core.fifos.by_id.get_mut(&id) {
             fifo.queue.push(Queued {
@@ -95,24 +94,24 @@ impl Operation<'_> {
         Ok(ino)
     }
 
-    /// A writer that waits for its turn has a signal to see to.
+    /// A signal ends the wait of a writer for its turn.
     pub(in crate::core) fn leaves_queue(&mut self, id: FifoId, unique: Unique) {
         let Some(fifo) = self.fifos.by_id.get_mut(&id) else {
             return;
         };
-        let is_it = |queued: &Queued| {
+        let is_interrupted = |queued: &Queued| {
             let open = queued.open.as_ref();
             open.is_some_and(|open| open.caller.unique == unique)
         };
-        if let Some(at) = fifo.queue.iter().position(is_it) {
+        if let Some(at) = fifo.queue.iter().position(is_interrupted) {
             let queued = fifo.queue.remove(at);
             self.unpin(queued.ino);
         }
     }
 
-    /// Whether a message is over once it is closed: its bytes are on their way already, nobody is left
-    /// who could go on with it, or somebody waits to write the next. Who appends opens it anew for each line, as a
-    /// rule: while somebody reads it, it is given the time that any file is given.
+    /// Whether a message is over once it is closed: it flows already, no writer is left that could continue
+    /// it, or an OPEN waits to write the next. A program that appends usually opens it again for each line:
+    /// while it runs and the FIFO has a reader, the message lingers as any file does.
     pub(in crate::core) fn ends_at_close(&self, ino: u64) -> bool {
         let Some(file) = self
             .files
@@ -121,8 +120,9 @@ impl Operation<'_> {
         else {
             return false;
         };
-        let may_go_on = |w: &Writer| w.pid == 0 || self.processes.ending(w.pid) == Ending::Running;
-        let writers_run = file.writers().iter().any(may_go_on);
+        let may_continue =
+            |w: &Writer| w.pid == 0 || self.processes.ending(w.pid) == Ending::Running;
+        let writers_run = file.writers().iter().any(may_continue);
         let is_whole = file.spool().len() > 0 && !writers_run;
         let flows = file.fifo().is_some() && matches!(file.way(), Some(Way::Follow | Way::Stream));
         let goes_on = writers_run

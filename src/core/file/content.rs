@@ -1,8 +1,8 @@
-//! What writers do to the bytes of a file: what is chosen by the first of them, what readers had and is
-//! changed, and what a pipe could not do.
+//! Changes of a file's bytes by its writers: the choice made by the first bytes, changes of delivered bytes,
+//! and operations that no pipe supports.
 //!
-//! Invariants: no byte of the spool changes but here, and each change says which bytes that readers were
-//! given it concerns. The format, and that something was written, are noted before the bytes are there.
+//! Invariants: the spool's bytes change only here, and each change returns the range of delivered bytes that
+//! it concerns. The format, and that something was written, are noted before the bytes are there.
 
 use std::ffi::OsString;
 use std::ops::Range;
@@ -15,8 +15,8 @@ use super::generation::{Generation, Way};
 use super::{File, format};
 
 impl File {
-    /// Sees to what the first write of a generation says, at an offset, from the kernel's cache or not,
-    /// with these bytes first, to a file of this name. Gives how it is delivered, and why, if this was the first.
+    /// Notes a write. `data` is its beginning, `name` the file's name. If it is the generation's first,
+    /// returns the way of delivery and the reason for it.
     pub(in crate::core) fn note_write(
         &mut self,
         now: Monotonic,
@@ -25,8 +25,8 @@ impl File {
         name: impl FnOnce() -> Option<OsString>,
     ) -> Option<(Way, String)> {
         match &mut self.generation {
-            // Two threads of the kernel that write its cache back may overtake each other: what was
-            // written first may still be on its way.
+            // Two write-back threads of the kernel may overtake each other: the file's beginning may still be
+            // on its way.
             Some(generation) if from_cache && offset > 0 && generation.is_undecided() => {
                 generation.note_content(now);
                 None
@@ -35,8 +35,8 @@ impl File {
         }
     }
 
-    /// It is closed: all that was in the kernel's cache has come, and nothing at its beginning. Gives how it
-    /// is delivered if nothing chose that before.
+    /// The file is closed: all of the kernel's cache has come, and nothing at the file's beginning. Returns
+    /// the way of delivery, and the reason, if that is chosen only now.
     pub(in crate::core) fn note_no_first_write(
         &mut self,
         now: Monotonic,
@@ -85,8 +85,8 @@ impl File {
         Some((way, reason.to_owned()))
     }
 
-    /// Puts bytes into it, within the maximum size unless that is no bound to them; if it fails nothing has
-    /// changed. Gives those that readers had otherwise.
+    /// Writes bytes, within the maximum size if `is_bounded`; if it fails nothing has changed. Returns the
+    /// range that differs from delivered bytes.
     pub(in crate::core) fn write(
         &mut self,
         offset: u64,
@@ -94,7 +94,7 @@ impl File {
         is_bounded: bool,
     ) -> Result<Option<Range<u64>>, Errno> {
         let changed = self.delivered_difference(offset, data)?;
-        // Where its bytes end that are not zero, if that matters.
+        // The last byte that is not zero, for formats that end in zeros.
         let ends_in_zeros = self.format.is_some_and(|format| format.trailing_zeros);
         let last = ends_in_zeros.then(|| data.last_nonzero()).flatten();
         self.spool.take(offset, data, is_bounded)?;
@@ -104,7 +104,7 @@ impl File {
         Ok(changed)
     }
 
-    /// Sets it to a length. Gives what readers had of that which is gone.
+    /// Sets the length. Returns the range of delivered bytes that is cut off.
     pub(in crate::core) fn truncate(&mut self, length: u64) -> Result<Option<Range<u64>>, Errno> {
         let before = self.spool.len();
         if let Some(generation) = self.generation.as_mut().filter(|g| g.is_active())
@@ -123,7 +123,7 @@ impl File {
         Ok((length < delivered).then_some(length..delivered))
     }
 
-    /// It is to be emptied and written anew: what readers had of it is compared with what comes.
+    /// It is emptied, to be written anew: readers compare the bytes that they have with the new ones.
     pub(in crate::core) fn forget_delivered(&mut self) {
         if let Some(generation) = &mut self.generation {
             generation.forget_delivered();
@@ -143,7 +143,8 @@ impl File {
         self.spool.allocate(offset, length, keep_size)
     }
 
-    /// Makes bytes zero, up to where it ends or beyond. Gives those of them that readers had otherwise.
+    /// Zeroes a range; if `extends`, also beyond the end. Returns the range that readers have with other
+    /// bytes.
     pub(in crate::core) fn zero(
         &mut self,
         range: Range<u64>,
@@ -157,42 +158,42 @@ impl File {
         Ok(changed)
     }
 
-    /// Gives bytes up that are not needed any more unless somebody changes or reads them.
+    /// Drops bytes that readers have released.
     pub(in crate::core) fn give_up(&mut self, range: Range<u64>) {
         self.spool.drop_range(range);
     }
 
-    /// What it begins with, to be compared with another.
+    /// A copy of its first `length` bytes, to be compared with another file.
     pub(in crate::core) fn snapshot(&self, length: u64) -> Spool {
         self.spool.snapshot(length)
     }
 
-    /// With stream, how much of the present generation readers have had.
+    /// With stream, how far readers have read the present generation.
     pub(in crate::core) fn streamed(&self) -> u64 {
         let generation = self.active().filter(|g| g.goes(Way::Stream));
         generation.map_or(0, Generation::delivered)
     }
 
-    /// Whether some of these bytes cannot be changed or read back: they are dropped, or on their way
-    /// through a stream.
+    /// Whether some of these bytes cannot be changed or read back: they are dropped or were delivered by a
+    /// stream.
     pub(in crate::core) fn has_passed_on(&self, range: &Range<u64>) -> bool {
         range.start < self.streamed() || self.spool.lacks(range)
     }
 
-    /// Bytes of it are lost. Says whether none were before, if it was ever opened for writing.
+    /// Bytes of it are lost. Returns whether for the first time; false if it was never opened for writing.
     pub(in crate::core) fn lose(&mut self) -> bool {
         self.generation.as_mut().is_some_and(Generation::lose)
     }
 
-    /// Whether writes fail: with stream, if it has failed, or there were readers and none is left.
+    /// Whether writes fail: it has hung up, or is a stream that lost bytes or whose readers are all gone.
     pub(in crate::core) fn is_broken(&self) -> bool {
         let stream = self.active().filter(|g| g.goes(Way::Stream));
         let is_left = |g: &Generation| g.is_lost() || g.had_reader() && self.readers.is_empty();
         stream.is_some_and(is_left) || self.hung_up
     }
 
-    /// Fails as a write then does. Whoever came to read a stream later would miss what was to be
-    /// written, so that it has failed.
+    /// Fails with EPIPE if writes fail. A later reader of the stream would miss these bytes, so it has
+    /// failed.
     pub(in crate::core) fn refuse_if_broken(&mut self) -> Result<(), Errno> {
         if !self.is_broken() {
             return Ok(());
@@ -207,7 +208,7 @@ impl File {
         self.generation().map_or(0, Generation::delivered)
     }
 
-    /// Which of the bytes about to be written differ from what readers have.
+    /// The range of bytes about to be written that differs from delivered bytes.
     fn delivered_difference(
         &self,
         offset: u64,
@@ -234,7 +235,7 @@ impl File {
         if failed { Err(Errno::IO) } else { Ok(differs) }
     }
 
-    /// Which of the bytes about to become zero were not, and readers have them.
+    /// The range of delivered bytes about to be zeroed, from the first that is not zero.
     fn delivered_nonzero(&self, range: Range<u64>) -> Result<Option<Range<u64>>, Errno> {
         let mut at = range.start;
         let end = range.end.min(self.delivered());

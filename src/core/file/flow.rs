@@ -1,5 +1,4 @@
-//! Backpressure: how far a writer may be ahead of the readers, and what is dropped when all of them have
-//! it.
+//! Backpressure: how far a writer may be ahead of the readers, and which delivered bytes are dropped.
 //!
 //! ```text
 //!   dropped │  kept_bytes   │      ahead_bytes      │
@@ -7,8 +6,8 @@
 //!          base          slowest               frontier
 //! ```
 //!
-//! Knows the writes of one file that were taken and not answered; where the slowest reader is, is told.
-//! Invariant: no write is answered before one that came earlier, but for one that is given up.
+//! Knows the writes of one file that were accepted and not answered; callers pass the position of the slowest
+//! reader. Invariant: writes are answered in order, except those given up at an interrupt.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,24 +19,24 @@ use super::super::ids::Unique;
 use super::super::timers::THROTTLE;
 use super::File;
 
-/// What keeps a writer near its readers.
+/// Limits that keep a writer near its readers.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::core) struct Pace {
-    /// How far it may be ahead.
+    /// Distance from the slowest reader to the frontier beyond which writes wait.
     ahead_bytes: u64,
-    /// How much is kept of what every reader has.
+    /// Bytes kept behind the slowest reader.
     kept_bytes: u64,
     /// How long a write waits at most.
     patience: Duration,
-    /// Whether those of the kernel's cache wait, too. Of a stream these are mapped pages, which the kernel
+    /// Whether writes from the kernel's cache wait, too. Of a stream these are mapped pages, which the kernel
     /// cannot hold back for long.
     of_cache: bool,
-    /// Whether bytes beyond a gap wait, too, until all that is before it was read.
+    /// Whether bytes beyond a gap wait, too, until all bytes before it were read.
     beyond_gaps: bool,
 }
 
 impl Pace {
-    /// That of a pipe, for so long.
+    /// The pace of a pipe, where a write waits this long at most.
     pub(in crate::core) fn of_pipe(window_bytes: u64, patience: Duration) -> Pace {
         Pace {
             ahead_bytes: window_bytes,
@@ -48,7 +47,7 @@ impl Pace {
         }
     }
 
-    /// That of a file for which there is no room until its reader has got more.
+    /// The pace of a file for which there is no room until its reader has got more.
     pub(in crate::core) fn of_reader() -> Pace {
         Pace {
             ahead_bytes: 0,
@@ -59,7 +58,7 @@ impl Pace {
         }
     }
 
-    /// That of a file of which no more than this is kept.
+    /// The pace of a file of which no more than this is kept.
     pub(in crate::core) fn throttled(bytes: u64) -> Pace {
         Pace {
             ahead_bytes: bytes,
@@ -71,7 +70,7 @@ impl Pace {
     }
 }
 
-/// A write that was taken but is not answered yet.
+/// A write that was accepted but is not answered yet.
 #[derive(Debug)]
 struct HeldWrite {
     unique: Unique,
@@ -87,21 +86,21 @@ pub(super) struct Flow {
 }
 
 impl File {
-    /// For how long a write that reaches to `end` is to wait for the slowest reader at most, if it is.
+    /// How long a write up to `end` must wait for the slowest reader at most; `None` if it need not wait.
     pub(in crate::core) fn must_hold(
         &self,
         pace: Pace,
         slowest: u64,
         (end, from_cache): (u64, bool),
     ) -> Option<Duration> {
-        // Bytes beyond a gap cannot be delivered, so nobody could end the wait.
+        // Bytes beyond a gap cannot be delivered, so no reader could end the wait.
         let is_deliverable = pace.beyond_gaps || end <= self.spool.frontier();
         let is_deliverable = is_deliverable && self.is_active();
         let is_held = is_deliverable && (!from_cache || pace.of_cache);
         (is_held && !self.has_room(pace, slowest)).then_some(pace.patience)
     }
 
-    /// A write waits for its answer, until then at most.
+    /// Keeps a write's answer back, until then at most.
     pub(in crate::core) fn hold_write(
         &mut self,
         unique: Unique,
@@ -115,12 +114,11 @@ impl File {
         });
     }
 
-    /// Whether writes wait for their answers.
     pub(in crate::core) fn has_held_writes(&self) -> bool {
         !self.flow.held.is_empty()
     }
 
-    /// The next write that need not wait any longer, and how many bytes it wrote. Without a pace none does.
+    /// Takes the next write that can be answered, and its result. Without a pace none waits.
     pub(in crate::core) fn next_answered(
         &mut self,
         pace: Option<Pace>,
@@ -139,15 +137,16 @@ impl File {
         Some((unique, written))
     }
 
-    /// A write waits no longer, as its caller has a signal to see to. Its bytes were taken, so many: saying that
-    /// it was interrupted would have the program write them twice.
+    /// A signal ends the wait of a write. Returns its length, as its bytes were accepted: after EINTR the
+    /// program would write them twice.
     pub(in crate::core) fn give_up_write(&mut self, unique: Unique) -> Option<u32> {
         let held = &mut self.flow.held;
         let at = held.iter().position(|write| write.unique == unique)?;
         Some(held.remove(at)?.length)
     }
 
-    /// Drops what every reader has and nobody is to have again; `slowest` is the reader that has least.
+    /// Drops bytes that every reader has and that need not be kept; `slowest` is the lowest position of a
+    /// reader.
     pub(in crate::core) fn drop_delivered(&mut self, pace: Pace, slowest: u64) {
         if !self.readers.is_empty() {
             self.spool

@@ -24,7 +24,7 @@ use super::generation::{NO_KNOWN_KIND, Way};
 pub(crate) use super::format_table::Format;
 
 impl Format {
-    /// Whether bytes that these are the first of are none of text, though the file is named so.
+    /// Whether these first bytes show that a file named as text is none.
     pub(crate) fn is_denied_by(&self, first_bytes: &[u8]) -> bool {
         const MARKS: [&[u8]; 3] = [b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"];
         let first = &first_bytes[..first_bytes.len().min(MAX_LOOKED_AT_FOR_NUL)];
@@ -62,8 +62,8 @@ const TEMPORARY: &[&[u8]] = &[
 /// headers have control bytes in their first 16.
 const ENOUGH_TO_BE_TEXT: usize = 16;
 
-/// How many bytes are looked at. Behind the first volume descriptor of an ISO
-/// image (32,769) stands no sign of anything; 64 KiB of text cost 6 µs.
+/// How many bytes are looked at. The farthest signature is the first volume descriptor of an ISO image
+/// (32,769); 64 KiB of text cost 6 µs.
 const MAX_LOOKED_AT: usize = 64 << 10;
 
 /// How many bytes of text are searched for a NUL.
@@ -115,7 +115,7 @@ pub(crate) fn by_content(first_bytes: &[u8]) -> Option<&'static Format> {
         return Some(format);
     }
     match binary(first_bytes) {
-        // PDF, PostScript: text so far, and no less safe for being named.
+        // PDF, PostScript: text so far, and as safe to deliver early.
         Some(format) if !format.patched => Some(format),
         Some(format) if first_bytes.len() < ENOUGH_TO_BE_TEXT => Some(format),
         _ => lookup(b"txt"),
@@ -144,7 +144,7 @@ fn binary(bytes: &[u8]) -> Option<&'static Format> {
         // Two bytes that say only "an ASN.1 sequence"; not worth an answer
         // that lets bytes out.
         "der" => None,
-        // Kinds of text are one to us.
+        // All kinds of text count as one.
         "html" | "xml" | "sh" | "pem" => lookup(b"txt"),
         other => lookup(other.as_bytes()),
     }
@@ -190,14 +190,14 @@ fn is_text(bytes: &[u8]) -> bool {
         Err(_) => 0,
     };
     let is_control = |byte: u8| byte.is_ascii_control() && !matches!(byte, 0x07..=0x0d | 0x1b);
-    // Without stopping at the first: so several are looked at at once.
+    // No early exit, so that the loop is vectorized.
     valid > 0
         && !bytes
             .iter()
             .fold(false, |any, byte| any | is_control(*byte))
 }
 
-/// The row that an extension, in whatever case, stands in.
+/// The row of an extension, in any case.
 fn lookup(extension: &[u8]) -> Option<&'static Format> {
     let has = |row: &&Row| {
         row.extensions
@@ -215,7 +215,7 @@ fn split_extension(name: &[u8]) -> Option<(&[u8], &[u8])> {
     (dot > 0 && !extension.is_empty()).then_some((&name[..dot], extension))
 }
 
-/// What auto makes of name and content.
+/// The way that auto chooses by name and content, and the reason.
 pub(super) fn choose(
     by_name: Option<&'static Format>,
     by_content: Option<&'static Format>,

@@ -15,7 +15,7 @@
 /// The name of text.
 pub(crate) const TEXT: &str = "text";
 
-/// What is known of a format.
+/// Properties of a format.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Format {
     /// Its name, for the reason that is shown to the user.
@@ -32,13 +32,13 @@ pub(crate) struct Format {
 
 /// One format and the names it goes by.
 pub(crate) struct Row {
-    /// What is answered.
+    /// The format.
     pub(crate) format: Format,
     /// Last extensions of file names, in lower case, without the dot.
     pub(crate) extensions: &'static [&'static str],
 }
 
-/// What is changed by nobody, and read from its beginning.
+/// A format that is never patched and is read from its beginning.
 const PLAIN: Format = Format {
     name: "",
     patched: false,
@@ -57,7 +57,7 @@ const fn appended(name: &'static str, extensions: &'static [&'static str]) -> Ro
     row(name, PLAIN, extensions)
 }
 
-/// One that is only ever appended to, and read from its end.
+/// A format that is only ever appended to, and read from its end.
 const fn indexed(name: &'static str, extensions: &'static [&'static str]) -> Row {
     let read_from_end = true;
     let format = Format {
@@ -294,9 +294,9 @@ pub(crate) const ROWS: &[Row] = &[
 /// The sources are the format's own specification or, where there is none,
 /// the magic file of file(1) (<https://github.com/file/file/tree/master/magic>).
 pub(crate) struct Signature {
-    /// Where it stands, in bytes from the start of the file.
+    /// Offset of the bytes in the file.
     pub(crate) offset: usize,
-    /// What stands there.
+    /// The bytes.
     pub(crate) bytes: &'static [u8],
     /// An extension of its row in [`ROWS`].
     pub(crate) extension: &'static str,

@@ -7,16 +7,14 @@
 //!               └──── open for writing ───┘
 //! ```
 //!
-//! Closed for long enough, the later steps of a script get it as it is ([`super::steps`]), and once
-//! they have closed it and been given time to write it anew, it is done.
+//! Once it has been closed for long enough, the later steps of a script get it as it is ([`super::steps`]).
+//! When they have closed it and have had time to write it anew, it is done.
 //!
-//! `Done` and `Failed` are final: the next open for writing makes a new
-//! generation. Knows the writers and how they ended, and what readers had of it; the bytes are the
-//! spool's, and who reads them is the readers' own affair.
+//! `Done` and `Failed` are final: the next open for writing makes a new generation. Knows the writers and how
+//! they ended, and how far readers got; does not know the bytes (the spool does) or single readers.
 //!
-//! Invariants: a way, once chosen, stays for the whole generation, since the
-//! transport of every handle was chosen by it. Its number, its writers and that bytes were lost are
-//! changed here only.
+//! Invariants: a way, once chosen, stays for the whole generation, since the transport of every handle was
+//! chosen by it. Number, writers and `lost` are changed here only.
 
 mod done;
 mod handing_out;
@@ -34,7 +32,7 @@ use super::steps::{OpenStep, Step, Steps};
 pub(crate) use super::writer::{Ending, Writer, is_crash, unseen_writer};
 pub(crate) use done::{Left, Processes};
 
-/// How what is written to a file reaches its readers.
+/// How written bytes reach the readers of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -58,26 +56,26 @@ impl fmt::Display for Way {
     }
 }
 
-/// Why auto has a file settled of which nothing says what it is.
+/// The reason why auto settles a file of unknown format.
 pub(crate) const NO_KNOWN_KIND: &str = "bytes of no known kind";
 
-/// Where a generation stands.
+/// The phase of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Somebody has it open for writing.
+    /// It is open for writing.
     Writing,
-    /// Nobody has, but somebody may open it again.
+    /// It is closed, but may be opened again.
     Closed {
         /// When the last writer closed it.
         since: Monotonic,
     },
     /// The content is whole.
     Done,
-    /// A writer came to a bad end: the content is all there is.
+    /// A writer came to a bad end: the content may be incomplete, and no more will come.
     Failed,
 }
 
-/// Of how many writers that ended well the names are kept.
+/// Number of writers kept before those that ended well are dropped.
 const WRITERS_KEPT: usize = 64;
 
 /// One generation of one file.
@@ -85,7 +83,6 @@ const WRITERS_KEPT: usize = 64;
 pub(crate) struct Generation {
     /// Counted from 1 for each file.
     number: u64,
-    /// Where it stands.
     phase: Phase,
     /// How it reaches its readers, once chosen.
     way: Option<Way>,
@@ -99,21 +96,18 @@ pub(crate) struct Generation {
     handles: u32,
     /// How often it was opened for writing.
     openings: u64,
-    /// Whether it was opened in such a way that somebody may mean to write it later: as touch(1)
-    /// does.
+    /// Whether an open suggests that it is written later, as that of touch(1) does.
     is_placeholder: bool,
-    /// Whether it was last opened for appending: so is what is opened again and again.
+    /// Whether it was last opened for appending, as files are that are opened for each line.
     is_appended: bool,
-    /// Who wrote: all that still run or came to a bad end, and the last of the
-    /// others.
+    /// Writers: all that still run or came to a bad end, and the last of the others.
     writers: Vec<Writer>,
-    /// The process groups of all who wrote.
+    /// The process groups of all writers.
     groups: BTreeSet<i32>,
-    /// Whether bytes were lost that the program believes written, or were not
-    /// there any more when it wanted to change or see them.
+    /// Whether bytes were lost that the program believes written, or that were dropped when it changed or
+    /// read them.
     lost: bool,
-    /// When the first byte was written, or, where there was content before,
-    /// when it was opened.
+    /// When the first byte was written; with earlier content, when it was opened.
     first_byte: Option<Monotonic>,
     /// When it was last opened again after it had been closed.
     reopened: Option<Monotonic>,
@@ -121,9 +115,9 @@ pub(crate) struct Generation {
     written: bool,
     /// The highest offset that any reader was given.
     delivered: u64,
-    /// Whether there ever was a reader.
+    /// Whether it ever had a reader.
     had_reader: bool,
-    /// Whether a reader was told that this is the end.
+    /// Whether a reader got its end of file.
     told_done: bool,
     /// The later steps of the script that wrote it.
     steps: Steps,
@@ -132,8 +126,8 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    /// The one that comes after this, which is over, if there was one. What is missing of that is missing of
-    /// this one as well, until the file is emptied.
+    /// The generation after `last`, or the first. Bytes lost in `last` are missing in this one, too, until
+    /// the file is emptied.
     pub(super) fn after(last: Option<&Generation>) -> Self {
         Generation {
             lost: last.is_some_and(|last| last.lost),
@@ -178,17 +172,16 @@ impl Generation {
         self.number
     }
 
-    /// Where it stands.
     pub(in crate::core) fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// How it reaches its readers, and why so, once that is chosen.
+    /// How it reaches its readers, and why, once chosen.
     pub(in crate::core) fn chosen(&self) -> Option<(Way, &str)> {
         Some((self.way?, self.reason.as_str()))
     }
 
-    /// Whether it is delivered like this.
+    /// Whether it is delivered this way.
     pub(in crate::core) fn goes(&self, way: Way) -> bool {
         self.way == Some(way)
     }
@@ -203,7 +196,7 @@ impl Generation {
         self.opened
     }
 
-    /// Whether somebody has it open for writing.
+    /// Whether it is open for writing.
     pub(in crate::core) fn is_open(&self) -> bool {
         self.handles > 0
     }
@@ -218,7 +211,7 @@ impl Generation {
         self.is_appended
     }
 
-    /// Who wrote: all that still run or came to a bad end, and the last of the others.
+    /// Writers: all that still run or came to a bad end, and the last of the others.
     pub(in crate::core) fn writers(&self) -> &[Writer] {
         &self.writers
     }
@@ -233,17 +226,17 @@ impl Generation {
         self.delivered
     }
 
-    /// Whether there ever was a reader.
+    /// Whether it ever had a reader.
     pub(in crate::core) fn had_reader(&self) -> bool {
         self.had_reader
     }
 
-    /// The steps of its script that have it open as it is.
+    /// The admitted steps of its script that have it open.
     pub(in crate::core) fn open_steps(&self) -> &[Step] {
         self.steps.open()
     }
 
-    /// Whether they may.
+    /// Whether steps of its script are admitted.
     pub(in crate::core) fn admits_steps(&self) -> bool {
         self.steps.are_admitted()
     }
@@ -253,12 +246,12 @@ impl Generation {
         self.written
     }
 
-    /// Whether readers were told that this is the end.
+    /// Whether a reader got its end of file.
     pub(super) fn is_told_done(&self) -> bool {
         self.told_done
     }
 
-    /// Somebody reads it.
+    /// Notes that it has a reader.
     pub(super) fn note_reader(&mut self) {
         self.had_reader = true;
     }
@@ -268,44 +261,43 @@ impl Generation {
         self.delivered = self.delivered.max(to);
     }
 
-    /// Its bytes are to be written anew.
+    /// It is emptied, to be written anew.
     pub(super) fn forget_delivered(&mut self) {
         self.delivered = 0;
     }
 
-    /// A reader was told that this is the end, if it is.
+    /// A reader got the end of file, which counts only if the generation is done.
     pub(in crate::core) fn note_told(&mut self) {
         self.told_done |= !self.is_active();
     }
 
-    /// Bytes were lost. Says whether it is the first time.
+    /// Bytes were lost. Returns whether for the first time.
     pub(super) fn lose(&mut self) -> bool {
         !std::mem::replace(&mut self.lost, true)
     }
 
-    /// Nothing is missing of what is to be written anew.
+    /// It was emptied, so nothing is missing any more.
     pub(super) fn emptied(&mut self) {
         self.lost = false;
     }
 
-    /// Content is there, or about to come.
+    /// Content is there, or will come.
     pub(super) fn note_content(&mut self, now: Monotonic) {
         self.first_byte.get_or_insert(now);
     }
 
-    /// It is written. Says whether for the first time.
+    /// It is written. Returns whether for the first time.
     pub(super) fn note_written(&mut self, now: Monotonic) -> bool {
         self.note_content(now);
         !std::mem::replace(&mut self.written, true)
     }
 
-    /// Whether content has come by which nothing could be chosen.
+    /// Whether content has come, but not the first bytes that choose the way.
     pub(super) fn awaits_choice(&self) -> bool {
         self.is_undecided() && self.first_byte.is_some()
     }
 
-    /// Whether it is done and nobody who wrote it runs any more. Who cannot be
-    /// seen is not waited for.
+    /// Whether it is done and none of its writers runs. A writer that cannot be seen is not waited for.
     pub(crate) fn is_abandoned(&self) -> bool {
         let may_return = |w: &Writer| w.pid != 0 && w.ending == Ending::Running;
         !self.is_active() && !self.writers.iter().any(may_return)
@@ -320,13 +312,13 @@ impl Generation {
         }
     }
 
-    /// A process writes.
+    /// Adds a writer, unless it is known.
     pub(crate) fn add_writer(&mut self, writer: Writer) {
         self.groups.extend(writer.group);
-        // An id that was used by one who has ended is somebody else's now.
-        let is_it =
+        // The id of a writer that has ended may belong to another process now.
+        let is_same =
             |known: &&mut Writer| known.pid == writer.pid && known.ending == Ending::Running;
-        if let Some(known) = self.writers.iter_mut().find(is_it) {
+        if let Some(known) = self.writers.iter_mut().find(is_same) {
             known.let_go &= writer.let_go;
             return;
         }
@@ -338,7 +330,7 @@ impl Generation {
         self.writers.push(writer);
     }
 
-    /// How a process ended. Says whether it was one of the writers.
+    /// Notes how a process ended. Returns whether it is a writer.
     pub(crate) fn note_ending(&mut self, pid: i32, ending: Ending) -> bool {
         let mut is_writer = false;
         for writer in self.writers.iter_mut().filter(|w| w.pid == pid) {
@@ -350,7 +342,7 @@ impl Generation {
         is_writer
     }
 
-    /// Whether nothing chose how it is delivered, and no first write did.
+    /// Whether no way is chosen and nothing was written.
     pub(crate) fn is_undecided(&self) -> bool {
         !self.written && self.way.is_none()
     }
@@ -362,7 +354,7 @@ impl Generation {
         }
     }
 
-    /// A writer dies that still has the file open, and how, as far as that can be seen.
+    /// A writer dies with the file open; `ending` says how, if that can be seen.
     pub(crate) fn died_writing(&mut self, pid: i32, ending: Ending) {
         for writer in &mut self.writers {
             if writer.pid == pid && writer.ending == Ending::Running && !writer.let_go {
@@ -374,15 +366,15 @@ impl Generation {
         }
     }
 
-    /// It is opened for writing, with these flags, while it holds so many bytes. Says whether by a stranger
-    /// to those who have it open.
+    /// It is opened for writing while the file has `length` bytes. Returns whether another process has it
+    /// open and `writer` is unknown: neither an earlier writer, nor in the group of one.
     pub(super) fn open(&mut self, now: Monotonic, flags: i32, writer: Writer, length: u64) -> bool {
         let is_known = |known: &Writer| {
             known.pid == writer.pid || (known.group.is_some() && known.group == writer.group)
         };
         let is_stranger = self.is_open() && !self.writers.iter().any(is_known);
         self.opened(now);
-        // Whoever makes a file by O_EXCL to write it only, as cp and tar do, writes it now.
+        // A program that makes a file with O_EXCL and O_WRONLY, as cp and tar do, writes it now.
         let writes_now = flags & libc::O_TRUNC != 0
             || flags & libc::O_EXCL != 0 && flags & libc::O_ACCMODE == libc::O_WRONLY;
         self.is_placeholder |= !writes_now;
@@ -401,7 +393,7 @@ impl Generation {
         is_stranger
     }
 
-    /// One more handle that may write.
+    /// Adds a handle that may write.
     fn opened(&mut self, now: Monotonic) {
         if self.phase != Phase::Writing {
             self.reopened = Some(now);
@@ -413,7 +405,7 @@ impl Generation {
         self.steps.shut_out();
     }
 
-    /// One less.
+    /// Removes a handle that may write.
     pub(crate) fn closed(&mut self, now: Monotonic) {
         self.handles = self.handles.saturating_sub(1);
         if self.handles == 0 && self.phase == Phase::Writing {
@@ -421,8 +413,7 @@ impl Generation {
         }
     }
 
-    /// It was changed by somebody who did not open it. If it is closed, the wait for another
-    /// opening begins anew.
+    /// It was changed without an open. If it is closed, the wait for another open begins anew.
     pub(crate) fn changed(&mut self, now: Monotonic) {
         if let Phase::Closed { since } = &mut self.phase {
             *since = now;
@@ -435,12 +426,13 @@ impl Generation {
         self.lost || self.culprit(fail_on).is_some()
     }
 
-    /// Who came to such an end that it has failed.
+    /// The writer by whose end it has failed.
     pub(crate) fn culprit(&self, fail_on: FailOn) -> Option<&Writer> {
         self.writers.iter().find(|w| w.has_failed(fail_on))
     }
 
-    /// All processes of a group have exited. Says whether that makes a difference.
+    /// All processes of a group have exited. Returns whether it was a writers' group, with no writer still
+    /// running.
     pub(crate) fn group_ended(&mut self, group: i32) -> bool {
         let runs = |w: &Writer| w.group == Some(group) && w.ending == Ending::Running;
         !self.writers.iter().any(runs) && self.groups.remove(&group)
@@ -451,7 +443,7 @@ impl Generation {
         self.is_active() && group.is_some_and(|group| self.groups.contains(&group))
     }
 
-    /// A step of this group opens it as it is; nothing if it is none.
+    /// Notes that a step opens it as it is; `None` if no writer was in this group.
     pub(in crate::core) fn open_as_step(
         &mut self,
         group: Option<i32>,
@@ -465,13 +457,13 @@ impl Generation {
         Some(open)
     }
 
-    /// A step has closed it. Says whether it was this one.
+    /// A step has closed it. Returns whether it was this generation.
     pub(in crate::core) fn close_as_step(&mut self, step: OpenStep, now: Monotonic) -> bool {
-        let is_it = self.number == step.generation;
-        if is_it {
+        let is_same = self.number == step.generation;
+        if is_same {
             self.steps.closed_by(step.pid, now);
         }
-        is_it
+        is_same
     }
 
     /// A step that waited has left.

@@ -1,13 +1,13 @@
-//! A regular file beyond its inode: its bytes, and the writing of it.
+//! A regular file beyond its inode: its bytes and its generation.
 //!
-//! Owns what is known of one file; knows neither its names nor its readers, but by number. The invariants
-//! are kept here and in the files beside this one, which nobody else can write to:
+//! Owns the state of one file; knows nothing of its names, and its readers by number only. The invariants are
+//! kept here and in the files beside this one; no other code can change the fields:
 //!
 //! ```text
-//! content     bytes come and go; what readers were given and is changed is noticed, what a pipe could
+//! content     changes of bytes; a change of delivered bytes is noticed, and what a pipe could
 //!             not do is refused
-//! generation  one writing: who writes, how it is delivered, what readers had of it, whether it is done
-//! steps       who else may have it meanwhile: the later steps of the script that writes it
+//! generation  one writing: its writers, its way of delivery, what readers got of it, whether it is done
+//! steps       later steps of the script that writes it, which may get it before it is done
 //! view        what there is for a reader
 //! flow        how far writers may be ahead of readers, and the writes that wait
 //! writeback   whether the flusher has the file in hand
@@ -48,27 +48,27 @@ pub(super) struct File {
     spool: Spool,
     /// The present or the last one.
     generation: Option<Generation>,
-    /// Whoever waits for this file, and whoever was told all of it and has it
-    /// open still.
+    /// Readers that wait for this file, and those that have got all of it and have it open still.
     readers: BTreeSet<ReaderId>,
     flow: Flow,
     writeback: Writeback,
     format: Option<&'static Format>,
     /// For formats that end in zeros: one past the last byte that is not.
     zeros_from: u64,
-    /// What users should know, shown by `ls`.
+    /// A warning for users, shown by `ls`.
     warning: Option<String>,
-    /// Whether writes fail because whoever captured it has gone away.
+    /// Whether writes fail because its capture or its last reader has gone.
     hung_up: bool,
-    /// The virtual FIFO of which it is a message.
+    /// The virtual FIFO that it is a message of.
     fifo: Option<FifoId>,
 }
 
-/// What an opening for writing was.
+/// What the core must know of an opening for writing.
 pub(super) struct Opening {
-    /// Which writing of the file.
+    /// The generation's number.
     pub(super) generation: u64,
-    /// Whether the writer is a stranger to those who have it open.
+    /// Whether another process has it open and the writer is unknown: no earlier writer, nor in the group of
+    /// one.
     pub(super) by_stranger: bool,
 }
 
@@ -88,12 +88,12 @@ impl File {
         }
     }
 
-    /// Its bytes, to look at.
+    /// Its bytes, read-only.
     pub(super) fn spool(&self) -> &Spool {
         &self.spool
     }
 
-    /// Gives memory back, if there is something to spill.
+    /// Spills a piece of it, to free memory; false if there is nothing to spill.
     pub(super) fn spill_one(&mut self) -> Result<bool, rustix::io::Errno> {
         self.spool.spill_one()
     }
@@ -103,7 +103,7 @@ impl File {
         self.generation.as_ref()
     }
 
-    /// The same, for what its writers and the steps of its script do.
+    /// The same, to note what its writers and the steps of its script do.
     pub(super) fn generation_mut(&mut self) -> Option<&mut Generation> {
         self.generation.as_mut()
     }
@@ -119,7 +119,7 @@ impl File {
         self.active().is_some()
     }
 
-    /// Where the present or the last generation stands.
+    /// The phase of the present or the last generation.
     pub(super) fn phase(&self) -> Option<Phase> {
         self.generation().map(Generation::phase)
     }
@@ -139,12 +139,11 @@ impl File {
         self.generation().is_some_and(Generation::is_lost)
     }
 
-    /// Those who read it.
+    /// Its readers.
     pub(super) fn readers(&self) -> &BTreeSet<ReaderId> {
         &self.readers
     }
 
-    /// One more reads it.
     pub(super) fn add_reader(&mut self, id: ReaderId) {
         self.readers.insert(id);
         if let Some(generation) = &mut self.generation {
@@ -152,21 +151,20 @@ impl File {
         }
     }
 
-    /// One reads it no more.
     pub(super) fn remove_reader(&mut self, id: ReaderId) {
         self.readers.remove(&id);
     }
 
-    /// A reader was given bytes up to there, or what it was given of another file is the same.
+    /// A reader got bytes up to there, or has the same bytes from another file.
     pub(super) fn note_delivered(&mut self, to: u64) {
         if let Some(generation) = &mut self.generation {
             generation.note_delivered(to);
         }
     }
 
-    /// Makes a new generation, the last one being over. Says whether readers were told that it was.
+    /// Begins a new generation after the last one. Returns whether readers were told that that was done.
     pub(super) fn begin_generation(&mut self) -> bool {
-        // What an earlier generation left as gaps are zeros, for good.
+        // Gaps that an earlier generation left are zeros for good.
         self.spool.fill_gaps();
         self.format = None;
         let last = self.generation.as_ref();
@@ -182,8 +180,8 @@ impl File {
         }
     }
 
-    /// Somebody reads the present generation, or would if it were not gone, and has had bytes up to there
-    /// of the one before.
+    /// A reader of the generation before, which got bytes up to there, goes on with this one, or would if it
+    /// had not left.
     pub(super) fn goes_on_with(&mut self, position: u64) {
         if let Some(generation) = &mut self.generation {
             generation.note_reader();
@@ -217,12 +215,12 @@ impl File {
         })
     }
 
-    /// Who wrote it.
+    /// Its writers.
     pub(super) fn writers(&self) -> &[Writer] {
         self.generation().map_or(&[], Generation::writers)
     }
 
-    /// Whether it is empty and may get its content yet, for which these processes wait.
+    /// Whether it is empty, and a process other than these, which wait for it, may still write it.
     pub(super) fn awaits_content(&self, processes: &dyn Processes, readers: &[i32]) -> bool {
         let generation = self.active().filter(|_| self.spool.len() == 0);
         generation.is_some_and(|generation| generation.awaits_content(processes, readers))
@@ -234,7 +232,7 @@ impl File {
             .is_some_and(|generation| generation.is_step(group))
     }
 
-    /// Whether the flusher has it in hand.
+    /// The state of its write-back.
     pub(super) fn writeback(&self) -> &Writeback {
         &self.writeback
     }
@@ -244,13 +242,13 @@ impl File {
         &mut self.writeback
     }
 
-    /// Whether it is of a format that programs read from its end, and delivered by what auto chose.
+    /// Whether programs read its format from the end, and auto chose its way of delivery.
     pub(super) fn is_read_from_end(&self) -> bool {
         self.generation().is_some_and(Generation::is_chosen_by_auto)
             && self.format.is_some_and(|format| format.read_from_end)
     }
 
-    /// What users should know.
+    /// The warning for users.
     pub(super) fn warning(&self) -> Option<&String> {
         self.warning.as_ref()
     }
@@ -259,27 +257,27 @@ impl File {
         self.warning = Some(message);
     }
 
-    /// Nobody reads it any more: writes fail from now on. Says whether they did not before.
+    /// Its readers are gone: writes fail from now on. Returns whether this is new.
     pub(super) fn hang_up(&mut self) -> bool {
         !std::mem::replace(&mut self.hung_up, true)
     }
 
-    /// Whether writes fail since nobody reads it any more.
+    /// Whether writes fail because its readers are gone.
     pub(super) fn has_hung_up(&self) -> bool {
         self.hung_up
     }
 
-    /// The virtual FIFO of which it is a message.
+    /// The virtual FIFO that it is a message of.
     pub(super) fn fifo(&self) -> Option<FifoId> {
         self.fifo
     }
 
-    /// Whether it is a virtual FIFO's to which nobody has written.
+    /// Whether it is the first message of a virtual FIFO, not written yet.
     pub(super) fn is_empty_fifo(&self) -> bool {
         self.fifo.is_some() && self.generation.is_none()
     }
 
-    /// From now on it is a message of that.
+    /// Makes it a message of this FIFO.
     pub(super) fn becomes_message(&mut self, of: FifoId) {
         self.fifo = Some(of);
     }

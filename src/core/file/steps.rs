@@ -1,13 +1,12 @@
 //! The later steps of a script: readers in the process group of a writer.
 //!
-//! Such a step may be about to make of the file what it is to be in the end
-//! (`cp a f; sed -i … f`, `ar`, whoever takes a lock on it). So when the file has
-//! been closed for as long as a reopening is waited for, steps are *admitted*: they get it as it
-//! is. For everybody else it is done only when they have had time to write it anew: while they have
-//! it open and a second more, but no longer than five.
+//! Such a step may still give the file its final content (`cp a f; sed -i … f`, `ar`, a program that locks
+//! it). So once the file has been closed for as long as a reopening is waited for, steps are *admitted*: they
+//! get it as it is. For all other readers it is done only when the steps have had time to write it anew:
+//! while they have it open and a second more, but no longer than five.
 //!
-//! Knows which steps have the file open, and since when they may; who is one, and who waits, is told.
-//! Invariant: while somebody has the file open for writing no step is admitted.
+//! Knows which steps have the file open, and since when they may; callers know which processes are steps, and
+//! which wait. Invariant: while the file is open for writing no step is admitted.
 
 use super::super::clock::Monotonic;
 use super::super::timers::{LINGER, STEPS_MOST};
@@ -21,7 +20,7 @@ pub(crate) struct Step {
     pub(crate) name: String,
 }
 
-/// What an open file of a step holds up.
+/// The generation that an open file of a step holds up.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::core) struct OpenStep {
     /// The generation's number.
@@ -33,21 +32,21 @@ pub(in crate::core) struct OpenStep {
 /// The steps of one generation.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
-    /// Since when they may have it as it is.
+    /// Since when they may open it as it is.
     admitted: Option<Monotonic>,
-    /// Those that have it open, once for each time.
+    /// Steps that have it open, one entry for each open.
     open: Vec<Step>,
-    /// When one last closed it.
+    /// When a step last closed it or left.
     closed: Option<Monotonic>,
 }
 
 impl Steps {
-    /// From now on they may have it.
+    /// Admits steps from now on.
     pub(super) fn admit(&mut self, now: Monotonic) {
         self.admitted.get_or_insert(now);
     }
 
-    /// It is written again.
+    /// Admits none any more, as it is written again.
     pub(super) fn shut_out(&mut self) {
         self.admitted = None;
     }
@@ -67,18 +66,18 @@ impl Steps {
         self.has_left(now);
     }
 
-    /// One has left, with the file or without having got it.
+    /// A step has closed the file, or has left without getting it.
     pub(super) fn has_left(&mut self, now: Monotonic) {
         self.closed = Some(now);
     }
 
-    /// Those that have it open.
+    /// Steps that have it open.
     pub(super) fn open(&self) -> &[Step] {
         &self.open
     }
 
-    /// Until when it may be written anew by one of them, if they are admitted, so many wait, and
-    /// `closed` is when a writer closed it from whom a step may follow yet.
+    /// Until when a step may write it anew, if steps are admitted: `waiting` is how many wait, `closed` when
+    /// a writer closed it after which the next step may still start.
     pub(super) fn may_write_until(
         &self,
         closed: Option<Monotonic>,

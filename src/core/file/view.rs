@@ -1,18 +1,18 @@
-//! What a file has for a reader at a moment.
+//! What a reader can get of a file now.
 
 use super::super::clock::Monotonic;
 use super::super::rules::FailOn;
 use super::File;
 use super::generation::{Generation, Phase, Way};
 
-/// What a file has for readers who wait.
+/// What a waiting reader can get of a file.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::core) struct View {
-    /// Bytes below may be given.
+    /// Bytes below this offset may be delivered.
     pub(in crate::core) limit: u64,
     /// Whether that is all there will be.
     pub(in crate::core) end: bool,
-    /// Whether nobody who wrote is left, who might put something in its place.
+    /// Whether no writer is left that might put another file in its place.
     pub(in crate::core) abandoned: bool,
     /// Whether a writer came to a bad end.
     pub(in crate::core) failed: bool,
@@ -20,15 +20,14 @@ pub(in crate::core) struct View {
     pub(in crate::core) way: Option<Way>,
 }
 
-/// Whom a view is for.
+/// The reader that a view is for.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::core) struct Viewer {
-    /// Whether the end of what stands at its path hangs on somebody, who may write it again or put
-    /// something else there.
+    /// Whether the file at its path is held: a process may still write it again or replace it.
     pub(in crate::core) is_held: bool,
     /// Whether it reads by position.
     pub(in crate::core) by_position: bool,
-    /// Whether the process that it named may do that.
+    /// Whether the process that it named may do so.
     pub(in crate::core) may_get_more: bool,
     /// Its process group, if it may be a step of the script that writes the file.
     pub(in crate::core) group: Option<i32>,
@@ -39,7 +38,7 @@ pub(in crate::core) struct Viewer {
 }
 
 impl View {
-    /// Of a file that is no more.
+    /// The view of a file that is gone.
     pub(in crate::core) const GONE: View = View {
         limit: 0,
         end: true,
@@ -48,14 +47,14 @@ impl View {
         way: None,
     };
 
-    /// Whether nobody is to get what there is of it: a part of what should have come all at once.
+    /// Whether reading is refused: it has failed, and is delivered only whole.
     pub(in crate::core) fn is_refused(&self) -> bool {
         self.failed && self.end && matches!(self.way, None | Some(Way::Settled))
     }
 }
 
 impl File {
-    /// What there is for a reader just now; and when to look again, where the clock alone will change it.
+    /// What a reader can get now; and when to look again, if time alone will change it.
     pub(in crate::core) fn view(
         &mut self,
         viewer: Viewer,
@@ -98,7 +97,7 @@ impl File {
             return (view, None);
         };
         if generation.is_lost() && generation.goes(Way::Stream) {
-            // Nobody gets any more of it.
+            // No reader gets more of a stream that lost bytes.
             let view = View {
                 end: true,
                 failed: true,
@@ -114,7 +113,7 @@ impl File {
             return (view, None);
         }
         if self.fifo.is_some() && !generation.is_open() {
-            // As by any FIFO: whoever reads no more than a line may be gone when the next comes.
+            // As by any FIFO: a reader of a single line may leave before the next one is written.
             generation.release();
         }
         let mut again = None;

@@ -1,20 +1,20 @@
-//! Whether the kernel is made to write back what it holds of a file.
+//! Whether the kernel is made to write a file's cached pages back.
 //!
 //! ```text
-//!        somebody waits               FLUSH_AFTER
+//!        a reader waits               FLUSH_AFTER
 //!   No ──────────────────► From(when) ───────────► Now
 //!    ▲                      │      ▲                │
 //!    └──────────────────────┘      └─ refused ──────┤
-//!    └── nobody does ───────────────────────────────┘
+//!    └── no reader waits ───────────────────────────┘
 //! ```
 //!
-//! Knows who writes through the kernel's cache, by number; whether somebody waits is told. Invariant: the
-//! flusher was told to go on exactly while the state is `Now`.
+//! Knows how many handles write through the kernel's cache; callers know whether a reader waits. Invariant:
+//! the flusher has the order to flush exactly while the state is `Now`.
 
 use super::super::clock::Monotonic;
 use super::super::timers::{FLUSH_AFTER, FLUSHER_ASKED_AGAIN};
 
-/// Whether the flusher has a file in hand.
+/// Whether the flusher flushes a file.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::core) enum Flushing {
     #[default]
@@ -28,23 +28,23 @@ pub(in crate::core) enum Flushing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::core) enum Order {
     Nothing,
-    /// The flusher is to take it in hand, or to leave it.
+    /// Tell the flusher to flush it, or to stop.
     Tell(bool),
-    /// It is to be seen to again at this moment.
+    /// Look at it again at this moment.
     LookAt(Monotonic),
 }
 
 /// The kernel's cache of a file.
 #[derive(Debug, Default)]
 pub(in crate::core) struct Writeback {
-    /// Handles that write through the page cache: while there are any, the
-    /// kernel knows more of the file than we do.
+    /// Handles that write through the page cache: while there are any, the kernel may have newer bytes than
+    /// the daemon.
     writers: u32,
     flushing: Flushing,
 }
 
 impl Writeback {
-    /// Whoever has just opened the file writes through the kernel's cache.
+    /// A handle was opened that writes through the kernel's cache.
     pub(in crate::core) fn opened(&mut self) {
         self.writers += 1;
     }
@@ -53,12 +53,12 @@ impl Writeback {
         self.writers -= 1;
     }
 
-    /// Whether the kernel may know more of the file than we do.
+    /// Whether the kernel may have newer bytes of the file than the daemon.
     pub(in crate::core) fn may_hold_more(&self) -> bool {
         self.writers > 0
     }
 
-    /// Somebody waits for what the kernel may hold, or nobody does.
+    /// Notes whether a reader waits for bytes that the kernel may hold.
     pub(in crate::core) fn update(&mut self, is_awaited: bool, now: Monotonic) -> Order {
         let (flushing, order) = match (is_awaited, self.flushing) {
             (true, Flushing::No) => {
@@ -76,7 +76,7 @@ impl Writeback {
         order
     }
 
-    /// The flusher did not take it in hand. Gives when it is asked again, if it was to take it.
+    /// The flusher refused the file. Returns when to ask again, if it is still to be flushed.
     pub(in crate::core) fn refused(&mut self, now: Monotonic) -> Option<Monotonic> {
         let Flushing::Now = self.flushing else {
             return None;
@@ -99,7 +99,7 @@ mod tests {
     const NOW: Monotonic = Monotonic::from_secs(1);
     const DUE: Monotonic = NOW.saturating_add(FLUSH_AFTER);
 
-    /// Somebody waits from `NOW` on, and for so long that the flusher has it in hand.
+    /// A file that a reader has awaited from `NOW` on, for so long that it is flushed.
     fn flushed() -> Writeback {
         let mut writeback = Writeback::default();
         assert_eq!(writeback.update(true, NOW), Order::LookAt(DUE));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flusher_takes_a_file_in_hand_when_somebody_has_waited_a_moment() {
+    fn the_flusher_flushes_a_file_when_a_reader_has_waited_a_moment() {
         let mut writeback = Writeback::default();
         assert_eq!(writeback.update(false, NOW), Order::Nothing);
         assert_eq!(writeback.update(true, NOW), Order::LookAt(DUE));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_before_that_is_forgotten_and_the_next_waits_as_long() {
+    fn a_reader_that_leaves_before_that_is_forgotten_and_the_next_waits_as_long() {
         let mut writeback = Writeback::default();
         writeback.update(true, NOW);
         assert_eq!(writeback.update(false, DUE), Order::Nothing);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flusher_that_refuses_is_asked_again_later_and_only_what_it_has_can_it_refuse() {
+    fn a_flusher_that_refuses_is_asked_again_later_and_it_can_only_refuse_a_file_that_it_has() {
         let mut writeback = Writeback::default();
         assert_eq!(writeback.refused(NOW), None);
         writeback.update(true, NOW);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_may_hold_more_while_anybody_writes_through_its_cache() {
+    fn the_kernel_may_hold_more_while_a_handle_writes_through_its_cache() {
         let mut writeback = Writeback::default();
         assert!(!writeback.may_hold_more());
         writeback.opened();

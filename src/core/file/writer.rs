@@ -1,4 +1,4 @@
-//! A process that writes a file: who it is, how it ended, and what that says of the file.
+//! A process that writes a file: its ids, how it ended, and whether that fails the file.
 //!
 //! Knows one process and one file; what becomes of the file is its generation's to decide.
 
@@ -14,14 +14,14 @@ pub(crate) enum Ending {
     Status(i32),
     /// This signal killed it.
     Signal(i32),
-    /// It is gone, and nobody can tell how.
+    /// It is gone, and how it ended cannot be known.
     Unknown,
 }
 
 /// A process that opened the file for writing, or wrote to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
-    /// Its process id; 0 if it lives where it cannot be seen.
+    /// Its process id; 0 if it is in a pid namespace that cannot be seen.
     pub(crate) pid: i32,
     /// Its name, as `ps` shows it.
     pub(crate) name: String,
@@ -29,9 +29,8 @@ pub(crate) struct Writer {
     pub(crate) group: Option<i32>,
     /// How it ended.
     pub(crate) ending: Ending,
-    /// Whether it only inherited the file, as far as is known, and has closed it and gone on. It
-    /// may have written and may come again, so it is waited for like the others, but how it ends
-    /// says nothing of the file.
+    /// Whether it closed the file and goes on, and only inherited it as far as is known. It may have written
+    /// and may open it again, so it is waited for like the others, but its end never fails the file.
     pub(crate) let_go: bool,
     /// Whether it died with the file open.
     pub(crate) died_writing: bool,
@@ -40,7 +39,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// It has ended, or not.
+    /// Notes how it ended, if it has.
     pub(super) fn note(&mut self, ending: Ending) {
         self.ending = match ending {
             Ending::Running => Ending::Running,
@@ -49,7 +48,7 @@ impl Writer {
         };
     }
 
-    /// How it ended, for who reads what it wrote.
+    /// How it ended, for readers of the file.
     pub(crate) fn as_failed(&self) -> FailedWriter {
         let (signal, status) = match self.ending {
             Ending::Signal(signal) => (Some(signal), None),
@@ -82,7 +81,7 @@ impl Writer {
     }
 }
 
-/// A writer of whom nothing can be known, as in another pid namespace.
+/// A writer that cannot be seen, as in another pid namespace.
 pub(crate) fn unseen_writer() -> Writer {
     Writer {
         pid: 0,
@@ -95,8 +94,8 @@ pub(crate) fn unseen_writer() -> Writer {
     }
 }
 
-/// Whether a signal ends only processes in which something went wrong, or that are given no chance to
-/// end by themselves. The others are how one process tells another that it is not needed any more.
+/// Whether a signal means a crash, or a kill that leaves no chance to end cleanly. By the others one process
+/// tells another that it is not needed any more.
 pub(crate) fn is_crash(signal: i32) -> bool {
     matches!(
         signal,

@@ -1,4 +1,4 @@
-//! One node of the tree: what it is, who owns it, which names it has.
+//! One node of the tree: its kind, its owner, its names.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -40,9 +40,9 @@ impl Kind {
 pub(crate) struct Directory {
     pub(super) parent: u64,
     pub(super) entries: HashMap<OsString, Entry>,
-    /// Cookie to name. A cookie is given to one entry only, which keeps it when it is renamed
-    /// within the directory or another file is renamed over it, so that a listing under way
-    /// neither repeats nor misses what stays while others come and go.
+    /// Cookie to name. A cookie belongs to one entry only, which keeps it when it is renamed within the
+    /// directory or another file is renamed over it, so that a listing under way neither repeats nor misses
+    /// an entry that stays while others come and go.
     pub(super) order: BTreeMap<u64, OsString>,
     pub(super) next_cookie: u64,
     pub(super) subdirectories: u32,
@@ -60,7 +60,7 @@ pub(super) struct Entry {
 const FIRST_COOKIE: u64 = 3;
 
 impl Directory {
-    /// Adds an entry, in the place of a listing that one which has gone for it had, if any.
+    /// Adds an entry, with the cookie of the entry that it replaces, if any.
     pub(super) fn insert(&mut self, name: &OsStr, ino: u64, cookie: Option<u64>, kept: Kept) {
         let cookie = cookie.unwrap_or(self.next_cookie);
         self.next_cookie = self.next_cookie.max(cookie + 1);
@@ -89,7 +89,7 @@ pub(crate) struct Inode {
     pub(crate) gid: u32,
     /// Device number of a device.
     pub(crate) rdev: u32,
-    /// Last access, as far as anyone set it: reads do not touch it.
+    /// Last access as set by utimensat(2): reads do not change it.
     pub(crate) atime: Timestamp,
     /// Last change of content.
     pub(crate) mtime: Timestamp,
@@ -97,11 +97,11 @@ pub(crate) struct Inode {
     pub(crate) ctime: Timestamp,
     /// Extended attributes, each with the memory that it takes.
     pub(crate) xattrs: BTreeMap<OsString, (Vec<u8>, Kept)>,
-    /// The memory that it takes itself.
+    /// The memory that the inode itself takes.
     pub(super) _kept: Kept,
     /// The names of a file or link, the one used last at the end.
     pub(super) names: Vec<(u64, OsString)>,
-    /// The virtual FIFO of which it is a message, or was.
+    /// The virtual FIFO that it is, or was, a message of.
     pub(crate) fifo: Option<FifoId>,
     /// When it last lost a name.
     pub(crate) lost_name: Option<Monotonic>,
@@ -127,7 +127,7 @@ impl Inode {
         kind | self.mode
     }
 
-    /// What `stat` says the number of this inode is, which the kernel knows as `ino`.
+    /// The number that `stat` shows for this inode, which the kernel knows as `ino`.
     pub(crate) fn st_ino(&self, ino: u64) -> u64 {
         self.fifo.map_or(ino, FifoId::st_ino)
     }
@@ -146,9 +146,9 @@ impl Inode {
         matches!(self.kind, Kind::File)
     }
 
-    /// Takes the set-id bits and the capabilities of a file away; says whether
-    /// it had any. Set-group-id without group execution means something else,
-    /// and goes only if an outsider of the group changed the file.
+    /// Clears the set-id bits and the capabilities of a file; says whether it had any. Set-group-id without
+    /// group execution means something else, and is cleared only if a process outside the group changed the
+    /// file.
     pub(crate) fn drop_privileges(&mut self, outsider: bool) -> bool {
         let mut bits = libc::S_ISUID;
         if outsider || self.mode & libc::S_IXGRP != 0 {
@@ -167,7 +167,7 @@ impl Inode {
     }
 }
 
-/// Who makes something, and with which permissions.
+/// Owner and permissions of an inode to be made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Creator {
     /// Owner of what is made.

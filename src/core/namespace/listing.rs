@@ -1,8 +1,7 @@
 //! Listing a directory, piece by piece, while names come and go.
 //!
-//! Invariant: a listing ends, and has each entry once that was there all the time, renamed or not.
-//! What is made in the directory meanwhile gets a cookie past its end; what is renamed in it keeps
-//! its own.
+//! Invariant: a listing ends, and has each entry that existed all the time exactly once, renamed or not. An
+//! entry that is made meanwhile gets a cookie past the listing's end; one that is renamed keeps its own.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -20,7 +19,7 @@ pub(super) struct Listings {
 }
 
 impl Namespace {
-    /// A directory is opened; says by which handle it is listed.
+    /// Opens a directory; returns the handle by which it is listed.
     pub(crate) fn open_directory(&mut self, ino: u64) -> Result<u64, Errno> {
         let end = self.directory(ino)?.next_cookie;
         self.listings.last_handle += 1;

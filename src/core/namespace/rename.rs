@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::Namespace;
 use crate::core::clock::Timestamp;
 
-/// How a rename treats what stands at its target.
+/// What a rename does with a file at its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rename {
     /// Replace it.
@@ -19,7 +19,7 @@ pub(crate) enum Rename {
 }
 
 impl Namespace {
-    /// Moves a name; says what stood at the target and was replaced.
+    /// Moves a name; returns the inode that was replaced at the target.
     pub(crate) fn rename(
         &mut self,
         from: (u64, &OsStr),
@@ -49,8 +49,8 @@ impl Namespace {
         if target == Some(ino) {
             return Ok(None);
         }
-        // A listing under way meets a name that is there all the time, and a file that is, whatever
-        // is renamed meanwhile.
+        // A listing under way has every name and every file that exists all the time, whatever is renamed
+        // meanwhile.
         let cookie = match target {
             Some(_) => self.cookie(to.0, to.1),
             None if from.0 == to.0 => self.cookie(from.0, from.1),

@@ -15,21 +15,21 @@ const LINKS_MAX: usize = 40;
 pub(crate) enum Leads {
     /// To this inode.
     To(u64),
-    /// To nothing, but something may come.
+    /// To nothing, but a file may be made there.
     ToNothing,
     /// Out of the tree: to this path, which is an absolute one, or one from the root.
     Out(PathBuf),
-    /// To nothing that can come, for this reason.
+    /// To nothing that could be made, with this error.
     Nowhere(Errno),
 }
 
 impl Namespace {
-    /// Makes known where the tree is mounted.
+    /// Sets where the tree is mounted.
     pub(crate) fn set_place(&mut self, place: &Path) {
         self.place = Some(place.to_owned());
     }
 
-    /// What stands at a path from the root, if it is in the tree.
+    /// The inode at a path from the root, if it is in the tree.
     pub(crate) fn resolve(&self, path: &[OsString]) -> Option<u64> {
         match self.leads(path) {
             Leads::To(ino) => Some(ino),
@@ -57,7 +57,7 @@ impl Namespace {
             };
             let ino = match found {
                 Ok(ino) => ino,
-                // What ends in a slash is a directory, for which nobody waits.
+                // A final slash means a directory, for which no reader waits.
                 Err(Errno::NOENT) if rest.first().is_none_or(|last| last != ".") => {
                     return Leads::ToNothing;
                 }

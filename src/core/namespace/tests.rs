@@ -1,4 +1,4 @@
-//! The tree of names by itself.
+//! Tests of the tree of names alone.
 
 use std::path::PathBuf;
 
@@ -51,8 +51,8 @@ fn a_listing_under_way_survives_names_that_come_and_go() {
     assert_eq!(rest, ["c", "d", "a"]);
 }
 
-/// What a listing has that is read entry by entry while `change` is done after the first `after`
-/// entries, the dots not counted.
+/// The names of a listing read entry by entry, where `change` is done after the first `after` entries, the
+/// dots not counted.
 fn listed_during(
     tree: &mut Namespace,
     after: usize,
@@ -81,13 +81,13 @@ fn listed_during(
 }
 
 #[test]
-fn what_is_there_all_the_time_is_listed_once_whatever_is_renamed_meanwhile() {
-    // Who moves to where after how many entries of "abcd" are listed, and what all of the listing is.
+fn an_entry_that_exists_all_the_time_is_listed_once_whatever_is_renamed_meanwhile() {
+    // Name, new name, how, entries of "abcd" listed before the rename, and all names listed.
     let cases = [
         ("a", "x", Rename::Replace, 0, "xbcd"),
         ("a", "x", Rename::Replace, 1, "abcd"),
         ("d", "x", Rename::Replace, 1, "abcx"),
-        // Names that another file gets were there all the time.
+        // A name that another file gets existed all the time.
         ("a", "c", Rename::Replace, 0, "bcd"),
         ("a", "c", Rename::Replace, 1, "abcd"),
         ("c", "a", Rename::Replace, 1, "abd"),
@@ -113,7 +113,7 @@ fn what_is_there_all_the_time_is_listed_once_whatever_is_renamed_meanwhile() {
 }
 
 #[test]
-fn what_is_made_in_a_directory_while_it_is_listed_is_not_in_the_listing() {
+fn an_entry_made_in_a_directory_while_it_is_listed_is_not_in_the_listing() {
     let mut tree = tree();
     let other = tree
         .make(ROOT, name("d"), Kind::directory(ROOT), OWNER, 0, NOW)

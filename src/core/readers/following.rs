@@ -10,15 +10,15 @@ use super::super::{Alarm, Operation, Waiting};
 use super::reader::{Awaits, Reader};
 
 impl Operation<'_> {
-    /// A reader comes into being: its OPEN is answered or waits from here on. What it opened stays until it
-    /// is gone.
+    /// Adds a reader: from here on its OPEN is answered or waits. The inode that it opened stays until the
+    /// reader is removed.
     pub(in crate::core) fn attach_reader(
         &mut self,
         reader: Reader,
         source: Option<u64>,
     ) -> ReaderId {
         if let Awaits::File(ino) = reader.awaits() {
-            // Its mappings show this one, wherever its path may lead.
+            // Its mappings show this inode, wherever its path may lead.
             self.names.pin(ino);
         }
         let (open, thread) = (reader.open(), reader.origin().thread);
@@ -46,8 +46,8 @@ impl Operation<'_> {
                 file.add_reader(id);
             }
             self.touched.writeback.add(ino);
-            // If nobody is to come any more, it may be done. And whether an empty one waits for its content
-            // depends on who waits for it.
+            // The generation may be done now; and whether an empty one waits for its content depends on its
+            // readers.
             self.touched.generations.add(ino);
         }
         if let Some(ino) = before {
@@ -60,7 +60,7 @@ impl Operation<'_> {
         }
     }
 
-    /// A reader is gone.
+    /// Removes a reader.
     pub(in crate::core) fn drop_reader(&mut self, id: ReaderId) {
         let Some(source) = self.readers.get(id).map(Reader::source) else {
             return;
@@ -101,8 +101,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Keeps the flusher at work where somebody waits for what the kernel may
-    /// still hold.
+    /// Has the flusher work on a file while a reader waits for bytes that the kernel may still hold.
     pub(in crate::core) fn update_flushing(&mut self, ino: u64) {
         let Some(file) = self.core.files.get_mut(&ino) else {
             return;
@@ -119,14 +118,14 @@ impl Operation<'_> {
         }
     }
 
-    /// The flusher did not take a file in hand.
+    /// The flusher refused a file.
     pub(in crate::core) fn not_flushed(&mut self, ino: u64) {
         let file = self.core.files.get_mut(&ino);
         let Some(at) = file.and_then(|file| file.writeback_mut().refused(self.now)) else {
             return;
         };
         self.wake_at(at, Alarm::Flush(ino));
-        // The answer may be to an earlier request, and the last one heard.
+        // The refusal may answer an earlier message; the flusher may have accepted the last one.
         self.effects.flushes.push(Flush { ino, on: false });
         if !std::mem::replace(&mut self.told_of_refusal, true) {
             log::warn!(

@@ -1,14 +1,14 @@
-//! Those who wait for files and read them while they are written.
+//! Readers that wait for files and read them while they are written.
 //!
-//! Owns every reader, and knows by which names each of them follows its path. Which file one reads is known
-//! to both: it is changed in [`following`] only. Invariants: a reader is found by exactly the names of the
-//! path that it follows.
+//! Owns every reader, and knows the names in the path that each follows. Reader and file both know that the
+//! one reads the other: this is changed in [`following`] only. Invariant: a reader is found by exactly the
+//! names of the path that it follows.
 //!
 //! ```text
-//! reader     one of them: what it came with, what it was given, what it asks
+//! reader     one reader: what it came with, what it was given, what it asks
 //! following  how readers and files are brought together and parted
-//! prior      what one was given by another file than it reads now
-//! pollers    who polls one, and is told that there is something new; polling: their requests
+//! prior      what a reader was given by another file than it reads now
+//! pollers    notifications to processes that poll a reader's file; polling: their requests
 //! ```
 
 mod following;
@@ -34,13 +34,13 @@ use reader::Reader;
 pub(super) struct Readers {
     by_id: FxHashMap<ReaderId, Reader>,
     last: u64,
-    /// By the components of the path they follow, so that a name that changes
-    /// concerns only those to whose path it belongs.
+    /// By the components of the path they follow, so that a changed name concerns only readers that have it
+    /// in their path.
     followers: HashMap<OsString, BTreeSet<ReaderId>>,
 }
 
-/// For what the slowest reader is looked for: who wants the file whole keeps its bytes, but no
-/// writer near to it.
+/// Why the slowest reader is looked for. A reader that waits for the whole file needs its bytes kept, but
+/// does not slow its writer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
     Pace,
@@ -68,17 +68,17 @@ impl Readers {
         self.by_id.values()
     }
 
-    /// Those of a file.
+    /// The readers of a file.
     pub(super) fn of<'a>(&'a self, file: &'a File) -> impl Iterator<Item = &'a Reader> + Clone {
         file.readers().iter().filter_map(|id| self.by_id.get(id))
     }
 
-    /// The inode that one reads.
+    /// The inode that a reader reads.
     pub(super) fn source(&self, id: ReaderId) -> Option<u64> {
         self.by_id.get(&id)?.source()
     }
 
-    /// One more, which follows its path from now on.
+    /// Adds a reader, which follows its path from now on.
     fn add(&mut self, reader: Reader) -> ReaderId {
         self.last += 1;
         let id = ReaderId(self.last);
@@ -87,13 +87,12 @@ impl Readers {
         id
     }
 
-    /// One less.
     fn remove(&mut self, id: ReaderId) -> Option<Reader> {
         self.stop_following(id);
         self.by_id.remove(&id)
     }
 
-    /// A reader follows this path from now on.
+    /// Has a reader follow this path from now on.
     pub(super) fn follow(&mut self, id: ReaderId, path: Vec<OsString>) {
         self.stop_following(id);
         self.enter(id, Some(&path));
@@ -102,7 +101,7 @@ impl Readers {
         }
     }
 
-    /// A reader stays with what it has, whatever becomes of its path.
+    /// Has a reader stay with its file, wherever its path may lead later.
     pub(super) fn stop_following(&mut self, id: ReaderId) {
         let reader = self.by_id.get_mut(&id);
         let path = reader.and_then(|reader| reader.set_path(None));
@@ -122,17 +121,18 @@ impl Readers {
         }
     }
 
-    /// Those to whose path this name belongs.
+    /// The readers that have this name in their path.
     pub(super) fn following(&self, name: &OsStr) -> impl Iterator<Item = ReaderId> {
         self.followers.get(name).into_iter().flatten().copied()
     }
 
-    /// All who follow a path.
+    /// All readers that follow a path.
     pub(super) fn all_following(&self) -> BTreeSet<ReaderId> {
         self.followers.values().flatten().copied().collect()
     }
 
-    /// A process has ended. Gives those who wait no longer than it lives, with what they read.
+    /// A process has ended. Returns the readers that wait no longer than it lives, with the inodes that they
+    /// read.
     pub(super) fn process_ended(&mut self, pid: i32) -> Vec<(ReaderId, Option<u64>)> {
         let readers = self.by_id.iter_mut();
         let concerned = readers.filter_map(|(id, reader)| {
@@ -142,13 +142,13 @@ impl Readers {
         concerned.collect()
     }
 
-    /// Whether one of a file was given something within that time.
+    /// Whether a reader of a file got something within that time.
     pub(super) fn are_given_within(&self, time: Duration, now: Monotonic, file: &File) -> bool {
         let mut readers = self.of(file);
         readers.any(|reader| reader.was_given_within(time, now))
     }
 
-    /// How a file is delivered, as its readers in this process see it: by position nobody waits for the end.
+    /// How a file is delivered: a reader by position, in this process, does not wait for the end.
     pub(super) fn way_in_effect(&self, file: &File) -> Option<Way> {
         match file.way() {
             None | Some(Way::Settled) if self.of(file).any(Reader::reads_by_position) => {
@@ -158,18 +158,18 @@ impl Readers {
         }
     }
 
-    /// Whether whoever reads a file wants it when it is done.
+    /// Whether a file has readers, and all of them wait until it is done.
     pub(super) fn want_all(&self, file: &File) -> bool {
         !file.readers().is_empty() && self.of(file).all(Reader::waits_for_whole)
     }
 
-    /// The position of the reader that has least; or of one that has nothing of what is
-    /// kept, as nobody has less of that.
+    /// The position of the slowest reader; or of any that has nothing of the kept bytes, as no reader can
+    /// have less of them.
     pub(super) fn slowest(&self, file: &File, of: Of) -> u64 {
         let base = file.spool().base();
         let mut slowest = None;
-        // Readers in lockstep are given bytes in this order, so that the last of them, by
-        // which it is decided, is found first.
+        // Readers in lockstep are given bytes in ascending order, so that the slowest, the last of them, is
+        // found first.
         for id in file.readers().iter().rev() {
             let Some(reader) = self.by_id.get(id) else {
                 continue;

@@ -1,4 +1,4 @@
-//! What a POLL is answered, and when those who have polled are told ([`super::pollers`]).
+//! Answers to POLL, and notifications afterwards ([`super::pollers`]).
 
 use super::super::effects::Reply;
 use super::super::ids::ReaderId;
@@ -11,7 +11,7 @@ const READABLE: u32 = (libc::POLLIN | libc::POLLRDNORM) as u32;
 const WRITABLE: u32 = (libc::POLLOUT | libc::POLLWRNORM) as u32;
 
 impl Operation<'_> {
-    /// A POLL: what holds now, and whom to wake when it changes.
+    /// Answers a POLL with what holds now, and keeps the kernel handle to notify when it changes.
     pub(in crate::core) fn poll(
         &mut self,
         caller: Caller,
@@ -34,8 +34,8 @@ impl Operation<'_> {
         self.effects.reply(caller.unique, Reply::Polled(events));
     }
 
-    /// Whoever polls a FIFO may have reaped its writer already: there is no more than what can be read
-    /// now, and that is all.
+    /// Checks whether a FIFO's writers have ended: a poller may have reaped the writer already, and must then
+    /// see the end.
     fn look_at_writers(&mut self, id: ReaderId) {
         let reader = self
             .readers
@@ -46,7 +46,7 @@ impl Operation<'_> {
         }
     }
 
-    /// What a reader could have may have changed: whoever polls it is told.
+    /// Notifies a reader's pollers if there is something new for it.
     pub(in crate::core) fn notify_pollers(&mut self, id: ReaderId) {
         let reader = self.readers.get_mut(id);
         if reader.is_none_or(|reader| reader.pollers().are_none()) {
@@ -58,7 +58,7 @@ impl Operation<'_> {
         }
     }
 
-    /// The same of every open file.
+    /// Notifies the pollers of every open file.
     pub(in crate::core) fn notify_all_pollers(&mut self) {
         let readers: Vec<ReaderId> = self.readers.ids().collect();
         for id in readers {

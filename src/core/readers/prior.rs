@@ -1,7 +1,7 @@
-//! What a reader was given by another file than it reads now: kept, and compared with what takes its
+//! Bytes that a reader got from another file than it reads now: kept, and compared with the file in its
 //! place.
 //!
-//! Invariant: a reader who has such a thing gets nothing until the file is seen to begin with the same.
+//! Invariant: a reader that has such bytes gets nothing until the new file is seen to begin with them.
 
 use std::ops::Range;
 
@@ -9,24 +9,24 @@ use super::super::file::{File, View};
 use super::super::spool::Spool;
 use super::reader::Reader;
 
-/// How much is compared at once.
+/// Bytes compared at once.
 const COMPARE_BYTES: u64 = 1 << 20;
 
-/// What came of a comparison.
+/// Result of a comparison.
 pub(in crate::core) enum Compared {
     /// The file begins with what the reader has, or the reader has nothing of another.
     Same,
     /// Not enough of it is there yet.
     NotYet,
-    /// These bytes of what the reader has are no longer so.
+    /// These bytes that the reader has differ from the file.
     Differs(Range<u64>),
     /// The bytes cannot be read.
     Unreadable,
 }
 
 impl Reader {
-    /// Keeps what it was given of a file, to be compared with what it gets next. Where that cannot be, gives
-    /// the bytes that it has and that are no longer so.
+    /// Keeps what it was given of a file, to be compared with the next file. If it cannot be kept, returns
+    /// the range that the reader has, as no longer valid.
     pub(in crate::core) fn keep_prior(&mut self, file: &File) -> Option<Range<u64>> {
         if self.prior().is_some() {
             return None;
@@ -39,7 +39,7 @@ impl Reader {
         None
     }
 
-    /// Sees whether the file it was moved to, which has this for it, begins with what it was given.
+    /// Compares what it was given with the beginning of the file it was moved to.
     pub(in crate::core) fn compare_prior(&mut self, file: &File, view: View) -> Compared {
         let position = self.position();
         let Some(prior) = self.prior() else {

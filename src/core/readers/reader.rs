@@ -6,9 +6,9 @@
 //!      └─► ENOENT             └─► rewritten (final: every read fails)
 //! ```
 //!
-//! Knows nothing of files. Invariants: a reader that has a `prior` has been given bytes of another inode,
-//! and gets nothing more until the present one is seen to begin with the same. What it was given only
-//! grows. What it came with stays.
+//! Knows nothing of files. Invariants: a reader that has a `prior` was given bytes of another inode, and gets
+//! nothing more until the present one is seen to begin with them. `position` only grows. `origin` never
+//! changes.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -28,12 +28,11 @@ use super::pollers::Pollers;
 pub(crate) enum Awaits {
     /// The file it opened by its ordinary path, this inode.
     File(u64),
-    /// Whatever comes to stand at its path.
+    /// Any file at its path, now or later.
     Path,
-    /// What is written after it came: another generation than the one that was
-    /// there then.
+    /// A later generation than the one at its path when it came.
     NextAfter(Option<Seen>),
-    /// What began to be written after this process began.
+    /// A generation that began after this process did.
     Since(Target),
 }
 
@@ -42,8 +41,8 @@ pub(crate) enum Awaits {
 pub(crate) struct Seen {
     pub(crate) ino: u64,
     pub(crate) number: u64,
-    /// How often it had been opened for writing, if nobody had it open any
-    /// more: opened once again while it lingers, it is what comes next.
+    /// How often it had been opened for writing, if it was closed: opened again while it lingers, it counts
+    /// as the next one.
     pub(crate) openings: Option<u64>,
 }
 
@@ -53,29 +52,29 @@ pub(crate) struct PendingRead {
     pub(crate) unique: Unique,
     pub(crate) offset: u64,
     pub(crate) length: u32,
-    /// Since when there has been something, though not all, to answer it with.
+    /// Since when there have been some, but not all, bytes to answer it with.
     pub(crate) since: Option<Monotonic>,
-    /// Whether it does not wait at all.
+    /// Whether it never waits (O_NONBLOCK).
     pub(crate) nonblocking: bool,
 }
 
 /// What a reader came with.
 #[derive(Debug)]
 pub(crate) struct Origin {
-    /// Who opened it; no user is this process itself.
+    /// The user that opened it; none for the daemon's own process.
     pub(crate) user: Option<u32>,
     /// The memory that it takes.
     pub(crate) _kept: Kept,
-    /// The process, and its name: who waits for whom is shown to users.
+    /// The process; it and its name are shown to users.
     pub(crate) pid: i32,
     pub(crate) name: String,
     pub(crate) thread: i32,
-    /// The file whose inode the kernel has open for it, or holds until it has: not where it came by the
-    /// control directory or a virtual FIFO, which have inodes of their own.
+    /// The file whose inode the kernel has open for it, or will have; none if it came by the control
+    /// directory or a virtual FIFO, which have inodes of their own.
     pub(crate) inode: Option<u64>,
-    /// Which incarnation of that.
+    /// The incarnation of that inode.
     pub(crate) incarnation: Option<u32>,
-    /// Other names of what it opened: it may have been by one of those.
+    /// Other names of the inode, as it may have been opened by one of those.
     pub(crate) other_paths: Vec<Vec<OsString>>,
     /// The process group by which it may be a step of the script that writes its file.
     pub(crate) group: Option<i32>,
@@ -84,17 +83,17 @@ pub(crate) struct Origin {
     pub(crate) capture: Option<CaptureId>,
     /// Opened with `O_NONBLOCK`: its OPEN does not wait.
     pub(crate) nonblocking: bool,
-    /// What is behind the door of the control directory where it waits, and the inode of that
-    /// place; none if it opened the file by its own path.
+    /// What the door gives at which it waits, and the inode of the place behind the door; none if it opened
+    /// the file by its own path.
     pub(crate) door: Option<(Gives, u64)>,
     /// The virtual FIFO that it opened.
     pub(crate) fifo: Option<FifoId>,
-    /// The processes from which it descends, if it opened one.
+    /// Its process and the ancestors of that, if it opened a virtual FIFO.
     pub(crate) lineage: Vec<i32>,
     /// What it asks for before it has anything.
     pub(crate) asked: Asked,
-    /// Whether its caller looks its path up again because we told it to. The kernel does so
-    /// once; whoever cannot be told apart counts as such a one.
+    /// Whether its caller was sent back by ESTALE. The kernel looks a path up again only once; a caller that
+    /// cannot be told from others counts as sent back.
     pub(crate) was_sent_back: bool,
 }
 
@@ -103,21 +102,21 @@ pub(crate) struct Origin {
 pub(crate) struct Reader {
     origin: Origin,
     awaits: Awaits,
-    /// Whether the process has ended after whose end it waits no longer.
+    /// Whether the process that it named (`Awaits::Since`) has ended.
     over: bool,
-    /// The path it follows; none if what it opened had none any more.
+    /// The path it follows; none if the inode had no name any more.
     path: Option<Vec<OsString>>,
     /// The inode it reads.
     source: Option<u64>,
     /// Whether nothing stands at its path just now.
     absent: bool,
-    /// Whether it has got a message of a virtual FIFO, which is its own then.
+    /// Whether it has taken a message of a virtual FIFO.
     took: bool,
-    /// Its OPEN, or what else it asked for before it has anything, while that waits.
+    /// Its OPEN, or its GETATTR at a door, while that waits.
     open: Option<Unique>,
     /// Its READs, while they wait.
     reads: Vec<PendingRead>,
-    /// Whether it ever sent one.
+    /// Whether it ever sent a READ.
     has_read: bool,
     /// One past the highest byte it was given.
     position: u64,
@@ -125,23 +124,23 @@ pub(crate) struct Reader {
     given: Option<Monotonic>,
     /// What it was given, if that was of another inode than `source`.
     prior: Option<Spool>,
-    /// The bytes it was given that are no longer so.
+    /// Range of bytes it was given that were changed afterwards: an error.
     rewritten: Option<Range<u64>>,
-    /// The same of one that reads by position, for which it is no error.
+    /// Changed ranges of a reader by position, for which they are no error.
     patches: Option<Patches>,
-    /// What such a one does not need any more, in the order in which it may be given up. Of these none has
-    /// changed.
+    /// Ranges that a reader by position does not need any more, unchanged, in the order in which they may be
+    /// dropped.
     released: VecDeque<Range<u64>>,
-    /// Whether there ever was any.
+    /// Whether it ever released a range.
     has_released: bool,
     /// Whether it was told that it has everything.
     finished: bool,
-    /// Whoever polls it.
     pollers: Pollers,
 }
 
 impl Reader {
-    /// One that waits for this at that path. The request, if there is one, is answered once it has something.
+    /// A reader that waits for this at that path. `open`, if given, is answered once there is something for
+    /// it.
     pub(in crate::core) fn new(
         origin: Origin,
         awaits: Awaits,
@@ -171,13 +170,13 @@ impl Reader {
         }
     }
 
-    /// The same, whose process has ended already, or not.
+    /// Sets whether the process that it named has ended already.
     pub(in crate::core) fn over(mut self, over: bool) -> Reader {
         self.over = over;
         self
     }
 
-    /// The same, which reads by position.
+    /// Makes it a reader by position.
     pub(in crate::core) fn by_position(mut self) -> Reader {
         self.patches = Some(Patches::default());
         self
@@ -187,7 +186,7 @@ impl Reader {
         self.patches.is_some()
     }
 
-    /// Whether it waits for bytes of a file that is delivered so, and not for its end.
+    /// Whether it waits for bytes, not the end, of a file that is delivered this way.
     pub(in crate::core) fn wants_bytes_of(&self, way: Option<Way>) -> bool {
         let come_early = way != Some(Way::Settled) || self.reads_by_position();
         come_early && !self.finished && !self.waits_for_whole()
@@ -202,7 +201,7 @@ impl Reader {
         self.awaits
     }
 
-    /// It waits for another file. Gives what it waited for before.
+    /// Has it wait for another file. Returns what it waited for before.
     pub(in crate::core) fn await_file(&mut self, ino: u64) -> Awaits {
         std::mem::replace(&mut self.awaits, Awaits::File(ino))
     }
@@ -237,8 +236,7 @@ impl Reader {
         self.absent = absent;
     }
 
-    /// The process group by which it may be a step of a script. One whose path leads nowhere just now waits
-    /// like everybody.
+    /// The process group by which it may be a step of a script. While its path leads nowhere it is no step.
     pub(in crate::core) fn group_here(&self) -> Option<i32> {
         self.origin.group.filter(|_| !self.absent)
     }
@@ -249,12 +247,12 @@ impl Reader {
         door.is_some_and(|(gives, _)| gives == Gives::File)
     }
 
-    /// Whether it has got a message of a FIFO.
+    /// Whether it has taken a message of a FIFO.
     pub(in crate::core) fn has_taken(&self) -> bool {
         self.took
     }
 
-    /// It gets a message of a FIFO.
+    /// Notes that it has taken a message of a FIFO.
     pub(in crate::core) fn take(&mut self) {
         self.took = true;
     }
@@ -264,7 +262,7 @@ impl Reader {
         self.over
     }
 
-    /// The process that it named, while that runs and may write more.
+    /// The process that it named, while that runs and may still write.
     pub(in crate::core) fn awaited_process(&self) -> Option<i32> {
         match self.awaits {
             Awaits::Since(target) if !self.over => target.pid,
@@ -272,11 +270,11 @@ impl Reader {
         }
     }
 
-    /// A process has ended. Says whether it named that.
+    /// A process has ended; returns whether it is the one that this reader named.
     pub(super) fn process_ended(&mut self, pid: i32) -> bool {
-        let is_it = matches!(self.awaits, Awaits::Since(target) if target.pid == Some(pid));
-        self.over |= is_it;
-        is_it
+        let is_named = matches!(self.awaits, Awaits::Since(target) if target.pid == Some(pid));
+        self.over |= is_named;
+        is_named
     }
 
     /// Its OPEN, while that waits.
@@ -284,7 +282,7 @@ impl Reader {
         self.open
     }
 
-    /// That is answered.
+    /// Its OPEN is answered.
     pub(in crate::core) fn opened(&mut self) {
         self.open = None;
     }
@@ -299,14 +297,14 @@ impl Reader {
         self.has_read = true;
     }
 
-    /// Whether it opened what has no size, and had not read of it so far.
+    /// Whether it opened a file without size and never read it.
     pub(in crate::core) fn never_read(&self) -> bool {
         let is_pipe = |(gives, _)| gives != Gives::File;
         let has_no_size = self.origin.fifo.is_some() || self.origin.door.is_some_and(is_pipe);
         has_no_size && self.open.is_none() && !self.has_read
     }
 
-    /// To be answered, or to be kept again.
+    /// Takes its READs, to be answered or kept again.
     pub(in crate::core) fn take_reads(&mut self) -> Vec<PendingRead> {
         std::mem::take(&mut self.reads)
     }
@@ -324,7 +322,7 @@ impl Reader {
         self.position
     }
 
-    /// It is given these bytes.
+    /// Notes that it is given these bytes.
     pub(in crate::core) fn give(&mut self, range: Range<u64>, now: Monotonic) {
         self.given = Some(now);
         self.position = self.position.max(range.end);
@@ -343,15 +341,15 @@ impl Reader {
         self.position > 0 && !self.finished
     }
 
-    /// How much it has of what it reads as that is now, if it is to get more.
+    /// Length of the beginning of its file that it has unchanged, if it is to get more.
     pub(in crate::core) fn has_unchanged(&self) -> Option<u64> {
         let changed = self.patches.iter().flat_map(Patches::ranges).next();
         let position = self.has_of_source()?;
         Some(changed.map_or(position, |range| range.start.min(position)))
     }
 
-    /// How much it has of what it reads, if it is to get more of that: nothing if what it was given of
-    /// another file is still to be compared.
+    /// How much it has of its file, if it is to get more: 0 while bytes of another file are still to be
+    /// compared.
     pub(in crate::core) fn has_of_source(&self) -> Option<u64> {
         let gets_more = !self.finished && self.rewritten.is_none();
         gets_more.then(|| self.prior.as_ref().map_or(self.position, |_| 0))
@@ -375,12 +373,12 @@ impl Reader {
         self.prior = prior;
     }
 
-    /// The bytes it was given that are no longer so.
+    /// Range of bytes it was given that were changed afterwards: an error.
     pub(in crate::core) fn rewritten(&self) -> Option<&Range<u64>> {
         self.rewritten.as_ref()
     }
 
-    /// Some are so. Says whether that is the first error of it.
+    /// Marks a range as changed. Returns whether that is its first error.
     pub(in crate::core) fn mark_rewritten(&mut self, range: Range<u64>) -> bool {
         if let Some(patches) = &mut self.patches {
             let is_apart =
@@ -394,13 +392,13 @@ impl Reader {
         is_first
     }
 
-    /// The same of one that reads by position, until it is given them again.
+    /// Changed ranges of a reader by position, until it is given them again.
     pub(in crate::core) fn changed(&self) -> Vec<Range<u64>> {
         self.patches.iter().flat_map(Patches::ranges).collect()
     }
 
-    /// It does not need these bytes any more, unless they change. What it has not got, or not as it is now, is
-    /// not meant. An empty range says that others will follow.
+    /// Notes that it does not need these bytes any more, unless they change. A range that it has not got, or
+    /// that has changed since, is ignored. An empty range announces later ones.
     pub(in crate::core) fn release(&mut self, range: Range<u64>) {
         let Some(patches) = &self.patches else {
             return;
@@ -413,12 +411,12 @@ impl Reader {
         }
     }
 
-    /// Whether it releases what it has got.
+    /// Whether it ever released bytes.
     pub(in crate::core) fn has_ever_released(&self) -> bool {
         self.has_released
     }
 
-    /// How many bytes were released, and not given up.
+    /// Number of bytes released and not dropped yet.
     pub(in crate::core) fn released_bytes(&self) -> u64 {
         self.released
             .iter()
@@ -426,12 +424,11 @@ impl Reader {
             .sum()
     }
 
-    /// What was released first, to be given up.
+    /// Takes the range that was released first, to be dropped.
     pub(in crate::core) fn take_released(&mut self) -> Option<Range<u64>> {
         self.released.pop_front()
     }
 
-    /// Whoever polls it.
     pub(super) fn pollers(&mut self) -> &mut Pollers {
         &mut self.pollers
     }

@@ -1,13 +1,13 @@
-//! Memory for a chunk's bytes, which may be appended to while others read what is there.
+//! Memory for a chunk's bytes, which may be appended to while other threads read its bytes.
 //!
-//! Knows bytes and how many of them count; does not know whose they are. The pool is told when a
-//! buffer is dropped, which readers do on their own threads.
+//! Knows bytes and how many of them count; does not know which file has them. A dropped buffer gives itself
+//! back to the pool, maybe on a reader's thread.
 //!
-//! # Why nobody sees a byte change
+//! # Why no thread sees a byte change
 //!
-//! Below `filled` bytes are changed through `&mut` only, so while nobody else holds the buffer.
-//! Through `&` they are written between `filled` and the capacity, where [`Buffer::bytes`] does not
-//! reach: whoever appends claims them first ([`Claims`]), which only one can do.
+//! Bytes below `filled` change only through `&mut`, so only while the buffer is not shared. Through `&` bytes
+//! are written between `filled` and the capacity, where [`Buffer::bytes`] does not reach: the thread that
+//! appends claims them first ([`Claims`]), which only one thread can do.
 
 use super::claims::Claims;
 use super::memory::{Cell, Cells, Memory};
@@ -26,7 +26,7 @@ pub(super) struct Buffer {
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    /// Nothing yet, in this memory.
+    /// An empty buffer in this memory.
     fn new(memory: Memory, pool: Pool) -> Buffer {
         Buffer {
             cells: memory.cells,
@@ -44,13 +44,13 @@ impl Buffer {
     pub(super) fn bytes(&self) -> &[u8] {
         let filled = self.claims.filled();
         let cells = &self.cells[..filled];
-        // SAFETY: they were set before `filled` said so, and nobody writes them as long as `self`
-        // is borrowed. A cell has the layout of its byte.
+        // SAFETY: they were set before `filled` said so, and no thread writes them as long as `self` is
+        // borrowed. A cell has the layout of its byte.
         unsafe { std::slice::from_raw_parts(cells.as_ptr().cast(), filled) }
     }
 
-    /// Puts `data`, which is not empty, at `start`, with zeros before it where there was nothing, also
-    /// while others hold it; says whether that could be done.
+    /// Appends `data`, which is not empty, at `start`, with zeros in the gap before it, also while the buffer
+    /// is shared; false if that is impossible.
     pub(super) fn append(&self, start: usize, data: &[u8]) -> bool {
         let filled = self.claims.filled();
         let end = start + data.len();
@@ -60,7 +60,7 @@ impl Buffer {
         if !self.claims.claim(filled, end) {
             return false;
         }
-        // SAFETY: it lies beyond what anybody reads, and the claim is ours alone.
+        // SAFETY: no thread reads past `filled`, and only this thread has the claim.
         unsafe { self.set(filled, start, data) };
         self.claims.publish(end);
         true
@@ -69,12 +69,11 @@ impl Buffer {
     /// Zeros from `filled` to `start`, and `data` from there.
     ///
     /// # Safety
-    /// Nobody else reads or writes those bytes.
+    /// No other thread reads or writes those bytes.
     unsafe fn set(&self, filled: usize, start: usize, data: &[u8]) {
         let zeros = &self.cells[filled.min(start)..start];
         let cells = &self.cells[start..start + data.len()];
-        // SAFETY: as the caller has promised; writing behind a shared reference is what cells are
-        // for.
+        // SAFETY: the caller guarantees it; cells may be written behind a shared reference.
         unsafe {
             let at = |cells: &[Cell]| cells.as_ptr().cast_mut().cast::<u8>();
             at(zeros).write_bytes(0, zeros.len());
@@ -82,23 +81,22 @@ impl Buffer {
         }
     }
 
-    /// Forgets the bytes from `length` on.
+    /// Discards the bytes from `length` on.
     pub(super) fn truncate(&mut self, length: usize) {
         let length = length.min(self.claims.filled());
         self.fill_to(length);
     }
 
-    /// Puts `data` at `start`, with zeros before it where there was nothing. The caller has seen
-    /// to it that this is within the capacity.
+    /// Puts `data` at `start`, with zeros in a gap before it. The caller ensures that it is within the
+    /// capacity.
     pub(super) fn put(&mut self, start: usize, data: &[u8]) {
         let filled = self.claims.filled();
-        // SAFETY: nobody else has a reference to `self`.
+        // SAFETY: `self` is borrowed exclusively.
         unsafe { self.set(filled, start, data) };
         self.fill_to(filled.max(start + data.len()));
     }
 
-    /// Takes memory of the same size, the first `length` bytes of which were set, and gives its own
-    /// for it.
+    /// Exchanges its memory for `memory` of the same size, whose first `length` bytes are set.
     pub(super) fn exchange(&mut self, memory: &mut Memory, length: usize) {
         assert!(memory.len() == self.capacity() && memory.bytes(0..length).len() == length);
         std::mem::swap(&mut self.cells, &mut memory.cells);
@@ -113,11 +111,11 @@ impl Buffer {
 }
 
 impl Pool {
-    /// An empty buffer that takes at least `bytes` (at most a chunk), or `None` if the memory limit does
-    /// not allow it. Whose it is does not count: what is in memory can be spilled.
+    /// An empty buffer that takes at least `bytes` (at most a chunk), or `None` if the memory limit does not
+    /// allow it. It counts for no user: bytes in memory can be spilled.
     pub(super) fn try_take(&self, bytes: usize) -> Option<Buffer> {
         let memory = self.try_memory(bytes)?;
-        Some(Buffer::new(memory, self.of_nobody()))
+        Some(Buffer::new(memory, self.for_no_user()))
     }
 }
 
@@ -137,11 +135,11 @@ mod tests {
 
     fn buffer(capacity: usize) -> Buffer {
         let pool = Pool::for_tests(1 << 20, None);
-        Buffer::new(pool.memory(capacity), pool.of_nobody())
+        Buffer::new(pool.memory(capacity), pool.for_no_user())
     }
 
     #[test]
-    fn what_others_read_stays_while_it_is_appended_to() {
+    fn bytes_that_other_threads_read_stay_while_the_buffer_is_appended_to() {
         let buffer = buffer(512);
         assert!(buffer.append(0, b"abc"));
         let before = buffer.bytes();
@@ -153,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_who_append_at_one_place_one_does() {
+    fn of_many_threads_that_append_at_one_place_one_does() {
         let buffer = buffer(4096);
         // Miri runs it again and again, each time slowly.
         let step = if cfg!(miri) { 2048 } else { 64 };

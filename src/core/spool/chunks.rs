@@ -10,27 +10,27 @@
 //! # Why a read that was handed out never changes
 //!
 //! A segment holds its buffer or place by `Arc`, as do snapshots.
-//! - What a buffer has is changed only through `Arc::get_mut`, so only while nobody else holds it; a
-//!   write to a shared one copies it first. Truncating and punching at its end only shorten the slot.
-//!   Behind what it has, it may be appended to while others hold it ([`super::buffer`]), but not where
-//!   the slot is shorter than the buffer: there they may have what was cut off.
-//! - A place is written where no slot's length reaches, and again only through `Arc::get_mut`.
-//!   Overwriting bytes on disk means a buffer in memory or a fresh place instead, and a place is
-//!   not used for anything else before its last `Arc` is gone. So truncating, growing again,
-//!   punching and overwriting cannot reach bytes that a reader has yet to load.
+//! - The bytes of a buffer change only through `Arc::get_mut`, so only while it is not shared; a write to a
+//!   shared one copies it first. Truncating and punching at its end only shorten the slot. A shared buffer
+//!   may be appended to ([`super::buffer`]), but not where the slot is shorter than the buffer: there a
+//!   segment may have the bytes that were cut off.
+//! - A place is written only past every slot's length, and only through `Arc::get_mut`. Overwriting bytes on
+//!   disk makes a buffer in memory or a new place instead, and a place is not reused before its last `Arc` is
+//!   gone. So truncating, growing again, punching and overwriting cannot reach bytes that a reader has yet to
+//!   load.
 //!
 //! # Why a write that fails changes nothing
 //!
-//! A write first secures what it needs for each chunk (memory, or the bytes on disk where nothing
-//! refers to them yet) and then, with nothing left that can fail, puts it into the slots.
+//! A write first takes what it needs for each chunk (memory, or a place on disk to which nothing refers yet)
+//! and then, with nothing left that can fail, puts it into the slots.
 //!
 //! # When memory is short
 //!
-//! The file being written spills its own chunks, lowest first, except those being written and
-//! those that are shared (spilling them would free nothing). With none left it writes to disk.
-//! A chunk on disk that is written to in part comes back into memory if there is room, so a program
-//! that works in one place pays for it once. A file that is not written spills, too, where what
-//! cannot be spilled needs the room (`Operation::make_room`).
+//! The file being written spills its own chunks, lowest first, except those being written and those that are
+//! shared (spilling them would free nothing). With none left it writes to disk. A chunk on disk that is
+//! written to in part comes back into memory if there is room, so a program that keeps writing in one place
+//! reads it back once. Files that are not being written are spilled, too, if memory that cannot be spilled
+//! needs the room (`Operation::make_room`).
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,30 +64,30 @@ struct Piece<'a> {
     source: Source<'a>,
 }
 
-/// Where its bytes are.
+/// The bytes of a piece.
 enum Source<'a> {
-    /// Anywhere.
+    /// To be copied.
     Bytes(&'a [u8]),
     /// At the beginning of a chunk of memory that may be exchanged for another.
     Memory(&'a mut Memory, usize),
 }
 
-/// How a piece gets into its slot, all that can fail having been done.
+/// How a piece gets into its slot, once everything that can fail is done.
 enum Plan {
-    /// Into the buffer that is there, of which nobody else knows.
+    /// Into the slot's buffer, which is not shared.
     InPlace,
-    /// To the end of the buffer that is there, of which others have what is before.
+    /// To the end of the slot's buffer, which is shared.
     Append,
-    /// Into this buffer, which has what is to be kept of the old content and replaces it.
+    /// Into this buffer, which replaces the slot's and has its bytes that outlast the write.
     Fill(Buffer),
-    /// It is on disk already, as the end of the place that is there.
+    /// It is on disk already, at the end of the slot's place.
     Appended,
     /// It is on disk already, in a new place that replaces the slot.
     Replaced(Slot),
 }
 
 impl Chunks {
-    /// Of an empty file.
+    /// The chunks of an empty file.
     pub(super) fn new(pool: &Pool) -> Chunks {
         Chunks {
             pool: pool.clone(),
@@ -137,8 +137,8 @@ impl Chunks {
     /// Of the spill file, if a chunk's middle must be zeroed there. Then nothing has changed.
     pub(super) fn zero(&mut self, range: Range<u64>) -> Result<(), Errno> {
         let Range { start, end } = range;
-        // Only where the range ends amid a chunk's content must zeros be stored, and only that can
-        // fail; so it comes first.
+        // Zeros must be stored only if the range ends inside a chunk's content, and only that can fail; so it
+        // comes first.
         let (last, last_end) = split(end - 1);
         let last_start = if start / CHUNK_BYTES as u64 == last {
             split(start).1
@@ -217,7 +217,7 @@ impl Chunks {
                 start,
                 source,
             });
-        // Mostly there is one, which needs no lists.
+        // Usually there is one piece, which needs no lists.
         if touched.start() == touched.end()
             && let Some(piece) = pieces.next()
         {
@@ -236,7 +236,7 @@ impl Chunks {
         Ok(())
     }
 
-    /// Secures what a piece needs.
+    /// Takes the memory or disk that a piece needs.
     fn plan(&mut self, piece: &Piece<'_>, touched: &RangeInclusive<u64>) -> Result<Plan, Errno> {
         let end = piece.start + piece.bytes().len();
         if let Some(Slot {
@@ -248,7 +248,7 @@ impl Chunks {
             if Arc::get_mut(buffer).is_some() {
                 return Ok(Plan::InPlace);
             }
-            // Where a truncated file grows again, others may have what was there before.
+            // Where a truncated file grows again, segments may still have its old bytes.
             if piece.start >= *length && *length == buffer.bytes().len() {
                 return Ok(Plan::Append);
             }
@@ -276,7 +276,7 @@ impl Chunks {
         Ok(Plan::Fill(buffer))
     }
 
-    /// The content of a piece's slot, if some of it outlasts the piece.
+    /// The content of a piece's slot, if the piece does not cover all of it.
     fn outlasting(&self, piece: &Piece<'_>) -> Result<Option<Cow<'_, [u8]>>, Errno> {
         let slot = self.slots.get(&piece.index);
         let slot = slot.filter(|slot| !piece.covers(slot));
@@ -301,7 +301,7 @@ impl Chunks {
         }
     }
 
-    /// Spills the first chunk that frees memory, other than those to keep; says whether there is one.
+    /// Spills the first chunk that frees memory, other than those to keep; false if there is none.
     ///
     /// # Errors
     /// Of the spill file.
@@ -333,12 +333,12 @@ impl Chunks {
         Ok(true)
     }
 
-    /// How many there are with content.
+    /// Number of chunks with content.
     pub(super) fn count(&self) -> usize {
         self.slots.len()
     }
 
-    /// Puts a piece on disk where nothing refers to it yet.
+    /// Writes a piece to disk, to a place that nothing refers to yet.
     fn plan_on_disk(&mut self, piece: &Piece<'_>) -> Result<Plan, Errno> {
         if let Some(Slot {
             length,
@@ -347,7 +347,7 @@ impl Chunks {
             && piece.start >= *length
             && let Some(place) = Arc::get_mut(place)
         {
-            // What a truncation left behind must not show in a gap.
+            // Bytes that a truncation left must not show in a gap.
             if piece.start > *length {
                 place.append(*length, &vec![0; piece.start - *length])?;
             }
@@ -376,7 +376,7 @@ impl Chunks {
                     store: Store::Memory(buffer),
                 }),
             ) => {
-                // As `plan` found, and nobody can have come to share it since.
+                // `plan` found it unshared, and nothing has shared it since.
                 let buffer = Arc::get_mut(buffer).expect("a buffer that was not shared");
                 buffer.truncate(*length);
                 buffer.put(piece.start, piece.bytes());
@@ -390,7 +390,7 @@ impl Chunks {
                 }),
             ) => {
                 let appended = buffer.append(piece.start, piece.bytes());
-                assert!(appended, "others who share a buffer do not change it");
+                assert!(appended, "a shared buffer does not change");
                 *length = buffer.bytes().len();
             }
             (Plan::Appended, Some(slot)) => slot.length = piece.start + piece.bytes().len(),

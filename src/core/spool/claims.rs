@@ -1,7 +1,7 @@
-//! How many bytes of a buffer count, and whose turn it is to add some.
+//! How many bytes of a buffer count, and which thread may append.
 //!
 //! Knows numbers, not bytes. The invariant: bytes below [`Claims::filled`] are not written any more, and
-//! what is written beyond is written by one thread, which has claimed it.
+//! bytes beyond are written only by the one thread that has claimed them.
 
 use std::sync::atomic::Ordering;
 
@@ -9,14 +9,14 @@ use crate::sync::modelled::AtomicUsize;
 
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    /// How many bytes from the first on count. Never below what was handed out.
+    /// How many bytes from the first on count. Never decreases below bytes that were handed out.
     filled: AtomicUsize,
-    /// Up to where somebody is filling it, or `filled`.
+    /// End of the bytes that a thread is writing, or `filled`.
     claimed: AtomicUsize,
 }
 
 impl Claims {
-    /// With so many bytes.
+    /// Claims of a buffer with so many bytes.
     pub(super) fn new(filled: usize) -> Claims {
         Claims {
             filled: AtomicUsize::new(filled),
@@ -29,8 +29,8 @@ impl Claims {
         self.filled.load(Ordering::Acquire)
     }
 
-    /// Claims the bytes from `filled`, which it was a moment ago, to `end`; says whether they are the
-    /// caller's to write, and then to [`publish`](Self::publish).
+    /// Claims the bytes from `filled`, as loaded a moment ago, to `end`. If this returns true the caller
+    /// alone may write them, and must then [`publish`](Self::publish) them.
     pub(super) fn claim(&self, filled: usize, end: usize) -> bool {
         let exchanged =
             self.claimed
@@ -38,7 +38,7 @@ impl Claims {
         exchanged.is_ok()
     }
 
-    /// What was claimed up to `end` is written.
+    /// The claimed bytes up to `end` are written.
     pub(super) fn publish(&self, end: usize) {
         self.filled.store(end, Ordering::Release);
     }
@@ -51,14 +51,14 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// A buffer of two bytes. Loom says so if one is read or written while it is written.
+    /// A buffer of two bytes. Loom fails if one is read or written while it is written.
     #[derive(Default)]
     struct Shared {
         claims: Claims,
         cells: [UnsafeCell<u8>; 2],
     }
 
-    // SAFETY: loom sees to it.
+    // SAFETY: loom checks it.
     unsafe impl Sync for Shared {}
 
     impl Shared {

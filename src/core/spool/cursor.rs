@@ -1,6 +1,6 @@
-//! Going through the bytes of a read, piece by piece, and comparing them.
+//! Iteration over the bytes of a read, piece by piece, and comparison.
 //!
-//! Invariant: the piece at hand is not empty before the end.
+//! Invariant: the current piece is not empty before the end.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,18 +8,18 @@ use std::io;
 use super::segments::{Segment, Segments, ZEROS};
 use super::slot::Store;
 
-/// The bytes of one read, given piece by piece, each let go of when it is done.
+/// The bytes of one read, piece by piece; each piece is dropped when it is done.
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
     parts: VecDeque<Segment>,
-    /// Bytes of the first part that are behind.
+    /// Bytes of the first part that are consumed.
     done: usize,
-    /// The first part, if it is on disk and was read.
+    /// The first part's bytes, if it is on disk and was read.
     loaded: Option<Vec<u8>>,
 }
 
 impl Cursor {
-    /// At the beginning.
+    /// A cursor at the beginning.
     pub(crate) fn new(segments: Segments) -> Cursor {
         Cursor {
             parts: segments.into_parts().into(),
@@ -28,12 +28,12 @@ impl Cursor {
         }
     }
 
-    /// Whether everything is behind.
+    /// Whether all bytes are consumed.
     pub(crate) fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
-    /// Bytes from here on, as many as lie together.
+    /// The bytes from here on that are contiguous.
     ///
     /// # Errors
     /// Of reading the spill file.
@@ -60,7 +60,7 @@ impl Cursor {
         })
     }
 
-    /// Leaves bytes behind, no more than the last chunk had.
+    /// Consumes bytes, no more than the last [`chunk`](Self::chunk) had.
     pub(crate) fn advance(&mut self, length: usize) {
         self.done += length;
         if self
@@ -92,8 +92,8 @@ impl Segments {
         Ok(all)
     }
 
-    /// The first offset (from the start of both) at which the two differ; where one ends before
-    /// the other, that is a difference too. Reads a chunk at a time, whatever the length.
+    /// The first offset (from the start of both) at which the two differ; an earlier end counts as a
+    /// difference. Reads a chunk at a time, whatever the length.
     ///
     /// # Errors
     /// Of reading the spill file.

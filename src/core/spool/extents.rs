@@ -60,7 +60,7 @@ impl Extents {
         self.put(merged);
     }
 
-    /// Takes the bytes of `range` out.
+    /// Removes the bytes of `range`.
     pub(in crate::core) fn remove(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;

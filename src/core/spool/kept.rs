@@ -1,8 +1,8 @@
-//! What is taken of a pool: pages by files, and memory by what cannot be spilled (names, attributes, open
-//! files, and what a file needs to know where its bytes are).
+//! What is taken of a pool: pages by files, and memory that cannot be spilled (names, attributes, open files,
+//! and the bookkeeping of a file's bytes).
 //!
-//! Knows how much, and for whom; does not know what for. Invariant: it counts until it is dropped, so
-//! whatever holds it is counted as long as it is there.
+//! Knows the amount and the user; does not know the purpose. Invariant: it counts until it is dropped, so its
+//! owner is counted as long as it exists.
 
 use rustix::io::Errno;
 
@@ -17,18 +17,17 @@ pub(crate) struct Kept {
 }
 
 impl Pool {
-    /// Counts `bytes` as taken by what cannot be spilled.
+    /// Counts `bytes` as memory that cannot be spilled.
     ///
     /// # Errors
-    /// ENOSPC if that is more than fits into memory, or more than its half for one user who is not
-    /// the owner.
+    /// ENOSPC if that exceeds the memory, or half of it for a user other than the owner.
     pub(crate) fn keep(&self, bytes: u64) -> Result<Kept, Errno> {
         let mut kept = self.keep_anyway(0);
         kept.resize(bytes)?;
         Ok(kept)
     }
 
-    /// The same whatever the limit: for what was found to have [room](Pool::has_room), or exists
+    /// The same whatever the limit: for memory that was found to have [room](Pool::has_room), or is in use
     /// already.
     pub(crate) fn keep_anyway(&self, bytes: u64) -> Kept {
         self.take_anyway(Account::Kept, bytes)
@@ -53,7 +52,7 @@ impl Kept {
     /// Counts so many bytes from now on.
     ///
     /// # Errors
-    /// Those of [`Pool::keep`], and of pages the same past the maximum size; then nothing has changed.
+    /// Those of [`Pool::keep`]; for pages ENOSPC past the maximum size. Then nothing has changed.
     pub(crate) fn resize(&mut self, bytes: u64) -> Result<(), Errno> {
         if bytes <= self.bytes {
             self.resize_anyway(bytes);
@@ -71,8 +70,7 @@ impl Kept {
         self.bytes = bytes;
     }
 
-    /// Makes sure that `bytes` are counted, at least, and not many times as many: for what changes
-    /// often by a little.
+    /// Counts at least `bytes`, and not many times as many: for amounts that often change a little.
     ///
     /// # Errors
     /// Those of [`Pool::keep`]; then nothing has changed.
@@ -85,7 +83,7 @@ impl Kept {
         Ok(())
     }
 
-    /// Counts fewer if `bytes` is far fewer.
+    /// Counts fewer if `bytes` is much less than what is counted.
     pub(super) fn shrink(&mut self, bytes: u64) {
         let ample = bytes.next_power_of_two();
         if ample < self.bytes / 2 {
@@ -113,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_by_memory_and_given_back() {
+    fn kept_memory_is_bounded_and_given_back() {
         let pool = pool();
         let mut some = pool.keep(MEMORY / 2).expect("room");
         let more = pool.keep(MEMORY / 2).expect("room");
@@ -152,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_counted_amply_and_not_for_ever() {
+    fn fit_counts_amply_and_not_for_ever() {
         let pool = pool();
         let mut kept = pool.keep_anyway(0);
         for bytes in 0..5000 {

@@ -1,8 +1,7 @@
 //! Bytes on their way into a file.
 //!
-//! Knows where they lie; does not know where they go. A request that carries much is read into
-//! memory of whole chunks, and where those fall on the file's own chunks they become them, without
-//! another copy ([`super::chunks`]).
+//! Knows where they lie; does not know where they go. A large request is read into memory of whole chunks; if
+//! these are aligned to the file's chunks they replace them without a copy ([`super::chunks`]).
 
 use std::borrow::Cow;
 
@@ -11,17 +10,17 @@ use super::memory::{CHUNK_BYTES, Memory};
 /// Bytes to be written.
 #[derive(Debug)]
 pub(crate) struct Load<'a> {
-    /// Up to the end, or to where `chunks` begin.
+    /// The bytes before those in `chunks`, or all.
     first: Cow<'a, [u8]>,
-    /// The rest; what is in excess of the last one's bytes does not count.
+    /// The rest; the last one may have more bytes, which do not count.
     chunks: &'a mut [Memory],
     /// How many bytes of `chunks` count.
     in_chunks: usize,
 }
 
 impl<'a> Load<'a> {
-    /// `first` and, after it, `in_chunks` bytes that lie in `chunks`, each of which is a chunk
-    /// long. They may be exchanged for others.
+    /// `first` and, after it, `in_chunks` bytes in `chunks`, each a chunk long. The chunks may be exchanged
+    /// for others.
     pub(crate) fn new(first: &'a [u8], chunks: &'a mut [Memory], in_chunks: usize) -> Load<'a> {
         debug_assert!(chunks.iter().all(|chunk| chunk.len() == CHUNK_BYTES));
         debug_assert_eq!(chunks.len(), in_chunks.div_ceil(CHUNK_BYTES));
@@ -42,8 +41,8 @@ impl<'a> Load<'a> {
         self.len() == 0
     }
 
-    /// The bytes at the beginning that lie together: of those that go to the beginning of a file and
-    /// are aligned to it, a whole chunk, or all.
+    /// The contiguous bytes at the beginning: for an aligned load to the beginning of a file a whole chunk,
+    /// or all.
     pub(crate) fn beginning(&self) -> &[u8] {
         if !self.first.is_empty() {
             return &self.first;
@@ -72,7 +71,7 @@ impl<'a> Load<'a> {
         all
     }
 
-    /// Where the last byte is that is not zero.
+    /// The position of the last byte that is not zero.
     pub(crate) fn last_nonzero(&self) -> Option<usize> {
         let mut last = None;
         self.each(|at, bytes| {
@@ -83,8 +82,8 @@ impl<'a> Load<'a> {
         last
     }
 
-    /// Makes sure that the bytes are cut like the chunks of a file that they go to at `offset`. They
-    /// are, but for a few if many, unless they were expected to go elsewhere.
+    /// Makes the chunks match those of a file in which the bytes go to `offset`. They match already unless
+    /// another offset was expected; else all bytes are copied.
     pub(crate) fn align(&mut self, offset: u64) {
         let start = (offset % CHUNK_BYTES as u64) as usize;
         let is_cut = self.in_chunks > 0;
@@ -95,8 +94,8 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// The bytes in two parts, for a file that they go to at `offset`: those that must be copied, and
-    /// whole chunks with the number of bytes in them.
+    /// The bytes in two parts, for a file in which they go to `offset`: those that must be copied, and whole
+    /// chunks with the number of bytes in them.
     pub(super) fn split(&mut self, offset: u64) -> (&[u8], &mut [Memory], usize) {
         self.align(offset);
         (&self.first, self.chunks, self.in_chunks)

@@ -1,6 +1,6 @@
 //! Memory that bytes are read into, and that becomes a chunk's.
 //!
-//! Knows where memory begins and which of its bytes were set; does not know whose they are. The
+//! Knows where memory begins and which of its bytes were set; does not know which file has them. The
 //! invariant: a byte that was not set is not read.
 
 use std::cell::UnsafeCell;
@@ -11,25 +11,26 @@ use aligned_vec::{AVec, RuntimeAlign};
 
 use super::PAGE_BYTES;
 
-/// Bytes in a chunk: the unit of recycling, copying on write and spilling. As many as programs that move
-/// much write at once, at least, so that what they write becomes a chunk without being copied; and the
-/// most that a request carries, 1 MiB, is few enough of them for the work per chunk not to show.
+/// Bytes in a chunk: the unit of recycling, copying on write and spilling. No more than programs that move
+/// much data write at once, so that their writes become chunks without a copy; and few enough chunks in the
+/// largest request, 1 MiB, for the work per chunk not to show.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 
 pub(super) type Cell = UnsafeCell<MaybeUninit<u8>>;
 
-/// What memory of a chunk or more begins with, as the kernel's does and that of most programs which move
-/// much: so no page is copied in two parts. With less, what the allocator leaves unused would count.
+/// Alignment of memory of a chunk or more, equal to that of the kernel's pages and of most programs' large
+/// buffers, so that no page is copied in two parts. For smaller memory the allocator would leave too much
+/// unused.
 const LARGE_ALIGNMENT: usize = PAGE_BYTES as usize;
 
-/// What less memory begins with.
+/// Alignment of smaller memory.
 ///
-/// Where memory begins decides how fast the kernel copies. On AMD's Zen 3 `rep movsb` takes 40 µs for
-/// 64 KiB instead of 2 if the place in its page that is copied to is 1 to 31 bytes behind the one that is
-/// copied from; what malloc(3) gives lies 16 behind.
+/// Alignment decides how fast the kernel copies. On AMD's Zen 3 `rep movsb` takes 40 µs for 64 KiB instead of
+/// 2 if the target's offset in its page is 1 to 31 bytes greater than the source's; memory of malloc(3)
+/// begins 16 bytes after a page's start.
 const SMALL_ALIGNMENT: usize = 64;
 
-/// Not zeroed: to touch pages that are about to be written costs as much as to write them.
+/// Not zeroed: zeroing pages that will be written costs as much as writing them.
 pub(super) struct Cells(AVec<Cell, RuntimeAlign>);
 
 impl Cells {
@@ -65,7 +66,7 @@ impl std::fmt::Debug for Cells {
     }
 }
 
-/// Room for bytes, of which some have been set.
+/// Room for bytes, some of which are set.
 #[derive(Debug)]
 pub(crate) struct Memory {
     pub(super) cells: Cells,
@@ -73,8 +74,8 @@ pub(crate) struct Memory {
     pub(super) set: Range<usize>,
 }
 
-// SAFETY: through `&Memory` bytes are only read, and only those that were set; whoever writes has it
-// by `&mut`, or owns it.
+// SAFETY: through `&Memory` bytes are only read, and only those that were set; writing needs `&mut` or
+// ownership.
 unsafe impl Sync for Memory {}
 
 impl Memory {
@@ -91,16 +92,15 @@ impl Memory {
         self.cells.len()
     }
 
-    /// Where the bytes from `start` on go, for somebody else to write there, and how many there
-    /// are.
+    /// Pointer to the bytes from `start` on, to be written by other code, and their number.
     pub(crate) fn room(&mut self, start: usize) -> (*mut u8, usize) {
         self.set = 0..0;
-        // Writing behind a shared reference is what cells are for.
+        // Cells may be written behind a shared reference.
         let room = &self.cells[start..];
         (room.as_ptr().cast_mut().cast(), room.len())
     }
 
-    /// The bytes that were put into the room.
+    /// Marks bytes in the room as set.
     ///
     /// # Safety
     /// All of them have been written.
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_begin_with_a_page_and_what_is_less_with_a_cache_line() {
+    fn chunks_begin_with_a_page_and_smaller_memory_with_a_cache_line() {
         let begins_with =
             |memory: &mut Memory| memory.room(0).0.addr() & memory.room(0).0.addr().wrapping_neg();
         for length in [1, 512, CHUNK_BYTES / 2, CHUNK_BYTES, 1 << 20] {

@@ -1,13 +1,13 @@
 //! The content of one virtual file: sparse, in memory as far as the pool allows, else on disk.
 //!
-//! Knows bytes, which of them were written, and where they are kept. Knows nothing of names,
-//! readers, delivery or time. Every method takes its caller's word that nobody else uses the same
-//! spool meanwhile (the router's lock over core); what [`Spool::read`] returns needs no lock.
+//! Knows bytes, which of them were written, and where they are kept. Knows nothing of names, readers,
+//! delivery or time. The router's lock over core guards every spool; what [`Spool::read`] returns needs no
+//! lock.
 //!
-//! Where the bytes are is [`chunks`]' business: what a chunk does not hold is zeros. Here is counted
-//! what they amount to: which were written ([`Spool::frontier`]), which pages hold content or were
-//! allocated, and so what the pool charges. The invariant: a page is charged for if and only if it
-//! is in `data` or `reserved`, never in both, and an operation that fails changes nothing.
+//! [`chunks`] stores the bytes: what a chunk does not hold is zeros. This module counts: which bytes were
+//! written ([`Spool::frontier`]), which pages hold content or were allocated, and so what the pool charges.
+//! The invariant: a page is charged for if and only if it is in `data` or `reserved`, never in both, and an
+//! operation that fails changes nothing.
 
 mod buffer;
 mod chunks;
@@ -39,7 +39,7 @@ pub(crate) use pool::{Limits, Pool};
 pub(crate) use segments::Segments;
 pub(in crate::core) use segments::ZEROS;
 
-/// What holes and space are counted in, as a filesystem's blocks.
+/// Unit of holes and space, as a filesystem's block.
 pub(crate) const PAGE_BYTES: u64 = 4096;
 
 /// The longest file: offsets are signed to every program.
@@ -50,9 +50,9 @@ const LENGTH_MAX: u64 = i64::MAX as u64;
 pub(crate) struct Spool {
     pool: Pool,
     length: u64,
-    /// Bytes that were given back, though the file still has them.
+    /// Bytes of the file that were dropped: counted in the length, but not stored.
     dropped: Extents,
-    /// Bytes that were written, or dropped; what the frontier is worked out from.
+    /// Bytes that were written or dropped, from which the frontier is computed.
     written: Extents,
     /// Whole pages with content; the rest are holes.
     data: Extents,
@@ -60,16 +60,16 @@ pub(crate) struct Spool {
     reserved: Extents,
     /// The bytes.
     chunks: Chunks,
-    /// What is charged for `data` and `reserved`.
+    /// The charge for `data` and `reserved`.
     charged: Kept,
-    /// The memory that all of these take but the bytes, or somewhat more.
+    /// The memory of this bookkeeping, without the bytes, or somewhat more.
     kept: Kept,
 }
 
-/// About what a chunk takes beside its bytes: its slot, its store's description, and two nodes' shares
-/// of the trees that they are in.
+/// Approximate memory of a chunk beside its bytes: its slot, its store's description, and its share of the
+/// nodes of two trees.
 const SLOT_BYTES: u64 = 160;
-/// The same of a range.
+/// Approximate memory of a range.
 const RANGE_BYTES: u64 = 48;
 
 impl Spool {
@@ -108,7 +108,7 @@ impl Spool {
         self.dropped.total()
     }
 
-    /// Up to where, from this offset on, no byte was dropped; the offset itself if that was.
+    /// The end of the bytes from this offset on of which none was dropped; the offset itself if its byte was.
     pub(crate) fn held_until(&self, offset: u64) -> u64 {
         let next = self.dropped.at_or_after(offset);
         next.map_or(u64::MAX, |range| range.start.max(offset))
@@ -137,8 +137,8 @@ impl Spool {
         self.take(offset, &mut data.into(), true)
     }
 
-    /// The same, of which the memory may be exchanged for other memory; within the maximum size, unless that
-    /// is no bound to it.
+    /// The same, where the load's memory may be exchanged for other memory; within the maximum size if
+    /// `is_bounded`.
     ///
     /// # Errors
     /// Those of [`Spool::write`].
@@ -173,7 +173,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Sets the length. What is cut off is gone: it reads as zeros if the file grows again.
+    /// Sets the length. Bytes that are cut off read as zeros if the file grows again.
     ///
     /// # Errors
     /// EFBIG past the longest offset.
@@ -214,7 +214,7 @@ impl Spool {
         for range in held.chain(self.reserved.overlapping(&pages)) {
             fresh.remove(range);
         }
-        // What was dropped is not to be held again.
+        // Dropped pages are not charged again.
         for range in self.dropped.overlapping(&(0..u64::MAX)) {
             fresh.remove(whole_pages_of(range));
         }
@@ -229,8 +229,8 @@ impl Spool {
         Ok(())
     }
 
-    /// fallocate(2) with PUNCH_HOLE: zeros from here on, and whole pages of it are a hole. To the
-    /// frontier it stays as written as it was, for the program left zeros there.
+    /// fallocate(2) with PUNCH_HOLE: zeros from here on, and whole pages of it are a hole. Which bytes count
+    /// as written does not change: a hole is zeros written by the program.
     ///
     /// # Errors
     /// ESPIPE if the file [lacks](Spool::lacks) bytes there; of the spill file, if a chunk's middle must be
@@ -249,8 +249,8 @@ impl Spool {
         Ok(())
     }
 
-    /// Gives back bytes of the file, as far as it reaches; they count as written from now on. The caller no
-    /// longer reads or compares there.
+    /// Drops bytes of the file, within its length; they count as written from now on. The caller no longer
+    /// reads or compares them.
     pub(crate) fn drop_range(&mut self, range: Range<u64>) {
         let range = range.start..range.end.min(self.length);
         if self.dropped.covered(&range) == range.end.saturating_sub(range.start) {
@@ -258,7 +258,7 @@ impl Spool {
         }
         self.written.insert(range.clone());
         self.dropped.insert(range.clone());
-        // With what was dropped beside it, so that no page stays that has nothing else.
+        // Together with dropped neighbours, so that a page goes once all of it was dropped.
         let around = self.dropped.at_or_after(range.start).unwrap_or(range);
         self.chunks.drop_within(around.clone());
         self.release_pages(whole_pages_of(around));
@@ -286,7 +286,7 @@ impl Spool {
         (offset < self.length).then_some(start)
     }
 
-    /// What lies between the holes, in order; but for the end of the file, whole pages.
+    /// The ranges between the holes, in order; whole pages except at the end of the file.
     pub(crate) fn data_ranges(&self) -> Vec<Range<u64>> {
         self.data.overlapping(&(0..self.length)).collect()
     }
@@ -296,8 +296,7 @@ impl Spool {
         self.written.covered(range)
     }
 
-    /// The bytes from `offset` on, `length` of them or what there is; gaps and holes are zeros.
-    /// Loads nothing and copies nothing.
+    /// At most `length` bytes from `offset` on; gaps and holes are zeros. Loads nothing and copies nothing.
     pub(crate) fn read(&self, offset: u64, length: usize) -> Segments {
         let end = offset.saturating_add(length as u64).min(self.length);
         self.chunks.read(offset..end)
@@ -315,8 +314,8 @@ impl Spool {
         Ok(range.map(|(start, end)| offset + start as u64..offset + end as u64))
     }
 
-    /// The first `length` bytes as a file of their own, sharing chunks until either is written to.
-    /// Counts in full against the maximum size, and never fails for it.
+    /// The first `length` bytes as a file of their own, sharing chunks until either is written to. Counts in
+    /// full against the maximum size, but is never refused.
     pub(crate) fn snapshot(&self, length: u64) -> Spool {
         let mut copy = Spool {
             pool: self.pool.clone(),
@@ -334,7 +333,7 @@ impl Spool {
         copy
     }
 
-    /// Moves a chunk from memory to disk; says whether there was one to move.
+    /// Moves a chunk from memory to disk; false if there is none to move.
     ///
     /// # Errors
     /// Of the spill file.
@@ -342,14 +341,14 @@ impl Spool {
         self.chunks.spill_one(|_| false)
     }
 
-    /// About what it takes of memory to know where the bytes are.
+    /// Approximate memory of the bookkeeping.
     fn bookkeeping(&self) -> u64 {
         let sets = [&self.written, &self.data, &self.reserved, &self.dropped];
         let ranges: usize = sets.iter().map(|set| set.count()).sum();
         self.chunks.count() as u64 * SLOT_BYTES + ranges as u64 * RANGE_BYTES
     }
 
-    /// Sees that there is memory for so many chunks more, and one range more of each kind.
+    /// Reserves memory to track so many chunks more, and one range more of each kind.
     fn make_room_for(&mut self, chunks: u64) -> Result<(), Errno> {
         let more = chunks * SLOT_BYTES + 3 * RANGE_BYTES;
         self.kept.fit(self.bookkeeping() + more)
@@ -368,7 +367,7 @@ impl Spool {
     }
 }
 
-/// `offset` plus `length`, or EFBIG where no file can be as long.
+/// `offset` plus `length`, or EFBIG past the longest file.
 pub(crate) fn end_of(offset: u64, length: u64) -> Result<u64, Errno> {
     offset
         .checked_add(length)

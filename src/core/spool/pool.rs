@@ -1,22 +1,21 @@
-//! What all spools of a mount share: memory for chunks, and the limits on memory and disk.
+//! Shared by all spools of a mount: memory for chunks, and the limits on memory and disk.
 //!
-//! Knows buffers, where there is disk ([`super::spill`]) and counts of both; knows nothing about files
-//! or offsets in them. The invariant: each count is the sum over what exists, at every moment.
+//! Knows buffers, the spill file ([`super::spill`]) and counts of both; knows nothing about files or offsets
+//! in them. The invariant: each count is at every moment the sum over the buffers, `Kept`s and places that
+//! exist.
 //!
-//! - `used`: capacity of the chunk buffers in use, by spools and by reads handed out. Idle buffers
-//!   waiting to be used again are not in it, but `used` + idle never exceeds the memory limit
-//!   because of an idle one.
+//! - `used`: capacity of the chunk buffers in use, by spools and by reads handed out. Idle buffers kept for
+//!   reuse are not in it, but `used` + idle never exceeds the memory limit because of an idle one.
 //! - `kept`: bytes of memory that cannot be spilled ([`super::kept`]). With `used` it is within the
 //!   memory limit, but for the moment until contents are spilled to make room for it.
-//! - `charged`: whole pages that files hold (written or reserved), in memory or on disk. This is
-//!   what the maximum size bounds and what statfs shows, so that neither depends on how chunks
-//!   are rounded or shared.
+//! - `charged`: whole pages that files hold (written or reserved), in memory or on disk. The maximum size
+//!   bounds this count and statfs shows it, so that neither depends on how chunks are rounded or shared.
 //!
 //! The last two are counted for each user, too: see [`Pool::of`].
 //!
-//! Buffers give themselves back when dropped, which readers do on their own threads; hence the
-//! mutex around the idle ones. It is a leaf of the lock order: it is held for a push or a pop, and
-//! nothing is locked, written or waited for meanwhile.
+//! Buffers give themselves back when dropped, maybe on a reader's thread; hence the mutex around the idle
+//! ones. It is a leaf of the lock order: it is held for a push or a pop, and nothing is locked, written or
+//! waited for meanwhile.
 
 use std::collections::HashMap;
 use std::io;
@@ -37,7 +36,7 @@ const IDLE_BYTES_MAX: u64 = 64 << 20;
 /// The smallest buffer: below this the bookkeeping around it costs more than the bytes.
 const BUFFER_BYTES_MIN: usize = 512;
 
-/// However little memory there may be, so much may be kept that cannot be spilled: with less no file
+/// Memory that cannot be spilled may take at least this many bytes, whatever the limit: with less no file
 /// could be made.
 const KEPT_BYTES_MIN: u64 = 1 << 20;
 
@@ -53,16 +52,16 @@ pub(crate) struct Limits {
     pub(crate) spill_directory: PathBuf,
 }
 
-/// The memory and disk that the spools of one mount share, as one user may have of them. A clone is
-/// another handle on the same.
+/// The memory and disk that the spools of one mount share, with one user's share of them. A clone is another
+/// handle on the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     shared: Arc<Shared>,
-    /// Who has no more than half; none for the owner of the mount.
+    /// The counts of a user with no more than half; none for the owner of the mount.
     user: Option<Arc<Counts>>,
 }
 
-/// As what something counts that is taken.
+/// What an amount is counted as.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Account {
     /// Whole pages that files hold.
@@ -71,7 +70,7 @@ pub(super) enum Account {
     Kept,
 }
 
-/// What all have, or one user has.
+/// The amounts taken by all users, or by one.
 #[derive(Debug, Default)]
 struct Counts {
     /// Whole pages that files hold.
@@ -95,20 +94,20 @@ struct Shared {
     used: AtomicU64,
     spill: Arc<Spill>,
     counts: Counts,
-    /// Whether what is kept has outgrown its room and the spill file takes nothing more.
+    /// Whether `kept` has outgrown its room and the spill file takes nothing more.
     stuck: AtomicBool,
     owner: OnceLock<u32>,
-    /// Those who are not the owner and have something. Leaf lock.
+    /// The counts of users other than the owner. Leaf lock.
     users: Mutex<HashMap<u32, Weak<Counts>>>,
-    /// The measured maximum size, if `limits` names none. Written seldom, and any value that was
-    /// measured will do, so it needs no lock. 0: not measured yet.
+    /// The measured maximum size, if `limits` names none. Any measured value will do, so it needs no lock. 0:
+    /// not measured yet.
     measured: AtomicU64,
-    /// Chunks of memory to be used again. Leaf lock.
+    /// Chunks of memory for reuse. Leaf lock.
     idle: Mutex<Vec<Memory>>,
 }
 
 impl Pool {
-    /// A pool in which nothing is held yet. Touches no disk.
+    /// An empty pool. Touches no disk.
     pub(crate) fn new(limits: Limits) -> Pool {
         let spill = Spill::new(limits.spill_directory.clone());
         Pool {
@@ -127,17 +126,17 @@ impl Pool {
         }
     }
 
-    /// Who may have all of it: nobody else gets more than half. To be said once, at the beginning.
+    /// Sets the owner, which may take all of it; other users get half at most. Called once, at the beginning.
     pub(crate) fn belongs_to(&self, owner: u32) {
         let _ = self.shared.owner.set(owner);
     }
 
-    /// The same pool, as this user may have of it; no user is this process itself.
+    /// The same pool with this user's share; without a user that of the daemon's own process.
     pub(crate) fn for_user(&self, user: Option<u32>) -> Pool {
         user.map_or_else(|| self.clone(), |user| self.of(user))
     }
 
-    /// The same pool, as this user may have of it.
+    /// The same pool with this user's share.
     pub(crate) fn of(&self, user: u32) -> Pool {
         let shared = Arc::clone(&self.shared);
         if self.shared.owner.get().is_none_or(|owner| *owner == user) {
@@ -173,12 +172,12 @@ impl Pool {
         self.shared.spill.used()
     }
 
-    /// Where chunks go that memory has no room for.
+    /// The spill file, for chunks that memory has no room for.
     pub(super) fn spill(&self) -> &Arc<Spill> {
         &self.shared.spill
     }
 
-    /// Makes the file that they go to, which is else made when it is first needed.
+    /// Makes the spill file, which is otherwise made when it is first needed.
     ///
     /// # Errors
     /// Of making it.
@@ -186,7 +185,7 @@ impl Pool {
         self.shared.spill.open().map(drop)
     }
 
-    /// The bytes that all files may hold together.
+    /// The most bytes that all files may hold together.
     pub(crate) fn max_size(&self) -> u64 {
         match (
             self.shared.limits.max_size,
@@ -203,7 +202,7 @@ impl Pool {
         self.left(Account::Charged, self.max_size())
     }
 
-    /// By how much more is held than may be.
+    /// Bytes that files hold beyond the maximum size.
     pub(crate) fn excess(&self) -> u64 {
         let charged = self.shared.counts.charged.load(Ordering::Relaxed);
         charged.saturating_sub(self.max_size())
@@ -214,28 +213,28 @@ impl Pool {
         self.shared.counts.kept.load(Ordering::Relaxed)
     }
 
-    /// How much more can be kept that cannot be spilled.
+    /// Bytes that can still be taken that cannot be spilled.
     pub(crate) fn room(&self) -> u64 {
         self.left(Account::Kept, self.kept_max())
     }
 
-    /// Whether so much more can be kept.
+    /// Whether `bytes` more can be kept.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
         bytes <= self.room() && !(self.is_over() && self.shared.stuck.load(Ordering::Relaxed))
     }
 
-    /// Whether contents must be spilled, as what cannot be has outgrown its room.
+    /// Whether contents must be spilled, as memory that cannot be spilled needs the room.
     pub(crate) fn is_over(&self) -> bool {
         self.memory_used().saturating_add(self.kept()) > self.shared.limits.memory
             && self.memory_used() > 0
     }
 
-    /// Whether the spill file takes nothing more, as long as there is not enough memory without it.
+    /// Whether the spill file takes nothing more while memory is short.
     pub(crate) fn is_stuck(&self) -> bool {
         self.shared.stuck.load(Ordering::Relaxed)
     }
 
-    /// Says so, or that it does.
+    /// Sets that.
     pub(crate) fn set_stuck(&self, stuck: bool) {
         self.shared.stuck.store(stuck, Ordering::Relaxed);
     }
@@ -244,7 +243,7 @@ impl Pool {
         self.shared.limits.memory.max(KEPT_BYTES_MIN)
     }
 
-    /// What is left of `max`, of which a user has half.
+    /// The rest of `max`, of which a user may take half.
     fn left(&self, account: Account, max: u64) -> u64 {
         let left = |counts: &Counts, max: u64| {
             max.saturating_sub(counts.of(account).load(Ordering::Relaxed))
@@ -271,7 +270,7 @@ impl Pool {
         }
     }
 
-    /// Adds to a count unless that would pass `max`, or its half for a user; says whether it did.
+    /// Adds to a count unless that would exceed `max`, or its half for a user; returns whether it did.
     fn fits(&self, account: Account, bytes: u64, max: u64) -> bool {
         if let Some(user) = &self.user
             && !add_within(user.of(account), bytes, max / 2)
@@ -295,8 +294,8 @@ impl Pool {
         }
     }
 
-    /// Works the maximum size out anew from what is free on disk now. A directory that cannot be
-    /// asked cannot be spilled to either, so it counts as full.
+    /// Computes the maximum size from the space that is free on disk now. If statvfs(3) fails, the directory
+    /// cannot be spilled to either and counts as full.
     fn measure(&self) -> u64 {
         let free = rustix::fs::statvfs(self.spill_directory())
             .map_or(0, |status| status.f_bavail.saturating_mul(status.f_frsize));
@@ -305,7 +304,7 @@ impl Pool {
             .limits
             .memory
             .saturating_add(self.spilled())
-            // What can be written again is not free to others.
+            // Space kept for reuse does not count as free on the disk.
             .saturating_add(self.shared.spill.idle())
             .saturating_add(free / 20 * 19)
             .max(1);
@@ -337,7 +336,7 @@ impl Pool {
         self.counted(capacity)
     }
 
-    /// Memory that is in `used` already.
+    /// Memory that `used` counts already.
     fn counted(&self, capacity: usize) -> Memory {
         let recycled = if capacity == CHUNK_BYTES {
             self.idle().pop()
@@ -350,15 +349,15 @@ impl Pool {
         })
     }
 
-    /// The same pool for nobody's account.
-    pub(super) fn of_nobody(&self) -> Pool {
+    /// The same pool, counted for no user.
+    pub(super) fn for_no_user(&self) -> Pool {
         Pool {
             shared: Arc::clone(&self.shared),
             user: None,
         }
     }
 
-    /// Takes back what a buffer was made of, which counts no more.
+    /// Takes back the memory of a buffer, which counts no more.
     pub(super) fn give_back(&self, memory: Memory) {
         self.shared
             .used
@@ -371,7 +370,7 @@ impl Pool {
         }
     }
 
-    /// Gives an idle buffer back to the system if memory in use has grown into its share.
+    /// Frees an idle buffer if memory in use has grown into its share.
     fn trim_idle(&self) {
         let mut idle = self.idle();
         if !idle.is_empty() && !self.idle_fits(idle.len()) {
@@ -394,7 +393,7 @@ impl Pool {
     }
 }
 
-/// Adds `bytes` to `counter` unless the sum would pass `max`; says whether it did.
+/// Adds `bytes` to `counter` unless the sum would exceed `max`; returns whether it did.
 fn add_within(counter: &AtomicU64, bytes: u64, max: u64) -> bool {
     let sum = |now: u64| now.checked_add(bytes).filter(|&sum| sum <= max);
     counter
@@ -411,7 +410,7 @@ fn capacity_for(bytes: usize) -> usize {
 
 #[cfg(test)]
 impl Pool {
-    /// One that takes so much, and spills to where temporary files are.
+    /// A pool with these limits that spills to the directory for temporary files.
     pub(crate) fn for_tests(memory: u64, max_size: Option<u64>) -> Pool {
         Pool::new(Limits {
             memory,

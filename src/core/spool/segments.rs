@@ -2,32 +2,32 @@
 //!
 //! Knows where bytes are, not which file or offset they came from.
 //!
-//! Invariant: the bytes of a segment never change. It holds its chunk by `Arc`, and what a chunk has
-//! the spool changes in place only while nobody else holds it (see the header of [`super::chunks`]).
+//! Invariant: the bytes of a segment never change. It holds its chunk by `Arc`, and the spool changes a
+//! chunk's bytes in place only while it is not shared (see the header of [`super::chunks`]).
 
 use std::borrow::Cow;
 use std::io;
 
 use super::slot::Store;
 
-/// What zeros are handed out from; long runs repeat it.
+/// Source of all zeros that are handed out; long runs repeat it.
 pub(in crate::core) static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// A run of bytes in one chunk, or of zeros.
 #[derive(Clone, Debug)]
 pub(super) enum Segment {
-    /// So many from `start` on.
+    /// Bytes of a store from `start` on.
     Stored {
         store: Store,
         start: usize,
         length: usize,
     },
-    /// So many zeros: a hole, a gap, or what a chunk's buffer does not reach.
+    /// So many zeros: a hole, a gap, or bytes past the end of a chunk's buffer.
     Zeros(usize),
 }
 
 impl Segment {
-    /// Its bytes' number.
+    /// The number of its bytes.
     pub(super) fn len(&self) -> usize {
         match self {
             Segment::Stored { length, .. } | Segment::Zeros(length) => *length,
@@ -35,8 +35,8 @@ impl Segment {
     }
 }
 
-/// The bytes of one read, in order. Holding it keeps its chunks (and a spill file) alive, be it of a
-/// few bytes, and makes writes over them copy; so use it and drop it.
+/// The bytes of one read, in order. It keeps whole chunks (and the spill file) alive even for a few bytes,
+/// and makes writes over them copy; so use it and drop it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Segments {
     parts: Vec<Segment>,

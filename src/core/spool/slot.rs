@@ -1,6 +1,6 @@
 //! One chunk's content: a store, and how much of it counts.
 //!
-//! Knows where its bytes are; does not know which chunk of which file it is, nor when it changes
+//! Knows where its bytes are; does not know the file, the chunk's number, or when it changes
 //! ([`super::chunks`] does).
 
 use std::borrow::Cow;
@@ -17,7 +17,7 @@ pub(super) struct Slot {
     pub(super) store: Store,
 }
 
-/// Where it is kept.
+/// Where a chunk's content is stored.
 #[derive(Clone, Debug)]
 pub(super) enum Store {
     Memory(Arc<Buffer>),
@@ -25,7 +25,7 @@ pub(super) enum Store {
 }
 
 impl Store {
-    /// So many of its bytes from `start` on: as they lie in memory, or read from disk.
+    /// `length` of its bytes from `start` on: borrowed from memory, or read from disk.
     pub(super) fn bytes(&self, start: usize, length: usize) -> io::Result<Cow<'_, [u8]>> {
         Ok(match self {
             Store::Memory(buffer) => Cow::Borrowed(&buffer.bytes()[start..start + length]),

@@ -1,17 +1,17 @@
 //! Chunks on disk: one unlinked file for all files of a mount, and places in it.
 //!
-//! Knows how to make a file without a name and which parts of it are free; knows nothing of what the
-//! bytes are, of whose they are, or of offsets in anybody's file. Invariants: it takes one descriptor,
-//! however much it holds; a place is used for nothing else before its last holder has dropped it; and
-//! `used` is the bytes that were written to the places there are.
+//! Knows how to make a file without a name and which parts of it are free; knows nothing of the bytes, the
+//! files that they belong to, or offsets in these. Invariants: it takes one descriptor, however much it
+//! holds; a place is not reused before its last holder has dropped it; and `used` is the number of bytes
+//! written to the existing places.
 //!
-//! Of the space that is given back some is kept with its blocks, to be written again soon; the rest
-//! becomes holes, many places at a time; all of it when the disk is full. On a filesystem that can punch none, all of it is kept until
-//! it is used again, or nothing is left.
+//! Some of the freed space keeps its blocks, for reuse soon; the rest becomes holes, many places at a time;
+//! when the disk is full all of it does. On a filesystem that cannot punch holes all of it is kept until it
+//! is reused, or until no place is left.
 //!
-//! Places give themselves back when dropped, which readers do on their own threads; hence the
-//! mutex around the space. It is a leaf of the lock order: it is held for a look at a few ranges, and
-//! nothing is locked, written or waited for meanwhile.
+//! Places give themselves back when dropped, maybe on a reader's thread; hence the mutex around the space. It
+//! is a leaf of the lock order: it is held for a look at a few ranges, and nothing is locked, written or
+//! waited for meanwhile.
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -28,12 +28,12 @@ use super::extents::Extents;
 use super::memory::CHUNK_BYTES;
 use crate::sync::lock;
 
-/// Bytes given back that keep their blocks: enough for a hole to be punched for hundreds of places at
-/// once, and little beside what a disk holds.
+/// Freed bytes that keep their blocks: enough to punch holes for hundreds of places at once, and little
+/// beside the size of a disk.
 const IDLE_BYTES_MAX: u64 = 16 << 20;
 
-/// The file that chunks spill to, divided into places of one chunk each. Which place a chunk gets says
-/// nothing about where in a file it is.
+/// The file that chunks spill to, divided into places of one chunk each. A chunk's place is independent of
+/// its offset in its own file.
 #[derive(Debug)]
 pub(super) struct Spill {
     directory: PathBuf,
@@ -41,31 +41,31 @@ pub(super) struct Spill {
     file: OnceLock<File>,
     /// Bytes in places.
     used: AtomicU64,
-    /// Done when the first bytes were written.
+    /// Guards the warning at the first spill.
     begun: Once,
-    /// Whether a limit that the file has reached was reported.
+    /// Guards the report of a limit that the file has reached.
     limited: Once,
     /// Leaf lock.
     space: Mutex<Space>,
 }
 
-/// Where there is room, in whole places.
+/// Free space, in whole places.
 #[derive(Debug, Default)]
 struct Space {
-    /// Given back, and still with blocks.
+    /// Freed, and still with blocks.
     idle: Extents,
-    /// Given back, and made holes.
+    /// Freed, and made holes.
     holes: Extents,
-    /// Where the file was never used.
+    /// The end of the part of the file that was ever used.
     end: u64,
-    /// How many places are taken.
+    /// Number of places taken.
     taken: u64,
     /// Whether the filesystem has refused to punch holes.
     keeps_blocks: bool,
 }
 
 impl Spill {
-    /// To a file in `directory`, which is not made yet.
+    /// Spills to a file in `directory`, which is not made yet.
     pub(super) fn new(directory: PathBuf) -> Arc<Spill> {
         Arc::new(Spill {
             directory,
@@ -87,7 +87,7 @@ impl Spill {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Bytes that take blocks and can be written again.
+    /// Freed bytes that still take blocks.
     pub(super) fn idle(&self) -> u64 {
         lock(&self.space).idle.total()
     }
@@ -106,17 +106,17 @@ impl Spill {
         }
     }
 
-    /// Writes one chunk's bytes to a place that nobody refers to yet.
+    /// Writes one chunk's bytes to a new place.
     ///
     /// # Errors
-    /// ENOSPC if there is no file and none can be made, whatever the reason: to the program that
-    /// writes, what cannot be put on disk is a full disk, and the ENOENT of a missing spill directory
-    /// would only mislead it. The log has the reason. Else those of [`Place::append`].
+    /// ENOSPC if there is no file and none can be made, whatever the reason: the ENOENT of a missing spill
+    /// directory, say, would only mislead the program that writes. The log has the reason. Else those of
+    /// [`Place::append`].
     pub(super) fn store(self: &Arc<Self>, bytes: &[u8]) -> Result<Place, Errno> {
         self.with_idle_space(|| self.store_in_free_space(bytes))
     }
 
-    /// What `write` does, once more with the space that was given back if it found none.
+    /// Calls `write`; on a full disk punches holes in the freed space and calls it once more.
     fn with_idle_space<T>(&self, mut write: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
         match write() {
             Err(Errno::NOSPC) if self.punch_idle(lock(&self.space)) => write(),
@@ -144,7 +144,7 @@ impl Spill {
         Ok(place)
     }
 
-    /// What a failed write means to the program.
+    /// The error that a program gets for a failed write.
     fn refused(&self, error: &io::Error) -> Errno {
         let limit = match Errno::from_io_error(error) {
             Some(Errno::FBIG) => "the limit of this process on the size of files (`ulimit -f`)",
@@ -167,7 +167,7 @@ impl Spill {
         space.idle.insert(position..position + CHUNK_BYTES as u64);
         let Some(file) = self.file.get() else { return };
         if space.taken == 0 && space.keeps_blocks {
-            // Nobody else uses the file, and none may begin to until it is empty.
+            // No place is taken, and none can be until the lock is released.
             if rustix::fs::ftruncate(file, 0).is_ok() {
                 *space = Space {
                     keeps_blocks: true,
@@ -182,12 +182,12 @@ impl Spill {
         }
     }
 
-    /// Makes holes of what was given back; says whether there were blocks that are free now.
+    /// Punches holes in the freed space; returns whether that freed blocks.
     fn punch_idle(&self, mut space: MutexGuard<'_, Space>) -> bool {
         let Some(file) = self.file.get().filter(|_| !space.keeps_blocks) else {
             return false;
         };
-        // Taken out meanwhile, so that nobody writes there.
+        // Taken out meanwhile, so that no place is made there.
         let surplus = std::mem::take(&mut space.idle);
         drop(space);
         let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
@@ -209,7 +209,7 @@ impl Spill {
 }
 
 impl Space {
-    /// A place, to be filled or not. One that will not be gets no blocks that it does not need.
+    /// Takes a place. One that will not be filled gets no space with blocks, which it does not need.
     fn take(&mut self, is_filled: bool) -> u64 {
         let chunk = CHUNK_BYTES as u64;
         self.taken += 1;
@@ -235,18 +235,18 @@ impl Space {
 pub(super) struct Place {
     spill: Arc<Spill>,
     position: u64,
-    /// Bytes of it that were written, by which it is counted.
+    /// Bytes of it that were written, as counted in `used`.
     length: usize,
 }
 
 impl Place {
-    /// Writes `bytes` at `start`. Only for bytes that nobody refers to yet: past what any slot
-    /// counts as content. That is why a failure needs no undoing.
+    /// Writes `bytes` at `start`, which must be past the length of every slot: no segment refers to these
+    /// bytes yet, so a failure needs no undoing.
     ///
     /// # Errors
-    /// ENOSPC if the spill file cannot grow for a limit of the file system, of its user (EDQUOT) or of
-    /// this process (EFBIG): to the program that writes neither its file is too large nor its quota
-    /// used up, and what the kernel writes back with another error than ENOSPC it takes for EIO.
+    /// ENOSPC if the spill file cannot grow because of a limit of the filesystem, of its user (EDQUOT) or of
+    /// the daemon's process (EFBIG): the program's own file is not too large, nor its quota used up, and the
+    /// kernel turns other errors than ENOSPC at write-back into EIO.
     pub(super) fn append(&mut self, start: usize, bytes: &[u8]) -> Result<(), Errno> {
         let spill = Arc::clone(&self.spill);
         spill.with_idle_space(|| self.write(start, bytes))
@@ -263,7 +263,7 @@ impl Place {
         Ok(())
     }
 
-    /// Reads the bytes from `start` on, as many as `out` takes.
+    /// Reads the bytes from `start` on into all of `out`.
     pub(super) fn read(&self, start: usize, out: &mut [u8]) -> io::Result<()> {
         let file = self.spill.open()?;
         file.read_exact_at(out, self.position + start as u64)
@@ -286,7 +286,7 @@ fn unlinked_file(directory: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Says so if what is spilled saves no memory.
+/// Warns if the spill directory is itself in memory.
 fn warn_if_in_memory(file: &File, directory: &Path) {
     // `RAMFS_MAGIC` of `include/uapi/linux/magic.h`.
     const RAMFS: libc::__fsword_t = 0x8584_58f6;
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_is_used_again_and_the_file_grows_no_further() {
+    fn freed_space_is_used_again_and_the_file_grows_no_further() {
         let (spill, _directory) = spill();
         let mut places: Vec<_> = (0..8).map(|fill| store(&spill, fill)).collect();
         assert_eq!((spill.used(), end(&spill)), (8 * CHUNK, 8 * CHUNK));
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn little_bytes_do_not_take_blocks_that_they_do_not_need() {
+    fn a_few_bytes_do_not_take_blocks_that_they_do_not_need() {
         let (spill, _directory) = spill();
         let mut places: Vec<_> = (0..4).map(|fill| store(&spill, fill)).collect();
         places.truncate(1);
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn most_of_what_is_given_back_leaves_the_disk_and_all_of_it_with_the_last_place() {
+    fn most_freed_space_leaves_the_disk_and_all_of_it_with_the_last_place() {
         let (spill, _directory) = spill();
         let kept = store(&spill, 1);
         let many: Vec<_> = (0..2 * IDLE_BYTES_MAX / CHUNK)
@@ -422,20 +422,20 @@ mod tests {
         assert!(blocks(&spill) <= 64 << 10, "{} bytes", blocks(&spill));
     }
     #[test]
-    fn where_the_disk_is_full_the_blocks_of_what_was_given_back_are_written_again() {
+    fn where_the_disk_is_full_freed_blocks_are_written_again() {
         let (spill, _directory) = spill();
         let kept = store(&spill, 1);
         drop((store(&spill, 2), store(&spill, 3)));
         let idle = spill.idle();
         assert!(idle > 0);
-        // A disk on which nothing but those blocks is free.
+        // A disk on which only those blocks are free.
         let done = spill.with_idle_space(|| match spill.idle() {
             0 => Ok(()),
             _ => Err(Errno::NOSPC),
         });
         let keeps_blocks = lock(&spill.space).keeps_blocks;
         assert!(done == Ok(()) || keeps_blocks, "{done:?}");
-        // There is nothing to be had by trying again.
+        // No second try, as no blocks are left to free.
         let mut tries = 0;
         let refused = spill.with_idle_space(|| {
             tries += 1;

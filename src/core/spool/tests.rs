@@ -1,5 +1,5 @@
-//! What a spool costs, refuses and leaves behind, by example; and ([`steps`]) against a naive model
-//! of it ([`model`]).
+//! Costs, errors and cleanup of a spool, by example; and ([`steps`]) comparison with a naive model
+//! ([`model`]).
 
 mod model;
 mod steps;
@@ -35,7 +35,7 @@ fn contents(segments: &Segments) -> Vec<u8> {
     bytes
 }
 
-/// How many descriptors of this process are of files in `directory`, and how much disk those take.
+/// The number of this process's descriptors of files in `directory`, and the disk space of these.
 fn spill_files_in(directory: &Path) -> (usize, u64) {
     let links = Path::new("/proc/self/fd")
         .read_dir()
@@ -53,8 +53,8 @@ fn spill_files_in(directory: &Path) -> (usize, u64) {
     })
 }
 
-/// That nothing is left on disk in `directory`: one file at most, with no more than what some
-/// filesystems keep of any for their own records.
+/// Asserts that nothing is left on disk in `directory`: one file at most, with no more than some filesystems
+/// keep of any file for their own records.
 fn assert_no_disk_is_taken(directory: &Path) {
     let (files, bytes) = spill_files_in(directory);
     assert!(
@@ -79,7 +79,7 @@ fn pool(memory: usize) -> (Pool, tempfile::TempDir) {
 
 #[test]
 fn dropping_everything_leaves_no_memory_and_no_disk() {
-    // With some for what it takes to know where they are.
+    // With some memory for the bookkeeping.
     let (pool, directory) = pool(2 * CHUNK + PAGE);
     let mut spool = Spool::new(&pool);
     for at in 0..40u64 {
@@ -113,7 +113,7 @@ fn dropping_everything_leaves_no_memory_and_no_disk() {
 }
 
 #[test]
-fn however_many_files_are_kept_on_disk_they_take_one_descriptor() {
+fn any_number_of_files_on_disk_takes_one_descriptor() {
     let (pool, directory) = pool(0);
     let files: Vec<_> = (0..300)
         .map(|seed| {
@@ -132,7 +132,7 @@ fn however_many_files_are_kept_on_disk_they_take_one_descriptor() {
 }
 
 #[test]
-fn what_a_sparse_file_takes_beside_its_bytes_is_counted_and_refused_in_the_end() {
+fn the_bookkeeping_of_a_sparse_file_is_counted_and_refused_in_the_end() {
     let (pool, _directory) = pool(0);
     let mut spool = Spool::new(&pool);
     let mut offset = 0;
@@ -239,7 +239,7 @@ fn offsets_past_the_longest_file_are_refused() {
 }
 
 #[test]
-fn what_a_truncation_cut_off_on_disk_does_not_show_in_a_later_gap() {
+fn bytes_on_disk_that_a_truncation_cut_off_do_not_show_in_a_later_gap() {
     let (pool, _directory) = pool(0);
     let mut spool = Spool::new(&pool);
     spool.write(0, &[1; 10_000]).expect("room");
@@ -263,7 +263,7 @@ fn gaps_filled_move_the_frontier_and_stay_holes() {
 }
 
 #[test]
-fn a_chunk_that_comes_whole_is_not_copied() {
+fn a_whole_chunk_is_not_copied() {
     let (pool, _directory) = pool(8 * CHUNK);
     let mut spool = Spool::new(&pool);
     let mut chunks = [
@@ -281,7 +281,7 @@ fn a_chunk_that_comes_whole_is_not_copied() {
 }
 
 #[test]
-fn what_a_reader_holds_is_appended_to_without_a_copy() {
+fn a_chunk_that_a_reader_holds_is_appended_to_without_a_copy() {
     let (pool, _directory) = pool(8 * CHUNK);
     let mut spool = Spool::new(&pool);
     spool.write(0, &vec![1; CHUNK / 2 + 1]).expect("room");
@@ -290,7 +290,7 @@ fn what_a_reader_holds_is_appended_to_without_a_copy() {
     spool.write(CHUNK as u64 / 2 + 1, b"more").expect("room");
     assert_eq!(pool.memory_used(), used);
     assert_eq!(contents(&held), vec![1; CHUNK / 2 + 1]);
-    // But where it was cut, the reader has what was there.
+    // But where it was cut, the reader still has the old bytes.
     spool.truncate(10).expect("shorter");
     spool.write(10, b"new").expect("room");
     assert!(pool.memory_used() > used);

@@ -1,4 +1,4 @@
-//! Names and first bytes with the format they tell, and what holds of the table as a whole.
+//! Formats by names and first bytes, and properties of the whole table.
 
 use super::*;
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ fn content(bytes: &[u8]) -> Option<(&'static str, bool)> {
 }
 
 #[test]
-fn a_file_name_tells_its_format_by_the_last_extension() {
+fn the_last_extension_of_a_file_name_tells_its_format() {
     for (file, expected) in [
         ("x.zip", Some("zip")),
         ("X.ZIP", Some("zip")),
@@ -78,7 +78,7 @@ fn only_tar_holds_back_its_trailing_zeros() {
 }
 
 #[test]
-fn what_is_named_as_text_and_has_a_nul_is_none_unless_it_is_wide() {
+fn a_file_named_as_text_that_has_a_nul_is_no_text_unless_it_is_wide() {
     let log = lookup(b"log").unwrap();
     let mut late = vec![b'x'; 513];
     late[512] = 0;

@@ -1,6 +1,6 @@
 //! When a closed generation is done, and whether it has failed then.
 //!
-//! Decides from how its writers ended, who is left of their process groups, and its script's steps.
+//! Decides from its writers' endings, the processes left in their groups, and its script's steps.
 
 use super::super::super::clock::Monotonic;
 use super::super::super::ids::Unique;
@@ -8,14 +8,14 @@ use super::super::super::rules::{FailOn, Linger};
 use super::super::super::timers::{CONTENT_CHECK, DYING, GROUP_CHECK, LINGER, LINGER_EXITED};
 use super::{Ending, Generation, Phase, Writer};
 
-/// What other processes are doing at the moment that the core looks, which nobody can know before: whether
-/// a closed file is done is decided by who is left.
+/// The state of other processes at the moment the core asks: whether a closed file is done depends on the
+/// processes that are left.
 pub(crate) trait Processes {
     /// How this process ended.
     fn ending(&self, pid: i32) -> Ending;
     /// Whether no process is left in this group.
     fn group_is_empty(&self, group: i32) -> bool;
-    /// Whether it is the one that this is part of.
+    /// Whether it is the daemon's own process.
     fn is_own(&self, _pid: i32) -> bool {
         false
     }
@@ -31,29 +31,29 @@ pub(crate) trait Processes {
     fn is_below_group(&self, _pid: i32, _group: i32) -> bool {
         false
     }
-    /// Asks whether others are left who might write a closed file than those who wait for it. The answer, if
-    /// there is nobody, is `Request::NobodyElseLeft`.
+    /// Asks whether processes other than those that wait for a closed file are left that might write it. The
+    /// answer, if there are none, is `Request::NobodyElseLeft`.
     fn look_for_others(&self, _left: Left) {}
 }
 
-/// Of whom it is to be seen whether they might write a closed file again.
+/// Processes to be checked for whether they might write a closed file again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Left {
     pub(crate) ino: u64,
     /// When it was closed.
     pub(crate) since: Monotonic,
-    /// The process groups of those who wrote it.
+    /// The process groups of its writers.
     pub(crate) groups: Vec<i32>,
-    /// Which of those who wrote it still run.
+    /// Its writers that still run.
     pub(crate) writers: Vec<i32>,
-    /// The processes that wait for it, and by which requests.
+    /// The processes that wait for it, and their requests.
     pub(crate) waiting: Vec<(i32, Unique)>,
 }
 
 impl Generation {
-    /// Ends a closed generation if it has lingered enough, and if no step of its script, of which so
-    /// many wait, may be about to write it anew, and if it does not wait for
-    /// its content; otherwise says when to ask again.
+    /// Ends a closed generation if it has lingered long enough, no step of its script may be about to write
+    /// it anew (`waiting_steps` wait), and it does not await its content; otherwise returns when to ask
+    /// again.
     pub(crate) fn settle(
         &mut self,
         linger: Linger,
@@ -71,8 +71,8 @@ impl Generation {
         let is_well = |w: &Writer| w.ending != Ending::Running || processes.is_own(w.pid);
         let limit = match linger {
             Linger::Exit => return self.settle_by_exit(since, fail_on, now, waiting_steps),
-            // A process that was killed closes its files before it can be seen to
-            // have been killed. It is not the one that looks.
+            // A killed process closes its files before its death can be seen. This cannot be the daemon's
+            // own.
             Linger::After(duration) if self.writers.iter().all(is_well) => duration,
             Linger::After(duration) => duration.saturating_add(DYING),
             Linger::Auto if exited => LINGER_EXITED,
@@ -86,7 +86,7 @@ impl Generation {
         if now >= rested {
             self.steps.admit(now);
         }
-        // Nobody may be there yet, since programs take a while to start.
+        // The next step may not have started yet.
         let lingers = (linger == Linger::Auto).then_some(since);
         let next = match self.steps.may_write_until(lingers, waiting_steps) {
             _ if now < rested => rested,
@@ -112,7 +112,7 @@ impl Generation {
         }
     }
 
-    /// The same where only the exits of those who wrote count.
+    /// The same with `--linger exit`, where only the writers' exits count.
     fn settle_by_exit(
         &mut self,
         since: Monotonic,
@@ -121,7 +121,7 @@ impl Generation {
         waiting_steps: usize,
     ) -> Option<Monotonic> {
         let runs = |w: &Writer| w.pid != 0 && w.ending == Ending::Running;
-        // Nobody will say when one who cannot be seen has exited.
+        // The exit of a writer that cannot be seen is never reported.
         let unseen = self.writers.iter().any(|w| w.pid == 0);
         let rested = if unseen { since + LINGER } else { since };
         if self.writers.iter().any(runs) {
@@ -139,7 +139,7 @@ impl Generation {
         until
     }
 
-    /// Who is to be looked for while it is closed and these wait for it, and when to do so again.
+    /// The processes to check while it is closed and these wait for it, and when to check again.
     pub(in crate::core) fn left(
         &self,
         ino: u64,
@@ -149,7 +149,7 @@ impl Generation {
         let Phase::Closed { since } = self.phase else {
             return None;
         };
-        // Who cannot be seen may do anything.
+        // A writer that cannot be seen may do anything.
         if waiting.is_empty() || self.writers.iter().any(|w| w.group.is_none()) {
             return None;
         }
@@ -164,8 +164,8 @@ impl Generation {
         Some((left, next_look(since, now)))
     }
 
-    /// Nobody might write it but those who wait for it: it is over, or else, if some of them are steps of
-    /// its script, they get it as it is.
+    /// Only processes that wait for it are left: it is over; or, if some of them are steps of its script,
+    /// these are admitted.
     pub(in crate::core) fn nobody_else_is_left(
         &mut self,
         are_steps: bool,
@@ -187,10 +187,10 @@ impl Generation {
         };
     }
 
-    /// Whether it may get its content yet, being empty. Many a program makes its output when it begins
-    /// and writes it when it ends, and scripts make it with touch(1). None of the processes that read it
-    /// waits so for itself: for one of which it is, or of whose script it is a step, also in a process group
-    /// of its own, as timeout(1) makes one.
+    /// Whether it is empty and may still get its content: many programs create their output at the start and
+    /// write it at the end, and scripts create it with touch(1). A reader never waits for itself: a writer
+    /// does not count if a reader descends from it, nor a script's group if a reader is below it, even in a
+    /// process group of its own, as timeout(1) makes one.
     pub(in crate::core) fn awaits_content(
         &self,
         processes: &dyn Processes,
@@ -225,7 +225,7 @@ impl Generation {
     }
 }
 
-/// When to look again at who is left of the process groups of a file that was closed then.
+/// When to check the process groups of a file that was closed at `since` again.
 fn next_look(since: Monotonic, now: Monotonic) -> Monotonic {
     now + GROUP_CHECK.max(now.saturating_sub(since) / 8)
 }

@@ -1,23 +1,23 @@
 //! When the bytes of a generation that follows may first be handed out.
 //!
-//! Decides from the first byte, how long it is, and who may still change it; whoever asks has the way.
+//! Decides from the time of the first byte, the length, and the writers and steps that may still change it;
+//! callers know the way.
 
 use super::super::super::clock::Monotonic;
 use super::super::super::timers::{FIRST_BYTES_HELD, LINGER};
 use super::{Generation, Phase};
 
-/// Under auto, how much of it is held back at most.
+/// Under auto, most bytes that are held back.
 const HOLD_BYTES: u64 = 4 << 20;
 
 impl Generation {
-    /// What is there may be handed out.
+    /// Lets its bytes be handed out from now on.
     pub(crate) fn release(&mut self) {
         self.released = true;
     }
 
-    /// Whether the bytes of a generation that follows may be handed out; otherwise
-    /// when to ask again, if the clock alone will decide it. One that lingers may be
-    /// the work of several steps of a script.
+    /// Whether the bytes of a generation that follows may be handed out; otherwise when to ask again, if time
+    /// alone will decide it. One that lingers may be written by several steps of a script.
     pub(crate) fn may_hand_out(
         &mut self,
         length: u64,
@@ -32,7 +32,7 @@ impl Generation {
             return Err(None);
         };
         let until = match self.phase {
-            // What a short step of a script left is for the next one to change.
+            // The next step of a script may change what a short step wrote.
             Phase::Closed { .. } if lingers => {
                 let left = self.steps.may_write_until(Some(first), 0);
                 left.map_or(first + LINGER, |left| left.max(first + LINGER))

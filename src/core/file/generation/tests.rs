@@ -23,7 +23,7 @@ impl Processes for World {
     }
 }
 
-/// The process that this is part of.
+/// The daemon's own process.
 const OWN: i32 = 8;
 
 fn closed_at(since: Monotonic) -> Generation {
@@ -45,7 +45,7 @@ fn closed_at(since: Monotonic) -> Generation {
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn with_a_fixed_linger_only_others_who_still_run_may_be_dying() {
+fn with_a_fixed_linger_only_other_processes_that_still_run_may_be_dying() {
     let world = World {
         ending: Ending::Running,
         group_empty: false,
@@ -61,7 +61,7 @@ fn with_a_fixed_linger_only_others_who_still_run_may_be_dying() {
 }
 
 #[test]
-fn it_is_done_at_once_when_nobody_is_left_who_could_reopen_it() {
+fn it_is_done_at_once_when_no_process_is_left_that_could_reopen_it() {
     let world = World {
         ending: Ending::Status(0),
         group_empty: true,
@@ -86,7 +86,7 @@ fn a_writer_that_still_runs_has_a_second_to_reopen_it() {
 }
 
 #[test]
-fn one_that_has_exited_leaves_the_others_of_its_group_a_second_for_the_next_step() {
+fn a_writer_that_has_exited_leaves_the_others_of_its_group_a_second_for_the_next_step() {
     let world = World {
         ending: Ending::Status(0),
         group_empty: false,
@@ -131,7 +131,7 @@ fn what_counts_as_a_failure_depends_on_when_and_how_a_writer_died() {
         (Ending::Status(3), false, &[Status]),
         (Ending::Status(0), true, &[]),
     ] {
-        // Seen when it closed the file, or told when it was gone; each is right on its own.
+        // Seen when it closed the file, or reported after its exit; either suffices.
         for seen in [Ending::Unknown, ending] {
             let mut generation = closed_at(SECOND);
             if died_writing {
@@ -146,7 +146,7 @@ fn what_counts_as_a_failure_depends_on_when_and_how_a_writer_died() {
             assert_eq!(found, failing, "{ending:?} {died_writing}");
         }
     }
-    // What was seen stays, where it is not told afterwards.
+    // What was seen at the close stays if nothing is reported later.
     let mut generation = closed_at(SECOND);
     generation.died_writing(7, term);
     generation.note_ending(7, Ending::Unknown);
@@ -169,7 +169,7 @@ fn linger_exit_waits_however_long() {
 }
 
 #[test]
-fn how_one_ends_that_has_let_go_does_not_matter_unless_it_had_it_again() {
+fn the_end_of_a_writer_that_let_go_does_not_matter_unless_it_had_the_file_again() {
     let killed = Ending::Signal(libc::SIGKILL);
     for (had_again, failed) in [(false, false), (true, true)] {
         let child = |let_go| Writer {

@@ -1,7 +1,6 @@
-//! A file as a vector of bytes with a flag for each: what a spool should be like, with nothing in it
-//! that could be clever and wrong.
+//! A file as a vector of bytes with a flag for each: how a spool should behave, too simple to be wrong.
 //!
-//! Knows nothing of limits: who runs it beside a spool works out what must be refused.
+//! Knows nothing of limits: the test that runs it beside a spool works out which operations must be refused.
 
 use super::{CHUNK, PAGE, contents};
 use crate::core::spool::Spool;
@@ -9,7 +8,7 @@ use crate::core::spool::Spool;
 /// No operation reaches further than this.
 pub(super) const END_MAX: usize = 6 * CHUNK;
 
-/// What a file should be like. Pages: `data` and `reserved` by page number.
+/// The expected state of a file. Pages: `data` and `reserved` by page number.
 #[derive(Clone)]
 pub(super) struct Model {
     pub(super) bytes: Vec<u8>,

@@ -1,5 +1,5 @@
-//! Any operations on a spool and on its [`Model`], compared after each, under limits small enough
-//! that it spills and runs out of space; and what must be left when all is dropped: nothing.
+//! Random operations on a spool and its [`Model`], compared after each, under limits small enough that it
+//! spills and runs out of space. When all is dropped nothing must be left.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -45,7 +45,7 @@ enum Step {
         length: usize,
         change: usize,
     },
-    /// Takes a snapshot, which is put aside, or goes on with while the original is put aside.
+    /// Takes a snapshot and puts it aside, or puts the original aside and goes on with the snapshot.
     Snapshot {
         length: usize,
         go_on_with_it: bool,
