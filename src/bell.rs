@@ -1,4 +1,4 @@
-//! A descriptor by which whoever polls is told that something is worth looking at.
+//! A file descriptor that wakes pollers, built on eventfd(2).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,7 +9,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::forked::Owner;
 
-/// A descriptor that is readable from when it rings until it is silenced.
+/// A descriptor that is readable from `ring` until `silence`.
 #[derive(Debug)]
 pub(crate) struct Bell(OwnedFd);
 
@@ -20,11 +20,11 @@ impl Bell {
     }
 
     pub(crate) fn ring(&self) {
-        // A counter that is full has rung already.
+        // A full counter is readable already.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 
-    /// Says whether it had rung.
+    /// Returns whether it had rung.
     pub(crate) fn silence(&self) -> bool {
         // EAGAIN: it has not.
         rustix::io::read(&self.0, &mut [0; 8]).is_ok()
@@ -43,8 +43,8 @@ impl Wake for Bell {
     }
 }
 
-/// A bell for who polls something, made once it is asked for. Who still polls a copy of its descriptor when this is
-/// dropped is told, too.
+/// A bell for pollers, made when its descriptor is first asked for. Dropping it rings, for pollers that still have
+/// a copy of the descriptor.
 #[derive(Debug, Default)]
 pub(crate) struct Polled(Option<Asked>);
 
@@ -52,12 +52,12 @@ pub(crate) struct Polled(Option<Asked>);
 struct Asked {
     bell: Arc<Bell>,
     waker: Waker,
-    /// A fork drops it without a sound.
+    /// In a forked child dropping it does not ring.
     owner: Owner,
 }
 
 impl Polled {
-    /// What is polled. It stays the same.
+    /// The descriptor to poll. It stays the same.
     pub(crate) fn descriptor(&mut self) -> io::Result<BorrowedFd<'_>> {
         let asked = match &mut self.0 {
             Some(asked) => asked,
@@ -73,13 +73,13 @@ impl Polled {
         Ok(asked.bell.as_fd())
     }
 
-    /// What is to be woken.
+    /// The waker that rings it.
     pub(crate) fn waker(&self) -> Waker {
         let asked = self.0.as_ref();
         asked.map_or(Waker::noop(), |asked| &asked.waker).clone()
     }
 
-    /// To be called when there was nothing; then it is to be looked again, as it may have rung in between.
+    /// Call this when nothing was there; then look again, as it may have rung in between.
     pub(crate) fn silence(&self) {
         if let Some(asked) = &self.0 {
             asked.bell.silence();
@@ -102,11 +102,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_polls_a_copy_is_told_of_what_comes_and_of_the_end() {
+    fn a_poller_of_a_copy_is_woken_by_each_ring_and_by_the_end() {
         let mut polled = Polled::default();
         polled.waker().wake();
         let copy = Bell(polled.descriptor().unwrap().try_clone_to_owned().unwrap());
-        assert!(!copy.silence(), "nobody was asked for yet");
+        assert!(!copy.silence(), "there was no poller yet");
         polled.waker().wake();
         assert!(copy.silence() && !copy.silence());
         drop(polled);

@@ -1,7 +1,7 @@
 //! The one error type of the crate.
 //!
-//! Every error knows what was attempted, on which path, why it failed, and,
-//! where there is one, what to do about it. It is printed once, by `main`.
+//! Every error says what was attempted, on which path, why it failed, and, if possible, what to do
+//! about it. It is printed once, by `main`.
 
 use std::fmt;
 use std::io;
@@ -26,7 +26,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system, or fifofs in its name, refused an operation.
+    /// The operating system, or fifofs on its behalf, refused an operation.
     #[non_exhaustive]
     Io {
         /// What was attempted, as a verb phrase: `mount`, `open`.
@@ -35,45 +35,45 @@ pub enum Error {
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
-        /// What to do about it, where that is known.
+        /// What to do about it, if that is known.
         remedy: Option<String>,
     },
-    /// The program rewrote bytes that the reader was already given, so that
-    /// what it has is not what the file holds.
+    /// The program changed bytes that the reader had got already, so the reader's bytes differ from
+    /// the file's.
     #[non_exhaustive]
     Rewritten {
         /// The file.
         path: PathBuf,
-        /// The bytes that differ, where they are known.
+        /// The bytes that differ, if they are known.
         range: Option<Range<u64>>,
     },
-    /// What was read, if anything, is not whole, and no more will come: a writer was killed by a
-    /// signal, or exited with another status than 0 where [`FailOn::Status`](crate::FailOn) counts
-    /// that; bytes were lost, since there was no space left; or the program did what no pipe can
-    /// with a stream: it changed, cut or read back bytes that had been delivered, or put another
-    /// file in its place.
+    /// The bytes read, if any, are not whole, and no more will come: a writer was killed by a
+    /// signal, or its exit status was not 0 where [`FailOn::Status`](crate::FailOn) counts that;
+    /// bytes were lost because there was no space left; or the program did with a stream what no
+    /// pipe can: it changed, cut or read back bytes that had been delivered, or put another file in
+    /// its place.
     #[non_exhaustive]
     Failed {
         /// The file.
         path: PathBuf,
-        /// Who came to a bad end, if that was the reason and somebody could be seen.
+        /// The writer that crashed or failed, if that was the reason and it could be seen.
         writer: Option<FailedWriter>,
     },
-    /// The program has ended and nothing stands at the path, or it never opened the FIFO there; or
-    /// nobody has opened it, and no child of this process lives that could
-    /// (see [`Capture::reader`](crate::Capture::reader)).
+    /// The program has ended and there is no file at the path, or it never opened the FIFO there; or
+    /// no process has opened the path, and this process has no living child that could (see
+    /// [`Capture::reader`](crate::Capture::reader)).
     #[non_exhaustive]
     Missing {
         /// The path.
         path: PathBuf,
     },
-    /// Nothing came in the time that was given, or the program did not end in it.
+    /// Nothing came within the timeout, or the program did not end within it.
     #[non_exhaustive]
     TimedOut {
         /// The file.
         path: PathBuf,
     },
-    /// Somebody ended the wait.
+    /// The wait was cancelled.
     #[non_exhaustive]
     Cancelled {
         /// The file.
@@ -87,7 +87,7 @@ pub enum Error {
     },
 }
 
-/// The process by whose end a file failed.
+/// The process whose end made a file fail.
 ///
 /// ```
 /// use std::process::Command;
@@ -116,7 +116,7 @@ pub struct FailedWriter {
     pub name: String,
     /// The signal that killed it.
     pub signal: Option<i32>,
-    /// Or its exit status.
+    /// Its exit status, if it was not killed.
     pub status: Option<i32>,
 }
 
@@ -132,8 +132,8 @@ impl fmt::Display for FailedWriter {
 }
 
 impl Error {
-    /// An operation on `path` that failed with `source`; if that holds an error
-    /// of this crate, as those of [`Reader`](crate::Reader) do, it is that one.
+    /// An operation on `path` that failed with `source`; if `source` holds an error of this crate,
+    /// as those of [`Reader`](crate::Reader) do, that error.
     ///
     /// ```
     /// let reason = std::io::Error::from_raw_os_error(2);
@@ -153,7 +153,7 @@ impl Error {
         }
     }
 
-    /// What was written to `path` is not whole.
+    /// The output at `path` is not whole.
     ///
     /// ```
     /// let error = fifofs::Error::failed("out.txt");
@@ -164,7 +164,7 @@ impl Error {
         Error::Failed { path, writer: None }
     }
 
-    /// Bytes of `path` were rewritten after they had been given; which is not known.
+    /// Bytes of `path` were changed after they had been read; the range is not known.
     ///
     /// ```
     /// let error = fifofs::Error::rewritten("out.txt");
@@ -175,7 +175,7 @@ impl Error {
         Error::Rewritten { path, range: None }
     }
 
-    /// Something of `path` was waited for as long as the timeout allows.
+    /// A wait for `path` took longer than its timeout.
     ///
     /// ```
     /// let error = fifofs::Error::timed_out("out.txt");
@@ -186,7 +186,7 @@ impl Error {
         Error::TimedOut { path }
     }
 
-    /// A wait for `path` was ended by somebody.
+    /// A wait for `path` was cancelled.
     ///
     /// ```
     /// let error = fifofs::Error::cancelled("out.txt");
@@ -197,7 +197,7 @@ impl Error {
         Error::Cancelled { path }
     }
 
-    /// The same error, of another path: for callers that know the file by another name.
+    /// The same error with another path: for callers that know the file by another name.
     ///
     /// ```
     /// let error = fifofs::Error::failed("/tmp/.fifofs-x/out.txt").with_path("out.txt");
@@ -229,9 +229,9 @@ impl Error {
         }
     }
 
-    /// The same error, with advice on what to do about it. Only [`Error::Io`] can have some of
-    /// its own; the others stay as they are. Where it is a limit of the process or its user that was
-    /// reached (`EMFILE`, `EAGAIN`), the advice is to raise that, whatever is given here.
+    /// The same error, with advice on what to do about it. Only [`Error::Io`] can carry advice;
+    /// other errors stay as they are. If a limit of the process or its user was reached (`EMFILE`,
+    /// `EAGAIN`), the advice is to raise it, whatever is given here.
     ///
     /// ```
     /// let reason = std::io::Error::from_raw_os_error(2);
@@ -249,7 +249,7 @@ impl Error {
     }
 }
 
-/// What helps where a limit was reached, whatever was attempted: nothing else does.
+/// Advice where a limit was reached: only raising it helps, whatever was attempted.
 fn higher_limit(error: &io::Error) -> Option<&'static str> {
     match error.raw_os_error()? {
         libc::EMFILE => Some("allow this process more open files (`ulimit -n`)"),
@@ -258,7 +258,7 @@ fn higher_limit(error: &io::Error) -> Option<&'static str> {
     }
 }
 
-/// What was waited for: events of a mount have no path.
+/// What the wait was for: events of a mount have no path.
 fn awaited(path: &Path) -> String {
     match path.as_os_str().is_empty() {
         true => "the next event".into(),
@@ -330,7 +330,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// The kind is that of the source of [`Error::Io`]; of the others:
+/// [`Error::Io`] keeps the kind of its source; the others have these:
 ///
 /// | error | kind |
 /// |---|---|
@@ -341,7 +341,7 @@ impl std::error::Error for Error {
 /// | [`Error::Cancelled`] | `ConnectionAborted` |
 /// | [`Error::Usage`] | `InvalidInput` |
 ///
-/// [`Error::io`] gives the error itself back.
+/// [`Error::io`] gives the original error back.
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         let kind = match &error {
@@ -350,7 +350,7 @@ impl From<Error> for io::Error {
             Error::Failed { .. } => io::ErrorKind::UnexpectedEof,
             Error::Missing { .. } => io::ErrorKind::NotFound,
             Error::TimedOut { .. } => io::ErrorKind::TimedOut,
-            // Not `Interrupted`, which would be tried again.
+            // Not `Interrupted`: callers would try again.
             Error::Cancelled { .. } => io::ErrorKind::ConnectionAborted,
             Error::Usage { .. } => io::ErrorKind::InvalidInput,
         };

@@ -1,9 +1,9 @@
-//! What a process made does not work in its forked children, and is not theirs to end.
+//! Values that do not work in forked children, and that a forked child must not drop.
 //!
 //! A fork copies memory and descriptors, but only the thread that forked: the threads that serve a
-//! mount are not there, and a lock that one of them held stays locked for ever. Knows process ids and
-//! nothing of what is kept. The invariant: a value in [`Owned`] is dropped only by the process that
-//! made it; in any other it is left as it is, with its descriptors open.
+//! mount are missing, and a lock that one of them held stays locked for ever. Knows process ids, not
+//! the values. Invariant: a value in [`Owned`] is dropped only by the process that made it; any other
+//! process leaks it, with its descriptors open.
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -13,16 +13,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Error, Result};
 
-/// The first process that made something, of which others are forks; 0 before.
+/// The first process that made a value; later ones are forks of it. 0 before.
 static FIRST: AtomicU32 = AtomicU32::new(0);
 
-/// Whether the calling process is a fork of one that has made something.
+/// Whether the calling process is a fork of one that has made a value.
 pub(crate) fn is_fork() -> bool {
     let first = FIRST.load(Ordering::Relaxed);
     first != 0 && first != std::process::id()
 }
 
-/// The process that made something.
+/// The process that made a value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Owner(u32);
 
@@ -41,7 +41,7 @@ impl Owner {
 
     /// # Errors
     ///
-    /// If the calling process is another, which wants to do that to `path`.
+    /// If the calling process, which wants to do `operation` on `path`, is another.
     pub(crate) fn check(self, operation: &str, path: &Path) -> Result<()> {
         if self.is_this() {
             return Ok(());
@@ -67,12 +67,12 @@ impl<T> Owned<T> {
         }
     }
 
-    /// Who made it.
+    /// The process that made it.
     pub(crate) fn owner(&self) -> Owner {
         self.owner
     }
 
-    /// The value, for what its owner does to `path`.
+    /// The value, for an operation of its owner on `path`.
     ///
     /// # Errors
     ///
@@ -82,13 +82,13 @@ impl<T> Owned<T> {
         Ok(self.value_mut())
     }
 
-    /// The value, for what stays in this process's memory, or after the owner was asked for.
+    /// The value, for operations in this process's memory, or after the owner was checked.
     pub(crate) fn value_mut(&mut self) -> &mut T {
         &mut self.value
     }
 }
 
-/// For what only looks at what never changes; for anything else ask [`Owned::owner`] first.
+/// For reading what never changes; for anything else check [`Owned::owner`] first.
 impl<T> Deref for Owned<T> {
     type Target = T;
 
@@ -100,7 +100,7 @@ impl<T> Deref for Owned<T> {
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
         if self.owner.is_this() {
-            // SAFETY: it is not used after this, as the whole is gone.
+            // SAFETY: `self` is being dropped, so the value is not used after this.
             unsafe { ManuallyDrop::drop(&mut self.value) };
         }
     }

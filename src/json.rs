@@ -1,11 +1,11 @@
-//! How values look as JSON where serde's own form would not do.
+//! JSON forms of values, where serde's own would not do.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A path, of which what is no UTF-8 is replaced.
+/// A path; bytes that are not UTF-8 are replaced.
 pub(crate) mod path {
     use super::*;
 

@@ -1,17 +1,14 @@
 //! Capture what programs write to files: a FUSE filesystem that delivers it to waiting readers.
 //!
-//! Many programs give their result only to a file whose name they are told.
-//! fifofs mounts a FUSE filesystem whose files are regular files to such a
-//! program: it may seek back and patch, map, lock, truncate, rename, read what
-//! it wrote. What it writes is routed to *waiting readers*: other processes
-//! that read the same path, or this one.
+//! Many programs write their result only to a file whose name they are given. fifofs mounts a FUSE filesystem whose
+//! files are regular files to such a program: it may seek back and patch, map, lock, truncate, rename, read back. What
+//! it writes is routed to *waiting readers*: other processes that read the same path, or this one.
 //!
 //! Use it with `default-features = false`: see [Features](#features).
 //!
 //! # Five minutes
 //!
-//! A [`Capture`] is a path to give to a program, and what the program writes
-//! there:
+//! A [`Capture`] is a path to give to a program, and what the program writes there:
 //!
 //! ```
 //! use std::process::Command;
@@ -25,12 +22,10 @@
 //! # Ok::<(), fifofs::Error>(())
 //! ```
 //!
-//! The extension counts, for the program and for fifofs: a `.zip` is delivered
-//! when it is done, since it gets patched; lines of a `.log` as they are written.
-//! [`Capture::run_to`] passes bytes on to any [`Write`](std::io::Write), and
-//! [`Capture::spawn`] gives a child and a [`Reader`], which is [`Read`](std::io::Read)
-//! and [`BufRead`](std::io::BufRead), can time out and be cancelled, and never
-//! hangs if the child dies early:
+//! The extension matters, to the program and to fifofs: a `.zip` is delivered when it is done, since programs patch it;
+//! lines of a `.log` as they are written. [`Capture::run_to`] passes bytes on to any [`Write`](std::io::Write), and
+//! [`Capture::spawn`] gives a child and a [`Reader`], which is [`Read`](std::io::Read) and
+//! [`BufRead`](std::io::BufRead), can time out and be cancelled, and never hangs if the child dies early:
 //!
 //! ```
 //! use std::io::BufRead;
@@ -50,9 +45,9 @@
 //! # }
 //! ```
 //!
-//! A program that takes too long is ended by [`Capture::run_timeout`], with what it wrote till then;
-//! [`Capture::reader_until_exit`] reads what a process writes that was started by other means, by its
-//! process id or pidfd; and for programs with many outputs there is [`CaptureDir`]:
+//! [`Capture::run_timeout`] ends a program that takes too long, and gives what it wrote before;
+//! [`Capture::reader_until_exit`] reads the output of a process that was started by other means, by its process id or
+//! pidfd; and for programs with many outputs there is [`CaptureDir`]:
 //!
 //! ```
 //! use std::process::Command;
@@ -73,16 +68,15 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! The end of a reader is the end of the output, whole: if the program rewrote
-//! what was given already, was killed, or left no file, it is an [`Error`] instead
-//! ([`Reader`] lists them). [`Capture::events`] tells what the program does to its
-//! file.
+//! A reader's end of file means that the output is whole: if the program rewrote delivered bytes, was killed, or left
+//! no file, the reader gets an [`Error`] instead ([`Reader`] lists them). [`Capture::events`] reports what the program
+//! does to its file.
 //!
-//! Without FUSE, or to compare, [`TemporaryPipe`] does the same with a FIFO, as
-//! far as a FIFO can; [`Backend`] chooses between the two by a value.
+//! Without FUSE, or to compare, [`TemporaryPipe`] does the same with a FIFO, as far as a FIFO can; [`Backend`] chooses
+//! between the two at run time.
 //!
-//! A [`Mount`] of one's own is a directory in which any number of paths can be
-//! captured, with options, and which other processes may read as well:
+//! Your own [`Mount`] is a directory in which any number of paths can be captured, with options, and which other
+//! processes may read as well:
 //!
 //! ```
 //! use std::process::Command;
@@ -105,22 +99,18 @@
 //! # Ok::<(), fifofs::Error>(())
 //! ```
 //!
-//! Other processes need nothing of this crate: any that opens a file of a mount
-//! while it is being written is a waiting reader, and one that opens
-//! `DIR/.fifofs/wait/report.zip`, which [`wait_path`] computes, need not even wait
-//! for the file to exist: it gets it finished, and from [`pipe_path`] as it is
-//! written. With `true` as their second argument they name what is
-//! written *next*, whatever stands there now. Mounts of other processes are found
-//! with [`mounts`] and [`mount_of`] and ended with [`unmount`], which also clears
-//! what a killed process left behind.
+//! Other processes need nothing of this crate. One that opens a file of a mount while it is being written is a waiting
+//! reader. One that opens `DIR/.fifofs/wait/report.zip`, the path that [`wait_path`] computes, need not even wait for
+//! the file to exist: it gets the finished file; with [`pipe_path`], the bytes as they are written. With `true` as
+//! their second argument both name what is written *next*, whatever file is there now. [`mounts`] and [`mount_of`] find
+//! mounts of other processes, and [`unmount`] ends them; it also clears what a killed process left behind.
 //!
 //! # Requirements
 //!
-//! Linux with `/dev/fuse`, and root or `fusermount3` (package `fuse3`), or user
-//! namespaces and [`enter_private_namespace`]. Tested on Linux 5.4 to 7.2; older ones
-//! are refused. Before 6.15 a writer that is no child of this process and is killed after it has
-//! closed the file may pass for one that finished. `fifofs doctor` tries all this on a machine.
-//! [`TemporaryPipe`] needs no FUSE.
+//! Linux with `/dev/fuse`, and root or `fusermount3` (package `fuse3`), or user namespaces and
+//! [`enter_private_namespace`]. Tested on Linux 5.4 to 7.2; older ones are refused. Before 6.15 a writer that is no
+//! child of this process may seem to have finished if it is killed after it has closed the file. `fifofs doctor` tests
+//! all this on a machine. [`TemporaryPipe`] needs no FUSE.
 //!
 //! # Features
 //!
@@ -130,11 +120,11 @@
 //!
 //! # Own files
 //!
-//! The process that serves a mount may use its files like any other process, in any of its threads,
-//! and dies like any other with files of it open. The mount goes with the process, however that ends.
-//! A file that it has open beyond the [`Mount`], the last [`Capture`] and its readers works on. Where
-//! neither fusectl is mounted on `/sys/fs/fuse/connections` (usually it is) nor the process is root,
-//! close such a file before the process ends: that would wait for itself then.
+//! The process that serves a mount may use its files like any other process, in any of its threads, and dies like any
+//! other with files of it open. The mount ends with the process, however that ends. A file that it keeps open after
+//! dropping the [`Mount`], or the last [`Capture`] and its readers, still works. Unless fusectl is mounted on
+//! `/sys/fs/fuse/connections` (usually it is) or the process is root, close such a file before the process ends:
+//! otherwise the process would wait for itself.
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -156,7 +146,7 @@
 //! # }
 //! ```
 //!
-//! One that outlives its mount:
+//! A file that outlives its mount:
 //!
 //! ```
 //! use std::io::{Read, Seek, Write};
@@ -176,8 +166,8 @@
 //! # }
 //! ```
 //!
-//! But a run does not end as long as this process has the program's output open for writing: it is an
-//! error then. A `Command` keeps what it was given as the program's standard output:
+//! But a run fails if this process keeps the program's output open for writing. A `Command` keeps the file that it was
+//! given as the program's standard output:
 //!
 //! ```
 //! use std::process::Command;
@@ -195,12 +185,11 @@
 //!
 //! # Forking
 //!
-//! A child that is forked and does not call exec(2), as in Python's `multiprocessing` or a pre-forking
-//! server, can make mounts and captures of its own at any time. What it inherited belongs to its
-//! parent: whether the child drops it or exits with it changes nothing, and to use it is an
-//! [`Error::Io`] that says so. (What gives no error does nothing there: a mount has ended, a capture
-//! has no writers.) While the child lives a [`TemporaryPipe`]'s reader may not end that was there at
-//! the fork: the child has the FIFO open, too.
+//! A child that is forked and does not call exec(2), as in Python's `multiprocessing` or a pre-forking server, can make
+//! mounts and captures of its own at any time. What it inherited belongs to its parent: whether the child drops it or
+//! exits with it changes nothing, and using it is an [`Error::Io`] that says so. (Functions without an error do nothing
+//! there: a mount has ended, a capture has no writers.) While the child lives, the reader of a [`TemporaryPipe`] that
+//! existed at the fork may not end: the child has the FIFO open, too.
 //!
 //! ```standalone_crate
 //! use fifofs::Capture;
@@ -223,10 +212,9 @@
 //!
 //! # Memory
 //!
-//! What files hold, and what is known of them, is kept in memory up to a bound
-//! ([`MountBuilder::memory`]: 1 GiB or an eighth of what there is, unless set) and beyond it on disk;
-//! it goes with the capture, or with the file. Of what is passed on and never asked for again,
-//! [`Capture::keep_at_most`] keeps less:
+//! Contents of files and facts about them are kept in memory up to a bound ([`MountBuilder::memory`]: 1 GiB or an
+//! eighth of the memory there is, unless set) and beyond it on disk; they are freed with the capture or the file.
+//! [`Capture::keep_at_most`] keeps less of output that is passed on and never asked for again:
 //!
 //! ```
 //! use fifofs::{Capture, Mount};
@@ -241,16 +229,15 @@
 //! # Ok::<(), fifofs::Error>(())
 //! ```
 //!
-//! A mount has a helper process or two, which end with it; they keep nothing of this process's memory.
-//! They are forked from it, though, and a fork copies page tables: where this process has much memory
-//! in small pages, the first mount or capture takes some 30 ms for each GiB of it, and so does the
-//! next one some seconds after all were dropped. A program for which that is long keeps one capture or
-//! mount.
+//! A mount has one or two helper processes, which end with it; they keep none of this process's memory. They are forked
+//! from it, though, and a fork copies page tables: if this process has much memory in small pages, the first mount or
+//! capture takes some 30 ms for each GiB of it, and so does the next one some seconds after all were dropped. A program
+//! that cannot afford that keeps one capture or mount.
 //!
 //! # Panics
 //!
-//! No function of this crate panics, but those of its module `tokio` outside of a runtime, as tokio's
-//! own. A panic that unwinds takes what it drops with it, as any end of a scope:
+//! No function of this crate panics, except those of the module `tokio` outside of a runtime, like tokio's own. A panic
+//! that unwinds drops values, as any end of a scope does:
 //!
 //! ```
 //! use std::panic::{catch_unwind, resume_unwind};
@@ -270,28 +257,26 @@
 //! # Terms
 //!
 //! - A *virtual file* is a regular file in the mount.
-//! - A *generation* is one writing of it: from the first open for writing until
-//!   it is *done*, which is when nobody has it open for writing and
-//!   [`Linger`] is satisfied. Opened for writing after that, it begins another.
+//! - A *generation* is one writing of it: from the first open for writing until it is *done*, which is when no process
+//!   has it open for writing and [`Linger`] is satisfied. Opening it for writing after that begins another.
 //! - A *writer* is a process that holds the file open for writing.
-//! - A *waiting reader* is a process that reads a generation which is not done. It
-//!   follows the path: at the end it has the file that is at the path then.
-//! - The *frontier* is the length of what was written without a gap. Bytes
-//!   beyond a gap wait until it closes; at the end, gaps are zeros.
-//! - *Delivered* is the highest offset that any reader was given. If bytes
-//!   below it change, the readers that have them are told by an error
-//!   (`ESTALE`); they never get the old bytes and a clean end.
+//! - A *waiting reader* is a process that reads a generation which is not done. It follows the path: at the end it has
+//!   the file that is at the path then.
+//! - The *frontier* is the length of the part written without a gap. Bytes beyond a gap wait until it closes; at the
+//!   end, gaps are zeros.
+//! - *Delivered* is the highest offset that any reader was given. If bytes below it change, the readers that have them
+//!   get an error (`ESTALE`); they never get the old bytes and a clean end.
 //!
 //! A writer, its descendants, and a process that opens a file for reading *and*
 //! writing never wait: they see the file as it is.
 //!
 //! # Threads and processes
 //!
-//! A mount is served by two threads of the process that made it, and some more once they are needed,
-//! eight in all: their names begin with `fifofs` or `fuser`. The number does not grow with files,
-//! writers or readers. One or two small helper processes end with it; no wait for any child sees them, and they
-//! keep no descriptor of this process open. No signal handler is installed, and nothing is printed
-//! (what has no caller to tell goes to the `log` crate).
+//! A mount is served by two threads of the process that made it, and some more once they are needed, eight in all:
+//! their names begin with `fifofs` or `fuser`. The number does not grow with files, writers or readers. One or two
+//! small helper processes end with it; waiting for any child does not find them, and they keep no descriptor of this
+//! process open. No signal handler is installed, and nothing is printed (messages without a caller go to the `log`
+//! crate).
 //!
 //! ```standalone_crate
 //! use std::fs::read_to_string;
@@ -311,15 +296,14 @@
 //! let is_ours = |name: &String| name.starts_with("fifofs") || name.starts_with("fuser");
 //! assert!((2..=8).contains(&names.filter(is_ours).count()));
 //!
-//! // A wait for any child sees none.
+//! // Waiting for any child finds none.
 //! let waited = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
 //! assert_eq!(waited, -1);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! What is read from one place only can be sent to another thread; the rest can
-//! also be shared:
+//! A value that one place reads can be sent to another thread; the others can also be shared:
 //!
 //! ```
 //! fn send<T: Send>() {}
@@ -343,43 +327,39 @@
 //!
 //! # What dropping does
 //!
-//! Dropping a [`Mount`] unmounts: requests that wait are answered with an error
-//! (`ENOTCONN`), the directory is detached, removed if the mount had made it,
-//! and the threads are joined. That takes a second at most: if a process still
-//! has a file of the mount open, the mount goes from sight at once and its
-//! threads end with that file. [`Mount::unmount`] does the same and reports
-//! what went wrong, which dropping only logs (through the `log` crate). What
-//! the files held is gone with the mount.
+//! Dropping a [`Mount`] unmounts: requests that wait are answered with an error (`ENOTCONN`), the directory is
+//! detached, removed if the mount had made it, and the threads are joined. That takes a second at most: if a process
+//! still has a file of the mount open, the mount disappears at once and its threads end with that file.
+//! [`Mount::unmount`] does the same and reports errors, which dropping only logs (through the `log` crate). The
+//! contents of the files are gone with the mount.
 //!
-//! Dropping a [`Capture`] removes its file. Dropping a [`Reader`] or a [`Running`]
-//! neither waits for the program nor kills it, and the file no longer waits for that
-//! program's exit to be done. The mount that captures share is kept for
-//! some seconds after the last capture, reader or [`CaptureEvents`], so that a loop does not mount
-//! each time; [`unmount_idle`] ends it at once.
+//! Dropping a [`Capture`] removes its file. Dropping a [`Reader`] or a [`Running`] neither waits for the program nor
+//! kills it; the file may then be done before that program exits. The mount that captures share is kept for some
+//! seconds after the last capture, reader or [`CaptureEvents`], so that a loop does not mount each time;
+//! [`unmount_idle`] ends it at once.
 //!
 //! If the process is killed, or a [`Mount`] is leaked and the process exits, the
 //! watchdog unmounts.
 //!
 //! # Errors
 //!
-//! Functions here return [`Error`], which says what was attempted on which path,
-//! why it failed, and what to do instead; it converts into [`std::io::Error`].
-//! Programs that read or write a virtual file get plain errors of the system:
+//! Functions here return [`Error`], which says what was attempted on which path, why it failed, and what to do about
+//! it; it converts into [`std::io::Error`]. Programs that read or write a virtual file get plain errors of the system:
 //!
 //! | error | given to | meaning |
 //! |---|---|---|
-//! | `ESTALE` | reader | bytes it was given have changed since, or (stream) bytes it would need are dropped |
-//! | `EIO` | reader | a writer was killed or failed, see [`FailOn`], bytes were lost for want of space, or a stream was asked for what no pipe can do; from `open` if what is settled failed, else after every byte there is |
-//! | `ENOENT` | reader | every writer is gone and nothing stands at the path |
+//! | `ESTALE` | reader | bytes that it was given have changed since, or (stream) bytes that it needs were dropped |
+//! | `EIO` | reader | a writer was killed or failed, see [`FailOn`], bytes were lost for lack of space, or a stream was used as no pipe can be; `open` fails so if the file is settled, else reading does after the last byte |
+//! | `ENOENT` | reader | every writer is gone and there is no file at the path |
 //! | `ENOTCONN`, `ECONNABORTED` | both | the mount is gone |
 //! | `EINTR` | both | a signal ended the wait |
 //! | `EAGAIN` | reader | opened with `O_NONBLOCK`, and there is nothing yet |
 //! | `EPIPE` | writer | stream: every reader went away |
-//! | `ESPIPE` | writer | stream: it would change, cut or read back bytes that a reader has had, or put another file in the place of theirs |
-//! | `ENOSPC` | writer | [`MountBuilder::max_size`] is reached; shows at `close` or `fsync` unless the way is stream |
+//! | `ESPIPE` | writer | stream: the write would change, cut or read back delivered bytes, or replace the file that they came from |
+//! | `ENOSPC` | writer | [`MountBuilder::max_size`] is reached; shows at `close` or `fsync` unless the mode is stream |
 //!
-//! `ESTALE` from *opening* a path under `wait` can also mean that the file was
-//! replaced at that very moment: open it again.
+//! `ESTALE` from *opening* a path under `wait` can also mean that the file was replaced at that very moment: open it
+//! again.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod bell;

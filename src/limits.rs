@@ -1,4 +1,4 @@
-//! How much memory and disk a mount takes unless it is told.
+//! Default limits of memory, disk and descriptors of a mount.
 
 mod control_groups;
 
@@ -10,10 +10,10 @@ use rustix::process::{Resource, getrlimit};
 use crate::core::spool::{Limits, Pool};
 use crate::error::{Error, Result};
 
-/// The most memory that is taken without being told.
+/// The most memory that a mount takes by default.
 const MOST_MEMORY_BYTES: u64 = 1 << 30;
 
-/// What somebody wants instead of what [`pool`] takes by itself.
+/// Values that replace the defaults of [`pool`].
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     /// Bytes of memory.
@@ -23,9 +23,9 @@ pub(crate) struct Given {
     pub(crate) spill_directory: Option<PathBuf>,
 }
 
-/// 1 GiB, or an eighth of what there is, whichever is less: in the machine, in the address space
-/// that this process may have (RLIMIT_AS), or in any of the control groups that it is in, which the
-/// programs whose output is kept are mostly in too.
+/// 1 GiB, or an eighth of the memory there is, whichever is less: in the machine, in the address space
+/// that this process may have (RLIMIT_AS), or in any of its control groups, which mostly contain the
+/// programs whose output is kept, too.
 pub(crate) fn default_memory() -> u64 {
     let limits = [
         getrlimit(Resource::As).current,
@@ -38,9 +38,9 @@ pub(crate) fn default_memory() -> u64 {
     MOST_MEMORY_BYTES.min(available / 8)
 }
 
-/// How much of one file the kernel holds before it writes it back: a hundredth of
-/// what may be dirty at all, which is a part of the memory there is (fs/fuse:
-/// `BDI_CAP_STRICTLIMIT` with a `max_ratio` of 1). Rounded up.
+/// How many bytes of one file the kernel holds before it writes them back: a hundredth of what may be
+/// dirty at all, which is a part of the memory there is (fs/fuse: `BDI_CAP_STRICTLIMIT` with a
+/// `max_ratio` of 1). Rounded up.
 pub(crate) fn unseen_bytes() -> u64 {
     machine_memory() / 64
 }
@@ -50,8 +50,8 @@ fn machine_memory() -> u64 {
     info.totalram as u64 * u64::from(info.mem_unit)
 }
 
-/// Where bytes go that do not fit into memory, unless it is said: on disk rather than in `/tmp`, which
-/// is often in memory. A container may have no `/var/tmp`.
+/// Where bytes go that do not fit into memory, by default: on disk rather than in `/tmp`, which is
+/// often in memory. A container may have no `/var/tmp`.
 pub(crate) fn default_spill_directory() -> PathBuf {
     let named = std::env::var_os("TMPDIR").filter(|directory| !directory.is_empty());
     let on_disk = Path::new("/var/tmp");
@@ -62,11 +62,11 @@ pub(crate) fn default_spill_directory() -> PathBuf {
     }
 }
 
-/// Descriptors that a mount takes, with some for processes that write: each takes one.
+/// Descriptors that a mount takes, including some for writing processes: each takes one.
 const DESCRIPTORS: u64 = 32;
 
-/// Refuses to mount where this process may not have the descriptors that this takes: it would be a
-/// mount in which nothing can be written.
+/// Refuses to mount if this process has too few descriptors left for a mount: nothing could be written
+/// in it.
 pub(crate) fn require_descriptors(directory: &Path) -> Result<()> {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     if limit >= DESCRIPTORS {
@@ -77,8 +77,8 @@ pub(crate) fn require_descriptors(directory: &Path) -> Result<()> {
     Err(error.with_remedy("allow it more (`ulimit -n`)"))
 }
 
-/// The memory and disk of a mount: as much as it was `given`, or as there is. The file for what
-/// does not fit into memory is made: better to hear now that it cannot be than when memory is full.
+/// The memory and disk of a mount: as `given`, or the defaults. Makes the spill file now: an error is
+/// better at the start than when memory is full.
 pub(crate) fn pool(given: Given) -> Result<Pool> {
     let (directory, remedy) = match given.spill_directory {
         Some(directory) => (directory, "name another spill directory"),

@@ -5,7 +5,7 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Whatever has become of the file that it was started from.
+    // Valid even if the program's file was replaced or removed.
     let program = vec!["/proc/self/exe".into()];
     ExitCode::from(cli::main(program, std::env::args_os().collect()))
 }

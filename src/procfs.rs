@@ -1,6 +1,6 @@
-//! Parts of the texts below `/proc`, whose formats are proc(5)'s.
+//! Parses text files of `/proc`; proc(5) describes their formats.
 //!
-//! Nothing here takes memory or a lock, so that it can be used after a fork.
+//! Nothing here allocates or takes a lock, so it can be used after a fork.
 
 use std::str::FromStr;
 

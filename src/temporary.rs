@@ -1,10 +1,10 @@
-//! Where mount points and FIFOs are made that nobody named.
+//! Makes temporary directories for mount points and FIFOs, and clears those of killed processes.
 //!
-//! A directory goes with the process that made it; what is left of one that was killed together with
-//! its helpers, the next that makes a directory in the same place clears away. The invariant: what
-//! is cleared away is nobody's any more. A directory that is in use is locked by its maker
-//! (flock(2)), which the kernel unlocks however that ends, and which is so in whatever pid or mount
-//! namespace it is; a mount that is in sight is dead by the kernel's word.
+//! A directory is removed by the process that made it; if that was killed together with its helpers, the next
+//! process that makes a directory in the same place clears it away. Invariant: nothing that is in use is
+//! cleared away. A directory in use is locked by its maker (flock(2)): the kernel unlocks it however the
+//! maker ends, and every pid and mount namespace sees the lock. A visible mount is dead if the kernel says
+//! so.
 
 use std::env;
 use std::ffi::OsString;
@@ -23,18 +23,18 @@ use tempfile::TempDir;
 use crate::error::{Error, Result};
 use crate::fuse::mounting;
 
-/// What begins the name of a directory, before the process id of its maker.
+/// How the name of a directory begins, before the process id of its maker.
 const PREFIX: &str = "fifofs-";
 
-/// How often a directory may be taken for what is left, between its making and its locking.
+/// How often another process may clear a new directory away between making and locking it.
 const TAKEN_AT_MOST: u32 = 10;
 
-/// How many files are looked at in any case, to see what is left, and for how long if there are more.
+/// How many files are always checked for leftovers, and for how long if there are more.
 const LOOKED_AT: usize = 256;
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// File systems where a lock is one for everybody who sees the directory: not those of a network,
-/// where another machine may not know of it (linux/magic.h).
+/// Filesystems in which every process that sees the directory sees its lock: not those of a network, where
+/// another machine may not know of it (linux/magic.h).
 const LOCAL: [u32; 7] = [
     0xef53,      // ext2 to ext4
     0x5846_5342, // XFS
@@ -45,20 +45,20 @@ const LOCAL: [u32; 7] = [
     0x2fc1_2fc1, // ZFS
 ];
 
-/// A directory of mode 0700 that is removed with the value, with all that is in it.
+/// A directory of mode 0700 that is removed with the value, with its contents.
 #[derive(Debug)]
 pub(crate) struct Directory {
     directory: TempDir,
     lock: Lock,
 }
 
-/// Says that a directory is in use. Nothing, where it cannot be locked.
+/// Marks a directory as in use. None if the directory cannot be locked.
 #[derive(Debug)]
 pub(crate) struct Lock(Option<OwnedFd>);
 
 impl Lock {
-    /// Nobody but root can make anything in the directory from now on, also where something is mounted on it:
-    /// what is made in it once that is unmounted would be nobody's.
+    /// From now on only root can make files in the directory, even while something is mounted on it: such
+    /// files would stay behind after the unmount.
     pub(crate) fn make_read_only(&self) {
         if let Some(directory) = &self.0 {
             let _ = rustix::fs::fchmod(directory, Mode::RUSR | Mode::XUSR);
@@ -71,7 +71,7 @@ impl Directory {
         self.directory.path()
     }
 
-    /// Leaves it there; it is in use for as long as the lock is held.
+    /// Does not remove the directory; it is in use for as long as the lock is held.
     pub(crate) fn keep(self) -> Lock {
         let _ = self.directory.keep();
         self.lock
@@ -84,7 +84,7 @@ pub(crate) fn directory() -> Result<Directory> {
     make_directory(&usual_bases())
 }
 
-/// Clears away what is left in the usual places of those who were killed.
+/// Clears away leftovers of killed processes in the usual places.
 pub(crate) fn clear_left() {
     for base in usual_bases() {
         clear_left_in(&base);
@@ -95,7 +95,7 @@ fn usual_bases() -> Vec<PathBuf> {
     bases(env::var_os("XDG_RUNTIME_DIR"), env::temp_dir())
 }
 
-/// Where the directory may be made, best first.
+/// The directories in which to make one, best first.
 fn bases(runtime_directory: Option<OsString>, temporary_directory: PathBuf) -> Vec<PathBuf> {
     // The XDG Base Directory Specification: "must be absolute", else ignored.
     let runtime_directory = runtime_directory.map(PathBuf::from);
@@ -108,15 +108,15 @@ fn bases(runtime_directory: Option<OsString>, temporary_directory: PathBuf) -> V
     bases
 }
 
-/// Whether shells leave the path as it is where it stands without quotes, as `{out}` may in a script.
+/// Whether shells take the unquoted path as one word, as `{out}` in a script may be unquoted.
 fn is_one_word(path: &Path) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-+=:,./@%".contains(byte);
     let path = path.as_os_str().as_bytes();
-    // What is no ASCII is a letter to them, or several.
+    // To a shell, bytes that are not ASCII are letters.
     path.iter().all(|byte| is_plain(byte) || !byte.is_ascii())
 }
 
-/// Makes a directory of our own below the first of `bases` that takes one.
+/// Makes a directory below the first of `bases` that allows it.
 fn make_directory(bases: &[PathBuf]) -> Result<Directory> {
     let mut result = Err(Error::usage("no temporary directory is known"));
     for base in bases {
@@ -132,7 +132,7 @@ fn make_directory(bases: &[PathBuf]) -> Result<Directory> {
     result
 }
 
-/// `tempfile` adds the path, which says nothing where it could not be made.
+/// The error without the path that `tempfile` adds: a directory that was never made needs no name.
 fn without_path(error: io::Error) -> io::Error {
     match error.to_string().split_once(" at path ") {
         Some((why, _)) => io::Error::new(error.kind(), why),
@@ -145,15 +145,15 @@ fn make_locked(base: &Path) -> std::io::Result<Directory> {
     for _ in 0..TAKEN_AT_MOST {
         let directory = tempfile::Builder::new()
             .prefix(&prefix)
-            // Unless told, it makes directories as the umask allows.
+            // The default mode depends on the umask.
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(base)?;
         let locked = match lock(directory.path()) {
-            // Whoever has locked it is about to remove it.
+            // The process that has locked it is about to remove it.
             Err(Errno::WOULDBLOCK) => continue,
             locked => locked,
         };
-        // Somebody may have taken it for what is left before it was locked.
+        // Another process may have cleared it away before it was locked.
         if directory.path().symlink_metadata().is_ok() {
             let lock = Lock(locked.ok());
             return Ok(Directory { directory, lock });
@@ -162,7 +162,7 @@ fn make_locked(base: &Path) -> std::io::Result<Directory> {
     Err(std::io::Error::other("others remove it at once"))
 }
 
-/// Locks a directory that nobody has locked.
+/// Locks a directory that no process has locked.
 fn lock(directory: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let descriptor = rustix::fs::openat(CWD, directory, flags, Mode::empty())?;
@@ -170,7 +170,7 @@ fn lock(directory: &Path) -> rustix::io::Result<OwnedFd> {
     Ok(descriptor)
 }
 
-/// Clears away what is left in a directory of mounts and directories whose makers are dead.
+/// Clears away dead mounts, and directories whose makers are dead, below `base`.
 fn clear_left_in(base: &Path) {
     let deadline = Instant::now() + PATIENCE;
     let Ok(base) = base.canonicalize() else {
@@ -188,7 +188,7 @@ fn clear_left_in(base: &Path) {
             continue;
         };
         let path = entry.path();
-        // A mount is looked at only if its daemon is not among the processes here: it could hang.
+        // A mount is looked up only if no process here is its daemon: it could hang.
         let all_mounts = || mounting::all_mounts().unwrap_or_default();
         let is_mounted = mounts.get_or_insert_with(all_mounts).contains(&path);
         if is_mounted && (is_running(maker) || !mounting::clear_if_dead(&path)) {
@@ -208,13 +208,13 @@ fn is_running(pid: i32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// Removes a directory of ours that nobody holds, unless there is more in it than FIFOs.
+/// Removes a directory of this user that no process holds, unless it contains anything but FIFOs.
 fn clear_directory(path: &Path) {
     let us = rustix::process::geteuid().as_raw();
     let is_ours = |stat: &rustix::fs::Stat| {
         stat.st_uid == us && FileType::from_raw_mode(stat.st_mode) == FileType::Directory
     };
-    // Before it is opened: what is somebody else's is not touched.
+    // Checked before it is opened: another user's directory is left alone.
     let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
     if !stat.is_ok_and(|stat| is_ours(&stat)) {
         return;
@@ -228,7 +228,7 @@ fn clear_directory(path: &Path) {
             let _ = rustix::fs::unlinkat(&locked, entry.file_name(), AtFlags::empty());
         }
     }
-    // It fails where anything else is in it.
+    // Fails if anything else is in it.
     let _ = fs::remove_dir(path);
 }
 
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_made_at_once_by_many_stays() {
+    fn directories_made_by_many_threads_at_once_stay() {
         let base = tempfile::tempdir().unwrap();
         let bases = [base.path().to_owned()];
         std::thread::scope(|scope| {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_holds_is_cleared_away_and_nothing_else() {
+    fn only_what_no_process_holds_is_cleared_away() {
         let base = tempfile::tempdir().unwrap();
         let at = |name: &str| base.path().join(name);
         let held = make_locked(base.path()).unwrap();
@@ -271,7 +271,7 @@ mod tests {
         let path = fifo.path().join("out");
         rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
         drop((fifo.keep(), dead));
-        // Where there are many, one look may not be enough.
+        // If there are many, one pass may not be enough.
         let names = || {
             clear_left_in(base.path());
             let entries = fs::read_dir(base.path()).unwrap();

@@ -1,9 +1,9 @@
-//! How tests wait: for a condition, with a deadline, and with the state of the world in the message
-//! when it passes. And a child that does not outlive its test.
+//! How tests wait: for a condition, with a deadline, and print the state of the processes when it
+//! passes. And a child that does not outlive its test.
 //!
-//! Unit tests and integration tests, which include this file, share it; so it knows nothing of the
-//! crate. The invariant: a deadline here says "it hangs", never "it is slow", so that a busy machine
-//! fails no test. What is about time itself is in `tests/timing`.
+//! Unit tests share it with integration tests, which include this file; so it knows nothing of the
+//! crate. Invariant: a deadline here means "it hangs", never "it is slow", so that a busy machine
+//! fails no test. Tests of time itself are in `tests/timing`.
 
 // Every test binary is a crate of its own and uses only a part of this.
 #![allow(dead_code)]
@@ -14,16 +14,18 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// For whatever should take moments: long enough for a busy machine, short enough to wait for.
+/// For everything that should take moments: long enough for a busy machine, short enough to wait
+/// for.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// Waits until `condition` holds; else fails and says what this process's children were doing.
+/// Waits until `condition` holds; otherwise fails and prints what this process's children were
+/// doing.
 #[track_caller]
 pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) {
     until_within(SOON, what, condition, children);
 }
 
-/// The same with another deadline and something else to look at when it passes.
+/// The same with another deadline and another state to print when it passes.
 #[track_caller]
 pub(crate) fn until_within(
     limit: Duration,
@@ -40,7 +42,7 @@ pub(crate) fn until_within(
     }
 }
 
-/// The children of this process, and what in the kernel each of them waits for.
+/// The children of this process, and the kernel function in which each of them waits.
 pub(crate) fn children() -> String {
     let own = std::process::id().to_string();
     let mut text = String::new();
@@ -65,12 +67,12 @@ pub(crate) fn children() -> String {
 pub(crate) struct Guard(pub(crate) Child);
 
 impl Guard {
-    /// One that does nothing.
+    /// A child that only sleeps.
     pub(crate) fn sleeping() -> Self {
         Self::of(Command::new("sleep").arg("600"))
     }
 
-    /// One that runs this, in silence.
+    /// Runs `command` with its standard output discarded.
     pub(crate) fn of(command: &mut Command) -> Self {
         Guard(command.stdout(Stdio::null()).spawn().expect("it starts"))
     }

@@ -1,10 +1,9 @@
 //! Captures in tasks of [tokio](https://docs.rs/tokio): with the feature `tokio`.
 //!
-//! [`run`] and [`spawn`] are for a [`tokio::process::Command`] what
-//! [`Capture::run`](crate::Capture::run) and [`Capture::spawn`](crate::Capture::spawn) are for std's;
-//! any [`Reader`](crate::Reader) becomes one of tokio's traits by [`Reader::new`], and the events of a
-//! capture or a mount a stream. No reader takes a thread: a task is woken when there is something
-//! for it.
+//! [`run`] and [`spawn`] do for a [`tokio::process::Command`] what [`Capture::run`](crate::Capture::run)
+//! and [`Capture::spawn`](crate::Capture::spawn) do for std's; [`Reader::new`] makes any
+//! [`Reader`](crate::Reader) implement tokio's traits, and the events of a capture or a mount are a
+//! stream. No reader takes a thread: a task is woken when there is something to read.
 //!
 //! ```
 //! use tokio::io::AsyncBufReadExt;
@@ -29,14 +28,14 @@
 //! # }
 //! ```
 //!
-//! The runtime must be built with `enable_io` (or `enable_all`), as for any process. For a limit in
-//! time use [`tokio::time::timeout`](https://docs.rs/tokio/latest/tokio/time/fn.timeout.html), and
-//! [`kill_on_drop`](::tokio::process::Command::kill_on_drop) on the command: who drops the future of
+//! The runtime must be built with `enable_io` (or `enable_all`), as for any process. For a time limit
+//! use [`tokio::time::timeout`](https://docs.rs/tokio/latest/tokio/time/fn.timeout.html), with
+//! [`kill_on_drop`](::tokio::process::Command::kill_on_drop) on the command: dropping the future of
 //! [`run`] then kills the program.
 //!
 //! The first [`Capture`](crate::Capture) makes a mount, which blocks the thread for some milliseconds,
-//! and so does a new one some seconds after the last was dropped. Outside of a runtime what needs one
-//! panics, as in tokio:
+//! and so does a new one some seconds after the last was dropped. Outside of a runtime, functions that
+//! need one panic, as in tokio:
 //!
 //! ```should_panic
 //! let capture = fifofs::Capture::new("out.txt").unwrap();
@@ -58,11 +57,11 @@ use crate::capture::{CaptureEvents, Events, ProcessRef, RunError, RunOutput, Tar
 use crate::core::event::{Event, FileEvent};
 use crate::error::{Error, Result};
 
-/// What a program writes, as tokio's [`AsyncRead`] and [`AsyncBufRead`]. Its errors are those of
-/// [`fifofs::Reader`](crate::Reader), but its timeouts and deadline do not count here, and it waits
-/// for any process that may come to write, as that one does with a timeout.
+/// A program's output, as tokio's [`AsyncRead`] and [`AsyncBufRead`]. Its errors are those of
+/// [`fifofs::Reader`](crate::Reader), but that reader's timeouts and deadline have no effect here, and
+/// it waits for any process that may come to write, as that reader does with a timeout.
 ///
-/// Dropping it does what dropping that one does.
+/// Dropping it has the same effect as dropping that reader.
 ///
 /// ```
 /// use tokio::io::AsyncReadExt;
@@ -83,12 +82,12 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct Reader {
     reader: crate::Reader,
-    /// Of a FIFO, what tells when it is worth reading again.
+    /// For a FIFO, the descriptor that shows when it is worth reading again.
     polled: Option<AsyncFd<OwnedFd>>,
 }
 
 impl Reader {
-    /// To be called in a task of a runtime.
+    /// Call this in a task of a runtime.
     ///
     /// # Errors
     ///
@@ -101,8 +100,8 @@ impl Reader {
         let polled = match reader.is_of_pipe() {
             true => {
                 let descriptor = reader.poll_fd()?.try_clone_to_owned()?;
-                // SAFETY: an `OwnedFd` is open, and the same, until it is dropped; this one is given
-                // to nobody else.
+                // SAFETY: an `OwnedFd` is open, and the same, until it is dropped; no other code gets
+                // this one.
                 let polled =
                     unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
                 Some(polled?)
@@ -164,14 +163,14 @@ impl AsyncRead for Reader {
     }
 }
 
-/// A program that runs, and the reader of what it writes. Dropping it kills the program only if its
-/// command has [`kill_on_drop`](Command::kill_on_drop).
+/// A running program, and the reader of its output. Dropping it kills the program only if its command
+/// has [`kill_on_drop`](Command::kill_on_drop).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Running {
     /// The program.
     pub child: Child,
-    /// What it writes; ends with it.
+    /// Its output; ends with the program.
     pub reader: Reader,
 }
 
@@ -204,14 +203,14 @@ pub fn spawn(target: &(impl Target + ?Sized), command: &mut Command) -> Result<R
     }
 }
 
-/// Runs a program to its end, as [`Capture::run`](crate::Capture::run) does. If the future is
-/// dropped before, the program goes on, or is killed if its command has
+/// Runs a program to its end, as [`Capture::run`](crate::Capture::run) does. If the future is dropped
+/// earlier, the program goes on, or is killed if its command has
 /// [`kill_on_drop`](Command::kill_on_drop).
 ///
 /// # Errors
 ///
-/// Those of [`Capture::run`](crate::Capture::run); but where the end hangs on this very process,
-/// which has the file open for writing, it waits.
+/// Those of [`Capture::run`](crate::Capture::run); but if this very process keeps the file open for
+/// writing, it waits instead.
 ///
 /// # Panics
 ///
@@ -250,7 +249,7 @@ pub async fn run(
     let (read, waited) = {
         let read = async {
             let read = reader.read_to_end(&mut bytes).await;
-            // Whoever still writes to a FIFO is to see that nobody reads.
+            // Remaining writers of a FIFO must see that it has no reader.
             drop(reader);
             read
         };
@@ -260,7 +259,7 @@ pub async fn run(
     let ended = waited.map_err(|error| RunError::from(fail(error)))?;
     let read = read.map_err(|error| Error::io("read", target.path(), error));
     match read {
-        // Whoever was killed has a status that says so.
+        // The exit status shows that the program was killed or failed.
         Err(Error::Failed { .. } | Error::Missing { .. }) if !ended.status.success() => {}
         Err(error) => {
             return Err(RunError {
@@ -281,7 +280,7 @@ pub async fn run(
     })
 }
 
-/// The results of both, which go on side by side.
+/// The results of two futures that run concurrently.
 async fn both<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
     let (mut first, mut second) = (pin!(first), pin!(second));
     let (mut of_first, mut of_second) = (None, None);
@@ -307,7 +306,7 @@ async fn both<A, B>(first: impl Future<Output = A>, second: impl Future<Output =
     .await
 }
 
-/// [`CaptureEvents`] and [`Events`] are streams, which end with the mount. Their timeouts do not count
+/// [`CaptureEvents`] and [`Events`] are streams, which end with the mount. Their timeouts have no effect
 /// here.
 ///
 /// ```

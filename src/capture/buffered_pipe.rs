@@ -1,4 +1,4 @@
-//! What is read from a FIFO, ahead of who reads it.
+//! Reads ahead from a FIFO for its reader.
 //!
 //! Knows how a FIFO's stream ends, and what that means for its reader.
 
@@ -15,21 +15,20 @@ use crate::core::spool;
 use crate::error::Error;
 use crate::fifo::{self, Outcome, Pipe, PipeReader};
 
-/// As much as is read from a FIFO at once.
+/// The most bytes that one read takes from a FIFO.
 const READ_BYTES: usize = 256 << 10;
 
 const PAGE_BYTES: usize = spool::PAGE_BYTES as usize;
 
-/// A FIFO's reader, and what it has read ahead.
+/// A FIFO's reader, and the bytes that it has read ahead.
 pub(super) struct BufferedPipe {
     reader: PipeReader,
     /// The FIFO itself, while there is one.
     pipe: Weak<Pipe>,
     path: PathBuf,
-    /// Begins with a page, as the kernel's pipes do: so it is copied to several times as fast on some
-    /// processors.
+    /// Page-aligned, as the kernel's pipes are: some processors then copy several times as fast.
     buffer: AVec<u8, ConstAlign<PAGE_BYTES>>,
-    /// Which of it is still to be given.
+    /// The part of `buffer` that the reader has not got yet.
     have: Range<usize>,
 }
 
@@ -53,22 +52,22 @@ impl BufferedPipe {
         self.reader.canceller()
     }
 
-    /// What was read ahead.
+    /// The bytes that were read ahead.
     pub(super) fn have(&self) -> &[u8] {
         &self.buffer[self.have.clone()]
     }
 
-    /// So much of it was given.
+    /// The reader got `amount` bytes.
     pub(super) fn advance(&mut self, amount: usize) {
         self.have.start = self.have.end.min(self.have.start + amount);
     }
 
-    /// It ends once nobody has it open for writing.
+    /// The stream ends once no process has the FIFO open for writing.
     pub(super) fn finish(&mut self) {
         self.reader.end();
     }
 
-    /// Bytes, once there are any; none at the end.
+    /// Waits for bytes; none at the end.
     pub(super) fn fill(&mut self, deadline: Option<Instant>) -> io::Result<&[u8]> {
         if self.have.is_empty() {
             self.have = 0..self.read(deadline)?;

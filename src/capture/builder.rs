@@ -8,7 +8,7 @@ use super::shared::{Lease, Options};
 use crate::core::rules::{Deliver, FailOn, Linger};
 use crate::error::{Error, Result};
 
-/// How something is to be captured; see [`Capture::builder`].
+/// Options of a capture; see [`Capture::builder`].
 ///
 /// Captures of the process whose options are the same share a mount. For bounds on memory and disk,
 /// and for paths that other processes wait for, make a [`Mount`](crate::Mount) and capture there.
@@ -37,7 +37,7 @@ impl CaptureBuilder {
         }
     }
 
-    /// How what the program writes reaches its readers. [`Deliver::Auto`] unless set.
+    /// How the program's output reaches its readers. [`Deliver::Auto`] unless set.
     ///
     /// ```
     /// use fifofs::{Capture, Deliver, Way};
@@ -54,8 +54,8 @@ impl CaptureBuilder {
         self
     }
 
-    /// Which ends of a writer are an error instead of the end of the output. The default of
-    /// [`MountBuilder::fail_on`](crate::MountBuilder::fail_on) unless set.
+    /// Which ends of a writer give its readers an error instead of the end of the output. The default
+    /// of [`MountBuilder::fail_on`](crate::MountBuilder::fail_on) unless set.
     ///
     /// ```
     /// use fifofs::{Capture, Error, FailOn};
@@ -73,7 +73,7 @@ impl CaptureBuilder {
         self
     }
 
-    /// When what was closed is done, for readers whose end hangs on no process:
+    /// When a closed file is done, for readers whose end does not depend on a process:
     /// [`Capture::reader`]. [`Linger::Auto`] unless set.
     ///
     /// ```
@@ -102,7 +102,7 @@ impl CaptureBuilder {
         self
     }
 
-    /// As [`Capture::keep_at_most`].
+    /// See [`Capture::keep_at_most`].
     ///
     /// ```
     /// let capture = fifofs::Capture::builder("lines.txt").keep_at_most(64 << 20).capture()?;
@@ -113,11 +113,11 @@ impl CaptureBuilder {
         self
     }
 
-    /// Captures it: as [`Capture::new`], with these options.
+    /// Makes the capture, as [`Capture::new`] does, with these options.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`Capture::new`].
     ///
     /// ```
     /// let capture = fifofs::Capture::builder("report.zip").capture()?;

@@ -1,4 +1,4 @@
-//! What ends the waits of a reader from elsewhere.
+//! Ends the waits of a reader from another thread.
 
 use crate::fifo;
 use crate::forked::Owner;
@@ -10,7 +10,7 @@ use crate::router::LocalCanceller;
 /// let capture = fifofs::Capture::new("never-written")?;
 /// let reader = capture.reader()?;
 /// let canceller = reader.canceller();
-/// // In a handler of signals, say:
+/// // In a signal handler's thread, for instance:
 /// std::thread::spawn(move || canceller.cancel());
 /// # Ok::<(), fifofs::Error>(())
 /// ```
@@ -31,8 +31,8 @@ impl Canceller {
         Canceller { cancels, owner }
     }
 
-    /// Has the read that waits now, and every later one that would have to ask
-    /// for bytes, fail with [`Error::Cancelled`](crate::Error::Cancelled).
+    /// Makes the read that waits now, and every later one that would have to wait for bytes, fail
+    /// with [`Error::Cancelled`](crate::Error::Cancelled).
     ///
     /// ```
     /// use fifofs::{Capture, Error};

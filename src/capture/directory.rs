@@ -1,7 +1,7 @@
-//! A directory in which whatever a program leaves is captured.
+//! A directory in which all files that a program leaves are captured.
 //!
-//! Knows names, states and contents of the files below it, as this process has them: the kernel is
-//! not asked. Nothing here is about how the bytes came.
+//! Knows names, states and contents of the files below it, from this process's own data, without asking the
+//! kernel; does not know how the bytes came.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,25 +18,25 @@ use crate::core::{Core, LEFT_BEHIND};
 use crate::error::{Error, Result};
 use crate::router::{Router, has_left_others};
 
-/// How long whoever closed a file may take to exit: it may be dying, and its end counts. Who lives on
-/// may do so for ever.
+/// How long a process that closed a file is given to exit: it may be dying, and then its end counts. A process
+/// that lives on is not waited for any longer.
 const DYING: Duration = Duration::from_millis(200);
 
-/// How often it is looked at meanwhile: no event tells of an exit.
+/// How often to check for its exit: no event reports one.
 const DYING_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How often it is looked at whether anybody is left whom the program left behind.
+/// How often to check whether processes that the program left behind still run.
 const LEFT_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How often it is looked at what is written, even if nothing happens.
+/// How often to check for files that are being written, even if no event comes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A directory for a program that writes several files, or files whose names it makes up: whatever it
-/// leaves there comes to this process.
+/// A directory for a program that writes several files, or chooses their names itself: all files that it
+/// leaves there come to this process.
 ///
-/// It is on the mount of [`Capture::new`], with its options: other processes see its files as they
-/// are. Of a file whose name is known, [`CaptureDir::capture`] gives the bytes as they are written.
-/// What files hold is in the mount's memory and, beyond its bound, on disk.
+/// It is on the mount of [`Capture::new`], with its options: other processes see its files as they are.
+/// [`CaptureDir::capture`] gives the bytes of a file with a known name as they are written. The contents of
+/// files are in the mount's memory and, beyond its bound, on disk.
 ///
 /// `Send` and `Sync`. Dropping it removes the directory with all that is in it.
 ///
@@ -57,32 +57,32 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// ```
 pub struct CaptureDir {
     mount: Lease,
-    /// Its name in the mount.
+    /// The directory's name in the mount.
     name: OsString,
     path: PathBuf,
 }
 
-/// What a program left in a [`CaptureDir`], and how it ended.
+/// The files that a program left in a [`CaptureDir`], and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DirOutput {
     /// Its exit status.
     pub status: ExitStatus,
-    /// Every regular file, by its path in the directory, and what it holds. One that has several
-    /// names is there by each; symbolic links are not.
+    /// The contents of every regular file, by its path in the directory. A file with several names is listed
+    /// under each of them; symbolic links are not listed.
     pub files: BTreeMap<PathBuf, Vec<u8>>,
-    /// What it wrote to its standard output, if that is piped.
+    /// The program's standard output, if that is piped.
     pub stdout: Vec<u8>,
-    /// What it wrote to its standard error, if that is piped.
+    /// The program's standard error, if that is piped.
     pub stderr: Vec<u8>,
 }
 
 impl CaptureDir {
-    /// An empty directory.
+    /// Makes an empty directory.
     ///
     /// # Errors
     ///
-    /// If there can be no mount, with what to do about it.
+    /// If no mount can be made; the error says what to do about it.
     ///
     /// ```
     /// let directory = fifofs::CaptureDir::new()?;
@@ -98,7 +98,7 @@ impl CaptureDir {
         Ok(CaptureDir { mount, name, path })
     }
 
-    /// Where it is, absolute.
+    /// The absolute path of the directory.
     ///
     /// ```
     /// let directory = fifofs::CaptureDir::new()?;
@@ -110,11 +110,11 @@ impl CaptureDir {
     }
 
     /// Captures a file in it, by its path relative to the directory: see
-    /// [`Mount::capture`](crate::Mount::capture). It is removed when that is dropped.
+    /// [`Mount::capture`](crate::Mount::capture). Dropping the capture removes the file.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`Mount::capture`](crate::Mount::capture).
     ///
     /// ```
     /// use std::process::Command;
@@ -143,7 +143,7 @@ impl CaptureDir {
         Ok(capture)
     }
 
-    /// The regular files that are there now, by their paths in it, in order.
+    /// The paths of the regular files that are there now, relative to the directory, in order.
     ///
     /// ```
     /// let directory = fifofs::CaptureDir::new()?;
@@ -160,12 +160,11 @@ impl CaptureDir {
         files
     }
 
-    /// What the file at a path in it holds, also while it is written. Nothing is waited for.
+    /// The contents of the file at a path in it, also while it is written. Does not wait.
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] if there is no regular file; [`Error::Failed`] if a writer came to a bad
-    /// end.
+    /// [`Error::Missing`] if there is no regular file; [`Error::Failed`] if a writer crashed or failed.
     ///
     /// ```
     /// let directory = fifofs::CaptureDir::new()?;
@@ -189,16 +188,16 @@ impl CaptureDir {
         bytes.map_err(|error| Error::io("read", &full, error))
     }
 
-    /// Runs a program to its end and gives its exit status and every file that it left here, once
-    /// nobody has any of them open for writing any more; and what it wrote to its standard output and error
-    /// where those are [`Stdio::piped`](std::process::Stdio::piped). Its standard input, if it is
-    /// piped, is at its end. Processes that it left behind are given 200 ms to open a file.
+    /// Runs a program to its end. Returns, once no process has a file here open for writing any more, its exit
+    /// status and every file that it left here; also its standard output and error where those are
+    /// [`Stdio::piped`](std::process::Stdio::piped). Its standard input, if it is piped, is at its end.
+    /// Processes that it left behind are given 200 ms to open a file.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if it cannot be started; [`Error::Failed`] if it succeeded, but somebody who
-    /// wrote a file came to a bad end. If it did not succeed, such files are left out. They stay in the
-    /// directory, also for the next program: remove them first, or take a directory for each.
+    /// [`Error::Io`] if it cannot be started; [`Error::Failed`] if it succeeded, but another writer of a file
+    /// crashed or failed. If the program did not succeed, such files are left out. They stay in the directory,
+    /// also for the next program: remove them first, or use one directory for each program.
     ///
     /// ```
     /// let directory = fifofs::CaptureDir::new()?;
@@ -213,7 +212,7 @@ impl CaptureDir {
         let fail = |error| Error::io("run", command.get_program(), error);
         let child = child.map_err(fail)?;
         let pid = child.id().cast_signed();
-        // It closes the standard input, and reads both pipes at once.
+        // This closes the standard input, and reads both pipes at once.
         let ended = child.wait_with_output().map_err(fail)?;
         let collected = self.settle(pid);
         let collected = collected.and_then(|()| self.collect(ended.status));
@@ -238,7 +237,7 @@ impl CaptureDir {
         for path in self.files() {
             match self.read(&path) {
                 Ok(bytes) => drop(files.insert(path, bytes)),
-                // It went a moment ago; or the status says what became of it.
+                // The file was removed a moment ago; or the exit status tells what happened to it.
                 Err(Error::Missing { .. }) => {}
                 Err(Error::Failed { .. }) if !status.success() => {}
                 Err(error) => return Err(error),
@@ -247,10 +246,11 @@ impl CaptureDir {
         Ok(files)
     }
 
-    /// Waits until nobody writes to a file here, nor is about to, once the program has ended that had this id.
+    /// Waits until no process writes to a file here or is about to, after the program with this process id has
+    /// ended.
     fn settle(&self, program: i32) -> Result<()> {
         let late = Instant::now() + LEFT_BEHIND;
-        // From before the first look, so that nothing happens unseen.
+        // Subscribed before the first look, so that no event is missed.
         let mut events = Events::new(self.router(), None);
         let is_written = |file: &FileStatus| file.state == FileState::Writing;
         loop {
@@ -277,7 +277,7 @@ impl CaptureDir {
         Ok(())
     }
 
-    /// Whether a file here is so.
+    /// Whether a file here satisfies `is_so`.
     fn any(&self, is_so: impl Fn(&FileStatus) -> bool) -> bool {
         let status = self.look(Core::status).unwrap_or_default();
         let mut files = status.files.iter();
@@ -288,7 +288,7 @@ impl CaptureDir {
         self.mount.mount().router()
     }
 
-    /// Not in a forked child, for which it is gone.
+    /// None in a forked child, which has no mount.
     fn look<R>(&self, look: impl FnOnce(&Core) -> R) -> Option<R> {
         let router = self.router();
         router.owner().is_this().then(|| router.look(look))

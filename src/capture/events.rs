@@ -1,4 +1,4 @@
-//! What happens to files, as iterators that wait.
+//! Events of files, as iterators that wait.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,11 +15,10 @@ use crate::error::{Error, Result};
 use crate::forked::{Owned, Owner};
 use crate::router::{Failure, Given, LocalReader, Router};
 
-/// What happens in a [`Mount`](crate::Mount) from now on, as an iterator that waits for the next. `Send`.
+/// The events of a [`Mount`](crate::Mount) from now on, as an iterator that waits for the next. `Send`.
 ///
-/// At most 4096 events are kept for it; after that the oldest are lost, and it says so with
-/// [`Event::Lagged`]. Ends with the mount. An error is [`Error::TimedOut`], after which it may be
-/// asked again.
+/// At most 4096 events are queued; after that the oldest are lost, and [`Event::Lagged`] says so. The
+/// iterator ends with the mount. An error is [`Error::TimedOut`]; after it `next` may be called again.
 ///
 /// ```
 /// use fifofs::{Event, Mount};
@@ -36,7 +35,7 @@ pub struct Events {
     /// None in a process that is a fork of the mount's.
     local: Option<Owned<LocalReader>>,
     owner: Owner,
-    /// The only path that it is told of, if it is not told of all.
+    /// The only path whose events it gets; all if none.
     path: Option<PathBuf>,
     timeout: Option<Duration>,
     have: VecDeque<Arc<FileEvent>>,
@@ -76,8 +75,8 @@ impl Events {
         self.timeout = timeout;
     }
 
-    /// The next event if there is one, without a wait: else [`Error::TimedOut`]. None at the end. When it
-    /// is worth trying again [`Events::poll_fd`] tells.
+    /// The next event if there is one, without waiting; otherwise [`Error::TimedOut`]. None at the end.
+    /// Poll [`Events::poll_fd`] to learn when to try again.
     ///
     /// ```
     /// use fifofs::{Error, Mount};
@@ -104,9 +103,9 @@ impl Events {
         }
     }
 
-    /// A descriptor to poll, together with others: readable when it is worth calling
-    /// [`Events::try_next`] again after that has given [`Error::TimedOut`]. To be asked for before that;
-    /// not to be read. It stays the same.
+    /// A descriptor to poll, together with others: readable when it is worth calling [`Events::try_next`]
+    /// again after that has given [`Error::TimedOut`]. Ask for it before that call, and do not read from
+    /// it. It stays the same.
     ///
     /// # Errors
     ///
@@ -143,7 +142,7 @@ impl Events {
 }
 
 impl Events {
-    /// The next event, or none if the mount is gone; `waker` is told when it is worth asking again.
+    /// The next event, or none if the mount is gone; wakes `waker` when it is worth asking again.
     pub(crate) fn poll_event(&mut self, waker: &Waker) -> Poll<Option<Result<FileEvent>>> {
         loop {
             if let Some(event) = self.have.pop_front() {
@@ -203,10 +202,9 @@ impl std::fmt::Debug for Events {
 
 /// The events of one captured file, as an iterator that waits for the next. `Send`.
 ///
-/// At most 4096 events are kept for it; after that the oldest are lost, and it
-/// says so with [`Event::Lagged`]. Ends with the mount. An error is
-/// [`Error::TimedOut`], after which it may be asked again. A file that is renamed to something else
-/// is [`Event::Removed`].
+/// At most 4096 events are queued; after that the oldest are lost, and [`Event::Lagged`] says so. The
+/// iterator ends with the mount. An error is [`Error::TimedOut`]; after it `next` may be called again. A
+/// file that is renamed away is [`Event::Removed`].
 ///
 /// ```
 /// use fifofs::{Capture, Event};
@@ -221,7 +219,7 @@ impl std::fmt::Debug for Events {
 #[derive(Debug)]
 pub struct CaptureEvents {
     events: Events,
-    /// As events name it.
+    /// The path by which events name the file.
     path: PathBuf,
     _mount: Option<Lease>,
 }
@@ -255,7 +253,7 @@ impl CaptureEvents {
 }
 
 impl CaptureEvents {
-    /// As [`Events::try_next`].
+    /// See [`Events::try_next`].
     ///
     /// ```
     /// use fifofs::{Capture, Error, Event};
@@ -274,11 +272,11 @@ impl CaptureEvents {
         Some(next.map(|event| self.of_file(event)))
     }
 
-    /// As [`Events::poll_fd`].
+    /// See [`Events::poll_fd`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`Events::poll_fd`].
     ///
     /// ```
     /// let capture = fifofs::Capture::new("out.txt")?;
@@ -292,7 +290,7 @@ impl CaptureEvents {
 }
 
 impl CaptureEvents {
-    /// As [`Events::poll_event`].
+    /// See [`Events::poll_event`].
     #[cfg(feature = "tokio")]
     pub(crate) fn poll_event(&mut self, waker: &Waker) -> Poll<Option<Result<Event>>> {
         let next = self.events.poll_event(waker);

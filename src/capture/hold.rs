@@ -1,4 +1,4 @@
-//! What keeps a captured file from being done: a process, or who is asked to.
+//! Holders of a captured file, which keep it from being done: a process, or a guard of the caller.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::router::{ExitHold, Router};
 use crate::sync::lock;
 
-/// Keeps what stands at a captured path from being done, until it is dropped; see
-/// [`Capture::hold`](crate::Capture::hold). It keeps no mount.
+/// Keeps the file at a captured path from being done, until the guard is dropped; see
+/// [`Capture::hold`](crate::Capture::hold). It does not keep the mount.
 ///
 /// ```
 /// let capture = fifofs::Capture::new("log.txt")?;
@@ -47,11 +47,12 @@ impl std::fmt::Debug for CaptureHold {
     }
 }
 
-/// A process, as far as it can be told from a later one of the same id.
+/// A process; with the inode of its pidfd it can be told from a later process of the same id.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Holder {
     pid: i32,
-    /// That of its pidfds, each process's own since Linux 6.9; none once it was reaped.
+    /// The inode of its pidfds, different for each process since Linux 6.9; none once it was
+    /// reaped.
     inode: Option<u64>,
 }
 
@@ -71,7 +72,7 @@ impl Holder {
 }
 
 impl Capture {
-    /// Has the path's end hang on a process, if it has not exited.
+    /// Makes the end of the file depend on a process, if that has not exited.
     pub(super) fn end_with(&self, process: ProcessRef<'_>) -> Result<Option<ExitHold>> {
         self.router.owner().check("read", &self.path)?;
         let pid = process.pid();
@@ -93,7 +94,7 @@ impl Capture {
         }
     }
 
-    /// Whether it is the process that was asked for last; it is now.
+    /// Whether `holder` is the process that was asked for last; remembers it.
     fn is_holder_again(&self, holder: Option<Holder>) -> bool {
         let mut last = lock(&self.holder);
         let again = last.zip(holder).is_some_and(|(last, now)| now.is(last));

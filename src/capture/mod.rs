@@ -1,8 +1,7 @@
-//! What a program writes to the path it is given, in this process.
+//! Captures: this process reads what a program writes to a path.
 //!
-//! A [`Capture`] is a file of a mount, a [`TemporaryPipe`]
-//! a FIFO; both are a [`Target`]. Knows paths, children and readers; how bytes
-//! get here is the router's (or the FIFO's) affair.
+//! A [`Capture`] is a file of a mount, a [`TemporaryPipe`] a FIFO; both are a [`Target`]. Knows paths, children and
+//! readers; the router (or the FIFO) brings the bytes here.
 
 mod buffered_pipe;
 mod builder;
@@ -56,16 +55,14 @@ use sealed::{Prepared, Sealed};
 use shared::Lease;
 pub use shared::unmount_idle;
 
-/// A file of a mount whose bytes come to this process.
+/// A file of a mount that this process reads.
 ///
-/// The file is not there until the program makes it, and is removed with the
-/// capture. To the program it is a regular file: it may seek back, rename over
-/// it, map it. Its [`Reader`]s get what it holds as soon as its delivery allows.
+/// The file does not exist until the program makes it, and is removed with the capture. To the program it is a regular
+/// file: it may seek back, rename over it, map it. Its [`Reader`]s get the bytes as soon as its delivery mode allows.
 ///
-/// `Send` and `Sync`. Dropping it removes the file and, of [`Capture::new`], its
-/// directory with all that was left there; a reader that is still there goes on
-/// with what the file held. Drop it after the child has ended. The mount of [`Capture::new`] is kept
-/// for some seconds after the last capture, reader or [`CaptureEvents`], see [`unmount_idle`].
+/// `Send` and `Sync`. Dropping it removes the file and, for [`Capture::new`], its directory with all that was left
+/// there; a remaining reader can still read the file's bytes. Drop it after the child has ended. The mount of
+/// [`Capture::new`] is kept for some seconds after the last capture, reader or [`CaptureEvents`], see [`unmount_idle`].
 ///
 /// ```
 /// use std::process::Command;
@@ -82,29 +79,28 @@ pub struct Capture {
     router: Arc<Router>,
     id: CaptureId,
     path: PathBuf,
-    /// The same, relative to the mount.
+    /// The path relative to the mount.
     inside: PathBuf,
-    /// The directory in the root that goes with it.
+    /// The directory in the root of the mount that is removed with the capture.
     directory: Option<OsString>,
-    /// The process that it was read of last.
+    /// The process with which the last reader was to end.
     holder: Mutex<Option<Holder>>,
     /// Keeps the mount that the process shares.
     mount: Option<Lease>,
 }
 
 impl Capture {
-    /// A file of this name, in a directory of its own on a mount that all
-    /// captures of the process share. The first one makes the mount, in a
-    /// directory of its own (mode 0700) below `$XDG_RUNTIME_DIR` or else
-    /// `$TMPDIR`; it goes some seconds after the last capture and reader, see [`unmount_idle`], or
-    /// with the process, however that ends. In that mount other processes see files as they are
-    /// ([`MountBuilder::readers_wait`](crate::MountBuilder::readers_wait) is false),
-    /// and all other options are at their defaults.
+    /// Captures a file of this name, in a directory of its own on a mount that all captures of the process share. The
+    /// first one makes the mount, in a directory of its own (mode 0700) below `$XDG_RUNTIME_DIR` or else `$TMPDIR`; the
+    /// mount ends some seconds after the last capture and reader, see [`unmount_idle`], or with the process, however
+    /// that ends. In that mount other processes see files as they are
+    /// ([`MountBuilder::readers_wait`](crate::MountBuilder::readers_wait) is false), and all other options are at their
+    /// defaults.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] if `name` is not a plain file name; [`Error::Io`] if there
-    /// can be no mount, with what to do about it.
+    /// [`Error::Usage`] if `name` is not a plain file name; [`Error::Io`] if no mount can be made; the error says what
+    /// to do about it.
     ///
     /// ```
     /// use fifofs::{Capture, Target};
@@ -117,7 +113,7 @@ impl Capture {
         Capture::builder(name).capture()
     }
 
-    /// The same with other options.
+    /// As [`Capture::new`], with other options.
     ///
     /// ```
     /// use std::process::Command;
@@ -133,7 +129,7 @@ impl Capture {
         CaptureBuilder::new(name.as_ref())
     }
 
-    /// A file of this name in a directory of its own on a shared mount.
+    /// Captures a file of this name in a directory of its own on a shared mount.
     fn on(mount: Lease, name: &OsStr) -> Result<Capture> {
         let directory = mount.free_name();
         let path = [directory.clone(), name.to_owned()];
@@ -178,16 +174,16 @@ impl Capture {
         &self.path
     }
 
-    /// A reader that waits for the file to be made, and ends when it is done as
-    /// any file of the mount is: when nobody has it open for writing any more and
-    /// it has lingered. To end it with a process, see [`Capture::reader_until_exit`].
+    /// A reader that waits for the file to be made, and ends when it is done as any file of the mount is: when no
+    /// process has it open for writing any more and it has lingered. To end it with a process, see
+    /// [`Capture::reader_until_exit`].
     ///
-    /// Its blocking reads fail with [`Error::Missing`] where nobody has opened the path and this
-    /// process has no living child that might: of a program that failed before it made its output,
-    /// and was waited for. If it is to wait for somebody else, as for a thread of this process, or a
-    /// process that is no child, give it a timeout or a deadline, or keep a [`Capture::hold`].
+    /// Its blocking reads fail with [`Error::Missing`] if no process has opened the path and this process has no living
+    /// child that might: the program failed before it made its output, and was waited for. If another process may still
+    /// write, such as one that is no child, or a thread of this process, set a timeout or a deadline, or keep a
+    /// [`Capture::hold`].
     ///
-    /// Several readers get all the bytes each.
+    /// Of several readers each gets all bytes.
     ///
     /// # Errors
     ///
@@ -224,11 +220,10 @@ impl Capture {
         Reader::of_capture((local, self.id), until, path, mount)
     }
 
-    /// Where bytes are passed on as they come, keeps no more than `bytes` of what
-    /// every reader has: for output that is passed on and never asked for again.
-    /// Reading or changing what was dropped fails. A program that is further than
-    /// that ahead of its readers is slowed down, each of the kernel's writes by
-    /// up to 200 ms. Everything is kept unless this is called.
+    /// If bytes are passed on as they are written, keeps at most `bytes` of what every reader has got: for output that
+    /// is passed on and never asked for again. Reading or changing dropped bytes fails. A program that is further than
+    /// that ahead of its readers is slowed down: each of the kernel's writes takes up to 200 ms longer. Everything is
+    /// kept unless this is called.
     ///
     /// ```
     /// use std::process::Command;
@@ -249,8 +244,8 @@ impl Capture {
         }
     }
 
-    /// The permissions of the file at the path (chmod(2)), if there is one. This does not go through the
-    /// mount, which the process that serves it had better not use.
+    /// The permissions of the file at the path (chmod(2)), if there is one. Does not go through the mount: the process
+    /// that serves a mount should not wait for it.
     ///
     /// ```
     /// use std::fs::{File, Permissions};
@@ -268,8 +263,8 @@ impl Capture {
         self.router.look(|core| core.captured_mode(self.id))
     }
 
-    /// Has what stands at the path not be done, for as long as the value is there: for who knows of
-    /// more who may come to write it than a child.
+    /// Keeps the file at the path from being done until the guard is dropped: for callers that expect other writers
+    /// than a child.
     ///
     /// ```
     /// use std::io::Read;
@@ -293,7 +288,7 @@ impl Capture {
         CaptureHold::new(&self.router, self.id)
     }
 
-    /// What happens to the file, from now on.
+    /// The events of the file, from now on.
     ///
     /// ```
     /// use fifofs::{Capture, Event, Target};
@@ -316,20 +311,20 @@ impl Capture {
 }
 
 impl Capture {
-    /// A reader of what a process and those it started write. It ends when the process has exited
-    /// (it need not be reaped) and nobody has the file open for writing any more; it is an error,
-    /// [`Error::Missing`], if no file is there then. Where it never was, processes that this one left
-    /// behind are given 200 ms to open it. It does not hang if the process dies early.
-    /// Until then the file is not done for other readers either, unless this one is dropped before.
+    /// A reader of what a process and its descendants write. It ends when the process has exited (it need not be
+    /// reaped) and no process has the file open for writing any more; it fails with [`Error::Missing`] if there is no
+    /// file then. If the file never existed, processes that this one left behind are given 200 ms to open it. It does
+    /// not hang if the process dies early. Until the process has exited the file is not done for other readers either,
+    /// unless this one is dropped first.
     ///
-    /// The process is a child, a pidfd or a process id: see [`ProcessRef`]. To be called right
-    /// after it was started, when nothing is lost yet; one that has exited by then is fine, too.
+    /// The process is a child, a pidfd or a process id: see [`ProcessRef`]. Call this right after starting the process,
+    /// before any bytes can be missed; it may already have exited.
     ///
-    /// What an earlier child left is not given again: if this one writes nothing,
-    /// there is nothing. But one that is asked for again, with no other in between, is the
-    /// same: that reader has all that it left, too (not by the pidfd of one that was reaped, nor by
-    /// a `tokio::process::Child` that was waited for, which do not say who it was). After a child whose output was not read to its end prefer
-    /// [`Capture::spawn`], which sees to that before the next one can write.
+    /// The output of an earlier child is not given again: if this one writes nothing, there is nothing. But a second
+    /// call for the same child, with no other in between, gives all of that child's output again (not by the pidfd of a
+    /// process that was reaped, nor by a `tokio::process::Child` that was waited for: these do not identify it). After
+    /// a child whose output was not read to its end prefer [`Capture::spawn`], which discards the rest before the next
+    /// child can write.
     ///
     /// # Errors
     ///
@@ -383,9 +378,8 @@ impl Capture {
         run::spawn(self, command)
     }
 
-    /// Nobody will read any more: every further write fails with `EPIPE`, and the
-    /// processes that have the file open for writing get SIGPIPE, as of a pipe.
-    /// So do writes to what comes to stand there later.
+    /// Ends all reading: every further write fails with `EPIPE`, and the processes that have the file open for writing
+    /// get SIGPIPE, as with a pipe. This includes writes to files that appear at the path later.
     ///
     /// ```
     /// use std::io::Read;
@@ -407,16 +401,16 @@ impl Capture {
         if !self.router.owner().is_this() {
             return;
         }
-        // As from a pipe: who does not ignore the signal never sees the error.
+        // As with a pipe: a writer that does not ignore the signal never sees the error.
         for writer in self.writers() {
-            // One that has exited meanwhile needs none.
+            // A writer that has exited meanwhile needs no signal.
             let _ =
                 Pid::from_raw(writer.pid.cast_signed()).map(|pid| kill_process(pid, Signal::PIPE));
         }
         self.router.tell(Request::HangUp { id: self.id });
     }
 
-    /// Which processes have the file open for writing now.
+    /// The processes that have the file open for writing now.
     ///
     /// ```
     /// use fifofs::Capture;
@@ -482,7 +476,7 @@ pub(crate) fn inside(path: &Path) -> Result<Vec<OsString>> {
             _ => return Err(refused()),
         }
     }
-    // `components` does not tell of what can only be a directory.
+    // `components` drops a trailing slash or dot, which only a directory can have.
     let text = path.as_os_str().as_encoded_bytes();
     let is_directory = text.ends_with(b"/") || text.ends_with(b"/.");
     if components.is_empty() || is_directory || text.contains(&0) {

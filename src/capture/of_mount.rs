@@ -1,4 +1,4 @@
-//! What a mount gives to this process: captures of its files, and what happens to them.
+//! Captures and events of a mount that this process serves.
 //!
 //! A mount knows nothing of captures; they know mounts.
 
@@ -10,16 +10,15 @@ use crate::error::Result;
 use crate::mount::{Mount, MountView};
 
 impl Mount {
-    /// Captures the file at `path`, relative to the mount: what a program writes
-    /// there comes to this process. Directories above it are made. Any number of
-    /// captures may be there at once.
+    /// Captures the file at `path`, relative to the mount: this process reads what programs write
+    /// there. Missing parent directories are made. There may be any number of captures at once.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](crate::Error::Io) of kind `AlreadyExists` if something stands there or it is
-    /// captured already; if something above it is no directory (`ENOTDIR`), a name is longer than
-    /// 255 bytes (`ENAMETOOLONG`), or the path is in `.fifofs` (`EPERM`);
-    /// [`Error::Usage`](crate::Error::Usage) if `path` is absolute, empty, or leads out of the mount.
+    /// [`Error::Io`](crate::Error::Io) of kind `AlreadyExists` if the path exists or is captured
+    /// already; if a parent is no directory (`ENOTDIR`), a name is longer than 255 bytes
+    /// (`ENAMETOOLONG`), or the path is in `.fifofs` (`EPERM`); [`Error::Usage`](crate::Error::Usage)
+    /// if `path` is absolute, empty, or leads out of the mount.
     ///
     /// ```
     /// use std::process::Command;
@@ -35,12 +34,12 @@ impl Mount {
     pub fn capture(&self, path: impl AsRef<Path>) -> Result<Capture> {
         let inside = inside(path.as_ref())?;
         self.owner().check("capture a file of", self.path())?;
-        // An earlier capture of the path may have gone a moment ago.
+        // An earlier capture of the path may have been dropped a moment ago.
         self.router().settle_names();
         Capture::of(Arc::clone(self.router()), self.path(), &inside)
     }
 
-    /// What happens to its files, from now on.
+    /// The events of all its files, from now on.
     ///
     /// ```
     /// use fifofs::{Event, Mount};
@@ -63,7 +62,7 @@ impl Mount {
 }
 
 impl MountView {
-    /// As [`Mount::events`](crate::Mount::events).
+    /// See [`Mount::events`](crate::Mount::events).
     pub fn events(&self) -> Events {
         Events::new(self.router(), None)
     }

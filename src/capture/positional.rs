@@ -1,4 +1,4 @@
-//! Reading what a program writes by position, while it is still changed.
+//! Reads a program's output by position, while the program still changes it.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -17,17 +17,17 @@ use crate::error::{Error, Result};
 use crate::forked::Owned;
 use crate::router::{ExitHold, Failure, Given, LocalReader};
 
-/// What a program writes, by position: for destinations that can be written in any order, and
-/// written again, such as the parts of a multipart upload.
+/// A program's output, read by position: for destinations that can be written in any order, and more than
+/// once, such as the parts of a multipart upload.
 ///
-/// It is given what is there, whatever the way of delivery, and a program that changes what was given
-/// is no error: [`PositionalReader::changed`] says what is to be read again. Everything is kept,
-/// unless [`PositionalReader::release`] or [`Capture::keep_at_most`] says otherwise: then it fails, as the
-/// program's own attempt does, where what was dropped is changed.
+/// It gives the bytes that are there, whatever the delivery mode. Bytes that change after they were read are
+/// no error: [`PositionalReader::changed`] lists what must be read again. All bytes are kept, unless
+/// [`PositionalReader::release`] or [`Capture::keep_at_most`] allows dropping some: if the program changes
+/// dropped bytes, its write and this reader fail.
 ///
-/// There is no trait for destinations: what is asked for its bytes fits all of them, whether they block or
-/// are asynchronous, and leaves to each how large its pieces are, how many are on their way, and when what has
-/// changed is sent again, on which destinations differ.
+/// There is no trait for destinations. Destinations differ in the size of their pieces, in how many they send
+/// at once, and in when they send changed pieces again; a reader that is asked for its bytes fits all of them,
+/// blocking or asynchronous.
 ///
 /// The errors are those of a [`Reader`](crate::Reader), but [`Error::Rewritten`]. `Send`.
 ///
@@ -62,15 +62,15 @@ use crate::router::{ExitHold, Failure, Given, LocalReader};
 pub struct PositionalReader {
     local: Owned<LocalReader>,
     path: PathBuf,
-    /// The process with whose exit it ends; given up after the reader.
+    /// The process with which the reader ends; dropped after the reader.
     _until: Owned<Option<ExitHold>>,
     /// Keeps the shared mount.
     _mount: Option<Lease>,
 }
 
 impl Capture {
-    /// A reader by position of what a process and those it started write; ends as that of
-    /// [`Capture::reader_until_exit`].
+    /// A reader by position of what a process and its descendants write; ends as the one of
+    /// [`Capture::reader_until_exit`] does.
     ///
     /// # Errors
     ///
@@ -108,8 +108,8 @@ impl Capture {
 }
 
 impl PositionalReader {
-    /// Waits until the first `length` bytes are there, without a gap. False if the program has ended
-    /// and left less: then it is done, and whole.
+    /// Waits until the first `length` bytes are there, without a gap. False if the program has ended and its
+    /// output is shorter: then it is done, and whole.
     ///
     /// # Errors
     ///
@@ -138,8 +138,8 @@ impl PositionalReader {
         }
     }
 
-    /// Reads what the file holds from `offset` on into all of `buffer`, and waits for it; says how
-    /// much that was, which is less only at the end.
+    /// Fills `buffer` with the bytes from `offset` on, and waits for them. Returns how many bytes it read:
+    /// fewer than asked for only at the end.
     ///
     /// # Errors
     ///
@@ -167,8 +167,8 @@ impl PositionalReader {
         Ok(filled)
     }
 
-    /// Reads what the file holds from `offset` on, as much as is there without a gap or as `buffer` takes;
-    /// waits only where there is nothing. Says how much that was: 0 at the end.
+    /// Reads the bytes from `offset` on that are there without a gap, as many as `buffer` takes; waits only if
+    /// there are none. Returns how many bytes it read: 0 at the end.
     ///
     /// # Errors
     ///
@@ -205,8 +205,8 @@ impl PositionalReader {
         Ok(filled)
     }
 
-    /// What was read and is no longer so, in order, and perhaps somewhat more: until it is read
-    /// again. Of a file that became shorter, also what is not there any more.
+    /// The ranges that were read and have changed since, in order, perhaps rounded up; each stays listed until
+    /// it is read again. If the file became shorter, this includes bytes that are no longer there.
     ///
     /// ```
     /// # use std::process::Command;
@@ -225,14 +225,14 @@ impl PositionalReader {
         }
     }
 
-    /// Says that what was read there need not be kept. It is, as long as there is room; where there is none
-    /// for what the program writes ([`MountBuilder::max_size`](crate::MountBuilder::max_size)), what was
-    /// released first is given up, a range as a whole. A program that changes or reads what was given up
-    /// fails, and the file with it. What has changed meanwhile is not released.
+    /// Says that these bytes need not be kept. They are kept as long as there is room; when what the program
+    /// writes needs room ([`MountBuilder::max_size`](crate::MountBuilder::max_size)), the range that was
+    /// released first is dropped as a whole. If the program then changes or reads dropped bytes, its call
+    /// fails, and so does the file. Bytes that have changed meanwhile are not released.
     ///
-    /// A program whose reader releases what it reads is made to wait when there is little room, until the
-    /// reader has got what there is. An empty range says so beforehand: a program that is quick may have
-    /// filled all the room before anything was released.
+    /// If the reader releases what it reads, the program has to wait when room is scarce, until the reader has
+    /// got the bytes that are there. Announce this beforehand with an empty range: otherwise a fast program
+    /// may fill all the room before anything is released.
     ///
     /// ```
     /// use std::process::{Command, Stdio};
@@ -261,7 +261,7 @@ impl PositionalReader {
         }
     }
 
-    /// How long the file is now, gaps counted; 0 where none is.
+    /// The length of the file now, including gaps; 0 if there is no file.
     ///
     /// ```
     /// let capture = fifofs::Capture::new("out.txt")?;
@@ -275,7 +275,7 @@ impl PositionalReader {
         }
     }
 
-    /// Something that ends the waits of this reader, as [`Reader::canceller`](crate::Reader::canceller).
+    /// A handle that ends the waits of this reader, as [`Reader::canceller`](crate::Reader::canceller).
     ///
     /// ```
     /// use fifofs::Error;
@@ -291,7 +291,7 @@ impl PositionalReader {
         Canceller::new(cancels, self.local.owner())
     }
 
-    /// Bytes, or none at the end.
+    /// Waits for bytes; none at the end.
     fn give(
         &mut self,
         offset: u64,

@@ -1,7 +1,7 @@
-//! Processes: those that have a file open, and the one by whose exit a reader is to end.
+//! Processes: those that have a file open, and the one with whose exit a reader ends.
 //!
-//! Knows process ids and pidfds; knows nothing of files. An id alone may be another's by the time it
-//! is looked up, so what is looked up is a pidfd as soon as can be.
+//! Knows process ids and pidfds, not files. A process id may be reused before it is looked up, so
+//! ids are turned into pidfds as early as possible.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -33,16 +33,16 @@ pub struct Process {
     pub name: String,
 }
 
-/// The process with whose exit a reader is to end; see
+/// The process with whose exit a reader ends; see
 /// [`Capture::reader_until_exit`](crate::Capture::reader_until_exit).
 ///
-/// Made from
+/// Made from one of:
 /// - a child, by reference: [`std::process::Child`], or with the feature `tokio`
-///   `tokio::process::Child`. One that was waited for has exited;
-/// - a pidfd (pidfd_open(2)) of any process, borrowed or owned. Only this cannot mistake
-///   one process for another, even if another thread reaps it;
-/// - a process id (`u32`), of any process. It must not have been reaped before, or it may by now be
-///   the id of another. An id that no process has is one that has exited.
+///   `tokio::process::Child`. A child that was waited for has exited;
+/// - a pidfd (pidfd_open(2)) of any process, borrowed or owned. Only a pidfd cannot mistake one
+///   process for another, even if another thread reaps it;
+/// - a process id (`u32`), of any process. It must not have been reaped before, or another process
+///   may have the id by now. An id that no process has counts as exited.
 ///
 /// ```
 /// use std::process::Command;
@@ -61,7 +61,7 @@ pub struct ProcessRef<'a>(Kind<'a>);
 
 #[derive(Debug)]
 enum Kind<'a> {
-    /// It was waited for already.
+    /// A child that was waited for already.
     #[cfg(feature = "tokio")]
     Exited,
     /// A child of this process, unless it was reaped.
@@ -71,7 +71,7 @@ enum Kind<'a> {
     Owned(OwnedFd),
 }
 
-/// A process that is not reaped, or was not a moment ago.
+/// A process that was not reaped when it was looked up.
 pub(crate) struct Found {
     pub(crate) pidfd: OwnedFd,
     pub(crate) pid: i32,
@@ -82,8 +82,8 @@ impl ProcessRef<'_> {
     ///
     /// # Errors
     ///
-    /// `INVAL` if it is no process, `SRCH` if it is in another pid namespace and cannot be watched;
-    /// others if this process may have no more descriptors.
+    /// `INVAL` if the id or descriptor means no process, `SRCH` if the process is in another pid
+    /// namespace and cannot be watched; others if this process has no descriptors left.
     pub(crate) fn find(self) -> Result<Option<Found>, Errno> {
         match self.0 {
             #[cfg(feature = "tokio")]
@@ -100,7 +100,7 @@ impl ProcessRef<'_> {
 }
 
 impl ProcessRef<'_> {
-    /// Its id, as far as it is known without a look.
+    /// Its id, if that is known without a lookup.
     pub(super) fn pid(&self) -> Option<i32> {
         match self.0 {
             Kind::Child(pid) | Kind::Any(pid) => i32::try_from(pid).ok(),
@@ -108,7 +108,7 @@ impl ProcessRef<'_> {
         }
     }
 
-    /// The same, where it is said what it was looked for.
+    /// As [`ProcessRef::find`], with an error that names the path that the process writes.
     pub(crate) fn find_for(self, path: &Path) -> Result<Option<Found>, Error> {
         self.find().map_err(|errno| match errno {
             Errno::INVAL => Error::usage("0 and what is above 2147483647 are no process ids"),
@@ -141,8 +141,8 @@ fn open(pid: Pid) -> Result<Option<Found>, Errno> {
             pidfd,
             pid: pid.as_raw_nonzero().get(),
         })),
-        // Nobody has the id, or (EINVAL up to Linux 6.15, ENOENT since) another
-        // process's thread has it.
+        // No process has the id, or (EINVAL up to Linux 6.15, ENOENT since) it is the id of another
+        // process's thread.
         Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
@@ -152,7 +152,8 @@ fn open_child(pid: Pid) -> Result<Option<Found>, Errno> {
     let Some(found) = open(pid)? else {
         return Ok(None);
     };
-    // Who is not ours to wait for has the id by chance. Looking reaps nobody.
+    // A process that this one cannot wait for is no child and has the id by chance. WNOWAIT reaps
+    // nothing.
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(found.pidfd.as_fd()), look)) {
         Ok(_) => Ok(Some(found)),
@@ -170,21 +171,21 @@ fn find_behind(pidfd: OwnedFd) -> Result<Option<Found>, Errno> {
     match pid.and_then(|pid| pid.trim().parse::<i32>().ok()) {
         Some(-1) => Ok(None),
         Some(pid) if pid > 0 => Ok(Some(Found { pidfd, pid })),
-        // It is one of a pid namespace that we do not see.
+        // A process of a pid namespace that is not visible here.
         Some(_) => Err(Errno::SRCH),
-        // It is no pidfd.
+        // No pidfd.
         None => Err(Errno::BADF),
     }
 }
 
-/// Whether a child of this process lives, one that whoever waits for any child would wait for.
+/// Whether this process has a living child that waiting for any child would find.
 pub(super) fn has_living_child() -> io::Result<bool> {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match rustix::io::retry_on_intr(|| waitid(WaitId::All, look)) {
         Ok(None) => return Ok(true),
         Err(Errno::CHILD) => return Ok(false),
         Err(errno) => return Err(errno.into()),
-        // A zombie comes first, whoever else there is.
+        // A zombie is reported first, even if there are other children.
         Ok(Some(_)) => {}
     }
     let own = std::process::id().cast_signed();

@@ -1,4 +1,4 @@
-//! Reading what a program writes.
+//! Reads a program's output as a stream.
 
 use std::io::{self, BufRead, Read};
 use std::os::fd::BorrowedFd;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::buffered_pipe::BufferedPipe;
 use super::canceller::{Canceller, Cancels};
 use super::shared::Lease;
-use super::waiting::{READ_BYTES, bytes_of, wait_for_anybody, wait_for_bytes};
+use super::waiting::{READ_BYTES, bytes_of, wait_for_a_writer, wait_for_bytes};
 use crate::bell::Polled;
 use crate::core::generation::Way;
 use crate::core::spool::Cursor;
@@ -20,23 +20,20 @@ use crate::fifo::{Pipe, PipeReader};
 use crate::forked::Owned;
 use crate::router::{ExitHold, LocalReader};
 
-/// What a program writes, as a stream.
+/// A program's output, as a stream.
 ///
-/// Reading waits for bytes and gives zero of them at the end, which is there only
-/// when the output is done and whole. Otherwise it fails with an [`io::Error`]
-/// that holds an [`Error`] of this crate, which [`Error::io`] gives back:
+/// Reading waits for bytes, and returns zero bytes at the end, which comes only when the output is done and whole.
+/// Otherwise it fails with an [`io::Error`] that holds an [`Error`] of this crate, which [`Error::io`] takes out again:
 ///
-/// - [`Error::Rewritten`]: the program changed bytes that were given already;
-/// - [`Error::Failed`]: a writer was killed by a signal or failed otherwise (see
-///   [`FailOn`](crate::FailOn)), or bytes were lost since there was no space left. What
-///   is delivered as it is written was given to its last byte before; of what is
-///   [`Settled`](Way::Settled) nothing was given. Or the program did what no pipe
-///   can with a [`Stream`](Way::Stream);
-/// - [`Error::Missing`]: the program has ended and nothing stands at the path, or it never opened the
-///   FIFO there;
-/// - [`Error::TimedOut`], [`Error::Cancelled`]: the wait was ended from here.
+/// - [`Error::Rewritten`]: the program changed bytes that had been read already;
+/// - [`Error::Failed`]: a writer was killed by a signal or failed otherwise (see [`FailOn`](crate::FailOn)), or bytes
+///   were lost because there was no space left. If the output is delivered as it is written, the reader has got every
+///   byte before this error; if it is [`Settled`](Way::Settled), it has got none. Or the program did what no pipe can
+///   with a [`Stream`](Way::Stream);
+/// - [`Error::Missing`]: the program has ended and there is no file at the path, or it never opened the FIFO there;
+/// - [`Error::TimedOut`], [`Error::Cancelled`]: this process ended the wait.
 ///
-/// `Send`; may outlive what it was made from. Dropping it does not block.
+/// `Send`; may outlive the capture. Dropping it does not block.
 ///
 /// ```
 /// use std::io::BufRead;
@@ -59,9 +56,9 @@ pub struct Reader {
     deadline: Option<Instant>,
     position: u64,
     ended: bool,
-    /// Whether its end hangs on no process, so that nobody may ever come to write.
+    /// Whether its end depends on no process, so that perhaps no writer will ever come.
     is_open_ended: bool,
-    /// Rings for whoever polls, if somebody does.
+    /// Wakes pollers, if there are any.
     polled: Polled,
     /// Keeps the shared mount.
     _mount: Option<Lease>,
@@ -72,8 +69,8 @@ enum Source {
         local: LocalReader,
         id: CaptureId,
         have: Cursor,
-        /// The process with whose exit it ends. Given up after the rest: until then the file is not
-        /// taken for one that nobody reads.
+        /// The process with whose exit the reader ends. Dropped last: until then the file counts as one that has a
+        /// reader.
         _until: Option<ExitHold>,
     },
     Pipe(BufferedPipe),
@@ -95,7 +92,7 @@ impl Reader {
         Reader::new(source, path, mount)
     }
 
-    /// Its end hangs on no process.
+    /// Marks a reader whose end depends on no process.
     pub(super) fn open_ended(mut self) -> Reader {
         self.is_open_ended = true;
         self
@@ -121,7 +118,7 @@ impl Reader {
         }
     }
 
-    /// The path of what is read.
+    /// The path of the file that is read.
     ///
     /// ```
     /// let capture = fifofs::Capture::new("out.txt")?;
@@ -152,10 +149,9 @@ impl Reader {
         self.timeout = timeout;
     }
 
-    /// Until when reads wait for bytes: after that they give what there is at once, and else fail
-    /// with [`Error::TimedOut`]. For the whole of what is read, where [`Reader::set_timeout`] is for
-    /// each read: a program that writes a line now and then never times out by that. No deadline
-    /// unless set.
+    /// Deadline for reads: after it they return available bytes at once, and otherwise fail with [`Error::TimedOut`].
+    /// It limits reading as a whole, while [`Reader::set_timeout`] limits each read, which never times out if the
+    /// program writes a line now and then. No deadline unless set.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -176,10 +172,10 @@ impl Reader {
         self.deadline = deadline;
     }
 
-    /// Has it end once nobody has the file open for writing, and all other readers of the capture whose
-    /// end hangs on nobody else: nothing more is to come. For ends that only the caller can see, where
-    /// [`Capture::reader`](crate::Capture::reader) would linger and [`TemporaryPipe::reader`](crate::TemporaryPipe::reader)
-    /// would wait for ever.
+    /// Ends the output once no process has the file open for writing, for this reader and all others of the capture
+    /// whose end depends on no process. For ends that only the caller can see, where
+    /// [`Capture::reader`](crate::Capture::reader) would linger and
+    /// [`TemporaryPipe::reader`](crate::TemporaryPipe::reader) would wait for ever.
     ///
     /// ```
     /// let capture = fifofs::Capture::new("out.txt")?;
@@ -199,7 +195,7 @@ impl Reader {
         }
     }
 
-    /// What ends the waits of this reader from anywhere else.
+    /// A handle that ends the waits of this reader, for any thread.
     ///
     /// ```
     /// use std::io::Read;
@@ -222,8 +218,7 @@ impl Reader {
         Canceller::new(cancels, self.source.owner())
     }
 
-    /// How what is read is delivered. Nothing before that is chosen, which is when the
-    /// first byte is written at the latest.
+    /// The delivery mode of the output. None until it is chosen, at the first byte written at the latest.
     ///
     /// ```
     /// use fifofs::{Capture, Target, Way};
@@ -238,14 +233,14 @@ impl Reader {
     /// ```
     pub fn way(&self) -> Option<Way> {
         match &*self.source {
-            // In a forked child nobody would let go of the locks.
+            // In a forked child the locks may be held for ever.
             Source::Capture { .. } if !self.source.owner().is_this() => None,
             Source::Capture { local, .. } => local.look(Core::way_read),
             Source::Pipe(_) => Some(Way::Stream),
         }
     }
 
-    /// How many bytes were read so far.
+    /// The number of bytes read so far.
     ///
     /// ```
     /// use fifofs::{Capture, Target};
@@ -261,12 +256,12 @@ impl Reader {
         self.position
     }
 
-    /// Reads what there is, and does not wait: fails with [`io::ErrorKind::WouldBlock`] if there is
-    /// nothing yet. When it is worth trying again [`Reader::poll_fd`] tells.
+    /// Reads available bytes without waiting: fails with [`io::ErrorKind::WouldBlock`] if there are none yet. Poll
+    /// [`Reader::poll_fd`] to learn when to try again.
     ///
     /// # Errors
     ///
-    /// That one, and those of reading.
+    /// [`io::ErrorKind::WouldBlock`], and those of reading.
     ///
     /// ```
     /// use std::io::ErrorKind;
@@ -292,9 +287,9 @@ impl Reader {
         Ok(length)
     }
 
-    /// A descriptor to poll, together with others: readable when it is worth calling
-    /// [`Reader::try_read`] again after that has given [`io::ErrorKind::WouldBlock`]. To be asked for
-    /// before that; not to be read. It stays the same.
+    /// A descriptor to poll, together with others: readable when it is worth calling [`Reader::try_read`] again after
+    /// that has given [`io::ErrorKind::WouldBlock`]. Ask for it before that call, and do not read from it. It stays the
+    /// same.
     ///
     /// # Errors
     ///
@@ -334,13 +329,13 @@ impl Reader {
         }
     }
 
-    /// Whether it reads a FIFO, which wakes nobody.
+    /// Whether it reads a FIFO, which calls no waker.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_of_pipe(&self) -> bool {
         matches!(&*self.source, Source::Pipe(_))
     }
 
-    /// Has bytes at hand, or the end; else has `waker` told, if it is a capture's, when there are.
+    /// Gets bytes or the end; if there is neither yet, wakes `waker` when there is (captures only).
     pub(crate) fn poll_fill(&mut self, waker: &Waker) -> io::Result<Poll<()>> {
         match self.source.get_mut("read", &self.path)? {
             Source::Capture { local, have, .. } => {
@@ -362,7 +357,7 @@ impl Reader {
         Ok(Poll::Ready(()))
     }
 
-    /// What is at hand.
+    /// The bytes that were read ahead.
     pub(crate) fn have(&mut self) -> io::Result<&[u8]> {
         match self.source.value_mut() {
             Source::Capture { have, .. } => have.chunk(),
@@ -370,11 +365,11 @@ impl Reader {
         }
     }
 
-    /// Reads all there is until the end.
+    /// Reads everything until the end.
     ///
     /// # Errors
     ///
-    /// Those of reading, unwrapped.
+    /// Those of reading, as [`Error`].
     ///
     /// ```
     /// use fifofs::{Capture, Target};
@@ -420,7 +415,7 @@ impl BufRead for Reader {
             Source::Capture { local, have, .. } => {
                 if have.is_empty() && !self.ended {
                     let wait = match self.is_open_ended && deadline.is_none() {
-                        true => wait_for_anybody,
+                        true => wait_for_a_writer,
                         false => wait_for_bytes,
                     };
                     *have = wait(local, &self.path, self.position, deadline)?;

@@ -1,8 +1,8 @@
-//! Running a program to its end: what it writes to a target, to its pipes, and how it ended.
+//! Runs a program to its end: reads its output and its pipes, and reaps it.
 //!
-//! Knows a target's reader and the child; nothing of how bytes come here. The invariant: whatever
-//! happens the child has ended and is reaped when a run is over, and what came until then is given,
-//! also where that is an error.
+//! Knows a target's reader and the child; does not know how bytes come here. Invariant: when a run
+//! is over, the child has ended and is reaped, and the bytes that came are returned, also with an
+//! error.
 
 use std::io::{self, BufRead, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,12 +23,12 @@ use super::{ProcessRef, Reader, Target};
 use crate::bell::Bell;
 use crate::error::{Error, Result};
 
-/// How long nothing comes before it is looked at what it waits for. Twice that is long enough for
-/// another thread of this process that is about to close the file.
+/// After so long without bytes, check whether the run waits for this very process. Two checks leave
+/// enough time for another thread of this process that is about to close the file.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// After the program was killed, how long it is waited for the end of what was written. Who left its
-/// process group may go on for ever.
+/// How long to wait for the end of the output after the program was killed: processes that left its
+/// process group may write for ever.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// See [`Target::run`] and [`Target::run_timeout`].
@@ -39,7 +39,7 @@ pub(super) fn run(
 ) -> std::result::Result<RunOutput, RunError> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     if deadline.is_some() {
-        // What it started is to be killed with it.
+        // Its descendants are to be killed with it.
         command.process_group(0);
     }
     let fail = |error: io::Error| Error::io("run", command.get_program(), error);
@@ -48,14 +48,14 @@ pub(super) fn run(
     let stdout = running.child.stdout.take().map(OwnedFd::from);
     let stderr = running.child.stderr.take().map(OwnedFd::from);
     thread::scope(|scope| {
-        // Each by a thread, as the program may wait for any one to be read.
+        // One thread for each pipe, as the program may wait until any of them is read.
         let drain =
             |pipe: Option<OwnedFd>| pipe.map(|pipe| scope.spawn(|| drain(pipe.into(), &stop)));
         let (stdout, stderr) = (drain(stdout), drain(stderr));
         let mut bytes = Vec::new();
         let finished = finish(target, running, command, &mut bytes, deadline);
         if matches!(finished.result, Err(Error::TimedOut { .. })) {
-            // Who left the process group may keep them open for ever.
+            // Processes that left the process group may keep the pipes open for ever.
             stop.ring();
         }
         let mut result = finished.result;
@@ -112,10 +112,10 @@ pub(super) fn run_to(
     }
 }
 
-/// What came from a pipe, and what ended it early.
+/// The bytes of a pipe, and the error that ended reading early.
 type Drained = (Vec<u8>, Option<io::Error>);
 
-/// Reads a pipe to its end, or until `stop` is readable and there is no more at once.
+/// Reads a pipe to its end, or until `stop` is readable and no more bytes are available.
 fn drain(mut pipe: std::fs::File, stop: &Bell) -> Drained {
     let mut bytes = Vec::new();
     let mut buffer = [0; 64 << 10];
@@ -145,7 +145,7 @@ struct Finished {
     result: Result<()>,
 }
 
-/// Passes on what a program writes, until it has ended, and waits for it.
+/// Passes on what a program writes until it has ended, and reaps it.
 fn finish(
     target: &dyn Target,
     Running { child, mut reader }: Running,
@@ -159,7 +159,7 @@ fn finish(
         is_over: false,
     };
     let child = &mut guard.child;
-    // A pipe to it that nobody will write to must end, as in `Child::wait`.
+    // As in `Child::wait`: nothing will be written to this pipe, so the program must see its end.
     drop(child.stdin.take());
     let path = target.path();
     let timed_out = || Error::TimedOut {
@@ -175,7 +175,7 @@ fn finish(
         let rest = copy(&mut reader, sink, last, || Ok(()));
         still_written = matches!(rest, Err(Stopped::Late));
     }
-    // Whoever still writes to a FIFO is to see that nobody reads.
+    // Remaining writers of a FIFO must see that it has no reader.
     drop(reader);
     if still_written || matches!(copied, Err(Stopped::Writing(_))) {
         target.hang_up();
@@ -197,7 +197,7 @@ fn finish(
         Ok(status) => Finished {
             status: Some(status),
             result: match result {
-                // Whoever was killed has a status that says so.
+                // The exit status shows that the program was killed or failed.
                 Err(Error::Failed { .. } | Error::Missing { .. }) if !status.success() => Ok(()),
                 result => result,
             },
@@ -209,7 +209,7 @@ fn finish(
     }
 }
 
-/// A child that is ended and reaped if whoever is given what it writes panics.
+/// A child that is killed and reaped if the sink panics.
 struct Ending<'a> {
     target: &'a dyn Target,
     child: Child,
@@ -226,16 +226,16 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Kills a child that leads its process group, and all in that. It is not reaped yet, so that the id
-/// is its own.
+/// Kills a child that leads its process group, and the whole group. It is not reaped yet, so the id
+/// is still its own.
 fn kill_group(child: &Child) {
     let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
 }
 
-/// Whether a child exits before the deadline. It is not reaped.
+/// Whether a child exits before the deadline. Does not reap it.
 fn exits_by(child: &Child, deadline: Instant) -> bool {
     let Ok(pidfd) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) else {
-        // It was reaped; or nothing can be found out, and it is waited for.
+        // It was reaped; or this cannot be found out, and the child is waited for.
         return true;
     };
     loop {
@@ -252,21 +252,21 @@ fn exits_by(child: &Child, deadline: Instant) -> bool {
     }
 }
 
-/// Whether the end of a run hangs on the very process that waits for it.
+/// Detects that the end of a run depends on the very process that waits for it.
 #[derive(Default)]
 struct OwnWriter {
-    /// It did so at the last look.
+    /// Whether the last check found that.
     was_seen: bool,
 }
 
 impl OwnWriter {
-    /// To be called when nothing has come for [`QUIET`].
+    /// Call this when nothing has come for [`QUIET`].
     ///
     /// # Errors
     ///
-    /// If the child has exited, and this process alone has had the file open since the last look.
+    /// If the child has exited, and only this process has had the file open since the last check.
     fn check(&mut self, target: &dyn Target, child: &Child) -> io::Result<()> {
-        // Not reaped: how it ended may still be asked for.
+        // Do not reap it: its status may still be asked for.
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let has_exited = !matches!(waitid(WaitId::Pid(Pid::from_child(child)), look), Ok(None));
         let own = std::process::id();
@@ -289,7 +289,8 @@ impl OwnWriter {
     }
 }
 
-/// Starts a program that is read; if it cannot be, nobody would wait for it, and it is ended.
+/// Starts a program and its reader; if the reader cannot be made, the program is killed, as no
+/// caller would wait for it.
 pub(super) fn spawn(target: &dyn Sealed, command: &mut Command) -> Result<Running> {
     let prepared = target.prepare()?;
     let mut child = command
@@ -305,7 +306,7 @@ pub(super) fn spawn(target: &dyn Sealed, command: &mut Command) -> Result<Runnin
     }
 }
 
-/// Why no more is passed on.
+/// Why copying stopped.
 enum Stopped {
     /// The deadline is over.
     Late,
@@ -313,7 +314,8 @@ enum Stopped {
     Writing(io::Error),
 }
 
-/// Passes on what is read, until `deadline`; calls `quiet` whenever nothing has come for [`QUIET`].
+/// Copies from the reader to the sink until `deadline`; calls `quiet` whenever nothing has come for
+/// [`QUIET`].
 fn copy(
     reader: &mut Reader,
     sink: &mut dyn Write,
@@ -339,7 +341,7 @@ fn copy(
         let length = bytes.len();
         sink.write_all(bytes).map_err(Stopped::Writing)?;
         reader.consume(length);
-        // A fast writer must not keep it from being seen.
+        // Also checked between reads, as a fast writer leaves none that waits.
         if is_late() {
             return Err(Stopped::Late);
         }

@@ -1,4 +1,4 @@
-//! A program that runs, and how it ended.
+//! A running program, and how it ended.
 
 use std::fmt;
 use std::io;
@@ -7,9 +7,8 @@ use std::process::{Child, ExitStatus};
 use super::Reader;
 use crate::error::Error;
 
-/// A program that runs, and the reader of what it writes. Dropping it neither
-/// kills the program nor waits for it, as with [`Child`]; of the reader see
-/// [`Reader`].
+/// A running program, and the reader of its output. Dropping it neither kills the program nor waits for it,
+/// as with [`Child`]; for the reader see [`Reader`].
 ///
 /// ```
 /// use std::process::Command;
@@ -29,11 +28,11 @@ use crate::error::Error;
 pub struct Running {
     /// The program.
     pub child: Child,
-    /// What it writes; ends with it.
+    /// Its output; ends with the program.
     pub reader: Reader,
 }
 
-/// How a program ended, and what it wrote.
+/// How a program ended, and its output.
 ///
 /// ```
 /// use std::process::Command;
@@ -50,19 +49,18 @@ pub struct Running {
 pub struct RunOutput {
     /// Its exit status.
     pub status: ExitStatus,
-    /// What the file held in the end. None if the program failed before it made one, or if a
-    /// writer was killed and the file was [`Settled`](crate::Way::Settled): of such a one
-    /// nothing is given.
+    /// The contents of the file in the end. Empty if the program failed before it made one, or if a writer
+    /// was killed and the file was [`Settled`](crate::Way::Settled).
     pub bytes: Vec<u8>,
-    /// What it wrote to its standard output, if that is piped.
+    /// The program's standard output, if that is piped.
     pub stdout: Vec<u8>,
-    /// What it wrote to its standard error, if that is piped.
+    /// The program's standard error, if that is piped.
     pub stderr: Vec<u8>,
 }
 
-/// Why a run gave no whole output, and what there was till then.
+/// Why a run gave no whole output, and what had come before that.
 ///
-/// Converts into [`Error`], and into [`std::io::Error`], where that is all that matters.
+/// Converts into [`Error`] and into [`std::io::Error`], for callers that need only those.
 ///
 /// ```
 /// use std::process::Command;
@@ -82,14 +80,14 @@ pub struct RunOutput {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RunError {
-    /// How the program ended; nothing if it could not be started or waited for.
+    /// How the program ended; none if it could not be started or waited for.
     pub status: Option<ExitStatus>,
-    /// What was delivered before the error. Not to be trusted to be a beginning of anything if
-    /// that is [`Error::Rewritten`]. Empty for [`Target::run_to`](crate::Target::run_to), whose sink has it.
+    /// The bytes delivered before the error. With [`Error::Rewritten`] they may not even be a beginning of
+    /// the output. Empty for [`Target::run_to`](crate::Target::run_to), where the sink has them.
     pub bytes: Vec<u8>,
-    /// What it wrote to its standard output, if that is piped.
+    /// The program's standard output, if that is piped.
     pub stdout: Vec<u8>,
-    /// What it wrote to its standard error, if that is piped.
+    /// The program's standard error, if that is piped.
     pub stderr: Vec<u8>,
     /// What went wrong.
     pub source: Box<Error>,

@@ -1,4 +1,4 @@
-//! The mounts that captures of this process share: one for all that have the same options.
+//! The mounts that captures of this process share: one for each set of options.
 //!
 //! ```text
 //!          get                 the last lease is dropped            IDLE passes, or the process exits
@@ -6,9 +6,8 @@
 //!                                     get
 //! ```
 //!
-//! Made when it is first needed, and kept a while after the last lease, so that a loop does not make
-//! one each time. A forked child has its own. The invariant: an idle mount has a thread that will end
-//! it.
+//! A mount is made when it is first needed, and kept for a while after the last lease, so that a loop does not mount
+//! each time. A forked child has its own. Invariant: an idle mount has a thread that will end it.
 
 use std::ffi::OsString;
 use std::ops::Deref;
@@ -25,28 +24,28 @@ use crate::forked::{Owner, is_fork};
 use crate::mount::Mount;
 use crate::sync::lock;
 
-/// For how long a mount is kept that nobody uses: more than a program takes that is run in a loop,
-/// and so short that whoever looks for what was left finds nothing.
+/// How long an unused mount is kept: longer than a run of a program that is run in a loop, and short enough that a
+/// later check for leftovers finds nothing.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// What can be said of a captured file that a mount says of all.
+/// Options of a captured file that apply to its whole mount.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Options {
     pub(super) deliver: Deliver,
     pub(super) linger: Linger,
-    /// As of any mount unless set.
+    /// The default of a mount unless set.
     pub(super) fail_on: Option<FailOn>,
     pub(super) window: Option<u64>,
 }
 
-/// The mounts of the first process that made one, its forked child's, and so on. What is guarded of
-/// another process may be locked for ever, by a thread that was not forked with it.
+/// The mounts of the first process that made one, of its forked child, and so on. A lock of another process may be
+/// held for ever, by a thread that was not forked with it.
 static PRESENT: OnceLock<Present> = OnceLock::new();
 
 struct Present {
     owner: Owner,
-    /// Guards which mounts there are. Held while one is made, so that there are never two that are
-    /// the same, but never while one ends.
+    /// Guards the list of mounts. Held while a mount is made, so that there are never two with the same options, but
+    /// never while one ends.
     mounts: Mutex<Mounts>,
     of_child: OnceLock<Box<Present>>,
 }
@@ -54,17 +53,17 @@ struct Present {
 #[derive(Default)]
 struct Mounts {
     all: Vec<Entry>,
-    /// Whether a thread looks for those that have been idle for long.
+    /// Whether a thread looks for mounts that have been idle for long.
     swept: bool,
 }
 
 struct Entry {
     shared: Arc<SharedMount>,
     options: Options,
-    /// Who made it: it is no use to another user.
+    /// The user that made it: another user cannot use it.
     user: Uid,
     leases: usize,
-    /// Since when there is no lease.
+    /// When the last lease ended.
     idle_since: Instant,
 }
 
@@ -77,7 +76,7 @@ impl Present {
         }
     }
 
-    /// That of this process.
+    /// The value of this process.
     fn get() -> &'static Present {
         let mut present = PRESENT.get_or_init(Present::new);
         while !present.owner.is_this() {
@@ -106,7 +105,7 @@ impl SharedMount {
         &self.mount
     }
 
-    /// The name of a directory that no other capture has.
+    /// A directory name that no other capture has.
     pub(super) fn free_name(&self) -> OsString {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         number.to_string().into()
@@ -121,11 +120,11 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Of the present mount with these options, or a new one.
+    /// A lease of the present mount with these options, or of a new one.
     pub(super) fn get(options: &Options) -> Result<Lease> {
         let mut mounts = Present::get().mounts();
         let user = geteuid();
-        // One that somebody else unmounted serves only those who have it.
+        // A mount that was unmounted from outside serves only captures that have it already.
         let found = mounts.all.iter_mut().find(|entry| {
             (&entry.options, entry.user) == (options, user) && entry.shared.is_there()
         });
@@ -136,10 +135,10 @@ impl Lease {
                 owner: Owner::this(),
             });
         }
-        // Programs that look at each other's output must not wait for it: the end
-        // of a capture hangs on the child, which may wait for them.
+        // Programs that look at each other's output must not wait for it: the end of a capture depends on the child,
+        // which may wait for them.
         let mut builder = Mount::builder().readers_wait(false).linger(options.linger);
-        // As a rule it would be the reason that is given.
+        // A rule would be reported as the reason for the delivery mode.
         if options.deliver != Deliver::Auto {
             builder = builder.deliver_all(options.deliver);
         }
@@ -164,9 +163,9 @@ impl Lease {
         Ok(Lease { shared, owner })
     }
 
-    /// Does something with what is kept of the mount.
+    /// Runs `act` on the entry of this mount.
     fn with_entry<R>(&self, act: impl FnOnce(&mut Entry) -> R) -> Option<R> {
-        // In a forked child it is nobody's.
+        // A forked child has no such mount.
         if !self.owner.is_this() {
             return None;
         }
@@ -208,14 +207,14 @@ impl Deref for Lease {
     }
 }
 
-/// Sees to it that what is idle ends.
+/// Makes sure that idle mounts end.
 fn end_later() {
     static AT_EXIT: Once = Once::new();
-    // Where it is not registered, the watchdog does the same. In a fork of a process of which another thread was just
-    // exiting, what atexit(3) locks would stay locked for ever.
+    // If no handler is registered, the watchdog unmounts. In a fork of a process with another thread in exit(3), the
+    // lock of atexit(3) would stay locked for ever.
     if !is_fork() {
         AT_EXIT.call_once(|| {
-            // SAFETY: the function is there as long as the process is, and does not unwind.
+            // SAFETY: the function exists as long as the process, and does not unwind.
             let _ = unsafe { libc::atexit(at_exit) };
         });
     }
@@ -234,7 +233,7 @@ fn end_later() {
     }
 }
 
-/// Ends mounts once they have been idle for long, until none is idle.
+/// Ends mounts that have been idle for long, until none is idle.
 fn sweep() {
     loop {
         let mut mounts = Present::get().mounts();
@@ -253,10 +252,10 @@ fn sweep() {
     }
 }
 
-/// Unmounts what captures of this process shared and none needs any more. Such a mount is kept for
-/// some seconds, so that a program that captures in a loop does not mount each time, and ends by
-/// itself then, or when the process exits. To be called by whoever cannot wait for that: before a
-/// directory is removed that it is below ($TMPDIR), say.
+/// Unmounts what captures of this process shared and none needs any more. Such a mount is kept for some seconds, so
+/// that a program that captures in a loop does not mount each time, and then ends by itself, or when the process
+/// exits. Call this where that is too late: for instance before you remove the directory that holds the mount
+/// ($TMPDIR).
 ///
 /// ```
 /// use fifofs::Capture;
@@ -280,7 +279,7 @@ impl Mounts {
 /// The watchdog would unmount, too, but it may be ended together with this process.
 extern "C" fn at_exit() {
     let end = || {
-        // Another thread may be kept from giving it back by the very exit.
+        // A thread that holds the lock may have been stopped by this very exit.
         let idle = match Present::get().mounts.try_lock() {
             Ok(mut mounts) => mounts.take_idle(),
             Err(TryLockError::Poisoned(mounts)) => mounts.into_inner().take_idle(),
@@ -288,6 +287,6 @@ extern "C" fn at_exit() {
         };
         drop(idle);
     };
-    // A panic must not go on into C; it has been said.
+    // A panic must not unwind into C; its message has been printed.
     let _ = std::panic::catch_unwind(end);
 }

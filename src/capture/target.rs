@@ -1,4 +1,4 @@
-//! What every target can do.
+//! The interface that all targets share.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,10 +10,9 @@ use super::sealed::Sealed;
 use super::{Process, ProcessRef, Reader};
 use crate::error::Result;
 
-/// [`Capture`](crate::Capture) or [`TemporaryPipe`](crate::TemporaryPipe), whichever a value says: for
-/// `Box<dyn Target>`, which [`Backend::target`](crate::Backend::target) makes, and for what is generic. Both types have all of this as methods of
-/// their own, where it is described; the trait need not be imported for those. No other type can
-/// implement it.
+/// A [`Capture`](crate::Capture) or a [`TemporaryPipe`](crate::TemporaryPipe): for `Box<dyn Target>`, which
+/// [`Backend::target`](crate::Backend::target) makes, and for generic code. Both types have all of these as methods of
+/// their own, documented there; calling those does not need the trait. No other type can implement it.
 ///
 /// ```
 /// use std::process::Command;
@@ -44,7 +43,7 @@ pub trait Target: Sealed + Send + Sync {
     ///
     /// # Errors
     ///
-    /// If the mount is gone; of a FIFO, if it has a reader already.
+    /// If the mount is gone; for a FIFO, if it has a reader already.
     ///
     /// ```
     /// use fifofs::{Backend, ProcessRef};
@@ -61,7 +60,7 @@ pub trait Target: Sealed + Send + Sync {
     /// See [`Capture::hang_up`](crate::Capture::hang_up).
     fn hang_up(&self);
 
-    /// See [`Capture::writers`](crate::Capture::writers). Of a FIFO it cannot be told, and nobody is named.
+    /// See [`Capture::writers`](crate::Capture::writers). Always empty for a FIFO, whose writers cannot be found out.
     fn writers(&self) -> Vec<Process>;
 
     /// See [`Capture::spawn`](crate::Capture::spawn).
@@ -75,14 +74,14 @@ pub trait Target: Sealed + Send + Sync {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`Capture::run`](crate::Capture::run).
     fn run(&self, command: &mut Command) -> std::result::Result<RunOutput, RunError>;
 
     /// See [`Capture::run_timeout`](crate::Capture::run_timeout).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`Capture::run_timeout`](crate::Capture::run_timeout).
     fn run_timeout(
         &self,
         command: &mut Command,
@@ -93,7 +92,7 @@ pub trait Target: Sealed + Send + Sync {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`Capture::run_to`](crate::Capture::run_to).
     fn run_to(
         &self,
         command: &mut Command,

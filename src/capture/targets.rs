@@ -1,4 +1,4 @@
-//! What a program is told to write to, whichever way its bytes come here.
+//! The target that a program writes to, by FUSE or by a FIFO.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -10,28 +10,25 @@ use super::running::{RunError, RunOutput, Running};
 use super::{Capture, Process, ProcessRef, Reader, Target, TemporaryPipe, run};
 use crate::error::Result;
 
-/// The methods of a target that are the same for all, as its own and as the trait's. The rest it has
-/// as its own.
+/// Implements the methods that are the same for all targets, as methods of the type and of the trait.
 macro_rules! runs_programs {
     ($target:ty) => {
         impl $target {
-            /// Runs a program to its end and gives its exit status and what it wrote to the path,
-            /// and to its standard output and error where those are
-            /// [`Stdio::piped`](std::process::Stdio::piped). Its standard input, if it is piped, is
-            /// at its end.
+            /// Runs a program to its end. Returns its exit status and what it wrote to the path, and its
+            /// standard output and error where those are [`Stdio::piped`](std::process::Stdio::piped). Its
+            /// standard input, if it is piped, is at its end.
             ///
             /// # Errors
             ///
-            /// Each with what came before it. [`Error::Io`](crate::Error::Io) if it cannot be
-            /// started; those of [`Reader`](crate::Reader), once it has ended: its output is then
-            /// not whole. But if the program itself was killed or exited with another status than
-            /// 0, [`Error::Failed`](crate::Error::Failed) and
-            /// [`Error::Missing`](crate::Error::Missing) are no errors here: look at `status`
-            /// before you trust `bytes`.
+            /// Each with what came before it. [`Error::Io`](crate::Error::Io) if the program cannot be
+            /// started; after it has ended, those of [`Reader`](crate::Reader): its output is not whole.
+            /// But if the program itself was killed or its exit status is not 0,
+            /// [`Error::Failed`](crate::Error::Failed) and [`Error::Missing`](crate::Error::Missing) are
+            /// not errors here: check `status` before you trust `bytes`.
             ///
-            /// [`Error::Io`](crate::Error::Io) too if, once the program has ended, only this process
-            /// has the file open for writing and keeps it open: `command` does, if the file was
-            /// given to [`Command::stdout`] or the like.
+            /// Also [`Error::Io`](crate::Error::Io) if, once the program has ended, only this process has
+            /// the file open for writing and keeps it open: `command` does, if the file was given to
+            /// [`Command::stdout`] or the like.
             ///
             /// ```
             /// use std::process::Command;
@@ -47,18 +44,17 @@ macro_rules! runs_programs {
                 run::run(self, command, None)
             }
 
-            /// The same, but if the program has not ended when `timeout` has passed, it is killed,
-            /// and with it its process group: what it started, unless that made a group of its own.
+            /// As `run`; but if the program has not ended after `timeout`, it is killed with its process
+            /// group: with its descendants, unless those made a group of their own.
             ///
-            /// To that end the program is made the leader of a process group of its own
-            /// ([`process_group(0)`](std::os::unix::process::CommandExt::process_group), which
-            /// `command` keeps): from a terminal it cannot read, and Ctrl-C there does not reach it.
+            /// For that, the program becomes the leader of a process group of its own
+            /// ([`process_group(0)`](std::os::unix::process::CommandExt::process_group), which stays set in
+            /// `command`): it cannot read from a terminal, and Ctrl-C there does not reach it.
             ///
             /// # Errors
             ///
-            /// As without a timeout; [`Error::TimedOut`](crate::Error::TimedOut) if it was killed,
-            /// with what it had written where that is delivered as it comes: of what is
-            /// [`Settled`](crate::Way::Settled) nothing is given.
+            /// Those of `run`; [`Error::TimedOut`](crate::Error::TimedOut) if it was killed, with the bytes
+            /// that it had written, unless the output is [`Settled`](crate::Way::Settled).
             ///
             /// ```
             /// use std::process::Command;
@@ -79,13 +75,13 @@ macro_rules! runs_programs {
                 run::run(self, command, Some(timeout))
             }
 
-            /// Runs a program to its end, with what it writes going to `sink` as it comes.
+            /// Runs a program to its end, and passes its output on to `sink` as it comes.
             ///
             /// # Errors
             ///
-            /// As of `run`; those of `sink`, upon which the program's further writes fail, see
-            /// `hang_up`. [`Error::Usage`](crate::Error::Usage) if its standard output or error is
-            /// piped, which nobody would read; the program is killed then.
+            /// Those of `run`; those of `sink`, after which the program's further writes fail, see
+            /// `hang_up`. [`Error::Usage`](crate::Error::Usage) if its standard output or error is piped,
+            /// since nothing would read it; the program is killed then.
             ///
             /// ```
             /// use std::process::Command;
@@ -155,7 +151,7 @@ macro_rules! runs_programs {
 runs_programs!(Capture);
 runs_programs!(TemporaryPipe);
 
-/// How a program's output is brought here.
+/// How a program's output is captured.
 ///
 /// ```
 /// use fifofs::Backend;
@@ -168,15 +164,15 @@ runs_programs!(TemporaryPipe);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
-    /// By a [`Capture`]: a file of a FUSE mount, for any program.
+    /// With a [`Capture`]: a file of a FUSE mount, for any program.
     Fuse,
-    /// By a [`TemporaryPipe`]: a FIFO, for programs that write from the first
-    /// byte to the last, and for places without FUSE.
+    /// With a [`TemporaryPipe`]: a FIFO, for programs that write from the first byte to the last, and for
+    /// places without FUSE.
     Fifo,
 }
 
 impl Backend {
-    /// A target of this name, in a directory of its own.
+    /// Makes a target of this name, in a directory of its own.
     ///
     /// # Errors
     ///

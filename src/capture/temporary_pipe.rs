@@ -16,14 +16,13 @@ use crate::sync::lock;
 
 /// A FIFO in a temporary directory of its own.
 ///
-/// As good as a FIFO can be: opening it never hangs for want of the other side,
-/// several openings by the program are one stream, and it ends with the child.
-/// But it is a FIFO: a program that seeks, checks for a regular file or renames
-/// over its output fails or does something else, and a writer that was killed
-/// looks like one that finished.
+/// It does what a FIFO can: opening it never hangs for lack of the other side, several openings by
+/// the program are one stream, and the stream ends with the child. But it is a FIFO: a program that
+/// seeks, checks for a regular file or renames over its output fails or behaves differently, and a
+/// writer that was killed looks like one that finished.
 ///
-/// `Send` and `Sync`. Dropping it removes FIFO and directory, also on a panic;
-/// after SIGKILL they stay.
+/// `Send` and `Sync`. Dropping it removes FIFO and directory, also during a panic; after SIGKILL
+/// they stay.
 ///
 /// ```
 /// use std::process::Command;
@@ -39,13 +38,13 @@ use crate::sync::lock;
 #[derive(Debug)]
 pub struct TemporaryPipe {
     pipe: Arc<Pipe>,
-    /// Guards what ends the last reader. Nothing else is locked meanwhile.
+    /// Guards the canceller of the last reader. No other lock is taken while it is held.
     last: Mutex<Option<Canceller>>,
 }
 
 impl TemporaryPipe {
-    /// A FIFO called `out`, in a directory of mode 0700 below
-    /// `$XDG_RUNTIME_DIR` or else `$TMPDIR`.
+    /// Makes a FIFO called `out`, in a directory of mode 0700 below `$XDG_RUNTIME_DIR` or else
+    /// `$TMPDIR`.
     ///
     /// # Errors
     ///
@@ -62,7 +61,7 @@ impl TemporaryPipe {
         TemporaryPipe::named("out")
     }
 
-    /// The same with another name, for programs that look at the extension.
+    /// As [`TemporaryPipe::new`] with another name, for programs that look at the extension.
     ///
     /// # Errors
     ///
@@ -95,13 +94,13 @@ impl TemporaryPipe {
         self.pipe.path()
     }
 
-    /// A reader of what a process and those it started write. It ends when the process has exited
-    /// and nobody has the FIFO open for writing any more; see
+    /// A reader of what a process and its descendants write. It ends when the process has exited and
+    /// no process has the FIFO open for writing any more; see
     /// [`Capture::reader_until_exit`](crate::Capture::reader_until_exit).
     ///
     /// # Errors
     ///
-    /// If it has a reader already, or the process cannot be watched.
+    /// If the FIFO has a reader already, or the process cannot be watched.
     ///
     /// ```
     /// let pipe = fifofs::TemporaryPipe::new()?;
@@ -115,11 +114,11 @@ impl TemporaryPipe {
         self.end_with(self.pipe.reader()?, process.into())
     }
 
-    /// A reader whose end hangs on no process, but on [`Reader::finish`]: until then it waits.
+    /// A reader whose end depends on no process, but on [`Reader::finish`]: until then it waits.
     ///
     /// # Errors
     ///
-    /// If it has a reader already.
+    /// If the FIFO has a reader already.
     ///
     /// ```
     /// let pipe = fifofs::TemporaryPipe::new()?;
@@ -135,8 +134,8 @@ impl TemporaryPipe {
 
     /// Starts a program that writes to the FIFO, and reads it.
     ///
-    /// The reading end is there before the program: one that opens the FIFO
-    /// without waiting (`O_NONBLOCK`) would be refused otherwise.
+    /// The reading end is opened before the program starts: otherwise a program that opens the FIFO
+    /// without waiting (`O_NONBLOCK`) would be refused.
     ///
     /// # Errors
     ///
@@ -157,9 +156,9 @@ impl TemporaryPipe {
         spawn(self, command)
     }
 
-    /// Ends the waits of the reader; once that is dropped, writers get SIGPIPE
-    /// from the kernel. Who opens the path after this is refused (`ENXIO`), where a
-    /// FIFO would have it wait for a reader, and there can be no other reader.
+    /// Ends the waits of the reader; once the reader is dropped, writers get SIGPIPE from the
+    /// kernel. Opening the path after this fails with `ENXIO`, where a FIFO would wait for a reader,
+    /// and no other reader can be made.
     ///
     /// ```
     /// let pipe = fifofs::TemporaryPipe::new()?;
@@ -175,12 +174,12 @@ impl TemporaryPipe {
         }
     }
 
-    /// Nobody: it cannot be told.
+    /// Always empty: the writers of a FIFO cannot be found out.
     pub(crate) fn writers(&self) -> Vec<Process> {
         Vec::new()
     }
 
-    /// Has the stream end with the process.
+    /// Makes the stream end with the process.
     fn end_with(&self, mut reader: PipeReader, process: ProcessRef<'_>) -> Result<Reader> {
         match process.find_for(self.path())? {
             Some(found) => reader.ends_with(found.pidfd),

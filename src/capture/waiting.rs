@@ -1,4 +1,4 @@
-//! What a reader of a capture waits for, and what it means when it comes or does not.
+//! What a reader of a capture waits for, and the errors that its waits end with.
 
 use std::io;
 use std::path::Path;
@@ -12,15 +12,15 @@ use crate::core::spool::Cursor;
 use crate::error::Error;
 use crate::router::{Failure, Given, LocalReader};
 
-/// As much as one request of the kernel carries, and so about what comes at once.
+/// The most bytes of one request of the kernel, and so about what comes at once.
 pub(super) const READ_BYTES: u32 = 1 << 20;
 
-/// How long it is waited for somebody to open the path before it is looked whether anybody is there
-/// to do so. Twice that is long enough for one whose parent has started it and exited.
+/// How long to wait for a process to open the path before checking whether any process is left that
+/// could. Two such waits are long enough for a process whose parent has started it and exited.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// As [`wait_for_bytes`], as long as there may be somebody to write some.
-pub(super) fn wait_for_anybody(
+/// As [`wait_for_bytes`], as long as a process may come that writes some.
+pub(super) fn wait_for_a_writer(
     local: &mut LocalReader,
     path: &Path,
     position: u64,
@@ -53,7 +53,7 @@ pub(super) fn wait_for_bytes(
     bytes_of(given, local, path)
 }
 
-/// What a read gave, as a reader of bytes has it.
+/// The result of a read, as a reader of bytes reports it.
 pub(super) fn bytes_of(
     given: std::result::Result<Given, Failure>,
     local: &LocalReader,
@@ -63,7 +63,7 @@ pub(super) fn bytes_of(
     let error = match given {
         Ok(Given::Bytes(bytes)) => return Ok(Cursor::new(bytes)),
         Ok(Given::End) => return Ok(Cursor::default()),
-        // Not of a file.
+        // Readers of events only.
         Ok(Given::Events(_)) => return Ok(Cursor::default()),
         Err(Failure::TimedOut) => Error::TimedOut { path },
         Err(Failure::Cancelled) => Error::Cancelled { path },

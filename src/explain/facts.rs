@@ -1,13 +1,13 @@
-//! What a program did to its outputs, in numbers.
+//! What a program did with its outputs, in numbers.
 //!
-//! Knows nothing of how they are gathered (`observer`), of what they mean for a way
-//! of capturing (`verdict`), nor of how to say it (`words`).
+//! Does not know how the facts are gathered (`observer`), what they mean for a way of capturing
+//! (`verdict`), nor how to put them into words (`words`).
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// One opening of a file.
+/// One open of a file.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,15 +26,15 @@ pub struct Opened {
     pub seconds: f64,
     /// The process.
     pub pid: i32,
-    /// What it is called.
+    /// The process's name.
     pub name: String,
     /// `read`, `write`, or `read and write`.
     pub mode: &'static str,
-    /// With `O_APPEND`.
+    /// Whether it was opened with `O_APPEND`.
     pub appends: bool,
-    /// With `O_TRUNC`, or by making it.
+    /// Whether it was opened with `O_TRUNC`, or created.
     pub empties: bool,
-    /// With `O_EXCL`: it had to be new.
+    /// Whether it was opened with `O_EXCL`: it had to be new.
     pub exclusive: bool,
 }
 
@@ -53,15 +53,15 @@ pub struct Opened {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Worker {
-    /// Its number.
+    /// The process id.
     pub pid: i32,
-    /// What it is called.
+    /// The process's name.
     pub name: String,
     /// The signal that killed it, if one did.
     pub signal: Option<i32>,
 }
 
-/// Bytes that were written again with others.
+/// Bytes that were overwritten with different ones.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -80,19 +80,19 @@ pub struct Worker {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Rewritten {
-    /// By how many writes.
+    /// The number of writes that did so.
     pub writes: u64,
-    /// How many bytes, counting each as often as it changed.
+    /// The number of bytes; each counts as often as it changed.
     pub bytes: u64,
     /// The first range: its first byte, and one past its last.
     pub first: (u64, u64),
-    /// How much had been written when that happened.
+    /// How many bytes had been written by then.
     pub first_after_bytes: u64,
-    /// And how long after the first byte of the file, in seconds.
+    /// Seconds between the first byte of the file and that write.
     pub first_after_seconds: f64,
 }
 
-/// What was done to one output, over all files that ever stood at its path.
+/// What was done to one output, over all files that were ever at its path.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -107,62 +107,61 @@ pub struct Rewritten {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Facts {
-    /// The first openings, 32 at most, in their order.
+    /// The first opens, at most 32, in order.
     pub opened: Vec<Opened>,
-    /// How often it was opened for writing.
+    /// The number of opens for writing.
     pub openings: u64,
-    /// How often that happened when everybody had closed it: a pipe would have
-    /// ended there.
+    /// How many of those came when all writers had closed it: a pipe would have ended there.
     pub reopenings: u64,
-    /// How often it was opened for reading only.
+    /// The number of opens for reading only.
     pub read_openings: u64,
-    /// Whether it was opened in such a way that it had to be new.
+    /// Whether an open required it to be new (`O_EXCL`).
     pub exclusive: bool,
-    /// Who worked on it.
+    /// The processes that opened it or wrote to it.
     pub workers: Vec<Worker>,
-    /// How often bytes were written.
+    /// The number of writes.
     pub writes: u64,
-    /// How many, in all.
+    /// The number of bytes written.
     pub written_bytes: u64,
-    /// How many writes began before the end of what was written.
+    /// The number of writes that began before the end of the written bytes.
     pub writes_back: u64,
-    /// How far before it, at most, in bytes.
+    /// The greatest distance of such a write from that end, in bytes.
     pub furthest_back: u64,
-    /// What they changed.
+    /// The bytes that those writes changed.
     pub rewritten: Option<Rewritten>,
-    /// How many of them filled a gap that was left before.
+    /// How many of those writes filled a gap.
     pub filled: u64,
-    /// How many writes began beyond the end, and so left a gap.
+    /// The number of writes that began beyond the end, and so left a gap.
     pub gaps: u64,
-    /// The lengths in bytes it was set to that it did not have: of each file that
-    /// stood there the first 32.
+    /// The lengths in bytes that it was set to, if they differed from its own: the first 32 for
+    /// each file at the path.
     pub resized: Vec<u64>,
-    /// How many bytes were reserved for it (`fallocate`).
+    /// The number of bytes reserved for it (`fallocate`).
     pub allocated_bytes: u64,
-    /// How often a part of it was made zeros (`fallocate`).
+    /// How often a part of it was zeroed (`fallocate`).
     pub punched: u64,
-    /// How many bytes were read back.
+    /// The number of bytes read back.
     pub read_bytes: u64,
     /// Whether it was mapped into memory.
     pub mapped: bool,
-    /// The names it was written under before it was moved to its own.
+    /// The names under which it was written before it was renamed to its own.
     #[serde(serialize_with = "super::as_texts")]
     pub moved_from: Vec<PathBuf>,
-    /// The names that it was moved to from its own.
+    /// The names to which it was renamed from its own.
     #[serde(serialize_with = "super::as_texts")]
     pub moved_to: Vec<PathBuf>,
-    /// How often another file was put in its place.
+    /// How often another file replaced it.
     pub replaced: u64,
     /// How often it was removed.
     pub removed: u64,
-    /// Whether somebody looked whether anything stood there before it was made.
+    /// Whether a process looked the path up before the file was made.
     pub looked_first: bool,
     /// Seconds from the first opening to the last close.
     pub seconds: f64,
 }
 
 impl Facts {
-    /// The same with those of another file that stood at the same path.
+    /// Adds the facts of another file at the same path.
     pub(super) fn add(&mut self, one: &Facts) {
         self.opened.extend(one.opened.iter().cloned());
         self.openings += one.openings;

@@ -1,14 +1,14 @@
 //! What a program does to its output, and which ways of capturing it work.
 //!
-//! A [`Study`] is a directory in which every operation is recorded. When the
-//! program has ended, the recording is done again for each way of delivery, with
-//! a reader as `fifofs run` has one, and what that reader would have got is
-//! compared with what the program left. Nothing is run again, and what is said hangs on no clock.
+//! A [`Study`] is a directory in which every operation is recorded. When the program has ended, the recording is
+//! replayed for each delivery mode, with a reader like that of `fifofs run`, and the bytes that this reader gets
+//! are compared with the file that the program left. The program is not run again, and the verdicts do not depend
+//! on the clock.
 
 // recording (core) ─► replay ─┬─► observer ─► facts ─┬─► words     what it did
 //                     reader ─┘                      └─► verdict   what that means
 //
-// Invariant: what is said to be captured is what a reader was given by the core itself, byte for byte.
+// Invariant: an output is called captured only if the core itself gave a reader all its bytes.
 
 mod facts;
 mod observer;
@@ -43,12 +43,11 @@ use outcome::{End, Outcome};
 use paths::components;
 use replay::{Pace, Replay};
 
-/// A directory in which all that programs do to files is recorded.
+/// A directory in which all file operations of programs are recorded.
 ///
-/// It is a mount of its own, in which nobody waits. Every write comes at once and
-/// as it was made, which is slower than in other mounts. The bytes that are
-/// written are kept twice, 256 MiB of them in memory and the rest in the spill
-/// directory, as of the files of a mount; an operation takes some hundred bytes besides.
+/// It is a mount of its own, in which no reader waits. Every write comes at once and unmerged, which is slower
+/// than in other mounts. The written bytes are kept twice, up to 256 MiB in memory and the rest in the spill
+/// directory, as for the files of a mount; each operation takes some hundred bytes besides.
 ///
 /// `Send` and `Sync`. Dropping it unmounts.
 ///
@@ -80,21 +79,21 @@ pub struct Study {
     watched: std::sync::Mutex<Watched>,
 }
 
-/// The program, and when it was started.
+/// The watched program, and when it was started.
 #[derive(Debug, Clone, Copy, Default)]
 struct Watched {
     child: Option<i32>,
-    /// Whether its end will be told of.
+    /// Whether the core will get an event for its end.
     will_end: bool,
     start: Duration,
 }
 
 impl Study {
-    /// A fresh directory, of mode 0700, that is mounted until [`Study::finish`].
+    /// Makes a fresh directory, of mode 0700, that is mounted until [`Study::finish`].
     ///
     /// # Errors
     ///
-    /// As [`MountBuilder::mount_temporary`](crate::MountBuilder::mount_temporary).
+    /// Those of [`MountBuilder::mount_temporary`](crate::MountBuilder::mount_temporary).
     ///
     /// ```
     /// let study = fifofs::explain::Study::new()?;
@@ -109,7 +108,7 @@ impl Study {
         Ok(Study { mount, watched })
     }
 
-    /// Where the program is to write.
+    /// The path below which the program is to write.
     ///
     /// ```
     /// let study = fifofs::explain::Study::new()?;
@@ -120,7 +119,7 @@ impl Study {
         self.mount.path()
     }
 
-    /// What is in it.
+    /// The files in it.
     ///
     /// ```
     /// let study = fifofs::explain::Study::new()?;
@@ -131,8 +130,8 @@ impl Study {
         self.mount.view()
     }
 
-    /// The program: times count from now, and its outputs are not done before it has
-    /// exited. To be called once, right after it was started.
+    /// Watches the program: times count from now, and its outputs are not done before it has exited. Call this
+    /// once, right after starting it.
     ///
     /// # Errors
     ///
@@ -149,7 +148,7 @@ impl Study {
         let router = self.mount.router();
         let pid = child.id().cast_signed();
         let start = router.monotonic();
-        // If it has exited and was waited for, its number is nobody's or another's.
+        // If it has exited and was waited for, its process id is free or another's.
         let will_end = matches!(child.try_wait(), Ok(None));
         let watched = Watched {
             child: Some(pid),
@@ -165,11 +164,11 @@ impl Study {
         Ok(())
     }
 
-    /// Ends the recording, and unmounts. To be called when nobody writes any more.
+    /// Ends the recording, and unmounts. Call this when no process writes any more.
     ///
     /// # Errors
     ///
-    /// If not all of it could be recorded, for want of space above all.
+    /// If not everything could be recorded, mostly for lack of space.
     ///
     /// ```
     /// let study = fifofs::explain::Study::new()?;
@@ -213,7 +212,7 @@ impl Study {
 }
 
 impl Study {
-    /// The kernel tells of the last close, and of the program's end, a moment after.
+    /// Waits for the last close and the program's end, which the kernel reports a moment later.
     fn settle(&self, child: Option<i32>) {
         let deadline = Instant::now() + SETTLING_TIME;
         let is_over = || {
@@ -227,21 +226,20 @@ impl Study {
     }
 }
 
-/// The most memory that is taken for bytes: they are wanted once, and need not be
-/// at hand.
+/// The most memory for recorded bytes: each is needed only once, so they may be on disk.
 const MEMORY_BYTES: u64 = 256 << 20;
 
-/// How long the kernel may take to tell of the last close of a file.
+/// How long the kernel may take to report the last close of a file.
 const SETTLING_TIME: Duration = Duration::from_secs(1);
 
-/// How often it is looked at meanwhile.
+/// How often to check meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// What to do where not everything can be recorded or done again.
+/// Advice where not everything can be recorded or replayed.
 const NO_ROOM: &str = "give it a smaller input, which will be treated alike, or name a directory \
     with more room in $TMPDIR";
 
-/// What was recorded, to be asked about files. `Send` and `Sync`.
+/// A finished recording, which explains files. `Send` and `Sync`.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -263,7 +261,7 @@ pub struct Findings {
     directory: PathBuf,
 }
 
-/// What is to be said of one output.
+/// The explanation of one output.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -283,7 +281,7 @@ pub struct Explanation {
     pub path: PathBuf,
     /// Its length in bytes, if the program left it.
     pub size: Option<u64>,
-    /// What was done to it: sentences, in plain words.
+    /// What was done to it, in sentences.
     pub did: Vec<String>,
     /// The same in numbers.
     pub facts: Facts,
@@ -316,11 +314,11 @@ pub struct Verdicts {
     pub follow: Verdict,
     /// `fifofs run --deliver settled`.
     pub settled: Verdict,
-    /// `fifofs run` as it is.
+    /// `fifofs run` with the default delivery.
     pub auto: Verdict,
 }
 
-/// A path in JSON. What is no text is shown as `ls` would.
+/// Serializes a path; bytes that are not text are shown as `ls` would.
 fn as_text<S: serde::Serializer>(
     path: &Path,
     serializer: S,
@@ -328,7 +326,7 @@ fn as_text<S: serde::Serializer>(
     serializer.collect_str(&path.display())
 }
 
-/// The same for several.
+/// The same for several paths.
 fn as_texts<S: serde::Serializer>(
     paths: &[PathBuf],
     serializer: S,
@@ -337,7 +335,7 @@ fn as_texts<S: serde::Serializer>(
 }
 
 impl Findings {
-    /// The files that are there in the end, relative to the directory.
+    /// The files that exist in the end, relative to the directory.
     ///
     /// ```
     /// let found = fifofs::explain::Study::new()?.finish()?;
@@ -348,11 +346,11 @@ impl Findings {
         &self.files
     }
 
-    /// What was done at some paths, and how all of them can be captured together.
+    /// Explains what was done at some paths, and how all of them can be captured together.
     ///
     /// # Errors
     ///
-    /// If there is no room to do it again.
+    /// If there is no room for the replay.
     ///
     /// ```
     /// use fifofs::explain::{Chance, Study};
@@ -411,8 +409,8 @@ impl Findings {
         Ok(paths.iter().enumerate().map(explanation).collect())
     }
 
-    /// What comes of one way on a slow machine, and the verdicts on it, with what was left when everything had
-    /// settled.
+    /// The outcomes of one delivery mode on a slow machine, and the verdicts on it. `left` is what the program
+    /// left once all its writes were done.
     fn judge(
         &self,
         paths: &[PathBuf],

@@ -1,7 +1,7 @@
-//! Gathers what a program does while a recording of it is done again.
+//! Gathers facts about a program's operations while a recording is replayed.
 //!
-//! Counts by file, under whatever names it goes, and keeps for each output which
-//! files ever stood at its path.
+//! Counts per file, under all its names, and keeps for each output which files were ever at its
+//! path.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use crate::core::recording::{Entry, Recording};
 use crate::core::request::{At, Request};
 use crate::core::spool::Spool;
 
-/// How many openings, and how many lengths, are listed one by one.
+/// How many opens, and how many lengths, are listed one by one.
 const LISTED_MAX: usize = 32;
 
-/// One file that is written, under whatever names.
+/// One written file, under all its names.
 #[derive(Debug, Default)]
 struct File {
     facts: Facts,
@@ -31,13 +31,13 @@ struct File {
     last: f64,
 }
 
-/// One path, and what stood there.
+/// One path, and the files that were there.
 #[derive(Debug, Default)]
 struct Story {
     path: PathBuf,
     files: Vec<u64>,
     present: Option<u64>,
-    /// How often it was looked for before anything stood there.
+    /// How often it was looked up before a file was there.
     looks: u64,
     moved_from: Vec<PathBuf>,
     moved_to: Vec<PathBuf>,
@@ -45,17 +45,17 @@ struct Story {
     removed: u64,
 }
 
-/// Gathers what happens.
+/// Gathers the facts.
 pub(super) struct Observer {
     files: HashMap<u64, File>,
-    /// By their recorded numbers.
+    /// By their recorded handles.
     handles: HashMap<u64, (u64, bool)>,
     stories: Vec<Story>,
     signals: HashMap<i32, i32>,
 }
 
 impl Observer {
-    /// Of what happens at these paths.
+    /// Gathers facts for these paths.
     pub(super) fn new(paths: &[PathBuf]) -> Self {
         let story = |path: &PathBuf| Story {
             path: path.clone(),
@@ -69,7 +69,7 @@ impl Observer {
         }
     }
 
-    /// Something is about to happen.
+    /// Call this before an operation is replayed.
     pub(super) fn before(
         &mut self,
         core: &Core,
@@ -150,7 +150,7 @@ impl Observer {
         }
     }
 
-    /// It has happened.
+    /// Call this after an operation was replayed.
     pub(super) fn after(
         &mut self,
         core: &Core,
@@ -163,8 +163,8 @@ impl Observer {
                 if let (Some(ino), Some(handle)) = entry.made
                     && let Some(ino) = known(&ino)
                 {
-                    let who = (writer.pid, &*writer.name);
-                    self.open(ino, handle, *flags | libc::O_TRUNC, who, seconds);
+                    let process = (writer.pid, &*writer.name);
+                    self.open(ino, handle, *flags | libc::O_TRUNC, process, seconds);
                 }
             }
             Request::Open {
@@ -175,16 +175,17 @@ impl Observer {
                 ..
             } => {
                 if let (Some(ino), Some(handle)) = (known(ino), entry.made.1) {
-                    // Only who makes a file can insist that it be new.
+                    // O_EXCL counts only for the open that makes the file.
                     let flags = *flags & !libc::O_EXCL;
-                    let who = match writer {
+                    let process = match writer {
                         Some(writer) => (writer.pid, &*writer.name),
                         None => (opener.pid, &*opener.name),
                     };
-                    self.open(ino, handle, flags, who, seconds);
+                    self.open(ino, handle, flags, process, seconds);
                 }
             }
-            // Of who has written, that is known: what is recorded goes past the kernel's cache.
+            // Known already for a process that has written: recorded writes bypass the kernel's
+            // cache.
             Request::AlsoWrites { ino, writer } if !writer.let_go => {
                 if let Some(ino) = known(ino) {
                     let file = self.files.entry(ino).or_default();
@@ -211,7 +212,7 @@ impl Observer {
         }
     }
 
-    fn open(&mut self, ino: u64, handle: u64, flags: i32, who: (i32, &str), seconds: f64) {
+    fn open(&mut self, ino: u64, handle: u64, flags: i32, process: (i32, &str), seconds: f64) {
         let file = self.files.entry(ino).or_default();
         let (mode, writes) = match flags & libc::O_ACCMODE {
             libc::O_RDONLY => ("read", false),
@@ -227,7 +228,7 @@ impl Observer {
             file.facts.read_openings += 1;
         }
         file.facts.exclusive |= exclusive;
-        file.workers.insert(who.0, who.1.to_owned());
+        file.workers.insert(process.0, process.1.to_owned());
         let empties = flags & libc::O_TRUNC != 0;
         if empties {
             file.end = 0;
@@ -235,8 +236,8 @@ impl Observer {
         if file.facts.opened.len() < LISTED_MAX {
             file.facts.opened.push(Opened {
                 seconds,
-                pid: who.0,
-                name: who.1.to_owned(),
+                pid: process.0,
+                name: process.1.to_owned(),
                 mode,
                 appends: flags & libc::O_APPEND != 0,
                 empties,
@@ -316,7 +317,7 @@ impl Observer {
         }
     }
 
-    /// All of it, in the order of the paths.
+    /// The facts of all paths, in their order.
     pub(super) fn facts(mut self) -> Vec<Facts> {
         let stories = std::mem::take(&mut self.stories);
         stories.into_iter().map(|story| self.of(story)).collect()
@@ -349,7 +350,7 @@ impl Observer {
         all.moved_to = story.moved_to;
         all.replaced = story.replaced;
         all.removed = story.removed;
-        // The kernel itself looks once, to make it.
+        // The kernel itself does one lookup before the create.
         all.looked_first = story.looks > 1;
         all.seconds = (last - first).max(0.0);
         all

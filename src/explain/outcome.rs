@@ -1,45 +1,45 @@
-//! How the outputs of a replay came out.
+//! The results of a replay, for each output.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use crate::core::generation::Way;
 
-/// How one output came out.
+/// The result for one output.
 #[derive(Debug, Clone)]
 pub(super) struct Outcome {
     pub(super) end: End,
-    /// How it was delivered, and why.
+    /// The delivery mode, and the reason for it.
     pub(super) way: Option<(Way, String)>,
-    /// Of what its reader got.
+    /// Digest of the bytes that its reader got.
     pub(super) digest: Digest,
 }
 
-/// Bytes, to be compared with others.
+/// Length and hash of bytes, to be compared with others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Digest {
     pub(super) bytes: u64,
     pub(super) hash: u64,
 }
 
-/// What its reader was told in the end.
+/// The end of file or error that its reader got.
 #[derive(Debug, Clone)]
 pub(super) enum End {
     Whole,
-    /// These bytes it had were rewritten, when the recording was so old.
+    /// These bytes were changed after the reader had got them, at this time of the recording.
     Rewritten {
         range: Option<Range<u64>>,
         at: Duration,
     },
-    /// The program was refused something.
+    /// The program's operation was refused.
     Refused(Refusal),
     /// Bytes were lost.
     Failed,
-    /// Nothing stood there.
+    /// There was no file.
     Missing,
 }
 
-/// Something that the program could not have.
+/// An operation that was refused to the program.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     pub(super) what: Refused,
@@ -47,7 +47,7 @@ pub(super) struct Refusal {
     pub(super) at: Duration,
 }
 
-/// What it wanted.
+/// The kind of operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
     Open,

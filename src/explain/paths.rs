@@ -1,4 +1,4 @@
-//! Paths as the core has them, by component, and as they are written.
+//! Converts between paths and the components that the core uses.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ pub(super) fn components(path: &Path) -> Vec<OsString> {
     path.iter().map(OsString::from).collect()
 }
 
-/// The path of components.
+/// The path with these components.
 pub(super) fn joined(components: &[OsString]) -> PathBuf {
     components.iter().collect()
 }

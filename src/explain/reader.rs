@@ -1,13 +1,12 @@
-//! One reader of a replay, as `fifofs run` has one for each output that goes to a
-//! pipe.
+//! One reader of a replay, like the one that `fifofs run` has for each output that goes to a pipe.
 //!
-//! Knows when its turn comes and what it got. There are three kinds:
+//! Knows when it reads and what it got. There are three kinds:
 //!
-//! - at once: it always has a request waiting, and gets bytes as they come;
-//! - late, of a stream: each request comes a while after the last was answered, and
-//!   the first a while after there was something;
-//! - late, of what the kernel writes back: it has what has been there for a while,
-//!   which is what a reader has surely got by then.
+//! - immediate: always has a request waiting, and gets bytes as they come;
+//! - late, for a stream: each request comes a while after the last reply, and the first a while
+//!   after the first bytes;
+//! - late, for what the kernel writes back: gets the bytes that have been there for a while, which
+//!   any reader has surely got by then.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
@@ -23,20 +22,20 @@ use crate::core::effects::{Reply, Unique};
 use crate::core::request::Wanted;
 use crate::core::rules::Deliver;
 
-/// How much it reads at once.
+/// The most bytes of one read.
 const READ_BYTES: u64 = 1 << 20;
 
-/// How long a reader of a stream may need to come again.
+/// How long a reader of a stream may take to ask again.
 const STREAM_LAG: Duration = Duration::from_millis(5);
 
-/// How long it may need to come for the first time.
+/// How long it may take to ask for the first time.
 const STREAM_START: Duration = Duration::from_millis(2);
 
-/// How long bytes may need from a program to a reader: 5 ms until they are written
-/// back, and the rest for a machine that is busy.
+/// How long bytes may take from a program to a reader: 5 ms until they are written back, and the
+/// rest for a busy machine.
 const CACHE_LAG: Duration = Duration::from_millis(30);
 
-/// When its turn comes.
+/// When it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     Always,
@@ -47,13 +46,13 @@ enum Turn {
 /// A reader.
 pub(super) struct Reader {
     pub(super) handle: u64,
-    /// Which of its bytes were rewritten, and when.
+    /// The first range of its bytes that was changed after it got them, and when.
     pub(super) rewritten: Option<(Range<u64>, Monotonic)>,
     turn: Turn,
     pending: Option<Unique>,
-    /// For who rests: until when; at first until there is something.
+    /// With `AfterRest`: when it asks next; `MAX` until there are bytes.
     rests_until: Monotonic,
-    /// For who looks back: up to where it could have read, and since when.
+    /// If it looks back: how far it could have read, and since when.
     limits: VecDeque<(Monotonic, u64)>,
     position: u64,
     hash: DefaultHasher,
@@ -61,7 +60,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// At once, or late with what is delivered in this way.
+    /// An immediate reader, or a late one for files that are delivered in this way.
     pub(super) fn new(handle: u64, late: Option<Deliver>) -> Self {
         Reader {
             handle,
@@ -106,7 +105,7 @@ impl Reader {
         has_turn && self.pending.is_none() && !self.has_ended()
     }
 
-    /// When it will, if only time must pass for that.
+    /// When it will ask, if that depends on time only.
     pub(super) fn turn(&self) -> Option<Monotonic> {
         let rests = self.turn == Turn::AfterRest && self.pending.is_none() && !self.has_ended();
         rests.then_some(self.rests_until)
@@ -116,7 +115,7 @@ impl Reader {
         self.pending = Some(unique);
     }
 
-    /// What it asks for, up to an offset.
+    /// The read that it asks for, up to an offset.
     pub(super) fn wanted(&self, limit: u64) -> Wanted {
         let length = limit.saturating_sub(self.position).min(READ_BYTES);
         Wanted {
@@ -143,12 +142,12 @@ impl Reader {
         }
     }
 
-    /// Whether it rests until there is something.
+    /// Whether it waits for its first bytes.
     pub(super) fn is_to_come(&self) -> bool {
         self.turn == Turn::AfterRest && self.rests_until == Monotonic::MAX && !self.has_ended()
     }
 
-    /// It could read up to here from now on.
+    /// Notes that it could read up to `limit` from now on.
     pub(super) fn note_limit(&mut self, now: Monotonic, limit: u64) {
         if limit > 0 && self.is_to_come() {
             self.rests_until = now + STREAM_START;
@@ -158,7 +157,7 @@ impl Reader {
         }
     }
 
-    /// Up to where it could read all the while, if that is further than it is.
+    /// How far it could have read all the while, if that is beyond its position.
     pub(super) fn old_limit(&mut self, now: Monotonic) -> Option<u64> {
         if !self.looks_back() || self.pending.is_some() {
             return None;
@@ -171,7 +170,7 @@ impl Reader {
         (limit > self.position).then_some(limit)
     }
 
-    /// From now on it reads whatever there is.
+    /// From now on it reads all available bytes at once.
     pub(super) fn hurry(&mut self) {
         self.turn = Turn::Always;
     }

@@ -1,12 +1,11 @@
-//! Doing a recording again, with readers that were not there.
+//! Replays a recording, with readers that were not there.
 //!
-//! Drives a core as the router would, with the recorded times for a clock, and
-//! reads each output as `fifofs run` does that writes to a pipe. Judges nothing:
-//! `verdict` does. The invariant: what the readers are given is given by the
-//! core, by the same rules as in a mount.
+//! Drives a core as the router would, with the recorded times as the clock, and reads each output
+//! as `fifofs run` does when it writes to a pipe. Judges nothing: `verdict` does. Invariant: the
+//! bytes that readers get come from the core, by the same rules as in a mount.
 //!
-//! How fast the machine is and when a reader's turn comes cannot be recorded. So
-//! there are two [`Pace`]s, and what happens in both of them happens.
+//! The speed of the machine and the moment at which a reader reads cannot be recorded. So there are
+//! two [`Pace`]s, and a result counts as certain if both give it.
 
 mod requests;
 
@@ -31,26 +30,25 @@ use crate::core::spool::Pool;
 use crate::core::{CaptureId, Core, Env, Settings};
 use crate::mount::DEFAULT_WINDOW_BYTES;
 
-/// What `fifofs run` keeps of what it has passed on to a pipe: as in `cli::run::stage`.
+/// How many bytes `fifofs run` keeps of what it has written to a pipe: as in `cli::run::stage`.
 const KEPT_BYTES: u64 = 64 << 20;
 
-/// More alarms than this after the last operation, and something is amiss.
+/// More alarms than this after the last operation mean a bug.
 const ALARMS_MAX: usize = 100_000;
 
-/// Who makes files: nobody looks.
+/// The creator of all files; permissions are not checked.
 const CREATOR: Creator = Creator {
     uid: 0,
     gid: 0,
     mode: 0o644,
 };
 
-/// How fast things go.
+/// How fast the machine is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// A machine of half the speed, and a reader that has each byte as it is
-    /// written.
+    /// Half the recorded speed, and a reader that gets each byte as it is written.
     Slow,
-    /// A machine of twice the speed, and a reader whose turn comes late.
+    /// Twice the recorded speed, and a reader that reads late.
     Fast,
 }
 
@@ -63,7 +61,7 @@ impl Pace {
     }
 }
 
-/// Processes as they were recorded.
+/// The recorded processes.
 #[derive(Default)]
 struct People(HashMap<i32, Ending>);
 
@@ -76,28 +74,28 @@ impl Processes for People {
     }
 }
 
-/// A recording that is being done again.
+/// A replay in progress.
 pub(super) struct Replay<'a> {
     core: Core,
     recording: &'a Recording,
     people: People,
     pace: Pace,
     now: Monotonic,
-    /// The recorded time of what is being done.
+    /// The recorded time of the present operation.
     recorded: Monotonic,
-    /// What was recorded by another number.
+    /// From recorded inode numbers to those of this core.
     inos: HashMap<u64, u64>,
     handles: HashMap<u64, u64>,
     unique: u64,
     captures: Vec<(CaptureId, Reader)>,
     refusals: Vec<Option<Refusal>>,
     are_held: bool,
-    /// Whether writes come as pages of the kernel's cache, unless of a stream.
+    /// Whether writes come as pages of the kernel's cache; streams have no cache.
     in_pages: bool,
 }
 
 impl<'a> Replay<'a> {
-    /// With a reader of each output, and files that are delivered in this way.
+    /// A replay with a reader of each output, and files that are delivered in this way.
     pub(super) fn new(
         recording: &'a Recording,
         pool: &Pool,
@@ -106,7 +104,7 @@ impl<'a> Replay<'a> {
         outputs: &[Vec<OsString>],
     ) -> Result<Self, Errno> {
         let mut rules = Rules::new();
-        // Without a glob it cannot fail.
+        // A rule without a glob cannot fail.
         let _ = rules.push(None, deliver);
         let settings = Settings {
             rules,
@@ -138,7 +136,7 @@ impl<'a> Replay<'a> {
             captures: Vec::new(),
             refusals: vec![None; outputs.len()],
             are_held: true,
-            // Who waits for the end does not see it.
+            // A reader that waits for the end never sees the difference.
             in_pages: deliver != Deliver::Settled,
         };
         for path in outputs {
@@ -148,7 +146,7 @@ impl<'a> Replay<'a> {
         Ok(replay)
     }
 
-    /// A reader of an output, as `fifofs run` has one.
+    /// Makes a reader of an output, like that of `fifofs run`.
     fn capture(&mut self, path: &[OsString], late: Option<Deliver>) -> Result<(), Errno> {
         let capture = Request::Capture {
             path: path.to_vec(),
@@ -177,8 +175,8 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Does all of it, until `child` has ended and everything is read. The observer
-    /// is shown each operation before it is done and after.
+    /// Replays everything, until `child` has ended and everything is read. The observer sees each
+    /// operation before and after it.
     pub(super) fn play(
         mut self,
         child: Option<i32>,
@@ -204,7 +202,7 @@ impl<'a> Replay<'a> {
             }
             self.read();
         }
-        // Whoever has it open still does no more that is known.
+        // Processes that still have it open did nothing more in the recording.
         for handle in std::mem::take(&mut self.handles).into_values() {
             self.ask(Request::Release { handle });
         }
@@ -213,8 +211,8 @@ impl<'a> Replay<'a> {
         Ok(self.outcomes())
     }
 
-    /// Has the core handle a request; gives its answer, if it has one already. Those of readers go
-    /// to them.
+    /// Makes the core handle a request; returns its reply if there is one already. Replies to
+    /// readers are passed to them.
     fn handle<'b>(&mut self, caller: Caller, request: impl Into<Loaded<'b>>) -> Option<Reply> {
         let env = Env {
             now: moment(self.now),
@@ -236,7 +234,7 @@ impl<'a> Replay<'a> {
         own
     }
 
-    /// Makes a request; its answer, if it has one already.
+    /// Makes a request as the recorded caller; returns its reply if there is one already.
     fn ask<'b>(&mut self, request: impl Into<Loaded<'b>>) -> Option<Reply> {
         let caller = self.caller();
         self.handle(caller, request)
@@ -263,7 +261,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Lets time pass until then, with all that is due before.
+    /// Advances the clock, and fires every alarm that is due on the way.
     fn advance(&mut self, until: Monotonic) {
         loop {
             let alarm = self.core.next_alarm();
@@ -280,7 +278,7 @@ impl<'a> Replay<'a> {
         self.read_what_is_old();
     }
 
-    /// Every reader whose turn it is reads what there is.
+    /// Lets every reader that may ask read what is available.
     fn read(&mut self) {
         for number in 0..self.captures.len() {
             while self.captures[number].1.may_ask(self.now) {
@@ -300,7 +298,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Readers who look back read what has been there for long.
+    /// Lets readers that look back read the bytes that have been there for long.
     fn read_what_is_old(&mut self) {
         for number in 0..self.captures.len() {
             while let Some(limit) = self.captures[number].1.old_limit(self.now) {
@@ -338,7 +336,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Everything is done; the readers read it to its end.
+    /// Ends the recording: the readers read everything to its end.
     fn finish(&mut self) {
         for (_, reader) in &mut self.captures {
             reader.hurry();
@@ -379,7 +377,7 @@ impl<'a> Replay<'a> {
             .collect()
     }
 
-    /// The program is told that it cannot have something.
+    /// Notes that an operation was refused to the program.
     fn refused(&mut self, ino: u64, what: Refused, offset: u64) {
         for ((id, _), refusal) in self.captures.iter().zip(&mut self.refusals) {
             if refusal.is_none() && self.core.captured_file(*id) == Some(ino) {

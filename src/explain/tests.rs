@@ -1,4 +1,4 @@
-//! Recordings made by hand, and what is said of them.
+//! Recordings made by hand, and the verdicts on them.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
@@ -22,7 +22,7 @@ const OWNER: Creator = Creator {
     mode: 0o644,
 };
 
-/// A program that runs as long as it is recorded.
+/// A process table in which the program runs until the end of the recording.
 struct Running;
 
 impl Processes for Running {
@@ -34,7 +34,7 @@ impl Processes for Running {
     }
 }
 
-/// What a program did, so far.
+/// A recorded program.
 struct Program {
     core: Core,
     now: Duration,
@@ -43,7 +43,7 @@ struct Program {
 }
 
 impl Program {
-    /// It has made a file.
+    /// A program that has made a file.
     fn making(name: &str) -> Self {
         let settings = Settings {
             rules: Rules::new(),
@@ -148,7 +148,7 @@ impl Program {
         }
     }
 
-    /// What is to be said of auto, settled, follow and stream.
+    /// The chances of auto, settled, follow and stream.
     fn chances(self) -> [Chance; 4] {
         let path = self.path.clone();
         let explanation = self.end().explain(&[path]).expect("room").remove(0);
@@ -176,7 +176,7 @@ fn whatever_is_written_in_its_order_is_captured_in_every_way() {
 }
 
 #[test]
-fn what_a_reader_surely_has_by_then_is_told_and_what_it_may_have_depends() {
+fn bytes_that_a_reader_surely_has_are_reported_and_those_that_it_may_have_depend() {
     for (milliseconds, auto, follow) in [
         (5, Captured, Depends),
         (90, Depends, Rewritten),
@@ -191,7 +191,7 @@ fn what_a_reader_surely_has_by_then_is_told_and_what_it_may_have_depends() {
 }
 
 #[test]
-fn what_insists_on_a_new_file_does_not_go_through_a_virtual_fifo_unless_it_is_known_to() {
+fn a_program_that_insists_on_a_new_file_does_not_go_through_a_virtual_fifo_unless_it_is_known_to() {
     use super::verdict::of_virtual_fifo;
     let facts = |exclusive, looked_first, worker: &str| {
         let workers = vec![Worker {
@@ -235,9 +235,9 @@ fn the_same_bytes_again_do_no_harm_but_to_a_stream() {
     assert_eq!(program.chances(), [Captured, Captured, Captured, Fails]);
 }
 
-/// The kernel writes whole pages back, so that a gap in one looks like zeros.
+/// The kernel writes back whole pages, so a gap within one page looks like zeros.
 #[test]
-fn a_small_gap_that_is_closed_late_is_told_of_where_pages_are_written_back() {
+fn a_small_gap_that_is_closed_late_is_reported_where_pages_are_written_back() {
     let mut program = Program::making("x.txt");
     program.write(0, b"head");
     program.write(8, b"tail");
@@ -250,7 +250,7 @@ fn a_small_gap_that_is_closed_late_is_told_of_where_pages_are_written_back() {
 }
 
 #[test]
-fn a_file_that_is_cut_below_what_was_read_is_told_of() {
+fn a_file_that_is_cut_below_what_was_read_is_reported() {
     let mut program = Program::making("x.txt");
     program.write(0, b"0123456789");
     program.pass(500);

@@ -1,8 +1,7 @@
-//! Whether a way of capturing would have got what the program left.
+//! Judges whether a way of capturing would have got the file that the program left.
 //!
-//! Knows outcomes of replays and facts, and what they mean for whoever reads.
-//! Timing is not guessed at: what comes out otherwise on a machine of another
-//! speed depends on it, and is said to.
+//! Knows outcomes of replays and facts, and what they mean for a reader. Does not guess at timing: a result
+//! that differs on a machine of another speed is reported to depend on it.
 
 use std::path::Path;
 
@@ -25,18 +24,17 @@ use crate::core::generation::{NO_KNOWN_KIND, Way};
 pub enum Chance {
     /// Every byte, and an end without an error.
     Captured,
-    /// The same, as far as can be seen from the file's side: the program may still
-    /// mind that it is not writing to a regular file.
+    /// Captured, as far as the operations show: the program may still object that it does not write to a
+    /// regular file.
     Probably,
-    /// Captured or not, as the timing has it, or as the program takes it.
+    /// Captured or not, depending on timing or on how the program reacts.
     Depends,
-    /// Not captured by what the program did; but it looked first at what stood there,
-    /// and may do something else where that is no regular file.
+    /// Not captured by these operations; but the program looked at the path first, and may act differently
+    /// if there is no regular file.
     Unlikely,
-    /// Not captured, but its reader gets an error: bytes it had were rewritten.
+    /// Not captured, but its reader gets an error: bytes that it had were changed.
     Rewritten,
-    /// Not captured: the program fails, or its reader gets an error, nothing or
-    /// something else.
+    /// Not captured: the program fails, or its reader gets an error, nothing or other bytes.
     Fails,
 }
 
@@ -53,7 +51,7 @@ impl std::fmt::Display for Chance {
     }
 }
 
-/// What is to be said of one way of capturing.
+/// The verdict on one way of capturing.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -81,8 +79,8 @@ impl Verdict {
     }
 }
 
-/// What is to be said of a way, from how it came out on a slow machine and, if
-/// that was not well, on a fast one. `left` is what the program left.
+/// The verdict on a delivery mode, from its outcome on a slow machine and, if that was bad, on a fast one.
+/// `left` is the file that the program left.
 pub(super) fn of_way(
     slow: &Replayed,
     fast: Option<&Replayed>,
@@ -124,7 +122,7 @@ fn how(outcome: &Replayed, facts: &Facts) -> String {
         }
         Way::Follow | Way::Stream => "delivered as it is written",
     };
-    // A rule gives its own name as the reason.
+    // If a rule chose the mode, the reason is the rule itself.
     if reason.starts_with("--deliver") {
         return when.into();
     }
@@ -172,14 +170,13 @@ fn why_not(outcome: &Replayed) -> String {
     }
 }
 
-/// What is to be said of a FIFO, which nothing was done with: from what a program
-/// cannot do to one.
+/// The verdict on a kernel FIFO, which is not replayed: from the operations that a FIFO refuses.
 pub(super) fn of_fifo(facts: &Facts, exists: bool) -> Verdict {
     let fails = |reason: &str| Verdict::new(Chance::Fails, reason);
     if !exists {
         return fails("nothing stands there in the end");
     }
-    // What several programs do one after the other, none of them can do otherwise.
+    // Several programs that work one after another cannot change their order.
     let several = facts.workers.len() > 1;
     let is_replaced = facts.removed > 0 || facts.replaced > 0 || !facts.moved_to.is_empty();
     let obstacles = [
@@ -220,7 +217,7 @@ pub(super) fn of_fifo(facts: &Facts, exists: bool) -> Verdict {
         return of_sequence(facts);
     };
     if facts.looked_first && !is_firm {
-        // Linkers and copying tools find a FIFO there, and write to it as one.
+        // Linkers and copying tools see the FIFO, and write to it as to one.
         let reason = format!(
             "{obstacle}; but it looks first at what stands there, and may go about it otherwise"
         );
@@ -229,7 +226,7 @@ pub(super) fn of_fifo(facts: &Facts, exists: bool) -> Verdict {
     fails(obstacle)
 }
 
-/// What is to be said of a virtual FIFO, from how it would be delivered by auto and what a stream would do.
+/// The verdict on a virtual FIFO, from its delivery by auto and the outcome of a stream.
 pub(super) fn of_virtual_fifo(
     path: &Path,
     facts: &Facts,
@@ -243,7 +240,7 @@ pub(super) fn of_virtual_fifo(
     let name = path.file_name().unwrap_or_default();
     let makes = |worker: &Worker| makes_anew(&worker.name, name);
     let is_made_anew = facts.workers.iter().any(makes);
-    // What is moved into its place its readers get, however it was made.
+    // Readers get a file that is renamed into its place, however it was made.
     if !is_made_anew && facts.exclusive && facts.moved_from.is_empty() {
         let reason = "the program makes the file itself (O_EXCL)";
         return match facts.looked_first {
@@ -267,7 +264,7 @@ pub(super) fn of_virtual_fifo(
     }
 }
 
-/// The same of a file that is written from its beginning to its end.
+/// The verdict on a virtual FIFO whose file is written from its beginning to its end.
 fn of_sequence(facts: &Facts) -> Verdict {
     if facts.gaps > 0 {
         let reason = "on whether the program writes zeros where it cannot leave gaps";

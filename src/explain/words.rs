@@ -1,14 +1,13 @@
-//! Facts as sentences, for people who know programs and files and nothing of what
-//! is in here.
+//! Puts facts into sentences, for users that know programs and files but not fifofs.
 
 use std::path::{Path, PathBuf};
 
 use super::facts::{Facts, Opened};
 
-/// How many names are listed.
+/// The most names in one list.
 const NAMED_MAX: usize = 4;
 
-/// What was done to an output, one sentence for each kind of thing.
+/// What was done to an output, one sentence for each kind of operation.
 pub(super) fn describe(path: &Path, facts: &Facts, size: Option<u64>) -> Vec<String> {
     let mut said = Vec::new();
     if facts.opened.is_empty() && facts.workers.is_empty() {
@@ -217,7 +216,7 @@ fn times(count: u64) -> String {
     }
 }
 
-/// As coarse as it matters.
+/// Rounded to what matters.
 pub(super) fn duration(seconds: f64) -> String {
     match seconds {
         seconds if seconds < 0.001 => "less than 1 ms".into(),

@@ -1,17 +1,16 @@
-//! The plain mkfifo backend: a FIFO in a temporary directory of its own, and
-//! what a reader of it needs so that it neither hangs nor ends too early.
+//! The mkfifo backend: a FIFO in a temporary directory of its own, with a reader that neither hangs
+//! nor ends too early.
 //!
-//! Knows FIFOs, and processes only as far as that they exit; knows nothing of
-//! FUSE, mounts or routing. It cannot do more than a FIFO can: the program must
-//! write front to back, and whatever it does to a file beyond that fails, or
-//! goes elsewhere ([`Pipe::is_still_there`]). Three invariants:
+//! Knows FIFOs and process exits; knows nothing of FUSE, mounts or routing. It can do no more than
+//! a FIFO: the program must write front to back; its other file operations fail or go elsewhere
+//! ([`Pipe::is_still_there`]). Three invariants:
 //!
 //! * No call blocks but [`PipeReader::read`], and that has three ways out: the
 //!   exit of the process the stream is for, a deadline, a [`Canceller`].
-//! * Whatever fails or panics leaves nothing behind: no directory, and nobody
-//!   who waits in open(2) for a reader that can no longer come.
-//! * Every descriptor is close-on-exec. A program that inherited the reader's
-//!   own write end would keep the stream from ending.
+//! * Failures and panics leave nothing behind: no directory, and no process that waits in open(2)
+//!   for a reader that can no longer come.
+//! * Every descriptor is close-on-exec. A program that inherited the reader's own write end would
+//!   keep the stream from ending.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -37,16 +36,16 @@ mod reader;
 /// A FIFO in a temporary directory of its own, both removed on drop (also on a
 /// panic, but not by `process::exit` or SIGKILL).
 ///
-/// A program that opens it to write waits in open(2) until there is a reader,
-/// as with any FIFO. Once the reader was dropped it waits until there is
-/// another or this is dropped; then its first write fails (EPIPE, SIGPIPE).
+/// A program that opens it for writing waits in open(2) until there is a reader, as with any FIFO.
+/// Once the reader was dropped, it waits until there is another or the pipe is dropped; then its
+/// first write fails (EPIPE, SIGPIPE).
 #[derive(Debug)]
 pub(crate) struct Pipe {
     path: PathBuf,
     identity: Identity,
     has_reader: Arc<AtomicBool>,
     openings: Arc<Openings>,
-    /// Removes itself, with all that is in it.
+    /// Removes itself and its contents.
     directory: Owned<Directory>,
 }
 
@@ -80,23 +79,22 @@ impl Pipe {
         })
     }
 
-    /// Where it is, absolute.
+    /// The absolute path of the FIFO.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether [`Pipe::path`] still names this FIFO. If not, a program removed
-    /// it or put a file of its own in its place, and the reader may see a clean
-    /// end without having had what was written.
+    /// Whether [`Pipe::path`] still names this FIFO. If not, a program removed or replaced it, and
+    /// the reader may see a clean end without having got the program's bytes.
     pub(crate) fn is_still_there(&self) -> bool {
         lstat(&self.path).is_ok_and(|stat| Identity::of(&stat) == self.identity)
     }
 
     /// Opens the reading end, without waiting for a writer.
     ///
-    /// The reader may outlive the pipe. What one reader did not read before it
-    /// was dropped is either lost or the beginning of what the next one gets,
-    /// depending on whether a program had the FIFO open all the while.
+    /// The reader may outlive the pipe. Bytes that one reader did not read before it was dropped
+    /// are lost, unless a program had the FIFO open all the while: then the next reader gets them
+    /// first.
     ///
     /// # Errors
     ///
@@ -110,30 +108,29 @@ impl Pipe {
             return Err(fail(source).with_remedy("drop that one first: each would get a part"));
         };
         self.openings.reset();
-        // In this order: a write end opens without blocking only beside a
-        // reading end.
+        // In this order: a write end opens without blocking only if there is a reading end.
         let read_end = self.open(OFlags::RDONLY)?;
         let write_end = self.open(OFlags::WRONLY)?;
         let openings = Arc::clone(&self.openings);
         PipeReader::new(read_end, write_end, openings, claim).map_err(fail)
     }
 
-    /// Nobody is to read it any more: whoever waits in open(2) for a reader goes
-    /// on, to get EPIPE, and whoever comes later is refused (ENXIO).
+    /// Refuses all later readers: a process that waits in open(2) for a reader goes on and gets
+    /// EPIPE, and a later open is refused (ENXIO).
     pub(crate) fn close(&self) {
         if !self.directory.owner().is_this() {
             return;
         }
         self.remove();
-        // The one kind of file that nobody can open, whatever the mode and the user.
+        // No process can open a socket, whatever its mode and the user.
         let mode = Mode::RUSR | Mode::WUSR;
         let _ = mknodat(CWD, &self.path, FileType::Socket, mode, 0);
     }
 
     fn remove(&self) {
-        // Whoever waits in open(2) for the other side would do so for ever once
-        // the name is gone. Both sides are here until it is, so nobody waits:
-        // a writer then gets EPIPE, a reader the end.
+        // A process that waits in open(2) for the other side would do so for ever once the name is
+        // gone. Both sides stay open until it is, so that none waits: a writer then gets EPIPE, a
+        // reader the end of file.
         let _both_sides = open_fifo(&self.path, OFlags::RDWR);
         let _ = fs::remove_file(&self.path);
     }
@@ -165,12 +162,12 @@ impl Drop for Pipe {
     }
 }
 
-/// Which file it is, whatever its name.
+/// Identifies a file, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
     inode: u64,
-    /// An inode's number is soon used again.
+    /// Inode numbers are soon reused.
     is_fifo: bool,
 }
 

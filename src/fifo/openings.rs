@@ -1,8 +1,8 @@
-//! Whether any program has had a FIFO open to write.
+//! Finds out whether any program has had a FIFO open for writing.
 //!
-//! Knows one FIFO and what inotify(7) tells of it; does not know who opened it. One that nobody
-//! opened and one to which nothing was written look the same to who reads them, but the first is
-//! no output.
+//! Knows one FIFO and the events of inotify(7); does not know which process opened it. To a reader
+//! a FIFO that was never opened looks the same as one to which nothing was written, but the former
+//! is a missing output.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -15,20 +15,20 @@ use rustix::io::Errno;
 
 use crate::forked::Owner;
 
-/// Enough for some dozens of events, none of which has a name.
+/// Room for some dozens of events, none of which has a name.
 const EVENT_BYTES: usize = 1024;
 
-/// inotify instances that watch nothing, for the next FIFOs: the kernel has who closes one wait for
-/// some 15 ms (`fsnotify_wait_marks_destroyed`), several times as long as all else about a FIFO.
+/// inotify instances that watch nothing, kept for the next FIFOs: closing an instance takes some 15
+/// ms (`fsnotify_wait_marks_destroyed`), several times as long as all else about a FIFO.
 static IDLE: Mutex<Vec<(Owner, OwnedFd)>> = Mutex::new(Vec::new());
 
-/// So many are kept. A user has 128 of them by default (`fs.inotify.max_user_instances`).
+/// How many are kept. A user may have 128 by default (`fs.inotify.max_user_instances`).
 const IDLE_AT_MOST: usize = 8;
 
-/// Tells of each close of what was open to write.
+/// Notices each close of a descriptor for writing.
 #[derive(Debug)]
 pub(super) struct Openings {
-    /// None if there can be no watch, as a user has only so many.
+    /// None if there can be no watch: each user has a limit.
     watch: Option<Watch>,
     seen: AtomicBool,
 }
@@ -36,7 +36,7 @@ pub(super) struct Openings {
 /// An inotify instance that watches one file.
 #[derive(Debug)]
 struct Watch {
-    /// A fork shares it, and would take events from the process that made it.
+    /// A fork shares the instance, and would take events from the process that made it.
     owner: Owner,
     instance: OwnedFd,
     number: i32,
@@ -57,15 +57,15 @@ impl Watch {
         })
     }
 
-    /// Keeps the instance, if there is room.
+    /// Keeps the instance for another FIFO, if there is room.
     fn end(self) {
         if !self.owner.is_this() {
             return;
         }
-        // It went by itself if the file is gone.
+        // The watch is gone already if the file is.
         let _ = inotify::remove_watch(&self.instance, self.number);
         has_events(&self.instance);
-        // A fork may have copied the lock while it was held, for ever.
+        // A fork may have copied the lock while it was held: then it stays locked for ever.
         if let Ok(mut idle) = IDLE.try_lock()
             && idle.len() < IDLE_AT_MOST
         {
@@ -80,7 +80,7 @@ fn idle_instance() -> Option<OwnedFd> {
     idle.pop().map(|(_, instance)| instance)
 }
 
-/// Whether something was told since the last look.
+/// Whether there were events since the last call.
 fn has_events(instance: &OwnedFd) -> bool {
     let mut buffer = [MaybeUninit::uninit(); EVENT_BYTES];
     let mut events = Reader::new(instance, &mut buffer);
@@ -92,7 +92,7 @@ fn has_events(instance: &OwnedFd) -> bool {
 }
 
 impl Openings {
-    /// Of the FIFO at `path`, from now on.
+    /// Watches the FIFO at `path` from now on.
     pub(super) fn of(path: &Path) -> Openings {
         let watch = Watch::of(path);
         if let Err(errno) = &watch {
@@ -104,18 +104,19 @@ impl Openings {
         }
     }
 
-    /// There was one: something was written.
+    /// Notes that there was an opening, as bytes were written.
     pub(super) fn note(&self) {
         self.seen.store(true, Ordering::Release);
     }
 
-    /// From now on only later ones count.
+    /// Forgets earlier openings.
     pub(super) fn reset(&self) {
         self.has_events();
         self.seen.store(self.watch.is_none(), Ordering::Release);
     }
 
-    /// Whether there was any that is closed by now, as far as can be seen; if not, there was none.
+    /// Whether any opening was seen that is closed by now. If not, there was none, as far as can be
+    /// seen.
     pub(super) fn any(&self) -> bool {
         if self.has_events() {
             self.note();
@@ -123,7 +124,7 @@ impl Openings {
         self.seen.load(Ordering::Acquire)
     }
 
-    /// Drops a writing end of our own, which is not to count.
+    /// Drops a write end of this process, which must not count.
     pub(super) fn without(&self, write_end: OwnedFd) {
         self.any();
         drop(write_end);
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instance_that_watched_another_file_tells_nothing_of_it() {
+    fn an_instance_that_watched_another_file_reports_nothing_of_it() {
         let place = tempfile::tempdir().expect("a directory");
         let path = |name| place.path().join(name);
         for round in 0..20 {

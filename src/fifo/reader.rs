@@ -1,8 +1,8 @@
 //! The reading end of a FIFO, and when its stream ends.
 //!
-//! A FIFO alone ends whenever its last writer closes it, and is at its end
-//! before the first has opened it. So the reader holds a write end of its own,
-//! and lets go of it when the process that the stream is for has exited:
+//! A FIFO alone ends whenever its last writer closes it, and is at its end before the first has
+//! opened it. So the reader holds a write end of its own, and closes it when the process that the
+//! stream is for has exited:
 //!
 //! ```text
 //!          ends_with              it exited
@@ -13,12 +13,11 @@
 //!                                           and all is read
 //! ```
 //!
-//! Until then read(2) gives EAGAIN when there is nothing to read, and poll(2)
-//! never POLLHUP. While draining, other writers (descendants of the process)
-//! keep the stream going in the same way; when none is left, read(2) gives 0.
-//! A process's exit is seen only after it closed its descriptors, so nothing of
-//! what it wrote can come after that 0. A program that opens the FIFO only then
-//! is too late: `Ended` stays.
+//! Until then read(2) gives EAGAIN when there is nothing to read, and poll(2) never POLLHUP. While
+//! draining, other writers (descendants of the process) keep the stream going in the same way; when
+//! none is left, read(2) gives 0. A process's exit is seen only after it closed its descriptors, so
+//! none of its bytes can come after that 0. A program that opens the FIFO only then is too late:
+//! `Ended` stays.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -33,15 +32,14 @@ use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use super::{Claim, Openings};
 use crate::bell::Bell;
 
-/// What the FIFO is to hold before its writers wait, instead of the kernel's
-/// 64 KiB. It is what anybody may have unless `/proc/sys/fs/pipe-max-size` was
-/// changed, see pipe(7).
+/// The FIFO's capacity, instead of the kernel's 64 KiB. Any user may set this much unless
+/// `/proc/sys/fs/pipe-max-size` was changed, see pipe(7).
 const CAPACITY_BYTES: usize = 1 << 20;
 
 /// How a [`PipeReader::read`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// So many bytes were read: at least one, unless the buffer has no room.
+    /// This many bytes were read: at least one, unless the buffer has no room.
     Bytes(usize),
     /// The stream has ended, and everything was read.
     End,
@@ -54,17 +52,15 @@ pub(crate) enum Outcome {
 }
 
 /// The reading end of a [`Pipe`](super::Pipe), which it may outlive.
-///
-/// Dropping it never blocks. Who writes to the FIFO then gets EPIPE and
-/// SIGPIPE; who opens it to write waits until there is another reader or the
-/// pipe is dropped.
+/// Dropping it never blocks. Writers of the FIFO then get EPIPE and SIGPIPE; a process that opens it
+/// for writing waits until there is another reader or the pipe is dropped.
 #[derive(Debug)]
 pub(crate) struct PipeReader {
     read_end: OwnedFd,
     stream: Stream,
     openings: Arc<Openings>,
     cancellation: Arc<Cancellation>,
-    /// All that a read waits for, for who polls; once somebody does.
+    /// For pollers: an epoll of everything that a read waits for; made when it is first asked for.
     polled: Option<OwnedFd>,
     /// Last, so that the next reader comes after all of this is closed.
     _claim: Claim,
@@ -73,22 +69,22 @@ pub(crate) struct PipeReader {
 /// How far the stream is from its end; the diagram is in the module's header.
 #[derive(Debug)]
 enum Stream {
-    /// It goes on until something is said about its end.
+    /// Goes on until its end is decided.
     Held { write_end: OwnedFd },
-    /// It goes on at least as long as a process runs.
+    /// Goes on at least as long as a process runs.
     Until {
         write_end: OwnedFd,
-        /// The pidfd of it.
+        /// The pidfd of that process.
         process: OwnedFd,
     },
-    /// It goes on as long as others write.
+    /// Goes on as long as other processes write.
     Draining,
-    /// It had its end.
+    /// Has ended.
     Ended,
 }
 
 impl PipeReader {
-    /// Of a FIFO whose ends are given, both nonblocking.
+    /// A reader of a FIFO with these ends, both nonblocking.
     pub(super) fn new(
         read_end: OwnedFd,
         write_end: OwnedFd,
@@ -106,11 +102,11 @@ impl PipeReader {
         })
     }
 
-    /// Ends the stream with a process, given by its pidfd: after it has exited, when every other
-    /// writer (its descendants too) has closed the FIFO and everything was read. A descendant that
+    /// Ends the stream with a process, given by its pidfd: after it has exited, when all other
+    /// writers (descendants too) have closed the FIFO and everything was read. A descendant that
     /// opens it only after that is too late.
     ///
-    /// The last process given counts. Without effect once the stream is ending.
+    /// The last process given counts. No effect once the stream is ending.
     pub(crate) fn ends_with(&mut self, process: OwnedFd) {
         self.stream = match std::mem::replace(&mut self.stream, Stream::Ended) {
             Stream::Held { write_end } | Stream::Until { write_end, .. } => {
@@ -128,15 +124,15 @@ impl PipeReader {
         Stream::Draining
     }
 
-    /// Whether nobody has it open to write.
+    /// Whether no process has it open for writing.
     fn has_lost_all_writers(&self) -> bool {
         let mut polled = [PollFd::new(&self.read_end, PollFlags::empty())];
         let now = Timespec::default();
         poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
     }
 
-    /// Ends the stream as soon as no program has the FIFO open to write and
-    /// everything was read, which may be now.
+    /// Ends the stream as soon as no program has the FIFO open for writing and everything was read,
+    /// which may be now.
     pub(crate) fn end(&mut self) {
         self.stream = match std::mem::replace(&mut self.stream, Stream::Ended) {
             Stream::Held { write_end } | Stream::Until { write_end, .. } => self.drain(write_end),
@@ -144,12 +140,12 @@ impl PipeReader {
         };
     }
 
-    /// Reads into `buffer`, and waits for something to read until `deadline`, or
-    /// for ever if that is `None`. With a deadline in the past it does not wait.
+    /// Reads into `buffer`, and waits for bytes until `deadline`, or for ever if that is `None`.
+    /// With a deadline in the past it does not wait.
     ///
     /// # Errors
     ///
-    /// If the system refuses to read or to wait, which it has no reason to.
+    /// If the system refuses to read or to wait, for which there is no known reason.
     pub(crate) fn read(
         &mut self,
         buffer: &mut [u8],
@@ -165,7 +161,7 @@ impl PipeReader {
                     false => Outcome::Unopened,
                 });
             }
-            // read(2) would give 0, which would be taken for the end.
+            // read(2) would give 0, which means the end.
             if buffer.is_empty() {
                 return Ok(Outcome::Bytes(0));
             }
@@ -186,8 +182,8 @@ impl PipeReader {
         }
     }
 
-    /// A descriptor that is readable when it is worth reading again. To be asked for once it is said
-    /// with which process the stream ends.
+    /// A descriptor that is readable when it is worth reading again. Ask for it after `ends_with`,
+    /// if the stream ends with a process.
     pub(crate) fn poll_fd(&mut self) -> io::Result<BorrowedFd<'_>> {
         if self.polled.is_none() {
             let polled = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -205,13 +201,13 @@ impl PipeReader {
         polled.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// A handle that ends reading from elsewhere.
+    /// A handle that ends reading from any thread.
     pub(crate) fn canceller(&self) -> Canceller {
         Canceller(Arc::clone(&self.cancellation))
     }
 
-    /// Waits until it is worth looking again, and takes note of the process's
-    /// exit. `false` if the deadline passed instead.
+    /// Waits until it is worth looking again, and notes the process's exit. `false` if the deadline
+    /// passed instead.
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
         let process = match &self.stream {
             Stream::Until { process, .. } => Some(process.as_fd()),
@@ -224,7 +220,7 @@ impl PipeReader {
             PollFd::new(process.as_ref().unwrap_or(&cancelled), PollFlags::IN),
         ];
         let watched = if process.is_some() { 3 } else { 2 };
-        // A time too far away to be told to the kernel is for ever.
+        // The kernel does not take a time so far away: wait for ever.
         let timeout = deadline.and_then(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec::try_from(left).ok()
@@ -243,26 +239,26 @@ impl PipeReader {
 
 impl Drop for PipeReader {
     fn drop(&mut self) {
-        // So that its own write end is not taken for that of a program.
+        // Its own write end must not count as a program's.
         self.end();
     }
 }
 
-/// Makes present and later reads of its [`PipeReader`] return
-/// [`Outcome::Cancelled`], whatever is left to be read. May outlive it.
+/// Makes present and later reads of its [`PipeReader`] return [`Outcome::Cancelled`], even if bytes
+/// are left. May outlive it.
 #[derive(Debug, Clone)]
 pub(crate) struct Canceller(Arc<Cancellation>);
 
 impl Canceller {
-    /// Cancels, for good. Never blocks.
+    /// Cancels for good. Never blocks.
     pub(crate) fn cancel(&self) {
         self.0.happened.store(true, Ordering::Release);
-        // Fails only if it was done 2^64 - 2 times, and so has been done.
+        // Fails only after 2^64 - 2 calls, so it has rung already.
         self.0.event.ring();
     }
 }
 
-/// Whether reading was cancelled, for who looks and for who waits.
+/// Whether reading was cancelled: a flag for reads, and an event for waits.
 #[derive(Debug)]
 struct Cancellation {
     happened: AtomicBool,
@@ -283,8 +279,8 @@ impl Cancellation {
     }
 }
 
-/// Gives the FIFO room for [`CAPACITY_BYTES`], or as much of it as the system
-/// allows us: a user has only so many pages for all pipes.
+/// Gives the FIFO room for [`CAPACITY_BYTES`], or as much of it as the system allows: each user has
+/// a limit of pages for all pipes.
 fn enlarge(fifo: &OwnedFd) {
     let Ok(present) = fcntl_getpipe_size(fifo) else {
         return;

@@ -12,14 +12,14 @@ use rustix::pipe::fcntl_getpipe_size;
 use super::*;
 use crate::testing::{SOON, until};
 
-/// For what must not happen: long enough to be seen if it does at once.
+/// For events that must not happen: long enough to see one that comes at once.
 const MOMENT: Duration = Duration::from_millis(50);
 
 /// A program that does not outlive its test.
 struct Program(Child);
 
 impl Program {
-    /// Runs `script`, to which `$1` is the path of `pipe`.
+    /// Runs `script` with the path of `pipe` as `$1`.
     fn start(script: &str, pipe: &Pipe) -> Program {
         let mut command = Command::new("sh");
         command.args(["-c", script, "sh"]).arg(pipe.path());
@@ -35,7 +35,7 @@ impl Program {
         status.unwrap()
     }
 
-    /// What it has open, but for what it closes meanwhile (libraries, say).
+    /// Its open files, except those that it closes meanwhile (libraries, for instance).
     fn descriptors(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(format!("/proc/{}/fd", self.0.id())).unwrap();
         entries
@@ -97,7 +97,7 @@ fn several_opens_and_closes_are_one_stream() {
 }
 
 #[test]
-fn a_child_that_dies_before_opening_ends_the_stream_and_that_is_known() {
+fn a_child_that_dies_before_opening_ends_the_stream_as_unopened() {
     let dies = || {
         let pipe = pipe();
         let mut reader = pipe.reader().unwrap();
@@ -276,8 +276,7 @@ fn a_canceller_ends_a_read_that_waits_and_all_later_ones() {
     cancelling.join().unwrap().cancel();
 }
 
-/// Whether the thread that the `syscall` file is about waits in system call
-/// `number`.
+/// Whether the thread of this `syscall` file waits in system call `number`.
 fn in_system_call(file: &Path, number: libc::c_long) -> bool {
     let now = fs::read_to_string(file).unwrap_or_default();
     now.split(' ').next() == Some(&number.to_string())
@@ -313,7 +312,7 @@ fn dropping_the_reader_early_kills_the_writer_by_sigpipe() {
 }
 
 #[test]
-fn who_waits_for_the_other_side_goes_on_when_the_pipe_is_dropped() {
+fn a_process_that_waits_for_the_other_side_goes_on_when_the_pipe_is_dropped() {
     for (script, signal) in [
         (
             r#"exec <&-; exec 3> "$1"; while :; do printf some >&3; done"#,
@@ -324,7 +323,7 @@ fn who_waits_for_the_other_side_goes_on_when_the_pipe_is_dropped() {
         let pipe = pipe();
         let mut program = Program::start(script, &pipe);
         let process = PathBuf::from(format!("/proc/{}", program.0.id()));
-        // What it opens after it closed its standard input is the FIFO.
+        // Descriptor 0 is closed; the next open(2), of the FIFO, takes its number once it succeeds.
         until("the program waits in open(2)", || {
             !process.join("fd/0").exists()
                 && in_system_call(&process.join("syscall"), libc::SYS_openat)
@@ -388,7 +387,7 @@ fn a_fifo_holds_a_mebibyte_where_that_is_allowed() {
     let _reader = pipe.reader().unwrap();
     let beside = open_fifo(pipe.path(), OFlags::WRONLY).unwrap();
     let capacity = fcntl_getpipe_size(&beside).unwrap();
-    // Root alone is sure to be allowed it.
+    // Only root is sure to be allowed it.
     if rustix::process::geteuid().is_root() {
         assert_eq!(capacity, 1 << 20);
     }

@@ -14,15 +14,14 @@ use crate::fuse::mounting::{self, MountOptions};
 use crate::limits;
 use crate::temporary;
 
-/// With stream delivery, how far a writer may be ahead of its readers.
+/// With stream delivery, how many bytes a writer may be ahead of its readers.
 pub(crate) const DEFAULT_WINDOW_BYTES: u64 = 1 << 20;
 
-/// In a mount, how long a write waits for readers. While it does, the kernel
-/// holds the file's lock against everybody else: another writer may have to sit
-/// out two such waits before its own, and should be done within a second.
+/// In a mount, how long a write waits for readers. While it waits, the kernel holds the file's lock: another
+/// writer may have to wait twice as long before its own wait, and should be done within a second.
 const PATIENCE: Duration = Duration::from_millis(150);
 
-/// How a mount is to be made; see [`Mount::builder`].
+/// Options of a mount; see [`Mount::builder`].
 ///
 /// ```
 /// use fifofs::{Deliver, Mount};
@@ -42,7 +41,7 @@ pub struct MountBuilder {
     spill: Option<PathBuf>,
     max_size: Option<u64>,
     allow_other: bool,
-    /// Source and kernel's options; the rest is filled in when it is mounted.
+    /// Source and the kernel's options; mounting fills in the rest.
     options: MountOptions,
     readers_wait: bool,
     consume: bool,
@@ -72,13 +71,11 @@ impl MountBuilder {
         }
     }
 
-    /// Files whose name or path matches `glob` are delivered in this way; of
-    /// several globs that match the last one counts. A glob that is not well
-    /// formed is an error of [`MountBuilder::mount`].
+    /// Files whose name or path matches `glob` are delivered in this way; if several globs match, the last one
+    /// counts. A malformed glob is an error of [`MountBuilder::mount`].
     ///
-    /// `*` and `?` stop at `/`, `**` does not. A glob without `/` is about the
-    /// file's name at any depth; one with `/` is about the whole path from the
-    /// root of the mount, with or without a leading `/`.
+    /// `*` and `?` stop at `/`, `**` does not. A glob without `/` matches the file's name at any depth; one with
+    /// `/` matches the whole path from the root of the mount, with or without a leading `/`.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().deliver("logs/**", fifofs::Deliver::Follow).mount_temporary()?;
@@ -98,13 +95,12 @@ impl MountBuilder {
         self.add(|rules| rules.push(None, way))
     }
 
-    /// The rule that `text` says: `GLOB=WAY`, as [`MountBuilder::deliver`] has it,
-    /// or `WAY`, as [`MountBuilder::deliver_all`]. A glob may itself contain `=`:
-    /// the last one counts.
+    /// Adds a rule from text: `GLOB=WAY`, as [`MountBuilder::deliver`], or `WAY`, as
+    /// [`MountBuilder::deliver_all`]. A glob may itself contain `=`: the last one counts.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] if it is none.
+    /// [`Error::Usage`] if `text` is no rule.
     ///
     /// ```
     /// let builder = fifofs::Mount::builder().rule("*.log=stream")?.rule("settled")?;
@@ -114,7 +110,7 @@ impl MountBuilder {
     pub fn rule(mut self, text: &str) -> Result<Self> {
         match &mut self.rules {
             Ok(rules) => rules.parse(text)?,
-            // What is wrong there is said when it is mounted.
+            // Earlier errors are reported by `mount`.
             Err(_) => Rules::new().parse(text)?,
         }
         Ok(self)
@@ -129,7 +125,7 @@ impl MountBuilder {
         self
     }
 
-    /// When a file that was closed is done.
+    /// When a closed file is done.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().linger(fifofs::Linger::Exit).mount_temporary()?;
@@ -151,9 +147,8 @@ impl MountBuilder {
         self
     }
 
-    /// With stream delivery, how many bytes a writer may be ahead of the
-    /// slowest reader. 1 MiB unless set. A write beyond that waits, for 150 ms
-    /// at most, and is then accepted; without a limit where
+    /// With stream delivery, how many bytes a writer may be ahead of the slowest reader. 1 MiB unless set. A
+    /// write beyond that waits at most 150 ms, and is then accepted; it waits without a limit if
     /// [`MountBuilder::readers_wait`] is false.
     ///
     /// ```
@@ -165,9 +160,9 @@ impl MountBuilder {
         self
     }
 
-    /// How many bytes are kept in memory, over all files: contents, and names, attributes and
-    /// open files, which cannot be spilled. Unless set, 1 GiB or an eighth of what the machine
-    /// has, RLIMIT_AS allows or a control group allows, whichever is least.
+    /// How many bytes are kept in memory, over all files: contents, and names, attributes and open files, which
+    /// cannot be spilled. Unless set, 1 GiB or an eighth of what the machine has, RLIMIT_AS allows or a control
+    /// group allows, whichever is least.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().memory(256 << 20).mount_temporary()?;
@@ -178,8 +173,8 @@ impl MountBuilder {
         self
     }
 
-    /// The directory for what does not fit into memory. Unless set, `$TMPDIR`,
-    /// or `/var/tmp`, or `/tmp` where that is missing.
+    /// The directory for bytes that do not fit into memory. Unless set, `$TMPDIR`, or `/var/tmp`, or `/tmp` if
+    /// that is missing.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().spill("/var/tmp").mount_temporary()?;
@@ -190,7 +185,7 @@ impl MountBuilder {
         self
     }
 
-    /// The directory that [`spill`](MountBuilder::spill) names, or the one that is used without it.
+    /// The directory that [`spill`](MountBuilder::spill) set, or the default one.
     ///
     /// ```
     /// let builder = fifofs::Mount::builder().spill("/var/tmp");
@@ -202,8 +197,8 @@ impl MountBuilder {
             .unwrap_or_else(limits::default_spill_directory)
     }
 
-    /// How many bytes are kept in all; past it writes fail with `ENOSPC`.
-    /// Unless set, what is free in the spill directory, less 5 %.
+    /// How many bytes are kept in all; beyond that writes fail with `ENOSPC`. Unless set, the free space of the
+    /// spill directory, less 5 %.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().max_size(4 << 30).mount_temporary()?;
@@ -214,8 +209,8 @@ impl MountBuilder {
         self
     }
 
-    /// Lets other users in; modes and owners count for them. The kernel allows
-    /// it to root, and to others if `/etc/fuse.conf` says `user_allow_other`.
+    /// Lets other users in; modes and owners apply to them. The kernel allows it to root, and to others if
+    /// `/etc/fuse.conf` says `user_allow_other`.
     ///
     /// ```
     /// let builder = fifofs::Mount::builder().allow_other(true);
@@ -225,7 +220,7 @@ impl MountBuilder {
         self
     }
 
-    /// What `df`, `findmnt` and `/proc/mounts` call the source of the mount: `fifofs` unless set.
+    /// The source of the mount, as `df`, `findmnt` and `/proc/mounts` show it: `fifofs` unless set.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().source("captures").mount_temporary()?;
@@ -237,12 +232,12 @@ impl MountBuilder {
         self
     }
 
-    /// An option of mount(8) that the kernel heeds by itself: `ro`, `noexec` or `noatime`. `nosuid`
-    /// and `nodev` are always set.
+    /// An option of mount(8) that the kernel implements itself: `ro`, `noexec` or `noatime`. `nosuid` and
+    /// `nodev` are always set.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for any other.
+    /// [`Error::Usage`] for any other option.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().kernel_option("noexec")?.mount_temporary()?;
@@ -264,9 +259,8 @@ impl MountBuilder {
         self
     }
 
-    /// Refuses with `EPERM` that a process opens a file for writing which cannot be seen from here, as it is
-    /// in another pid namespace that is not below that of this process: if it were killed, its readers would not
-    /// be told.
+    /// Refuses with `EPERM` an open for writing by a process that is not visible from here, because its pid
+    /// namespace is not below that of this process: if it were killed, its readers would not get an error.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().require_visible(true).mount_temporary()?;
@@ -277,9 +271,9 @@ impl MountBuilder {
         self
     }
 
-    /// What mkfifo(3) makes in the mount: `kernel` (the default), a FIFO of the kernel, which knows
-    /// nothing of fifofs; `virtual`, a name that works as one for its readers, and as a regular file
-    /// for its writers; or a glob of the paths at which it is virtual.
+    /// What mkfifo(3) makes in the mount: `kernel` (the default), a FIFO of the kernel, independent of fifofs;
+    /// `virtual`, a name that works as a FIFO for its readers, and as a regular file for its writers; or a glob
+    /// of the paths at which FIFOs are virtual.
     ///
     /// # Errors
     ///
@@ -311,15 +305,13 @@ impl MountBuilder {
         Ok(self)
     }
 
-    /// Whether a process that opens a file while it is being written waits for it,
-    /// which it does unless this is set to false. Then it sees the file as it is;
-    /// a process that opens it below a door of `.fifofs` still waits, and
-    /// so do readers in this process.
+    /// Whether a process that opens a file while it is being written waits for it. True unless set. If false,
+    /// the process sees the file as it is; a process that opens it below a door of `.fifofs` still waits, and so
+    /// do readers in this process.
     ///
-    /// Two things hang on it: a write that is further ahead than
-    /// [`MountBuilder::window`] then waits as long as it must, as nobody else waits
-    /// for the file meanwhile; and of files that nobody captures,
-    /// [`Deliver::Stream`] becomes [`Deliver::Follow`], as nobody comes to read them.
+    /// If false, two more things change: a write that is further ahead than [`MountBuilder::window`] waits as
+    /// long as it must, as no other process waits for the file meanwhile; and for files without a capture
+    /// [`Deliver::Stream`] becomes [`Deliver::Follow`], as they have no readers.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().readers_wait(false).mount_temporary()?;
@@ -336,13 +328,12 @@ impl MountBuilder {
         self
     }
 
-    /// Mounts at `directory`, which is made if it is missing, and serves it
-    /// from threads of this process.
+    /// Mounts at `directory`, which is made if it is missing, and serves it from threads of this process.
     ///
     /// # Errors
     ///
-    /// If an option does not make sense, or the directory or this machine does
-    /// not allow a mount; the error says what to do about it.
+    /// If an option does not make sense, or the directory or this machine does not allow a mount; the error says
+    /// what to do about it.
     ///
     /// ```
     /// let place = tempfile::tempdir()?;
@@ -355,12 +346,12 @@ impl MountBuilder {
         self.mount_at(directory.as_ref(), false)
     }
 
-    /// Mounts at a fresh directory, of mode 0700, below `$XDG_RUNTIME_DIR` if
-    /// there is one, else `$TMPDIR` or `/tmp`. It is removed with the mount.
+    /// Mounts at a fresh directory, of mode 0700, below `$XDG_RUNTIME_DIR` if there is one, else `$TMPDIR` or
+    /// `/tmp`. It is removed with the mount.
     ///
     /// # Errors
     ///
-    /// As [`MountBuilder::mount`].
+    /// Those of [`MountBuilder::mount`].
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().mount_temporary()?;
@@ -370,7 +361,7 @@ impl MountBuilder {
     pub fn mount_temporary(self) -> Result<Mount> {
         let directory = temporary::directory()?;
         let mut mount = self.mount_at(directory.path(), true)?;
-        // From here on it goes with the mount.
+        // From here on the directory is removed with the mount.
         let lock = directory.keep();
         lock.make_read_only();
         mount.directory = Some(lock);
@@ -390,7 +381,7 @@ impl MountBuilder {
             linger: self.linger,
             fail_on: self.fail_on,
             window_bytes: self.window,
-            // Where nobody else waits, nobody is hindered either.
+            // If no other process waits for files, a write that waits hinders none.
             patience: match self.readers_wait {
                 true => PATIENCE,
                 false => Duration::MAX,

@@ -1,5 +1,4 @@
-//! Mounts that are there already: whose path is in which, and the paths to wait
-//! by.
+//! Finds existing mounts, the mount that holds a path, and the paths of doors.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::fuse::mounting::{self, IfBusy};
 use crate::temporary;
 
-/// The directories at which fifofs is mounted, as far as this process sees. (A bind mount of a part
-/// of one is none.)
+/// The directories at which fifofs is mounted, as far as this process sees. (Bind mounts of a part
+/// of one are left out.)
 ///
 /// # Errors
 ///
@@ -26,12 +25,12 @@ pub fn mounts() -> Result<Vec<PathBuf>> {
     mounting::whole_mounts()
 }
 
-/// The mount that holds a path, which need not exist. Of a path in a bind mount of a part it is the
+/// The mount that holds a path, which need not exist. For a path in a bind mount of a part, the
 /// mount of the whole.
 ///
 /// # Errors
 ///
-/// If `/proc/thread-self/mountinfo` cannot be read, or only such a part is in sight.
+/// If `/proc/thread-self/mountinfo` cannot be read, or only a bind mount of a part is visible.
 ///
 /// ```
 /// let mount = fifofs::Mount::builder().mount_temporary()?;
@@ -44,12 +43,12 @@ pub fn mount_of(path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
     Ok(find(&path)?.map(|(mount, _)| mount))
 }
 
-/// Unmounts the fifofs mount at `directory`, also one whose daemon was killed.
+/// Unmounts the fifofs mount at `directory`; also cleans up after a killed daemon.
 ///
 /// # Errors
 ///
-/// If there is none, or the system refuses; of kind `ResourceBusy` if it is in use: the error names
-/// the processes.
+/// If there is no mount, or the system refuses; of kind `ResourceBusy` if it is in use: the error
+/// names the processes.
 ///
 /// ```
 /// let mount = fifofs::Mount::builder().mount_temporary()?;
@@ -61,11 +60,11 @@ pub fn unmount(directory: impl AsRef<Path>) -> Result<()> {
     unmount_if(directory, IfBusy::Refuse)
 }
 
-/// The same, where it is said what is to become of one that is in use.
+/// The same, with a choice of what to do if the mount is in use.
 ///
 /// # Errors
 ///
-/// As [`unmount`].
+/// Those of [`unmount`].
 ///
 /// ```
 /// let mount = fifofs::Mount::builder().mount_temporary()?;
@@ -78,8 +77,8 @@ pub fn unmount_if(directory: impl AsRef<Path>, if_busy: IfBusy) -> Result<()> {
     mounting::unmount(directory.as_ref(), if_busy)
 }
 
-/// Takes away what killed processes left: mounts without a daemon, as far as this user may, and
-/// temporary directories. Says which mounts.
+/// Removes what killed processes left: mounts without a daemon, as far as this user may, and
+/// temporary directories. Returns the mounts that it removed.
 ///
 /// # Errors
 ///
@@ -100,9 +99,9 @@ pub fn clear_dead() -> Result<Vec<PathBuf>> {
     Ok(dead)
 }
 
-/// The path by which any program waits for a file of a mount: opening it, and asking what it is,
-/// take until the file is there and done; then it is the file itself. With `next` it is for the next
-/// time that it is written.
+/// The path at which any program waits for a file of a mount: open(2) and stat(2) of it take until
+/// the file is there and done; then it is the file itself. With `next` it means the next time that
+/// the file is written.
 ///
 /// # Errors
 ///
@@ -118,13 +117,13 @@ pub fn wait_path(path: impl AsRef<Path>, next: bool) -> Result<PathBuf> {
     door_path(path.as_ref(), if next { "next/wait" } else { "wait" })
 }
 
-/// The path by which a file of a mount is read like a pipe: its bytes from the first on, as soon as
-/// its delivery allows, from before it is there. With `next` those of the next time that it is
-/// written.
+/// The path at which a file of a mount is read like a pipe: its bytes from the first on, as soon as
+/// its delivery allows, even before the file exists. With `next`, the bytes of the next time that it
+/// is written.
 ///
 /// # Errors
 ///
-/// As of [`wait_path`].
+/// Those of [`wait_path`].
 ///
 /// ```
 /// let mount = fifofs::Mount::builder().mount_temporary()?;
@@ -136,12 +135,12 @@ pub fn pipe_path(path: impl AsRef<Path>, next: bool) -> Result<PathBuf> {
     door_path(path.as_ref(), if next { "next/pipe" } else { "pipe" })
 }
 
-/// The same as [`pipe_path`] of what is written since a process began: if that ends and has left no
+/// As [`pipe_path`], for what is written since a process began: if the process ends and has left no
 /// such file, reading fails with [`NotFound`](std::io::ErrorKind::NotFound).
 ///
 /// # Errors
 ///
-/// As of [`wait_path`].
+/// Those of [`wait_path`].
 ///
 /// ```
 /// let mount = fifofs::Mount::builder().mount_temporary()?;
@@ -156,7 +155,7 @@ pub fn pipe_path_until_exit(path: impl AsRef<Path>, pid: u32) -> Result<PathBuf>
     door_path(path.as_ref(), &format!("pid/{pid}/pipe"))
 }
 
-/// The path behind a door of the control directory that stands for a file's.
+/// The path below a door of the control directory that stands for the path of a file.
 fn door_path(given: &Path, door: &str) -> Result<PathBuf> {
     let path = absolute(given)?;
     if matches!(given.as_os_str().as_bytes(), [.., b'/'] | [.., b'/', b'.']) {
@@ -166,7 +165,7 @@ fn door_path(given: &Path, door: &str) -> Result<PathBuf> {
     }
     let found = match find(&path)? {
         Some(found) => Some(found),
-        // It leads out of one by a link, which the mount follows by itself.
+        // Resolved, it leads out of the mount by a link, which the mount follows by itself.
         None => find(&std::path::absolute(given).map_err(|e| Error::io("find", given, e))?)?,
     };
     let no_mount = || {
@@ -197,25 +196,25 @@ fn door_path(given: &Path, door: &str) -> Result<PathBuf> {
         .join(OsStr::from_bytes(&name)))
 }
 
-/// The mount that a resolved path is in, and where it is in that.
+/// The mount that holds a resolved path, and the path relative to it.
 fn find(path: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
     let mut found = mounting::find_whole(path)?;
     if found.is_none() {
-        // An automount (autofs) mounts when a path leads through it, and not when it is looked at.
+        // An automount (autofs) mounts when a path leads through it, not when the path itself is
+        // looked at.
         let _ = std::fs::metadata(path.join("."));
         found = mounting::find_whole(path)?;
     }
     Ok(found.map(|(mount, inside)| (mount.directory, inside)))
 }
 
-/// A path with everything resolved that exists, and the rest, which does not
-/// exist yet, taken as it is.
+/// A path whose existing part is resolved; the rest, which does not exist yet, stays as it is.
 fn absolute(path: &Path) -> Result<PathBuf> {
     let failed = |error| Error::io("find", path, error);
     let full = std::path::absolute(path).map_err(failed)?;
     let mut existing = full.as_path();
     let mut rest = Vec::new();
-    // The last component stays as it is: it may be a link in the mount.
+    // The last component is not resolved: it may be a link in the mount.
     while let Some(parent) = existing.parent() {
         rest.push(existing.components().next_back());
         existing = parent;

@@ -1,4 +1,4 @@
-//! Mounts: making them, finding them, and the paths to wait by.
+//! Mounts: makes and finds them, and computes the paths of doors.
 
 mod builder;
 mod finding;
@@ -27,8 +27,7 @@ use crate::fuse::Session;
 use crate::router::Router;
 use crate::temporary;
 
-/// A mount served by this process. Dropping it unmounts; processes that wait in it
-/// get an error then.
+/// A mount served by this process. Dropping it unmounts; processes that wait in it then get an error.
 ///
 /// `Send` and `Sync`.
 ///
@@ -48,7 +47,7 @@ use crate::temporary;
 /// ```
 pub struct Mount {
     session: Owned<Session>,
-    /// Held until the session is gone.
+    /// Held until the session has ended.
     directory: Option<temporary::Lock>,
 }
 
@@ -74,7 +73,7 @@ impl Mount {
         self.session.directory()
     }
 
-    /// Waits until somebody has unmounted it.
+    /// Waits until it is unmounted.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().mount_temporary()?;
@@ -88,8 +87,8 @@ impl Mount {
         self.wait_until(None);
     }
 
-    /// The same, but for no longer than `timeout`. Whether it was unmounted. To wait for that among
-    /// other things, poll its descriptor ([`AsFd`]), which is readable then.
+    /// The same, but for no longer than `timeout`. Returns whether it was unmounted. To wait for other
+    /// things as well, poll the mount's descriptor ([`AsFd`]), which is readable then.
     ///
     /// ```
     /// use std::time::Duration;
@@ -107,26 +106,26 @@ impl Mount {
     /// Whether it was unmounted before the deadline.
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
         if !self.session.owner().is_this() {
-            // For a forked child it is gone.
+            // A forked child has no mount.
             return true;
         }
         loop {
             let mut polled = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)];
-            // A time too far away to be told to the kernel is for ever.
+            // The kernel does not take a time so far away: wait for ever.
             let left = deadline.and_then(|deadline| {
                 Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok()
             });
             match poll(&mut polled, left.as_ref()) {
                 Ok(ready) => return ready > 0,
                 Err(Errno::INTR) => {}
-                // The kernel is out of memory.
+                // ENOMEM: poll(2) cannot wait now.
                 Err(_) => std::thread::sleep(Duration::from_millis(100)),
             }
         }
     }
 
-    /// Whether somebody has a file of it open or waits for one: after a lazy unmount, which takes
-    /// it from sight only, it can still be so.
+    /// Whether a process has a file of it open or waits for one. This can still be so after a lazy
+    /// unmount, which only detaches it.
     ///
     /// ```
     /// use fifofs::IfBusy;
@@ -142,15 +141,15 @@ impl Mount {
         self.session.is_in_use()
     }
 
-    /// Makes the mount read-only: to open a file for writing, or to make, rename or remove one, fails with
-    /// `EROFS` from now on. Returns false, and does nothing, if a file is open for writing.
+    /// Makes the mount read-only: opening a file for writing, and making, renaming or removing one, fails
+    /// with `EROFS` from now on. Returns false, and does nothing, if a file is open for writing.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().mount_temporary()?;
     /// let file = std::fs::File::create(mount.path().join("x"))?;
     /// assert!(!mount.freeze());
     /// drop(file);
-    /// // The kernel says that it was closed a moment later.
+    /// // The kernel reports the close a moment later.
     /// while !mount.freeze() {}
     /// let error = std::fs::File::create(mount.path().join("x")).unwrap_err();
     /// assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
@@ -173,13 +172,13 @@ impl Mount {
     pub fn status(&self) -> Status {
         match self.session.owner().is_this() {
             true => self.router().look(Core::status),
-            // For a forked child it is gone.
+            // A forked child has no mount.
             false => Status::default(),
         }
     }
 
-    /// What is in it, for threads of this process, which had better not ask the kernel for what
-    /// this process serves itself.
+    /// The files in it, for threads of this process, which should not ask the kernel for what their own
+    /// process serves.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().mount_temporary()?;
@@ -216,8 +215,8 @@ impl Mount {
     }
 }
 
-/// Readable once the mount is gone, by whomever it was unmounted, as [`Mount::wait`] waits for it. Not
-/// to be read. In a forked child it says nothing.
+/// Readable once the mount is gone, whichever process unmounted it, as [`Mount::wait`] waits for that. Do
+/// not read from it. In a forked child it never becomes readable.
 impl AsFd for Mount {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.session.ended()

@@ -1,8 +1,7 @@
-//! What is in a mount, for the process that serves it.
+//! The files of a mount, for the process that serves it.
 //!
-//! Knows the names and the state of all files; changes nothing. The invariant: the kernel is not
-//! asked. A process that is killed while it waits for its own mount stays for ever, if nobody is
-//! left to unmount that.
+//! Knows the names and the state of all files; changes nothing. Invariant: never asks the kernel. A process that
+//! is killed while it waits for its own mount stays for ever, unless another process unmounts it.
 
 use std::ffi::OsString;
 use std::io;
@@ -18,7 +17,7 @@ use crate::core::namespace::Kind;
 use crate::core::status::Status;
 use crate::router::Router;
 
-/// What stands at a path of a mount.
+/// The kind of a file in a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EntryKind {
@@ -36,31 +35,31 @@ pub enum EntryKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Relative to the mount.
+    /// The path, relative to the mount.
     pub path: PathBuf,
-    /// What stands there.
+    /// Its kind.
     pub kind: EntryKind,
-    /// The same for all names of a file, as `st_ino`.
+    /// The inode number, `st_ino`: the same for all names of a file.
     pub inode: u64,
-    /// How many names it has, as `st_nlink`.
+    /// The number of names, `st_nlink`.
     pub links: u32,
-    /// Kind and permissions, as `st_mode`.
+    /// Kind and permissions, `st_mode`.
     pub mode: u32,
     /// The owner's user id.
     pub uid: u32,
     /// The owner's group id.
     pub gid: u32,
-    /// In bytes.
+    /// The size in bytes.
     pub size: u64,
     /// When it was last modified.
     pub modified: SystemTime,
-    /// Where a symbolic link leads.
+    /// The target of a symbolic link.
     pub target: Option<PathBuf>,
 }
 
-/// What is in a mount, looked at by the process that serves it, without a request to the kernel:
-/// threads of that process had better not wait for their own mount. It does not keep the mount, and
-/// can be asked when that is gone. `Clone`, `Send` and `Sync`.
+/// The files in a mount, for the process that serves it, without a request to the kernel: threads of that
+/// process should not wait for their own mount. It does not keep the mount, and still works when that is gone.
+/// `Clone`, `Send` and `Sync`.
 ///
 /// ```
 /// use std::path::Path;
@@ -93,39 +92,38 @@ impl MountView {
         &self.router
     }
 
-    /// Where it is mounted, as an absolute path.
+    /// The absolute path of the mount.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// As [`Mount::status`](crate::Mount::status).
+    /// See [`Mount::status`](crate::Mount::status).
     pub fn status(&self) -> Status {
         self.look(Core::status).unwrap_or_default()
     }
 
-    /// All names, in their order; the directories among them, too, but not the mount itself and
-    /// `.fifofs`.
+    /// All names in order, including directories, but without the mount itself and `.fifofs`.
     pub fn entries(&self) -> Vec<Entry> {
         let mut entries = self.look(entries).unwrap_or_default();
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         entries
     }
 
-    /// The size, in bytes, of the regular file that a path leads to, if one of the mount stands
-    /// there. The path is relative to the mount; symbolic links lead where they do for programs.
+    /// The size, in bytes, of the regular file of the mount that a path leads to, if there is one. The path is
+    /// relative to the mount; symbolic links lead where they do for programs.
     pub fn file_size(&self, path: &Path) -> Option<u64> {
         let path: Vec<OsString> = path.iter().map(OsString::from).collect();
         self.look(|core| core.file_size(&path)).flatten()
     }
 
-    /// What the regular file with this number ([`Entry::inode`]) holds from `offset` on: at most `length`
-    /// bytes, fewer at its end, and none behind that. What its writers have in the kernel's cache is
-    /// missing; nothing is once they have closed it.
+    /// The contents of the regular file with this number ([`Entry::inode`]) from `offset` on: at most `length`
+    /// bytes, fewer at its end, and none beyond it. Bytes that are still in the kernel's cache are missing; none
+    /// is once the writers have closed the file.
     ///
     /// # Errors
     ///
-    /// If there is no such file, if what it held there was passed on as a stream, or if what was spilled to disk
-    /// cannot be read.
+    /// If there is no such file, if those bytes were passed on as a stream and dropped, or if spilled bytes
+    /// cannot be read from disk.
     ///
     /// ```
     /// let mount = fifofs::Mount::builder().mount_temporary()?;
@@ -142,18 +140,18 @@ impl MountView {
             None => Err(Errno::NOENT),
         });
         let content = content.unwrap_or(Err(Errno::NOENT))?;
-        // What was spilled is read here, where nothing is locked.
+        // Spilled bytes are read here, without a lock.
         content.to_vec()
     }
 
-    /// Which parts of the regular file with this number are no holes, in order; none if there is no
-    /// such file.
+    /// The parts of the regular file with this number that are no holes, in order; none if there is no such
+    /// file.
     pub fn data_ranges(&self, inode: u64) -> Option<Vec<Range<u64>>> {
         let ranges = |core: &Core| Some(core.spool(inode)?.data_ranges());
         self.look(ranges).flatten()
     }
 
-    /// Not in a forked child, for which the mount is gone.
+    /// None in a forked child, which has no mount.
     fn look<R>(&self, look: impl FnOnce(&Core) -> R) -> Option<R> {
         self.router
             .owner()

@@ -1,7 +1,7 @@
-//! Single requests of a recording, made again to another core.
+//! Replays single requests of a recording on another core.
 //!
-//! Knows that core's numbers for what was recorded by others. What cannot be done
-//! there as it was recorded was refused to the program.
+//! Translates recorded inodes and handles to those of that core. A request that this core cannot
+//! repeat counts as refused to the program.
 
 use std::ops::Range;
 
@@ -16,8 +16,8 @@ use crate::core::spool::Load;
 use crate::explain::outcome::Refused;
 
 impl Replay<'_> {
-    /// Makes one request again. What concerns a file that is not known here is about
-    /// none that anybody can see.
+    /// Replays one request. A request about a file that is unknown here is skipped: no reader can
+    /// see that file.
     pub(super) fn apply(&mut self, entry: &Entry) -> Result<(), Errno> {
         match self.renumbered(&entry.request) {
             None | Some(Request::Lookup { .. }) => Ok(()),
@@ -37,7 +37,7 @@ impl Replay<'_> {
         }
     }
 
-    /// The same request about this core's files and handles, if it has them.
+    /// The same request with this core's inodes and handles, if it has them.
     fn renumbered(&self, request: &Request) -> Option<Request> {
         let mut request = request.clone();
         for ino in request.inodes_mut().into_iter().flatten() {
@@ -50,10 +50,11 @@ impl Replay<'_> {
     }
 
     fn repeat(&mut self, request: Request, entry: &Entry) -> Result<(), Errno> {
-        // Where it changes a file otherwise than by writing, and which; what is refused if it is.
+        // The file that the request changes other than by writing, and what counts as refused if it
+        // fails.
         let mut changed = None;
         match &request {
-            // Captures have made those above them.
+            // Making the captures has made their parent directories.
             Request::MakeDirectory { at, .. } => {
                 let there = self.core.names().find(at.0, &at.1);
                 if let (Ok(there), Some(recorded)) = (there, entry.made.0) {
@@ -69,7 +70,7 @@ impl Replay<'_> {
                 changed = Some((*ino, Refused::Write, *offset));
             }
             Request::Open { ino, writer, .. } => {
-                // Only what empties it is refused to one who writes.
+                // A writer can be refused only the truncation.
                 let what = match writer {
                     Some(_) => Refused::Write,
                     None => Refused::Open,
@@ -83,7 +84,8 @@ impl Replay<'_> {
         let mut reply = self.ask(request.clone());
         if is_open && matches!(reply, Some(Reply::Refused(Errno::STALE))) {
             if entry.made.1.is_none() {
-                // So it was when it was recorded, and the kernel looked the path up once more.
+                // The recorded program got ESTALE, too, and the kernel looked the path up once
+                // more.
                 return Ok(());
             }
             reply = self.ask(request);
@@ -122,7 +124,7 @@ impl Replay<'_> {
         let page_bytes = rustix::param::page_size() as u64;
         let mut from = offset;
         if in_pages {
-            // The kernel writes back pages: what else is in one comes along.
+            // The kernel writes back whole pages: the bytes before it in its page come along.
             from = offset / page_bytes * page_bytes;
             data = self.copy(ino, from..offset)?;
             data.resize((offset - from) as usize, 0);
