@@ -105,9 +105,7 @@ impl Session {
             Watchdog::start(point.directory(), point.made_directory()).map_err(failed)?;
         let mounted = point.mount(options)?;
         // From here on, dropping the watchdog unmounts.
-        let armed = watchdog
-            .ready()
-            .and_then(|()| watchdog.arm(mounted.device_number));
+        let armed = watchdog.ready().and_then(|()| watchdog.arm(&mounted));
         if let Err(error) = armed {
             // It was killed.
             if let Err(error) = mounting::detach_from(&mounted.directory) {

@@ -33,6 +33,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::UnmountFlags;
 use rustix::net::{SendFlags, Shutdown, shutdown};
+use rustix::path::Arg;
 use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
 use self::death::is_dying;
@@ -42,7 +43,7 @@ use super::memory::Needed;
 use super::message;
 use super::process::{Helper, above_stdio, exit, fork_helper, raw_fork, reap};
 use crate::fuse::mounting::{
-    MountLine, abort, abort_file, escape, fusermount, may_mount, means_dead, unescaped,
+    MountLine, Mounted, abort, abort_file, escape, fusermount, may_mount, means_dead, unescaped,
 };
 use crate::router::is_own_thread;
 
@@ -51,6 +52,8 @@ use crate::router::is_own_thread;
 const BUFFER_BYTES: usize = 16 << 10;
 /// The number is that of the mount's device.
 const ARMED: u8 = b'A';
+/// The number is the mount's, as [`unique_mount_id`] gives it. It comes before the other one.
+const IDENTIFIED: u8 = b'I';
 /// From now on the daemon uses its own mount. With it comes what ends the connection.
 const USES_ITSELF: u8 = b'U';
 /// Nothing is mounted any more.
@@ -137,14 +140,18 @@ impl Watchdog {
         self.helper.ready()
     }
 
-    /// Says which connection the mount has that was made.
+    /// Says which mount was made, and which connection it has.
     ///
     /// # Errors
     ///
     /// If the watchdog was killed.
-    pub(crate) fn arm(&self, device_number: u64) -> io::Result<()> {
-        message::send(&*self.socket, ARMED, device_number, SendFlags::empty())?;
-        Ok(())
+    pub(crate) fn arm(&self, mounted: &Mounted) -> io::Result<()> {
+        let tell = |kind, number| message::send(&*self.socket, kind, number, SendFlags::empty());
+        // Looked at here: when the watchdog comes to it, the mount may have been moved.
+        if let Some(mount_id) = unique_mount_id(&mounted.directory) {
+            tell(IDENTIFIED, mount_id)?;
+        }
+        Ok(tell(ARMED, mounted.device_number)?)
     }
 
     /// What tells it that the daemon uses its own mount, which has this connection.
@@ -287,10 +294,8 @@ impl WatchdogState {
                     self.abort_file = file;
                 }
                 Ok((UNMOUNTED, ..)) => self.unmounted = true,
-                Ok((_, number, _)) => {
-                    self.armed = Some(number);
-                    self.mount_id = unique_mount_id(&self.directory);
-                }
+                Ok((IDENTIFIED, mount_id, _)) => self.mount_id = Some(mount_id),
+                Ok((_, number, _)) => self.armed = Some(number),
             }
         }
     }
@@ -328,7 +333,7 @@ impl WatchdogState {
                 is_fifofs
                     && number == armed
                     && (self.mount_id.is_none()
-                        || self.mount_id == unique_mount_id(&self.directory))
+                        || self.mount_id == unique_mount_id(&*self.directory))
             }
             // Killed between mounting and arming. The directory held no live
             // mount of ours before, so a dead one is it. This is the one look
@@ -398,7 +403,7 @@ impl WatchdogState {
 
 /// A number that no other mount of this boot had or will have: since Linux 6.8.
 /// Async-signal-safe, and asks nothing of whoever serves the mount.
-fn unique_mount_id(directory: &CStr) -> Option<u64> {
+fn unique_mount_id(directory: impl Arg) -> Option<u64> {
     // STATX_MNT_ID_UNIQUE of linux/stat.h.
     let wanted = StatxFlags::from_bits_retain(0x4000);
     let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fuse::mounting::testing::{Cleanup, as_nobody};
-use crate::fuse::mounting::{IfBusy, MountOptions, MountPoint, Mounted, all_mounts, unmount};
+use crate::fuse::mounting::{IfBusy, MountOptions, MountPoint, all_mounts, unmount};
 use crate::testing::{SOON, until, until_within};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ fn watched(base: &Path) -> (Watchdog, i32, Mounted) {
 fn a_dropped_watchdog_detaches_and_removes_the_directory() {
     let base = Cleanup::new();
     let (watchdog, pid, mounted) = watched(&base.join(""));
-    watchdog.arm(mounted.device_number).unwrap();
+    watchdog.arm(&mounted).unwrap();
     assert!(is_mounted(&mounted.directory));
     drop(watchdog);
     wait_until("detached", || !is_mounted(&mounted.directory));
@@ -51,11 +51,33 @@ fn a_dropped_watchdog_detaches_and_removes_the_directory() {
     wait_until("watchdog gone", || is_gone(pid));
 }
 
+/// What it was told of is the mount, wherever that is when it comes to hear of it.
+#[test]
+fn a_mount_that_is_moved_while_it_is_told_of_is_detached() {
+    let base = Cleanup::new();
+    std::fs::create_dir(base.join("before")).unwrap();
+    let (watchdog, pid, mounted) = watched(&base.join("before"));
+    if unique_mount_id(&mounted.directory).is_none() {
+        return;
+    }
+    let process = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::STOP).unwrap();
+    watchdog.arm(&mounted).unwrap();
+    std::fs::rename(base.join("before"), base.join("after")).unwrap();
+    let moved = base
+        .join("after")
+        .join(mounted.directory.file_name().unwrap());
+    assert!(is_mounted(&moved));
+    rustix::process::kill_process(process, rustix::process::Signal::CONT).unwrap();
+    drop(watchdog);
+    wait_until("detached", || !is_mounted(&moved));
+}
+
 #[test]
 fn word_of_the_unmount_leaves_what_is_mounted() {
     let base = Cleanup::new();
     let (watchdog, pid, mounted) = watched(&base.join(""));
-    watchdog.arm(mounted.device_number).unwrap();
+    watchdog.arm(&mounted).unwrap();
     watchdog.unmounted();
     drop(watchdog);
     wait_until("watchdog gone", || is_gone(pid));
@@ -67,8 +89,9 @@ fn word_of_the_unmount_leaves_what_is_mounted() {
 #[test]
 fn a_mount_that_is_not_the_daemons_is_left() {
     let base = Cleanup::new();
-    let (watchdog, pid, mounted) = watched(&base.join(""));
-    watchdog.arm(mounted.device_number + 1_000_000).unwrap();
+    let (watchdog, pid, mut mounted) = watched(&base.join(""));
+    mounted.device_number += 1_000_000;
+    watchdog.arm(&mounted).unwrap();
     drop(watchdog);
     wait_until("watchdog gone", || is_gone(pid));
     assert!(is_mounted(&mounted.directory));
@@ -178,7 +201,7 @@ fn a_watchdog_looks_seldom_until_its_daemon_uses_its_own_mount() {
 fn without_root_the_helper_detaches() {
     as_nobody(|base| {
         let (watchdog, pid, mounted) = watched(base);
-        watchdog.arm(mounted.device_number).unwrap();
+        watchdog.arm(&mounted).unwrap();
         drop(watchdog);
         wait_until("detached", || !is_mounted(&mounted.directory));
         wait_until("directory removed", || !mounted.directory.exists());
@@ -197,7 +220,7 @@ fn plays_the_daemon() {
     let place = std::env::var_os(PLACE).unwrap();
     let (watchdog, pid, mounted) = watched(Path::new(&place));
     if role != "unarmed" {
-        watchdog.arm(mounted.device_number).unwrap();
+        watchdog.arm(&mounted).unwrap();
     }
     let uses_own_mount = role.contains("own mount");
     let ready = move || {
