@@ -92,6 +92,29 @@ fn a_report_comes_also_where_no_program_was_run() {
     assert_eq!(report["program"]["started"], false);
 }
 
+/// The report replaced the output, with status 0.
+#[test]
+fn a_report_does_not_go_where_an_output_goes_whichever_way_that_is_written() {
+    let runs = Runs::new();
+    runs.run("echo old > x; ln -s x to_x; ln -s . here; ln -s new to_new")
+        .succeeded();
+    for (output, report) in [
+        ("x", "./x"),
+        ("x", "to_x"),
+        ("here/x", "x"),
+        ("new", "here/new"),
+        ("new", "to_new"),
+    ] {
+        runs.run(&format!(
+            "run -o {output} --report {report} -- touch {{out}}"
+        ))
+        .with_status(125)
+        .saying(&format!("--report {report}: an output goes there"));
+    }
+    assert_eq!(runs.read("x"), b"old\n");
+    assert!(!runs.exists("new"));
+}
+
 #[test]
 fn a_report_that_cannot_be_given_is_an_error_before_anything_starts() {
     let runs = Runs::new();

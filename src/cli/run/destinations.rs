@@ -100,6 +100,28 @@ impl Destination {
             name => parse_descriptor(name).map(Destination::Descriptor),
         }
     }
+
+    /// Whether this is another way to write that destination.
+    pub(super) fn is_same_place(&self, other: &Destination) -> bool {
+        self.place() == other.place()
+    }
+
+    /// The same for two ways to write one destination.
+    fn place(&self) -> Destination {
+        let Destination::File(path) = self else {
+            return self.clone();
+        };
+        if let Ok(path) = path.canonicalize() {
+            return Destination::File(path);
+        }
+        // What a link leads to may not be there yet.
+        let path = &links::followed(path).unwrap_or_else(|_| path.clone());
+        let directory = links::directory_of(path).canonicalize();
+        match (directory, path.file_name()) {
+            (Ok(directory), Some(name)) => Destination::File(directory.join(name)),
+            _ => self.clone(),
+        }
+    }
 }
 
 /// Whether it begins like a URL, with a scheme as RFC 3986 has it.
@@ -203,7 +225,7 @@ fn parse_assignment(outputs: &[PathBuf], text: &OsStr) -> Result<(usize, Destina
 }
 
 fn check_different(outputs: &[PathBuf], destinations: &[Destination]) -> Result<()> {
-    let places: Vec<_> = destinations.iter().map(place).collect();
+    let places: Vec<_> = destinations.iter().map(Destination::place).collect();
     for (second, place) in places.iter().enumerate() {
         // The same command can be run twice.
         let is_one = !matches!(place, Destination::Command(_));
@@ -218,26 +240,6 @@ fn check_different(outputs: &[PathBuf], destinations: &[Destination]) -> Result<
         }
     }
     Ok(())
-}
-
-/// The same for two ways to write one destination.
-fn place(destination: &Destination) -> Destination {
-    let Destination::File(path) = destination else {
-        return destination.clone();
-    };
-    if let Ok(path) = path.canonicalize() {
-        return Destination::File(path);
-    }
-    // What a link leads to may not be there yet.
-    let path = &links::followed(path).unwrap_or_else(|_| path.clone());
-    let directory = path
-        .parent()
-        .filter(|directory| !directory.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new(".")).canonicalize();
-    match (directory, path.file_name()) {
-        (Ok(directory), Some(name)) => Destination::File(directory.join(name)),
-        _ => destination.clone(),
-    }
 }
 
 /// Names, for people.

@@ -162,8 +162,13 @@ pub(super) fn destination(text: &OsStr, outputs: &[Destination]) -> Result<Desti
         Destination::Command(_) | Destination::Remote(_) | Destination::Object(_) => {
             refuse("a report is no output")
         }
-        destination if outputs.contains(&destination) => refuse("an output goes there"),
-        destination => Ok(destination),
+        destination => match outputs
+            .iter()
+            .any(|output| output.is_same_place(&destination))
+        {
+            true => refuse("an output goes there"),
+            false => Ok(destination),
+        },
     }
 }
 
