@@ -106,6 +106,27 @@ fn fifofs_unmount_ends_the_mount_and_the_daemon() {
     }
 }
 
+/// It was in use by "something that cannot be seen here".
+#[test]
+fn unmount_names_what_is_mounted_below() {
+    let mut mount = Mount::start(&STREAM_RULE);
+    let inner = mount.path().join("inner");
+    mount
+        .shell(r#""$FIFOFS" mount -d "$D/inner""#)
+        .finish(SOON)
+        .succeeded();
+    let below = format!("it is in use by the mount on {}", inner.display());
+    unmount(mount.place(), &[]).failed_saying(&below);
+    mount
+        .shell(r#""$FIFOFS" unmount "$D/inner""#)
+        .finish(SOON)
+        .succeeded();
+    let place = mount.place().clone();
+    unmount(&place, &[]).succeeded();
+    assert_eq!(mount.wait_daemon(SOON).code(), Some(0));
+    place.assert_nothing_left();
+}
+
 #[test]
 fn unmount_of_a_mount_in_use_refuses_and_names_who_uses_it() {
     let mut mount = Mount::start(&STREAM_RULE);

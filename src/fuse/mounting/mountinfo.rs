@@ -116,6 +116,23 @@ pub(super) fn places_of(device_number: u64) -> Result<Vec<(PathBuf, bool)>> {
     Ok(places.collect())
 }
 
+/// What is mounted below a directory, of any type.
+///
+/// # Errors
+///
+/// If mountinfo cannot be read.
+pub(super) fn mounts_below(directory: &Path) -> Result<Vec<PathBuf>> {
+    Ok(below(directory, &read_mountinfo()?))
+}
+
+fn below(directory: &Path, mountinfo: &[u8]) -> Vec<PathBuf> {
+    let places = mount_lines(mountinfo).map(|line| line.directory());
+    let below = places.filter(|place| place.starts_with(directory) && place != directory);
+    let mut below: Vec<PathBuf> = below.collect();
+    below.dedup();
+    below
+}
+
 /// Whether a list of mounts has a fifofs mount of this number.
 pub(super) fn lists(mountinfo: &[u8], device_number: u64) -> bool {
     mount_lines(mountinfo)
@@ -311,6 +328,20 @@ mod tests {
         assert_eq!(number("/ab"), None);
         assert_eq!(number("/t/x"), None);
         assert_eq!(number("/"), None);
+    }
+
+    #[test]
+    fn what_is_mounted_below_a_directory_is_found_whatever_its_type() {
+        let mountinfo = b"\
+            40 22 0:50 / /a rw - fuse.fifofs fifofs rw\n\
+            41 40 0:51 / /a/s\\040b rw - tmpfs tmpfs rw\n\
+            42 40 0:52 / /a/c rw - fuse.fifofs fifofs rw\n\
+            43 22 0:53 / /ab rw - tmpfs tmpfs rw\n";
+        assert_eq!(
+            below(Path::new("/a"), mountinfo),
+            [Path::new("/a/s b"), Path::new("/a/c")]
+        );
+        assert!(below(Path::new("/a/c"), mountinfo).is_empty());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use rustix::mount::UnmountFlags;
 
 use super::attach::{MountOptions, attach, detach};
 use super::connection::{abort, abort_file};
-use super::mountinfo::{FoundMount, all_mounts, mount_at, places_of};
+use super::mountinfo::{FoundMount, all_mounts, mount_at, mounts_below, places_of};
 use super::turn::Turn;
 use super::users::users_of;
 use crate::error::{Error, Result};
@@ -230,7 +230,7 @@ pub(crate) fn unmount(directory: &Path, if_busy: IfBusy) -> Result<()> {
         IfBusy::Refuse => match detach_unused(&mount)? {
             None => Ok(()),
             Some(_) if is_dead(&directory) => detach_from(&directory),
-            Some(users) => Err(fail(busy(&users))),
+            Some(users) => Err(fail(busy(&users, &mounts_below(&mount.directory)?))),
         },
         IfBusy::Detach => detach_from(&directory),
         IfBusy::Cut => {
@@ -242,13 +242,17 @@ pub(crate) fn unmount(directory: &Path, if_busy: IfBusy) -> Result<()> {
     }
 }
 
-fn busy(users: &[(i32, String)]) -> io::Error {
-    let name = |(pid, name): &(i32, String)| format!("{name} ({pid})");
-    let by = match users {
-        [] => "something that cannot be seen here: a process of another user or in another pid \
-               namespace, or what is mounted below"
+/// That it cannot be unmounted: processes use it, or something is mounted below it.
+fn busy(users: &[(i32, String)], below: &[PathBuf]) -> io::Error {
+    let users = users.iter().map(|(pid, name)| format!("{name} ({pid})"));
+    let below = below
+        .iter()
+        .map(|place| format!("the mount on {}", place.display()));
+    let by: Vec<String> = users.chain(below).collect();
+    let by = match by.is_empty() {
+        true => "a process that cannot be seen here: of another user, or in another pid namespace"
             .to_owned(),
-        users => users.iter().map(name).collect::<Vec<_>>().join(", "),
+        false => by.join(", "),
     };
     io::Error::new(io::ErrorKind::ResourceBusy, format!("it is in use by {by}"))
 }
@@ -264,7 +268,8 @@ fn detach_unused(mount: &FoundMount) -> Result<Option<Vec<(i32, String)>>> {
         }
         if start.elapsed() >= BUSY_PATIENCE {
             let users = users_of(mount);
-            if !users.is_empty() || start.elapsed() >= UNSEEN_PATIENCE {
+            let is_known = || mounts_below(&mount.directory).is_ok_and(|below| !below.is_empty());
+            if !users.is_empty() || is_known() || start.elapsed() >= UNSEEN_PATIENCE {
                 return Ok(Some(users));
             }
         }
