@@ -167,6 +167,19 @@ fn what_cannot_be_replaced_is_refused_before_anything_runs() {
     .with_status(125);
     assert_same(&runs.read("log"), b"old\n");
     assert!(!runs.exists("ran"));
+    if rustix::process::geteuid().is_root() {
+        for attribute in ["a", "i"] {
+            let script = format!(
+                "echo old > fixed; chattr +{attribute} fixed || {{ rm fixed; exit 0; }}
+                run -o fixed -- {program}; echo $?; chattr -{attribute} fixed; cat fixed"
+            );
+            let ended = runs.run(&script);
+            if !ended.stdout.is_empty() {
+                ended.saying("fixed: its attributes").printed("125\nold\n");
+            }
+        }
+    }
+    assert!(!runs.exists("ran"));
     // But this is where everybody writes.
     runs.run(&format!("run -o /dev/stderr -- {program} 2>> log"))
         .succeeded();

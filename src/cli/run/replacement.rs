@@ -63,10 +63,11 @@ impl Replacement {
         let directory = directory_of(&path);
         let old = match fs::metadata(&path) {
             Ok(metadata) => {
+                check_attributes(&path)?;
                 // It will be another file then, but that is no way around its permissions.
                 let access = rustix::fs::Access::WRITE_OK;
                 rustix::fs::accessat(CWD, &path, access, AtFlags::EACCESS)?;
-                check_rename(&path, &metadata, &fs::metadata(directory)?)?;
+                check_owner(&metadata, &fs::metadata(directory)?)?;
                 Some(Old {
                     owner: metadata.uid(),
                     group: metadata.gid(),
@@ -130,13 +131,25 @@ fn permit(file: &OwnedFd, mode: u32) -> io::Result<()> {
     }
 }
 
-/// That a rename can replace a file: it fails for what is mounted, and for another's file where only
-/// owners may remove files. Better to hear of it before the program runs.
-fn check_rename(path: &Path, file: &Metadata, directory: &Metadata) -> io::Result<()> {
+/// That a rename can replace what stands at a path, as far as its attributes tell: it fails for what is
+/// mounted, and for what must not be changed or only be appended to (chattr(1)).
+fn check_attributes(path: &Path) -> io::Result<()> {
     let status = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS);
-    if status.is_ok_and(|status| status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)) {
+    let attributes = status.map_or(StatxAttributes::empty(), |status| status.stx_attributes);
+    if attributes.contains(StatxAttributes::MOUNT_ROOT) {
         return Err(Errno::BUSY.into());
     }
+    if attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND) {
+        return Err(io::Error::other(
+            "its attributes forbid that it is replaced (lsattr)",
+        ));
+    }
+    Ok(())
+}
+
+/// That a rename can replace a file: it fails for another's file where only owners may remove files.
+/// Better to hear of it before the program runs.
+fn check_owner(file: &Metadata, directory: &Metadata) -> io::Result<()> {
     let us = rustix::process::geteuid();
     let owns = |metadata: &Metadata| us.is_root() || metadata.uid() == us.as_raw();
     let is_sticky = directory.mode() & libc::S_ISVTX != 0;
