@@ -1,11 +1,11 @@
-//! Captures and events of a mount that this process serves.
+//! Captures, events and writers of a mount that this process serves.
 //!
 //! A mount knows nothing of captures; they know mounts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Capture, Events, inside};
+use super::{Capture, Events, Process, inside};
 use crate::error::Result;
 use crate::mount::{Mount, MountView};
 
@@ -65,5 +65,34 @@ impl MountView {
     /// See [`Mount::events`](crate::Mount::events).
     pub fn events(&self) -> Events {
         Events::new(self.router(), None)
+    }
+
+    /// The processes that have a file of the mount open for writing, each with the path of the file,
+    /// relative to the mount; in the order of the paths. Also those that inherited the descriptor.
+    /// Empty in a child that was forked from the process that made the mount, and before Linux 5.14.
+    ///
+    /// It looks at the descriptors of every process that it may look at, and so takes a moment.
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// let mount = fifofs::Mount::builder().mount_temporary()?;
+    /// let file = std::fs::File::create(mount.path().join("a.txt"))?;
+    /// let (path, process) = &mount.view().writers()[0];
+    /// assert_eq!(path, Path::new("a.txt"));
+    /// assert_eq!(process.pid, std::process::id());
+    /// drop(file);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn writers(&self) -> Vec<(PathBuf, Process)> {
+        if !self.router().owner().is_this() {
+            return Vec::new();
+        }
+        let writers = self.router().writers_of_all().into_iter();
+        let named = writers.map(|(path, pid, name)| {
+            let pid = pid.cast_unsigned();
+            (path, Process { pid, name })
+        });
+        named.collect()
     }
 }

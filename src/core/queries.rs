@@ -71,6 +71,15 @@ impl Core {
         self.files.values().any(is_open)
     }
 
+    /// The files that are open for writing, by inode, and where they are.
+    pub(crate) fn written_files(&self) -> Vec<(u64, PathBuf)> {
+        let is_open = |file: &File| file.generation().is_some_and(Generation::is_open);
+        let open = self.files.iter().filter(|(_, file)| is_open(file));
+        let mut files: Vec<_> = open.map(|(ino, _)| (*ino, self.path_of(*ino))).collect();
+        files.sort_by(|(_, a), (_, b)| a.cmp(b));
+        files
+    }
+
     /// What an OPEN for reading, or a GETATTR, of this must know of who asks.
     pub(crate) fn needs_of_opener(&self, ino: u64, request: &Request) -> Needed {
         if let Some(number) = self.control.unknown_process(ino) {

@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -12,9 +13,9 @@ use rustix::io::Errno;
 use super::process::ExitWatch;
 use super::timers::{LAST_CLOSE, LAST_CLOSE_LOOK};
 use super::{Router, process};
-use crate::core::CaptureId;
 use crate::core::effects::Reply;
 use crate::core::request::{Caller, Request};
+use crate::core::{CaptureId, Core};
 
 /// Has a path's end hang on a process, until that has exited or this is dropped.
 pub(crate) struct ExitHold {
@@ -163,5 +164,25 @@ impl Router {
         };
         let holders = process::all().filter(|pid| process::holds_open_for_writing(*pid, ino));
         holders.map(|pid| (pid, process::name(pid))).collect()
+    }
+
+    /// The same of every file, in the order of their paths.
+    pub(crate) fn writers_of_all(&self) -> Vec<(PathBuf, i32, String)> {
+        let files = self.look(Core::written_files);
+        if files.is_empty() {
+            return Vec::new();
+        }
+        let inodes: Vec<u64> = files.iter().map(|(ino, _)| *ino).collect();
+        let held = process::all().map(|pid| (pid, process::held_for_writing(pid, &inodes)));
+        let holders: Vec<(i32, Vec<u64>)> = held.filter(|(_, held)| !held.is_empty()).collect();
+        let of = |ino: u64| holders.iter().filter(move |(_, held)| held.contains(&ino));
+        let named = |path: &PathBuf, pid: i32| (path.clone(), pid, process::name(pid));
+        let writers = files.iter().flat_map(|(ino, path)| {
+            let holders = of(*ino);
+            holders
+                .map(|(pid, _)| named(path, *pid))
+                .collect::<Vec<_>>()
+        });
+        writers.collect()
     }
 }

@@ -157,11 +157,22 @@ pub(crate) fn holds_open_for_writing(pid: i32, inode: u64) -> bool {
     has_descriptor(pid, |info| is_writable_descriptor(info, inode))
 }
 
+/// The same of several: those of `inodes` that it holds.
+pub(crate) fn held_for_writing(pid: i32, inodes: &[u64]) -> Vec<u64> {
+    let mut held = Vec::new();
+    has_descriptor(pid, |info| {
+        let of_this = |inode: &&u64| is_writable_descriptor(info, **inode);
+        held.extend(inodes.iter().find(of_this));
+        false
+    });
+    held
+}
+
 /// Whether `pid` has a descriptor of which `/proc/PID/fdinfo/N` is such (proc_pid_fdinfo(5)).
 ///
 /// False also where we may not look: it takes the permission to trace `pid`.
 /// To be called only by who may wait: see the module's documentation.
-pub(crate) fn has_descriptor(pid: i32, is_such: impl Fn(&[u8]) -> bool) -> bool {
+pub(crate) fn has_descriptor(pid: i32, mut is_such: impl FnMut(&[u8]) -> bool) -> bool {
     let Some(directory) = open(format_args!("/proc/{pid}/fdinfo"), OFlags::DIRECTORY) else {
         return false;
     };
@@ -175,7 +186,7 @@ pub(crate) fn has_descriptor(pid: i32, is_such: impl Fn(&[u8]) -> bool) -> bool 
         rustix::fs::openat(&directory, entry.file_name(), flags, Mode::empty())
             .ok()
             .and_then(|file| fill(&file, &mut buffer))
-            .is_some_and(&is_such)
+            .is_some_and(&mut is_such)
     })
 }
 

@@ -208,6 +208,87 @@ fn the_wait_for_those_left_behind_ends_with_a_signal() {
     common::signal(sleeper, Signal::KILL);
 }
 
+/// The file was replaced with status 143, and nothing was said; a command in its place was ended.
+#[test]
+fn a_file_does_not_appear_if_a_signal_came_before_all_was_there() {
+    for destination in ["-o x", "-o '|cat > x.new; mv x.new x'"] {
+        let runs = Runs::new();
+        let script = format!(
+            r#"echo old > x; exec "$FIFOFS" run --report r.json {destination} -- bash -c '
+                exec 3> "$1"; (until [ -e "$F/go" ]; do sleep 0.01; done; echo new >&3) &
+                echo $$ > "$F/program"; exit 0' sh {{out:x.txt}}"#
+        );
+        let waiting = runs.start(&script);
+        let program: i32 = runs.flag("program").parse().expect("a number");
+        runs.wait_for("the program to exit", || process(program).is_none());
+        common::signal(waiting.pid(), Signal::TERM);
+        // That came first: it was sent first.
+        runs.run("raise go").succeeded();
+        waiting
+            .finish(LIMIT)
+            .with_status(128 + 15)
+            .saying("the wait for it was ended");
+        assert_same(&runs.read("x"), b"old\n");
+        let report = runs.read("r.json");
+        let report = String::from_utf8_lossy(&report);
+        assert!(
+            report.contains("\"state\":\"cancelled\"") || report.contains("\"state\":\"withheld\""),
+            "{report}"
+        );
+    }
+}
+
+/// A supervisor sends one signal and waits. The program died of it, and a process that it left was waited for, for ever.
+#[test]
+fn one_signal_ends_a_program_and_the_wait_for_whom_it_leaves() {
+    let program = r#"sh -c 'sleep 600 > "$1" 2> /dev/null & echo $! > "$F/sleeper"; wait' sh"#;
+    for command in [
+        format!("run {program} {{out:x.txt}}"),
+        format!("run -o x {program} {{out:x.txt}}"),
+        format!("run -o '|cat > x' {program} {{out:x.txt}}"),
+        format!("run --tar {program} {{out:x.txt}}"),
+        format!("run --backend fifo {program} {{out:x.txt}}"),
+        r#"exec sh -c 'mkfifo "$TMPDIR/p"; yes > "$TMPDIR/p" 2> /dev/null & echo $! > "$F/sleeper"; wait'"#.to_owned(),
+    ] {
+        let runs = Runs::new();
+        let script = command.replacen(" sh -c", " -- sh -c", 1);
+        let process_of_script = runs.start(&format!(r#"exec "$FIFOFS" {script}"#));
+        let sleeper: i32 = runs.flag("sleeper").parse().expect("a number");
+        common::signal(process_of_script.pid(), Signal::TERM);
+        let ended = process_of_script.finish(LIMIT);
+        let _ = rustix::process::Pid::from_raw(sleeper)
+            .map(|pid| rustix::process::kill_process(pid, Signal::KILL));
+        ended.with_status(128 + 15);
+        assert!(!runs.exists("x"), "{command}");
+    }
+}
+
+/// Only those were named that had opened a file themselves: the wait for an archive had no reason.
+#[test]
+fn who_inherited_the_descriptor_of_a_file_is_named_too() {
+    for (options, what) in [("run --tar", "'x.txt'"), ("exec", "'$TMPDIR/x.txt'")] {
+        let runs = Runs::new();
+        let directory = if options == "exec" {
+            "$TMPDIR"
+        } else {
+            "$FIFOFS_DIR"
+        };
+        let program = format!(
+            r#"sh -c 'exec 3> "{directory}/x.txt"; sh -c "until [ -e \"$F/go\" ]; do sleep 0.01; done" > /dev/null & exit 0' sh"#
+        );
+        let placeholder = if options == "exec" { "" } else { "{dir}" };
+        let script =
+            format!(r#"exec "$FIFOFS" {options} -- {program} {placeholder} 2> said > got"#);
+        let waiting = runs.start(&script);
+        let named = format!(" behind with {what} open: waiting");
+        runs.wait_for("the message", || {
+            runs.exists("said") && String::from_utf8_lossy(&runs.read("said")).contains(&named)
+        });
+        runs.run("raise go").succeeded();
+        waiting.finish(LIMIT).succeeded();
+    }
+}
+
 /// No child could be waited for then, and a run that had succeeded failed.
 #[test]
 fn children_are_waited_for_though_whoever_started_it_ignored_theirs() {

@@ -98,6 +98,15 @@ impl Conclusion<'_> {
         let is_recipient = is_untouched || matches!(destination, Destination::Command(_));
         let mut state = OutputState::from(&end);
         let message = match (end, sink) {
+            // As a program that is a destination, which is ended.
+            (End::Whole, Some(sink)) if self.ended_by.is_some() && sink.appears_later() => {
+                state = OutputState::Cancelled;
+                format!(
+                    "{} is left as it was: {}",
+                    sink.destination(),
+                    self.why(name)
+                )
+            }
             (End::Whole, Some(sink)) if succeeded => match sink.appear(source.permissions()) {
                 Ok(()) => return (state, None),
                 Err(error) => {
@@ -122,6 +131,9 @@ impl Conclusion<'_> {
             (End::Unread(Error::Failed { .. }), _) if is_recipient && !succeeded => {
                 state = OutputState::Withheld;
                 self.describe_abort(&destination, name)
+            }
+            (End::Withheld, _) if succeeded => {
+                format!("'{}' is not passed on: {}", name.display(), self.why(name))
             }
             (End::Withheld, _) => {
                 format!(

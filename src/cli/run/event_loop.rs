@@ -150,7 +150,8 @@ impl EventLoop {
         if rung {
             let _ = rustix::io::read(&*self.sender.bell, &mut [0; 8]);
         }
-        if signalled {
+        // One that the program ended of was sent before that, though poll(2) may not have seen it.
+        if signalled || exited {
             self.queue.extend(self.signals.pending());
         }
         let mut closed = closed.into_iter();

@@ -72,10 +72,11 @@ impl Output {
     pub(super) fn into_end(self) -> Finished {
         let (sink, end) = match self.state {
             State::Ended(sink, end) => (sink, end),
-            State::ToRead(_) | State::ToReadAgain(..) | State::Copying(_) => {
-                let path = self.source.name().to_owned();
-                (None, End::Unread(Error::cancelled(path)))
-            }
+            State::ToRead(sink) | State::ToReadAgain(sink, _) => (
+                Some(sink),
+                End::Unread(Error::cancelled(self.source.name())),
+            ),
+            State::Copying(_) => (None, End::Unread(Error::cancelled(self.source.name()))),
         };
         let early = self.recipient.as_ref().and_then(Recipient::ended_early);
         let status = self.recipient.as_ref().and_then(Recipient::status);

@@ -171,24 +171,36 @@ impl Source {
         }
     }
 
-    /// Who writes it now.
-    pub(super) fn writers(&self) -> Vec<String> {
-        let describe = |name: &str, pid: u32| format!("{name} ({pid})");
-        match self {
-            Source::Target { target, .. } => {
+    /// Who writes it now, and what that is; none if nobody does.
+    pub(super) fn writers(&self) -> Option<(Vec<String>, String)> {
+        let (writers, what) = match self {
+            Source::Target { name, target, .. } => {
                 let writers = target.target().writers();
-                let process = |process: &Process| describe(&process.name, process.pid);
-                writers.iter().map(process).collect()
+                (writers, format!("'{}'", name.display()))
             }
             Source::Directory(view) | Source::Quiet(_, view) => {
-                let files = view.status().files;
-                let open = files.iter().filter(|file| file.state == FileState::Writing);
-                let running = open.flat_map(|file| file.writers.iter().filter(|w| w.running));
-                running
-                    .map(|writer| describe(&writer.name, writer.pid))
-                    .collect()
+                let writers = view.writers();
+                let mut paths: Vec<&Path> = writers.iter().map(|(path, _)| &**path).collect();
+                paths.dedup();
+                let what = match (paths.as_slice(), self) {
+                    ([path], Source::Quiet(name, _)) => format!("'{name}/{}'", path.display()),
+                    ([path], _) => format!("'{}'", path.display()),
+                    _ => format!("files in {}", self.name().display()),
+                };
+                (
+                    writers.into_iter().map(|(_, writer)| writer).collect(),
+                    what,
+                )
+            }
+        };
+        let mut named: Vec<String> = Vec::new();
+        for Process { name, pid, .. } in writers {
+            let one = format!("{name} ({pid})");
+            if !named.contains(&one) {
+                named.push(one);
             }
         }
+        (!named.is_empty()).then_some((named, what))
     }
 
     /// Nobody will read it any more: who writes it is told.

@@ -143,10 +143,18 @@ impl Supervisor<'_> {
     }
 
     fn is_done(&self) -> bool {
-        let is_over = self.ended_by.is_some() && self.has_waited();
+        let is_over = self.is_ending() && self.has_waited();
         let has_ended = || self.outputs.iter().all(Output::has_ended);
         let are_received = || self.outputs.iter().all(Output::is_received);
         self.program.has_exited() && (is_over || has_ended()) && are_received()
+    }
+
+    /// Whether those whom the program left behind are waited for a moment longer, and not until they
+    /// are ready: a signal came after its end, or one was passed on to the program and it failed.
+    /// Who sent that waits for the end and sends no other.
+    fn is_ending(&self) -> bool {
+        let has_failed = self.success.get() == Some(&false);
+        self.ended_by.is_some() || (self.was_told_to_end && has_failed)
     }
 
     /// Tells those who take outputs whether what they had is whole, once that is known.
@@ -371,22 +379,25 @@ impl Supervisor<'_> {
         }
         let view = self.stage.as_ref().and_then(|stage| stage.view());
         if let (false, Some(view)) = (named || self.closing.is_none(), view) {
-            self.name_writers(&Source::Quiet("{dir}", view));
+            self.name_writers(&Source::Directory(view));
         }
     }
 
     /// Says whether there were any.
     fn name_writers(&self, source: &Source) -> bool {
-        let writers = source.writers();
-        if !writers.is_empty() {
-            say(&format!(
-                "{} has exited, but left {} behind with '{}' open: waiting for its end, or for Ctrl-C",
-                self.program.name(),
-                writers.join(", "),
-                source.name().display()
-            ));
-        }
-        !writers.is_empty()
+        let Some((writers, what)) = source.writers() else {
+            return false;
+        };
+        let program = self.program.name();
+        let waits = match self.is_ending() {
+            true => "",
+            false => ": waiting for its end, or for Ctrl-C",
+        };
+        let writers = writers.join(", ");
+        say(&format!(
+            "{program} has exited, but left {writers} behind with {what} open{waits}"
+        ));
+        true
     }
 }
 

@@ -13,6 +13,8 @@ use std::time::UNIX_EPOCH;
 use fifofs::{Entry, EntryKind, MountView};
 use tar::{Builder, EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
+use crate::cli::text::say;
+
 /// What a name may have beyond that of the owner, group and others: set-id bits and the sticky one.
 const MODE_BITS: u32 = 0o7777;
 
@@ -59,8 +61,10 @@ impl<W: Write> Archive<'_, W> {
             (EntryKind::Directory, _) => EntryType::Directory,
             _ if entry.mode & libc::S_IFMT == libc::S_IFIFO => EntryType::Fifo,
             _ => {
-                let path = path.display();
-                log::warn!("{path}: left out, as tar has no sockets and devices");
+                say(&format!(
+                    "'{}' is left out of the archive, which has only files, directories, links and FIFOs",
+                    path.display()
+                ));
                 return Ok(());
             }
         };
