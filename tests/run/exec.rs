@@ -90,7 +90,7 @@ fn the_terminal_and_the_streams_are_its_own_and_whom_it_leaves_may_write() {
     )
     .succeeded()
     .printed("in\n\n")
-    .saying("'$TMPDIR' open: waiting for its end");
+    .saying("'$TMPDIR/late' open: waiting for its end");
 }
 
 #[test]
