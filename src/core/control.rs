@@ -114,7 +114,9 @@ impl Operation<'_> {
                             && (self.is_settled(found) || is_back && self.may_settle(found)) =>
                     {
                         // There is nothing to wait for, so the place is the file itself.
-                        return self.found_by(thread, found.ok_or(Errno::NOENT)?, false);
+                        let ino = found.ok_or(Errno::NOENT)?;
+                        self.sent_back.has_found_file(thread, ino);
+                        return self.found_by(thread, ino, false);
                     }
                     Some(libc::S_IFREG) | None => Place::File { door, path },
                     // A FIFO, socket or device has no end to wait for.

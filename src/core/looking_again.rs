@@ -32,6 +32,8 @@ struct Sent {
     found_nothing: bool,
     /// How often it has looked up what it waited for.
     looked: u32,
+    /// Whether it has found the file for which it waited.
+    found_file: bool,
 }
 
 /// So often the kernel may look a name up again for one call: twice, and once more for each other thread
@@ -78,6 +80,7 @@ impl SentBack {
             found: None,
             found_nothing: false,
             looked: 0,
+            found_file: false,
         };
         self.0.insert(thread, sent);
     }
@@ -105,6 +108,25 @@ impl SentBack {
         }
     }
 
+    /// A thread is given the file itself behind `wait`: if it has waited for that, it has looked again, and the
+    /// next wait is another call's.
+    pub(super) fn has_found_file(&mut self, thread: i32, ino: u64) {
+        if let Some(sent) = self.0.get_mut(&thread) {
+            sent.found_file |= sent.why == Why::HasWaited && sent.ino == ino;
+        }
+    }
+
+    /// A thread comes to wait at a door, behind which this stands. Forgets what it was sent back for, unless it
+    /// has waited for that, or has not looked again yet. (A stat(2) that has waited has no end that is told.)
+    pub(super) fn waits_at_door(&mut self, thread: i32, standing: Option<u64>) {
+        let is_of_this = |sent: &Sent| {
+            sent.why == Why::HasWaited && (!sent.found_file || Some(sent.ino) == standing)
+        };
+        if !self.0.get(&thread).is_some_and(is_of_this) {
+            self.has_arrived(thread);
+        }
+    }
+
     /// Whether this thread is looking its path up again, and why.
     fn of(&self, now: Monotonic, thread: i32) -> Option<&Sent> {
         let sent = self.0.get(&thread)?;
@@ -115,7 +137,8 @@ impl SentBack {
     /// Whether the kernel would not look again for this thread. Who cannot be told apart counts as
     /// one that was sent back.
     pub(super) fn knows(&self, now: Monotonic, thread: i32) -> bool {
-        thread == 0 || self.of(now, thread).is_some()
+        let sent = self.of(now, thread);
+        thread == 0 || sent.is_some_and(|sent| !sent.found_file)
     }
 
     /// For which file this thread has waited, if it is looking its path up again to find that.

@@ -438,6 +438,7 @@ impl Operation<'_> {
         let (awaits, absent) = (reader.awaits(), reader.is_absent());
         let origin = reader.origin();
         let gives = origin.door.map(|(gives, _)| gives);
+        let is_place = origin.door.is_some_and(|(_, ino)| self.is_control(ino));
         let nonblocking = origin.nonblocking && gives != Some(Gives::File);
         // Who cannot be told apart may look up again at each attempt.
         let may_send_back = !origin.was_sent_back || origin.thread == 0 && gives.is_some();
@@ -498,6 +499,8 @@ impl Operation<'_> {
             // The kernel looks the path up once more, and finds what is there
             // now: then everything about the file is true, its size as well.
             _ if may_send_back => OpenAnswer::SendBack,
+            // It has no size but the kernel's, which is that of the place.
+            _ if is_place && gives == Some(Gives::File) => OpenAnswer::Refuse(Errno::STALE),
             _ => OpenAnswer::Waiting,
         }
     }

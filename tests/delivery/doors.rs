@@ -132,6 +132,25 @@ fn the_next_writing_is_waited_for_by_stat_and_open_as_one() {
     mount.unmount();
 }
 
+/// One thread asks for one file after the other, each before it is there.
+#[test]
+fn whoever_asks_for_the_sizes_of_many_files_gets_that_of_each() {
+    for door in ["wait", "next/wait"] {
+        let mount = Mount::start(&[]);
+        let sizes = mount.python(&format!(
+            "for name in 'abc':
+    say(os.stat(D + '/.fifofs/{door}/' + name).st_size)"
+        ));
+        for name in ["a", "b", "c"] {
+            mount.wait_parked(&sizes);
+            let write = format!("echo {name} > $D/{name}");
+            mount.shell(&write).finish(SOON).succeeded();
+        }
+        sizes.finish(SOON).succeeded().printed("2\n2\n2\n");
+        mount.unmount();
+    }
+}
+
 /// Copiers refuse what is another file when they open it than it was when they looked.
 #[test]
 fn a_name_in_pipe_leads_to_the_same_file_whoever_looks_and_then_opens() {

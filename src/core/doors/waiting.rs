@@ -52,6 +52,8 @@ impl Operation<'_> {
         (ino, door, path): (u64, Door, Vec<OsString>),
         (asked, opener): (Asked, &Opener),
     ) {
+        let standing = self.names.resolve(&path);
+        self.sent_back.waits_at_door(caller.thread, standing);
         // Checked here only: with no memory left the status files can still be opened.
         if let Err(errno) = self.check_room_to_open(caller.user) {
             return self.effects.refuse(caller.unique, errno);

@@ -3,6 +3,7 @@
 
 mod answers;
 mod control;
+mod doors;
 mod empty;
 mod every_request;
 mod following;
