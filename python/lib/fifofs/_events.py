@@ -96,9 +96,18 @@ class Events:
         return self
 
     async def __anext__(self) -> Event:
-        from . import aio
+        # Here, since programs that do not use asyncio need not wait until it is imported.
+        import asyncio
 
-        line = await aio.next_event(self._inner)
+        from ._readable import readable
+
+        line: Optional[str] = None
+        while line is None and (descriptor := self._inner.poll_fd()) is not None:
+            # Other tasks run also if many events come at once; before one is taken, so that a cancelled wait loses none.
+            await asyncio.sleep(0)
+            line = self._inner.try_next()
+            if line is None:
+                await readable(descriptor, None)
         if not line:
             raise StopAsyncIteration
         return _event(line)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import threading
 from typing import Any, AsyncGenerator, Callable, Iterable, List, Mapping, Optional, Tuple, TypeVar, cast
 
@@ -22,6 +21,7 @@ from . import _fifofs
 from ._arguments import Process
 from ._capture import Capture, hint, open_reader, reading
 from ._errors import FifofsError, OutputMissing, TimeoutExpired
+from ._readable import readable
 from ._run import (
     LAST_SECONDS,
     Argument,
@@ -64,28 +64,6 @@ async def _in_thread(work: Callable[[], _T]) -> _T:
     return await future
 
 
-async def _readable(descriptor: int, timeout: Optional[float]) -> None:
-    """Waits until there is something to read, or for so many seconds."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-
-    def tell() -> None:
-        if not future.done():
-            future.set_result(None)
-
-    # Of its own: who closes the reader meanwhile closes the other, and the loop would wait for ever.
-    descriptor = os.dup(descriptor)
-    loop.add_reader(descriptor, tell)
-    timer = None if timeout is None else loop.call_later(timeout, tell)
-    try:
-        await future
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-        if timer is not None:
-            timer.cancel()
-
-
 async def _next(
     reader: _fifofs.Reader, deadline: Optional[float] = None, path: Optional[str] = None
 ) -> bytes:
@@ -106,7 +84,7 @@ async def _next(
                 message = f"not all of {path} came in the time that was given"
                 raise TimeoutExpired(message, errno.ETIMEDOUT, path)
             timeout = left if again is None else min(left, again)
-        await _readable(descriptor, timeout)
+        await readable(descriptor, timeout)
 
 
 async def _read_all(
@@ -165,18 +143,6 @@ async def lines(capture: Capture, *, process: Process = None) -> AsyncGenerator[
         await pieces.aclose()
     if rest := b"".join(begun):
         yield rest
-
-
-async def next_event(events: _fifofs.Events) -> str:
-    """The next event as JSON, empty at the end."""
-    while (descriptor := events.poll_fd()) is not None:
-        # There may be more at once, for longer than others would wait. One that is taken is not lost: no wait follows.
-        await asyncio.sleep(0)
-        line = events.try_next()
-        if line is not None:
-            return line
-        await _readable(descriptor, None)
-    return ""
 
 
 async def run(
