@@ -71,7 +71,7 @@ impl Operation<'_> {
         let reply = Reply::Written(length);
         match write.comes_first {
             true => self.effects.push_first(Effect::Reply { unique, reply }),
-            false => self.effects.reply(unique, reply),
+            false => self.reply(unique, Ok(reply)),
         }
     }
 
@@ -89,15 +89,14 @@ impl Operation<'_> {
             return;
         }
         let slowest = self.core.readers.slowest(file, Of::Pace);
-        let now = self.now;
-        while let Some((unique, written)) = file.next_answered(pace, slowest, now) {
+        let next = || file.next_answered(pace, slowest, self.now);
+        let answered: Vec<_> = std::iter::from_fn(next).collect();
+        for (unique, written) in answered {
             if written.is_err() {
                 // As in `take`: readers of a stream get the error.
-                self.core.touched.contents.add(ino);
+                self.touched.contents.add(ino);
             }
-            let reply = written.map_or_else(Reply::Refused, Reply::Written);
-            self.effects.reply(unique, reply);
-            self.core.waiting.remove(&unique);
+            self.reply(unique, written.map(Reply::Written));
         }
     }
 }

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 use super::attributes::Found;
 use super::doors::{Asked, Gives, Which};
-use super::effects::{Reply, Transport};
+use super::effects::{Outcome, Reply, Transport};
 use super::generation::Phase;
 use super::namespace::{CONTROL, Leads, NAME_MAX, ROOT};
 use super::request::{Caller, Opener};
@@ -190,7 +190,7 @@ impl Operation<'_> {
         caller: Caller,
         (ino, place): (u64, Place),
         (flags, opener): (i32, &Opener),
-    ) {
+    ) -> Outcome {
         let (handle, transport) = match place {
             Place::Status | Place::Metrics => {
                 let text = self.control.text(ino).unwrap_or_default();
@@ -204,14 +204,13 @@ impl Operation<'_> {
                 let at = (ino, door, path);
                 return self.wait_at_door(caller, at, (Asked::Open(flags), opener));
             }
-            Place::Link { .. } => return self.effects.refuse(caller.unique, Errno::LOOP),
+            Place::Link { .. } => return Err(Errno::LOOP),
             Place::ReadingEnd(id) => {
                 return self.open_reading_end(caller, id, (flags, opener));
             }
-            _ => return self.effects.refuse(caller.unique, Errno::ISDIR),
+            _ => return Err(Errno::ISDIR),
         };
         let handle = self.add_handle(handle);
-        self.effects
-            .reply(caller.unique, Reply::Opened { handle, transport });
+        Ok(Some(Reply::Opened { handle, transport }))
     }
 }

@@ -55,6 +55,10 @@ pub(crate) enum Reply {
     Refused(Errno),
 }
 
+/// What a handler makes of a request: the reply, or the error by which it is refused; `None` if the request
+/// waits, and is answered by a later effect.
+pub(crate) type Outcome = Result<Option<Reply>, Errno>;
+
 /// An entry of a directory.
 #[derive(Debug)]
 pub(crate) struct Listed {
@@ -117,45 +121,26 @@ pub(crate) struct Effects {
     pub(crate) next_alarm: Option<Monotonic>,
     /// Orders to the flusher, which must get them in the order of the operations.
     pub(crate) flushes: Vec<Flush>,
-    first: Vec<Effect>,
-    others: Vec<Effect>,
+    in_order: Vec<Effect>,
 }
 
 impl Effects {
     /// Adds an effect after all others.
     pub(crate) fn push(&mut self, effect: Effect) {
-        self.others.push(effect);
+        self.in_order.push(effect);
     }
 
-    /// Adds an effect before all that are added by `push`.
+    /// Adds an effect before all others.
     pub(crate) fn push_first(&mut self, effect: Effect) {
-        self.first.push(effect);
-    }
-
-    /// Answers a request.
-    pub(crate) fn reply(&mut self, unique: Unique, reply: Reply) {
-        self.push(Effect::Reply { unique, reply });
-    }
-
-    /// Answers a request by an error.
-    pub(crate) fn refuse(&mut self, unique: Unique, errno: Errno) {
-        self.reply(unique, Reply::Refused(errno));
-    }
-
-    /// The reply to a request, if it was answered by `reply`.
-    pub(crate) fn reply_to(&self, request: Unique) -> Option<&Reply> {
-        self.others.iter().find_map(|effect| match effect {
-            Effect::Reply { unique, reply } if *unique == request => Some(reply),
-            _ => None,
-        })
+        self.in_order.insert(0, effect);
     }
 }
 
 impl IntoIterator for Effects {
     type Item = Effect;
-    type IntoIter = std::iter::Chain<std::vec::IntoIter<Effect>, std::vec::IntoIter<Effect>>;
+    type IntoIter = std::vec::IntoIter<Effect>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.first.into_iter().chain(self.others)
+        self.in_order.into_iter()
     }
 }

@@ -65,14 +65,14 @@ impl Events {
         !self.subscribers.is_empty() || log::log_enabled!(log::Level::Debug)
     }
 
-    /// Gives an event to the subscribers; returns the requests that this answered.
+    /// Gives an event to the subscribers; returns the requests that this answers.
     pub(crate) fn publish(
         &mut self,
         now: Monotonic,
         path: PathBuf,
         event: Event,
         effects: &mut Effects,
-    ) -> Vec<Unique> {
+    ) -> Vec<(Unique, Reply)> {
         let event = Arc::new(FileEvent {
             time: self.age(now),
             path,
@@ -95,8 +95,7 @@ impl Events {
             subscriber.published += 1;
             subscriber.pollers.notify(subscriber.readiness(), effects);
             if let Some((unique, length)) = subscriber.reads.pop_front() {
-                answered.push(unique);
-                effects.reply(unique, subscriber.take(length));
+                answered.push((unique, subscriber.take(length)));
             }
         }
         answered

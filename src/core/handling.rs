@@ -8,7 +8,7 @@
 use rustix::io::Errno;
 
 use super::captures::Hold;
-use super::effects::{Effects, Reply};
+use super::effects::{Effects, Outcome, Reply};
 use super::ids::Unique;
 use super::namespace::ROOT;
 use super::request::{Caller, Loaded, Request};
@@ -36,29 +36,22 @@ impl Core {
             Err(errno) => Some(Reply::Refused(errno)),
         };
         if let (Some(recorded), Some(recording)) = (recorded, &mut operation.core.recording) {
-            let effects = &operation.effects;
-            let reply = reply.as_ref().or_else(|| effects.reply_to(caller.unique));
-            recording.finish(recorded, reply);
+            recording.finish(recorded, reply.as_ref());
         }
         operation.settle();
-        let mut effects = operation.effects;
         // Those whom it concerns first: what is told of a name comes before the word that it is gone.
         if let Some(reply) = reply {
-            effects.reply(caller.unique, reply);
+            operation.reply(caller.unique, Ok(reply));
         }
+        let mut effects = operation.effects;
         effects.next_alarm = self.next_alarm();
         effects
     }
 }
 
 impl Operation<'_> {
-    /// Does what is asked for. Gives the reply, unless that comes with the effects, or later, or nobody
-    /// waits for one.
-    fn perform(
-        &mut self,
-        caller: Caller,
-        Loaded { request, load }: Loaded<'_>,
-    ) -> Result<Option<Reply>, Errno> {
+    /// Does what is asked for. There is no reply either if nobody waits for one.
+    fn perform(&mut self, caller: Caller, Loaded { request, load }: Loaded<'_>) -> Outcome {
         let mut reply = None;
         let mut answer = |with: Reply| reply = Some(with);
         match request {
@@ -107,7 +100,7 @@ impl Operation<'_> {
                 ino,
                 by_handle,
                 opener,
-            } => self.get_attributes(caller, (ino, by_handle), &opener),
+            } => return self.get_attributes(caller, (ino, by_handle), &opener),
             // Of an inode that the kernel makes anew it would not know the size.
             Request::Change { ino, .. } if self.names.is_outdated(ino, caller.incarnation) => {
                 return Err(Errno::STALE);
@@ -132,18 +125,20 @@ impl Operation<'_> {
                 if kills_set_id {
                     self.drop_privileges(ino, false);
                 }
-                self.open(caller, (ino, flags), writer, &opener);
+                return self.open(caller, (ino, flags), writer, &opener);
             }
             Request::Read {
                 ino,
                 handle,
                 wanted,
                 fills_pages,
-            } => match fills_pages {
-                true => self.fill_pages(caller, (ino, handle), wanted),
-                false => self.read(caller, handle, wanted),
-            },
-            Request::Write { ino, bytes } => self.write(caller, ino, (bytes, load)),
+            } => {
+                return match fills_pages {
+                    true => self.fill_pages(caller, (ino, handle), wanted),
+                    false => self.read(caller, handle, wanted),
+                };
+            }
+            Request::Write { ino, bytes } => self.write(caller, ino, (bytes, load))?,
             Request::Release { handle } => {
                 self.release(handle);
                 answer(Reply::Done);
@@ -151,7 +146,7 @@ impl Operation<'_> {
             Request::Poll {
                 handle,
                 kernel_handle,
-            } => self.poll(caller, handle, kernel_handle),
+            } => answer(self.poll(handle, kernel_handle)),
             Request::Seek {
                 ino,
                 handle,
@@ -265,7 +260,7 @@ impl Operation<'_> {
         let Some((kept, _)) = self.waiting.remove(&unique) else {
             return;
         };
-        let mut reply = Reply::Refused(errno);
+        let mut reply = Err(errno);
         match kept {
             Waiting::Open(id) => self.drop_reader(id),
             Waiting::Read(id) => {
@@ -276,13 +271,13 @@ impl Operation<'_> {
             Waiting::Write(ino) => {
                 let file = self.files.get_mut(&ino);
                 if let Some(written) = file.and_then(|file| file.give_up_write(unique)) {
-                    reply = Reply::Written(written);
+                    reply = Ok(Reply::Written(written));
                 }
             }
             Waiting::Events(id) => self.events.cancel(id, unique),
             Waiting::FifoOpen(id) => self.leaves_queue(id, unique),
         }
-        self.effects.reply(unique, reply);
+        self.reply(unique, reply);
     }
 
     /// The mount is going away: who waits is answered with an error, now and from now on.

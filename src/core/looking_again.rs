@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 
 use super::clock::Monotonic;
+use super::effects::Outcome;
 use super::ids::FifoId;
 use super::readers::reader::{Awaits, Reader};
 use super::request::{Caller, Opener};
@@ -171,21 +172,21 @@ impl SentBack {
 
 impl Operation<'_> {
     /// Sees to an OPEN for reading of an inode that has just lost a name, by which the kernel may
-    /// have found it. Says whether it is dealt with; else it is of the right inode.
+    /// have found it. Says whether it waits for what stands there now; else it is of the right inode.
     pub(super) fn was_misled(
         &mut self,
         caller: Caller,
         ino: u64,
         flags: i32,
         opener: &Opener,
-    ) -> bool {
+    ) -> Result<bool, Errno> {
         let inode = self.names.get(ino).ok().filter(|inode| inode.is_file());
         let Some((inode, lost_name_at)) = inode
             // Who opens a virtual FIFO finds it by its end for readers, which has its own way to look again.
             .filter(|inode| !caller.internal && inode.fifo.is_none())
             .and_then(|inode| Some((inode, inode.lost_name?)))
         else {
-            return false;
+            return Ok(false);
         };
         let is_nameless = inode.nlink() == 0;
         let is_recent = self.now.saturating_sub(lost_name_at) < RENAMING;
@@ -195,26 +196,24 @@ impl Operation<'_> {
         {
             // It may have lost the very name by which it was found, and the kernel will not look
             // again.
-            return self.names.find(found.parent, &found.name) != Ok(ino)
-                && self.open_what_stands_at(caller, &found, flags, opener);
+            return match self.names.find(found.parent, &found.name) == Ok(ino) {
+                true => Ok(false),
+                false => self.open_what_stands_at(caller, &found, flags, opener),
+            };
         }
         match sent {
             // It was found by no name, but by a descriptor, as `/proc/PID/fd/N`: it is there for
             // those who have it open, as a removed file is on any file system.
             Some(sent) if sent.ino == ino => {
-                let is_there = !is_nameless || self.is_held_open(ino);
-                if !is_there {
+                if is_nameless && !self.is_held_open(ino) {
                     self.sent_back.has_arrived(caller.thread);
-                    self.effects.refuse(caller.unique, Errno::STALE);
+                    return Err(Errno::STALE);
                 }
-                !is_there
+                Ok(false)
             }
-            Some(sent) if !is_nameless && !sent.found_nothing => false,
-            _ if is_nameless || is_recent => {
-                self.send_back(caller, ino, Why::LostName);
-                true
-            }
-            _ => false,
+            Some(sent) if !is_nameless && !sent.found_nothing => Ok(false),
+            _ if is_nameless || is_recent => Err(self.send_back(caller.thread, ino, Why::LostName)),
+            _ => Ok(false),
         }
     }
 
@@ -226,40 +225,43 @@ impl Operation<'_> {
         before: &Found,
         flags: i32,
         opener: &Opener,
-    ) -> bool {
+    ) -> Result<bool, Errno> {
         let awaits = Awaits::File(before.ino);
         let path = self.names.path_of(before.parent, &before.name);
         let found = path.as_ref().and_then(|path| self.awaited(awaits, path));
         let Some(found) = found else {
             self.sent_back.has_arrived(caller.thread);
-            self.effects.refuse(caller.unique, Errno::NOENT);
-            return true;
+            return Err(Errno::NOENT);
         };
         let is_active = self.files.get(&found).is_some_and(File::is_active);
         if is_active && !self.waits_for(found, caller, opener) {
-            return false;
+            return Ok(false);
         }
         let origin = self.origin(caller, (flags, opener), path.as_deref());
         let reader = Reader::new(origin, awaits, path, Some(caller.unique));
         let _ = self.attach_reader(reader, Some(found));
-        true
+        Ok(true)
     }
 
     /// A virtual FIFO was found by this thread, and is gone when it opens that: it gets what stands
     /// there now, and waits for that if nothing does.
-    pub(super) fn open_what_came(&mut self, caller: Caller, (flags, opener): (i32, &Opener)) {
+    pub(super) fn open_what_came(
+        &mut self,
+        caller: Caller,
+        (flags, opener): (i32, &Opener),
+    ) -> Outcome {
         let sent = self.sent_back.of(self.now, caller.thread);
         let found = sent.and_then(|sent| sent.found.clone());
         match found {
-            Some(found) if self.open_what_stands_at(caller, &found, flags, opener) => {}
-            _ => self.effects.refuse(caller.unique, Errno::STALE),
+            Some(found) if self.open_what_stands_at(caller, &found, flags, opener)? => Ok(None),
+            _ => Err(Errno::STALE),
         }
     }
 
-    /// Has the kernel look the path up once more.
-    pub(super) fn send_back(&mut self, caller: Caller, ino: u64, why: Why) {
-        self.core.sent_back.send(self.now, caller.thread, ino, why);
-        self.effects.refuse(caller.unique, Errno::STALE);
+    /// Has the kernel look the path up once more for this thread, by the error that this gives.
+    pub(super) fn send_back(&mut self, thread: i32, ino: u64, why: Why) -> Errno {
+        self.core.sent_back.send(self.now, thread, ino, why);
+        Errno::STALE
     }
 
     /// Whether somebody has this very file open. Readers that have gone on to what stands at its

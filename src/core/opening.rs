@@ -4,10 +4,11 @@ use std::ffi::OsString;
 
 use rustix::io::Errno;
 
+use super::attributes::Attributes;
 use super::captures::Hold;
 use super::control::Place;
 use super::doors::{Asked, Gives};
-use super::effects::{Reply, Transport};
+use super::effects::{Outcome, Reply, Transport};
 use super::file::Step;
 use super::generation::{Ending, Phase, Way, Writer};
 use super::ids::ReaderId;
@@ -43,64 +44,63 @@ impl Operation<'_> {
         (ino, flags): (u64, i32),
         writer: Option<Writer>,
         opener: &Opener,
-    ) {
-        let unique = caller.unique;
+    ) -> Outcome {
         if let Some(place) = self.control.place(ino).cloned() {
             // The file itself is opened once it is there, for whatever.
             let waits = matches!(&place, Place::File { door, .. } if door.gives == Gives::File);
             if writer.is_some() && !waits {
-                return self.effects.refuse(unique, Errno::ACCESS);
+                return Err(Errno::ACCESS);
             }
             let opener = writer.map_or_else(|| opener.clone(), Opener::from);
             return self.open_control(caller, (ino, place), (flags, &opener));
         }
         // The flusher must get at what is written whatever there is.
-        if let (false, Err(errno)) = (caller.internal, self.check_room_to_open(caller.user)) {
-            return self.effects.refuse(unique, errno);
+        if !caller.internal {
+            self.check_room_to_open(caller.user)?;
         }
-        if writer.is_none() && self.was_misled(caller, ino, flags, opener) {
-            return;
+        if writer.is_none() && self.was_misled(caller, ino, flags, opener)? {
+            return Ok(None);
         }
         if let Some(id) = self.fifo_of(ino) {
-            let is_done = match &writer {
-                Some(writer) => self.opens_later(caller, (ino, id), (flags, writer)),
-                None => self.opens_reading_end(caller, (ino, id), (flags, opener)),
+            let waits = match &writer {
+                Some(writer) => self.opens_later(caller, (ino, id), (flags, writer))?,
+                None => self.opens_reading_end(caller, (ino, id), (flags, opener))?,
             };
-            if is_done {
-                return;
+            if waits {
+                return Ok(None);
             }
         }
         // Its content went with its last name, but the kernel still believes in
         // that one: it is to look again.
         if self.names.get(ino).is_ok_and(Inode::is_file) && !self.files.contains_key(&ino) {
-            return self.effects.refuse(unique, Errno::STALE);
+            return Err(Errno::STALE);
         }
         if self.names.is_outdated(ino, caller.incarnation) {
             let looks_again = !self.sent_back.knows(self.now, caller.thread) || caller.thread == 0;
             if looks_again {
-                return self.send_back(caller, ino, Why::Reincarnated);
+                return Err(self.send_back(caller.thread, ino, Why::Reincarnated));
             }
             // Written at the size that the kernel believes in, it would be spoilt; what is read past the cache is right.
             if writer.is_some() {
-                return self.effects.refuse(unique, Errno::STALE);
+                return Err(Errno::STALE);
             }
         }
-        let Some(writer) = writer else {
-            return self.open_for_reading(caller, ino, flags, opener);
-        };
-        self.write_to(caller, ino, flags, writer);
+        match writer {
+            Some(writer) => self.write_to(caller, ino, flags, writer).map(Some),
+            None => self.open_for_reading(caller, ino, flags, opener),
+        }
     }
 
     /// Opens a file for writing.
-    pub(super) fn write_to(&mut self, caller: Caller, ino: u64, flags: i32, writer: Writer) {
-        let unique = caller.unique;
-        match self.open_for_writing(ino, flags, (writer, caller.user)) {
-            Ok((handle, transport)) => {
-                self.effects
-                    .reply(unique, Reply::Opened { handle, transport });
-            }
-            Err(errno) => self.effects.refuse(unique, errno),
-        }
+    pub(super) fn write_to(
+        &mut self,
+        caller: Caller,
+        ino: u64,
+        flags: i32,
+        writer: Writer,
+    ) -> Result<Reply, Errno> {
+        let (handle, transport) = self.open_for_writing(ino, flags, (writer, caller.user))?;
+        Ok(Reply::Opened { handle, transport })
     }
 
     /// Whether there is memory for one more open file of a user's.
@@ -127,10 +127,8 @@ impl Operation<'_> {
         ino: u64,
         flags: i32,
         opener: &Opener,
-    ) {
-        let Some(file) = self.files.get(&ino) else {
-            return self.effects.refuse(caller.unique, Errno::NOENT);
-        };
+    ) -> Outcome {
+        let file = self.file(ino)?;
         let dropped = file.spool().dropped_bytes() > 0;
         let lost = !file.is_active() && file.is_lost();
         let stream = file.is_stream();
@@ -143,13 +141,13 @@ impl Operation<'_> {
             self.sent_back.has_arrived(caller.thread);
             if dropped && !caller.internal {
                 if self.is_of_writers(ino, self.is_step(ino, group)) {
-                    return self.refuse_reading_back(caller.unique, ino, 0);
+                    return Err(self.refuse_reading_back(ino, 0));
                 }
-                return self.effects.refuse(caller.unique, Errno::STALE);
+                return Err(Errno::STALE);
             }
             // What was lost would look like zeros, or like the end.
             if lost && !caller.internal {
-                return self.effects.refuse(caller.unique, Errno::IO);
+                return Err(Errno::IO);
             }
             let transport = if stream && !caller.internal {
                 Transport::Direct
@@ -160,7 +158,8 @@ impl Operation<'_> {
                 pid: opener.pid,
                 name: opener.name.clone(),
             };
-            return self.opened_plain(caller, ino, transport, (group, step));
+            let reply = self.opened_plain(caller, ino, transport, (group, step));
+            return Ok(Some(reply));
         }
         let comes_from_wait = self.sent_back.has_waited_for(self.now, caller.thread) == Some(ino);
         let mut paths = self.names.paths(ino).into_iter();
@@ -176,6 +175,7 @@ impl Operation<'_> {
         let awaits = Awaits::File(ino);
         let reader = Reader::new(origin, awaits, path, Some(caller.unique));
         let _ = self.attach_reader(reader, Some(ino));
+        Ok(None)
     }
 
     /// Whether the caller gets nothing of this file but what a waiting reader gets.
@@ -206,7 +206,7 @@ impl Operation<'_> {
         ino: u64,
         transport: Transport,
         (group, step): (Option<i32>, Step),
-    ) {
+    ) -> Reply {
         self.names.pin(ino);
         let incarnation = caller.incarnation;
         let transport = match self.names.is_outdated(ino, incarnation) {
@@ -222,8 +222,7 @@ impl Operation<'_> {
             step,
             _kept,
         });
-        self.effects
-            .reply(caller.unique, Reply::Opened { handle, transport });
+        Reply::Opened { handle, transport }
     }
 
     /// Whether one of a writer's process group counts as a step of its script here: where
@@ -326,18 +325,18 @@ impl Operation<'_> {
             incarnation: origin.incarnation,
         };
         let source = reader.source();
-        match answer {
+        let reply = match answer {
             OpenAnswer::Wait => return false,
             OpenAnswer::Waiting if origin.asked == Asked::Attributes => {
                 // The kernel looks up no more: it is to take this for the file.
-                let shown = source.map(|ino| self.attributes(ino));
-                match shown.unwrap_or(Err(Errno::STALE)) {
-                    Ok(mut attributes) => {
-                        attributes.cacheable = false;
-                        self.effects.reply(unique, Reply::Attributes(attributes));
-                    }
-                    Err(errno) => self.effects.refuse(unique, errno),
-                }
+                let shown = source.ok_or(Errno::STALE);
+                let shown = shown.and_then(|ino| self.attributes(ino));
+                shown.map(|attributes| {
+                    Reply::Attributes(Attributes {
+                        cacheable: false,
+                        ..attributes
+                    })
+                })
             }
             OpenAnswer::Waiting => {
                 let door = origin.door;
@@ -358,9 +357,7 @@ impl Operation<'_> {
                 }
                 let handle = self.add_handle(Handle::Reader(id));
                 let transport = Transport::Sequential;
-                self.effects
-                    .reply(unique, Reply::Opened { handle, transport });
-                self.waiting.remove(&unique);
+                self.reply(unique, Ok(Reply::Opened { handle, transport }));
                 return true;
             }
             OpenAnswer::AsItIs | OpenAnswer::Ordinary => {
@@ -383,28 +380,28 @@ impl Operation<'_> {
                         transport = Transport::Cached;
                     }
                 }
-                self.opened_plain(caller, ino, transport, (group, step));
+                Ok(self.opened_plain(caller, ino, transport, (group, step)))
             }
             OpenAnswer::SendBack => {
                 if let Some(generation) = source.and_then(|ino| self.generation_mut(ino)) {
                     generation.note_told();
                 }
-                match source {
-                    Some(ino) => self.send_back(caller, ino, Why::HasWaited),
-                    None => self.effects.refuse(unique, Errno::STALE),
-                }
+                Err(match source {
+                    Some(ino) => self.send_back(caller.thread, ino, Why::HasWaited),
+                    None => Errno::STALE,
+                })
             }
             OpenAnswer::Refuse(errno) => {
                 let is_step = source.is_some_and(|ino| self.waits_as_step(id, ino));
                 // First: what is refused may concern all readers.
                 self.drop_reader(id);
-                match source.filter(|_| is_step && errno == Errno::STALE) {
-                    Some(ino) => self.refuse_reading_back(unique, ino, 0),
-                    None => self.effects.refuse(unique, errno),
-                }
-                return false;
+                Err(match source.filter(|_| is_step && errno == Errno::STALE) {
+                    Some(ino) => self.refuse_reading_back(ino, 0),
+                    None => errno,
+                })
             }
-        }
+        };
+        self.reply(unique, reply);
         self.drop_reader(id);
         false
     }

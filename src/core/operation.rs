@@ -6,9 +6,12 @@
 
 use std::ops::{Deref, DerefMut};
 
+use rustix::io::Errno;
+
 use super::clock::{Monotonic, Timestamp};
-use super::effects::Effects;
+use super::effects::{Effect, Effects, Reply};
 use super::generation::Processes;
+use super::ids::Unique;
 use super::{Core, Env};
 
 /// What a handler works on.
@@ -33,6 +36,13 @@ impl<'a> Operation<'a> {
             processes: env.processes,
             effects: Effects::default(),
         }
+    }
+
+    /// Answers a request that has waited: it waits no longer.
+    pub(super) fn reply(&mut self, unique: Unique, reply: Result<Reply, Errno>) {
+        self.waiting.remove(&unique);
+        let reply = reply.unwrap_or_else(Reply::Refused);
+        self.effects.push(Effect::Reply { unique, reply });
     }
 }
 

@@ -24,8 +24,8 @@ impl Operation<'_> {
             return;
         }
         let (events, effects) = (&mut self.core.events, &mut self.effects);
-        for unique in events.publish(self.now, path.to_owned(), event(), effects) {
-            self.waiting.remove(&unique);
+        for (unique, reply) in events.publish(self.now, path.to_owned(), event(), effects) {
+            self.reply(unique, Ok(reply));
         }
     }
 

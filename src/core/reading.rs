@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::captures::Hold;
 use super::control::Place;
-use super::effects::Reply;
+use super::effects::{Outcome, Reply};
 use super::file::{View, Viewer};
 use super::generation::{Phase, Way};
 use super::ids::ReaderId;
@@ -24,16 +24,6 @@ use super::{Alarm, Handle, Operation, Waiting};
 /// such search. Programs then read the whole file.
 const UNKNOWN: Errno = Errno::INVAL;
 
-/// What becomes of a READ.
-enum ReadAnswer {
-    Wait,
-    /// There is something, but not all that was asked for.
-    WaitForMore,
-    Bytes(Segments),
-    End,
-    Refuse(Errno),
-}
-
 /// What there is for a reader at an offset.
 pub(super) enum Available {
     Nothing,
@@ -46,7 +36,7 @@ pub(super) enum Available {
 
 impl Operation<'_> {
     /// A READ, from whatever kind of handle.
-    pub(super) fn read(&mut self, caller: Caller, handle: u64, wanted: Wanted) {
+    pub(super) fn read(&mut self, caller: Caller, handle: u64, wanted: Wanted) -> Outcome {
         let unique = caller.unique;
         let Wanted {
             offset,
@@ -65,29 +55,27 @@ impl Operation<'_> {
                     _ => file.has_passed_on(&range),
                 });
                 if is_gone {
-                    return self.refuse_reading_back(unique, ino, offset);
+                    return Err(self.refuse_reading_back(ino, offset));
                 }
-                self.read_as_is(caller, ino, offset, length);
+                self.read_as_is(ino, offset, length).map(Some)
             }
             Some(Handle::Reader(id)) => {
                 let id = *id;
-                let Some(reader) = self.core.readers.get_mut(id) else {
-                    return self.effects.refuse(unique, Errno::BADF);
-                };
+                let reader = self.core.readers.get_mut(id).ok_or(Errno::BADF)?;
                 let is_over = reader.is_finished() && !reader.reads_by_position();
                 if let (true, Some(ino)) = (is_over, reader.source()) {
                     let failed = self.core.files.get(&ino).is_some_and(|file| {
                         offset >= file.spool().len() && file.phase() == Some(Phase::Failed)
                     });
                     if failed {
-                        return self.effects.refuse(unique, Errno::IO);
+                        return Err(Errno::IO);
                     }
-                    return self.read_as_is(caller, ino, offset, length);
+                    return self.read_as_is(ino, offset, length).map(Some);
                 }
                 if reader.origin().capture.is_none() && offset < reader.position() {
                     // It cannot seek: the kernel repeats what it takes for a short read, if io_uring
                     // asked for it, and would put the same bytes behind the first.
-                    return self.effects.refuse(unique, Errno::SPIPE);
+                    return Err(Errno::SPIPE);
                 }
                 let source = reader.source();
                 reader.add_read(PendingRead {
@@ -104,26 +92,27 @@ impl Operation<'_> {
                     // Now that it waits, nobody may be left who would write it.
                     self.touched.generations.add(ino);
                 }
+                Ok(None)
             }
             Some(Handle::Text(text)) => {
                 let start = (offset as usize).min(text.len());
                 let end = start.saturating_add(length as usize).min(text.len());
-                let bytes = text[start..end].to_vec();
-                self.effects.reply(unique, Reply::Text(bytes));
+                Ok(Some(Reply::Text(text[start..end].to_vec())))
             }
             Some(Handle::Events(id)) => {
                 let id = *id;
                 match self.events.read(id, unique, length, nonblocking) {
-                    Some(reply) => self.effects.reply(unique, reply),
-                    None if self.is_shut_down => self.effects.refuse(unique, Errno::NOTCONN),
-                    None if nonblocking => self.effects.refuse(unique, Errno::AGAIN),
+                    Some(reply) => Ok(Some(reply)),
+                    None if self.is_shut_down => Err(Errno::NOTCONN),
+                    None if nonblocking => Err(Errno::AGAIN),
                     None => {
                         self.waiting
                             .insert(unique, (Waiting::Events(id), caller.thread));
+                        Ok(None)
                     }
                 }
             }
-            None => self.effects.refuse(unique, Errno::BADF),
+            None => Err(Errno::BADF),
         }
     }
 
@@ -132,9 +121,14 @@ impl Operation<'_> {
     /// answered at once, with what this file holds, whichever one its reader reads by now.
     /// Those of a file of the control directory are what its reader reads; a pipe has none, so that who splices it
     /// reads it instead.
-    pub(super) fn fill_pages(&mut self, caller: Caller, (ino, handle): (u64, u64), wanted: Wanted) {
+    pub(super) fn fill_pages(
+        &mut self,
+        caller: Caller,
+        (ino, handle): (u64, u64),
+        wanted: Wanted,
+    ) -> Outcome {
         if self.control.place(ino).is_some_and(Place::has_no_size) {
-            return self.effects.refuse(caller.unique, Errno::INVAL);
+            return Err(Errno::INVAL);
         }
         if let Some(Handle::Reader(id)) = self.handles.get(&handle) {
             let source = self.readers.source(*id);
@@ -142,21 +136,16 @@ impl Operation<'_> {
                 true => source.unwrap_or(ino),
                 false => ino,
             };
-            return self.read_as_is(caller, ino, wanted.offset, wanted.length);
+            return self.read_as_is(ino, wanted.offset, wanted.length).map(Some);
         }
-        self.read(caller, handle, wanted);
+        self.read(caller, handle, wanted)
     }
 
-    fn read_as_is(&mut self, caller: Caller, ino: u64, offset: u64, length: u32) {
-        let unique = caller.unique;
-        let range = offset..offset.saturating_add(length.into());
-        match self.core.files.get(&ino) {
-            Some(file) if file.spool().lacks(&range) => self.effects.refuse(unique, Errno::STALE),
-            Some(file) => self.effects.reply(
-                unique,
-                Reply::Bytes(file.spool().read(offset, length as usize)),
-            ),
-            None => self.effects.refuse(unique, Errno::BADF),
+    fn read_as_is(&self, ino: u64, offset: u64, length: u32) -> Result<Reply, Errno> {
+        let spool = self.files.get(&ino).ok_or(Errno::BADF)?.spool();
+        match spool.lacks(&(offset..offset.saturating_add(length.into()))) {
+            true => Err(Errno::STALE),
+            false => Ok(Reply::Bytes(spool.read(offset, length as usize))),
         }
     }
 
@@ -200,34 +189,12 @@ impl Operation<'_> {
         };
         let mut reads = reader.take_reads();
         reads.retain_mut(|read| {
-            match self.answer_read(id, *read) {
-                ReadAnswer::Wait => return true,
-                ReadAnswer::WaitForMore => {
-                    let since = *read.since.get_or_insert(self.now);
-                    self.wake_at(since + READ_FILL, Alarm::Reader(id));
-                    return true;
-                }
-                ReadAnswer::Bytes(bytes) => {
-                    // Where there are none it may have asked beyond all that there is.
-                    if bytes.len() > 0 {
-                        let end = read.offset + bytes.len() as u64;
-                        self.note_delivered(id, read.offset..end);
-                    }
-                    self.effects.reply(read.unique, Reply::Bytes(bytes));
-                }
-                ReadAnswer::End => {
-                    self.finish(id);
-                    self.effects.reply(read.unique, Reply::Text(Vec::new()));
-                }
-                ReadAnswer::Refuse(errno) => {
-                    if errno == Errno::IO {
-                        self.takes_message(id);
-                    }
-                    self.effects.refuse(read.unique, errno);
-                }
+            let answer = self.answer_read(id, read).transpose();
+            let waits = answer.is_none();
+            if let Some(reply) = answer {
+                self.reply(read.unique, reply);
             }
-            self.waiting.remove(&read.unique);
-            false
+            waits
         });
         if let Some(reader) = self.readers.get_mut(id) {
             reader.keep_reads(reads);
@@ -251,21 +218,29 @@ impl Operation<'_> {
         file.is_some_and(|file| self.readers.are_given_within(READER_RECENT, self.now, file))
     }
 
-    fn answer_read(&mut self, id: ReaderId, read: PendingRead) -> ReadAnswer {
+    fn answer_read(&mut self, id: ReaderId, read: &mut PendingRead) -> Outcome {
         let nonblocking = read.nonblocking;
         let view = match self.available(id, read.offset) {
             Available::Bytes(view) => view,
-            Available::Nothing if nonblocking => return ReadAnswer::Refuse(Errno::AGAIN),
-            Available::Nothing => return ReadAnswer::Wait,
-            Available::NoBytes => return ReadAnswer::Bytes(Segments::default()),
-            Available::End => return ReadAnswer::End,
-            Available::Error(errno) => return ReadAnswer::Refuse(errno),
+            Available::Nothing if nonblocking => return Err(Errno::AGAIN),
+            Available::Nothing => return Ok(None),
+            Available::NoBytes => return Ok(Some(Reply::Bytes(Segments::default()))),
+            Available::End => {
+                self.finish(id);
+                return Ok(Some(Reply::Text(Vec::new())));
+            }
+            Available::Error(errno) => {
+                if errno == Errno::IO {
+                    self.takes_message(id);
+                }
+                return Err(errno);
+            }
         };
         let Some(reader) = self.readers.get(id) else {
-            return ReadAnswer::Wait;
+            return Ok(None);
         };
         let Some(file) = reader.source().and_then(|ino| self.files.get(&ino)) else {
-            return ReadAnswer::Wait;
+            return Ok(None);
         };
         let now = self.now;
         let available = view.limit.min(file.spool().held_until(read.offset)) - read.offset;
@@ -280,9 +255,16 @@ impl Operation<'_> {
             || reader.origin().capture.is_some()
             || view.way == Some(Way::Stream);
         if !enough {
-            return ReadAnswer::WaitForMore;
+            let since = *read.since.get_or_insert(now);
+            self.wake_at(since + READ_FILL, Alarm::Reader(id));
+            return Ok(None);
         }
-        ReadAnswer::Bytes(file.spool().read(read.offset, length as usize))
+        let bytes = file.spool().read(read.offset, length as usize);
+        // Where there are none it may have asked beyond all that there is.
+        if bytes.len() > 0 {
+            self.note_delivered(id, read.offset..read.offset + bytes.len() as u64);
+        }
+        Ok(Some(Reply::Bytes(bytes)))
     }
 
     /// What there is for a reader from an offset on.

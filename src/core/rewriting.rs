@@ -11,7 +11,7 @@ use std::ops::Range;
 use rustix::io::Errno;
 
 use super::event::Event;
-use super::ids::{ReaderId, Unique};
+use super::ids::ReaderId;
 use super::readers::reader::Reader;
 use super::{File, Operation};
 
@@ -60,15 +60,15 @@ impl Operation<'_> {
     }
 
     /// Refuses to have those who write read what was passed on: what they make of that is
-    /// anybody's guess.
-    pub(super) fn refuse_reading_back(&mut self, unique: Unique, ino: u64, offset: u64) {
+    /// anybody's guess. Gives the error that they get.
+    pub(super) fn refuse_reading_back(&mut self, ino: u64, offset: u64) -> Errno {
         let what = match self.is_read_by_position(ino) {
             true => "were read back when they were no longer kept, for want of room (--max-size)",
             false => "cannot be read back",
         };
         let errno = Errno::SPIPE;
         self.lose(ino, what, offset, errno);
-        self.effects.refuse(unique, errno);
+        errno
     }
 
     /// Whether what was passed on of a file is not kept only since there was no room.

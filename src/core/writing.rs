@@ -140,7 +140,12 @@ impl Operation<'_> {
 
     /// Takes the bytes of a write and answers it, now or when the readers have
     /// come near enough.
-    pub(super) fn write(&mut self, caller: Caller, ino: u64, (bytes, mut data): (Bytes, Load<'_>)) {
+    pub(super) fn write(
+        &mut self,
+        caller: Caller,
+        ino: u64,
+        (bytes, mut data): (Bytes, Load<'_>),
+    ) -> Result<(), Errno> {
         let Bytes {
             offset,
             from_cache,
@@ -149,7 +154,6 @@ impl Operation<'_> {
         if kills_set_id {
             self.drop_privileges(ino, false);
         }
-        let unique = caller.unique;
         let length = data.len() as u32;
         let is_busy = self.is_busy(ino);
         let taken = self.take(ino, (offset, from_cache), &mut data);
@@ -163,13 +167,13 @@ impl Operation<'_> {
                 };
                 self.lose(ino, what, offset, errno);
             }
-            return self.effects.refuse(unique, errno);
+            return Err(errno);
         }
         if !from_cache {
             self.stamp_write(ino);
         }
         self.touched.write = Some(TakenWrite {
-            unique,
+            unique: caller.unique,
             thread: caller.thread,
             ino,
             length,
@@ -177,6 +181,7 @@ impl Operation<'_> {
             from_cache,
             comes_first: is_busy,
         });
+        Ok(())
     }
 
     /// Puts bytes into the file, at an offset, from the kernel's cache or not.

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use rustix::io::Errno;
 
 use super::super::Operation;
-use super::super::effects::Reply;
+use super::super::effects::{Outcome, Reply};
 use super::super::looking_again::Why;
 use super::super::readers::reader::{Awaits, Reader};
 use super::super::request::{Caller, Opener};
@@ -22,27 +22,23 @@ impl Operation<'_> {
         caller: Caller,
         (ino, by_handle): (u64, bool),
         opener: &Opener,
-    ) {
+    ) -> Outcome {
         if let Some((door, path)) = self.control.waits_for(ino) {
             let at = (ino, door, path);
             return self.wait_at_door(caller, at, (Asked::Attributes, opener));
         }
-        let unique = caller.unique;
         // The kernel sends this GETATTR before each write to its page cache.
         if by_handle && self.has_hung_up(ino) {
-            return self.effects.refuse(unique, Errno::PIPE);
+            return Err(Errno::PIPE);
         }
         // The kernel may ask in an open(2), and looks a path up again only once: that of a FIFO it has to later.
         if self.fifo_of(ino).is_none()
             && self.names.is_outdated(ino, caller.incarnation)
             && !self.is_open_in_kernel(ino, |of| of == caller.incarnation)
         {
-            return self.send_back(caller, ino, Why::Reincarnated);
+            return Err(self.send_back(caller.thread, ino, Why::Reincarnated));
         }
-        match self.attributes(ino) {
-            Ok(attributes) => self.effects.reply(unique, Reply::Attributes(attributes)),
-            Err(errno) => self.effects.refuse(unique, errno),
-        }
+        Ok(Some(Reply::Attributes(self.attributes(ino)?)))
     }
 
     /// Adds a reader that waits at a door until its OPEN or GETATTR can be answered.
@@ -51,20 +47,14 @@ impl Operation<'_> {
         caller: Caller,
         (ino, door, path): (u64, Door, Vec<OsString>),
         (asked, opener): (Asked, &Opener),
-    ) {
+    ) -> Outcome {
         let standing = self.names.resolve(&path);
         self.sent_back.waits_at_door(caller.thread, standing);
         // Checked here only: with no memory left the status files can still be opened.
-        if let Err(errno) = self.check_room_to_open(caller.user) {
-            return self.effects.refuse(caller.unique, errno);
-        }
-        let target = self.control.target(ino);
-        let target = match target.transpose() {
-            Ok(target) => target,
-            Err(errno) => return self.effects.refuse(caller.unique, errno),
-        };
+        self.check_room_to_open(caller.user)?;
+        let target = self.control.target(ino).transpose()?;
         if target.is_none() && matches!(door.which, Which::Of(_)) {
-            return self.effects.refuse(caller.unique, Errno::STALE);
+            return Err(Errno::STALE);
         }
         // A thread that was sent back has waited: if another generation began meanwhile, it must not wait for
         // the one after that.
@@ -88,5 +78,6 @@ impl Operation<'_> {
         let source = self.awaited(awaits, &path);
         let reader = Reader::new(origin, awaits, Some(path), Some(caller.unique)).over(has_ended);
         let _ = self.attach_reader(reader, source);
+        Ok(None)
     }
 }

@@ -201,8 +201,8 @@ impl Operation<'_> {
             writer,
         }) = open
         {
-            self.waiting.remove(&caller.unique);
-            self.write_to(caller, next, flags, writer);
+            let reply = self.write_to(caller, next, flags, writer);
+            self.reply(caller.unique, reply);
             self.unpin(next);
         }
         self.unpin(old);
@@ -265,8 +265,7 @@ impl Operation<'_> {
         let queue = fifo.map(|fifo| std::mem::take(&mut fifo.queue));
         for queued in queue.into_iter().flatten() {
             if let Some(open) = queued.open {
-                self.waiting.remove(&open.caller.unique);
-                self.effects.refuse(open.caller.unique, Errno::STALE);
+                self.reply(open.caller.unique, Err(Errno::STALE));
             }
             self.unpin(queued.ino);
         }

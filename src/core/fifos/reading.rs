@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rustix::io::Errno;
 
+use super::super::effects::Outcome;
 use super::super::generation::{Phase, Way};
 use super::super::ids::{FifoId, ReaderId};
 use super::super::looking_again::Why;
@@ -29,7 +30,7 @@ impl Operation<'_> {
         caller: Caller,
         (ino, id): (u64, FifoId),
         (flags, opener): (i32, &Opener),
-    ) -> bool {
+    ) -> Result<bool, Errno> {
         // A child may be the reader of its parent: only the writer itself reads its own output back.
         let reads_own = self.writes(ino, opener)
             && match self.files.get(&ino).and_then(File::phase) {
@@ -38,15 +39,14 @@ impl Operation<'_> {
                 _ => false,
             };
         if caller.internal || !self.settings.readers_wait || reads_own {
-            return false;
+            return Ok(false);
         }
-        if caller.thread == 0 {
-            // Its next LOOKUP could not be told from those of other threads.
-            self.open_reading_end(caller, id, (flags, opener));
-        } else {
-            self.send_back(caller, ino, Why::ReadingEnd(id));
+        if caller.thread != 0 {
+            return Err(self.send_back(caller.thread, ino, Why::ReadingEnd(id)));
         }
-        true
+        // Its next LOOKUP could not be told from those of other threads.
+        self.open_reading_end(caller, id, (flags, opener))?;
+        Ok(true)
     }
 
     /// An OPEN of the reading end.
@@ -55,10 +55,8 @@ impl Operation<'_> {
         caller: Caller,
         id: FifoId,
         (flags, opener): (i32, &Opener),
-    ) {
-        if let Err(errno) = self.check_room_to_open(caller.user) {
-            return self.effects.refuse(caller.unique, errno);
-        }
+    ) -> Outcome {
+        self.check_room_to_open(caller.user)?;
         let is_there = |fifo: &&Fifo| !self.names.names_of(fifo.current).is_empty();
         let Some(fifo) = self.fifos.by_id.get(&id).filter(is_there) else {
             // The FIFO has lost its name meanwhile.
@@ -76,6 +74,7 @@ impl Operation<'_> {
         for reader in waiting.into_iter().flatten() {
             self.touched.readers.add(reader);
         }
+        Ok(None)
     }
 
     /// Whether the process that opens this unwritten FIFO for reading is its future writer, which only

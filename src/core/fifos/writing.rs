@@ -18,7 +18,7 @@ impl Operation<'_> {
         caller: Caller,
         (ino, id): (u64, FifoId),
         (flags, writer): (i32, &Writer),
-    ) -> bool {
+    ) -> Result<bool, Errno> {
         if is_semaphore(&writer.name, flags) {
             self.notices.say(Notice::Semaphore);
         }
@@ -39,13 +39,12 @@ impl Operation<'_> {
             if let Some(current) = self.fifos.present(id) {
                 self.touched.generations.add(current);
             }
-            return true;
+            return Ok(true);
         }
-        if self.may_write_now(id, ino, flags, writer) {
-            return false;
+        match self.may_write_now(id, ino, flags, writer) {
+            true => Ok(false),
+            false => Err(self.send_back(caller.thread, ino, Why::Turn(id))),
         }
-        self.send_back(caller, ino, Why::Turn(id));
-        true
     }
 
     /// Whether a writer may open the message that it looked up, which may be the present one no more.

@@ -81,11 +81,7 @@ impl Operation<'_> {
             self.captures.remove_reader(capture, id);
         }
         for read in reader.take_reads() {
-            self.waiting.remove(&read.unique);
-            self.effects.refuse(read.unique, Errno::INTR);
-        }
-        if let Some(unique) = reader.open() {
-            self.waiting.remove(&unique);
+            self.reply(read.unique, Err(Errno::INTR));
         }
         if let (true, Some(ino)) = (was_step, source)
             && let Some(generation) = self.core.generation_mut(ino)

@@ -3,7 +3,6 @@
 use super::super::effects::Reply;
 use super::super::ids::ReaderId;
 use super::super::reading::Available;
-use super::super::request::Caller;
 use super::super::{Handle, Operation};
 use super::pollers::Readiness;
 
@@ -12,12 +11,7 @@ const WRITABLE: u32 = (libc::POLLOUT | libc::POLLWRNORM) as u32;
 
 impl Operation<'_> {
     /// Answers a POLL with what holds now, and keeps the kernel handle to notify when it changes.
-    pub(in crate::core) fn poll(
-        &mut self,
-        caller: Caller,
-        handle: u64,
-        kernel_handle: Option<u64>,
-    ) {
+    pub(in crate::core) fn poll(&mut self, handle: u64, kernel_handle: Option<u64>) -> Reply {
         let events = match self.handles.get(&handle) {
             Some(&Handle::Reader(id)) => {
                 self.look_at_writers(id);
@@ -31,7 +25,7 @@ impl Operation<'_> {
             // Never waits.
             _ => READABLE | WRITABLE,
         };
-        self.effects.reply(caller.unique, Reply::Polled(events));
+        Reply::Polled(events)
     }
 
     /// Checks whether a FIFO's writers have ended: a poller may have reaped the writer already, and must then

@@ -9,13 +9,17 @@ use crate::testing::Guard;
 fn what_is_said_to_the_flusher_is_done_first_and_all_else_in_order() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let names = ["1", "2", "3"].map(Unique::of);
+    let refusal = |unique, errno| Effect::Reply {
+        unique,
+        reply: Reply::Refused(errno),
+    };
     let mut effects = Effects::default();
-    effects.refuse(names[0], Errno::INTR);
+    effects.push(refusal(names[0], Errno::INTR));
     effects.flushes.push(Flush { ino: 7, on: true });
-    effects.refuse(names[1], Errno::IO);
+    effects.push(refusal(names[1], Errno::IO));
     effects.flushes.push(Flush { ino: 8, on: true });
     effects.flushes.push(Flush { ino: 7, on: false });
-    effects.refuse(names[2], Errno::NOENT);
+    effects.push(refusal(names[2], Errno::NOENT));
     bench.carry_out(effects);
     let refused = |unique, errno| Done::Answered(unique, Answer::Error(errno));
     assert_eq!(
