@@ -18,10 +18,10 @@ use waiting::Wait;
 use super::options::{duration, process};
 use super::{PAGE_BYTES, check_standard_output, close_again, failure, standard};
 
-/// As much as one request of the file system carries.
+/// The most bytes of one request of the filesystem.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// Enough for most files: to make the larger buffer takes half a millisecond.
+/// Enough for most files; allocating the larger buffer takes half a millisecond.
 const FIRST_BUFFER_BYTES: usize = 64 << 10;
 
 /// Wait for files in a mount and write them to standard output
@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .map_err(|errno| Error::io("write to", "standard output", errno.into()))
 }
 
-/// Copies one file; says whether the other side still reads.
+/// Copies one file; returns whether standard output still has a reader.
 fn copy(path: &Path, arguments: &Arguments, wait: &Wait) -> Result<bool> {
     let pipe = match arguments.pid {
         Some(pid) => fifofs::pipe_path_until_exit(path, pid)?,
@@ -102,13 +102,13 @@ fn copy(path: &Path, arguments: &Arguments, wait: &Wait) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether what is copied would go where it comes from: it would grow for ever, or be waited for, by whom it is
-/// written.
+/// Whether the copy would go to the file it comes from: the file would grow for ever, or its writer would wait
+/// for itself.
 fn is_standard_output(path: &Path) -> bool {
     let Ok(output) = rustix::fs::fstat(io::stdout()) else {
         return false;
     };
-    // A name in the control directory may have to be waited for, and is none that can be written.
+    // Looking up a name in the control directory may wait, and no such file can be written.
     let is_door = path.components().any(|name| name.as_os_str() == ".fifofs");
     FileType::from_raw_mode(output.st_mode) == FileType::RegularFile
         && !is_door
@@ -116,11 +116,11 @@ fn is_standard_output(path: &Path) -> bool {
             .is_ok_and(|file| (file.st_dev, file.st_ino) == (output.st_dev, output.st_ino))
 }
 
-/// How often a file may be replaced just when it was waited for.
+/// How often a file may be replaced at the very moment when it is done.
 const REPLACED_AT_MOST: u32 = 10;
 
-/// Opens a file that may have to be waited for. What was waited for may be
-/// replaced just when it is there; then there is another to wait for.
+/// Opens a file, and waits for it if necessary. If it was replaced at the very moment when it was done, waits
+/// for the new one.
 fn open(path: &Path) -> io::Result<File> {
     let mut replaced = 0;
     loop {
@@ -136,7 +136,7 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Why nothing came of a process.
+/// Why a process left no such file.
 fn not_left(path: &Path, pid: u32, error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::ENOENT) => {
@@ -172,7 +172,7 @@ fn explain(path: &Path, door: &Path, error: io::Error) -> Error {
 
 fn other(operation: &str, path: &Path, error: io::Error) -> Error {
     match error.raw_os_error() {
-        // Whichever it was: a killed daemon's mount is soon gone, too.
+        // Either of them: a killed daemon's mount is soon gone, too.
         Some(libc::ENOTCONN | libc::ECONNABORTED) => Error::io(operation, path, error)
             .with_remedy("it was unmounted, or its daemon was killed: mount it again"),
         Some(libc::EACCES) => Error::io(operation, path, error)

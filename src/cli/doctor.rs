@@ -1,6 +1,6 @@
 //! `fifofs doctor`: tries what fifofs needs, on this machine and as this user.
 //!
-//! The invariant: every finding that is not well says what to do about it.
+//! Invariant: every finding that is not good says what to do about it.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -38,9 +38,9 @@ pub(crate) struct Arguments {
     try_mount: bool,
 }
 
-/// What came of one trial.
+/// The result of one check.
 enum Finding {
-    /// All is well; what there is to know.
+    /// It works; with details.
     Well(String),
     /// It works, but less well than it could; what to do about it.
     Less(String, &'static str),
@@ -50,10 +50,10 @@ enum Finding {
 
 use Finding::{Broken, Less, Well};
 
-/// Of `/dev/fuse`, in linux, Documentation/admin-guide/devices.txt.
+/// The device number of `/dev/fuse`: linux, Documentation/admin-guide/devices.txt.
 const FUSE_DEVICE: u64 = libc::makedev(10, 229);
 
-/// To be called while there is one thread: it enters a private namespace.
+/// Call this while the process has one thread: it enters a private namespace.
 pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     if arguments.clear_dead {
         let mut page = Page::default();
@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
         return Ok(Ended::default());
     }
     let findings = [
-        // First: in the namespace that all others are in.
+        // First, as the checks below enter a private namespace.
         ("dead mounts", dead_mounts()),
         ("FUSE device", device()),
         ("mounts", mounts()),
@@ -103,12 +103,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
             ended.status = status::FAILED;
         }
     }
-    // Whoever does not read it needs none.
+    // If the reader has gone, it needs no more output.
     let _ = print(page.into_text());
     Ok(ended)
 }
 
-/// In a process of its own, as it has threads, of which one may hang with a daemon.
+/// In a process of its own: it has threads, of which one may hang with a daemon.
 fn dead_mounts() -> Finding {
     match super::this_command()
         .args(["doctor", "--clear-dead"])
@@ -158,8 +158,8 @@ fn device() -> Finding {
     }
 }
 
-/// What `fifofs mount` does, where everybody does it: in a process of its own, as this one is about to
-/// enter a namespace in which it may do more.
+/// Mounts as `fifofs mount` does, outside of private namespaces: in a process of its own, as this one is
+/// about to enter a namespace in which it has more rights.
 fn mounts() -> Finding {
     let remedy = "`fifofs run` does not need them if the lines below are ok";
     let mut command = super::this_command();
@@ -198,7 +198,7 @@ fn private_mounts() -> Finding {
     }
 }
 
-/// The thing itself: a mount, a program, its output.
+/// Captures a program's output in a mount.
 fn capture() -> Finding {
     let trial = || -> Result<Vec<u8>> {
         let mount = Mount::builder().readers_wait(false).mount_temporary()?;

@@ -1,5 +1,5 @@
-//! `fifofs completions` and `fifofs man`: made from the same description of the
-//! command line as its help.
+//! `fifofs completions` and `fifofs man`: generated from the description of the command line that also
+//! gives its help.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,20 +10,20 @@ use fifofs::{Error, Result};
 
 use super::print;
 
-/// What every page of a command says at its end.
+/// The last sections of every command's page.
 const COMMON_SECTIONS: &str = include_str!("generate/common.man");
 
-/// fifofs(7), but for its title and its end.
+/// fifofs(7), without its title and its last sections.
 const DELIVERY: &str = include_str!("generate/delivery.man");
 
-/// The end of all pages.
+/// The last section of all pages.
 const SEE_ALSO: &str = include_str!("generate/see_also.man");
 
-/// Completes the command after `--`, for shells in which the script of `clap_complete` does not.
+/// Completes the command after `--`, in shells for which the script of `clap_complete` does not.
 const AFTER_BASH: &[u8] = include_bytes!("generate/completions.bash");
 const AFTER_FISH: &[u8] = include_bytes!("generate/completions.fish");
 
-/// The word before the examples in a command's help.
+/// The heading of the examples in a command's help.
 const EXAMPLES: &str = "Examples:\n";
 
 /// Write completions for a shell to standard output
@@ -51,7 +51,7 @@ pub(crate) fn completions<C: CommandFactory>(arguments: &Completions) -> Result<
     print(text).map(drop)
 }
 
-/// The command without what is hidden, which the scripts of most shells would offer.
+/// The command without hidden options, which most scripts would offer.
 fn visible(command: &Command) -> Command {
     let arguments = command.get_arguments().filter(|a| !a.is_hide_set());
     let subcommands = command.get_subcommands().filter(|c| !c.is_hide_set());
@@ -104,12 +104,12 @@ pub(crate) fn man<C: CommandFactory>(arguments: &Man) -> Result<()> {
     Ok(())
 }
 
-/// The page of a command, with what all of them end with.
+/// The page of a command, with the sections that all pages have.
 fn page(root: &Command, command: &Command) -> Result<Vec<u8>> {
     let failed = |error| Error::io("make", "the manual", error);
     let usage = command.clone().render_usage().to_string();
     let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage).to_owned();
-    // The synopsis is that of the help, and the examples get a section of their own.
+    // The synopsis is the help's; the examples get a section of their own.
     let shown = command.clone().override_usage(usage);
     let shown = shown.after_help(None::<&'static str>);
     let mut text = Vec::new();
@@ -122,16 +122,16 @@ fn page(root: &Command, command: &Command) -> Result<Vec<u8>> {
     Ok((text + &end).into_bytes())
 }
 
-/// The first line of a page.
+/// The title line of a page.
 fn title(root: &Command, name: &str, section: u8) -> String {
     let (program, version) = (root.get_name(), root.get_version().unwrap_or_default());
     let name = name.to_uppercase();
-    // There is no day on which it was last changed that would be the same in every build.
+    // No date: every build must produce the same page.
     format!(".TH {name} {section} \"\" \"{program} {version}\"")
 }
 
-/// A page of `clap_mangen` with this title; without blanks at the ends of lines, and without breaks where a
-/// paragraph ends anyway.
+/// A page of `clap_mangen` with this title; without trailing blanks, and without line breaks at the end of
+/// a paragraph.
 fn tidied(page: &str, title: &str) -> String {
     let lines = page.lines().map(|line| match line.starts_with(".TH ") {
         true => title,
@@ -146,7 +146,7 @@ fn examples(command: &Command) -> String {
     let help = command.get_after_help().map(ToString::to_string);
     let lines = help.iter().flat_map(|help| {
         let lines = help.strip_prefix(EXAMPLES).unwrap_or(help).lines();
-        // A line that is no request of roff's, and characters that are not taken for typography.
+        // Lines that are not roff requests, and characters that roff does not replace by typographic ones.
         lines.map(|line| line.trim_start().replace('\\', "\\e"))
     });
     let lines = lines.map(|line| line.replace('-', "\\-").replace('\'', "\\(aq"));

@@ -1,13 +1,13 @@
-//! The version of the kernel, for what it cannot do and no request tells.
+//! The version of the kernel, for limitations that no request reveals.
 
 /// Major and minor number.
 pub(super) type Version = (u32, u32);
 
-/// The first that maps files of a mount past the page cache (`FUSE_DIRECT_IO_ALLOW_MMAP`): streams, and whatever
-/// `fifofs explain` watches.
+/// The first version that maps files of a mount without the page cache (`FUSE_DIRECT_IO_ALLOW_MMAP`): streams,
+/// and all files that `fifofs explain` watches.
 pub(super) const MAPS_ALL: Version = (6, 6);
 
-/// The kernel's version, and how it calls itself.
+/// The version of the kernel, as numbers and as its own text.
 pub(super) fn version() -> (Version, String) {
     let release = rustix::system::uname()
         .release()

@@ -1,10 +1,10 @@
-//! Following symbolic links at the end of a path that a user named, but for those that somebody
-//! else may have laid there to have another file written.
+//! Follows symbolic links at the end of a path that a user named, except links that another user
+//! may have put there to redirect the write.
 //!
-//! The rule is the kernel's (`fs.protected_symlinks` in proc_sys_fs(5)), kept where the kernel is
-//! not told to, and for links that are followed here and not by it: in a directory that is sticky
-//! and that everybody may write, such as `/tmp`, a link is followed if it is its follower's, or its
-//! owner is the directory's.
+//! The rule is the kernel's (`fs.protected_symlinks` in proc_sys_fs(5)), applied where the kernel
+//! is not configured to do so, and to links that fifofs follows itself: in a sticky directory that
+//! every user may write, such as `/tmp`, a link is followed if this user owns it, or if its owner
+//! also owns the directory.
 
 use std::fs;
 use std::io;
@@ -13,18 +13,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-/// How many symbolic links are followed, as by the kernel.
+/// How many symbolic links are followed, as many as by the kernel.
 pub(crate) const AT_MOST: u32 = 40;
 
-/// The path without symbolic links at its end. What they lead to need not exist.
+/// The path without symbolic links at its end. Their target need not exist.
 ///
 /// # Errors
 ///
-/// `PermissionDenied` for one that may be a trap; `ELOOP`.
+/// `PermissionDenied` for a link that may be a trap; `ELOOP`.
 pub(crate) fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..AT_MOST {
-        // A slash at its end would have the system follow the link.
+        // With a trailing slash the system would follow the link.
         let link: PathBuf = path.components().collect();
         match fs::read_link(&link) {
             Ok(target) => {
@@ -56,7 +56,7 @@ fn check(link: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The directory that a path is in.
+/// The parent directory of a path.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
@@ -92,7 +92,8 @@ mod tests {
         let link = place.path().join("link");
         symlink("victim", &link).expect("a link");
         let is_followed = |link_of, directory_of, mode| {
-            // Only root may give files away; for others all is theirs, and followed.
+            // Only root may give files away; other users own all of them here, and follow all
+            // links.
             lchown(&link, Some(link_of), None).expect("chown");
             lchown(place.path(), Some(directory_of), None).expect("chown");
             fs::set_permissions(place.path(), Permissions::from_mode(mode)).expect("chmod");

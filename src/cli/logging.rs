@@ -1,8 +1,8 @@
-//! Where the log goes, and what a line of it looks like there.
+//! Where the log goes, and the format of its lines.
 //!
-//! At first to standard error, as long as somebody takes it. A daemon that lets go of its terminal logs to
-//! a file that was named, else to syslog, which systemd's journal is as well; where there is none, to a file of
-//! its user's. The invariant: a line goes somewhere, and nobody waits until it is taken.
+//! It goes to standard error first, if that is read. A daemon that detaches from its terminal logs to the file
+//! given on the command line, else to syslog, which may be systemd's journal, or without syslog to a file of
+//! its user. Invariant: a line goes to some place, and logging never waits for a reader.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -19,28 +19,28 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::text::{OneLine, line_start};
 
-/// Where programs send lines for syslog: syslog(3).
+/// The socket of syslog: syslog(3).
 const SYSLOG_SOCKET: &str = "/dev/log";
 
 /// `LOG_DAEMON` of `syslog.h`.
 const FACILITY: u8 = 3 << 3;
 
-/// Where root's daemons log if there is no syslog.
+/// The log file of root's daemons without syslog.
 const ROOTS_FILE: &str = "/var/log/fifofs.log";
 
-/// What a line is written to.
+/// Where a line is written.
 enum Target {
     StandardError,
-    /// The same, and systemd reads it: sd-daemon(3).
+    /// Standard error, read by systemd: sd-daemon(3).
     Journal,
     File(File),
     Syslog,
 }
 
-/// Where lines go from now on. The lock guards the switch from one to the other.
+/// Where lines go. The lock guards switching the target.
 static TARGET: RwLock<Target> = RwLock::new(Target::StandardError);
 
-/// Begins to log, to standard error; the level is from `$RUST_LOG`, if that is set.
+/// Starts logging to standard error; the level is from `$RUST_LOG`, if that is set.
 pub(super) fn start(level: &str) {
     if is_journal() {
         switch(Target::Journal);
@@ -52,7 +52,7 @@ pub(super) fn start(level: &str) {
         .init();
 }
 
-/// Whether standard error is a stream of systemd's journal, by what systemd.exec(5) says of it.
+/// Whether standard error is a stream of systemd's journal, as systemd.exec(5) describes.
 fn is_journal() -> bool {
     let Some(stream) = std::env::var_os("JOURNAL_STREAM") else {
         return false;
@@ -63,7 +63,7 @@ fn is_journal() -> bool {
     stream.to_str() == Some(&format!("{}:{}", status.st_dev, status.st_ino))
 }
 
-/// Logs to a file, at its end.
+/// Logs to a file, appending.
 ///
 /// # Errors
 ///
@@ -76,7 +76,8 @@ pub(super) fn to_file(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Logs to syslog, unless it is a file already: there will be no standard error. Panics go there, too.
+/// Logs to syslog, unless it logs to a file already: standard error is about to be closed. Panics are logged
+/// there, too.
 pub(super) fn detach() {
     let target = TARGET.read().unwrap_or_else(PoisonError::into_inner);
     let is_file = matches!(*target, Target::File(_));
@@ -99,7 +100,7 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// One line, with what its reader does not add.
+/// Writes one line, with what its reader does not add itself.
 fn format(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     let target = TARGET.read().unwrap_or_else(PoisonError::into_inner);
     let (level, place, message) = (record.level(), record.target(), OneLine(record.args()));
@@ -121,7 +122,7 @@ fn format(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     }
 }
 
-/// As numbered in `syslog.h`.
+/// Severities as `syslog.h` numbers them.
 fn severity(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -131,8 +132,8 @@ fn severity(level: Level) -> u8 {
     }
 }
 
-/// Takes one line at a time, without ever waiting for whoever reads it: a mount that waited for that would
-/// stand still, and everybody in it. What there is no room for is lost.
+/// Takes one line at a time, and never waits for its reader: otherwise the mount would stop, with every process
+/// in it. If there is no room, the line is lost.
 struct Lines;
 
 impl Write for Lines {
@@ -153,14 +154,14 @@ impl Write for Lines {
 fn write_if_taken(line: &[u8]) -> io::Result<usize> {
     let stderr = io::stderr();
     let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
-    // A pipe that is writable takes 4096 bytes (PIPE_BUF), more than a line has.
+    // A writable pipe takes 4096 bytes at once (PIPE_BUF), more than a line has.
     match poll(&mut polled, Some(&Timespec::default())) {
         Ok(1) if polled[0].revents().contains(PollFlags::OUT) => stderr.lock().write(line),
         _ => Ok(line.len()),
     }
 }
 
-/// Whoever listens at the socket may be started anew.
+/// Connects for each line, as the process that listens may be restarted.
 fn send(line: &[u8]) -> io::Result<usize> {
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;
@@ -170,7 +171,7 @@ fn send(line: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// Where there is no syslog.
+/// Used if there is no syslog.
 fn write_to_own_file(line: &[u8]) -> io::Result<usize> {
     static FILE: OnceLock<Option<File>> = OnceLock::new();
     let file = FILE.get_or_init(|| {
@@ -184,7 +185,7 @@ fn write_to_own_file(line: &[u8]) -> io::Result<usize> {
     Ok(line.len())
 }
 
-/// By the XDG Base Directory Specification, which says where logs belong.
+/// The log file: the XDG Base Directory Specification says where logs belong.
 fn own_file() -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return Some(ROOTS_FILE.into());

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     watch: bool,
 }
 
-/// What `--json` prints: the status document, and which mount it is of.
+/// The document of `--json`: the status, with the path of the mount.
 #[derive(Serialize)]
 struct Document {
     mount: String,
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
                 .with_remedy(format!("`fifofs ls {}` lists the mount", mount.display())),
             _ => unreadable(&mount, directory, error),
         })?;
-        // Elsewhere there is nothing of the mount.
+        // A directory outside of the mount, whose whole mount is listed.
         let inside = listed.strip_prefix(&mount).unwrap_or(Path::new(""));
         list(&mount, inside, arguments.json)?;
     }
@@ -74,11 +74,11 @@ fn list_all(mounts: Vec<PathBuf>, json: bool) -> Result<Ended> {
     for mount in mounts {
         match list(&mount, Path::new(""), json) {
             Ok(()) => is_any = true,
-            // Somebody else's.
+            // Another user's mount.
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {}
             // Unmounted since the list was made.
             Err(_) if !fifofs::mounts()?.contains(&mount) => {}
-            // One without a daemon must not hide the others.
+            // A mount without a daemon must not hide the others.
             Err(error) => {
                 is_any = true;
                 ended.status = status::FAILED;
@@ -108,7 +108,7 @@ fn watch(mount: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Waits for something to read; says whether somebody still wants it.
+/// Waits for events; returns false if standard output has no reader any more.
 fn is_there_more(events: &fs::File) -> io::Result<bool> {
     let output = io::stdout();
     let mut polled = [
@@ -119,14 +119,14 @@ fn is_there_more(events: &fs::File) -> io::Result<bool> {
     Ok(!polled[1].revents().contains(PollFlags::ERR))
 }
 
-/// Lists what is at `inside`, a path in the mount, and below it.
+/// Lists the files at `inside`, a path in the mount, and below it.
 fn list(mount: &Path, inside: &Path, json: bool) -> Result<()> {
     let path = mount.join(".fifofs/status");
     let failed = |error: io::Error| unreadable(mount, &path, error);
     let text = fs::read_to_string(&path).map_err(failed)?;
     let misread = |error: serde_json::Error| failed(error.into());
     let mut status: Status = serde_json::from_str(&text).map_err(misread)?;
-    // In a status, names that are not UTF-8 are written in this way.
+    // The status document replaces bytes that are not UTF-8 in the same way.
     let inside = PathBuf::from(inside.to_string_lossy().into_owned());
     status.files.retain(|file| file.path.starts_with(&inside));
     status
@@ -181,10 +181,10 @@ fn describe(mount: &Path, mut status: Status) -> String {
     page.into_text()
 }
 
-/// A longer path moves what is beside it, and not that of all others.
+/// A longer path widens its own line only, not the column.
 const PATH_WIDTH_MAX: usize = 40;
 
-/// One line of the table: path, state, size, how much of it was delivered; and the rest.
+/// One line of the table: path, state, size and delivered bytes; and the rest.
 struct Row {
     columns: [String; 4],
     rest: String,
@@ -211,10 +211,10 @@ impl Row {
         let size = BinaryBytes(file.size).to_string();
         Row {
             columns: [
-                // As wide as it will be shown.
+                // As wide as it will be displayed.
                 OneLine(file.path.display()).to_string(),
                 match file.fifo {
-                    // Nothing is done there.
+                    // Without a message; the file's state would be `done`.
                     Some(FifoState::Empty) => "empty".to_owned(),
                     _ => file.state.to_string(),
                 },
@@ -225,7 +225,7 @@ impl Row {
         }
     }
 
-    /// Of a path where nothing stands, and somebody waits.
+    /// A path without a file that a reader waits for.
     fn of_nothing(reader: &ReaderStatus) -> Row {
         Row {
             columns: [
@@ -267,7 +267,7 @@ impl Row {
     }
 }
 
-/// The only one who wrote a file, if there is no more to say of anybody: it needs no line of its own.
+/// The only writer of a file, if no other process needs a line: then it needs none either.
 fn past_writer(file: &FileStatus) -> Option<&WriterStatus> {
     let [writer] = &file.writers[..] else {
         return None;

@@ -1,5 +1,5 @@
-//! The command line: turns words into calls of the public library, and errors
-//! into messages and exit statuses.
+//! The command line: turns arguments into calls of the public library, and errors into messages and exit
+//! statuses.
 
 mod cat;
 mod doctor;
@@ -29,33 +29,32 @@ use rustix::io::Errno;
 
 use self::text::{Page, say};
 
-/// What memory begins with that much is read into or written from, as that of `dd` and `cat` does.
+/// The alignment of buffers that are read into or written from, as `dd` and `cat` use.
 ///
-/// Where memory begins decides how fast the kernel copies: on AMD's Zen 3, `rep movsb` takes 40 µs
-/// instead of 2 for 64 KiB if the place in its page that is copied to is 1 to 31 bytes behind the one that
-/// is copied from. What malloc(3) gives for a large buffer lies 16 bytes behind a page's beginning, and
-/// the kernel's bytes at it.
+/// Alignment decides how fast the kernel copies: on AMD's Zen 3, `rep movsb` takes 40 µs instead of 2 for
+/// 64 KiB if the target's offset in its page is 1 to 31 bytes greater than the source's. Large buffers of
+/// malloc(3) begin 16 bytes after a page's start, and the kernel's at the start.
 pub(crate) const PAGE_BYTES: usize = 4096;
 
-/// Exit statuses, a stable interface. Those of `run` for the program's own ends,
-/// and what it has in common with shells and `env`, are in POSIX (2.8.2, env).
+/// Exit statuses, a stable interface. POSIX (2.8.2, env) defines those that `run` gives for the program's
+/// ends, and shares with shells and `env`.
 pub(crate) mod status {
     /// Wrong usage, or a failure of fifofs itself.
     pub(crate) const FAILED: u8 = 125;
-    /// What was read is not what the file holds; of `run` also: there is no such
-    /// file, or it did not get to its destination (`EX_IOERR` of sysexits.h).
+    /// The bytes read are not the file's; with `run` also: there is no such file, or it did not reach its
+    /// destination (`EX_IOERR` of sysexits.h).
     pub(crate) const NOT_WHOLE: u8 = 74;
-    /// Nothing came in the time that was given, as of timeout(1).
+    /// The timeout passed, as with timeout(1).
     pub(crate) const TIMED_OUT: u8 = 124;
     /// `run`: the program could not be executed.
     pub(crate) const NOT_EXECUTABLE: u8 = 126;
-    /// `run`: there is no such program.
+    /// `run`: the program does not exist.
     pub(crate) const NOT_FOUND: u8 = 127;
-    /// `run`: a signal killed the program; its number is to be added.
+    /// `run`: a signal killed the program; its number is added.
     pub(crate) const SIGNAL: u8 = 128;
 }
 
-/// How a command ended: its status, and what there is to say about it.
+/// How a command ended: its status, and the messages to print.
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
     pub(crate) status: u8,
@@ -63,7 +62,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// With nothing to say about it.
+    /// An end without messages.
     fn with_status(status: u8) -> Self {
         let messages = Vec::new();
         Ended { status, messages }
@@ -73,7 +72,7 @@ impl Ended {
 impl From<Error> for Ended {
     fn from(error: Error) -> Self {
         let (status, option) = match error {
-            // What `run` was given, it judges by itself: this is a file of a mount.
+            // `run` handles its own outputs: this is a file of a mount.
             Error::Rewritten { .. } => (status::NOT_WHOLE, " (`fifofs mount --deliver settled`)"),
             Error::TimedOut { .. } => (status::TIMED_OUT, ""),
             _ => (status::FAILED, ""),
@@ -83,7 +82,7 @@ impl From<Error> for Ended {
     }
 }
 
-/// Prints to standard output; says whether anybody reads on. Whoever does not has read enough.
+/// Prints to standard output; returns false if its reader has gone, which is no error: it has read enough.
 fn print(text: impl AsRef<[u8]>) -> Result<bool> {
     check_standard_output()?;
     match standard::write(text.as_ref()) {
@@ -93,17 +92,17 @@ fn print(text: impl AsRef<[u8]>) -> Result<bool> {
     }
 }
 
-/// That there is a standard output.
+/// Fails if standard output is closed.
 fn check_standard_output() -> Result<()> {
     standard::check_open(libc::STDOUT_FILENO)
         .map_err(|error| Error::io("write to", "standard output", error))
 }
 
-/// Closes a descriptor once more: some file systems (NFS, FUSE) say only then that they could not
-/// write what they had taken.
+/// Closes a copy of a descriptor: some filesystems (NFS, FUSE) report only at close that they could not
+/// write what they had accepted.
 fn close_again(descriptor: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
     let again = rustix::io::fcntl_dupfd_cloexec(descriptor, 0)?;
-    // SAFETY: it is our own, and is closed here only.
+    // SAFETY: the copy belongs to this function, and is closed only here.
     match unsafe { libc::close(again.into_raw_fd()) } {
         0 => Ok(()),
         _ => match Errno::from_io_error(&io::Error::last_os_error()) {
@@ -151,39 +150,39 @@ enum Command {
     Man(generate::Man),
 }
 
-/// How signals are to be taken, whatever this process was started with: children are waited for,
-/// and a file that may not grow is an error like a full disk (setrlimit(2)).
+/// Signal dispositions of this process, whatever it inherited: children must be waited for, and exceeding a
+/// file size limit must be an error like a full disk (setrlimit(2)).
 const DISPOSITIONS: [(libc::c_int, libc::sighandler_t); 2] = [
     (libc::SIGCHLD, libc::SIG_DFL),
     (libc::SIGXFSZ, libc::SIG_IGN),
 ];
 
-/// How they were taken before.
+/// The inherited dispositions.
 static OLD_DISPOSITIONS: OnceLock<[libc::sighandler_t; 2]> = OnceLock::new();
 
 fn set_signals() {
-    // SAFETY: there is one thread yet, and neither disposition has a handler.
+    // SAFETY: the process has one thread so far, and neither disposition has a handler.
     let set = |(signal, disposition)| unsafe { libc::signal(signal, disposition) };
     let _ = OLD_DISPOSITIONS.set(DISPOSITIONS.map(set));
     standard::look_at_pipe_again();
 }
 
-/// As they were, for a program that is started. Async-signal-safe.
+/// Restores the inherited dispositions for a program that is started. Async-signal-safe.
 fn restore_signals() {
     let old = OLD_DISPOSITIONS.get().into_iter().flatten();
     for ((signal, _), old) in DISPOSITIONS.iter().zip(old) {
-        // SAFETY: a process that was just started has no handlers, so that this is none.
+        // SAFETY: a process that was just started has no handlers, so the old disposition is none either.
         unsafe { libc::signal(*signal, *old) };
     }
     standard::restore_pipe();
 }
 
-/// Shows what is wrong with the command line, or the help that was asked for. Words that were given
-/// may be names that a glob of the shell found.
+/// Prints an error of the command line, or the requested help. Words of the command line may be file names
+/// that the shell's glob found, with control characters.
 fn show_parse_error(error: &clap::Error) {
-    let is_safe = |word: &OsString| !word.to_string_lossy().contains(text::is_obeyed);
+    let is_safe = |word: &OsString| !word.to_string_lossy().contains(text::is_control);
     if given_words().iter().all(is_safe) {
-        // In colour, where there is.
+        // In colour, if that is on.
         let _ = error.print();
         return;
     }
@@ -195,20 +194,20 @@ fn show_parse_error(error: &clap::Error) {
 
 /// How this command was called.
 struct Called {
-    /// What starts it once more, in a process of its own: a program and its first arguments.
+    /// Starts it again, in a process of its own: a program and its first arguments.
     program: Vec<OsString>,
-    /// The words of the command line, of which the first is the command's name.
+    /// The command line; the first word is the command's name.
     words: Vec<OsString>,
 }
 
 static CALLED: OnceLock<Called> = OnceLock::new();
 
-/// The words of the command line, as they were given.
+/// The command line as it was given.
 fn given_words() -> &'static [OsString] {
     CALLED.get().map_or(&[], |called| &called.words)
 }
 
-/// This command once more.
+/// This command, to be started again.
 fn this_command() -> std::process::Command {
     let program = CALLED.get().map_or(&[][..], |called| &called.program);
     let (program, arguments) = program.split_first().unzip();
@@ -217,8 +216,8 @@ fn this_command() -> std::process::Command {
     command
 }
 
-/// Runs a command line and gives the exit status. `program` starts the same command once more; the first of
-/// `words` is what it was called as.
+/// Runs a command line and returns the exit status. `program` starts the same command again; the first of
+/// `words` is the name that it was called by.
 pub(crate) fn main(program: Vec<OsString>, words: Vec<OsString>) -> u8 {
     let called = Called {
         program,
@@ -247,9 +246,9 @@ pub(crate) fn main(program: Vec<OsString>, words: Vec<OsString>) -> u8 {
             return caller.status(status, true);
         }
     };
-    // Without certificates the request that needs them fails, and says so.
+    // Without certificates the request that needs them fails with an error of its own.
     let level = match arguments.command {
-        // What becomes of its files, it says itself.
+        // It reports the ends of its files itself.
         Command::Run(_) | Command::Explain(_) => {
             "warn,rustls_platform_verifier=off,fifofs::files=error"
         }
@@ -276,7 +275,7 @@ pub(crate) fn main(program: Vec<OsString>, words: Vec<OsString>) -> u8 {
     caller.status(status, false)
 }
 
-/// Says what there is to say at the end, and gives the exit status.
+/// Prints the messages at the end, and returns the exit status.
 fn conclude(ended: &Ended) -> u8 {
     for message in &ended.messages {
         say(message);

@@ -88,7 +88,7 @@ pub(crate) struct Arguments {
     _options: Vec<OsString>,
 }
 
-/// How often a mount that is out of sight is looked at for users.
+/// How often to check whether a detached mount is still used.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Mounts, and serves until a signal or an unmount ends it.
@@ -132,36 +132,38 @@ fn log_to_file(arguments: &Arguments) -> Result<()> {
         .map_or(Ok(()), logging::to_file)
 }
 
-/// Readable from the first signal on that asks for the end.
+/// A stream that is readable from the first signal on that asks for the end.
 fn watch_signals(mount: &Mount) -> Result<UnixStream> {
     let failed = |error| Error::io("wait for signals for", mount.path(), error);
-    let (told, tell) = UnixStream::pair().map_err(failed)?;
+    let (signals, sender) = UnixStream::pair().map_err(failed)?;
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        let tell = tell.try_clone().map_err(failed)?;
-        signal_hook::low_level::pipe::register(signal, tell).map_err(failed)?;
+        let sender = sender.try_clone().map_err(failed)?;
+        signal_hook::low_level::pipe::register(signal, sender).map_err(failed)?;
     }
-    Ok(told)
+    Ok(signals)
 }
 
-fn serve(mount: Mount, mut told: &UnixStream) -> Result<()> {
+fn serve(mount: Mount, mut signals: &UnixStream) -> Result<()> {
     let failed = |error| Error::io("wait for signals for", mount.path(), error);
     notify::ready(mount.path());
     let mut polled = [
-        PollFd::new(told, PollFlags::IN),
+        PollFd::new(signals, PollFlags::IN),
         PollFd::new(&mount, PollFlags::IN),
     ];
-    // A signal ends the wait for signals, too.
+    // A signal interrupts poll(2) itself, too.
     while poll(&mut polled, None).is_err() {}
     if polled[0].revents().is_empty() {
-        // A lazy unmount took it from sight; it is served for those who still use it.
-        told.set_read_timeout(Some(LOOK_INTERVAL)).map_err(failed)?;
-        while mount.is_in_use() && told.read(&mut [0]).is_err() {}
+        // A lazy unmount detached it; it is served as long as processes use it.
+        signals
+            .set_read_timeout(Some(LOOK_INTERVAL))
+            .map_err(failed)?;
+        while mount.is_in_use() && signals.read(&mut [0]).is_err() {}
     }
     notify::stopping();
     mount.unmount()
 }
 
-/// Each process that writes takes a descriptor.
+/// Raises the limit: each writing process takes a descriptor.
 fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -173,15 +175,15 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Forks before anything else exists: the child serves, the parent waits until
-/// it says that it is ready and passes its failure on.
+/// Forks before any thread or descriptor exists: the child serves; the parent waits until the child is
+/// ready, or passes its failure on.
 fn run_in_background(arguments: Arguments) -> Result<()> {
     let failed = |errno: rustix::io::Errno| {
         Error::io("start a daemon for", &arguments.directory, errno.into())
     };
-    let (ready, tell) =
+    let (ready, sender) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
-    // SAFETY: this process has one thread, so that the child may do anything.
+    // SAFETY: this process has one thread, so the child may call anything.
     let child = unsafe { libc::fork() };
     match child {
         -1 => Err(Error::io(
@@ -191,11 +193,11 @@ fn run_in_background(arguments: Arguments) -> Result<()> {
         )),
         0 => {
             drop(ready);
-            close_all_but(tell.as_fd());
-            serve_in_background(&arguments, tell)
+            close_all_but(sender.as_fd());
+            serve_in_background(&arguments, sender)
         }
         _ => {
-            drop(tell);
+            drop(sender);
             let mut answer = String::new();
             let read = File::from(ready).read_to_string(&mut answer);
             match (read, answer.as_str()) {
@@ -209,27 +211,27 @@ fn run_in_background(arguments: Arguments) -> Result<()> {
     }
 }
 
-/// Closes what this process has open but its standard descriptors, and one more: what it inherited
-/// is not the daemon's, to keep a lock or the other end of a pipe.
+/// Closes everything except the standard descriptors and `kept`: the daemon must not keep inherited locks
+/// or pipe ends open.
 fn close_all_but(kept: BorrowedFd<'_>) {
     let names = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
     let numbers = names.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    // All of them first: the directory is open meanwhile.
+    // Collected first: the directory itself is open while it is read.
     let numbers: Vec<i32> = numbers.collect();
     for number in numbers {
         if number > libc::STDERR_FILENO && number != kept.as_raw_fd() {
-            // SAFETY: this process was just forked from one with one thread, in which nothing but
-            // `kept` is open that is its own.
+            // SAFETY: this process was just forked from one with one thread, and owns no open descriptor
+            // but `kept`.
             unsafe { libc::close(number) };
         }
     }
 }
 
-/// What the daemon says when the mount can be used.
+/// The daemon sends this when the mount can be used.
 const READY: &str = "ready";
 
-fn serve_in_background(arguments: &Arguments, tell: OwnedFd) -> Result<()> {
-    let mut tell = File::from(tell);
+fn serve_in_background(arguments: &Arguments, sender: OwnedFd) -> Result<()> {
+    let mut sender = File::from(sender);
     let prepared = log_to_file(arguments)
         .and_then(|()| mount(arguments))
         .and_then(|mount| Ok((watch_signals(&mount)?, mount)));
@@ -237,23 +239,23 @@ fn serve_in_background(arguments: &Arguments, tell: OwnedFd) -> Result<()> {
         Ok(prepared) => prepared,
         Err(error) => {
             // The parent prints it.
-            let _ = write!(tell, "{error}");
+            let _ = write!(sender, "{error}");
             std::process::exit(i32::from(super::status::FAILED));
         }
     };
     let detached = detach_from_terminal(&mount);
-    // A parent that is gone needs no answer.
+    // A parent that has gone needs no answer.
     let _ = match &detached {
-        Ok(()) => tell.write_all(READY.as_bytes()),
-        Err(error) => write!(tell, "{error}"),
+        Ok(()) => sender.write_all(READY.as_bytes()),
+        Err(error) => write!(sender, "{error}"),
     };
-    drop(tell);
+    drop(sender);
     detached?;
     serve(mount, &signals)
 }
 
-/// Lets go of the caller's session, terminal and working directory. When it has mounted: an automount has
-/// everybody wait for the mount who is not in the process group of those that make it (linux,
+/// Leaves the caller's session, terminal and working directory. Called only after mounting: an automount
+/// makes every process wait that is not in the process group of those that mount (linux,
 /// Documentation/filesystems/autofs.rst, "Communicating with autofs: detecting the daemon").
 fn detach_from_terminal(mount: &Mount) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("start a daemon for", mount.path(), error);

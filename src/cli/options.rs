@@ -1,4 +1,4 @@
-//! Options that several commands share, and how their values are written.
+//! Options that several commands share, and parsers of their values.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Args, Command, ValueHint};
 use fifofs::{Deliver, FailOn, Linger, Mount, MountBuilder};
 
-/// What is to be run: the last words of a command line.
+/// The program to run: the last words of a command line.
 #[derive(Args, Debug)]
 pub(crate) struct ProgramWords {
     /// The program and its arguments
@@ -57,7 +57,7 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    /// An option that was given, if one was.
+    /// The first of these options that was given, if any.
     pub(crate) fn given(&self) -> Option<&'static str> {
         let options = [
             ("--deliver", !self.deliver.is_empty()),
@@ -72,12 +72,12 @@ impl Delivery {
             .find_map(|(option, is_given)| is_given.then_some(option))
     }
 
-    /// What was given as `--memory`, if it was.
+    /// The value of `--memory`, if it was given.
     pub(crate) fn memory(&self) -> Option<u64> {
         self.memory
     }
 
-    /// Whether some files may have to be read while they are written.
+    /// Whether the rules may stream some files, which must then be read while they are written.
     pub(crate) fn may_stream(&self) -> bool {
         let way = |rule: &String| rule.rsplit('=').next().map(str::parse);
         self.deliver
@@ -108,12 +108,12 @@ impl Delivery {
     }
 }
 
-/// A parser of values of which some are words, which help and completions name; what else is a value,
-/// the parser knows.
+/// A parser of values with some fixed words, which help and completions list; `parse` handles all
+/// other values.
 #[derive(Clone, Copy)]
 pub(crate) struct WithWords<T> {
     parse: fn(&str) -> fifofs::Result<T>,
-    /// Each with what it means.
+    /// Each word with its meaning.
     words: &'static [(&'static str, &'static str)],
 }
 
@@ -190,7 +190,7 @@ pub(crate) const LINGERS: WithWords<Linger> = WithWords {
     ],
 };
 
-/// A rule of `--deliver`, if it is one.
+/// Checks a rule of `--deliver`.
 fn rule(text: &str) -> fifofs::Result<String> {
     let ruled = Mount::builder().rule(text);
     ruled.map(|_| text.to_owned())
@@ -210,7 +210,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| "not a duration; write a number with ms, s or m: 500ms".into())
 }
 
-/// The number of a process.
+/// Parses a process id.
 pub(crate) fn process(text: &str) -> Result<u32, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| "not the number of a process; write one, as $! is in a shell".into())
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_is_given_if_it_is_typed_though_it_be_the_default() {
+    fn an_option_counts_as_given_even_with_its_default_value() {
         assert_eq!(given(&[]), None);
         assert_eq!(given(&["--window", "1M"]), Some("--window"));
         assert_eq!(given(&["--fail-on", "signal"]), Some("--fail-on"));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_is_none_is_refused_with_its_option() {
+    fn a_malformed_rule_is_refused_with_the_name_of_its_option() {
         for rule in ["*.log=pipe", "=stream", "[a=stream"] {
             let parsed = Arguments::try_parse_from(["fifofs", "--deliver", rule]);
             let said = parsed.err().expect("an error").to_string();

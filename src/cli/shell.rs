@@ -1,17 +1,17 @@
-//! Words as a shell wants them.
+//! Quotes words for a shell.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::cli::text::is_obeyed;
+use crate::cli::text::is_control;
 
-/// Words that can be pasted.
+/// A command line that can be pasted.
 pub(crate) fn line<'a>(words: impl IntoIterator<Item = &'a OsStr>) -> String {
     let words: Vec<String> = words.into_iter().map(quoted).collect();
     words.join(" ")
 }
 
-/// A word in quotes, if it needs any. Braces do not, unless a shell would see a list or a range in
+/// A word in quotes, if it needs them. Braces do not, unless a shell would see a list or a range in
 /// them.
 fn quoted(word: &OsStr) -> String {
     let text = word.to_string_lossy();
@@ -21,12 +21,12 @@ fn quoted(word: &OsStr) -> String {
         return text.into_owned();
     }
     // A script of several lines is shown as its user wrote it.
-    let must_be_escaped = |character| is_obeyed(character) && !matches!(character, '\n' | '\t');
+    let must_be_escaped = |character| is_control(character) && !matches!(character, '\n' | '\t');
     if word
         .to_str()
         .is_none_or(|text| text.contains(must_be_escaped))
     {
-        // As bash, zsh and POSIX since 2024 read it: nothing raw is shown.
+        // The quoting of bash, zsh and POSIX since 2024: no raw control characters are shown.
         let escaped: Vec<u8> = word.as_bytes().iter().flat_map(escaped).collect();
         return format!("$'{}'", String::from_utf8_lossy(&escaped));
     }

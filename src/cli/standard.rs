@@ -1,7 +1,7 @@
-//! What this process was started with: its standard descriptors, and how it takes signals.
+//! The inherited standard descriptors and signal dispositions of this process.
 //!
-//! Before `main` the Rust runtime opens `/dev/null` in place of a closed descriptor, so that what is written
-//! there would be lost without a word, and ignores SIGPIPE. So both are looked at before that.
+//! Before `main` the Rust runtime opens `/dev/null` in place of a closed descriptor, so that output would be
+//! lost silently, and ignores SIGPIPE. So both are recorded before that.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -15,28 +15,28 @@ use rustix::io::{Errno, retry_on_intr};
 
 static WAS_CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
-/// Whether SIGPIPE was ignored, as systemd has it for services and `trap '' PIPE` for a shell's commands.
+/// Whether SIGPIPE was ignored, as systemd does for services and `trap '' PIPE` for a shell's commands.
 static IGNORED_PIPE: AtomicBool = AtomicBool::new(false);
 
-/// Which signals were blocked.
+/// The signals that were blocked.
 static BLOCKED: OnceLock<libc::sigset_t> = OnceLock::new();
 
-/// What the C runtime calls before the Rust runtime begins.
+/// The C runtime calls this before the Rust runtime starts.
 #[used]
-// SAFETY: an array of functions of this type, called in turn, is what the section holds; those of
-// the C library that this one calls need nothing that is set up later.
+// SAFETY: the section holds an array of functions of this type, called in turn; the functions of the C library
+// that this one calls need no later setup.
 #[unsafe(link_section = ".init_array")]
 static LOOK: extern "C" fn() = look;
 
 extern "C" fn look() {
     for (number, was_closed) in (0..).zip(&WAS_CLOSED) {
-        // SAFETY: it asks, and changes nothing.
+        // SAFETY: the call changes nothing.
         let is_closed = unsafe { libc::fcntl(number, libc::F_GETFD) } < 0;
         was_closed.store(is_closed, Ordering::Relaxed);
     }
     IGNORED_PIPE.store(ignores_pipe(), Ordering::Relaxed);
     let mut blocked = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: it asks, and changes nothing; a set of signals is integers.
+    // SAFETY: the call changes nothing; a set of signals consists of integers.
     unsafe {
         if libc::sigprocmask(libc::SIG_SETMASK, ptr::null(), blocked.as_mut_ptr()) == 0 {
             let _ = BLOCKED.set(blocked.assume_init());
@@ -46,38 +46,38 @@ extern "C" fn look() {
 
 fn ignores_pipe() -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: it asks, and changes nothing; all of the structure is integers, and an optional function,
-    // for which zero is valid.
+    // SAFETY: the call changes nothing; the structure consists of integers, and an optional function, for which
+    // zero is valid.
     unsafe {
         libc::sigaction(libc::SIGPIPE, ptr::null(), action.as_mut_ptr()) == 0
             && action.assume_init().sa_sigaction == libc::SIG_IGN
     }
 }
 
-/// Python ignores SIGPIPE whatever it was told to, as the Rust runtime does, and its command has undone that
-/// when the command line is looked at: then that is what counts.
+/// Records SIGPIPE again: Python ignores it at its start, as the Rust runtime does, and its command has reset
+/// that when the command line is parsed: then the present disposition counts.
 pub(crate) fn look_at_pipe_again() {
     IGNORED_PIPE.fetch_and(ignores_pipe(), Ordering::Relaxed);
 }
 
-/// Has a program that is started take SIGPIPE as this process was told to: the standard library gives it the
-/// default. Async-signal-safe.
+/// Gives a started program the inherited disposition of SIGPIPE: the standard library sets the default.
+/// Async-signal-safe.
 pub(crate) fn restore_pipe() {
     if IGNORED_PIPE.load(Ordering::Relaxed) {
-        // SAFETY: it is async-signal-safe, and this is no handler.
+        // SAFETY: signal(2) is async-signal-safe, and this is no handler.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     }
 }
 
-/// Blocks the signals for it that were blocked here: the standard library unblocks all. Async-signal-safe.
+/// Blocks the inherited signals for a started program: the standard library unblocks all. Async-signal-safe.
 pub(crate) fn restore_blocked() {
     if let Some(blocked) = BLOCKED.get() {
-        // SAFETY: it is async-signal-safe; the set is one that the kernel gave.
+        // SAFETY: sigprocmask(2) is async-signal-safe; the kernel filled the set.
         unsafe { libc::sigprocmask(libc::SIG_SETMASK, blocked, ptr::null_mut()) };
     }
 }
 
-/// That a descriptor is none that was closed when this process was started.
+/// Fails if a descriptor was closed when this process was started.
 ///
 /// # Errors
 ///
@@ -90,8 +90,8 @@ pub(crate) fn check_open(number: RawFd) -> io::Result<()> {
     }
 }
 
-/// Writes all of it to standard output, which somebody may have made one that does not block (Node and ssh do so
-/// with pipes that they share).
+/// Writes all bytes to standard output, which another process may have made nonblocking (Node and ssh do so with
+/// pipes that they share).
 ///
 /// # Errors
 ///

@@ -1,16 +1,15 @@
-//! Text for people, on its way to a terminal or into the log.
+//! Text for a terminal or the log.
 //!
-//! Names of files and processes are whatever their owner likes, a terminal's control sequences and
-//! newlines among them. The invariant: whatever goes out as a message, a line of the log or a line
-//! of a [`Page`] is one line that a terminal shows and does not obey.
+//! Names of files and processes may contain anything, also a terminal's control sequences and newlines.
+//! Invariant: each message, line of the log or line of a [`Page`] is one line without control sequences.
 
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, IsTerminal, Write as _};
 
 use rustix::termios::tcgetwinsize;
 
-/// Displays as one line: what a terminal would obey, and what changes the order in which characters
-/// are shown, is escaped as in Rust's strings.
+/// Displays as one line: control characters, and characters that change the order of display, are escaped
+/// as in Rust's strings.
 pub(crate) struct OneLine<T>(pub(crate) T);
 
 impl<T: Display> Display for OneLine<T> {
@@ -24,13 +23,13 @@ struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
 impl fmt::Write for Escaping<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
-        while let Some(at) = rest.find(is_obeyed) {
+        while let Some(at) = rest.find(is_control) {
             let (shown, obeyed) = rest.split_at(at);
             self.0.write_str(shown)?;
             let mut characters = obeyed.chars();
             for character in characters.by_ref().take(1) {
                 match u32::from(character) {
-                    // In the way that printf(1) and strings of C and Python have it, too.
+                    // As printf(1) and strings of C and Python write it, too.
                     code if code < 0x100 && !"\t\n\r".contains(character) => {
                         write!(self.0, "\\x{code:02x}")?;
                     }
@@ -43,9 +42,9 @@ impl fmt::Write for Escaping<'_, '_> {
     }
 }
 
-/// Control characters, those of ISO 6429 above ASCII among them; line and paragraph separators; and
-/// the explicit directional formatting characters (Unicode Standard Annex 9, 2).
-pub(crate) fn is_obeyed(character: char) -> bool {
+/// Whether it is a control character, also those of ISO 6429 above ASCII; a line or paragraph separator; or
+/// an explicit directional formatting character (Unicode Standard Annex 9, 2).
+pub(crate) fn is_control(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
@@ -53,7 +52,7 @@ pub(crate) fn is_obeyed(character: char) -> bool {
         )
 }
 
-/// Lines, of which each stays one.
+/// Text in which each given line stays one line.
 #[derive(Debug, Default)]
 pub(crate) struct Page(String);
 
@@ -68,20 +67,20 @@ impl Page {
     }
 }
 
-/// Says something on standard error, if anybody listens there: one line, by one write(2), so that
-/// processes that share standard error do not write into each other's lines.
+/// Prints a message on standard error: one line, by one write(2), so that processes which share standard
+/// error do not write into each other's lines. Errors are ignored.
 pub(crate) fn say(message: &str) {
     let line = format!("{}fifofs: {}\n", line_start(), OneLine(message));
-    // It has no buffer.
+    // Standard error has no buffer.
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-/// What has the next character on standard error begin a line, if that is a terminal: a program may have
-/// left one unfinished there, or the terminal itself, which shows `^C`.
+/// Characters after which the next text on standard error begins a line, if that is a terminal: a program
+/// may have left an unfinished line there, or the terminal itself, which shows `^C`.
 ///
-/// Where the cursor is cannot be asked without taking what the user types. So as many blanks as a row has
-/// are written, as zsh does before its prompt (its option PROMPT_SP): from the beginning of a row they fill
-/// just that, and from anywhere else they reach the next one.
+/// Asking for the cursor's position would consume the user's input. So this is as many blanks as a row has,
+/// as zsh writes before its prompt (its option PROMPT_SP): from the start of a row they fill just that row,
+/// and from anywhere else they reach the next one.
 pub(crate) fn line_start() -> String {
     match is_clever_terminal().then(|| tcgetwinsize(io::stderr())) {
         Some(Ok(size)) => format!("{:1$}\r", "", usize::from(size.ws_col)),
@@ -100,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_stays_one_and_holds_nothing_that_a_terminal_obeys() {
+    fn a_line_stays_one_and_has_no_control_characters() {
         let shown = |text: &str| OneLine(text).to_string();
         assert_eq!(shown("plain äöü 日本 \\ 'x'"), "plain äöü 日本 \\ 'x'");
         assert_eq!(shown(""), "");
@@ -112,7 +111,7 @@ mod tests {
         assert_eq!(shown(&invalid), "x\u{fffd}\u{fffd}y");
         for code in (0..0x3000).filter_map(char::from_u32) {
             let text = shown(&format!("[{code}]"));
-            assert!(!text.contains(is_obeyed), "{code:?} became {text:?}");
+            assert!(!text.contains(is_control), "{code:?} became {text:?}");
         }
     }
 

@@ -1,9 +1,9 @@
-//! What `fifofs cat` sees to while it waits: whether anybody still reads its output, for how long it
-//! may wait, and that somebody at a terminal is told what it waits for.
+//! What `fifofs cat` watches while it waits: whether its output still has a reader, how long it may
+//! wait, and that a user at a terminal sees what it waits for.
 //!
-//! The thread that copies sits in open(2) or read(2) meanwhile, so another one does this, and ends
-//! the process if it must. Invariant: what is told is gone from the terminal before bytes are
-//! written, and nothing is written after the process was found to have waited too long.
+//! The copying thread is blocked in open(2) or read(2) meanwhile, so another thread does this, and
+//! ends the process if it must. Invariant: the line on the terminal is cleared before bytes are
+//! written, and nothing is written after the timeout was found to have passed.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -18,13 +18,13 @@ use rustix::fs::FileType;
 use crate::cli::text::OneLine;
 use crate::cli::{Ended, conclude};
 
-/// After how long somebody at a terminal is told what is waited for.
-const TELL_AFTER: Duration = Duration::from_secs(1);
+/// After how long a terminal shows what `cat` waits for.
+const SHOW_AFTER: Duration = Duration::from_secs(1);
 
-/// So much of a line fits on any terminal, and can be cleared again.
+/// The length of a line that fits on any terminal, and can be cleared again.
 const LINE_CHARACTERS: usize = 79;
 
-/// The wait of the thread that copies.
+/// The wait of the copying thread.
 #[derive(Default)]
 pub(super) struct Wait {
     state: Mutex<State>,
@@ -33,23 +33,23 @@ pub(super) struct Wait {
 #[derive(Default)]
 struct State {
     path: PathBuf,
-    /// Since when it waits, if it does.
+    /// When it began to wait, if it waits.
     since: Option<Instant>,
     /// Whether the terminal shows what it waits for.
-    is_told: bool,
+    is_shown: bool,
 }
 
-/// What is looked at while it waits.
+/// What to watch while it waits.
 #[derive(Clone, Copy)]
 struct Concern {
     timeout: Option<Duration>,
-    /// Standard output is a pipe or socket, which its reader may leave.
+    /// Standard output is a pipe or socket, whose reader may close it.
     output: bool,
     terminal: bool,
 }
 
 impl Wait {
-    /// Begins to look after waits.
+    /// Starts watching waits.
     pub(super) fn look_after(timeout: Option<Duration>) -> Result<Arc<Wait>> {
         let kind =
             rustix::fs::fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
@@ -73,7 +73,7 @@ impl Wait {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does what may wait for this file.
+    /// Runs an operation that may wait for this file.
     pub(super) fn during<T>(&self, path: &Path, act: impl FnOnce() -> T) -> T {
         {
             let mut state = self.lock();
@@ -85,7 +85,7 @@ impl Wait {
         let done = act();
         let mut state = self.lock();
         state.since = None;
-        if std::mem::take(&mut state.is_told) {
+        if std::mem::take(&mut state.is_shown) {
             let _ = io::stderr().write_all(b"\r\x1b[K");
         }
         done
@@ -100,21 +100,21 @@ impl Wait {
                 if concern.timeout.is_some_and(is_over) {
                     end(Error::timed_out(&state.path));
                 }
-                // A wait that begins now must not be looked at too late.
+                // A wait that begins now must not be checked too late.
                 let since = state.since.unwrap_or(now);
-                let tells = concern.terminal && is_over(TELL_AFTER) && !state.is_told;
-                let path = tells.then(|| state.path.clone());
-                let tell_at = concern.terminal.then_some(match state.is_told {
-                    true => now + TELL_AFTER,
-                    false => since + TELL_AFTER,
+                let shows = concern.terminal && is_over(SHOW_AFTER) && !state.is_shown;
+                let path = shows.then(|| state.path.clone());
+                let show_at = concern.terminal.then_some(match state.is_shown {
+                    true => now + SHOW_AFTER,
+                    false => since + SHOW_AFTER,
                 });
                 drop(state);
                 if let Some(path) = path {
-                    self.tell(&path);
+                    self.show(&path);
                     continue;
                 }
                 let times_out = concern.timeout.and_then(|limit| since.checked_add(limit));
-                [tell_at, times_out].into_iter().flatten().min()
+                [show_at, times_out].into_iter().flatten().min()
             };
             let left = next.map(|at| at.saturating_duration_since(Instant::now()));
             let left = left.and_then(|left| Timespec::try_from(left).ok());
@@ -132,15 +132,15 @@ impl Wait {
                     .intersects(PollFlags::ERR | PollFlags::HUP),
             };
             if left_by_reader {
-                // Whoever read has read enough, as if that had shown in a write.
+                // The reader has read enough, as if a write had shown that.
                 std::process::exit(0);
             }
         }
     }
 
-    /// Shows what is waited for on a line that is cleared when the wait ends.
-    fn tell(&self, path: &Path) {
-        let reason = what_is_waited_for(path).unwrap_or_else(|| "it to be written".to_owned());
+    /// Shows what `cat` waits for on a line that is cleared when the wait ends.
+    fn show(&self, path: &Path) {
+        let reason = reason_for_wait(path).unwrap_or_else(|| "it to be written".to_owned());
         let path = path.to_string_lossy();
         let line = format!(
             "fifofs: {}: waiting for {}",
@@ -150,18 +150,18 @@ impl Wait {
         let line: String = line.chars().take(LINE_CHARACTERS).collect();
         let mut state = self.lock();
         if state.since.is_some() {
-            state.is_told = io::stderr().write_all(line.as_bytes()).is_ok();
+            state.is_shown = io::stderr().write_all(line.as_bytes()).is_ok();
         }
     }
 }
 
-/// Ends the process with an error, whatever its other thread waits for.
+/// Ends the process with an error, even if its other thread is blocked.
 fn end(error: Error) -> ! {
     std::process::exit(conclude(&Ended::from(error)).into())
 }
 
-/// In the words of `fifofs ls`.
-fn what_is_waited_for(path: &Path) -> Option<String> {
+/// The reason for the wait, in the words of `fifofs ls`.
+fn reason_for_wait(path: &Path) -> Option<String> {
     let mount = fifofs::mount_of(path).ok()??;
     let text = std::fs::read_to_string(mount.join(".fifofs/status")).ok()?;
     let status: Status = serde_json::from_str(&text).ok()?;

@@ -1,16 +1,16 @@
-//! The order in which people look for names: file-2 before file-10.
+//! Orders names naturally: file-2 before file-10.
 
 use std::path::Path;
 
-/// Part of a name. Numbers come before anything else, and before each other by their value.
+/// Part of a name. Numbers come before text, and are ordered by value.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Run {
-    /// How many digits, without zeros at the beginning, and which.
+    /// The number of digits without leading zeros, and the digits.
     Number(usize, String),
     Text(String),
 }
 
-/// What paths are sorted by: their names one by one, so that a directory stays together.
+/// The sort key of a path: name by name, so that a directory stays together.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key(Vec<Vec<Run>>);
 

@@ -1,8 +1,8 @@
-//! What mount(8) and fstab say, in the words of `fifofs mount`.
+//! Translates the command lines of mount(8) and fstab to that of `fifofs mount`.
 //!
 //! mount(8) starts `mount.fifofs SOURCE DIR [-sfnv] [-t TYPE] [-o OPTIONS]` (its "External helpers"), and
 //! the helper of libfuse, for `-t fuse.fifofs`, `fifofs SOURCE DIR -o OPTIONS`. Knows how options are
-//! written there and which are not ours; what ours mean, the command knows.
+//! written there and which are not for fifofs; the command knows what its own mean.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -12,8 +12,8 @@ use fifofs::{Error, Result};
 
 use crate::cli::status;
 
-/// Options that are for mount(8), systemd or the kernel's other file systems, and change nothing here:
-/// mount(8), "Filesystem-independent mount options".
+/// Options for mount(8), systemd or the kernel's other filesystems, without effect here: mount(8),
+/// "Filesystem-independent mount options".
 const IGNORED: [&str; 36] = [
     "",
     "defaults",
@@ -53,24 +53,24 @@ const IGNORED: [&str; 36] = [
     "default_permissions",
 ];
 
-/// The same with a value or the rest of a name.
+/// Prefixes of such options, before a value or the rest of a name.
 const IGNORED_PREFIXES: [&str; 5] = ["x-", "X-", "comment=", "user=", "fstype="];
 
-/// Options that the kernel heeds, see `MountBuilder::kernel_option`.
+/// Options that the kernel implements, see `MountBuilder::kernel_option`.
 const KERNEL_OPTIONS: [&str; 3] = ["ro", "noexec", "noatime"];
 
-/// Who has started this process, and wants to be told in its way how it ended.
+/// The process that started this one, and whose exit statuses it expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caller {
     User,
-    /// mount(8), or whatever mounts as it does.
+    /// mount(8), or a program that mounts in the same way.
     Mount,
 }
 
 impl Caller {
-    /// The exit status that says to it what `status` says to users.
+    /// The exit status for this caller that corresponds to `status` for users.
     pub(crate) fn status(self, status: u8, is_usage: bool) -> u8 {
-        // mount(8), "Exit status": of wrong usage, and of what could not be mounted.
+        // mount(8), "Exit status": for wrong usage, and for a failed mount.
         match self {
             Caller::Mount if status == status::FAILED && is_usage => 1,
             Caller::Mount if status == status::FAILED => 32,
@@ -79,12 +79,11 @@ impl Caller {
     }
 }
 
-/// Who wrote the command line, and what it is with `-o OPTIONS` translated to options of
-/// `fifofs mount`.
+/// The caller, and the command line with `-o OPTIONS` translated to options of `fifofs mount`.
 ///
 /// # Errors
 ///
-/// [`Error::Usage`] that names an option which nobody knows.
+/// [`Error::Usage`] that names an unknown option.
 pub(crate) fn translate<C: CommandFactory>(
     words: Vec<OsString>,
 ) -> (Caller, Result<Vec<OsString>>) {
@@ -99,10 +98,10 @@ pub(crate) fn translate<C: CommandFactory>(
     (Caller::User, words)
 }
 
-/// The same of `fifofs mount`, if it has `-o OPTIONS`, in whatever way that is written. What they mean comes
-/// before all other options.
+/// The same for `fifofs mount` with `-o OPTIONS`, in any spelling. Translated options come before all
+/// others.
 fn with_options<C: CommandFactory>(mut words: Vec<OsString>) -> Result<Vec<OsString>> {
-    // What is wrong with them is said when they are parsed for good.
+    // The final parse reports what is wrong with them.
     let Ok(matches) = C::command().try_get_matches_from(&words) else {
         return Ok(words);
     };
@@ -116,21 +115,21 @@ fn with_options<C: CommandFactory>(mut words: Vec<OsString>) -> Result<Vec<OsStr
     Ok(words)
 }
 
-/// `mount.fifofs`, or `mount.fuse.fifofs`.
+/// Whether it was called as `mount.fifofs` or `mount.fuse.fifofs`.
 fn is_helper(words: &[OsString]) -> bool {
     let name = words.first().map(Path::new).and_then(Path::file_name);
     name.is_some_and(|name| name.to_string_lossy().starts_with("mount."))
 }
 
-/// How mount(8) calls a helper.
+/// A call of the helper by mount(8).
 struct HelperCall {
     program: OsString,
     source: OsString,
     directory: OsString,
     options: Vec<OsString>,
-    /// Unknown options are not its affair.
+    /// Unknown options are ignored.
     is_sloppy: bool,
-    /// Nothing is to be done.
+    /// Nothing is mounted.
     is_fake: bool,
 }
 
@@ -196,12 +195,12 @@ fn usage(what: &str) -> Error {
     ))
 }
 
-/// `fifofs SOURCE DIR -o OPTIONS`, which no command begins like.
+/// Whether it is `fifofs SOURCE DIR -o OPTIONS`, with which no other command line can be confused.
 fn is_from_libfuse<C: CommandFactory>(words: &[OsString]) -> bool {
     let [_, source, directory, option, options] = words else {
         return false;
     };
-    // With what mount(8) puts first, the directory need not be there yet.
+    // With the options that mount(8) puts first, the directory need not exist yet.
     let options = options.to_string_lossy();
     let is_of_mount = ["rw", "ro"].contains(&options.split(',').next().unwrap_or_default());
     option == "-o"
@@ -209,7 +208,7 @@ fn is_from_libfuse<C: CommandFactory>(words: &[OsString]) -> bool {
         && C::command().find_subcommand(source).is_none()
 }
 
-/// Options separated by commas, as options of the command.
+/// Translates options separated by commas to options of the command.
 fn options_of<C: CommandFactory>(text: &OsString, is_sloppy: bool) -> Result<Vec<OsString>> {
     let text = text
         .to_str()
@@ -244,7 +243,7 @@ fn options_of<C: CommandFactory>(text: &OsString, is_sloppy: bool) -> Result<Vec
                 Some(_) => format!("mount option '{name}' takes no value"),
                 None => format!("unknown mount option '{option}'"),
             };
-            // The rest of one, perhaps.
+            // Perhaps the rest of a glob that was cut at a comma.
             let hint = match option.contains(['}', '*', '[']) {
                 true => "; a comma in a glob has a backslash before it",
                 false => "",
@@ -258,7 +257,7 @@ fn options_of<C: CommandFactory>(text: &OsString, is_sloppy: bool) -> Result<Vec
     Ok(words)
 }
 
-/// The option of the command that is meant, if it is one with a value, or one without.
+/// The command's option of this name, if it has one with, or without, a value.
 fn own(command: &Command, name: &str, has_value: bool) -> Option<String> {
     let name = name.replace('_', "-");
     let mut options = command
@@ -268,8 +267,8 @@ fn own(command: &Command, name: &str, has_value: bool) -> Option<String> {
     (option.get_action().takes_values() == has_value).then_some(name)
 }
 
-/// Cuts at commas, but for those after a backslash, as libfuse has it, and between double quotes, as
-/// mount(8) does. The backslash goes if it is before a comma or another; the quotes go.
+/// Splits at commas, except after a backslash, as libfuse does, and between double quotes, as mount(8) does.
+/// Removes the quotes, and a backslash before a comma or another backslash.
 fn split(text: &str) -> Vec<String> {
     let mut options = vec![String::new()];
     let mut is_quoted = false;
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_mount_and_libfuse_say_is_understood() {
+    fn command_lines_of_mount_and_libfuse_are_translated() {
         let options =
             "deliver=settled,allow_other,x-systemd.automount,dev,suid,noauto,nofail,_netdev";
         let expected = "mount --daemon --deliver=settled --allow-other --source none -- /tmp";
@@ -341,7 +340,7 @@ mod tests {
                 (expected, Caller::Mount)
             );
         }
-        // As mount(8) has it of a directory that is not there.
+        // As mount(8) calls it for a missing directory.
         let missing = translated(&["fifofs", "none", "/nosuch", "-o", "rw,dev,suid"]);
         assert_eq!(
             missing.expect("a command").0,
@@ -375,7 +374,7 @@ mod tests {
             let expected = format!("fifofs mount --kernel-option=ro {}", words[1..].join(" "));
             assert_eq!(translated(&given).expect("a command").0, expected);
         }
-        // Whatever else is wrong is said by who parses it for good.
+        // The final parse reports every other error.
         for words in [
             &["fifofs", "mount", "--", "-o"][..],
             &["fifofs", "mount", "d", "-o"],
@@ -401,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_is_refused_by_name() {
+    fn an_unknown_option_is_refused_by_name() {
         for (options, said) in [
             (
                 "deliver=settled,unknown=1",
@@ -429,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn commas_are_kept_as_fstab_and_mount_have_it() {
+    fn commas_are_kept_as_in_fstab_and_mount() {
         assert_eq!(split("a,b=c"), ["a", "b=c"]);
         assert_eq!(
             split(r"deliver=*.{a\,b}=settled,x"),

@@ -1,4 +1,4 @@
-//! Telling a service manager how a mount gets on, as sd_notify(3) does.
+//! Reports the state of a mount to a service manager, as sd_notify(3) does.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -13,12 +13,12 @@ pub(super) fn ready(mount: &std::path::Path) {
     ));
 }
 
-/// It is being taken down.
+/// The mount is being unmounted.
 pub(super) fn stopping() {
     notify("STOPPING=1");
 }
 
-/// Whoever asked to be told and does not listen has lost nothing that matters here.
+/// Errors are ignored: the mount works without a service manager that listens.
 fn notify(state: &str) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
         return;

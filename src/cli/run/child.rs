@@ -1,7 +1,7 @@
-//! The program: how it is started, told and waited for.
+//! The program: starts it, sends it signals, and waits for it.
 //!
-//! Knows processes and what shells make of their ends; knows nothing of files. The invariant: it
-//! does not outlive this process, however that ends.
+//! Knows processes and how shells report their ends; knows nothing of files. Invariant: the program
+//! does not outlive this process, however this process ends.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -17,20 +17,20 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitIdOptions, WaitOptions};
 use super::cover::{self, Cover, Outcome};
 use crate::cli::{restore_signals, standard, status};
 
-/// A program that was started.
+/// A started program.
 pub(super) struct Program {
     child: Child,
     name: String,
-    /// Opened while nobody can have waited for it, and given away once.
+    /// Opened before the program can have been reaped; taken once.
     pidfd: std::result::Result<OwnedFd, Errno>,
-    /// Set when it was waited for: from then on its number may be another's.
+    /// Set when it was waited for: from then on its process id may be another's.
     status: Option<ExitStatus>,
 }
 
-/// What the program finds: variables of its environment, and directories.
+/// What the program sees: environment variables and directories.
 #[derive(Default)]
 pub(super) struct Surroundings<'a> {
-    /// What it sees in the place of directories.
+    /// The directories that are covered for it.
     pub(super) covers: &'a [Cover],
     /// `$FIFOFS_OUT`.
     pub(super) first_output: Option<&'a Path>,
@@ -40,14 +40,14 @@ pub(super) struct Surroundings<'a> {
     pub(super) temporary: Option<&'a Path>,
 }
 
-/// A program that could not be started: the status and the message that a shell would give.
+/// A program that could not be started: the status and message that a shell would give.
 pub(super) struct NotStarted {
     pub(super) status: u8,
     pub(super) message: String,
 }
 
 impl Program {
-    /// To be called by the main thread, which lives as long as the process: the kernel kills the
+    /// Call this in the main thread, which lives as long as the process: the kernel kills the
     /// program when the thread that started it ends.
     pub(super) fn start(
         words: &[OsString],
@@ -85,12 +85,12 @@ impl Program {
             ),
         };
         die_with_this_process(&mut command);
-        // Whom it leaves behind is then a child of this process, so that it can be told whether
-        // there is anybody. Without it nobody is waited for.
+        // Processes that the program leaves behind become children of this process, so that it can
+        // see whether any is left. If this fails, none is waited for.
         let us = rustix::process::getpid();
         let _ = rustix::process::set_child_subreaper(Some(us));
         let spawned = command.spawn();
-        // Its copy of what tells why not.
+        // Closes this process's copy of the pipe that reports why not.
         drop(command);
         let child = spawned.map_err(|error| match covered.and_then(Outcome::why_not) {
             Some(why) => NotStarted {
@@ -108,7 +108,7 @@ impl Program {
         })
     }
 
-    /// What messages call it.
+    /// Its name in messages.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -123,7 +123,7 @@ impl Program {
 
     /// Sends it a signal, unless it has exited.
     pub(super) fn signal(&mut self, number: i32) {
-        // If it has, and was waited for, its number may be another's.
+        // After it was waited for, its process id may be another's.
         let runs = matches!(self.child.try_wait(), Ok(None));
         if let (true, Some(pid), Some(signal)) = (runs, self.pid(), Signal::from_named_raw(number))
         {
@@ -131,26 +131,27 @@ impl Program {
         }
     }
 
-    /// Whether what the terminal sends to our process group does not reach it: it made a group of
-    /// its own, as setsid(1) does.
+    /// Whether signals from the terminal to this process group miss it: it made a group of its own,
+    /// as setsid(1) does.
     pub(super) fn has_left_our_group(&self) -> bool {
         let group = rustix::process::getpgid(self.pid());
         self.has_exited() || group != Ok(rustix::process::getpgrp())
     }
 
-    /// Takes note of the ends of those whom it left behind. Says whether there are any that run;
-    /// while it runs itself, that is so.
+    /// Reaps processes that it left behind and that have ended. Returns whether any is still
+    /// running; true as long as the program itself runs.
     pub(super) fn has_left_others(&self) -> bool {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         loop {
             // SAFETY: all of the structure is integers and pointers, for which zero is valid.
             let mut ended: libc::siginfo_t = unsafe { std::mem::zeroed() };
             let options = look.bits() as i32;
-            // SAFETY: it waits for nothing and writes to `ended`. rustix does not tell who it was.
+            // SAFETY: the call does not block, and writes to `ended`. rustix does not return the
+            // process id.
             if unsafe { libc::waitid(libc::P_ALL, 0, &mut ended, options) } != 0 {
                 return false;
             }
-            // SAFETY: waitid(2) sets it, or leaves it zero where nobody has ended.
+            // SAFETY: waitid(2) sets it, or leaves it zero if no child has ended.
             let pid = unsafe { ended.si_pid() };
             let pid =
                 Pid::from_raw(pid).filter(|pid| self.has_exited() || Some(*pid) != self.pid());
@@ -162,17 +163,17 @@ impl Program {
         }
     }
 
-    /// What is readable when it has exited, whoever waits for it.
+    /// A pidfd that is readable when it has exited, whichever code reaps it.
     ///
     /// # Errors
     ///
-    /// If there can be no such descriptor.
+    /// If no such descriptor can be made.
     pub(super) fn pidfd(&mut self) -> Result<OwnedFd> {
         let pidfd = std::mem::replace(&mut self.pidfd, Err(Errno::BADF));
         pidfd.map_err(|errno| Error::io("wait for", &self.name, errno.into()))
     }
 
-    /// Waits for it. Its status, once it was waited for, stays the same.
+    /// Waits for it. Later calls return the same status.
     pub(super) fn wait(&mut self) -> Result<ExitStatus> {
         if let Some(status) = self.status {
             return Ok(status);
@@ -199,13 +200,13 @@ impl Drop for Program {
     }
 }
 
-/// The kernel kills the program when this process dies, also of SIGKILL.
+/// Makes the kernel kill the program when this process dies, even by SIGKILL.
 fn die_with_this_process(command: &mut Command) {
     let parent = rustix::process::getpid();
     let tie = move || {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         if rustix::process::getppid() != Some(parent) {
-            // It died just before, and the kernel sends nothing any more.
+            // This process died just before, and the kernel sends no signal any more.
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         restore_signals();
@@ -249,7 +250,7 @@ fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
     }
 }
 
-/// As shells say it: without `(os error N)`.
+/// The message as shells print it: without `(os error N)`.
 fn without_number(error: &io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error") {
@@ -258,8 +259,8 @@ fn without_number(error: &io::Error) -> String {
     }
 }
 
-/// The status of this process that says how a program ended: its own, or as shells do 128 and the
-/// number of the signal.
+/// The exit status of this process for a program's end: the program's own, or as in shells 128 plus
+/// the number of the signal.
 pub(super) fn status_of(status: ExitStatus) -> u8 {
     let number = match (status.code(), status.signal()) {
         (Some(code), _) => code,
@@ -269,12 +270,12 @@ pub(super) fn status_of(status: ExitStatus) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
 }
 
-/// The status that says which signal ended something.
+/// The exit status for an end by this signal.
 pub(super) fn signal_status(signal: i32) -> u8 {
     u8::try_from(signal).map_or(u8::MAX, |signal| status::SIGNAL.saturating_add(signal))
 }
 
-/// How a program ended, for people.
+/// How a program ended, for messages.
 pub(super) fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended with status {code}"),

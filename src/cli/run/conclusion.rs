@@ -1,7 +1,7 @@
-//! What is made of how a program and its outputs ended: files appear, messages are found, and the
-//! exit status is decided.
+//! Concludes a run from the ends of the program and its outputs: puts files in place, makes
+//! messages and decides the exit status.
 //!
-//! Knows everything about the end and does nothing but that.
+//! Knows everything about the end, and nothing else.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -20,29 +20,29 @@ use super::progress::Counters;
 use super::report::{DestinationReport, OutputReport, OutputState};
 use crate::cli::{Ended, failure, status};
 
-/// How a program ended, and what was expected of it.
+/// How a program ended, and which outputs were expected.
 pub(super) struct Conclusion<'a> {
-    /// What messages call it.
+    /// Its name in messages.
     pub(super) program: &'a str,
     pub(super) status: ExitStatus,
-    /// The signal that ended the wait for those whom it left behind.
+    /// The signal that ended the wait for processes that it left behind.
     pub(super) ended_by: Option<i32>,
     pub(super) template: &'a Template,
-    /// What is in the directory of the outputs, if they are in one.
+    /// The files in the directory of the outputs, if they are in one.
     pub(super) view: Option<&'a MountView>,
     pub(super) is_tar: bool,
     pub(super) is_shared: bool,
 }
 
 impl Conclusion<'_> {
-    /// Files appear, if all went well. Says what is to be said of all, and what became of each.
+    /// Puts files in place if all went well. Makes the messages, and the state of each output.
     pub(super) fn conclude(
         &self,
         outputs: Vec<Output>,
         counters: &Counters,
     ) -> (Ended, Vec<OutputReport>) {
         let mut messages = Vec::new();
-        // First: an archive without them does not appear.
+        // First: without these files the archive must not appear.
         let has_files = !self.is_tar || !self.status.success() || self.check_files(&mut messages);
         let mut is_whole = has_files;
         let mut early = Vec::new();
@@ -69,9 +69,10 @@ impl Conclusion<'_> {
         let was_hung_up = self.status.signal() == Some(libc::SIGPIPE);
         let status = match self.ended_by {
             Some(signal) => signal_status(signal),
-            // A program that was a destination failed first: what became of this one is its doing.
+            // A program that is a destination failed first; the main program's end follows from
+            // that.
             None if early.contains(&false) => status::NOT_WHOLE,
-            // Or it had enough.
+            // The destination has read enough.
             None if early.contains(&true) && is_whole && was_hung_up => 0,
             None if !self.status.success() => status_of(self.status),
             None if !is_whole => status::NOT_WHOLE,
@@ -80,7 +81,7 @@ impl Conclusion<'_> {
         (Ended { status, messages }, reports)
     }
 
-    /// How far an output got, and what is to be said if that is not as it should be.
+    /// The state of an output, and a message if it is not as it should be.
     fn conclude_output(&self, finished: Finished) -> (OutputState, Option<String>) {
         let Finished {
             source,
@@ -92,7 +93,7 @@ impl Conclusion<'_> {
         let name = source.name();
         let succeeded = self.status.success();
         let how = describe(self.status);
-        // What stood there is still there.
+        // The destination keeps what it had before.
         let is_untouched = matches!(destination, Destination::Remote(_) | Destination::Object(_));
         let is_object = matches!(destination, Destination::Object(_));
         let is_recipient = is_untouched || matches!(destination, Destination::Command(_));
@@ -145,7 +146,7 @@ impl Conclusion<'_> {
             (End::Whole, None) if self.ended_by.is_some() && is_object => {
                 format!("{destination} is there, and whole: it was too late to take it back")
             }
-            // Whoever closed it wants no more.
+            // The reader that closed it wants no more.
             (End::Whole | End::Closed, _) => return (state, None),
             (End::Unread(Error::Missing { .. }), _) if succeeded => {
                 format!("{} {}", self.program, self.search().describe(name))
@@ -175,9 +176,9 @@ impl Conclusion<'_> {
         (state, Some(message))
     }
 
-    /// That a file is not whole though the program succeeded.
+    /// The message for a file that is not whole though the program succeeded.
     fn describe_failure(&self, name: &Path, error: &Error) -> String {
-        // Of a directory that was to be packed, a file in it.
+        // With `--tar`, the file of the directory that failed.
         let path = match error {
             Error::Failed { path, .. } => path,
             _ => name,
@@ -189,7 +190,7 @@ impl Conclusion<'_> {
         }
     }
 
-    /// That a program that was to have an output was ended.
+    /// The message for a destination program that was ended.
     fn describe_abort(&self, destination: &Destination, name: &Path) -> String {
         let why = self.why(name);
         match destination {
@@ -213,7 +214,7 @@ impl Conclusion<'_> {
         }
     }
 
-    /// Whether a program whose files were packed left those that it was to make.
+    /// Whether a program with `--tar` left all files that it was expected to make.
     fn check_files(&self, messages: &mut Vec<String>) -> bool {
         let missing = missing::files(self.template, self.view);
         let search = self.search();

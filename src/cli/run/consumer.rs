@@ -1,10 +1,10 @@
-//! A destination that is a program: it is run by a helper process, the guard, which decides when its
-//! input ends.
+//! A destination that is a program: a helper process, the guard, runs it and decides when its input
+//! ends.
 //!
-//! Knows what is said to a guard and how a program's end is judged; knows nothing of outputs. The
-//! invariant: the program sees an end of its input only after [`Consumer::commit`], however this
-//! process ends before that. For that the guard holds the write end of its input, too, and when it
-//! is told to abort, or loses this process, it ends the program first and lets go after that.
+//! Knows the messages to a guard and how a program's end is judged; knows nothing of outputs.
+//! Invariant: the program sees the end of its input only after [`Consumer::commit`], however this
+//! process ends before that. To that end the guard holds the write end of the input, too; when it gets
+//! an abort, or loses this process, it first ends the program and then closes the input.
 //!
 //! ```text
 //!             start            commit: end of input            it ended
@@ -31,23 +31,23 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use guard::Guard;
 use session::Which;
 
-/// What may be said to a guard: one byte, and for a commit what is written before the end.
+/// Messages to a guard: one byte, and for a commit the bytes to write before the end.
 const START: u8 = b'S';
 const COMMIT: u8 = b'C';
 const ABORT: u8 = b'A';
 
-/// What a guard says when the program has ended: this, and the wait status.
+/// The guard's message when the program has ended: this byte, and the wait status.
 const ENDED: u8 = b'E';
-/// The same where it could not be started: this, and the number of the error.
+/// The guard's message if it could not be started: this byte, and the error number.
 const NOT_STARTED: u8 = b'N';
 
-/// How long a guard may take to end when there is nothing to do for it.
+/// How long a guard may take to end when it has nothing to do.
 const REAP_PATIENCE: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 200_000_000,
 };
 
-/// How a program is to be run.
+/// How to run a program.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     /// The program and its arguments.
@@ -56,23 +56,23 @@ pub(super) struct Plan {
     pub(super) terminal: Terminal,
 }
 
-/// Where its standard output goes.
+/// Where the program's standard output goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
-    /// To that of this process.
+    /// To this process's standard output.
     Inherited,
-    /// To standard error, since this process's standard output is an output's.
+    /// To standard error, as this process's standard output carries an output.
     Error,
     /// Back to this process.
     Back,
 }
 
-/// Whether it belongs to the terminal of this process.
+/// Whether the program has the terminal of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Terminal {
-    /// It does: it may ask there for a password, and Ctrl-C reaches it.
+    /// It has: it may ask there for a password, and Ctrl-C reaches it.
     Shared,
-    /// It is in a session of its own: nothing but its guard ends it.
+    /// It is in a session of its own: only its guard ends it.
     None,
 }
 
@@ -80,7 +80,7 @@ pub(super) enum Terminal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Ended(ExitStatus),
-    /// It was never started, as nothing came for it.
+    /// It was never started, as no bytes came for it.
     NotRun,
     NotStarted(Errno),
     /// Its guard was killed.
@@ -95,18 +95,18 @@ pub(super) struct Consumer {
     terminal: Terminal,
 }
 
-/// What was made with it.
+/// A consumer, and the descriptors that were made with it.
 pub(super) struct Forked {
     pub(super) consumer: Consumer,
     /// The write end of its standard input.
     pub(super) input: OwnedFd,
-    /// What it writes to its standard output, with [`Output::Back`].
+    /// The read end of its standard output, with [`Output::Back`].
     pub(super) answers: Option<OwnedFd>,
 }
 
 impl Forked {
-    /// Makes a guard, in which the descriptors with the numbers `closed` are closed; the program is not
-    /// started yet. To be called while there is one thread.
+    /// Forks a guard, in which the descriptors with the numbers `closed` are closed; the program is not
+    /// started yet. Call this while the process has one thread.
     pub(super) fn new(plan: &Plan, closed: &[RawFd]) -> Result<Self> {
         let failed = |errno: Errno| {
             let program = plan.words.first().map(OsString::as_os_str);
@@ -126,8 +126,7 @@ impl Forked {
             Output::Inherited | Output::Error => Ok((None, None)),
         }
         .map_err(failed)?;
-        // SAFETY: there is one thread, so that the child is a whole process, and it does not come
-        // back from here.
+        // SAFETY: the process has one thread, so the child is complete, and never returns from here.
         match unsafe { fork() }.map_err(failed)? {
             Some(guard) => Ok(Forked {
                 consumer: Consumer {
@@ -154,34 +153,34 @@ impl Forked {
 }
 
 impl Consumer {
-    /// Starts the program, if it is not running.
+    /// Starts the program, unless it runs already.
     pub(super) fn start(&self) {
-        self.say(&[START]);
+        self.send(&[START]);
     }
 
-    /// Its input is whole: writes `last`, and ends it. This process must have closed it before. An
-    /// empty one is the input of a program, too, which is started for it.
+    /// The input is whole: writes `last`, and ends it. This process must have closed it before. Starts
+    /// the program even if the input is empty.
     pub(super) fn commit(&self, last: &[u8]) {
-        self.say(&[&[COMMIT], last].concat());
+        self.send(&[&[COMMIT], last].concat());
     }
 
-    /// Ends the program before its input ends. Said again, it does not wait any longer for what it
-    /// is doing about the last signal.
+    /// Ends the program before its input ends. A second call ends the wait for its reaction to the last
+    /// signal.
     pub(super) fn abort(&self) {
-        self.say(&[ABORT]);
+        self.send(&[ABORT]);
     }
 
-    /// The number of the descriptor that it is talked to by.
+    /// The number of the descriptor for messages to the guard.
     pub(super) fn control(&self) -> RawFd {
         self.control.as_raw_fd()
     }
 
-    fn say(&self, message: &[u8]) {
-        // A guard that is gone will be noticed by who waits for it.
+    fn send(&self, message: &[u8]) {
+        // If the guard has gone, the wait for it shows that.
         let _ = rustix::net::send(&self.control, message, SendFlags::NOSIGNAL);
     }
 
-    /// How the program ended; to be called once, when [`Consumer::as_fd`] is readable.
+    /// How the program ended; call this once, when [`Consumer::as_fd`] is readable.
     pub(super) fn outcome(&self, is_aborted: bool) -> Outcome {
         let mut message = [0; 5];
         let received =
@@ -200,8 +199,8 @@ impl Consumer {
         }
     }
 
-    /// The guard was killed. This process still has the write end of the input, so that no end of it
-    /// is seen before the signal.
+    /// For a guard that was killed. This process still has the write end of the input, so the program
+    /// does not see its end before the signal.
     fn end_without_guard(&self) {
         if self.terminal == Terminal::None {
             session::signal(self.guard, Which::All, Signal::KILL);
@@ -210,15 +209,15 @@ impl Consumer {
 }
 
 impl AsFd for Consumer {
-    /// Readable when the program has ended, or there is none any more.
+    /// Readable when the program has ended, or its guard has.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.control.as_fd()
     }
 }
 
 impl Drop for Consumer {
-    /// Takes note of the guard's end, which comes when nobody talks to it any more; for a moment, as
-    /// it may have to wait for somebody else. In many a container process 1 would not do so.
+    /// Reaps the guard, which ends when this process closes its connection; waits only for a moment, as
+    /// the guard may have to wait for another process. In many containers process 1 reaps no orphans.
     fn drop(&mut self) {
         let _ = rustix::net::shutdown(&self.control, Shutdown::Both);
         if let Ok(pidfd) = rustix::process::pidfd_open(self.guard, PidfdFlags::empty()) {
@@ -230,15 +229,15 @@ impl Drop for Consumer {
     }
 }
 
-/// clone(2) as fork(2), but that its end is told to nobody: whoever waits for any child does not
-/// see it. `None` in the child.
+/// clone(2) as fork(2), but without a signal at its end: waiting for any child does not find it. `None`
+/// in the child.
 ///
 /// # Safety
 ///
-/// There must be one thread only.
+/// The process must have one thread only.
 unsafe fn fork() -> rustix::io::Result<Option<Pid>> {
     // SAFETY: without flags it is fork(2) without a signal at the end: the child has its own copy of
-    // memory and stack. All arguments are 0, in whatever order an architecture wants them.
+    // memory and stack. All arguments are 0, so their order on an architecture does not matter.
     let result = unsafe { libc::syscall(libc::SYS_clone, 0usize, 0usize, 0usize, 0usize, 0usize) };
     match i32::try_from(result) {
         Ok(pid) if pid >= 0 => Ok(Pid::from_raw(pid)),

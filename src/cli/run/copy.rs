@@ -1,7 +1,7 @@
-//! From the reader of an output to its destination.
+//! Copies from the reader of an output to its destination.
 //!
-//! Knows bytes and how both sides can end; has no thread and waits for nothing but them. The
-//! invariant: what is said to be whole is at the destination, to the last byte.
+//! Knows bytes and how both sides can end; has no thread and waits only for the two sides.
+//! Invariant: an output that is called whole is at the destination, to the last byte.
 
 use std::io::{self, BufRead};
 use std::path::Path;
@@ -21,7 +21,7 @@ impl From<Stopped> for End {
     }
 }
 
-/// Copies until one side ends. `delivered` counts the bytes; errors call the output `name`.
+/// Copies until one side ends. `delivered` counts the bytes; errors name the output `name`.
 pub(super) fn copy(
     reader: &mut impl BufRead,
     name: &Path,

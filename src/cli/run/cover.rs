@@ -1,8 +1,8 @@
-//! Directories that a command sees covered, and nobody else: `--over` of `fifofs exec`.
+//! Directories that are covered for a command, and for no other process: `--over` of `fifofs exec`.
 //!
 //! Knows mount namespaces. The command enters one between fork and exec, so that this process, which
-//! serves the mount, stays where its own files are. Invariant: what is mounted there is gone with the
-//! last process of the command, and no mount of anybody else changes.
+//! serves the mount, still sees its own files. Invariant: these mounts end with the last process of
+//! the command, and no mount of other processes changes.
 
 use std::ffi::{CStr, CString};
 use std::fs::{self, DirBuilder, Permissions};
@@ -15,21 +15,21 @@ use std::process::Command;
 
 use fifofs::{Error, Result};
 
-/// What lies over a directory for a command.
+/// A directory of the mount that covers another for a command.
 #[derive(Debug)]
 pub(super) struct Cover {
-    /// In the mount.
+    /// The directory in the mount.
     source: PathBuf,
     directory: PathBuf,
-    /// Whether it lies in another cover, and is there with that.
+    /// Whether it lies in another covered directory, and needs no mount of its own.
     is_inside: bool,
 }
 
-/// A directory that may be covered.
+/// Checks a directory to be covered.
 ///
 /// # Errors
 ///
-/// If it is none, or what must not be.
+/// If it is no directory, or must not be covered.
 pub(super) fn checked(directory: &Path) -> Result<PathBuf> {
     let refuse = |error: io::Error| Error::io("cover", directory, error);
     let found = fs::canonicalize(directory).map_err(|error| {
@@ -56,13 +56,14 @@ pub(super) fn checked(directory: &Path) -> Result<PathBuf> {
 }
 
 impl Cover {
-    /// Makes directories in the mount that look like what they will lie over.
+    /// Makes directories in the mount with the modes and owners of those that they will cover.
     ///
     /// # Errors
     ///
     /// If one cannot be made.
     pub(super) fn make_all(mount: &Path, mut directories: Vec<PathBuf>) -> Result<Vec<Cover>> {
-        // Where the command works is there in any case: else it would work in what is out of sight.
+        // The working directory must exist in the cover, too: otherwise the command would work in the
+        // hidden one.
         if let Ok(here) = std::env::current_dir()
             && directories
                 .iter()
@@ -70,7 +71,7 @@ impl Cover {
         {
             directories.push(here);
         }
-        // The outer ones first: what they cover is not seen any more.
+        // Outer ones first: they hide what is in them.
         directories.sort();
         directories.dedup();
         let mut covers: Vec<Cover> = Vec::new();
@@ -94,7 +95,7 @@ impl Cover {
         Ok(covers)
     }
 
-    /// The same of a directory that this covers, with those above it. Gives the one in the mount.
+    /// Makes a directory in this cover, with its parents. Returns its path in the mount.
     fn make_inside(&self, directory: &Path) -> Result<PathBuf> {
         let inside = |directory: &Path| {
             let below = directory.strip_prefix(&self.directory);
@@ -110,33 +111,33 @@ impl Cover {
         Ok(inside(directory))
     }
 
-    /// Where a path of the mount is found by the command, if it cannot be found where it is.
+    /// The covered directory that hides this path of the mount from the command, if one does.
     pub(super) fn hides(&self, path: &Path) -> Option<&Path> {
         path.starts_with(&self.directory)
             .then_some(&*self.directory)
     }
 }
 
-/// Makes a directory that looks like another.
+/// Makes a directory with another's mode and owner.
 fn make_like(directory: &Path, source: &Path) -> Result<()> {
     let fail = |error| Error::io("make what is to cover", directory, error);
     let like = fs::metadata(directory).map_err(fail)?;
     DirBuilder::new().mode(0o700).create(source).map_err(fail)?;
-    // Only root may give it away; for others it is theirs.
+    // Only root may give it away; other users keep it.
     let _ = std::os::unix::fs::chown(source, Some(like.uid()), Some(like.gid()));
     let mode = Permissions::from_mode(like.mode() & 0o7777);
     fs::set_permissions(source, mode).map_err(fail)
 }
 
-/// What went wrong between fork and exec, where no more can be told than this.
+/// Reports a failure between fork and exec, where only one step's number can be passed on.
 pub(super) struct Outcome {
     failed: PipeReader,
-    /// Closed when this is asked.
+    /// This process's copy of the write end; closed by `why_not`.
     ours: PipeWriter,
 }
 
 impl Outcome {
-    /// Why a command that was not started has no namespace, if that is why.
+    /// Why a command was not started, if its namespace was the reason.
     pub(super) fn why_not(mut self) -> Option<&'static str> {
         drop(self.ours);
         let mut step = [0];
@@ -152,11 +153,11 @@ const STEPS: [&str; 3] = [
     "--over cannot mount over the directory",
 ];
 
-/// Has a command see these.
+/// Makes a command see these covers.
 ///
 /// # Errors
 ///
-/// If there is no pipe to be had, or a path has a NUL.
+/// If there is no pipe, or a path has a NUL.
 pub(super) fn apply(covers: &[Cover], command: &mut Command) -> io::Result<Outcome> {
     let (failed, ours) = io::pipe()?;
     let mut theirs = ours.try_clone()?;
@@ -166,7 +167,7 @@ pub(super) fn apply(covers: &[Cover], command: &mut Command) -> io::Result<Outco
         .filter(|cover| !cover.is_inside)
         .map(|cover| Ok((name(&cover.source)?, name(&cover.directory)?)));
     let pairs = pairs.collect::<io::Result<Vec<_>>>()?;
-    // It would work in what is below.
+    // It would otherwise work in the covered directory.
     let here = std::env::current_dir();
     let is_covered = |here: &PathBuf| covers.iter().any(|cover| cover.directory == *here);
     let here = here
@@ -177,7 +178,7 @@ pub(super) fn apply(covers: &[Cover], command: &mut Command) -> io::Result<Outco
     let is_root = rustix::process::geteuid().is_root();
     let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
     let maps = [
-        // Before the groups can be mapped, setgroups(2) must be given up.
+        // setgroups(2) must be denied before groups can be mapped.
         (c"/proc/self/setgroups", "deny".to_owned()),
         (c"/proc/self/uid_map", format!("{uid} {uid} 1")),
         (c"/proc/self/gid_map", format!("{gid} {gid} 1")),
@@ -204,14 +205,14 @@ pub(super) fn apply(covers: &[Cover], command: &mut Command) -> io::Result<Outco
     Ok(Outcome { failed, ours })
 }
 
-/// A mount namespace of its own for this process; for others than root in a user namespace.
+/// Enters a mount namespace of its own; for users other than root, with a user namespace.
 fn enter_namespace(is_root: bool, maps: &[(&CStr, String)]) -> io::Result<()> {
     // SAFETY: takes no pointers; this process has one thread, between fork and exec.
     let unshare = |flags| match unsafe { libc::unshare(flags) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     };
-    // Root may lack the right, as in a container.
+    // Root may lack the capability, as in a container.
     if is_root && unshare(libc::CLONE_NEWNS).is_ok() {
         return Ok(());
     }
@@ -219,7 +220,7 @@ fn enter_namespace(is_root: bool, maps: &[(&CStr, String)]) -> io::Result<()> {
     for (file, text) in maps {
         // SAFETY: the path ends in a NUL.
         let opened = unsafe { libc::open(file.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
-        // SAFETY: the pointer is to as many bytes; a bad descriptor is an error.
+        // SAFETY: the pointer is valid for this length; a bad descriptor is an error.
         let written = unsafe { libc::write(opened, text.as_ptr().cast(), text.len()) };
         let error = io::Error::last_os_error();
         // SAFETY: the descriptor is this function's own.

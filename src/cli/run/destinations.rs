@@ -1,7 +1,7 @@
-//! Where outputs go: what `-o` and `--to` mean.
+//! Where outputs go: parses `-o` and `--to`.
 //!
-//! Knows how destinations are written and which belongs to which output; opens nothing. The
-//! invariant: every output has one destination, and no two have the same.
+//! Knows how destinations are written and which belongs to which output; opens nothing. Invariant: every
+//! output has one destination, and no two have the same.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -21,7 +21,7 @@ pub(super) enum Destination {
     /// An open descriptor of this process.
     Descriptor(RawFd),
     File(PathBuf),
-    /// What `sh -c` runs, with the bytes on its standard input.
+    /// A command for `sh -c`, with the bytes on its standard input.
     Command(OsString),
     /// A file on another machine.
     Remote(Address),
@@ -35,8 +35,8 @@ pub(super) const STDOUT: Destination = Destination::Descriptor(libc::STDOUT_FILE
 const STDERR: Destination = Destination::Descriptor(libc::STDERR_FILENO);
 
 impl Destination {
-    /// A path, `-` for standard output, `fd:N`, `|CMD`, `ssh://HOST/PATH` or `s3://BUCKET/KEY`. The paths
-    /// by which the system names descriptors mean these: `/dev/stdout`, and `/dev/fd/N` as shells write
+    /// Parses a path, `-` for standard output, `fd:N`, `|CMD`, `ssh://HOST/PATH` or `s3://BUCKET/KEY`.
+    /// The system's paths of descriptors mean these, too: `/dev/stdout`, and `/dev/fd/N` as shells write
     /// for `>(…)`.
     pub(super) fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
@@ -95,7 +95,7 @@ impl Destination {
             .iter()
             .find_map(|directory| path.strip_prefix(*directory))?;
         match name {
-            // The program's own, and asked for by a name that leaves no doubt.
+            // The program's own standard error, but asked for by a name that leaves no doubt.
             b"2" => Some(STDERR),
             name => parse_descriptor(name).map(Destination::Descriptor),
         }
@@ -124,7 +124,7 @@ impl Destination {
     }
 }
 
-/// Whether it begins like a URL, with a scheme as RFC 3986 has it.
+/// Whether it begins like a URL, with a scheme as in RFC 3986.
 fn is_url(text: &[u8]) -> bool {
     let Some(end) = text.windows(3).position(|three| three == b"://") else {
         return false;
@@ -156,7 +156,7 @@ impl fmt::Display for Destination {
     }
 }
 
-/// The destination of each output, in their order. There is one output at least.
+/// The destination of each output, in order. There is at least one output.
 pub(super) fn assign(
     outputs: &[PathBuf],
     file: Option<&OsStr>,
@@ -203,7 +203,8 @@ pub(super) fn assign(
     Ok(destinations)
 }
 
-/// `NAME=DEST`. Both may have `=` in them: the first that comes after the name of an output counts.
+/// Parses `NAME=DEST`. Both may contain `=`: it is split at the first one that follows the name of an
+/// output.
 fn parse_assignment(outputs: &[PathBuf], text: &OsStr) -> Result<(usize, Destination)> {
     let bytes = text.as_bytes();
     let signs = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'=');
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_calls_a_descriptor_is_one() {
+    fn the_systems_names_of_descriptors_are_descriptors() {
         let given = |file| assigned(&["out"], Some(file), &[]).expect("a destination");
         assert_eq!(given("/dev/stdout"), ["standard output"]);
         assert_eq!(given("/dev/fd/1"), ["standard output"]);
@@ -352,7 +353,7 @@ mod tests {
         );
         refused(&["a", "b"], None, &["a=x", "b=./x"], "both go to ./x");
         refused(&["a", "b"], None, &["a=fd:4", "b=fd:4"], "both go to fd:4");
-        // Nor by a link to what is not there yet.
+        // Nor by a link to a file that does not exist yet.
         let place = tempfile::tempdir().expect("a directory");
         let at = |name: &str| place.path().join(name).display().to_string();
         std::os::unix::fs::symlink("new", at("link")).expect("a link");

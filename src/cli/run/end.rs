@@ -1,6 +1,6 @@
-//! How the way of an output to its destination ended.
+//! How the copy of an output to its destination ended.
 //!
-//! Knows nothing of what was on the way, or of where it went.
+//! Knows nothing of the bytes or the destination.
 
 use std::path::Path;
 
@@ -11,20 +11,20 @@ use fifofs::Error;
 pub(super) enum End {
     /// The output is at its destination.
     Whole,
-    /// The program failed, and what it left is not passed on: nobody has had any of it.
+    /// The program failed, and its output is not passed on: the destination got nothing of it.
     Withheld,
-    /// The program that was to have it was ended, as it was not to be whole.
+    /// The destination program was ended, as its input was not to be whole.
     Aborted,
-    /// Nobody reads the destination any more.
+    /// The destination has no reader any more.
     Closed,
-    /// There is no more to read, and what was read is not the output.
+    /// Reading ended early: the bytes read are not the whole output.
     Unread(Error),
-    /// The destination takes no more.
+    /// The destination takes no more bytes.
     Unwritten(Error),
 }
 
-/// The error with the name that the user gave to the output: the path says nothing to anybody once
-/// its mount is gone.
+/// The error with the output's name on the command line: the path means nothing once its mount is
+/// gone.
 pub(super) fn named(error: Error, name: &Path) -> Error {
     match error {
         Error::Io { .. } => error,

@@ -1,11 +1,11 @@
-//! What `fifofs run` waits for: whatever it may be, it is one of these.
+//! The events that `fifofs run` waits for.
 
 use std::os::fd::OwnedFd;
 
 use super::end::End;
 use super::sink::Sink;
 
-/// Something that happened.
+/// An event.
 pub(super) enum Event {
     /// Copying an output ended.
     Copied {
@@ -13,16 +13,16 @@ pub(super) enum Event {
         sink: Box<Sink>,
         end: End,
     },
-    /// Somebody has come to read a destination, and may go again.
+    /// A destination has got a reader, which may go again.
     Read { output: usize, descriptor: OwnedFd },
-    /// Nobody reads a destination any more.
+    /// A destination has no reader any more.
     HungUp { output: usize },
-    /// A program that is a destination has ended, or an upload.
+    /// A destination program has ended, or an upload.
     RecipientEnded { output: usize },
     /// A signal was sent to this process; the terminal sends some to all of its foreground group.
     Signal { number: i32, for_the_group: bool },
     /// The program has exited.
     Exited,
-    /// Somebody whom it left behind has, perhaps.
+    /// A process that the program left behind may have ended.
     ChildEnded,
 }

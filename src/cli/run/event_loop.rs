@@ -1,8 +1,8 @@
-//! What the main thread waits for: signals, the program's end, destinations whose other end goes
-//! away, and what threads that copy have to say.
+//! The event loop of the main thread: signals, the program's end, destinations whose other end closes,
+//! and messages of copying threads.
 //!
-//! Knows how each makes itself heard; what is done about it is up to `supervise`. The invariant:
-//! one poll(2) waits for all of them, so that none takes a thread.
+//! Knows how each event is noticed; `supervise` handles them. Invariant: one poll(2) waits for all of
+//! them, so that none takes a thread.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::event::Event;
 use super::signals::{self, Signals};
 
-/// Tells the main thread of something, from another one.
+/// Sends events to the main thread from another one.
 #[derive(Clone)]
 pub(super) struct EventSender {
     events: Sender<Event>,
@@ -26,7 +26,7 @@ pub(super) struct EventSender {
 
 impl EventSender {
     pub(super) fn send(&self, event: Event) {
-        // Whoever does not wait any more needs no answer. A full counter has rung already.
+        // If the main thread has stopped waiting, no event matters. A full counter has rung already.
         let _ = self.events.send(event);
         let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
     }
@@ -35,11 +35,11 @@ impl EventSender {
 /// The main thread's side.
 pub(super) struct EventLoop {
     signals: Signals,
-    /// Readable when the program has exited; gone once that was told.
+    /// Readable when the program has exited; gone once that was reported.
     program: Option<OwnedFd>,
     /// Destinations whose readers may go, and the numbers of their outputs.
     watched: Vec<(usize, OwnedFd)>,
-    /// What tells when somebody who takes an output has ended, likewise.
+    /// Descriptors that become readable when a recipient has ended, with the same numbers.
     recipients: Vec<(usize, Arc<dyn AsFd>)>,
     received: Receiver<Event>,
     sender: EventSender,
@@ -69,8 +69,8 @@ impl EventLoop {
         self.sender.clone()
     }
 
-    /// The signal that has asked for the end already, if one has. What came before it is still told.
-    pub(super) fn told_to_end(&mut self) -> Option<i32> {
+    /// The signal that has asked for the end already, if one has. Earlier events are still reported.
+    pub(super) fn end_signal(&mut self) -> Option<i32> {
         self.queue.extend(self.signals.pending());
         self.queue.iter().find_map(|event| match event {
             Event::Signal { number, .. } => signals::ends(*number).then_some(*number),
@@ -78,22 +78,22 @@ impl EventLoop {
         })
     }
 
-    /// From now on, tells once when the process of this pidfd has exited.
+    /// Reports once when the process of this pidfd has exited.
     pub(super) fn watch_program(&mut self, pidfd: OwnedFd) {
         self.program = Some(pidfd);
     }
 
-    /// From now on, tells once when nobody reads a destination any more.
+    /// Reports once when a destination has no reader any more.
     pub(super) fn watch_destination(&mut self, output: usize, descriptor: OwnedFd) {
         self.watched.push((output, descriptor));
     }
 
-    /// Keeps nothing of a destination open any more.
+    /// Drops all descriptors of a destination.
     pub(super) fn forget_destination(&mut self, output: usize) {
         self.watched.retain(|(watched, _)| *watched != output);
     }
 
-    /// From now on, tells once when who takes an output has ended: then this is readable.
+    /// Reports once when the recipient of an output has ended: then `end` is readable.
     pub(super) fn watch_recipient(&mut self, output: usize, end: Arc<dyn AsFd>) {
         self.recipients.push((output, end));
     }
@@ -122,9 +122,9 @@ impl EventLoop {
         }
     }
 
-    /// Waits for something to happen, and takes note of it; says whether anything did.
+    /// Waits for events and queues them; returns whether any came.
     fn poll(&mut self, timeout: Option<&Timespec>) -> rustix::io::Result<bool> {
-        // Errors and hangups are reported though nothing is asked for.
+        // Errors and hangups are reported without being asked for.
         let destinations = self
             .watched
             .iter()
@@ -196,7 +196,7 @@ mod tests {
         Some(Instant::now() + Duration::from_secs(10))
     }
 
-    /// What happens next, until then. That a child of this process has ended may be another test's doing.
+    /// The next event. The end of a child of this process is skipped: it may be another test's.
     fn next(events: &mut EventLoop, until: Option<Instant>) -> Option<Event> {
         loop {
             match events.next(until).expect("polled") {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_told_of_when_its_reader_goes_and_not_before() {
+    fn a_pipe_is_reported_when_its_reader_goes_and_not_before() {
         let mut events = events();
         let (first_reader, first) = rustix::pipe::pipe().expect("a pipe");
         let (second_reader, second) = rustix::pipe::pipe().expect("a pipe");
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_program_is_told_of_once_and_threads_are_heard() {
+    fn the_end_of_the_program_is_reported_once_and_events_of_threads_arrive() {
         let mut events = events();
         let mut command = Command::new("cat");
         let mut child = command.stdin(Stdio::piped()).spawn().expect("started");

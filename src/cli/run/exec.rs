@@ -1,8 +1,8 @@
-//! `fifofs exec`: a command that knows nothing of fifofs, with its temporary files in a mount where
-//! FIFOs are virtual.
+//! `fifofs exec`: runs a command that knows nothing of fifofs, with its temporary files in a mount
+//! where FIFOs are virtual.
 //!
-//! Knows how a command is run, as `run` does it. The mount is as any that `fifofs mount` makes, and
-//! ends with the command: those whom that left behind are waited for only while they write.
+//! Runs a command as `run` does. The mount is like one of `fifofs mount`, and ends with the
+//! command: processes that it left behind are waited for only while they write.
 
 use std::path::PathBuf;
 
@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     program: ProgramWords,
 }
 
-/// Runs a command. To be called by the main thread, while it is the only one.
+/// Runs a command. Call this in the main thread, while it is the only one.
 pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     // Before there is anything that a signal could leave behind.
     let mut events = EventLoop::new(Signals::watch()?)?;
@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let mount = builder
         .allow_other(arguments.allow_other)
         .mount_temporary()?;
-    if let Some(signal) = events.told_to_end() {
+    if let Some(signal) = events.end_signal() {
         return Ok(Ended::with_status(signal_status(signal)));
     }
     let covers = Cover::make_all(mount.path(), over)?;

@@ -1,8 +1,7 @@
-//! `fifofs explain`: the program is run once where all that it does is recorded, and what came of
-//! it is told.
+//! `fifofs explain`: runs the program once with all its file operations recorded, and prints what came
+//! of them.
 //!
-//! Knows how a program is run, as `run` does it; what its deeds mean, the library knows, and how to
-//! put that on a page, `report`.
+//! Runs a program as `run` does; the library interprets its operations, and `report` prints them.
 
 mod report;
 
@@ -58,7 +57,7 @@ pub(crate) struct Arguments {
     program: ProgramWords,
 }
 
-/// Runs a program and explains it. To be called by the main thread, while it is the only one.
+/// Runs a program and explains it. Call this in the main thread, while it is the only one.
 pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let template = Template::parse(&arguments.program.command, &arguments.placeholder)?;
     let privacy = match arguments.shared {
@@ -146,7 +145,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     Ok(Ended { status, messages })
 }
 
-/// Files of a directory are packed by `--tar`, once the program has ended.
+/// With `--tar` the files of a directory are packed once the program has ended.
 fn packed(explanation: &mut Explanation) {
     let verdicts = &mut explanation.verdicts;
     for verdict in [
@@ -161,8 +160,8 @@ fn packed(explanation: &mut Explanation) {
     verdicts.stream.reason = "--tar packs what is kept, and streams are not".into();
 }
 
-/// Whether the program wanted to map the file cannot be told where the kernel does not let it: it failed
-/// for that, maybe, and nothing follows from what it did.
+/// Makes the verdicts depend on mapping, which this kernel refuses for a watched file: perhaps the
+/// program failed because of that, and its other operations prove nothing.
 fn doubt_mapped(explanation: &mut Explanation) {
     let may_map = |opened: &Opened| opened.mode == "read and write";
     if !explanation.facts.opened.iter().any(may_map) {
@@ -188,7 +187,7 @@ fn doubt_mapped(explanation: &mut Explanation) {
         "on whether it maps its output: before Linux 6.6 no stream can be mapped".into();
 }
 
-/// The outputs; where the command names none, all files that there are.
+/// The outputs; if the command names none, all files.
 fn explained(template: &Template, found: &Findings) -> Vec<PathBuf> {
     match template.outputs() {
         [] => found.files().to_vec(),
@@ -196,13 +195,13 @@ fn explained(template: &Template, found: &Findings) -> Vec<PathBuf> {
     }
 }
 
-/// What else the program left.
+/// The other files that the program left.
 fn others(template: &Template, found: &Findings) -> Vec<PathBuf> {
     let is_other = |file: &&PathBuf| !explained(template, found).contains(file);
     found.files().iter().filter(is_other).cloned().collect()
 }
 
-/// Whether a file can be captured as `fifofs run` does it unless told otherwise.
+/// Whether `fifofs run` captures a file with default options.
 fn is_captured(explanation: &Explanation) -> bool {
     explanation.verdicts.auto.chance == Chance::Captured
 }
@@ -213,7 +212,7 @@ mod tests {
     use std::fs::File;
 
     #[test]
-    fn of_what_may_have_failed_to_be_mapped_nothing_is_concluded() {
+    fn no_verdict_is_given_on_a_file_that_may_have_failed_to_be_mapped() {
         let study = Study::new().unwrap();
         let open = |name: &str, reads: bool| {
             let mut options = File::options();

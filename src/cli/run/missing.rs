@@ -1,6 +1,6 @@
-//! What to say when a program left nothing where its output was to be.
+//! Messages for a program that left nothing where its output was expected.
 //!
-//! Knows what to advise about what is in a mount; decides nothing.
+//! Knows what to advise from the files in a mount; decides nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -15,20 +15,21 @@ const NAMED_AT_MOST: usize = 5;
 /// Where an output was expected.
 pub(super) struct Search<'a> {
     pub(super) template: &'a Template,
-    /// What is in the directory of the outputs; a FIFO is in one of its own.
+    /// The files in the directory of the outputs; none with a FIFO, which is in a directory of its
+    /// own.
     pub(super) view: Option<&'a MountView>,
-    /// Whether others would see the directory.
+    /// Whether other processes see the directory.
     pub(super) is_shared: bool,
 }
 
-/// What a program whose files are packed did not leave.
+/// The files that a program with `--tar` did not leave.
 pub(super) enum Missing {
-    /// It left no file at all, and was not told of any.
+    /// It left no file at all, and was not asked for any by name.
     All,
     These(Vec<PathBuf>),
 }
 
-/// None if everything is there, or it cannot be told.
+/// None if everything is there, or this cannot be known.
 pub(super) fn files(template: &Template, view: Option<&MountView>) -> Option<Missing> {
     let entries = view?.entries();
     if template.outputs().is_empty() {
@@ -45,8 +46,8 @@ pub(super) fn files(template: &Template, view: Option<&MountView>) -> Option<Mis
 }
 
 impl Search<'_> {
-    /// What is to be said of an output that a program which succeeded did not make, but for who
-    /// did not: `did not make 'out': it left 'out.zip'; use {out:out.zip}`.
+    /// The message for an output that a successful program did not make, without the program's
+    /// name: `did not make 'out': it left 'out.zip'; use {out:out.zip}`.
     pub(super) fn describe(&self, name: &Path) -> String {
         let Some(view) = self.view else {
             return format!(
@@ -93,7 +94,7 @@ impl Search<'_> {
         format!("{missing}it left {named}{more}; {advice}")
     }
 
-    /// The same for every output that is not there, or where there is no file at all.
+    /// The same for every missing output, or if there is no file at all.
     pub(super) fn all_missing(&self) -> Vec<String> {
         let outputs = self.template.outputs();
         if outputs.is_empty() && self.view.is_some_and(|view| view.entries().is_empty()) {
@@ -104,7 +105,7 @@ impl Search<'_> {
         missing.map(|name| self.describe(name)).collect()
     }
 
-    /// The same where the program was given the directory alone.
+    /// The same if the program got only the directory.
     pub(super) fn describe_nothing(&self) -> String {
         format!("left no file in {{dir}}{}", self.advice_on_nothing())
     }
@@ -118,7 +119,7 @@ impl Search<'_> {
         }
     }
 
-    /// The files that are no outputs, in the order of their names.
+    /// The files that are no outputs, ordered by name.
     fn other_files(&self, entries: Vec<Entry>) -> Vec<PathBuf> {
         let files = entries
             .into_iter()
@@ -131,7 +132,7 @@ impl Search<'_> {
 
 const DIRECTORY: &str = "a directory";
 
-/// What stands there, if it is no file.
+/// The kind of a name that is no file.
 fn kind_of_what_is_there(entries: &[Entry], name: &Path) -> Option<&'static str> {
     match entries.iter().find(|entry| entry.path == name)?.kind {
         EntryKind::File => None,
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_instead_is_named_with_what_to_type() {
+    fn a_file_made_instead_is_named_with_the_placeholder_to_type() {
         assert_eq!(
             said(&["out.zip"], "{out}", false),
             "did not make 'out': it left 'out.zip'; use {out:out.zip}"
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_said_to_be_none() {
+    fn a_name_that_is_no_file_is_reported_with_its_kind() {
         let said = said(&["out/x"], "{out}", false);
         assert_eq!(
             said,
@@ -193,13 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn of_many_files_some_are_named() {
+    fn only_some_of_many_files_are_named() {
         let files = ["1", "2", "3", "4", "5", "6", "7"];
         assert!(said(&files, "{out}", false).contains("'5' and 2 more; use {out:1}"));
     }
 
     #[test]
-    fn where_nothing_is_others_may_have_written_elsewhere() {
+    fn without_any_file_the_advice_is_to_share_the_mount() {
         assert!(said(&[], "{out}", false).contains("or if another process writes it"));
         assert!(said(&[], "{out}", true).contains("check that it writes to the path"));
     }

@@ -1,4 +1,4 @@
-//! `fifofs run`: the order of things. What each needs to know is in a file of its own.
+//! `fifofs run`: the order of its steps. Each step has a module of its own.
 
 mod child;
 mod conclusion;
@@ -54,7 +54,7 @@ use super::{Ended, status};
 
 pub(super) use self::progress::with_equals as progress_with_equals;
 
-/// Where what is only waited for goes.
+/// The destination of outputs that are only waited for.
 const NOWHERE: &str = "/dev/null";
 
 /// Run a program that writes to a file, and send what it writes to standard
@@ -150,7 +150,7 @@ enum Via {
     Fifo,
 }
 
-/// Runs a program. To be called by the main thread, while it is the only one.
+/// Runs a program. Call this in the main thread, while it is the only one.
 pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     let mut report = Report::new(&arguments.program.command);
     let ended = attempt(arguments, &mut report).unwrap_or_else(Ended::from);
@@ -171,17 +171,17 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
     };
     let taken = || destinations.iter().chain(&report_to);
     let is_stdout_taken = taken().any(|taken| *taken == STDOUT);
-    // First: they are as the user would have run them, in no namespace of ours.
+    // First: destination programs run as the user would run them, outside of private namespaces.
     let forked = recipient::fork(&destinations, taken(), is_stdout_taken)?;
     let privacy = match arguments.backend {
-        // While there is one thread.
+        // While the process has one thread.
         Via::Fuse if !arguments.shared => fifofs::enter_private_namespace().map_err(advise)?,
         _ => Privacy::Shared,
     };
     // Before there is anything that a signal could leave behind.
     let mut events = EventLoop::new(Signals::watch()?)?;
-    let is_over = |events: &mut EventLoop| events.told_to_end().is_some();
-    // In the namespace that they will be renamed in.
+    let is_over = |events: &mut EventLoop| events.end_signal().is_some();
+    // In the namespace in which the file will be renamed.
     if let Some(destination) = &report_to {
         report.open(destination)?;
     }
@@ -217,7 +217,7 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
         Via::Fifo => Stage::fifos(&template)?,
     };
 
-    if let Some(signal) = events.told_to_end() {
+    if let Some(signal) = events.end_signal() {
         drop(sources);
         stage.end();
         let (status, messages) = (signal_status(signal), Vec::new());
@@ -293,7 +293,7 @@ fn attempt(arguments: &Arguments, report: &mut Report) -> Result<Ended> {
     Ok(ended)
 }
 
-/// A destination that cannot be reached, for which no program was run.
+/// The end of a run without a program, as a destination could not be reached.
 fn not_reached(error: &Error) -> Ended {
     Ended {
         status: status::NOT_WHOLE,
@@ -302,12 +302,12 @@ fn not_reached(error: &Error) -> Ended {
 }
 
 impl Arguments {
-    /// Whether nothing is asked for that a FIFO cannot do.
+    /// Whether a FIFO can do everything that is asked for.
     fn does_with_a_fifo(&self, template: &Template) -> bool {
         !template.has_directory() && !self.tar && !self.shared && self.delivery.given().is_none()
     }
 
-    /// What does not go together.
+    /// Refuses options that exclude each other.
     fn check(&self, template: &Template) -> Result<()> {
         let refuse = |message: &str| Err(Error::usage(message));
         if self.backend == Via::Fifo {
@@ -344,7 +344,7 @@ impl Arguments {
         Ok(())
     }
 
-    /// Where each output goes; with `--tar` there is one.
+    /// The destination of each output; one with `--tar`.
     fn destinations(&self, template: &Template) -> Result<Vec<Destination>> {
         let file = self.output.as_deref();
         if self.tar {

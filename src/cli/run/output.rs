@@ -1,6 +1,6 @@
-//! An output on its way, and how it ended.
+//! An output of a run, from its start to its end.
 //!
-//! Knows what can become of one; what is done when, `supervise` knows, which has the diagram.
+//! Knows the states of one output; `supervise`, which has the diagram, changes them.
 
 use std::process::ExitStatus;
 
@@ -12,27 +12,27 @@ use super::recipient::{Recipient, Verdict};
 use super::sink::Sink;
 use super::source::Source;
 
-/// How often an output is written again. One that is rewritten that often by somebody whom the
-/// program left behind may be so for ever.
+/// How often an output is copied again. If a process that the program left behind rewrites it that
+/// often, it may do so for ever.
 const AGAIN_AT_MOST: u32 = 16;
 
-/// An output on its way.
+/// An output that is being copied.
 pub(super) struct Output {
     pub(super) source: Source,
     destination: Destination,
-    /// The program that is its destination, if one is.
+    /// The destination program or upload, if there is one.
     pub(super) recipient: Option<Recipient>,
     pub(super) state: State,
-    /// How often it may still be written again.
+    /// How often it may still be copied again.
     pub(super) again: u32,
 }
 
 pub(super) enum State {
     ToRead(Sink),
-    /// The error to give if the sink cannot go back.
+    /// With the error to report if the sink cannot go back.
     ToReadAgain(Sink, Error),
     Copying(Option<Canceller>),
-    /// There is no sink where a thread still has it.
+    /// Without the sink if a thread still has it.
     Ended(Option<Sink>, End),
 }
 
@@ -51,12 +51,12 @@ impl Output {
         matches!(self.state, State::Ended(..))
     }
 
-    /// Whether nothing is waited for any more but the output itself.
+    /// Whether its recipient has ended, or there is none.
     pub(super) fn is_received(&self) -> bool {
         self.recipient.as_ref().is_none_or(Recipient::has_ended)
     }
 
-    /// What is to be done about the program that is its destination, if that is known.
+    /// The verdict for its recipient, if that is known.
     pub(super) fn verdict(&self, program: Option<bool>, is_wanted: bool) -> Option<Verdict> {
         match (&self.state, program) {
             _ if !is_wanted => Some(Verdict::Abort),
@@ -68,7 +68,7 @@ impl Output {
         }
     }
 
-    /// Where it came from and how it ended.
+    /// Its source, and how it ended.
     pub(super) fn into_end(self) -> Finished {
         let (sink, end) = match self.state {
             State::Ended(sink, end) => (sink, end),
@@ -85,7 +85,7 @@ impl Output {
             Err(Some(error)) => End::Unwritten(error),
             Err(None) => match end {
                 End::Closed | End::Unread(Error::Cancelled { .. }) if status.is_none() => {
-                    // It was never started.
+                    // The recipient was never started.
                     End::Withheld
                 }
                 End::Whole | End::Closed | End::Unread(Error::Cancelled { .. }) => End::Aborted,
@@ -107,11 +107,11 @@ impl Output {
 pub(super) struct Finished {
     pub(super) source: Source,
     pub(super) destination: Destination,
-    /// None where a thread still has it, or a program had it.
+    /// None if a thread still has it, or a recipient had it.
     pub(super) sink: Option<Sink>,
     pub(super) end: End,
-    /// Set if a program took it and ended before it did: whether that went well.
+    /// Set if a recipient ended before the output did: whether it succeeded.
     pub(super) early: Option<bool>,
-    /// How that program ended.
+    /// The exit status of the destination program.
     pub(super) status: Option<ExitStatus>,
 }

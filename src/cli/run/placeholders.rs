@@ -1,8 +1,8 @@
-//! Placeholders in the words of a command, and what is put in their place.
+//! Placeholders in the words of a command, and their replacements.
 //!
-//! Knows words and names; knows nothing of mounts or of where an output goes. The invariant: the
-//! name of an output is a path inside of the directory that it will be in, and no output's name is
-//! a directory of another's.
+//! Knows words and names; knows nothing of mounts or destinations. Invariant: the name of an output
+//! is a path inside of the directory that it will be in, and no output's name is a directory of
+//! another's.
 
 mod advice;
 
@@ -14,13 +14,13 @@ use fifofs::{Error, Result};
 
 pub(super) use self::advice::one_word;
 
-/// What stands for an output unless `--placeholder` says otherwise.
+/// The placeholder of an output unless `--placeholder` sets another.
 pub(super) const DEFAULT: &str = "{out}";
 
-/// What stands for the directory.
+/// The placeholder of the directory.
 const DIRECTORY: &[u8] = b"{dir}";
 
-/// What the output of a placeholder without a name is called.
+/// The name of an output whose placeholder has none.
 const DEFAULT_NAME: &str = "out";
 
 /// The name of the control directory, which no output can have.
@@ -99,7 +99,7 @@ impl Template {
         Ok(parts)
     }
 
-    /// The number of the output with this name, which is new if it was not seen yet.
+    /// The number of the output with this name; a new number for a new name.
     fn output(&mut self, name: &Path) -> usize {
         let known = self.outputs.iter().position(|output| output == name);
         known.unwrap_or_else(|| {
@@ -128,12 +128,12 @@ impl Template {
         &self.outputs
     }
 
-    /// Whether the directory is told to the program.
+    /// Whether the program gets the path of the directory.
     pub(super) fn has_directory(&self) -> bool {
         self.has_directory
     }
 
-    /// What to write for an output of this name, where that can be written.
+    /// The placeholder of an output with this name, if one can be written.
     pub(super) fn placeholder(&self, name: &Path) -> Option<String> {
         let before = self.syntax.before_name.as_deref()?;
         let name = name.display();
@@ -162,8 +162,8 @@ impl Template {
 struct Syntax {
     /// Without a name: `{out}`.
     plain: Vec<u8>,
-    /// What stands before a name, which ends with `}`: `{out:`. A placeholder that does not end
-    /// with `}` has no place for a name.
+    /// The part before a name, which ends with `}`: `{out:`. A placeholder that does not end with
+    /// `}` cannot have a name.
     before_name: Option<Vec<u8>>,
 }
 
@@ -180,7 +180,7 @@ impl Syntax {
         Ok(Syntax { plain, before_name })
     }
 
-    /// The name in a placeholder that `text` begins with, and the placeholder's length.
+    /// The name in the placeholder at the start of `text`, and the placeholder's length.
     fn named<'a>(&self, text: &'a [u8]) -> Result<Option<(&'a [u8], usize)>> {
         let Some(before) = &self.before_name else {
             return Ok(None);
@@ -202,7 +202,7 @@ impl Syntax {
         self.plain == DEFAULT.as_bytes()
     }
 
-    /// The placeholder, for people.
+    /// The placeholder, for messages.
     fn plain(&self) -> String {
         String::from_utf8_lossy(&self.plain).into_owned()
     }

@@ -1,8 +1,7 @@
-//! What becomes of each output, on standard error, while a program runs.
+//! Shows the progress of each output on standard error while a program runs.
 //!
-//! Knows when something is shown, and where; what it says is `meter`'s. Is told nothing by whoever
-//! counts. The invariant: counting costs an atomic addition, and showing is done by a thread of its
-//! own.
+//! Knows when and where something is shown; `meter` makes the text. Only reads counters. Invariant:
+//! counting costs one atomic addition, and a thread of its own shows the progress.
 
 mod footer;
 mod meter;
@@ -26,14 +25,14 @@ use super::recipient::Parts;
 use super::report::OutputReport;
 use crate::cli::text::say;
 
-/// How often a terminal is drawn on.
+/// How often a terminal is redrawn.
 const DRAW_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How often a line is written where there is no terminal.
+/// How often a line is written without a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// To look at a mount of very many files takes time, in which nothing can be written there: it is
-/// looked at again after so many times as long.
+/// Looking at a mount with very many files takes time, during which nothing can be written there:
+/// the next look comes after this many times as long.
 const LOOK_SHARE: u32 = 20;
 
 /// When progress is shown.
@@ -47,19 +46,19 @@ pub(super) enum When {
     Never,
 }
 
-/// What is counted and shown.
+/// The counters to show.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    /// Bytes that are at their destination, of each output.
+    /// The bytes of each output that have reached the destination.
     pub(super) delivered: Vec<Arc<AtomicU64>>,
-    /// Of each that is an object, the parts of it that were sent.
+    /// For each output that is an object, its sent parts.
     pub(super) parts: Vec<Option<Parts>>,
     /// Set when the program has exited.
     pub(super) has_exited: AtomicBool,
 }
 
 impl Counters {
-    /// Of each output whether it goes to an object, in parts.
+    /// For each output its parts, if it is an object.
     pub(super) fn new(parts: Vec<Option<Parts>>) -> Arc<Self> {
         let delivered = parts.iter().map(|_| Arc::default()).collect();
         Arc::new(Counters {
@@ -73,7 +72,7 @@ impl Counters {
 /// Progress that is shown until this is dropped.
 pub(super) struct Progress {
     started: Instant,
-    /// Dropped to end it.
+    /// Dropped to end the thread.
     shown: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -105,7 +104,7 @@ impl Progress {
         }))
     }
 
-    /// Ends it. What comes after this goes below what was shown.
+    /// Ends it. Later messages appear below what was shown.
     pub(super) fn end(mut self) -> Ended {
         self.stop();
         Ended {
@@ -133,7 +132,7 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// Says how each output ended.
+    /// Reports how each output ended.
     pub(super) fn conclude(&self, outputs: &[OutputReport]) {
         for output in outputs {
             say(&conclusion(output, self.elapsed));
@@ -141,12 +140,12 @@ impl Ended {
     }
 }
 
-/// Waits a while; says whether it is to be gone on.
+/// Waits for the interval; returns false if the progress ends.
 fn goes_on(ended: &Receiver<()>, interval: Duration) -> bool {
     ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout)
 }
 
-/// Below everything else that the terminal shows.
+/// Shows the lines below everything else on the terminal.
 fn draw(meter: &mut Meter, mut footer: Footer, ended: &Receiver<()>) {
     let mut interval = DRAW_INTERVAL;
     while goes_on(ended, interval) {
@@ -159,7 +158,7 @@ fn draw(meter: &mut Meter, mut footer: Footer, ended: &Receiver<()>) {
     }
 }
 
-/// A line for each output, if it says something new.
+/// Prints a line for each output if it has changed.
 fn print_lines(meter: &mut Meter, ended: &Receiver<()>) {
     let mut said = Vec::new();
     while goes_on(ended, LINE_INTERVAL) {

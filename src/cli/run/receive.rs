@@ -1,7 +1,7 @@
 //! `fifofs receive`: the other side of `fifofs run -o ssh://…`.
 //!
-//! Knows what the frames of `transfer` mean for a file. The invariant: what stands at the path is as
-//! it was, until it is said that what was sent is whole.
+//! Applies the frames of `transfer` to a file. Invariant: the file at the path stays as it was until
+//! the sender says that the new one is whole.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
@@ -16,7 +16,7 @@ use super::replacement::{self, Hidden, Replacement};
 use super::transfer::{Answer, Frame, PROTOCOL};
 use crate::cli::{Ended, links, status};
 
-/// As much as is read at once.
+/// The most bytes of one read.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Write a file that `fifofs run -o ssh://HOST/PATH` sends from another machine
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     match receive(arguments) {
         Ok(()) => Ok(Ended::default()),
         Err(error) => {
-            // The sender says it, if there is one still.
+            // The sender prints it, if it still exists.
             let _ = answer(&Answer::Error(error.to_string()));
             Ok(Ended {
                 status: status::NOT_WHOLE,
@@ -96,7 +96,7 @@ fn receive(arguments: &Arguments) -> Result<()> {
             )),
             None => failed(error),
         })?;
-    // Whether that arrives or not.
+    // Whether the answer arrives or not.
     let _ = answer(&Answer::Done);
     Ok(())
 }
@@ -107,17 +107,17 @@ fn answer(answer: &Answer) -> io::Result<()> {
     output.flush()
 }
 
-/// A file on its way.
+/// A file that is being received.
 struct Incoming {
     file: OwnedFd,
-    /// How far it was written without a gap.
+    /// The length that was written without a gap.
     received: u64,
-    /// The length that it has, if all of it was sent.
+    /// The length of the file, once the sender has said that all of it was sent.
     whole: Option<u64>,
 }
 
 impl Incoming {
-    /// Writes what comes until it is said to be whole: the mode that it has.
+    /// Writes frames until the file is whole; returns its mode.
     fn take(&mut self, input: &mut impl Read) -> io::Result<Option<u32>> {
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_once_more_and_shorter_is_as_it_was_sent_last() {
+    fn a_file_sent_again_and_shorter_is_as_it_was_sent_last() {
         let frames = [
             data(0, b"first"),
             data(5, b" try"),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_word_or_with_less_than_it_says_it_is_not_whole() {
+    fn a_file_without_a_commit_or_with_fewer_bytes_is_not_whole() {
         for frames in [
             vec![],
             vec![data(0, b"bytes"), end(5)],

@@ -1,8 +1,8 @@
-//! Who takes an output and decides itself what becomes of it, as `supervise` sees it: the program that
-//! is its destination, or the upload of an object.
+//! A recipient of an output that decides itself what becomes of it: the destination program, or the upload
+//! of an object.
 //!
-//! Knows what has been decided about it and how it ended; when it is decided, `supervise` knows. The
-//! invariant: it is told that its input is whole at most once, and nothing after it has ended.
+//! Knows the verdict on a recipient and how it ended; `supervise` decides when. Invariant: it gets a commit
+//! at most once, and no verdict after it has ended.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::process::ExitStatus;
@@ -18,7 +18,7 @@ use super::remote::Answers;
 use super::sink::{Form, Sink};
 use super::transfer::Frame;
 
-/// Who takes an output.
+/// The recipient of an output.
 #[derive(Debug)]
 pub(super) struct Recipient {
     side: Side,
@@ -31,18 +31,18 @@ pub(super) struct Recipient {
 enum Side {
     Program {
         consumer: Arc<Consumer>,
-        /// What the other side of a connection says.
+        /// The answers of the other side of a connection.
         answers: Option<Answers>,
     },
     Upload(Arc<Upload>),
 }
 
-/// What was decided.
+/// What was decided about its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Its input is whole.
     Commit,
-    /// It has closed its input, and ends when it likes.
+    /// It has closed its input, and may end when it likes.
     Release,
     /// Its input is not whole.
     Abort,
@@ -52,16 +52,16 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 struct Ended {
     result: Result<()>,
-    /// That is so though it was to be aborted: an object is there, or may be.
+    /// The object exists, or may exist, although the upload was to be aborted.
     stands: bool,
     status: Option<ExitStatus>,
-    /// Nothing had been decided, or it had closed its input.
+    /// It ended before a verdict, or had closed its input.
     is_early: bool,
 }
 
-/// The programs of all destinations, each in the place of its destination. They are not started yet,
-/// and are not to have the descriptors that are `taken`. To be called while there is one thread, and
-/// before anything that they are not to see is there.
+/// Forks the guards of all destination programs, each at the index of its destination. The programs are not
+/// started yet, and do not get the descriptors that are `taken`. Call this while the process has one thread,
+/// and before anything exists that they must not see.
 pub(super) fn fork<'a>(
     destinations: &[Destination],
     taken: impl Iterator<Item = &'a Destination>,
@@ -100,8 +100,8 @@ pub(super) fn fork<'a>(
 }
 
 impl Recipient {
-    /// A program that was forked, and what is written to it. One that connects to another machine
-    /// does so now, as long as that `is_wanted`.
+    /// A forked program, and the sink for its input. A program that connects to another machine does so now,
+    /// as long as that `is_wanted`.
     pub(super) fn new(
         destination: &Destination,
         forked: Forked,
@@ -126,8 +126,8 @@ impl Recipient {
         Ok((Self::of(side, destination.clone()), sink))
     }
 
-    /// The upload of an object, one of so many, with so much memory if that was said. The store is asked now
-    /// what can be known before, as long as that `is_wanted`.
+    /// The upload of an object, one of `uploads`, which share `memory` if that was given. Checks now what
+    /// the store can tell beforehand, as long as that `is_wanted`.
     pub(super) fn of_object(
         address: &object::Address,
         share: (usize, Option<u64>),
@@ -148,7 +148,7 @@ impl Recipient {
         }
     }
 
-    /// What is readable when it has ended.
+    /// The descriptor that is readable when it has ended.
     pub(super) fn end(&self) -> Arc<dyn AsFd> {
         match &self.side {
             Side::Program { consumer, .. } => Arc::clone(consumer) as _,
@@ -156,7 +156,7 @@ impl Recipient {
         }
     }
 
-    /// How many parts were sent, where there are any.
+    /// The number of sent parts, if it is an object.
     pub(super) fn parts(&self) -> Option<Parts> {
         match &self.side {
             Side::Program { .. } => None,
@@ -164,11 +164,11 @@ impl Recipient {
         }
     }
 
-    /// Tells it what is decided; a new output has this mode. Nothing of its input may be open in this
-    /// process when it is whole.
-    pub(super) fn tell(&mut self, verdict: Verdict, mode: Option<u32>) {
-        let is_told = [Some(verdict), Some(Verdict::Abort)].contains(&self.verdict);
-        if is_told || self.ended.is_some() {
+    /// Gives it the verdict; a new file gets this mode. With a commit, this process must have closed the
+    /// input.
+    pub(super) fn give_verdict(&mut self, verdict: Verdict, mode: Option<u32>) {
+        let was_given = [Some(verdict), Some(Verdict::Abort)].contains(&self.verdict);
+        if was_given || self.ended.is_some() {
             return;
         }
         self.verdict = Some(verdict);
@@ -181,7 +181,7 @@ impl Recipient {
                 consumer.commit(&[]);
             }
             (Side::Upload(upload), Verdict::Commit) => upload.commit(),
-            // It has ended, and says so when nothing is left of it.
+            // It has ended, and reports that once it has removed everything.
             (Side::Upload(_), Verdict::Release) => {}
         }
     }
@@ -193,14 +193,14 @@ impl Recipient {
         }
     }
 
-    /// Somebody asks for the end once more.
+    /// A second request to end.
     pub(super) fn hurry(&self) {
         if self.verdict == Some(Verdict::Abort) && self.ended.is_none() {
             self.abort();
         }
     }
 
-    /// Takes note of its end; says whether nobody wants more of the output now.
+    /// Notes its end; returns true if the rest of the output is not wanted any more.
     pub(super) fn has_ended_now(&mut self) -> bool {
         let is_aborted = self.verdict == Some(Verdict::Abort);
         let is_early = matches!(self.verdict, None | Some(Verdict::Release));
@@ -225,7 +225,7 @@ impl Recipient {
             },
         };
         if self.verdict.is_none() {
-            // Nobody else is to take what comes to an end now for whole.
+            // No other reader may take the input's end, which comes now, for a whole input.
             self.abort();
         }
         self.ended = Some(Ended {
@@ -259,7 +259,7 @@ impl Recipient {
         self.ended.is_some()
     }
 
-    /// Whether it ended before its input did, and how it went then.
+    /// Whether it ended before its input did, and if so, whether it succeeded.
     pub(super) fn ended_early(&self) -> Option<bool> {
         let ended = self.ended.as_ref().filter(|ended| ended.is_early)?;
         Some(ended.result.is_ok())
@@ -269,7 +269,7 @@ impl Recipient {
         self.ended.as_ref()?.status
     }
 
-    /// Whether it was ended before its input was whole; or else what went wrong, if anything did.
+    /// `Err(None)` if it was ended before its input was whole, else the error if it failed.
     pub(super) fn into_result(self) -> std::result::Result<(), Option<Error>> {
         match (self.verdict, self.ended) {
             (Some(Verdict::Abort), Some(ended)) if ended.stands => ended.result.map_err(Some),
@@ -280,7 +280,7 @@ impl Recipient {
     }
 }
 
-/// How many parts of an object were sent so far.
+/// Counts the sent parts of an object.
 #[derive(Debug, Clone)]
 pub(super) struct Parts(Arc<Upload>);
 
@@ -291,7 +291,7 @@ impl Parts {
 }
 
 impl Forked {
-    /// All that is open here for it.
+    /// All descriptors of it that are open here.
     fn descriptors(&self) -> impl Iterator<Item = RawFd> {
         let answers = self.answers.as_ref().map(AsRawFd::as_raw_fd);
         [self.consumer.control(), self.input.as_raw_fd()]

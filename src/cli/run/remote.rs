@@ -1,8 +1,8 @@
 //! A destination on another machine: `ssh://[USER@]HOST[:PORT]/PATH`.
 //!
-//! Knows how such a destination is written, what ssh is to run for it, and what its answers mean; the
-//! bytes between are `transfer`'s. The invariant: it is said to be in place only if the receiver has
-//! said so.
+//! Knows how such a destination is written, which command ssh runs for it, and what the answers mean;
+//! `transfer` defines the bytes in between. Invariant: a file is reported to be in place only if the
+//! receiver has said so.
 
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
@@ -22,29 +22,29 @@ use crate::cli::status;
 
 const SCHEME: &[u8] = b"ssh://";
 
-/// Commands for a shell, instead of `ssh` here and of `fifofs` there.
+/// Commands for a shell, in place of `ssh` here and `fifofs` there.
 const SSH_VARIABLE: &str = "FIFOFS_SSH";
 const REMOTE_VARIABLE: &str = "FIFOFS_REMOTE";
 
-/// A connection on which nothing moves is asked for a sign of life that often, and given up after
-/// three times in vain, unless the user's configuration of ssh says otherwise.
+/// An idle connection is probed this often, and given up after three probes without an answer, unless
+/// the user's configuration of ssh says otherwise.
 const ALIVE: &str = "-oServerAliveInterval=15";
 
-/// How much a shell there may print before the receiver speaks.
+/// How much a remote shell may print before the receiver's first line.
 const ANSWERS_BYTES: usize = 64 << 10;
 
-/// How often it is looked whether an answer is still wanted.
+/// How often to check whether an answer is still wanted.
 const LOOK_INTERVAL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
 
-/// Where a file is.
+/// A file on another machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
-    /// As it was written.
+    /// The address as it was written.
     text: OsString,
-    /// `[USER@]HOST`, as ssh has it.
+    /// `[USER@]HOST`, as ssh takes it.
     host: OsString,
     port: Option<u16>,
     /// Relative to the home directory if it was written with `/~/`.
@@ -52,7 +52,7 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// None if it does not begin with `ssh://`.
+    /// Parses an address; none if it does not begin with `ssh://`.
     pub(super) fn parse(text: &OsStr) -> Result<Option<Self>> {
         let Some(rest) = text.as_bytes().strip_prefix(SCHEME) else {
             return Ok(None);
@@ -90,7 +90,7 @@ impl Address {
         if user.is_some_and(<[u8]>::is_empty) || name.is_empty() || host.starts_with(b"-") {
             return Err(wrong("it names no host"));
         }
-        // ssh has an IPv6 address without brackets.
+        // ssh takes an IPv6 address without brackets.
         let bare = name
             .strip_prefix(b"[")
             .and_then(|name| name.strip_suffix(b"]"));
@@ -106,7 +106,7 @@ impl Address {
         }))
     }
 
-    /// What is to be run: ssh, with the program of the other side.
+    /// The command to run: ssh, with the program for the other side.
     pub(super) fn plan(&self) -> Plan {
         let variable = |name, default: &str| {
             let value = std::env::var_os(name).filter(|value| !value.is_empty());
@@ -135,7 +135,7 @@ impl Address {
         Error::io("write to", self.to_string(), io::Error::other(why.into()))
     }
 
-    /// The error to give when ssh has ended and the receiver has not said why.
+    /// The error if ssh has ended without a reason from the receiver.
     fn ended(&self, outcome: Outcome) -> Error {
         let host = self.host.display();
         let try_it = |command: &str| {
@@ -182,7 +182,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// `HOST:PORT`; a colon within brackets is none of it.
+/// Splits `HOST:PORT`, ignoring colons within brackets.
 fn split_port(place: &[u8]) -> (&[u8], Option<&[u8]>) {
     match place.iter().rposition(|byte| *byte == b':') {
         Some(colon) if !place[colon..].contains(&b']') => {
@@ -192,7 +192,7 @@ fn split_port(place: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// As one word of a shell.
+/// Quotes one word for a shell.
 fn quoted(word: &OsStr) -> OsString {
     let mut quoted = b"'".to_vec();
     for byte in word.as_bytes() {
@@ -205,12 +205,12 @@ fn quoted(word: &OsStr) -> OsString {
     OsStr::from_bytes(&quoted).into()
 }
 
-/// What the receiver says.
+/// Reads the receiver's answers.
 #[derive(Debug)]
 pub(super) struct Answers {
     address: Address,
     pipe: OwnedFd,
-    /// What was read and is no line yet.
+    /// The beginning of an unfinished line.
     rest: RefCell<Vec<u8>>,
 }
 
@@ -223,12 +223,12 @@ impl Answers {
         }
     }
 
-    /// Waits until the receiver is ready, which is before the program is started: that a host cannot
-    /// be reached, or a directory not be written, is better known then. Not longer than it `is_wanted`.
+    /// Waits until the receiver is ready, before the program is started: it is better to know then that
+    /// a host cannot be reached, or a directory not be written. Waits as long as it `is_wanted`.
     ///
     /// # Errors
     ///
-    /// What the receiver says, or why there is none.
+    /// The receiver's error, or the reason why there is no receiver.
     pub(super) fn wait_until_ready(
         &self,
         ssh: &consumer::Consumer,
@@ -264,11 +264,11 @@ impl Answers {
         }
     }
 
-    /// How it went, when ssh has ended.
+    /// The result, once ssh has ended.
     ///
     /// # Errors
     ///
-    /// If it is not said to be in its place.
+    /// If the receiver did not say that the file is in place.
     pub(super) fn judge(&self, outcome: Outcome) -> Result<()> {
         let now = Timespec::default();
         loop {
@@ -287,7 +287,7 @@ impl Answers {
         }
     }
 
-    /// Reads what there is; says whether there was anything.
+    /// Reads available bytes; returns whether there were any.
     fn read_more(&self, ready: PollFlags) -> bool {
         let mut rest = self.rest.borrow_mut();
         if !ready.contains(PollFlags::IN) || rest.len() > ANSWERS_BYTES {
@@ -303,7 +303,7 @@ impl Answers {
         }
     }
 
-    /// The next answer of those that were read.
+    /// The next of the answers that were read.
     fn next(&self) -> Option<Answer> {
         let mut rest = self.rest.borrow_mut();
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn a_malformed_address_is_refused() {
         for text in [
             "ssh://",
             "ssh://host",
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_one_word_over_there() {
+    fn a_path_is_one_word_of_the_remote_shell() {
         assert_eq!(quoted(OsStr::new("it's $x")), r"'it'\''s $x'");
     }
 }

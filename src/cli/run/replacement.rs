@@ -1,8 +1,8 @@
-//! A file that appears at its path at once, by rename, when it is whole.
+//! A file that appears at its path in one step, by rename, when it is whole.
 //!
-//! Knows files and their modes; knows nothing of what is in them. The invariant: until
-//! [`Replacement::appear`], what stands at the path is as it was, and if this process is killed
-//! nothing is left (where the file system has `O_TMPFILE`; elsewhere, a hidden file).
+//! Knows files and their modes; knows nothing of their contents. Invariant: until
+//! [`Replacement::appear`], the old file at the path stays as it was, and if this process is killed
+//! nothing is left (if the filesystem has `O_TMPFILE`; elsewhere, a hidden file).
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
@@ -16,23 +16,23 @@ use rustix::io::Errno;
 
 use crate::cli::links::{self, directory_of};
 
-/// What the umask makes of it is the mode of a new file.
+/// The mode of a new file before the umask.
 const MODE: u32 = 0o666;
 
-/// Before the random part of the names of files that are not whole yet.
+/// The prefix of the names of unfinished files, before a random part.
 const PREFIX: &str = ".fifofs-";
 
-/// A file on its way to a path.
+/// A file that will appear at a path.
 #[derive(Debug)]
 pub(super) struct Replacement {
     path: PathBuf,
-    /// What stands at the path.
+    /// The file at the path now.
     old: Option<Old>,
-    /// Where it is meanwhile, unless it has no name.
+    /// The name that it has meanwhile, if it has one.
     hidden: Option<tempfile::TempPath>,
 }
 
-/// Whose a file is, and the permissions that it has.
+/// The owner and permissions of a file.
 #[derive(Debug, Clone, Copy)]
 struct Old {
     owner: u32,
@@ -44,7 +44,7 @@ struct Old {
 #[derive(Debug)]
 pub(super) struct Hidden {
     pub(super) error: io::Error,
-    /// Where it is all the same.
+    /// Where it was left, if it was.
     pub(super) path: Option<PathBuf>,
 }
 
@@ -55,10 +55,10 @@ impl From<io::Error> for Hidden {
 }
 
 impl Replacement {
-    /// An empty file, open for reading and writing, that can appear at `path`, where nothing or a
-    /// regular file stands.
+    /// Makes an empty file, open for reading and writing, that can appear at `path`, where there is
+    /// no file or a regular one.
     pub(super) fn create(path: &Path) -> io::Result<(Self, OwnedFd)> {
-        // It is what a link leads to that is to be replaced.
+        // A link stays; its target is replaced.
         let path = links::followed(path)?;
         let directory = directory_of(&path);
         let old = match fs::metadata(&path) {
@@ -71,7 +71,7 @@ impl Replacement {
                 Some(Old {
                     owner: metadata.uid(),
                     group: metadata.gid(),
-                    // Who may act as its owner was to do so by what stood there.
+                    // Without set-id bits: those were meant for the old content.
                     mode: metadata.mode() & 0o777,
                 })
             }
@@ -82,7 +82,7 @@ impl Replacement {
         let (file, hidden) =
             match rustix::fs::openat(CWD, directory, flags, Mode::from_raw_mode(MODE)) {
                 Ok(file) => (file, None),
-                // No such thing on this file system, or this kernel.
+                // This filesystem or kernel does not support it.
                 Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
                     let (file, hidden) = tempfile::Builder::new()
                         .prefix(PREFIX)
@@ -97,9 +97,8 @@ impl Replacement {
         Ok((replacement, file))
     }
 
-    /// Puts `file`, which [`Replacement::create`] gave, at the path. What stood there keeps its
-    /// mode, and its owner where that is allowed; a new file has `mode`, or else what the umask makes
-    /// of [`MODE`].
+    /// Puts `file`, which [`Replacement::create`] returned, at the path. It gets the old file's mode,
+    /// and its owner if that is allowed; if there was none, `mode`, or else [`MODE`] with the umask.
     pub(super) fn appear(self, file: &OwnedFd, mode: Option<u32>) -> Result<(), Hidden> {
         let hidden = match self.hidden {
             Some(hidden) => hidden,
@@ -122,7 +121,8 @@ impl Replacement {
     }
 }
 
-/// Gives a file this mode. Some file systems have none of their own; there it must not permit more.
+/// Sets a file's mode. Some filesystems have no modes of their own; there the fixed one must not
+/// permit more.
 fn permit(file: &OwnedFd, mode: u32) -> io::Result<()> {
     match rustix::fs::fchmod(file, Mode::from_raw_mode(mode)) {
         Ok(()) => Ok(()),
@@ -159,7 +159,7 @@ fn check_owner(file: &Metadata, directory: &Metadata) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a file without a name one: a link cannot replace what stands at a path, a rename can.
+/// Gives an unnamed file a name: a link cannot replace an existing file, a rename can.
 fn name(file: &OwnedFd, directory: &Path) -> io::Result<tempfile::TempPath> {
     let unnamed = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
     let link = |path: &Path| -> io::Result<()> {
@@ -172,7 +172,7 @@ fn name(file: &OwnedFd, directory: &Path) -> io::Result<tempfile::TempPath> {
     Ok(named.into_temp_path())
 }
 
-/// What stands at a path is to be replaced: it is a regular file, or nothing.
+/// Whether the path can be replaced: there is a regular file, or none.
 pub(super) fn is_replaceable(path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(Errno::ISDIR.into()),
@@ -180,14 +180,14 @@ pub(super) fn is_replaceable(path: &Path) -> io::Result<bool> {
             "it is another name of a file that somebody has open, which would be replaced",
         )),
         Ok(metadata) => Ok(metadata.is_file()),
-        // It would be one.
+        // It would be a directory.
         Err(_) if path.as_os_str().as_bytes().ends_with(b"/") => Err(Errno::ISDIR.into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(error),
     }
 }
 
-/// Whether a path leads to what it names by a link in /proc, as `/dev/stderr` does.
+/// Whether a path leads to its file through a link in /proc, as `/dev/stderr` does.
 fn is_through_proc(path: &Path) -> bool {
     let mut path = path.to_owned();
     for _ in 0..links::AT_MOST {
@@ -205,8 +205,8 @@ fn is_through_proc(path: &Path) -> bool {
     false
 }
 
-/// Opens what is written to in its place, such as a device or a FIFO. For a FIFO that nobody reads
-/// yet, one would have to wait: of that there is a descriptor with `O_PATH` only.
+/// Opens a destination that is written in place, such as a device or a FIFO. Opening a FIFO without a
+/// reader would wait: for that this is only an `O_PATH` descriptor.
 pub(super) fn open_in_place(path: &Path) -> io::Result<OwnedFd> {
     if !fs::metadata(path)?.file_type().is_fifo() {
         return File::options().write(true).open(path).map(OwnedFd::from);
@@ -216,7 +216,7 @@ pub(super) fn open_in_place(path: &Path) -> io::Result<OwnedFd> {
     Ok(open_fifo(&fifo)?.unwrap_or(fifo))
 }
 
-/// Opens a FIFO of which there is a descriptor with `O_PATH`, if somebody reads it.
+/// Opens the FIFO of an `O_PATH` descriptor for writing, if it has a reader.
 pub(super) fn open_fifo(fifo: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     let path = format!("/proc/self/fd/{}", fifo.as_raw_fd());
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_it_leaves_what_stood_there() {
+    fn dropping_it_leaves_the_old_file() {
         let place = place();
         let path = place.path().join("x");
         fs::write(&path, "old").expect("write");
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_of_what_stood_there_stays() {
+    fn the_mode_of_the_old_file_stays() {
         let place = place();
         let path = place.path().join("x");
         fs::write(&path, "old").expect("write");
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_that_is_given_is_for_a_new_file_only() {
+    fn the_given_mode_is_for_a_new_file_only() {
         let place = place();
         let path = place.path().join("x");
         for (mode, expected) in [(0o600, 0o600), (0o755, 0o600)] {

@@ -1,7 +1,7 @@
-//! `--report`: how it all ended, as one JSON document for whoever runs fifofs.
+//! `--report`: the results of a run, as one JSON document for programs that run fifofs.
 //!
-//! Knows the schema, which docs/run.md documents; what is put into it, others know. The invariant: a
-//! report that can be asked for is there whenever fifofs ends by itself after it was opened.
+//! Knows the schema, which docs/run.md documents; other modules fill it. Invariant: once the report
+//! is open, it is written whenever fifofs ends by itself.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt;
@@ -16,10 +16,10 @@ use super::end::End;
 use super::sink::{Sink, Stopped};
 use crate::cli::{Ended, status};
 
-/// The number of the schema: another one if a field goes or changes its meaning.
+/// The version of the schema: it changes if a field is removed or changes its meaning.
 const SCHEMA: u32 = 1;
 
-/// Where it goes, and what is known yet.
+/// Where the report goes, and what is known so far.
 pub(super) struct Report {
     sink: Option<Sink>,
     started: Instant,
@@ -28,17 +28,17 @@ pub(super) struct Report {
     outputs: Vec<OutputReport>,
 }
 
-/// What is written.
+/// The document.
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
-    /// Of fifofs.
+    /// The version of fifofs.
     version: &'static str,
     /// The exit status of fifofs.
     status: u8,
     program: ProgramReport<'a>,
     outputs: &'a [OutputReport],
-    /// What was said at the end, on standard error.
+    /// The messages at the end on standard error.
     messages: &'a [String],
     seconds: f64,
 }
@@ -51,7 +51,7 @@ struct ProgramReport<'a> {
     how: How,
 }
 
-/// How a process ended; neither, if it did not.
+/// How a process ended; neither is set if it did not.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(super) struct How {
     status: Option<i32>,
@@ -67,12 +67,12 @@ impl From<ExitStatus> for How {
     }
 }
 
-/// What became of an output.
+/// The result of an output.
 #[derive(Serialize)]
 pub(super) struct OutputReport {
     pub(super) name: String,
     pub(super) destination: DestinationReport,
-    /// That were written to the destination.
+    /// The bytes written to the destination.
     pub(super) bytes: u64,
     pub(super) state: OutputState,
     pub(super) error: Option<String>,
@@ -81,7 +81,7 @@ pub(super) struct OutputReport {
 #[derive(Serialize)]
 pub(super) struct DestinationReport {
     kind: Kind,
-    /// As after `-o`; of a command, the command.
+    /// As after `-o`; for a command, the command.
     to: String,
     /// How a command ended.
     #[serde(flatten)]
@@ -106,9 +106,9 @@ pub(super) enum OutputState {
     Whole,
     /// Its reader wanted no more.
     Closed,
-    /// Nothing of it was passed on, or what was is not published: the program failed.
+    /// Nothing of it was passed on, or it was not published: the program failed.
     Withheld,
-    /// Some of it may have been passed on, and no more is to come: its writer came to a bad end.
+    /// Some of it may have been passed on, and no more will come: its writer crashed or failed.
     Failed,
     Missing,
     Rewritten,
@@ -150,7 +150,7 @@ impl DestinationReport {
     }
 }
 
-/// Where a report is to go.
+/// Parses the destination of a report.
 pub(super) fn destination(text: &OsStr, outputs: &[Destination]) -> Result<Destination> {
     let refuse = |why: &str| {
         Err(Error::usage(format!(
@@ -186,7 +186,7 @@ impl Report {
         }
     }
 
-    /// To be called before anything is started.
+    /// Call this before anything is started.
     pub(super) fn open(&mut self, destination: &Destination) -> Result<()> {
         self.sink = Some(Sink::open(destination)?);
         Ok(())
@@ -197,7 +197,7 @@ impl Report {
         self.outputs = outputs;
     }
 
-    /// Writes it, if it was asked for. If that fails, what went well did not.
+    /// Writes the report, if it was asked for. If that fails, so does a run that succeeded.
     pub(super) fn write(self, ended: Ended) -> Ended {
         let document = Document {
             schema: SCHEMA,
@@ -239,7 +239,7 @@ fn deliver(mut sink: Sink, text: serde_json::Result<String>) -> Result<()> {
         .and_then(|()| sink.finish());
     match written {
         Ok(()) => sink.appear(None),
-        // Whoever closed it does not want it.
+        // The reader that closed it does not want it.
         Err(Stopped::Closed) => Ok(()),
         Err(Stopped::Failed(error)) => Err(error),
     }

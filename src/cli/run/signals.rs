@@ -1,8 +1,7 @@
-//! Signals that are sent to this process and meant for the program.
+//! Signals to this process that are meant for the program.
 //!
-//! Knows which they are and who sent them; what is done with them is up to `supervise`. The
-//! invariant: a signal that was ignored when this process was started stays ignored, for the
-//! program too.
+//! Knows which signals they are and where they came from; `supervise` handles them. Invariant: a
+//! signal that was ignored when this process was started stays ignored, for the program too.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -15,15 +14,15 @@ use signal_hook::low_level::siginfo::{Cause, Origin};
 
 use super::event::Event;
 
-/// Those that are passed on.
+/// Signals that are passed on to the program.
 const PASSED_ON: [i32; 6] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
 
 /// The signals that have come.
 pub(super) struct Signals(SignalDelivery<UnixStream, WithOrigin>);
 
 impl Signals {
-    /// Takes note of each signal from now on. Programs that are started get the default
-    /// dispositions back: exec resets what has a handler.
+    /// Records each signal from now on. Started programs get the default dispositions: exec resets
+    /// signals with a handler.
     pub(super) fn watch() -> Result<Self> {
         let failed = |error| Error::io("handle", "signals", error);
         let wanted = PASSED_ON.into_iter().filter(|number| !is_ignored(*number));
@@ -33,7 +32,7 @@ impl Signals {
         Ok(Signals(signals.map_err(failed)?))
     }
 
-    /// Those that have come since the last call.
+    /// Signals that have come since the last call.
     pub(super) fn pending(&mut self) -> impl Iterator<Item = Event> {
         self.0.pending().map(|origin| match origin.signal {
             SIGCHLD => Event::ChildEnded,
@@ -46,21 +45,21 @@ impl Signals {
 }
 
 impl AsFd for Signals {
-    /// Readable when some have come.
+    /// Readable when signals have come.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.get_read().as_fd()
     }
 }
 
-/// The terminal sends Ctrl-C, Ctrl-\ and its hangup to every process of the foreground group: the
-/// program, which is in the same, has it already.
+/// Whether the terminal sent it: Ctrl-C, Ctrl-\ and hangups go to the whole foreground group, so
+/// the program, which is in the same group, has got it already.
 fn is_for_the_group(origin: &Origin) -> bool {
     origin.cause == Cause::Kernel
 }
 
 fn is_ignored(number: i32) -> bool {
-    // SAFETY: all of the structure is integers, and an optional function, for which zero is valid;
-    // sigaction(2) changes nothing where there is no new action.
+    // SAFETY: the structure consists of integers, and an optional function, for which zero is
+    // valid; without a new action sigaction(2) changes nothing.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(number, std::ptr::null(), &mut action) == 0
@@ -68,7 +67,7 @@ fn is_ignored(number: i32) -> bool {
     }
 }
 
-/// Whether a signal asks to end: once the program is gone, this process.
+/// Whether a signal asks for the end: that of this process once the program has ended.
 pub(super) fn ends(number: i32) -> bool {
     [SIGTERM, SIGINT, SIGHUP, SIGQUIT].contains(&number)
 }
@@ -78,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_this_process_ignores_is_known() {
+    fn ignored_signals_are_recognized() {
         // The Rust runtime ignores SIGPIPE.
         assert!(is_ignored(libc::SIGPIPE));
         assert!(!is_ignored(libc::SIGURG));

@@ -1,10 +1,11 @@
-//! The open destination of an output, and how bytes get there.
+//! The open destination of an output.
 //!
-//! Knows descriptors and offsets; knows nothing of programs or of where the bytes come from. The
-//! invariant: whatever was in a regular file before stays, except where the output now is.
+//! Knows descriptors and offsets; knows nothing of programs or of where the bytes come from. Invariant:
+//! the old content of a regular file stays, except where the output is now.
 //!
-//! Most destinations are written from the start to the end and cannot be mended. A regular file
-//! that was not opened for appending can: [`Sink::rewind`] goes back to where the output began.
+//! Most destinations are written from start to end, and written bytes cannot be changed. In a regular
+//! file that was not opened for appending they can: [`Sink::rewind`] goes back to where the output
+//! began.
 
 mod descriptors;
 mod holes;
@@ -29,13 +30,13 @@ use super::replacement::{self, Hidden, Replacement};
 use super::transfer::{FRAME_BYTES, Frame};
 use crate::cli::links;
 
-/// How often a FIFO is looked at for a reader.
+/// How often to check whether a FIFO has a reader.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What to do where a file cannot be.
+/// Advice if a file cannot be made.
 const ELSEWHERE: &str = "give the path of a file in a directory that you may write to";
 
-/// What to do where one cannot be replaced by another.
+/// Advice if a file cannot be replaced.
 const IN_PLACE: &str = "write it in its place, by `> FILE` instead of `-o FILE`";
 
 /// An open destination.
@@ -43,19 +44,19 @@ const IN_PLACE: &str = "write it in its place, by `> FILE` instead of `-o FILE`"
 pub(super) struct Sink {
     destination: Destination,
     descriptor: OwnedFd,
-    /// Set for a FIFO that nobody has opened to read: `descriptor` is its path only.
+    /// Set for a FIFO without a reader: `descriptor` is an `O_PATH` one.
     is_unread: bool,
-    /// Set for a regular file that is not only appended to.
+    /// Set for a regular file that is not opened for appending.
     extent: Option<Extent>,
     /// Set for a file that appears when it is whole.
     replacement: Option<Replacement>,
-    /// Where zeros would be written that are there without: the end of all writes to a file of our own.
+    /// From here on zeros need not be written: the end of all writes to a new file.
     untouched_from: Option<u64>,
     /// Set for the input of a program.
     feed: Option<Feed>,
-    /// Set for an object: `descriptor` tells of its end only.
+    /// Set for an object: `descriptor` only becomes readable at its end.
     object: Option<object::Feed>,
-    /// Bytes, since the start.
+    /// The number of bytes written since the start.
     written: u64,
 }
 
@@ -71,16 +72,16 @@ struct Feed {
 pub(super) enum Form {
     /// The bytes and nothing else.
     Plain,
-    /// Frames, which say where the bytes belong.
+    /// Frames, which contain the offsets of the bytes.
     Frames,
 }
 
-/// What of a regular file is the output's.
+/// The part of a regular file that the output takes.
 #[derive(Debug, Clone, Copy)]
 struct Extent {
     /// The offset at which the output begins.
     start: u64,
-    /// The length that the file had.
+    /// The length of the file before.
     old_length: u64,
     /// Set while the output is written again.
     again: Option<Again>,
@@ -88,20 +89,20 @@ struct Extent {
 
 #[derive(Debug, Clone, Copy)]
 struct Again {
-    /// How much was written the last time, in bytes.
+    /// How many bytes were written the last time.
     written_before: u64,
 }
 
 /// Why no more can be written.
 #[derive(Debug)]
 pub(super) enum Stopped {
-    /// Nobody reads it any more.
+    /// It has no reader any more.
     Closed,
     Failed(Error),
 }
 
 impl From<object::Stopped> for Stopped {
-    /// Why, its upload says.
+    /// The upload itself reports the reason.
     fn from(_: object::Stopped) -> Self {
         Stopped::Closed
     }
@@ -125,7 +126,7 @@ impl Sink {
         Ok(sink)
     }
 
-    /// An object, whose end `end` tells.
+    /// An object; `end` becomes readable when its upload has ended.
     pub(super) fn of_upload(
         destination: &Destination,
         end: &impl AsFd,
@@ -158,7 +159,7 @@ impl Sink {
                     };
                     failed(error).with_remedy(remedy)
                 };
-                // Not where somebody else had it lead, to a file or to a device.
+                // Not through a link that another user may have laid, to a file or to a device.
                 links::followed(path).map_err(failed)?;
                 let (descriptor, replacement) =
                     if replacement::is_replaceable(path).map_err(failed)? {
@@ -170,7 +171,7 @@ impl Sink {
                 Self::of(destination, descriptor, replacement).map_err(failed)
             }
             Destination::Command(_) | Destination::Remote(_) | Destination::Object(_) => {
-                // Those are made by who sees to their end.
+                // Their recipients make these.
                 Err(failed(io::Error::other("nobody takes it")))
             }
         }
@@ -209,12 +210,12 @@ impl Sink {
         })
     }
 
-    /// Whether it cannot be written to before somebody comes to read it.
+    /// Whether it has to wait for a reader before it can be written to.
     pub(super) fn is_unread(&self) -> bool {
         self.is_unread
     }
 
-    /// Waits until there is a reader, as who opens a FIFO does; or nobody wants one any more.
+    /// Waits until there is a reader, as opening a FIFO does; or until none is wanted any more.
     pub(super) fn wait_for_reader(
         &mut self,
         is_wanted: impl Fn() -> bool,
@@ -248,12 +249,12 @@ impl Sink {
         &self.destination
     }
 
-    /// Whether what is there can be written again.
-    pub(super) fn can_be_mended(&self) -> bool {
+    /// Whether written bytes can be written again.
+    pub(super) fn can_be_rewritten(&self) -> bool {
         self.extent.is_some() || self.sends_frames() || self.object.is_some()
     }
 
-    /// The object that it is, which is to be written by position where that can be.
+    /// The object, which is written by position if possible.
     pub(super) fn object(&self) -> Option<(&object::Address, &object::Feed)> {
         match (&self.destination, &self.object) {
             (Destination::Object(address), Some(feed)) => Some((address, feed)),
@@ -267,14 +268,14 @@ impl Sink {
             .is_some_and(|feed| feed.form == Form::Frames)
     }
 
-    /// Whether bytes of the file stand behind the place of the output: those that the output turns
-    /// out not to reach must not be touched, so that it has to be finished first.
+    /// Whether the file has bytes beyond the start of the output: those that the output does not reach
+    /// must stay, so the output must be finished before it is written.
     pub(super) fn is_inside_file(&self) -> bool {
         self.extent
             .is_some_and(|extent| extent.old_length > extent.start)
     }
 
-    /// The descriptor, again, if its other end can go away while nothing is written.
+    /// A copy of the descriptor, if its other end can close while nothing is written.
     pub(super) fn watchable(&self) -> Option<OwnedFd> {
         let mode = rustix::fs::fstat(&self.descriptor).ok()?.st_mode;
         let watchable = match FileType::from_raw_mode(mode) {
@@ -286,7 +287,7 @@ impl Sink {
         (watchable && !self.is_unread).then(again).flatten()
     }
 
-    /// Writes all of it.
+    /// Writes all bytes.
     pub(super) fn write(&mut self, bytes: &[u8]) -> std::result::Result<(), Stopped> {
         if let Some(feed) = self.feed.as_mut().filter(|feed| !feed.has_begun) {
             feed.consumer.start();
@@ -310,7 +311,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Writes what is not zero, or where something else may be.
+    /// Writes bytes that are not zeros, or that may replace others.
     fn write_around_holes(&mut self, bytes: &[u8]) -> std::result::Result<(), Stopped> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -320,7 +321,7 @@ impl Sink {
             let end = self.written + piece.len() as u64;
             let untouched_from = self.untouched_from.unwrap_or(0);
             if is_zero && self.written >= untouched_from {
-                // Where writes go on, unless the file is written again.
+                // The file offset for later writes, unless the file is written again.
                 let at = SeekFrom::Start(end);
                 rustix::fs::seek(&self.descriptor, at).map_err(|errno| self.failed(errno))?;
                 self.written = end;
@@ -341,7 +342,8 @@ impl Sink {
                     again: Some(_),
                     ..
                 }) => rustix::io::pwrite(&self.descriptor, rest, start + self.written),
-                // At the common offset, so that others who write there do not get in the way.
+                // At the shared file offset, so that other processes which write there do not overwrite
+                // this.
                 _ => rustix::io::write(&self.descriptor, rest),
             };
             match wrote {
@@ -358,7 +360,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Somebody made the descriptor one that does not block.
+    /// Waits, for a descriptor that another process has made nonblocking.
     fn wait_for_room(&self) -> std::result::Result<(), Stopped> {
         let mut poll = [PollFd::new(&self.descriptor, PollFlags::OUT)];
         match rustix::event::poll(&mut poll, None) {
@@ -372,8 +374,8 @@ impl Sink {
         Stopped::Failed(Error::io("write to", destination, errno.into()))
     }
 
-    /// Goes back to where the output began, to write all of it again; says whether that is
-    /// possible. It is not if somebody else has written there meanwhile.
+    /// Goes back to where the output began, to write all of it again; returns false if that is not
+    /// possible, as when another process has written there meanwhile.
     pub(super) fn rewind(&mut self) -> bool {
         if self.sends_frames() {
             self.written = 0;
@@ -394,8 +396,8 @@ impl Sink {
         true
     }
 
-    /// All of the output is written: what is left of an earlier time goes, and what the file system
-    /// could not write is heard of.
+    /// Ends the output: cuts off the rest of an earlier time, and gets errors that the filesystem
+    /// reports only now.
     pub(super) fn finish(&mut self) -> std::result::Result<(), Stopped> {
         if let Some(object) = &mut self.object {
             return object.finish().map_err(Stopped::from);
@@ -406,7 +408,7 @@ impl Sink {
         }
         self.cut_off()?;
         if self.untouched_from.is_some() {
-            // A hole at the end is one once the length says so.
+            // Setting the length makes a hole at the end.
             rustix::fs::ftruncate(&self.descriptor, self.written)
                 .map_err(|errno| self.failed(errno))?;
         }
@@ -442,8 +444,8 @@ impl Sink {
         done().map_err(|errno| self.failed(errno))
     }
 
-    /// The file appears at its path, if it is one that does so: with this mode, if nothing stood
-    /// there.
+    /// Puts the file at its path, if it is one that appears when it is whole: with this mode, if there
+    /// was no file.
     pub(super) fn appear(self, mode: Option<u32>) -> Result<()> {
         let Some(replacement) = self.replacement else {
             return Ok(());

@@ -1,7 +1,7 @@
-//! What is delivered to a destination: what a program writes to a target, or all that it left in a
+//! The source of an output: what a program writes to a target, or all files that it left in a
 //! directory.
 //!
-//! Knows how to begin to read it; whose turn it is, `supervise` knows.
+//! Knows how to start reading it; `supervise` decides when.
 
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -21,33 +21,33 @@ use super::object;
 use super::sink::{Sink, Stopped};
 use super::tar;
 
-/// How often the mount is looked at for processes that still write, if nothing happens in it.
+/// How often to check the mount for processes that still write, even if no event comes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// For how long it is waited for who closed a file to exit, since it may be dying: how it ends
-/// counts. Who lives on may do so for ever.
+/// How long a process that closed a file is given to exit: it may be dying, and then its end counts. A
+/// process that lives on is not waited for any longer.
 const DYING: Duration = Duration::from_millis(200);
 
-/// Gathers what tar writes in small pieces.
+/// Buffers the small writes of tar.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Where bytes come from.
 pub(super) enum Source {
     Target {
-        /// What the user calls it.
+        /// The output's name on the command line.
         name: PathBuf,
         target: Written,
-        /// Whether the program would wait for ever if nobody read before it has exited.
+        /// Whether the program would wait for ever if it had no reader before it exits.
         must_be_read: bool,
     },
     /// All files of a mount, as tar.
     Directory(MountView),
-    /// The same, until nobody writes to them any more; they are left where they are. With what the
-    /// user calls the directory.
+    /// The same files, left where they are: only waits until no process writes to them any more. With
+    /// the placeholder of the directory.
     Quiet(&'static str, MountView),
 }
 
-/// What a program writes to.
+/// The target that a program writes to.
 pub(super) enum Written {
     Capture(Capture),
     Fifo(TemporaryPipe),
@@ -64,21 +64,21 @@ impl Written {
     /// A reader of what `child` writes, or has written.
     fn read(&self, child: &mut Child) -> Result<Reader> {
         match self {
-            // Its end hangs on the stage's hold, which knows of those whom the child left behind.
+            // Its end depends on the stage's hold, which counts processes that the child left behind.
             Written::Capture(capture) => capture.reader(),
             Written::Fifo(pipe) => pipe.reader_until_exit(ProcessRef::from(child)),
         }
     }
 }
 
-/// Whether the program succeeded, once it has exited.
+/// Whether the program succeeded; set once it has exited.
 pub(super) type Success = Arc<OnceLock<bool>>;
 
-/// Copies to a destination; to be done by a thread of its own.
+/// Copies to a destination, in a thread of its own.
 pub(super) type Job = Box<dyn FnOnce(&mut Sink, &AtomicU64) -> End + Send>;
 
 impl Source {
-    /// What messages call it.
+    /// Its name in messages.
     pub(super) fn name(&self) -> &Path {
         match self {
             Source::Target { name, .. } => name,
@@ -87,7 +87,7 @@ impl Source {
         }
     }
 
-    /// Whether it can and has to be read while the program runs.
+    /// Whether it must be read while the program runs.
     pub(super) fn must_be_read(&self) -> bool {
         matches!(self, Source::Target { must_be_read, .. } if *must_be_read)
     }
@@ -97,8 +97,9 @@ impl Source {
         matches!(self, Source::Target { .. })
     }
 
-    /// Begins to read what `child` writes, or has written: what is to be done, and what ends its waits.
-    /// What is finished only with the child is passed on only if that succeeds.
+    /// Starts reading what `child` writes, or has written: returns the copying job, and the canceller
+    /// of its waits. Output that is finished only with the child is passed on only if the child
+    /// succeeds.
     pub(super) fn read(
         &self,
         child: &mut Child,
@@ -128,7 +129,7 @@ impl Source {
                 let canceller = reader.canceller();
                 let name = name.clone();
                 let job: Job = Box::new(move |sink, delivered| {
-                    // Now it is chosen how it is delivered. An error comes again.
+                    // This waits until the delivery mode is chosen. An error comes again later.
                     let _ = reader.fill_buf();
                     match reader.way() {
                         Some(Way::Settled) if !success.wait() => End::Withheld,
@@ -158,9 +159,9 @@ impl Source {
         }
     }
 
-    /// The permissions that the program gave it: a key that it keeps from others, or a program that
-    /// can be executed, is to be so where it appears. Asked of the library: a process that is killed
-    /// while it waits for its own mount stays for ever, if nobody is left to unmount that.
+    /// The permissions that the program gave it: a private key, or an executable program, must stay so
+    /// in its new place. Asks the library: a process that is killed while it waits for its own mount
+    /// stays for ever, unless another process unmounts it.
     pub(super) fn permissions(&self) -> Option<u32> {
         match self {
             Source::Target {
@@ -203,7 +204,7 @@ impl Source {
         (!named.is_empty()).then_some((named, what))
     }
 
-    /// Nobody will read it any more: who writes it is told.
+    /// Ends all reading: its writers get SIGPIPE.
     pub(super) fn hang_up(&self) {
         if let Source::Target { target, .. } = self {
             target.target().hang_up();
@@ -211,15 +212,15 @@ impl Source {
     }
 }
 
-/// Waits until all files of the mount are so, or for so long. The mount is asked as this process has
-/// it, as in [`Source::permissions`].
+/// Waits until all files of the mount satisfy a condition, or until a timeout. Asks the library, as
+/// [`Source::permissions`] does.
 fn wait_until_all(
     view: &MountView,
     patience: Option<Duration>,
     are_so: impl Fn(FileState) -> bool,
 ) -> Result<Vec<FileStatus>> {
     let start = Instant::now();
-    // From before the first look, so that nothing happens unseen.
+    // Subscribed before the first look, so that no event is missed.
     let mut events = view.events();
     loop {
         let files = view.status().files;
@@ -227,22 +228,22 @@ fn wait_until_all(
         if files.iter().all(|file| are_so(file.state)) || left == Some(Duration::ZERO) {
             return Ok(files);
         }
-        // Even if a change should have no event.
+        // In case a change has no event.
         let wait = left.unwrap_or(LOOK_INTERVAL).min(LOOK_INTERVAL);
         wait_for_end(&mut events, Instant::now() + wait)?;
     }
 }
 
-/// Waits until something has happened to a file that may have ended it, or for so long.
+/// Waits for an event that may have ended a file, or until the deadline.
 fn wait_for_end(events: &mut Events, deadline: Instant) -> Result<()> {
     loop {
         events.set_timeout(Some(deadline.saturating_duration_since(Instant::now())));
         match events.next() {
-            // Of a file that is written there are very many.
+            // There are very many of these while a file is written.
             Some(Ok(event)) if matches!(event.event, Event::Wrote { .. }) => {}
             Some(Ok(_)) | Some(Err(Error::TimedOut { .. })) => return Ok(()),
             Some(Err(error)) => return Err(error),
-            // The mount is gone: whoever waits for this sees that.
+            // The mount is gone, which callers notice themselves.
             None => {
                 let path = PathBuf::from("{dir}");
                 return Err(Error::cancelled(path));
@@ -251,7 +252,7 @@ fn wait_for_end(events: &mut Events, deadline: Instant) -> Result<()> {
     }
 }
 
-/// Waits until nobody writes to any file of the mount, and packs them.
+/// Waits until no process writes to any file of the mount, and packs them.
 fn pack(view: &MountView, sink: &mut Sink, delivered: &AtomicU64) -> End {
     let ended = |state| matches!(state, FileState::Done | FileState::Failed);
     let closed = wait_until_all(view, None, |state| state != FileState::Writing);
@@ -284,7 +285,7 @@ fn pack(view: &MountView, sink: &mut Sink, delivered: &AtomicU64) -> End {
     }
 }
 
-/// A sink that remembers why it stopped, which an `io::Error` could not say.
+/// A writer that keeps the reason why its sink stopped, which an `io::Error` cannot hold.
 struct Output<'a> {
     sink: &'a mut Sink,
     delivered: &'a AtomicU64,

@@ -1,7 +1,7 @@
-//! What a program is given to write to, and what goes with that.
+//! The mount or FIFOs that a program writes to.
 //!
-//! Knows the two backends; knows nothing of destinations. The invariant: what is here is gone when
-//! it is dropped, and so it is dropped last.
+//! Knows the two backends; knows nothing of destinations. Invariant: everything here is removed
+//! when it is dropped, so it is dropped last.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,23 +13,23 @@ use super::sink::Sink;
 use super::source::{Source, Written};
 use crate::cli::options::Delivery;
 
-/// How much is kept of what was passed on to where it cannot be written again, for programs that
-/// go back a little. `explain::replay` takes it to be as much.
+/// How many bytes are kept of output that cannot be written again at its destination, for programs
+/// that go back a little. `explain::replay` uses the same number.
 const KEPT_BYTES: u64 = 64 << 20;
 
 /// Where a program writes.
 pub(super) struct Stage {
     /// The paths of its outputs, in the order of the template's.
     pub(super) paths: Vec<PathBuf>,
-    /// The directory that they are in; FIFOs have none in common.
+    /// The directory of the outputs; FIFOs have none in common.
     mount: Option<Mount>,
     /// Keep the outputs from being done.
     holds: Vec<CaptureHold>,
 }
 
 impl Stage {
-    /// A mount, and what is read of each output; with `as_tar`, of all there is. The sinks are
-    /// those of what is read.
+    /// Makes a mount, and the sources of all outputs; with `as_tar`, one source of all files. The
+    /// sinks are theirs.
     pub(super) fn mount(
         template: &Template,
         delivery: &Delivery,
@@ -39,7 +39,7 @@ impl Stage {
     ) -> Result<(Self, Vec<Source>)> {
         let mut builder = delivery.apply(Mount::builder())?.readers_wait(false);
         if as_tar {
-            // It is to be known when they are packed whether who wrote them was killed.
+            // When files are packed, it must be known whether their writers were killed.
             builder = builder.linger(Linger::Exit);
         }
         let mount = builder.mount_temporary().map_err(advise)?;
@@ -48,7 +48,7 @@ impl Stage {
         let mut holds = Vec::new();
         let sources = if as_tar {
             for name in template.outputs() {
-                // Makes the directory that it is in, which stays, without a request to the kernel.
+                // Makes the parent directory, which stays, without a request to the kernel.
                 drop(mount.capture(name)?);
             }
             vec![Source::Directory(mount.view())]
@@ -57,7 +57,7 @@ impl Stage {
             let capture = |(name, sink): (&PathBuf, &Sink)| {
                 let capture = mount.capture(name)?;
                 holds.push(capture.hold());
-                if !sink.can_be_mended() {
+                if !sink.can_be_rewritten() {
                     capture.keep_at_most(KEPT_BYTES);
                 }
                 Ok(source(name, Written::Capture(capture), must_be_read))
@@ -74,7 +74,7 @@ impl Stage {
         Ok((stage, sources))
     }
 
-    /// A FIFO for each output.
+    /// Makes a FIFO for each output.
     pub(super) fn fifos(template: &Template) -> Result<(Self, Vec<Source>)> {
         let mut paths = Vec::new();
         let mut sources = Vec::new();
@@ -94,18 +94,18 @@ impl Stage {
         Ok((stage, sources))
     }
 
-    /// The directory that all outputs are in.
+    /// The directory of all outputs.
     pub(super) fn directory(&self) -> Option<&Path> {
         self.mount.as_ref().map(Mount::path)
     }
 
-    /// What is in that directory.
+    /// The files in that directory.
     pub(super) fn view(&self) -> Option<MountView> {
         self.mount.as_ref().map(Mount::view)
     }
 
-    /// Ends the outputs: nothing can be written any more, and what there is is done. Not while
-    /// somebody has a file open for writing; says whether it did.
+    /// Ends the outputs: no file can be written any more, and existing ones are done. Returns
+    /// false, and does nothing, while a process has a file open for writing.
     pub(super) fn close(&mut self) -> bool {
         if self.mount.as_ref().is_some_and(|mount| !mount.freeze()) {
             return false;
@@ -114,7 +114,7 @@ impl Stage {
         true
     }
 
-    /// Takes it down. The sources must be gone.
+    /// Unmounts. The sources must have been dropped.
     pub(super) fn end(self) {
         if let Some(mount) = self.mount
             && let Err(error) = mount.unmount()
@@ -132,7 +132,7 @@ fn source(name: &Path, target: Written, must_be_read: bool) -> Source {
     }
 }
 
-/// Makes the directory that a path is in.
+/// Makes the parent directory of a path.
 pub(super) fn make_directory_of(path: &Path) -> Result<()> {
     let Some(directory) = path.parent() else {
         return Ok(());
@@ -140,12 +140,12 @@ pub(super) fn make_directory_of(path: &Path) -> Result<()> {
     fs::create_dir_all(directory).map_err(|error| Error::io("make", directory, error))
 }
 
-/// Where there can be no mount, there is another way.
+/// Adds the advice to use a FIFO if there can be no mount.
 pub(super) fn or_a_fifo(error: Error) -> Error {
     const ADVICE: &str =
         "use --backend fifo, for programs that write from the first byte to the last";
     match &error {
-        // Which a FIFO needs, too.
+        // A FIFO needs that directory, too.
         Error::Io { operation, .. } if operation.contains("temporary directory") => error,
         Error::Io { remedy: None, .. } => error.with_remedy(ADVICE),
         Error::Io {

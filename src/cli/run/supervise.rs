@@ -1,8 +1,7 @@
-//! The time between the start of a program and the end of its outputs.
+//! Supervises a run, from the start of a program to the end of its outputs.
 //!
-//! Knows who has to be told what when something happens; each thing that can happen is an
-//! [`Event`]. The invariant: the main thread waits for events only, and whatever the program, a
-//! destination or a user does is one.
+//! Knows what follows from each [`Event`]. Invariant: the main thread waits for events only, and
+//! everything that the program, a destination or a user does is one.
 //!
 //! ```text
 //!               its time has come            all is read
@@ -32,14 +31,15 @@ use super::source::{Source, Success};
 use super::stage::Stage;
 use crate::cli::text::say;
 
-/// How long those whom the program left behind may hold an output open before they are named.
+/// How long processes that the program left behind may hold an output open before a message names
+/// them.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long those whom the program left behind are given to open an output.
+/// How long processes that the program left behind are given to open an output.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// How often it is looked at whether nobody writes any more: soon at first, as the kernel tells of
-/// the last close a moment after the program has exited; then ever less often.
+/// How often to check whether any process still writes: soon at first, as the kernel reports the
+/// last close a moment after the program has exited; then less and less often.
 const FIRST_LOOK: Duration = Duration::from_micros(50);
 const LAST_LOOK: Duration = Duration::from_millis(10);
 
@@ -49,34 +49,35 @@ pub(super) struct Supervisor<'a> {
     outputs: &'a mut [Output],
     counters: &'a Counters,
     events: EventLoop,
-    /// Where it writes, unless that is left as it is.
+    /// Where the program writes, unless fifofs provides nothing.
     stage: Option<&'a mut Stage>,
     /// Set from the program's exit until the outputs are closed.
     closing: Option<Closing>,
-    /// When those who still write are named; set once the program has exited.
+    /// When to name remaining writers; set once the program has exited.
     notice: Option<Instant>,
     has_noticed: bool,
-    /// The signal that ends the wait for them.
+    /// The signal that ended the wait for them.
     ended_by: Option<i32>,
-    /// A signal asked for the end.
-    was_told_to_end: bool,
+    /// Whether a signal asked for the end.
+    end_was_requested: bool,
     success: Success,
-    /// Whether all is there that the outputs are to hold, once the program has succeeded.
+    /// Whether the outputs have all expected files; asked once the program has succeeded.
     is_complete: &'a dyn Fn() -> bool,
-    /// Set when it did, and the program has exited: nobody waits for readers of FIFOs any more.
+    /// Set when a signal asked for the end and the program has exited: FIFOs are not waited for any
+    /// more.
     has_given_up: Arc<AtomicBool>,
 }
 
 /// The time between the exit of the program and the end of its outputs.
 struct Closing {
-    /// Until when those whom it left behind may open one.
+    /// Until when processes that it left behind may open one.
     grace: Instant,
-    /// When it is looked again, and how long after that.
+    /// When to check next, and the interval after that.
     at: Instant,
     interval: Duration,
 }
 
-/// Waits until the program has exited and every output has ended. Gives the signal that ended the
+/// Waits until the program has exited and every output has ended. Returns the signal that ended the
 /// wait before that, if one did.
 pub(super) fn supervise(
     program: &mut Program,
@@ -96,7 +97,7 @@ pub(super) fn supervise(
         notice: None,
         has_noticed: false,
         ended_by: None,
-        was_told_to_end: false,
+        end_was_requested: false,
         success: Arc::default(),
         is_complete,
         has_given_up: Arc::default(),
@@ -135,8 +136,8 @@ impl Supervisor<'_> {
                 Some(event) => self.handle(event)?,
                 None => self.time_has_come()?,
             }
-            self.tell_recipients();
-            let has_given_up = self.was_told_to_end && self.program.has_exited();
+            self.notify_recipients();
+            let has_given_up = self.end_was_requested && self.program.has_exited();
             self.has_given_up.store(has_given_up, Ordering::Relaxed);
         }
         Ok(())
@@ -166,14 +167,14 @@ impl Supervisor<'_> {
             let (Some(verdict), Some(recipient)) = (verdict, &mut output.recipient) else {
                 continue;
             };
-            // That the input ends is the guard's to decide, which has it open, too.
+            // Only the guard, which has the input open, too, may end it.
             self.events.forget_destination(number);
             match &mut output.state {
                 State::Ended(sink, _) => *sink = None,
                 State::Copying(Some(canceller)) if verdict == Verdict::Abort => canceller.cancel(),
                 _ => {}
             }
-            recipient.tell(verdict, output.source.permissions());
+            recipient.give_verdict(verdict, output.source.permissions());
         }
     }
 
@@ -184,12 +185,12 @@ impl Supervisor<'_> {
         }
     }
 
-    /// The program has been gone for a while: what is waited for now are those whom it left.
+    /// Whether the program exited a while ago: the wait is now for processes that it left behind.
     fn has_waited(&self) -> bool {
         self.notice.is_some_and(|at| Instant::now() >= at)
     }
 
-    /// The next event; none when it is time for something.
+    /// The next event; none when a time has come.
     fn next_event(&mut self) -> Result<Option<Event>> {
         let notice = self.notice.filter(|_| !self.has_noticed);
         let look = self.closing.as_ref().map(|closing| closing.at);
@@ -204,7 +205,7 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// Closes the outputs once those whom the program left behind had their time and nobody writes.
+    /// Closes the outputs once the grace period is over and no process writes.
     fn close(&mut self) -> Result<()> {
         let now = Instant::now();
         let Some(closing) = self.closing.as_mut() else {
@@ -223,7 +224,7 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// Begins to copy an output that is not yet.
+    /// Starts copying an output, unless that was done.
     fn copy_rest(&mut self, number: usize) -> Result<()> {
         match self.outputs[number].state {
             State::ToRead(_) | State::ToReadAgain(..) => self.copy(number),
@@ -241,7 +242,7 @@ impl Supervisor<'_> {
                 number,
                 for_the_group,
             } => {
-                self.was_told_to_end |= signals::ends(number);
+                self.end_was_requested |= signals::ends(number);
                 if self.program.has_exited() {
                     let ends = signals::ends(number);
                     let recipients = self.outputs.iter().filter_map(|o| o.recipient.as_ref());
@@ -272,7 +273,7 @@ impl Supervisor<'_> {
             interval: FIRST_LOOK,
         });
         for number in 0..self.outputs.len() {
-            // All files of a directory are read when nobody changes them.
+            // All files of a directory are read once no process changes them.
             if self.outputs[number].source.streams() {
                 self.copy_rest(number)?;
             }
@@ -280,7 +281,7 @@ impl Supervisor<'_> {
         self.close()
     }
 
-    /// Copies an output in a thread of its own: a slow destination is no other's affair.
+    /// Copies an output in a thread of its own, so that a slow destination delays no other.
     fn copy(&mut self, number: usize) -> Result<()> {
         let output = &mut self.outputs[number];
         let mut sink = match std::mem::replace(&mut output.state, State::Copying(None)) {
@@ -336,7 +337,7 @@ impl Supervisor<'_> {
             End::Unread(error @ Error::Rewritten { .. }) if output.again > 0 => {
                 output.again -= 1;
                 output.state = State::ToReadAgain(sink, error);
-                // While the program runs, it may be rewritten again and again.
+                // While the program runs, it could be rewritten again and again.
                 if has_exited {
                     self.copy(number)?;
                 }
@@ -352,14 +353,14 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// As of a pipe that nobody reads: writers get SIGPIPE, and so does the program, which may not
-    /// have the file open yet. What becomes of it is its own affair.
+    /// Acts like a pipe without a reader: writers get SIGPIPE, and so does the program, which may
+    /// not have the file open yet. What happens then is up to the program.
     fn hung_up(&mut self, number: usize) {
         let output = &mut self.outputs[number];
         if output.has_ended() {
             return;
         }
-        // First, so that it does not see an error where it would get the signal of a pipe.
+        // First, so that it gets the signal of a pipe and not an error.
         self.program.signal(Signal::PIPE.as_raw());
         output.source.hang_up();
         let state = std::mem::replace(&mut output.state, State::Ended(None, End::Closed));
@@ -368,8 +369,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// One line that names those who hold an output open after the program has exited; or another
-    /// file beside them, which may be to become one.
+    /// Prints one line that names processes which hold an output open after the program has exited,
+    /// or another file in the directory that may become an output.
     fn notice_writers(&mut self) {
         self.has_noticed = true;
         let waited_for = self.outputs.iter().filter(|output| !output.has_ended());
@@ -383,7 +384,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Says whether there were any.
+    /// Returns whether there were any.
     fn name_writers(&self, source: &Source) -> bool {
         let Some((writers, what)) = source.writers() else {
             return false;

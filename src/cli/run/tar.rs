@@ -1,8 +1,8 @@
-//! All that a program left in a mount, as a tar stream.
+//! Packs all files that a program left in a mount as a tar stream.
 //!
-//! Knows files, their holes and the order they are in. The invariants: the same files give the same
-//! stream; symbolic links are stored, never followed; and the kernel is not asked, as this process
-//! serves the mount: killed while it waits for that, it would stay.
+//! Knows files, their holes and their order. Invariants: the same files give the same stream;
+//! symbolic links are stored, never followed; and the kernel is not asked, as this process serves
+//! the mount: if it were killed during such a wait, it would stay.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -21,7 +21,7 @@ const MODE_BITS: u32 = 0o7777;
 /// How much of a file is read at once.
 const PIECE_BYTES: u64 = 256 << 10;
 
-/// Writes all that is in a mount, in the order of the names, as tar to `output`.
+/// Writes all files of a mount, ordered by name, as tar to `output`.
 pub(super) fn write(view: &MountView, output: impl Write) -> io::Result<()> {
     let mut archive = Archive {
         view,
@@ -37,7 +37,7 @@ pub(super) fn write(view: &MountView, output: impl Write) -> io::Result<()> {
 struct Archive<'a, W: Write> {
     view: &'a MountView,
     builder: Builder<W>,
-    /// The first name of each file that has several, by its number.
+    /// The first name of each file with several names, by inode number.
     linked: HashMap<u64, PathBuf>,
 }
 
@@ -73,14 +73,14 @@ impl<W: Write> Archive<'_, W> {
     }
 
     fn add_file(&mut self, entry: &Entry, mut header: Header) -> io::Result<()> {
-        // What was there a moment ago may be gone.
+        // It may have been removed a moment ago.
         let Some(mut ranges) = self.view.data_ranges(entry.inode) else {
             return Ok(());
         };
         let length = |ranges: &[Range<u64>]| ranges.iter().map(|r| r.end - r.start).sum();
         let mut maps = Vec::new();
         if length(&ranges) < entry.size {
-            // As GNU tar has it, whether the file ends with a hole or not.
+            // As GNU tar does, whether the file ends with a hole or not.
             ranges.push(entry.size..entry.size);
             maps = sparse(&mut header, entry.size, &ranges);
         }
@@ -91,8 +91,8 @@ impl<W: Write> Archive<'_, W> {
     }
 }
 
-/// Makes `header` one of a file of which only `ranges` are in the archive ("Old GNU Format" of
-/// "Storing Sparse Files" in tar's manual); gives the blocks that follow it.
+/// Makes `header` that of a sparse file with only `ranges` in the archive ("Old GNU Format" of
+/// "Storing Sparse Files" in tar's manual); returns the blocks that follow it.
 fn sparse(header: &mut Header, size: u64, ranges: &[Range<u64>]) -> Vec<u8> {
     let fill = |fields: &mut [GnuSparseHeader], ranges: &[Range<u64>]| {
         for (field, range) in fields.iter_mut().zip(ranges) {
@@ -120,14 +120,14 @@ fn sparse(header: &mut Header, size: u64, ranges: &[Range<u64>]) -> Vec<u8> {
     blocks
 }
 
-/// As many bytes of a file as its header says: one that shrinks while it is read is an error, as
+/// As many bytes of a file as its header says: if it shrinks while it is read, that is an error, as
 /// the archive would be broken.
 struct Content<'a> {
     view: &'a MountView,
     inode: u64,
-    /// What was read and not given yet.
+    /// Bytes that were read and not passed on yet.
     piece: io::Cursor<Vec<u8>>,
-    /// What is to be read next, and after that.
+    /// The range to read next, and those after it.
     range: Range<u64>,
     ranges: std::vec::IntoIter<Range<u64>>,
 }
@@ -174,7 +174,7 @@ fn header(entry: &Entry) -> Header {
     header.set_uid(entry.uid.into());
     header.set_gid(entry.gid.into());
     header.set_size(0);
-    // Tar has no time before 1970.
+    // tar has no times before 1970.
     let modified = entry.modified.duration_since(UNIX_EPOCH);
     header.set_mtime(modified.map_or(0, |time| time.as_secs()));
     header

@@ -1,4 +1,4 @@
-//! What `fifofs run -o ssh://…` and `fifofs receive` say to each other.
+//! The protocol between `fifofs run -o ssh://…` and `fifofs receive`.
 //!
 //! Knows bytes; knows nothing of files and connections. The sender sends frames, the receiver lines
 //! of text:
@@ -15,36 +15,36 @@
 //!                  at any time    ◄───────   "error WHY"
 //! ```
 //!
-//! The invariant: an end of the connection says nothing. Only `C` says that a file is whole, only
-//! `done` that it is in its place.
+//! Invariant: the end of the connection means nothing. Only `C` says that a file is whole, only
+//! `done` that it is in place.
 
 use std::io::{self, Read};
 
-/// What both must speak.
+/// The version, which must be the same on both sides.
 pub(super) const PROTOCOL: u32 = 1;
 
-/// Before the number of the protocol.
+/// The text before the version.
 const GREETING: &str = "fifofs receive ";
 const DONE: &str = "done";
 const ERROR: &str = "error ";
 
-/// As much as a frame carries at most, so that a stray byte is not taken for a length.
+/// The most bytes of a frame, so that a stray byte is not taken for a length.
 pub(super) const FRAME_BYTES: usize = 16 << 20;
 
 /// Kind, number, length.
 pub(super) const HEADER_BYTES: usize = 13;
 
-/// What `C` says where there is no mode.
+/// The mode of `C` if there is none.
 const NO_MODE: u64 = u64::MAX;
 
-/// What the sender says.
+/// A message of the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Frame {
-    /// So many bytes, which follow, belong at this offset.
+    /// This many bytes, which follow, belong at this offset.
     Data { offset: u64, length: usize },
     /// All bytes up to this length were sent.
     End { length: u64 },
-    /// It is whole.
+    /// The file is whole.
     Commit { mode: Option<u32> },
 }
 
@@ -61,11 +61,11 @@ impl Frame {
         bytes
     }
 
-    /// The next frame; none at an end between two.
+    /// The next frame; none at an end between two frames.
     ///
     /// # Errors
     ///
-    /// Those of reading; `InvalidData` for what is no frame; `UnexpectedEof` within one.
+    /// Those of reading; `InvalidData` for a malformed frame; `UnexpectedEof` within one.
     pub(super) fn read(input: &mut impl Read) -> io::Result<Option<Frame>> {
         let mut bytes = [0; HEADER_BYTES];
         let first = loop {
@@ -103,7 +103,7 @@ impl Frame {
     }
 }
 
-/// What the receiver says: a line each.
+/// A message of the receiver: one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     Ready { protocol: u32 },
@@ -120,7 +120,7 @@ impl Answer {
         }
     }
 
-    /// None for a line that is none of it, such as what a shell prints at its start.
+    /// None for any other line, such as what a shell prints when it starts.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let line = line.trim_end();
         if let Some(protocol) = line.strip_prefix(GREETING) {

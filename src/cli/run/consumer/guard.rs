@@ -1,9 +1,9 @@
-//! The guard of a program: a process that starts it, and ends it before its input ends where that is
-//! not whole.
+//! The guard of a program: a process that starts the program, and ends it before its input ends if
+//! that is not whole.
 //!
-//! Knows processes and the program's input; what is said to it, and by it, `consumer` has. The
-//! invariant: the write end of the input stays open here until it is told that the input is whole,
-//! or nobody reads it any more.
+//! Knows processes and the program's input; `consumer` defines the messages. Invariant: the write end
+//! of the input stays open here until a commit says that the input is whole, or the input has no
+//! reader any more.
 
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -20,14 +20,14 @@ use super::session::{self, Which};
 use super::{ABORT, COMMIT, ENDED, NOT_STARTED, Output, Plan, START, Terminal};
 use crate::cli::restore_signals;
 
-/// How long a program may take to end after SIGINT, at which aws and rclone give up their upload,
-/// over the network; and after SIGTERM and SIGKILL, where they leave it unfinished.
+/// How long a program may take to end after SIGINT, at which aws and rclone abort their upload over
+/// the network; and after SIGTERM and SIGKILL, at which they leave it unfinished.
 const INT_PATIENCE: Duration = Duration::from_secs(10);
 const TERM_PATIENCE: Duration = Duration::from_secs(2);
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Signals that a terminal, a service manager or a closed pipe sends: the guard goes when its
-/// program and this process's parent have, not before.
+/// Signals of a terminal, a service manager or a closed pipe: the guard ends after its program and
+/// fifofs, not before.
 const IGNORED: [libc::c_int; 5] = [
     libc::SIGINT,
     libc::SIGTERM,
@@ -36,15 +36,15 @@ const IGNORED: [libc::c_int; 5] = [
     libc::SIGPIPE,
 ];
 
-/// For how long a program must have waited for something, after it has handled the first signal, to
-/// get the end of its input. aws gives up its upload only when the thread of it that reads has come
-/// back; others have given up by then.
+/// How long a program must have waited, after it has handled the first signal, before it gets the end
+/// of its input. aws aborts its upload only when its reading thread has returned; others have aborted
+/// by then.
 const REST: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether the program has ended, where nothing would tell.
+/// How often to check whether the program has ended, where no event reports it.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What can be said in one message: this much is written to a pipe at once or not at all.
+/// The most bytes of one message: a pipe takes this many at once or not at all.
 const MESSAGE_BYTES: usize = 512;
 
 /// The guard's own process.
@@ -57,7 +57,7 @@ pub(super) struct Guard<'a> {
     /// The write end of its input, until that is whole.
     input: Option<OwnedFd>,
     program: Option<Program>,
-    /// Set once who talks to it is gone.
+    /// Set once fifofs has gone.
     is_alone: bool,
 }
 
@@ -87,31 +87,31 @@ impl<'a> Guard<'a> {
         }
     }
 
-    /// Does as it is told until the program has ended. Never returns into what was forked.
+    /// Serves messages until the program has ended. Never returns.
     pub(super) fn run(mut self) -> ! {
         let _unwinding = ExitOnUnwind;
         if self.plan.terminal == Terminal::None {
             let _ = rustix::process::setsid();
         }
         let _ = rustix::thread::set_name(c"fifofs-command");
-        // Whom the program leaves behind is no child of fifofs run.
+        // Processes that the program leaves behind must not become children of fifofs.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         for signal in IGNORED {
-            // SAFETY: there is one thread, and this is no handler.
+            // SAFETY: the process has one thread, and this is no handler.
             unsafe { libc::signal(signal, libc::SIG_IGN) };
         }
         if self.plan.output == Output::Error {
-            // SAFETY: both are the standard descriptors of this process, whose only code is here.
+            // SAFETY: both are the standard descriptors of this process, which runs no other code.
             unsafe { libc::dup2(libc::STDERR_FILENO, libc::STDOUT_FILENO) };
         }
-        self.listen();
+        self.serve();
         exit()
     }
 
-    fn listen(&mut self) {
+    fn serve(&mut self) {
         loop {
             self.wait(None);
-            let Some(message) = self.hear() else {
+            let Some(message) = self.next_message() else {
                 continue;
             };
             match message.split_first() {
@@ -125,7 +125,7 @@ impl<'a> Guard<'a> {
         }
     }
 
-    /// Waits for a message or for the program's end, of which it takes note.
+    /// Waits for a message or for the program's end, and notes the latter.
     fn wait(&mut self, patience: Option<Duration>) {
         let control = (!self.is_alone).then_some(&self.control);
         let running = self.program.as_ref().filter(|program| !program.has_ended);
@@ -140,8 +140,8 @@ impl<'a> Guard<'a> {
         }
     }
 
-    /// The next message, if there is one; an empty one once who sends them is gone.
-    fn hear(&mut self) -> Option<Vec<u8>> {
+    /// The next message, if there is one; an empty one once fifofs has gone.
+    fn next_message(&mut self) -> Option<Vec<u8>> {
         if self.is_alone {
             return None;
         }
@@ -156,7 +156,7 @@ impl<'a> Guard<'a> {
         }
     }
 
-    fn tell(&self, kind: u8, number: i32) {
+    fn send(&self, kind: u8, number: i32) {
         let message = [&[kind][..], &number.to_ne_bytes()].concat();
         let _ = rustix::net::send(&self.control, &message, SendFlags::NOSIGNAL);
     }
@@ -169,15 +169,15 @@ impl<'a> Guard<'a> {
             Ok(program) => self.program = Some(program),
             Err(error) => {
                 let number = error.raw_os_error().unwrap_or(libc::EIO);
-                self.tell(NOT_STARTED, number);
+                self.send(NOT_STARTED, number);
                 exit()
             }
         }
-        // Whoever reads those of fifofs sees their end when the program ends.
+        // Readers of the standard descriptors of fifofs see their end when the program ends.
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         for standard in 0..=libc::STDERR_FILENO {
             if let Ok(null) = &null {
-                // SAFETY: they are the standard descriptors of this process, whose only code is here.
+                // SAFETY: they are the standard descriptors of this process, which runs no other code.
                 unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(null), standard) };
             }
         }
@@ -195,9 +195,9 @@ impl<'a> Guard<'a> {
         }
         let reset = || {
             for signal in IGNORED {
-                // Also where fifofs was started with it ignored, as shells do for what they run in
-                // the background: aws would not hear of it, and shells cannot set it back.
-                // SAFETY: signal(2) is async-signal-safe, and this is no handler.
+                // Reset even if fifofs was started with it ignored, as shells do for background
+                // commands: aws would never get it, and shells cannot set it back. SAFETY: signal(2)
+                // is async-signal-safe, and this is no handler.
                 unsafe { libc::signal(signal, libc::SIG_DFL) };
             }
             restore_signals();
@@ -221,7 +221,7 @@ impl<'a> Guard<'a> {
         let status = program.child.wait();
         program.has_ended = true;
         let status = status.map_or(0, std::os::unix::process::ExitStatusExt::into_raw);
-        self.tell(ENDED, status);
+        self.send(ENDED, status);
     }
 
     fn has_ended(&self) -> bool {
@@ -230,11 +230,11 @@ impl<'a> Guard<'a> {
             .is_none_or(|program| program.has_ended)
     }
 
-    /// The input is whole: it ends, and the program is waited for, unless who wants to know is gone.
+    /// Ends the input, which is whole, and waits for the program, unless fifofs has gone.
     fn commit(&mut self, last: &[u8]) {
         let mut is_said = last.is_empty();
         if let Some(input) = &self.input {
-            // It is open here only by now, and may be full.
+            // Only this process has it open by now, and it may be full.
             let _ = rustix::fs::fcntl_setfl(input, OFlags::WRONLY | OFlags::NONBLOCK);
         }
         while !self.has_ended() {
@@ -245,8 +245,8 @@ impl<'a> Guard<'a> {
                 self.input = None;
             }
             self.wait((!is_said).then_some(LOOK_INTERVAL));
-            match self.hear().as_deref() {
-                // It was told that all is whole, and so it is.
+            match self.next_message().as_deref() {
+                // fifofs has gone, but the input was whole, and the program got all of it.
                 Some([]) if is_said => return,
                 Some([] | [ABORT, ..]) => return self.abort(),
                 _ => {}
@@ -254,11 +254,11 @@ impl<'a> Guard<'a> {
         }
     }
 
-    /// Ends the program, and all who read its input, before that ends; or, if they have handled the
-    /// signal and wait for the end, with that.
+    /// Ends the program, and all readers of its input, before the input ends; or, if they have handled
+    /// the signal and wait for more input, ends the input.
     fn abort(&mut self) {
         if self.plan.terminal == Terminal::Shared {
-            // An end says nothing to the other side of a connection.
+            // An end of file tells the other side of a connection nothing.
             self.input = None;
         } else if !self.is_over() {
             self.interrupt();
@@ -274,23 +274,23 @@ impl<'a> Guard<'a> {
                 return;
             }
             self.signal(signal);
-            // Who is stopped does not hear it.
+            // A stopped process does not react to other signals.
             self.signal(Signal::CONT);
             self.wait_until(patience, |guard| guard.is_over());
         }
         if !self.has_ended() {
-            self.tell(ENDED, libc::SIGKILL);
+            self.send(ENDED, libc::SIGKILL);
         }
-        // Somebody has the input still who made a session of its own. An end that is none must not
-        // be seen: the guard stays as long as that.
+        // A process in a session of its own still reads the input. It must not see an end that is
+        // none: the guard stays that long.
         if let Some(input) = self.input.as_ref().filter(|_| !self.is_over()) {
             let mut polled = [PollFd::new(input, PollFlags::empty())];
             let _ = retry_on_intr(|| rustix::event::poll(&mut polled, None));
         }
     }
 
-    /// SIGINT: first for those who handle it. They are to know that what they have is not whole before
-    /// others, who are ended by it and may be what they read from, have gone.
+    /// Sends SIGINT: first to processes that handle it. They must learn that their input is not whole
+    /// before the others, which it kills and which they may read from, have gone.
     fn interrupt(&mut self) {
         let us = rustix::process::getpid();
         session::signal(us, Which::Catching, Signal::INT);
@@ -311,23 +311,26 @@ impl<'a> Guard<'a> {
         });
     }
 
-    /// Whether the program has ended, and nobody reads its input.
+    /// Whether the program has ended, and its input has no reader.
     fn is_over(&self) -> bool {
         let is_read = self.input.as_ref().is_some_and(|input| {
             let mut polled = [PollFd::new(input, PollFlags::empty())];
             let now = Timespec::default();
             matches!(rustix::event::poll(&mut polled, Some(&now)), Ok(0))
         });
-        // Before it was started, this process itself could.
+        // Before it is started, this process itself counts as the reader.
         self.stdin.is_some() || (self.has_ended() && !is_read)
     }
 
-    /// Waits until something is so; for so long, or until it is told to abort once more.
+    /// Waits until a condition holds, the patience is over, or another abort comes.
     fn wait_until(&mut self, patience: Duration, mut is_so: impl FnMut(&mut Self) -> bool) {
         let start = Instant::now();
         while !is_so(self) && start.elapsed() < patience {
             self.wait(Some(LOOK_INTERVAL));
-            if self.hear().is_some_and(|message| !message.is_empty()) {
+            if self
+                .next_message()
+                .is_some_and(|message| !message.is_empty())
+            {
                 return;
             }
         }
@@ -346,7 +349,7 @@ impl<'a> Guard<'a> {
     }
 }
 
-/// Since when processes have waited, after they have handled SIGINT.
+/// How long processes have waited after they have handled SIGINT.
 struct Rest {
     which: Which,
     done: Option<session::Done>,
@@ -362,7 +365,7 @@ impl Rest {
         }
     }
 
-    /// Looks again.
+    /// Checks again.
     fn look(&mut self) -> Waiting {
         let us = rustix::process::getpid();
         let done = session::at_rest(us, self.which, Signal::INT);
@@ -378,30 +381,30 @@ impl Rest {
     }
 }
 
-/// Who waits, and has for long enough.
+/// Which processes wait, and have for long enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
-    /// There is nobody who could.
+    /// There is no such process.
     Nobody,
     Some,
     All,
 }
 
-/// Closes descriptors of the process that was forked, of which this one has copies.
+/// Closes this process's copies of descriptors of its parent.
 pub(super) fn close(numbers: impl IntoIterator<Item = RawFd>) {
     for number in numbers {
-        // SAFETY: nothing in this process uses them: its only code is the guard's.
+        // SAFETY: no other code in this process uses them.
         unsafe { libc::close(number) };
     }
 }
 
-/// No destructors of what was copied, no flushing of its buffers.
+/// Exits without running destructors or flushing buffers, which are the parent's.
 fn exit() -> ! {
     // SAFETY: _exit does not return.
     unsafe { libc::_exit(0) }
 }
 
-/// Keeps a guard that panics from going on as a second copy of what it was forked from.
+/// Keeps a guard that panics from going on as a second copy of fifofs.
 struct ExitOnUnwind;
 
 impl Drop for ExitOnUnwind {

@@ -1,15 +1,15 @@
-//! All processes of a session: signals for them, and whether they have handled one.
+//! All processes of a session: sends them signals, and checks whether they have handled one.
 //!
-//! Knows /proc and how to signal what it lists without hitting another that got its number. A
-//! program that is run by a shell may have made process groups of its own, as timeout(1) does; the
-//! session they are in stays the same.
+//! Knows /proc and how to signal its processes without hitting another with a reused id. A program
+//! run by a shell may have made process groups of its own, as timeout(1) does; the session stays the
+//! same.
 
 use std::fs;
 use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-/// Which processes of a session are meant.
+/// Which processes of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
     All,
@@ -18,11 +18,11 @@ pub(super) enum Which {
     NotCatching,
 }
 
-/// What the processes of a session have done so far. As long as it stays the same, they wait.
+/// Context switches of each process. As long as they stay the same, the processes wait.
 pub(super) type Done = Vec<(Pid, u64)>;
 
-/// Sends a signal to processes of the session `leader`, but for the leader itself; says whether there
-/// were any.
+/// Sends a signal to processes of the session `leader`, but not to the leader itself; returns whether
+/// there were any.
 pub(super) fn signal(leader: Pid, which: Which, signal: Signal) -> bool {
     let mut is_any = false;
     for process in members(leader) {
@@ -34,8 +34,8 @@ pub(super) fn signal(leader: Pid, which: Which, signal: Signal) -> bool {
     is_any
 }
 
-/// What those have done so far, if each waits for something, and all have handled the signal. It is
-/// their main threads that are looked at: in Python that is the one that handles signals.
+/// Their context switches, if each of these processes waits and has handled the signal. Only main
+/// threads count: in Python that thread handles signals.
 pub(super) fn at_rest(leader: Pid, which: Which, signal: Signal) -> Option<Done> {
     let mut done = Vec::new();
     for process in members(leader).filter(|process| process.is_meant(which, signal)) {
@@ -52,9 +52,9 @@ struct Process {
     pidfd: OwnedFd,
     state: char,
     caught: u64,
-    /// Pending or blocked.
+    /// Signals that are pending or blocked.
     held_back: u64,
-    /// How often its main thread has been put on a processor.
+    /// Context switches of its main thread.
     switches: Option<u64>,
 }
 
@@ -78,7 +78,7 @@ fn bit(signal: Signal) -> u64 {
     1 << (signal.as_raw() - 1)
 }
 
-/// The living processes of a session, but for its leader.
+/// The living processes of a session, without its leader.
 fn members(leader: Pid) -> impl Iterator<Item = Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
@@ -88,14 +88,14 @@ fn members(leader: Pid) -> impl Iterator<Item = Process> {
 
 fn member(pid: Pid, session: Pid) -> Option<Process> {
     let number = |pid: Pid| pid.as_raw_nonzero().get();
-    // First, so that all is asked of the process that this is of, or of none any more.
+    // First, so that everything below is about this process, or about none if it has ended.
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    // SAFETY: it asks, and changes nothing. rustix cannot give the 0 of what is outside of this pid
+    // SAFETY: the call changes nothing. rustix cannot return the 0 of a process outside of this pid
     // namespace.
     if unsafe { libc::getsid(number(pid)) } != number(session) {
         return None;
     }
-    // Unlike others in that directory it can be read whatever the process is doing.
+    // Unlike other files of that directory, it can be read without blocking at any time.
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| {
         status

@@ -1,6 +1,6 @@
-//! An explanation on a page, or as JSON.
+//! Prints an explanation as text, or as JSON.
 //!
-//! Knows how to lay out and which command line to give; invents nothing.
+//! Knows the layout and which command line to suggest; judges nothing.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ use crate::cli::run::placeholders::{self, Template};
 use crate::cli::shell;
 use crate::cli::text::Page;
 
-/// All that there is to say.
+/// Everything to print.
 pub(super) struct Report<'a> {
     pub(super) arguments: &'a Arguments,
     pub(super) template: &'a Template,
-    /// What the program is called.
+    /// The program's name.
     pub(super) program: &'a str,
     pub(super) how_it_ended: String,
     /// Its exit status, unless it was killed.
     pub(super) status: Option<i32>,
     pub(super) explanations: Vec<Explanation>,
-    /// What is to be said of each output that the program did not make.
+    /// Messages about outputs that the program did not make.
     pub(super) missing: Vec<String>,
     /// Files that are no outputs.
     pub(super) others: Vec<PathBuf>,
@@ -59,7 +59,7 @@ impl Report<'_> {
                 .collect(),
             run: self.command_line(),
         };
-        // Strings and numbers, for which there is always a form.
+        // Strings and numbers can always be serialized.
         serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
     }
 
@@ -114,7 +114,7 @@ impl Report<'_> {
         page.line("");
     }
 
-    /// What goes to standard error, after the explanation.
+    /// The messages for standard error, after the explanation.
     pub(super) fn messages(&self) -> Vec<String> {
         if self.status == Some(0) {
             let message = |missing: &String| format!("{} {missing}", self.program);
@@ -127,7 +127,7 @@ impl Report<'_> {
         vec![ended]
     }
 
-    /// The words to type, if the outputs can be captured.
+    /// The command line to type, if the outputs can be captured.
     fn command_line(&self) -> Option<String> {
         let outputs = self.template.outputs();
         let is_there = |explanation: &Explanation| explanation.size.is_some();
@@ -168,8 +168,8 @@ impl Report<'_> {
     }
 }
 
-/// A file to put an output into: one that is not there yet and that no other output
-/// goes to, and that cannot be taken for `-` or a descriptor.
+/// A file name for an output: one that does not exist yet, that no other output has, and that
+/// cannot be mistaken for `-` or a descriptor.
 fn free_name(output: &Path, taken: &[OsString]) -> OsString {
     let mut name = OsString::from("./");
     name.push(output.file_name().unwrap_or(OsStr::new("out")));
@@ -179,7 +179,7 @@ fn free_name(output: &Path, taken: &[OsString]) -> OsString {
     name
 }
 
-/// The verdicts, each with what to type for its way.
+/// The verdicts, each with what to type for its delivery mode.
 fn ways(verdicts: &Verdicts) -> [(&'static str, &Verdict); 6] {
     [
         ("fifofs run", &verdicts.auto),

@@ -1,5 +1,4 @@
-//! Where fifofs is built without stores there are no uploads: no address of one is taken, and so
-//! none of this is ever called.
+//! For builds without stores: no address of an object is accepted, so none of this is ever called.
 
 use std::os::fd::{AsFd, BorrowedFd};
 

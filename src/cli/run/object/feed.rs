@@ -1,8 +1,8 @@
-//! What goes into an upload: a file of the mount by position, or bytes one after the other.
+//! Feeds an upload: from a file of the mount by position, or from bytes in order.
 //!
-//! Knows parts and when each is complete; the network is the upload's affair. The invariants: a part
-//! that was sent and whose bytes have changed since is sent again before the upload is finished; what is
-//! read is never less than the program may be ahead, so that it does not wait for who waits for it.
+//! Knows parts and when each is complete; `upload` does the network. Invariants: a part whose bytes have
+//! changed since it was sent is sent again before the upload is finished; it reads at least as far as the
+//! program may be ahead, so that the program never waits for a reader that waits for it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -17,23 +17,21 @@ use super::parts::{self, Whole};
 use super::{Address, Upload};
 use crate::cli::run::end::{End, named};
 
-/// How often it is looked for parts that were patched and are at rest, while nothing else is to be
-/// sent.
+/// How often to look for patched parts that have stopped changing, while there is nothing else to send.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// So many parts are not given up when there is little room: what programs change at the end is the
-/// beginning, mostly.
+/// This many first parts are kept even if room is scarce: programs mostly patch the beginning at the end.
 const KEPT_PARTS: usize = 1;
 
-/// Nobody takes any more.
+/// The upload takes no more.
 #[derive(Debug)]
 pub(in super::super) struct Stopped;
 
-/// The way into an upload.
+/// The input of an upload.
 #[derive(Debug)]
 pub(in super::super) struct Feed {
     upload: Arc<Upload>,
-    /// The beginning of the next part.
+    /// The bytes of the next part so far.
     buffer: Vec<u8>,
     next: usize,
 }
@@ -64,7 +62,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Those were all.
+    /// Ends the input.
     pub(in super::super) fn finish(&mut self) -> Result<(), Stopped> {
         let last = std::mem::take(&mut self.buffer);
         if self.next == 0 {
@@ -88,10 +86,10 @@ impl Feed {
     }
 }
 
-/// Why copying by position ended before its time.
+/// Why copying by position ended early.
 enum Why {
     Unread(Error),
-    /// Of a part that is to be sent again not all bytes are there any more.
+    /// A part that must be sent again is not completely kept any more.
     GivenUp,
     TooLong,
     Stopped,
@@ -100,7 +98,7 @@ enum Why {
 impl From<Error> for Why {
     fn from(error: Error) -> Self {
         match error {
-            // For a reader by position nothing else is.
+            // To a reader by position this means dropped bytes.
             Error::Rewritten { .. } => Why::GivenUp,
             error => Why::Unread(error),
         }
@@ -113,8 +111,8 @@ impl From<Stopped> for Why {
     }
 }
 
-/// Sends what a program writes, while it writes it. `delivered` counts the bytes; errors call the
-/// output `name`.
+/// Sends a program's output while the program writes it. `delivered` counts the bytes; errors name the output
+/// `name`.
 pub(in super::super) fn copy(
     reader: &mut PositionalReader,
     name: &Path,
@@ -122,7 +120,7 @@ pub(in super::super) fn copy(
     feed: &Feed,
     delivered: &AtomicU64,
 ) -> End {
-    // A program may have filled all of `--max-size` before two parts were sent.
+    // Before the first read: a program may fill all of `--max-size` before two parts were sent.
     reader.release(0..0);
     let mut copying = Copying {
         reader,
@@ -148,14 +146,14 @@ pub(in super::super) fn copy(
 struct Copying<'a> {
     reader: &'a mut PositionalReader,
     feed: &'a Feed,
-    /// How many parts were sent, from the first on.
+    /// The number of parts sent, from the first on.
     sent: usize,
-    /// The next part, and how much of it was read. What changes meanwhile is read again.
+    /// The next part, and how much of it was read. Bytes that change meanwhile are read again.
     next: Vec<u8>,
     filled: usize,
-    /// Those of them that were found changed at the last look, and where.
+    /// Sent parts that the last look found changed, and where.
     patched: BTreeMap<usize, Vec<Range<u64>>>,
-    /// Those that were sent again already before the end, which is done once.
+    /// Parts that were sent again before the end, which happens once.
     again: HashSet<usize>,
 }
 
@@ -196,8 +194,8 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// Reads again what of the next part has changed while it came. False if the file ends before it does, by
-    /// now.
+    /// Reads again the bytes of the next part that changed while it was filled. False if the file now ends
+    /// before the part does.
     fn is_as_it_is(&mut self, next: &Range<u64>) -> Result<bool, Why> {
         let length = self.reader.length();
         if length < next.end {
@@ -225,17 +223,17 @@ impl Copying<'_> {
         self.put(part, bytes)
     }
 
-    /// Of a part that is about to go no more is needed, unless it changes.
+    /// Passes on a part, whose bytes are then not needed any more unless they change.
     fn put(&self, part: usize, bytes: Vec<u8>) -> Result<(), Why> {
-        // First: the program may wait for room, and this for the network.
+        // Release first: the program may wait for room, and `put` for the network.
         if part >= KEPT_PARTS {
             self.reader.release(parts::range(part));
         }
         Ok(self.feed.put(part, bytes)?)
     }
 
-    /// Sends parts again that were patched and have been at rest for a while: the time until the
-    /// program writes more is not lost then.
+    /// Sends patched parts again that have not changed for a while: this uses the time until the program
+    /// writes more.
     fn send_rested(&mut self) -> Result<(), Why> {
         let patched = self.patched();
         let rested: Vec<usize> = patched
@@ -252,7 +250,7 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// The file is done: sends what was not sent, or has changed since.
+    /// The file is done: sends the parts that were not sent, or have changed since.
     fn send_rest(&mut self) -> Result<(), Why> {
         let length = self.reader.length();
         let count = parts::count(length);
@@ -272,7 +270,7 @@ impl Copying<'_> {
         Ok(self.feed.end(Whole::Parts { count, bytes })?)
     }
 
-    /// The parts that were sent and have changed, and where.
+    /// The sent parts that have changed, and where.
     fn patched(&self) -> BTreeMap<usize, Vec<Range<u64>>> {
         let mut patched = BTreeMap::<usize, Vec<Range<u64>>>::new();
         for range in self.reader.changed() {

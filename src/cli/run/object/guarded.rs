@@ -1,4 +1,4 @@
-//! Work of the client that cannot take a task with it.
+//! Catches panics of the client, which would otherwise take a task down.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -6,13 +6,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-/// The same, where a panic is an error: who waits for the result gets one.
+/// Runs `work`, and turns a panic into an error, so that its caller gets a result.
 pub(super) async fn guarded<T>(
     work: impl Future<Output = object_store::Result<T>>,
 ) -> object_store::Result<T> {
     let mut work = pin!(work);
     poll_fn(|context| {
-        // After a panic it is not looked at again.
+        // After a panic it is not polled again.
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
         polled.unwrap_or_else(|panic| {
             Poll::Ready(Err(object_store::Error::Generic {

@@ -1,6 +1,7 @@
-//! `fifofs doctor s3://BUCKET`: uploads that a fifofs on this machine was killed over.
+//! `fifofs doctor s3://BUCKET`: uploads that were unfinished when a fifofs on this machine was
+//! killed.
 //!
-//! Knows what to say; which there are, `record` knows.
+//! Knows what to print; `record` knows which uploads there are.
 
 use std::ffi::OsStr;
 
@@ -49,7 +50,7 @@ pub(in crate::cli) fn left(bucket: &OsStr, removes: bool) -> Result<Ended> {
     Ok(Ended::default())
 }
 
-/// How the addresses of all objects of a bucket begin.
+/// The prefix of all addresses of objects in a bucket.
 fn prefix(bucket: &OsStr) -> Result<String> {
     let text = bucket.to_string_lossy();
     let scheme = SCHEMES.iter().find(|(scheme, _)| text.starts_with(scheme));

@@ -1,11 +1,9 @@
 //! A destination that is an object in a store: `s3://BUCKET/KEY`, `gs://…`, `az://…`.
 //!
-//! Knows how such a destination is written, and brings together what is below: how large parts are
-//! (`parts`), which store is meant (`store`), the upload (`upload`), what does it (`task`) and makes an object of it
-//! (`publication`), what goes into it (`feed`), and what is remembered of it in case this process is killed
-//! (`record`, `left`).
-//! The invariant: nobody sees the object before the upload is completed, which is after all of it
-//! has come and the program has ended well.
+//! Knows how such a destination is written, and joins the modules below: sizes of parts (`parts`), the store
+//! (`store`), the upload (`upload`), the task that does it (`task`) and makes an object of it (`publication`), its
+//! input (`feed`), and its record in case this process is killed (`record`, `left`). Invariant: the object is not
+//! visible before the upload is completed, after all of it has come and the program has succeeded.
 
 #[cfg(not(feature = "object-store"))]
 mod absent;
@@ -41,7 +39,7 @@ pub(in crate::cli) use left::left;
 #[cfg(feature = "object-store")]
 pub(super) use upload::Upload;
 
-/// Whose store it is.
+/// The kind of store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
     S3,
@@ -55,7 +53,7 @@ const SCHEMES: [(&str, Scheme); 3] = [
     ("az://", Scheme::Az),
 ];
 
-/// Where an object is.
+/// The address of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) scheme: Scheme,
@@ -65,22 +63,22 @@ pub(super) struct Address {
     text: OsString,
 }
 
-/// What has become of an object.
+/// What became of an object.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "object-store"), allow(dead_code))]
 pub(super) enum Fate {
-    /// It is there, and whole.
+    /// It exists, and is whole.
     Published,
-    /// Nobody wanted it any more, and it is not there.
+    /// It was not wanted any more, and does not exist.
     Removed,
-    /// It is not there.
+    /// It does not exist.
     Failed(Error),
-    /// It may be there.
+    /// It may exist.
     Unknown(Error),
 }
 
 impl Address {
-    /// None if it does not begin with the scheme of a store.
+    /// Parses an address; none if it does not begin with the scheme of a store.
     pub(super) fn parse(text: &OsStr) -> Result<Option<Self>> {
         let bytes = text.as_encoded_bytes();
         let is_one = |(prefix, _): &&(&str, Scheme)| bytes.starts_with(prefix.as_bytes());
@@ -129,7 +127,7 @@ impl Address {
     }
 }
 
-/// That the feature is.
+/// The error for builds without the feature.
 fn left_out(text: &OsStr) -> Error {
     Error::usage(format!(
         "'{}' is in an object store, and this fifofs was built without them; use a package without \
@@ -153,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused_and_paths_are_none() {
+    fn malformed_addresses_are_refused_and_paths_are_no_addresses() {
         for (text, why) in [
             ("s3://", "names no bucket"),
             ("s3:///key", "names no bucket"),
@@ -190,7 +188,7 @@ mod tests {
 
     #[cfg(not(feature = "object-store"))]
     #[test]
-    fn where_it_is_left_out_it_is_said_how_to_get_it() {
+    fn a_build_without_stores_says_how_to_get_them() {
         let said = parsed("s3://b/k").expect_err("refused").to_string();
         assert!(said.contains("--features object-store"), "{said}");
     }

@@ -1,35 +1,35 @@
-//! How large the parts of an upload are, and what an object is made of.
+//! Sizes of the parts of an upload, and the content of an object.
 //!
-//! Knows arithmetic. The invariant: where a part begins depends on its number alone, so that it can
-//! be sent before it is known how many there will be, and again.
+//! Knows arithmetic only. Invariant: where a part begins depends only on its number, so that it can be
+//! sent, and sent again, before their number is known.
 //!
-//! Stores take 10,000 parts at most and objects of 5 TiB, and want 5 MiB at least in each but the
-//! last. The first thousand are of one size, which some stores ask of all; the next ones grow, so that a
-//! part is never much larger than it must be: it is in memory while it is sent.
+//! Stores take at most 10,000 parts and objects of 5 TiB, and want at least 5 MiB in each but the last.
+//! The first thousand parts have one size, which some stores require of all; later ones grow, so that no
+//! part is much larger than it must be: it is in memory while it is sent.
 
 use std::ops::Range;
 
 const MIB: u64 = 1 << 20;
 
-/// How large the first parts are, in bytes.
+/// The size of the first parts, in bytes.
 const FIRST_BYTES: u64 = 8 * MIB;
 
-/// How many of them there are.
+/// The number of such parts.
 const FIRST_PARTS: u64 = 1000;
 
-/// By how much each later part is larger than the one before.
+/// How much larger each later part is than the one before.
 const GROWTH_BYTES: u64 = 136 << 10;
 
-/// How many parts an upload can have.
+/// The most parts of an upload.
 pub(super) const PARTS_AT_MOST: usize = 10_000;
 
-/// What an object is made of, once all of it is there.
+/// The content of an object, once all of it has come.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "object-store"), allow(dead_code))]
 pub(super) enum Whole {
-    /// The first so many parts, which were sent and have so many bytes.
+    /// The first `count` parts, which were sent and have this many bytes.
     Parts { count: usize, bytes: u64 },
-    /// These few bytes, of which nothing was sent.
+    /// These few bytes, none of which was sent.
     Bytes(Vec<u8>),
 }
 
@@ -46,7 +46,7 @@ pub(super) fn range(part: usize) -> Range<u64> {
     start(part)..start(part + 1)
 }
 
-/// The parts that have some of these bytes.
+/// The parts that contain some of these bytes.
 pub(super) fn touched(bytes: &Range<u64>) -> Range<usize> {
     if bytes.is_empty() {
         return 0..0;
@@ -54,7 +54,7 @@ pub(super) fn touched(bytes: &Range<u64>) -> Range<usize> {
     of(bytes.start)..of(bytes.end - 1) + 1
 }
 
-/// How many parts an object of this length has; the last one may be smaller than others.
+/// The number of parts of an object of this length; the last one may be smaller than others.
 pub(super) fn count(length: u64) -> usize {
     touched(&(0..length)).end
 }

@@ -1,8 +1,8 @@
-//! The request that makes an object of what was sent, and what has become of it where its answer is not
-//! enough to know.
+//! The request that makes an object of the sent parts, and finding out what became of it if the answer does
+//! not tell.
 //!
-//! Knows one object; what was decided about it, the task knows. The invariant: an object is said to be there
-//! only if the store has said so, or has one of the same length and the same entity tag.
+//! Knows one object; the task decides. Invariant: an object counts as published only if the store has said
+//! so, or has one of the same length and the same entity tag.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use object_store::{MultipartId, ObjectMeta, ObjectStoreExt, PutPayload};
 use super::parts::Whole;
 use super::store::{Refusal, Store};
 
-/// How long the store may take to say what is there.
+/// How long the store may take to say what it has.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// What is to be an object.
+/// An object to be published.
 #[derive(Debug)]
 pub(super) struct Publication {
     store: Store,
-    /// The same, for what nobody waits for long.
+    /// The same store with short timeouts, for requests that must not take long.
     short: Store,
     id: Option<MultipartId>,
     content: Content,
@@ -71,7 +71,7 @@ impl Publication {
         })
     }
 
-    /// Has the store make it.
+    /// Makes the store publish it.
     pub(super) async fn publish(&self) -> object_store::Result<()> {
         let Store {
             objects,
@@ -93,8 +93,8 @@ impl Publication {
         Ok(())
     }
 
-    /// What has become of it when [`Publication::publish`] failed, or was not waited for (then no error is
-    /// given); to be asked once the upload was removed, or is not there any more.
+    /// What became of it after [`Publication::publish`] failed, or was cut off (then without an error); call
+    /// this once the upload was removed, or does not exist any more.
     pub(super) async fn look(&self, error: Option<&object_store::Error>) -> Seen {
         if error.is_some_and(is_refusal) {
             return Seen::NotThere;
@@ -102,7 +102,8 @@ impl Publication {
         let head = self.short.objects.head(&self.short.key);
         match tokio::time::timeout(LOOK, head).await {
             Ok(Ok(found)) => self.compare(&found),
-            // What was cut off may still come, unless it was of an upload, which is not there any more.
+            // A request that was cut off may still take effect, except on an upload that does not exist any
+            // more.
             Ok(Err(object_store::Error::NotFound { .. }))
                 if error.is_some() || self.is_upload() =>
             {
@@ -132,16 +133,16 @@ impl Publication {
         match tag {
             _ if found.size != bytes => Seen::NotThere,
             Some(tag) if theirs == Some(&tag) => Seen::There,
-            // A store that encrypts has others; or it is an earlier object.
+            // A store that encrypts has other tags; or it is an earlier object.
             _ => Seen::Unknown,
         }
     }
 }
 
-/// Whether the store has refused it at the first attempt. (Where there were more it may have done what an
-/// earlier one asked for, without the answer having come.)
+/// Whether the store refused it at the first attempt. (With more attempts an earlier one may have succeeded,
+/// and only its answer was lost.)
 fn is_refusal(error: &object_store::Error) -> bool {
-    let was_tried_again = super::store::told(error).contains(" retries, ");
+    let was_tried_again = super::store::causes(error).contains(" retries, ");
     let refusals = [
         Refusal::NoBucket,
         Refusal::Expired,
@@ -190,7 +191,7 @@ mod tests {
         let part = |tag: &str| PartId {
             content_id: tag.into(),
         };
-        // md5 of 5 MiB of zeros twice, and what S3 makes of it.
+        // The md5 of 5 MiB of zeros, twice, and S3's tag for these two parts.
         let zeros = part("\"5f363e0e58a95f06cbe9bbc662c5dfb6\"");
         let tag = tag_of(&[zeros.clone(), zeros]);
         assert_eq!(tag.as_deref(), Some("a7d414b9133d6483d9a1c4e04e856e3b-2"));

@@ -1,8 +1,7 @@
-//! What is remembered of uploads on this machine, for when fifofs is killed: a file for each, which goes with
-//! it.
+//! Records of uploads on this machine, in case fifofs is killed: a file for each, removed with the upload.
 //!
-//! Knows files; the store is not asked. The invariant: a record that no process has locked is of an
-//! upload that nobody goes on with.
+//! Knows files; does not ask the store. Invariant: the upload of a record that no process has locked is
+//! abandoned.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,12 +12,12 @@ use fifofs::{Error, Result};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-/// An upload of this machine.
+/// An unfinished upload of this machine.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::cli) struct Unfinished {
-    /// As after `-o`.
+    /// The address as after `-o`.
     pub(in crate::cli) address: String,
-    /// What the store calls it.
+    /// The store's id of it.
     pub(in crate::cli) id: String,
     #[serde(skip)]
     path: PathBuf,
@@ -26,7 +25,7 @@ pub(in crate::cli) struct Unfinished {
     pub(in crate::cli) begun: Option<SystemTime>,
 }
 
-/// The record of an upload that goes on.
+/// The record of an upload in progress.
 #[derive(Debug)]
 pub(super) struct Record {
     path: PathBuf,
@@ -35,7 +34,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Where nothing can be remembered the upload goes on all the same.
+    /// Makes a record. Without one the upload goes on all the same.
     pub(super) fn keep(directory: &Path, address: String, id: String) -> Option<Self> {
         fs::create_dir_all(directory).ok()?;
         let named = tempfile::Builder::new()
@@ -54,13 +53,13 @@ impl Record {
         Some(Record { path, _file: file })
     }
 
-    /// The upload is over, and nothing of it is left.
+    /// Removes the record: the upload is over, and nothing of it is left.
     pub(super) fn forget(self) {
         let _ = fs::remove_file(self.path);
     }
 }
 
-/// Below the directory that the XDG Base Directory Specification names for what is kept between runs.
+/// Below the directory of the XDG Base Directory Specification for state that is kept between runs.
 pub(super) fn directory() -> Option<PathBuf> {
     let given = |name| {
         std::env::var_os(name)
@@ -71,7 +70,7 @@ pub(super) fn directory() -> Option<PathBuf> {
     Some(state?.join("fifofs/uploads"))
 }
 
-/// The uploads to addresses that begin so, which nobody goes on with.
+/// The abandoned uploads to addresses with this prefix.
 pub(in crate::cli) fn unfinished(prefix: &str) -> Result<Vec<Unfinished>> {
     let Some(directory) = directory() else {
         return Ok(Vec::new());
@@ -84,7 +83,7 @@ pub(in crate::cli) fn unfinished(prefix: &str) -> Result<Vec<Unfinished>> {
     let mut found = Vec::new();
     for entry in entries {
         let path = entry.map_err(failed)?.path();
-        // One that is just being written, or went meanwhile, is none.
+        // A record that is just being written, or was removed meanwhile.
         let Ok(file) = File::open(&path) else {
             continue;
         };
@@ -108,7 +107,7 @@ pub(in crate::cli) fn unfinished(prefix: &str) -> Result<Vec<Unfinished>> {
 }
 
 impl Unfinished {
-    /// It is gone.
+    /// Removes the record: the upload does not exist any more.
     pub(in crate::cli) fn forget(&self) {
         let _ = fs::remove_file(&self.path);
     }

@@ -1,6 +1,6 @@
-//! The store that an address means, as the environment configures it, and what its errors mean.
+//! The store of an address, as the environment configures it, and the meaning of its errors.
 //!
-//! Knows the crate's clients and the words of stores; knows nothing of what is uploaded.
+//! Knows the crate's clients and the error texts of stores; knows nothing of the upload.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 
 use super::{Address, Scheme};
 
-/// How long a request may take, unless the environment says otherwise: that of a part over a slow
-/// line, of which eight share it.
+/// How long a request may take, unless the environment says otherwise: enough for a part over a slow
+/// line that eight parts share.
 const REQUEST_TIME: &str = "10m";
 
-/// How long a store may take to answer before anything has begun, and when all is over anyway.
+/// How long a store may take to answer before the upload has begun, and after it has ended.
 pub(super) const SHORT: Duration = Duration::from_secs(15);
 
-/// How long a store may be away. The signature of a request is not good for much longer.
+/// How long a store may be away. The signature of a request does not stay valid for much longer.
 const LONG: Duration = Duration::from_secs(3 * 60);
 
-/// How an upload talks to its store.
+/// The clients that an upload uses.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     pub(super) objects: Arc<dyn ObjectStore>,
@@ -39,19 +39,19 @@ pub(super) trait Uploads: MultipartStore + std::fmt::Debug {}
 
 impl<T: MultipartStore + std::fmt::Debug> Uploads for T {}
 
-/// How patient it is.
+/// How long requests are tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// As is usual: a store may be away for some minutes.
+    /// As usual: a store may be away for some minutes.
     Long,
-    /// Somebody waits for the answer.
+    /// A user waits for the answer.
     Short,
 }
 
 impl Patience {
     pub(super) fn retries(self) -> RetryConfig {
         match self {
-            // The crate's own backoff may have used up its ten times after two seconds.
+            // The crate's own backoff could use up its ten retries within two seconds.
             Patience::Long => RetryConfig {
                 backoff: BackoffConfig {
                     init_backoff: Duration::from_millis(500),
@@ -84,7 +84,7 @@ impl Store {
             error.with_remedy(format!("look at {credentials}"))
         };
         let is_set = |name| std::env::var_os(name).is_some();
-        // Refused if there is one already: it is this one.
+        // An error means that it is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let bucket = address.bucket.as_str();
         let key = Path::parse(&address.key)
@@ -107,7 +107,7 @@ impl Store {
                             ));
                     }
                     if endpoint.starts_with("http://") {
-                        // Who writes so knows it.
+                        // Written so, plain HTTP is intended.
                         builder = builder.with_allow_http(true);
                     }
                 }
@@ -146,7 +146,7 @@ impl Store {
     }
 }
 
-/// The crate panics at the first request to what is none.
+/// The crate would panic at the first request to a malformed endpoint.
 fn is_endpoint(text: &str) -> bool {
     let is_http = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
     reqwest::Url::parse(text).is_ok_and(|url| is_http(&url))
@@ -174,9 +174,9 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// By the word for it that the store gives, or else by what the crate makes of it.
+    /// From the store's error code, or else from the crate's error.
     pub(super) fn of(error: &object_store::Error) -> Self {
-        let said = told(error);
+        let said = causes(error);
         let code = between(&said, "<Code>", "</Code>").unwrap_or_default();
         match code {
             "NoSuchBucket" | "InvalidBucketName" | "ContainerNotFound" | "InvalidResourceName" => {
@@ -201,15 +201,15 @@ impl Refusal {
         }
         let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
         match error {
-            // Whatever the server answers that has credentials for machines in a cloud: this is none.
+            // The metadata server, which has credentials on machines in a cloud, gave none.
             _ if has(&["169.254.", "metadata.google.internal"]) => Refusal::NoCredentials,
             object_store::Error::Unauthenticated { .. } => Refusal::NotAccepted,
-            // Azure's words, and azurite's, whose code is that of a request that is not permitted.
+            // Azure's words, and those of azurite, whose error code is that of a forbidden request.
             _ if has(&["failed to authenticate"]) => Refusal::NotAccepted,
             object_store::Error::PermissionDenied { .. } => Refusal::NotAllowed,
             _ if has(&["403 Forbidden"]) => Refusal::NotAllowed,
             _ if has(&["without LOCATION"]) => Refusal::OtherRegion,
-            // As rustls-platform-verifier puts it.
+            // The words of rustls-platform-verifier.
             _ if has(&["No CA certificates"]) => Refusal::NoCertificates,
             _ if has(&["429 Too Many", "503 Service", "SlowDown"]) => Refusal::Busy,
             _ if has(&["error sending request", "Connection refused", "dns error"]) => {
@@ -221,7 +221,7 @@ impl Refusal {
 }
 
 impl Scheme {
-    /// What is set to say where the bucket is, and who asks.
+    /// What to set for the bucket's place, and for the credentials.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Scheme::S3 => ("AWS_REGION", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
@@ -234,7 +234,7 @@ impl Scheme {
     }
 }
 
-/// What went wrong, and what to do about it.
+/// The error with what to do about it.
 pub(super) fn explain(address: &Address, error: &object_store::Error) -> Error {
     let Address { bucket, scheme, .. } = address;
     let failed = |why: String| address.failed(why);
@@ -267,8 +267,8 @@ pub(super) fn explain(address: &Address, error: &object_store::Error) -> Error {
     }
 }
 
-/// Every cause, as it puts it.
-pub(super) fn told(error: &object_store::Error) -> String {
+/// All causes, each in its own words.
+pub(super) fn causes(error: &object_store::Error) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -280,7 +280,7 @@ pub(super) fn told(error: &object_store::Error) -> String {
 }
 
 fn first_line(error: &object_store::Error) -> String {
-    let said = told(error);
+    let said = causes(error);
     let message = between(&said, "<Message>", "</Message>");
     message
         .or(between(&said, "<Code>", "</Code>"))
@@ -290,7 +290,7 @@ fn first_line(error: &object_store::Error) -> String {
 }
 
 fn last_cause(error: &object_store::Error) -> String {
-    told(error).lines().last().unwrap_or_default().to_owned()
+    causes(error).lines().last().unwrap_or_default().to_owned()
 }
 
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {

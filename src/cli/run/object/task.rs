@@ -1,8 +1,8 @@
-//! What does an upload: one task, which hears of everything by one channel, so that nothing is locked.
+//! The task that does an upload: all messages come through one channel, so that no lock is needed.
 //!
-//! Knows what was sent and what is on its way. The invariants: an object is asked for only after
-//! [`Message::Commit`]; whatever ends it otherwise removes what was sent; what is said of its end is so, or is
-//! said not to be known.
+//! Knows which parts were sent and which are being sent. Invariants: an object is made only after
+//! [`Message::Commit`]; any other end removes what was sent; the reported end is certain, or reported as
+//! unknown.
 //!
 //! ```text
 //!             all was put: finish      commit                 answered
@@ -34,14 +34,14 @@ use super::store::{Refusal, SHORT, Store, explain};
 use super::{Address, Fate};
 use crate::cli::text::say;
 
-/// How long parts that are on their way may take once nobody wants them: a request that is cut off may be
-/// carried out all the same, after the upload was removed.
+/// How long requests for parts may still take once the object is not wanted: the store may carry out a request
+/// that was cut off, after the upload was removed.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long the answer to the last request is waited for once nobody wants the object.
+/// How long to wait for the answer to the last request once the object is not wanted.
 const LAST_WORD: Duration = SHORT;
 
-/// What the task is told.
+/// A message to the task.
 #[derive(Debug)]
 pub(super) enum Message {
     Put {
@@ -57,40 +57,39 @@ pub(super) enum Message {
     Published(object_store::Result<()>),
 }
 
-/// What does it all.
+/// The task of one upload.
 pub(super) struct Task {
     address: Address,
     store: Store,
-    /// The same, for what nobody waits for long.
+    /// The same store with short timeouts, for requests that must not take long.
     short: Store,
-    /// To itself.
+    /// For messages to itself.
     messages: UnboundedSender<Message>,
     room: Arc<Semaphore>,
-    /// How many parts were sent.
+    /// The number of parts sent.
     sent: Arc<AtomicU64>,
-    /// Parts that are on their way.
+    /// Requests for parts in progress.
     running: JoinSet<()>,
     publishing: Option<Publishing>,
     /// Whether the store was asked for an upload.
     is_begun: bool,
     id: Option<MultipartId>,
-    /// Where it is remembered should this process be killed, and what is.
+    /// The directory for the record of the upload in case this process is killed, and the record.
     records: Option<PathBuf>,
     record: Option<Record>,
     parts: Vec<Option<PartId>>,
-    /// The parts that are on their way.
+    /// The parts being sent.
     busy: HashSet<usize>,
-    /// Those that are to be sent when there is an upload, and no older bytes of the same part are on
-    /// their way.
+    /// Parts to be sent once there is an upload, and no older bytes of the same part are being sent.
     waiting: BTreeMap<usize, (PutPayload, OwnedSemaphorePermit)>,
     whole: Option<Whole>,
 }
 
-/// The last request, which cannot be taken back.
+/// The last request, which cannot be cancelled.
 struct Publishing {
     publication: Arc<Publication>,
     request: AbortHandle,
-    /// Until when its answer is waited for, once nobody wants the object.
+    /// When to stop waiting for its answer, once the object is not wanted.
     until: Option<Instant>,
 }
 
@@ -131,7 +130,7 @@ impl Task {
                     self.waiting.insert(part, (bytes, room));
                 }
                 Message::Begun(Ok(id)) => {
-                    // (Azure has none that could be removed.)
+                    // (Azure has no uploads that could be removed.)
                     if let Some(directory) = self.records.take().filter(|_| !id.is_empty()) {
                         self.record =
                             Record::keep(&directory, self.address.to_string(), id.clone());
@@ -157,7 +156,7 @@ impl Task {
                     Some(publishing) if publishing.until.is_none() => {
                         publishing.until = Some(Instant::now() + LAST_WORD);
                     }
-                    // Asked for once more.
+                    // A second abort.
                     Some(_) => return self.fail(received, None).await,
                     None => {
                         self.remove(received).await;
@@ -173,7 +172,7 @@ impl Task {
         }
     }
 
-    /// The next message; none when it is not waited for any longer.
+    /// The next message; none once the time for the last answer is over.
     async fn next(&self, received: &mut UnboundedReceiver<Message>) -> Option<Message> {
         let until = self
             .publishing
@@ -185,20 +184,21 @@ impl Task {
         }
     }
 
-    /// Asks the store for an upload, if it was not.
+    /// Asks the store for an upload, once.
     fn begin(&mut self) {
         if std::mem::replace(&mut self.is_begun, true) {
             return;
         }
         let (store, messages) = (self.store.clone(), self.messages.clone());
-        // Not one of those that are stopped: one that was just made must be known to be removed.
+        // Spawned outside of `running`, which is aborted: an upload that was just made must be reported, to be
+        // removed.
         tokio::spawn(async move {
             let begun = guarded(store.uploads.create_multipart(&store.key)).await;
             let _ = messages.send(Message::Begun(begun));
         });
     }
 
-    /// Sends what can be sent.
+    /// Sends the parts that can be sent.
     fn send(&mut self) {
         let Some(id) = &self.id else {
             return;
@@ -215,10 +215,10 @@ impl Task {
             self.running.spawn(async move {
                 let sent = guarded(store.uploads.put_part(&store.key, &id, part, bytes)).await;
                 let failed = sent.is_err();
-                // First: what is asked for by who finds the room closed comes after the reason.
+                // Before `close`: messages of callers that find the room closed come after the reason.
                 let _ = messages.send(Message::Sent(part, sent));
                 if failed {
-                    // Before there is room for who believes that all went well.
+                    // Before the permit is released, so that no caller believes that all went well.
                     room.close();
                 }
                 drop(place);
@@ -235,7 +235,7 @@ impl Task {
         }
     }
 
-    /// Makes one object of what was sent.
+    /// Makes one object of the sent parts.
     fn publish(&mut self) {
         let stores = (self.store.clone(), self.short.clone());
         let (whole, parts) = (self.whole.take(), std::mem::take(&mut self.parts));
@@ -258,13 +258,14 @@ impl Task {
         });
     }
 
-    /// The last request failed, or its answer is not waited for any longer. Finds out what there is.
+    /// Handles a last request that failed, or whose answer is not waited for any longer: finds out what the
+    /// store has.
     async fn fail(
         mut self,
         received: UnboundedReceiver<Message>,
         error: Option<object_store::Error>,
     ) -> Fate {
-        // First: a request that is still on its way finds no upload then.
+        // First: a request that is still in progress then finds no upload.
         self.remove(received).await;
         let seen = match &self.publishing {
             Some(publishing) => publishing.publication.look(error.as_ref()).await,
@@ -325,7 +326,7 @@ impl Task {
         ));
     }
 
-    /// Nothing is left of it.
+    /// Removes the record: nothing of the upload is left.
     fn forget(&mut self) {
         if let Some(record) = self.record.take() {
             record.forget();
@@ -333,12 +334,12 @@ impl Task {
     }
 }
 
-/// Whether an upload that was to be removed is not there any more.
+/// Whether an upload to be removed does not exist any more.
 pub(super) fn is_gone(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::NotFound { .. }) || Refusal::of(error) == Refusal::NoUpload
 }
 
-/// The upload that the store was asked for, if it makes one.
+/// Waits for the upload that the store was asked for, if it makes one.
 async fn begun(received: &mut UnboundedReceiver<Message>) -> Option<MultipartId> {
     while let Some(message) = received.recv().await {
         if let Message::Begun(begun) = message {

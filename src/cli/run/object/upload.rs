@@ -1,7 +1,7 @@
-//! An upload: parts in any order, and at the end all of them or nothing.
+//! An upload: takes parts in any order, and publishes all of them at the end or nothing.
 //!
-//! Knows how it is told what to do and how it ends; the [`Task`] does it, and where the bytes come from,
-//! `feed` knows. The invariant: it ends, whatever happens to the task.
+//! Knows the messages to the [`Task`] and how it ends; the task does the upload, and `feed` brings the
+//! bytes. Invariant: it ends, whatever happens to the task.
 
 #[cfg(test)]
 mod tests;
@@ -27,40 +27,40 @@ use super::store::{Patience, Refusal, SHORT, Store, explain};
 use super::task::{Message, Task, is_gone};
 use super::{Address, Fate};
 
-/// How much of all uploads is on its way at once: eight of the first parts. No more than `--memory`,
-/// where that was said.
+/// How many KiB of all uploads are being sent at once: eight of the first parts. At most `--memory`, if
+/// that was given.
 const ROOM_KIB: u32 = 64 << 10;
 
-/// The same of one upload at least, so that there is one part; one that is larger waits for all of it.
+/// The least for one upload, enough for one part; a larger part waits for all of it.
 const ROOM_KIB_MIN: u32 = 8 << 10;
 
-/// How often it is looked whether an answer is still wanted.
+/// How often to check whether an answer is still wanted.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// An upload that was begun. What may be called from several threads waits for none of them, but
+/// An upload in progress. Its methods can be called from several threads and do not block, except
 /// [`Upload::put`] and [`Upload::finish`], which wait for room.
 #[derive(Debug)]
 pub(in super::super) struct Upload {
     messages: UnboundedSender<Message>,
     room: Arc<Semaphore>,
-    /// What fits into it.
+    /// The capacity of `room`.
     room_kib: u32,
     parts: Arc<AtomicU64>,
     ended: Arc<Ended>,
 }
 
-/// How it ended.
+/// The end of an upload.
 #[derive(Debug)]
 struct Ended {
-    /// Readable once it has.
+    /// Readable once it has ended.
     bell: OwnedFd,
     fate: Mutex<Option<Fate>>,
 }
 
 impl Upload {
-    /// Sees whether the bucket is there, and what else can be seen before anything is sent; not
-    /// longer than it `is_wanted`. An upload in the store begins with the first part. There are so many
-    /// uploads in all, for which so much memory is, if that was said.
+    /// Checks, as long as the upload `is_wanted`, that the bucket exists, and whatever else can be checked
+    /// before anything is sent. The upload in the store begins with the first part. `uploads` is their
+    /// number in all, which share `memory` if that was given.
     pub(in super::super) fn begin(
         address: &Address,
         (uploads, memory): (usize, Option<u64>),
@@ -75,8 +75,8 @@ impl Upload {
         Self::to(address, (store, short), room_kib, record::directory())
     }
 
-    /// The same, to a store that is known to be there, with so much on its way at once; remembered in this
-    /// directory.
+    /// The same for a store that was checked, with at most `room_kib` being sent at once; its record is in
+    /// this directory.
     pub(super) fn to(
         address: &Address,
         stores: (Store, Store),
@@ -116,8 +116,8 @@ impl Upload {
         Ok(upload)
     }
 
-    /// Sends a part, once more if it was sent; waits while too much is on its way. False if nobody
-    /// wants it any more.
+    /// Sends a part, or sends it again; waits while too much is being sent. False if the object is not
+    /// wanted any more.
     pub(super) fn put(&self, part: usize, bytes: Vec<u8>) -> bool {
         let size = u32::try_from(bytes.len() >> 10).unwrap_or(u32::MAX);
         let Some(room) = self.wait_for_room(size.clamp(1, self.room_kib)) else {
@@ -129,7 +129,7 @@ impl Upload {
             .is_ok()
     }
 
-    /// Those were all, and this is what the object is made of. Waits until all that was put is sent.
+    /// Ends the parts; `whole` is the object's content. Waits until all parts are sent.
     pub(super) fn finish(&self, whole: Whole) -> bool {
         self.wait_for_room(self.room_kib).is_some()
             && self.messages.send(Message::Finish(whole)).is_ok()
@@ -140,24 +140,24 @@ impl Upload {
         runtime().block_on(room.acquire_many_owned(size)).ok()
     }
 
-    /// How many parts were sent.
+    /// The number of parts sent.
     pub(in super::super) fn parts(&self) -> u64 {
         self.parts.load(Ordering::Relaxed)
     }
 
-    /// The object is to be there. Once all was put.
+    /// Publishes the object. Call this after `finish`.
     pub(in super::super) fn commit(&self) {
         let _ = self.messages.send(Message::Commit);
     }
 
-    /// Nothing is to be there, unless it is already; where that is not known yet, asked for twice it is not
-    /// waited for.
+    /// Removes everything, unless the object is published already. A second call ends the wait for an
+    /// answer that would tell.
     pub(in super::super) fn abort(&self) {
         self.room.close();
         let _ = self.messages.send(Message::Abort);
     }
 
-    /// How it ended; to be called once, when [`Upload::as_fd`] is readable.
+    /// How it ended; call this once, when [`Upload::as_fd`] is readable.
     pub(in super::super) fn fate(&self) -> Fate {
         let mut fate = self
             .ended
@@ -175,7 +175,7 @@ impl AsFd for Upload {
     }
 }
 
-/// How much of one of so many uploads is on its way at once.
+/// How many KiB of each of so many uploads are being sent at once.
 fn room_kib(uploads: usize, memory: Option<u64>) -> u32 {
     let allowed = memory.map_or(ROOM_KIB, |bytes| {
         u32::try_from(bytes >> 10).unwrap_or(u32::MAX)
@@ -184,7 +184,7 @@ fn room_kib(uploads: usize, memory: Option<u64>) -> u32 {
     (allowed.min(ROOM_KIB) / uploads).max(ROOM_KIB_MIN)
 }
 
-/// What sends, in the background. It lives as long as the process.
+/// The runtime that sends in the background, for the lifetime of the process.
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
@@ -197,7 +197,7 @@ fn runtime() -> &'static Runtime {
     })
 }
 
-/// Waits for something, as long as it `is_wanted`, and not for ever.
+/// Waits for a result, as long as it `is_wanted`, and with a timeout.
 fn wait<T: Send + 'static>(
     work: impl Future<Output = object_store::Result<T>> + Send + 'static,
     is_wanted: &mut dyn FnMut() -> bool,
@@ -213,12 +213,12 @@ fn wait<T: Send + 'static>(
     }
 }
 
-/// Whether the bucket is there, and the store takes the credentials.
+/// Checks that the bucket exists, and that the store accepts the credentials.
 async fn check(store: Store) -> object_store::Result<()> {
     let listed = store.objects.list_with_delimiter(Some(&store.key));
     match tokio::time::timeout(SHORT, listed).await {
         Ok(Err(error)) if Refusal::of(&error) != Refusal::NotAllowed => Err(error),
-        // Who may only write there finds out later.
+        // Credentials that allow only writing elsewhere fail later.
         Ok(_) => Ok(()),
         Err(_) => Err(object_store::Error::Generic {
             store: "the store",
@@ -227,7 +227,7 @@ async fn check(store: Store) -> object_store::Result<()> {
     }
 }
 
-/// Removes an upload that nobody goes on with; one that is not there any more is fine.
+/// Removes an abandoned upload; it is no error if it does not exist any more.
 pub(super) fn remove(address: &Address, id: MultipartId) -> Result<()> {
     let store = Store::open(address, Patience::Short)?;
     let work = async move { store.uploads.abort_multipart(&store.key, &id).await };

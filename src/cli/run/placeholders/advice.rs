@@ -1,6 +1,6 @@
-//! What to say where a placeholder was meant and none was written.
+//! Advice for a command with a misspelt placeholder, or without one.
 //!
-//! Knows how people misspell the usual placeholders; replaces nothing in the command. The invariant: a
+//! Knows how users misspell the usual placeholders; replaces nothing in the command. Invariant: a
 //! command that a message shows can be pasted.
 
 use std::ffi::{OsStr, OsString};
@@ -12,14 +12,14 @@ use fifofs::{Error, Result};
 use super::DEFAULT;
 use crate::cli::shell;
 
-/// What people write for the output when they do not know its name. Only where nothing else in the
-/// command is a placeholder: in scripts these are names of variables.
+/// What users may write for the output when they do not know its placeholder. Only if the command has
+/// no other placeholder: in scripts these are names of variables.
 const GUESSES: [&str; 6] = ["", "output", "outfile", "outputfile", "file", "o"];
 
 /// Shells, whose scripts get the output's path as `$1`.
 const SHELLS: [&str; 5] = ["sh", "bash", "dash", "ksh", "zsh"];
 
-/// Names of what the path is in, where a script reads it from the environment.
+/// Variables by which a script may read the path from its environment.
 const VARIABLES: [&str; 4] = [
     "\"$FIFOFS_OUT\"",
     "\"${FIFOFS_OUT}\"",
@@ -27,38 +27,38 @@ const VARIABLES: [&str; 4] = [
     "$FIFOFS_OUT",
 ];
 
-/// Refuses what is nearly a placeholder; with `guess`, what might be meant as one, too.
+/// Refuses misspelt placeholders; with `guess`, also words that may be meant as one.
 pub(super) fn refuse_misspelt(words: &[OsString], guess: bool) -> Result<()> {
     let mut found = None;
     let mend = |word: &OsString| {
-        let mut mended = Vec::new();
+        let mut corrected = Vec::new();
         let mut rest = word.as_bytes();
         while !rest.is_empty() {
-            let before = mended.last().copied();
+            let before = corrected.last().copied();
             if let Some((length, meant)) = misspelt(before, rest, guess) {
                 let written = String::from_utf8_lossy(&rest[..length]).into_owned();
-                mended.extend_from_slice(meant.as_bytes());
+                corrected.extend_from_slice(meant.as_bytes());
                 found.get_or_insert((written, meant));
                 rest = &rest[length..];
             } else {
-                mended.push(rest[0]);
+                corrected.push(rest[0]);
                 rest = &rest[1..];
             }
         }
-        OsString::from_vec(mended)
+        OsString::from_vec(corrected)
     };
-    let mended: Vec<OsString> = words.iter().map(mend).collect();
+    let corrected: Vec<OsString> = words.iter().map(mend).collect();
     match found {
         None => Ok(()),
         Some((written, meant)) => Err(Error::usage(format!(
             "'{written}' is not a placeholder; write {meant}: {}; to pass that text to the program, \
              choose another --placeholder, such as @OUT@",
-            command_line(words, &mended)
+            command_line(words, &corrected)
         ))),
     }
 }
 
-/// What a misspelt placeholder that `text` begins with is as long as, and what is meant.
+/// The length of a misspelt placeholder at the start of `text`, and the right one.
 fn misspelt(before: Option<u8>, text: &[u8], guess: bool) -> Option<(usize, String)> {
     // To a shell `${out}` is a variable.
     if text[0] != b'{' || before == Some(b'$') {
@@ -95,7 +95,7 @@ fn misspelt(before: Option<u8>, text: &[u8], guess: bool) -> Option<(usize, Stri
     Some((end + 1, meant))
 }
 
-/// The placeholder that `text` begins with.
+/// The placeholder at the start of `text`.
 fn placeholder(text: &[u8]) -> Option<(usize, &str)> {
     let end = 1 + text.iter().position(|byte| *byte == b'}')?;
     let placeholder = std::str::from_utf8(&text[..end]).ok()?;
@@ -104,8 +104,8 @@ fn placeholder(text: &[u8]) -> Option<(usize, &str)> {
     is_one.then_some((end, placeholder))
 }
 
-/// Whether one letter is too many or missing, or two are exchanged. Where one is another, it may well
-/// be another word.
+/// Whether one letter is extra or missing, or two are swapped. With a different letter it may well be
+/// another word.
 fn is_slip_of(word: &str, meant: &str) -> bool {
     let without_one = |text: &str, shorter: &str| {
         (0..text.len()).any(|at| format!("{}{}", &text[..at], &text[at + 1..]) == shorter)
@@ -130,7 +130,7 @@ fn is_extension(text: &str) -> bool {
     !text.is_empty() && text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Whether a word looks like the name of a file that is still to be made.
+/// Whether a word looks like the name of a file to be made.
 fn is_new_file(word: &OsString) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-/".contains(byte);
     let extension = Path::new(word).extension().and_then(OsStr::to_str);
@@ -140,7 +140,7 @@ fn is_new_file(word: &OsString) -> bool {
         && !Path::new(word).exists()
 }
 
-/// A placeholder that gives the output this name, if it can.
+/// The placeholder with this name for the output, if it can have one.
 fn with_name(placeholder: &str, name: &OsStr) -> OsString {
     match placeholder.strip_suffix('}') {
         Some(start) => format!("{start}:{}}}", name.display()).into(),
@@ -148,33 +148,33 @@ fn with_name(placeholder: &str, name: &OsStr) -> OsString {
     }
 }
 
-/// That the command says nowhere where its output goes, and what to type.
+/// The error for a command without any placeholder, with what to type.
 pub(super) fn no_placeholder(words: &[OsString], placeholder: &str) -> Error {
     const WRONG: &str = "no word of the command says where its output goes";
     let message = match script(words) {
         None => {
-            let mut mended = words.to_vec();
+            let mut corrected = words.to_vec();
             let example = match words.iter().skip(1).position(is_new_file) {
                 Some(at) => {
                     let name = Path::new(&words[1 + at]).file_name().unwrap_or_default();
-                    mended[1 + at] = with_name(placeholder, name);
+                    corrected[1 + at] = with_name(placeholder, name);
                     "for example"
                 }
                 None => {
-                    mended.push(placeholder.into());
+                    corrected.push(placeholder.into());
                     "for example at the end"
                 }
             };
             format!(
                 "{WRONG}; put {placeholder} where the name of the output file belongs, {example}: {}",
-                command_line(words, &mended)
+                command_line(words, &corrected)
             )
         }
         Some(script) => match with_argument(words, script, placeholder) {
-            Some(mended) => format!(
+            Some(corrected) => format!(
                 "{WRONG}: $FIFOFS_OUT is only set beside a placeholder; give the path to the \
                  script: {}",
-                command_line(words, &mended)
+                command_line(words, &corrected)
             ),
             None => format!(
                 "{WRONG}; in the script, write \"$1\" where the name of the output file belongs, \
@@ -187,23 +187,23 @@ pub(super) fn no_placeholder(words: &[OsString], placeholder: &str) -> Error {
     Error::usage(message)
 }
 
-/// What to say of a program that cannot be started, if it is a whole command in one word.
+/// Advice for a program that cannot be started, if it is a whole command in one word.
 pub(in crate::cli::run) fn one_word(words: &[OsString]) -> Option<String> {
     let [word] = words else {
         return None;
     };
     let text = word.to_str()?;
-    let mended: Vec<OsString> = text.split_whitespace().map(OsString::from).collect();
-    (mended.len() > 1 && !Path::new(word).exists()).then(|| {
+    let corrected: Vec<OsString> = text.split_whitespace().map(OsString::from).collect();
+    (corrected.len() > 1 && !Path::new(word).exists()).then(|| {
         format!(
             "there is no program '{text}', which is one word; leave out the quotes around the \
              command: {}, or give it to a shell",
-            command_line(words, &mended)
+            command_line(words, &corrected)
         )
     })
 }
 
-/// Where the script of `sh -c SCRIPT` is among the words.
+/// The index of the script of `sh -c SCRIPT` among the words.
 fn script(words: &[OsString]) -> Option<usize> {
     let program = words.first()?.to_str()?;
     let name = program.rsplit('/').next()?;
@@ -212,32 +212,32 @@ fn script(words: &[OsString]) -> Option<usize> {
     (is_script && words.len() > 2).then_some(2)
 }
 
-/// The same with an argument instead of the variable, if the script has that.
+/// The command with an argument in place of the variable, if the script uses that.
 fn with_argument(words: &[OsString], script: usize, placeholder: &str) -> Option<Vec<OsString>> {
     let text = words[script].to_str()?;
     VARIABLES.iter().find(|name| text.contains(**name))?;
-    let mut mended = words.to_vec();
-    if mended.len() == script + 1 {
-        // What it is called in its messages.
-        mended.push("sh".into());
+    let mut corrected = words.to_vec();
+    if corrected.len() == script + 1 {
+        // Becomes `$0`, the name of the script in its messages.
+        corrected.push("sh".into());
     }
-    let argument = format!("\"${}\"", mended.len() - script - 1);
-    mended[script] = VARIABLES
+    let argument = format!("\"${}\"", corrected.len() - script - 1);
+    corrected[script] = VARIABLES
         .iter()
         .fold(text.to_owned(), |text, name| text.replace(name, &argument))
         .into();
-    mended.push(placeholder.into());
-    Some(mended)
+    corrected.push(placeholder.into());
+    Some(corrected)
 }
 
-/// The command line of this process with other words in place of those of the command.
-fn command_line(words: &[OsString], mended: &[OsString]) -> String {
+/// The command line of this process with other words for the command.
+fn command_line(words: &[OsString], corrected: &[OsString]) -> String {
     let given = crate::cli::given_words();
     let options = match given.strip_suffix(words) {
         Some([_, options @ ..]) => options.to_vec(),
         _ => ["run", "--"].map(OsString::from).to_vec(),
     };
     let program = OsString::from("fifofs");
-    let line = [&program].into_iter().chain(&options).chain(mended);
+    let line = [&program].into_iter().chain(&options).chain(corrected);
     shell::line(line.map(|word| -> &OsStr { word }))
 }

@@ -70,7 +70,7 @@ fn the_directory_alone_is_a_placeholder() {
 }
 
 #[test]
-fn words_that_are_no_text_stay_as_they_are() {
+fn words_that_are_not_utf8_stay_as_they_are() {
     let word = OsString::from_vec(b"\xff{out}\xfe".to_vec());
     let template = Template::parse(&[word], OsStr::new(DEFAULT)).expect("a template");
     let words = template.words(&["/m/out".into()], Path::new("/m"));
@@ -78,7 +78,7 @@ fn words_that_are_no_text_stay_as_they_are() {
 }
 
 #[test]
-fn what_is_no_name_of_a_file_inside_is_refused() {
+fn a_name_that_is_no_path_inside_the_directory_is_refused() {
     refused(&["p", "{out:}"], DEFAULT, "it is empty");
     refused(&["p", "{out:.}"], DEFAULT, "it is that of a directory");
     refused(&["p", "{out:/etc/passwd}"], DEFAULT, "begins with a slash");
@@ -106,7 +106,7 @@ fn without_a_placeholder_the_message_says_what_to_type() {
 }
 
 #[test]
-fn what_is_nearly_a_placeholder_is_refused_and_the_one_that_is_meant_is_named() {
+fn a_misspelt_placeholder_is_refused_with_the_right_one() {
     for (word, meant) in [
         ("{Out}", "{out}"),
         ("-o{OUT:x.zip}", "-o{out:x.zip}"),
@@ -134,7 +134,7 @@ fn what_is_nearly_a_placeholder_is_refused_and_the_one_that_is_meant_is_named() 
 }
 
 #[test]
-fn what_only_looks_like_a_placeholder_stays() {
+fn text_that_only_looks_like_a_placeholder_stays() {
     for word in [
         "${Out}",
         "{our:d}",
@@ -152,7 +152,7 @@ fn what_only_looks_like_a_placeholder_stays() {
 }
 
 #[test]
-fn what_to_type_can_be_pasted() {
+fn advised_commands_can_be_pasted() {
     refused(
         &["sort", "-k2 n", "it's"],
         DEFAULT,

@@ -1,10 +1,10 @@
-//! The last lines of a terminal, kept apart from what programs write there.
+//! The last lines of a terminal, kept apart from the output of programs.
 //!
 //! Knows a terminal; knows nothing of what is shown. The program writes to the same terminal, and
-//! cannot be asked to wait: so the lines above are made the scrolling region (DECSTBM), as apt does,
-//! and the program's lines scroll there. The invariant: each change is one write(2), which leaves
-//! the cursor where it was. The region is given back when this is dropped, and while another process
-//! group than ours has the terminal.
+//! cannot be made to wait: so the lines above are made the scrolling region (DECSTBM), as apt does,
+//! and the program's lines scroll there. Invariant: each change is one write(2), which leaves the
+//! cursor where it was. The region is reset when this is dropped, and while another process group
+//! has the terminal.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -13,18 +13,18 @@ use rustix::termios::{tcgetpgrp, tcgetwinsize};
 
 use crate::cli::text::{OneLine, is_clever_terminal};
 
-/// At least so many rows are left to programs.
+/// The least number of rows left to programs.
 const ROWS_LEFT: u16 = 4;
 
-/// At most so many lines are shown.
+/// The most lines shown.
 const LINES: usize = 8;
 
 /// Moves down a row, or scrolls; stays in the column (IND).
 const DOWN: &str = "\x1bD";
-/// Remembers the place of the cursor; goes back there (DECSC, DECRC).
+/// Saves the cursor's position; restores it (DECSC, DECRC).
 const SAVE: &str = "\x1b7";
 const RESTORE: &str = "\x1b8";
-/// What is too long for a row is cut off, or goes on in the next (DECAWM).
+/// A line too long for its row is cut off, or continues on the next (DECAWM).
 const CUT: &str = "\x1b[?7l";
 const WRAP: &str = "\x1b[?7h";
 /// All rows scroll again.
@@ -36,13 +36,13 @@ pub(super) struct Footer {
 }
 
 impl Footer {
-    /// On standard error, if that is a terminal that can do this.
+    /// A footer on standard error, if that is a terminal that supports it.
     pub(super) fn open() -> Option<Self> {
         let can = is_clever_terminal() && rows().is_some();
         can.then_some(Footer { shown: None })
     }
 
-    /// Shows these lines in place of those before.
+    /// Shows these lines in place of the previous ones.
     pub(super) fn draw(&mut self, lines: &[String]) {
         let rows = rows().filter(|_| is_ours());
         let Some(rows) = rows else {
@@ -73,17 +73,18 @@ impl Drop for Footer {
     }
 }
 
-/// What draws these lines at the foot of so many rows; there is room for them if that was made.
+/// The escape sequences that draw these lines at the bottom of `rows` rows; makes room for them
+/// first unless it `has_room`.
 fn drawing(rows: u16, lines: &[String], has_room: bool) -> String {
     let height = lines.len() as u16;
     let mut text = String::new();
     if !has_room {
-        // The cursor may be in one of those rows: what is there goes up.
+        // The cursor may be in one of those rows: their text scrolls up.
         text.push_str(&DOWN.repeat(lines.len()));
         let _ = write!(text, "\x1b[{height}A");
     }
     let top = rows - height;
-    // The region each time: a program that has used the whole screen leaves none.
+    // The region is set each time: a full-screen program resets it.
     let _ = write!(text, "{SAVE}\x1b[1;{top}r{CUT}");
     for (row, line) in (top + 1..).zip(lines) {
         let _ = write!(text, "\x1b[{row};1H\x1b[2K{}", OneLine(line));
@@ -91,20 +92,20 @@ fn drawing(rows: u16, lines: &[String], has_room: bool) -> String {
     text + WRAP + RESTORE
 }
 
-/// Of the terminal, if it has enough of them.
+/// The rows of the terminal, if there are enough.
 fn rows() -> Option<u16> {
     let size = tcgetwinsize(io::stderr()).ok()?;
     (size.ws_row > ROWS_LEFT && size.ws_col > 0).then_some(size.ws_row)
 }
 
-/// Whether the terminal is our process group's: not in the background, and no shell that the program
-/// is has given it to another.
+/// Whether the terminal belongs to this process group: it is not in the background, and the program,
+/// if it is a shell, has not given the terminal to another group.
 fn is_ours() -> bool {
     tcgetpgrp(io::stderr()).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 fn write(text: &str) {
-    // It has no buffer.
+    // Standard error has no buffer.
     let _ = io::stderr().write_all(text.as_bytes());
 }
 

@@ -1,7 +1,7 @@
-//! What is to be said of each output.
+//! The progress line of each output.
 //!
-//! Knows counters and what is in the mount, and puts it in words; shows nothing. The invariant: the
-//! kernel is not asked.
+//! Turns counters and the state of the mount into text; shows nothing. Invariant: the kernel is not
+//! asked.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,33 +15,33 @@ use super::Counters;
 use crate::cli::run::recipient::Parts;
 use crate::cli::run::report::{OutputReport, OutputState};
 
-/// Over how long the rate is taken.
+/// The period over which the rate is measured.
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is looked at.
+/// The outputs to watch.
 pub(in crate::cli::run) struct Watched {
-    /// What messages call the program.
+    /// The program's name in messages.
     pub(in crate::cli::run) program: String,
-    /// What messages call each output, and its path in the mount; none for all files together.
+    /// Each output's name in messages, and its path in the mount; none for all files together.
     pub(in crate::cli::run) outputs: Vec<(String, Option<PathBuf>)>,
     pub(in crate::cli::run) counters: Arc<Counters>,
-    /// Of the mount, if there is one.
+    /// The view of the mount, if there is one.
     pub(in crate::cli::run) view: Option<MountView>,
 }
 
 pub(super) struct Meter {
     watched: Watched,
-    /// Of each output.
+    /// One for each output.
     rates: Vec<Rate>,
     started: Instant,
 }
 
 /// How fast an output is delivered.
 struct Rate {
-    /// When it was looked at, and how much was delivered then.
+    /// When it was measured last, and the bytes delivered by then.
     since: Instant,
     bytes: u64,
-    /// Before that.
+    /// The rate of the period before.
     per_second: u64,
 }
 
@@ -74,7 +74,7 @@ impl Meter {
         }
     }
 
-    /// A line for each output.
+    /// The lines of all outputs.
     pub(super) fn lines(&mut self) -> Vec<String> {
         let Watched {
             program,
@@ -114,23 +114,23 @@ impl Meter {
         lines
     }
 
-    /// The time that has passed, to be put before a line.
+    /// The elapsed time, at the start of a line.
     pub(super) fn time(&self) -> String {
         let seconds = self.started.elapsed().as_secs();
         format!("[{}:{:02}]", seconds / 60, seconds % 60)
     }
 }
 
-/// What an output is like at a moment.
+/// The state of an output at one moment.
 struct Moment<'a> {
     program: &'a str,
     has_exited: bool,
     delivered: u64,
-    /// How many parts of it were sent, if it is an object.
+    /// The number of sent parts, if it is an object.
     parts: Option<u64>,
-    /// Bytes a second.
+    /// Bytes per second.
     rate: u64,
-    /// Bytes that are in files which are no output.
+    /// The bytes in files that are no output.
     elsewhere: u64,
 }
 
@@ -139,7 +139,7 @@ impl Moment<'_> {
         let program = self.program;
         let size = file.map_or(0, |file| file.size.max(self.delivered));
         let is_open = file.is_some_and(|file| file.state == FileState::Writing);
-        // An object is sent all the same.
+        // An object is uploaded before the file is settled.
         let is_settled =
             self.parts.is_none() && file.is_some_and(|file| file.way == Some(Way::Settled));
         let written = match (size.max(self.delivered), file) {
@@ -192,7 +192,7 @@ impl Moment<'_> {
         }
     }
 
-    /// Of `--tar`.
+    /// The line of `--tar`.
     fn of_all(&self, files: &[FileStatus]) -> String {
         let program = self.program;
         let bytes = BinaryBytes(files.iter().map(|file| file.size).sum());
@@ -209,7 +209,7 @@ impl Moment<'_> {
         format!("{count}, {bytes} written; packed when {program} has exited (--tar)")
     }
 
-    /// Of a FIFO it is not known what is written.
+    /// How many bytes were written to a FIFO is not known.
     fn of_fifo(&self) -> String {
         let delivered = BinaryBytes(self.delivered);
         let program = self.program;
@@ -221,7 +221,7 @@ impl Moment<'_> {
     }
 }
 
-/// How an output ended, after so long.
+/// The last line of an output, after `elapsed`.
 pub(super) fn conclusion(output: &OutputReport, elapsed: Duration) -> String {
     let delivered = BinaryBytes(output.bytes);
     let how = match output.state {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_said_why_nothing_comes() {
+    fn the_line_says_why_no_bytes_come() {
         let running =
             |elsewhere, file: Option<&FileStatus>| moment(false, 0, elsewhere).of_file(file);
         assert_eq!(running(0, None), "nothing written yet");
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_is_counted() {
+    fn delivered_bytes_are_counted() {
         let follow = file(5, Some(Way::Follow), "writing");
         assert_eq!(
             moment(false, 4, 0).of_file(Some(&follow)),
@@ -324,7 +324,7 @@ mod tests {
             object.of_file(Some(&file(5, Some(Way::Settled), "writing"))),
             "5 B written, 4 B delivered in 2 parts, 3 B/s"
         );
-        // What is not kept once it is delivered, or was removed, was written nevertheless.
+        // Dropped or removed bytes count as written.
         assert_eq!(
             moment(false, 6, 0).of_file(None),
             "6 B written, 6 B delivered, 3 B/s"

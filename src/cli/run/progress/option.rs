@@ -1,6 +1,6 @@
-//! The value of `--progress` as a word of its own.
+//! Lets the value of `--progress` be a word of its own.
 //!
-//! Knows how options and their values stand in a command line; knows nothing of what they mean.
+//! Knows how options and their values are written in a command line; knows nothing of their meaning.
 
 use std::ffi::OsString;
 
@@ -8,11 +8,11 @@ use clap::{CommandFactory, ValueEnum};
 
 use super::When;
 
-/// The option, to which a value may also be given as a word of its own.
+/// The option whose value may also be a word of its own.
 const OPTION: &str = "--progress";
 
-/// A command line in which the value of `--progress` is written with `=`. Without it the parser would
-/// take either `never` for the program that is to be run, or any program for a value.
+/// The command line with the value of `--progress` after a `=`. Otherwise the parser would take
+/// either `never` for the program to run, or any program for a value.
 pub(in crate::cli) fn with_equals<C: CommandFactory>(mut words: Vec<OsString>) -> Vec<OsString> {
     if !words.iter().any(|word| word == OPTION) {
         return words;
@@ -42,7 +42,7 @@ pub(in crate::cli) fn with_equals<C: CommandFactory>(mut words: Vec<OsString>) -
     words
 }
 
-/// Whether the value of an option is the word after it.
+/// Whether the option's value is the next word.
 fn takes_next(command: &clap::Command, word: &str) -> bool {
     let takes = |argument: &clap::Arg| {
         argument.get_action().takes_values() && !argument.is_require_equals_set()
@@ -55,7 +55,8 @@ fn takes_next(command: &clap::Command, word: &str) -> bool {
         let mut arguments = command.get_arguments();
         arguments.find(|argument| argument.get_short() == Some(letter))
     };
-    // Of letters in one word the first that takes a value has the rest of the word, if any.
+    // Of several letters in one word, the first that takes a value gets the rest of the word, if
+    // there is any.
     let letters = word.chars().skip(1);
     let mut rest = letters.skip_while(|letter| !find(*letter).is_some_and(takes));
     rest.next().is_some() && rest.next().is_none()

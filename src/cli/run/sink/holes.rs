@@ -1,20 +1,20 @@
-//! Which bytes of an output may stay a hole in a new file.
+//! Decides which bytes of an output may stay a hole in a new file.
 //!
-//! Knows bytes and where they belong; knows nothing of files.
+//! Knows bytes and their offsets; knows nothing of files.
 
-/// Zeros that are no fewer, and begin at a multiple of it, are left as a hole: a smaller one may be less than what the
-/// file system keeps as one.
+/// The size and alignment of blocks of zeros that become holes: smaller ones may be below what the filesystem keeps as
+/// a hole.
 pub(super) const HOLE_BYTES: usize = 64 << 10;
 
-/// How many of the bytes that belong at `offset` are all zeros in whole blocks, or are before the next that are: and which
-/// of the two.
+/// The length of the first piece of the bytes at `offset`, and whether it becomes a hole: either whole blocks of zeros,
+/// or the bytes before the next such block.
 pub(super) fn piece(offset: u64, bytes: &[u8]) -> (usize, bool) {
     static ZEROS: [u8; HOLE_BYTES] = [0; HOLE_BYTES];
     let is_zero = |from: usize| {
         let block = bytes.get(from..from + HOLE_BYTES);
         block.is_some_and(|block| block == ZEROS)
     };
-    // A block begins there.
+    // The offset of the first block.
     let mut end = (offset.wrapping_neg() % HOLE_BYTES as u64) as usize;
     let begins_with_zeros = end == 0 && is_zero(0);
     while end < bytes.len() && is_zero(end) == begins_with_zeros {

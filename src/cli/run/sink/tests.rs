@@ -41,7 +41,7 @@ fn put(sink: &mut Sink, text: &str) {
 }
 
 #[test]
-fn what_stood_before_stays_and_the_offset_is_behind_the_last_byte() {
+fn old_content_stays_and_the_offset_is_behind_the_last_byte() {
     let place = Place::new();
     let mut sink = place.sink("HEAD", 4, false);
     put(&mut sink, "body");
@@ -65,7 +65,7 @@ fn an_output_that_is_written_again_may_be_shorter() {
 }
 
 #[test]
-fn what_others_wrote_behind_stays() {
+fn bytes_that_others_wrote_behind_it_stay() {
     let place = Place::new();
     let mut sink = place.sink("", 0, false);
     put(&mut sink, "some long text");
@@ -81,7 +81,7 @@ fn what_others_wrote_behind_stays() {
 }
 
 #[test]
-fn what_others_wrote_at_the_common_offset_is_not_written_over() {
+fn bytes_that_others_wrote_at_the_shared_offset_are_not_overwritten() {
     let place = Place::new();
     let mut sink = place.sink("", 0, false);
     put(&mut sink, "one ");
@@ -102,7 +102,7 @@ fn an_output_inside_of_a_file_replaces_its_own_length_only() {
 }
 
 #[test]
-fn what_is_appended_cannot_be_mended() {
+fn appended_bytes_cannot_be_rewritten() {
     let place = Place::new();
     let mut sink = place.sink("HEAD", 0, true);
     put(&mut sink, "body");
@@ -111,14 +111,14 @@ fn what_is_appended_cannot_be_mended() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_closed() {
+fn a_pipe_without_a_reader_is_closed() {
     let (reader, writer) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
     let mut sink = Sink::of(&Destination::Descriptor(9), writer, None).expect("a sink");
     assert!(sink.watchable().is_some());
     put(&mut sink, "x");
     drop(reader);
-    // A process that another test has just started has the pipe, too, until it executes its program.
+    // A process that another test has just forked has the pipe, too, until it calls exec(2).
     let deadline = Instant::now() + Duration::from_secs(30);
     while !matches!(sink.write(b"y"), Err(Stopped::Closed)) {
         assert!(Instant::now() < deadline, "the pipe still has a reader");
@@ -127,7 +127,7 @@ fn a_pipe_that_nobody_reads_is_closed() {
 }
 
 #[test]
-fn descriptors_that_are_not_ours_to_write_to_are_refused() {
+fn descriptors_that_are_closed_or_not_writable_are_refused() {
     let refused = |number| {
         let opened = Sink::open(&Destination::Descriptor(number));
         opened.expect_err("an error").to_string()
@@ -151,7 +151,7 @@ fn a_directory_and_a_missing_directory_are_refused() {
 }
 
 #[test]
-fn zeros_are_left_as_holes_in_a_file_of_our_own_and_written_where_something_else_was() {
+fn zeros_are_left_as_holes_in_a_new_file_and_written_over_old_bytes() {
     const BLOCK: usize = holes::HOLE_BYTES;
     let place = Place::new();
     let mut sink = Sink::open(&Destination::File(place.path())).expect("a sink");
@@ -164,13 +164,13 @@ fn zeros_are_left_as_holes_in_a_file_of_our_own_and_written_where_something_else
             .st_blocks
             * 512
     };
-    // In pieces that begin and end anywhere.
+    // In pieces with unaligned ends.
     for piece in content.chunks(10 * BLOCK + 100) {
         assert!(sink.write(piece).is_ok());
     }
     assert!(sink.finish().is_ok());
     assert!(blocks(&sink) < 16 * BLOCK as i64, "{}", blocks(&sink));
-    // Once more, and shorter: what was there is no more.
+    // Again, and shorter: old bytes must not stay.
     content[4 * BLOCK..5 * BLOCK + 7].fill(0);
     content.truncate(30 * BLOCK);
     assert!(sink.rewind() && sink.write(&content).is_ok());

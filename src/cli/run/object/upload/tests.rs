@@ -1,5 +1,5 @@
-//! Uploads to a store in memory, some of which do what stores do not do often; and to one that speaks HTTP,
-//! for what the client does by itself.
+//! Uploads to a store in memory, with faults that real stores rarely have; and to one that speaks HTTP, for
+//! what the client does by itself.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -26,17 +26,17 @@ use super::{Address, Fate, ROOM_KIB, Upload, room_kib};
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What a store does in place of what it should.
+/// A fault of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
     PartPanics,
     CompletionPanics,
-    /// The object is made, and an error is the answer.
+    /// The object is made, but the answer is an error.
     CompletionIsLost,
-    /// It takes a moment, and is done.
+    /// The answer takes a moment.
     CompletionIsSlow,
-    /// It is never answered.
+    /// There is no answer.
     CompletionHangs,
     PartFails,
 }
@@ -45,7 +45,7 @@ enum Fault {
 struct Faulty {
     store: Arc<InMemory>,
     fault: Fault,
-    /// How many uploads are neither completed nor aborted.
+    /// The number of uploads that are neither completed nor aborted.
     open: AtomicUsize,
     /// The parts that were sent.
     sent: Mutex<Vec<usize>>,
@@ -108,7 +108,7 @@ impl MultipartStore for Faulty {
     }
 }
 
-/// An upload to such a store.
+/// An upload to a faulty store.
 struct Bench {
     upload: Arc<Upload>,
     faulty: Arc<Faulty>,
@@ -149,7 +149,7 @@ impl Bench {
         self.upload.put(part, vec![byte; size(parts::range(part))])
     }
 
-    /// Two parts, and that those are all.
+    /// Puts two parts, and ends the parts.
     fn put_all(&self) -> bool {
         let all = Whole::Parts {
             count: 2,
@@ -167,7 +167,7 @@ impl Bench {
         got.ok().map(|bytes| bytes.to_vec())
     }
 
-    /// How it ended: whether the object is there is always as that says, and nothing else is left.
+    /// How it ended: checks that the object exists if it says so, and that nothing else is left.
     fn fate(&self) -> Fate {
         let fate = fate(&self.upload);
         match fate {
@@ -201,7 +201,7 @@ fn fate(upload: &Upload) -> Fate {
 }
 
 #[test]
-fn what_is_on_its_way_is_of_all_uploads_and_no_more_than_memory_but_a_part_of_each() {
+fn uploads_share_the_room_within_memory_but_each_has_room_for_a_part() {
     let mib = |mib: u64| Some(mib << 20);
     for (uploads, memory, room_mib) in [
         (1, None, 64),
@@ -268,7 +268,7 @@ fn an_object_that_became_small_after_a_part_was_sent_is_put_at_once() {
 }
 
 #[test]
-fn what_is_not_wanted_is_not_there() {
+fn an_unwanted_object_is_not_there() {
     for is_whole in [false, true] {
         let bench = Bench::new(Fault::None);
         assert!(match is_whole {
@@ -282,7 +282,7 @@ fn what_is_not_wanted_is_not_there() {
 }
 
 #[test]
-fn a_part_that_fails_and_a_client_that_panics_fail_the_upload_and_nobody_waits_for_ever() {
+fn a_part_that_fails_and_a_client_that_panics_fail_the_upload_without_a_hang() {
     for (fault, why) in [
         (Fault::PartFails, "not this one"),
         (Fault::PartPanics, "it panicked: as the test wants it"),
@@ -303,7 +303,7 @@ fn a_part_that_fails_and_a_client_that_panics_fail_the_upload_and_nobody_waits_f
 }
 
 #[test]
-fn what_is_wanted_no_more_when_it_was_too_late_is_there_and_said_to_be() {
+fn an_object_that_is_aborted_too_late_is_there_and_reported() {
     let bench = Bench::new(Fault::CompletionIsSlow);
     assert!(bench.put_all());
     bench.upload.commit();
@@ -312,7 +312,7 @@ fn what_is_wanted_no_more_when_it_was_too_late_is_there_and_said_to_be() {
 }
 
 #[test]
-fn who_does_not_wait_for_the_last_answer_is_told_what_there_is() {
+fn an_upload_aborted_before_the_last_answer_reports_what_there_is() {
     let bench = Bench::new(Fault::CompletionHangs);
     assert!(bench.put_all());
     bench.upload.commit();
@@ -322,7 +322,7 @@ fn who_does_not_wait_for_the_last_answer_is_told_what_there_is() {
 }
 
 #[test]
-fn where_the_answer_was_lost_and_the_object_may_be_another_it_is_said_not_to_be_known() {
+fn after_a_lost_answer_an_object_that_may_be_another_is_reported_as_unknown() {
     let bench = Bench::new(Fault::CompletionIsLost);
     assert!(bench.put_all());
     bench.upload.commit();
@@ -332,8 +332,8 @@ fn where_the_answer_was_lost_and_the_object_may_be_another_it_is_said_not_to_be_
     }
 }
 
-/// A bucket of S3 that has the answers of its requests in order: for each what its first line holds, and the
-/// status with its body, or none if the connection ends without an answer. Gives the client's store.
+/// A bucket of S3 with scripted answers: for each request a part of its first line, and the status and body
+/// of the answer, or none if the connection ends without one. Returns the client's store.
 fn scripted(script: Vec<(&'static str, Option<(u16, &'static str)>)>) -> Store {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("one").port();
@@ -347,7 +347,7 @@ fn scripted(script: Vec<(&'static str, Option<(u16, &'static str)>)>) -> Store {
             if let Some((status, body)) = answer {
                 let tag = "ETag: \"5f363e0e58a95f06cbe9bbc662c5dfb6\"";
                 let length = body.len();
-                // As if there were so many, for HEAD.
+                // The length of an object, for HEAD; no such body is sent.
                 let (length, tag) = match line.starts_with("HEAD") {
                     true => (5 << 20, "ETag: \"81485c0e873d222199469076b60f30e9-1\""),
                     false => (length, tag),
@@ -379,7 +379,7 @@ fn scripted(script: Vec<(&'static str, Option<(u16, &'static str)>)>) -> Store {
     }
 }
 
-/// Reads a request; its first line.
+/// Reads a request and returns its first line.
 fn request(connection: &TcpStream) -> String {
     let mut reader = BufReader::new(connection);
     let (mut first, mut length) = (String::new(), 0);
@@ -418,7 +418,7 @@ fn upload_to(store: &Store) -> Fate {
 }
 
 #[test]
-fn what_a_store_has_no_time_for_is_asked_again() {
+fn a_busy_store_is_asked_again() {
     let store = scripted(vec![
         ("uploads", BUSY),
         ("uploads", Some((200, CREATED))),
@@ -446,7 +446,7 @@ fn an_object_whose_completion_was_not_answered_is_recognized() {
 }
 
 #[test]
-fn an_upload_that_somebody_else_ended_has_failed() {
+fn an_upload_that_another_client_ended_has_failed() {
     let store = scripted(vec![
         ("uploads", Some((200, CREATED))),
         ("partNumber=1", Some((200, ""))),
