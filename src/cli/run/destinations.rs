@@ -101,12 +101,12 @@ impl Destination {
         }
     }
 
-    /// Whether this is another way to write that destination.
+    /// Whether both name the same destination.
     pub(super) fn is_same_place(&self, other: &Destination) -> bool {
         self.place() == other.place()
     }
 
-    /// The same for two ways to write one destination.
+    /// The same value for two spellings of one destination.
     fn place(&self) -> Destination {
         let Destination::File(path) = self else {
             return self.clone();
@@ -114,7 +114,7 @@ impl Destination {
         if let Ok(path) = path.canonicalize() {
             return Destination::File(path);
         }
-        // What a link leads to may not be there yet.
+        // A link's target may not exist yet.
         let path = &links::followed(path).unwrap_or_else(|_| path.clone());
         let directory = links::directory_of(path).canonicalize();
         match (directory, path.file_name()) {
@@ -243,7 +243,7 @@ fn check_different(outputs: &[PathBuf], destinations: &[Destination]) -> Result<
     Ok(())
 }
 
-/// Names, for people.
+/// Names, for messages.
 pub(super) fn list(names: &[impl AsRef<Path>]) -> String {
     let quoted: Vec<String> = names
         .iter()

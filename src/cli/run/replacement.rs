@@ -64,7 +64,7 @@ impl Replacement {
         let old = match fs::metadata(&path) {
             Ok(metadata) => {
                 check_attributes(&path)?;
-                // It will be another file then, but that is no way around its permissions.
+                // The new file must not be a way around the old one's permissions.
                 let access = rustix::fs::Access::WRITE_OK;
                 rustix::fs::accessat(CWD, &path, access, AtFlags::EACCESS)?;
                 check_owner(&metadata, &fs::metadata(directory)?)?;
@@ -131,8 +131,8 @@ fn permit(file: &OwnedFd, mode: u32) -> io::Result<()> {
     }
 }
 
-/// That a rename can replace what stands at a path, as far as its attributes tell: it fails for what is
-/// mounted, and for what must not be changed or only be appended to (chattr(1)).
+/// Checks that the attributes of a path allow a rename to replace it: not a mount point's, and not
+/// those of a file that must not be changed, or only be appended to (chattr(1)).
 fn check_attributes(path: &Path) -> io::Result<()> {
     let status = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS);
     let attributes = status.map_or(StatxAttributes::empty(), |status| status.stx_attributes);
@@ -147,8 +147,8 @@ fn check_attributes(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// That a rename can replace a file: it fails for another's file where only owners may remove files.
-/// Better to hear of it before the program runs.
+/// Checks that a rename can replace a file: it fails for other users' files in sticky directories. It
+/// is better to know that before the program runs.
 fn check_owner(file: &Metadata, directory: &Metadata) -> io::Result<()> {
     let us = rustix::process::geteuid();
     let owns = |metadata: &Metadata| us.is_root() || metadata.uid() == us.as_raw();

@@ -172,7 +172,7 @@ impl Source {
         }
     }
 
-    /// Who writes it now, and what that is; none if nobody does.
+    /// The processes that write it now, and what they write; none if there are none.
     pub(super) fn writers(&self) -> Option<(Vec<String>, String)> {
         let (writers, what) = match self {
             Source::Target { name, target, .. } => {

@@ -150,16 +150,16 @@ impl Supervisor<'_> {
         self.program.has_exited() && (is_over || has_ended()) && are_received()
     }
 
-    /// Whether those whom the program left behind are waited for a moment longer, and not until they
-    /// are ready: a signal came after its end, or one was passed on to the program and it failed.
-    /// Who sent that waits for the end and sends no other.
+    /// Whether processes that the program left behind get only a moment more, and are not waited for
+    /// until their end: a signal came after the program's end, or one was passed on to the program
+    /// and the program failed. The sender of such a signal waits for the end and sends no other.
     fn is_ending(&self) -> bool {
         let has_failed = self.success.get() == Some(&false);
-        self.ended_by.is_some() || (self.was_told_to_end && has_failed)
+        self.ended_by.is_some() || (self.end_was_requested && has_failed)
     }
 
-    /// Tells those who take outputs whether what they had is whole, once that is known.
-    fn tell_recipients(&mut self) {
+    /// Gives recipients their verdict, once that is known.
+    fn notify_recipients(&mut self) {
         let succeeded = self.success.get().copied();
         let succeeded = succeeded.map(|succeeded| succeeded && (self.is_complete)());
         for (number, output) in self.outputs.iter_mut().enumerate() {

@@ -15,7 +15,7 @@ use tar::{Builder, EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
 use crate::cli::text::say;
 
-/// What a name may have beyond that of the owner, group and others: set-id bits and the sticky one.
+/// Permissions with the set-id and sticky bits.
 const MODE_BITS: u32 = 0o7777;
 
 /// How much of a file is read at once.
