@@ -1,7 +1,7 @@
 //! The side towards the kernel.
 //!
-//! Turns requests into operations of the core and effects into replies. Decides nothing, and no
-//! callback ever blocks: what must wait is kept by the core. Arrows mean "may use":
+//! Turns requests into operations of the core and effects into replies. Decides nothing, and no callback ever
+//! blocks: the core keeps requests that must wait. Arrows mean "may use":
 //!
 //! ```text
 //! session ─► wire ─► helpers ─► mounting

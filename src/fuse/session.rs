@@ -6,11 +6,11 @@
 //!   └ mount ─ router ─ front ─ event loop
 //! ```
 //!
-//! Threads: `fifofs-front` (the device), `fifofs-events` (the clock), and from when they
-//! are first needed `fifofs-fuser` and fuser's own (rare requests), `fifofs-inspect` (who
-//! opens), `fifofs-forget` (what the kernel is to forget), `fifofs-mounts` (whether the
-//! mount is still there). The kernel says that a mount is gone only when nobody uses it any more, so an unmount by
-//! others, which may be a lazy one, is seen in the list of mounts.
+//! Threads: `fifofs-front` (the device), `fifofs-events` (the clock), and from when they are first needed
+//! `fifofs-fuser` and fuser's own (rare requests), `fifofs-inspect` (inspects openers), `fifofs-forget` (has
+//! the kernel forget names and pages), `fifofs-mounts` (watches for an unmount). The kernel reports that a
+//! mount is gone only when no process uses it any more, so an unmount by another process, which may be a lazy
+//! one, is seen in the list of mounts.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,7 +32,7 @@ use crate::fuse::timers::TEARDOWN;
 use crate::router::Router;
 use crate::sync::lock;
 
-/// How often a directory may vanish just when it is mounted on.
+/// Number of times that a directory may vanish just when it is mounted on.
 const VANISHED_AT_MOST: usize = 3;
 
 /// A served mount.
@@ -42,12 +42,12 @@ pub(crate) struct Session {
     router: Arc<Router>,
     flusher: Arc<Flusher>,
     watchdog: Option<Watchdog>,
-    /// Where the watchdog is kept from the unmount to the end of the front loop, by which this is shared.
+    /// Keeps the watchdog from the unmount to the end of the front loop, which shares this.
     last_watch: Arc<OnceLock<Watchdog>>,
     /// Disconnected when the front loop has ended.
     served: Receiver<()>,
-    /// Readable when the mount is gone from the list of mounts, once somebody wants to know, or is
-    /// not served any more.
+    /// Readable when the mount is served no more, or (once [`Session::ended`] was called) gone from the list
+    /// of mounts.
     gone: Arc<Bell>,
     /// Whether that list is watched.
     watches_list: Once,
@@ -60,7 +60,7 @@ pub(crate) struct Session {
     unmounted: bool,
 }
 
-/// A mount that nobody serves yet, and its helpers.
+/// A mount that is not served yet, and its helpers.
 struct Attached {
     watchdog: Watchdog,
     flusher: Arc<Flusher>,
@@ -156,7 +156,7 @@ impl Session {
         };
         let init = front.handshake().map_err(|error| {
             if is_disconnected(&device) {
-                // Unmounted already; what is there now is another's.
+                // Unmounted already; another mount may be there now.
                 watchdog.unmounted();
                 if mounted.made_directory {
                     let _ = std::fs::remove_dir(&mounted.directory);
@@ -203,8 +203,7 @@ impl Session {
         })
     }
 
-    /// What is behind it, for those in this process who use it without the
-    /// kernel.
+    /// The router, for code in this process that uses it without the kernel.
     pub(crate) fn router(&self) -> &Arc<Router> {
         &self.router
     }
@@ -214,13 +213,13 @@ impl Session {
         &self.directory
     }
 
-    /// Readable when the mount is gone, by whomever it was unmounted.
+    /// Readable when the mount is gone, whichever process unmounted it.
     pub(crate) fn ended(&self) -> BorrowedFd<'_> {
         self.watches_list.call_once(|| self.watch_list());
         self.gone.as_fd()
     }
 
-    /// Whether it is served, and somebody has something open or waits for it.
+    /// Whether it is served and in use: something in it is open or waited for.
     pub(crate) fn is_in_use(&self) -> bool {
         let is_served = self.served.try_recv() != Err(TryRecvError::Disconnected);
         is_served && self.router.look(Core::is_in_use)
@@ -244,7 +243,7 @@ impl Session {
         }
     }
 
-    /// Unmounts; whoever waits gets an error.
+    /// Unmounts; requests that wait get an error.
     pub(crate) fn unmount(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.unmounted, true) {
             return Ok(());
@@ -259,7 +258,7 @@ impl Session {
             Err(_) => None,
         };
         if self.made_directory {
-            // Only what is empty goes; if it is not, somebody uses it.
+            // Only an empty directory is removed; otherwise it is in use.
             let _ = std::fs::remove_dir(&self.directory);
         }
         // After that, as it would remove the directory if this process ended now.
@@ -273,7 +272,7 @@ impl Session {
                 let _ = thread.join();
             }
         } else if let Some(watchdog) = watchdog.take() {
-            // This process may be one of those who use it on, and end before them.
+            // This process may be one of its remaining users, and end before the others.
             let _ = self.last_watch.set(watchdog);
         }
         // Last, as it takes the watchdog a while to go.
@@ -295,8 +294,8 @@ impl Session {
         if is_disconnected(&self.device) {
             return Ok(());
         }
-        // In use; or it was moved, by itself or with a directory above it; or there are bind mounts
-        // of it, which would be dead.
+        // It is in use, or was moved (by itself or with a directory above it), or has bind mounts, which
+        // would be dead.
         let is_over = || is_disconnected(&self.device);
         detached.and(mounting::detach_everywhere(self.device_number, is_over))
     }
@@ -310,7 +309,7 @@ impl Drop for Session {
     }
 }
 
-/// What must happen when the device is read no more, for whatever reason.
+/// Cleans up when the device is read no more, for whatever reason.
 struct EndOfService {
     router: Arc<Router>,
     stop: Arc<Bell>,

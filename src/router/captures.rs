@@ -1,5 +1,4 @@
-//! Captured paths whose end hangs on a process: until it has exited, what stands
-//! there is not done.
+//! Captured paths held by a process: until it has exited, the file there is not done.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -17,7 +16,7 @@ use crate::core::effects::Reply;
 use crate::core::request::{Caller, Request};
 use crate::core::{CaptureId, Core};
 
-/// Has a path's end hang on a process, until that has exited or this is dropped.
+/// Keeps the file at a path from being done until a process has exited or this is dropped.
 pub(crate) struct ExitHold {
     router: Arc<Router>,
     id: CaptureId,
@@ -28,10 +27,10 @@ pub(crate) struct ExitHold {
 impl Drop for ExitHold {
     fn drop(&mut self) {
         let (id, processes) = (self.id, &self.router.processes);
-        // Else it has exited, and that was told.
+        // Otherwise it has exited, and the core knows.
         if processes.unhold(self.pid, self.number) {
             self.router.tell(Request::Abandon { id });
-            // In this order: its exit, which may be seen any time, must not be told before.
+            // In this order: its exit, which may be seen at any time, must not reach the core before.
             if !processes.abandon(id, self.pid) {
                 self.router.release_capture(id, true);
             }
@@ -40,7 +39,7 @@ impl Drop for ExitHold {
 }
 
 impl Router {
-    /// Captures what will stand at a path; see `Request::Capture`.
+    /// Captures the file that will be made at a path; see `Request::Capture`.
     pub(crate) fn capture(self: &Arc<Self>, path: &[OsString]) -> Result<CaptureId, Errno> {
         let path = path.to_vec();
         match self.ask(Caller::SELF, Request::Capture { path })? {
@@ -49,14 +48,14 @@ impl Router {
         }
     }
 
-    /// Waits until the kernel knows of no name any more that was removed without
-    /// its doing: a program would open what it was the name of.
+    /// Waits until the kernel has dropped all names that the daemon removed by itself: a program would open
+    /// the removed file by them.
     pub(crate) fn settle_names(&self) {
         self.outlet.settle();
     }
 
-    /// Ends a capture and removes what stands there, and a directory in the root
-    /// with all that is in it. Not for threads that answer the kernel.
+    /// Ends a capture and removes the file there, and a directory in the root with all its contents. Not for
+    /// threads that answer the kernel.
     pub(crate) fn end_capture(&self, id: CaptureId, directory: Option<OsString>) {
         self.processes.forget(id);
         self.tell_patiently(Request::EndCapture { id, directory });
@@ -69,8 +68,7 @@ impl Router {
         self.ask(Caller::SELF, make).map(drop)
     }
 
-    /// Removes a directory in the root with all that is in it. Not for threads that answer the
-    /// kernel.
+    /// Removes a directory in the root with all its contents. Not for threads that answer the kernel.
     pub(crate) fn remove_directory(&self, name: &OsStr) {
         let name = name.to_owned();
         self.tell_patiently(Request::RemoveTree { name });
@@ -90,8 +88,8 @@ impl Router {
         matches!(frozen, Ok(Reply::Frozen(true)))
     }
 
-    /// Has the path's end hang on a process, given by its pidfd and the id that it has or had a moment
-    /// ago; `again` if it was the last on which it did. None if it has exited.
+    /// Holds the path until a process exits, given by its pidfd and the id that it has or had a moment ago;
+    /// `again` if it was the last that held the path. None if it has exited.
     pub(crate) fn hold_until_exit(
         self: &Arc<Self>,
         id: CaptureId,
@@ -106,24 +104,24 @@ impl Router {
             pid,
             number,
         });
-        // If it exited before, nobody else will let go.
+        // If it has exited already, no event will let go of the path.
         if hold.is_none() {
             self.let_go_of_ended(id, pid);
         }
         watched.map(|_| hold)
     }
 
-    /// The path's end hung on a process that has exited. Those whom it left behind may be about to open
-    /// what nobody has opened yet.
+    /// A process that held the path has exited. Processes that it left behind may still be about to open the
+    /// output that is not opened yet.
     pub(super) fn let_go_of_ended(&self, id: CaptureId, pid: i32) {
         let is_unopened = self.look(|core| core.is_unopened(id));
         let left_others = is_unopened && process::has_left_others(pid);
         self.tell(Request::LetGo { id, left_others });
     }
 
-    /// Sees to it that what those left at the path who have exited is done, so that it is not taken
-    /// for what the next program writes. The kernel tells of their last close a moment after they
-    /// are gone. Not for threads that answer it.
+    /// Waits until the output of exited processes at the path is done, so that it is not taken for that of
+    /// the next program. The kernel reports their last close a moment after they are gone. Not for threads
+    /// that answer it.
     pub(crate) fn settle_capture(&self, id: CaptureId) {
         let deadline = Instant::now() + LAST_CLOSE;
         loop {
@@ -138,7 +136,7 @@ impl Router {
         }
     }
 
-    /// Whether the path's end hangs on a process that runs. Lets go for those that do not.
+    /// Whether a running process holds the path. Lets go for processes that have exited.
     fn has_running_holder(&self, id: CaptureId) -> bool {
         let holders = self.processes.holders(id).into_iter();
         let (running, ended): (Vec<i32>, Vec<i32>) =
@@ -149,15 +147,15 @@ impl Router {
         !running.is_empty()
     }
 
-    /// Nothing more is to come at the path, `again` from the one who held it last.
+    /// Declares that nothing more will come at the path, `again` by its last holder.
     pub(crate) fn release_capture(&self, id: CaptureId, again: bool) {
         self.tell(Request::Hold { id, again });
         let left_others = false;
         self.tell(Request::LetGo { id, left_others });
     }
 
-    /// Who has what stands at the path open for writing: process ids and names.
-    /// Looks at every process; not for threads that answer the kernel.
+    /// The processes that have the file at the path open for writing: ids and names. Scans all processes; not
+    /// for threads that answer the kernel.
     pub(crate) fn writers_of(&self, id: CaptureId) -> Vec<(i32, String)> {
         let Some(ino) = self.look(|core| core.captured_file(id)) else {
             return Vec::new();

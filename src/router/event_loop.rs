@@ -1,10 +1,9 @@
-//! The one thread that waits: for the clock, for processes to end, for the
-//! flusher's answers, and, while there are any, for the signals of callers that
-//! the kernel no longer tells of.
+//! The one thread that waits: for alarms, for processes to end, for the flusher's answers, and for signals of
+//! callers that the kernel does not report any more.
 //!
-//! Knows when the core wants to look at the clock, and whom to look at. With nothing to wait for it
-//! sleeps: an idle mount costs no time at all. The invariant: whoever makes something earlier than it
-//! sleeps for wakes it.
+//! Knows the core's next alarm, and which processes and callers to check. With nothing to wait for it sleeps:
+//! an idle mount costs no time at all. The invariant: a thread that sets an alarm earlier than the end of its
+//! sleep wakes it.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,31 +26,30 @@ use crate::core::request::Request;
 const WOKEN: u64 = u64::MAX;
 const FLUSHER: u64 = u64::MAX - 1;
 
-/// The deadline of one that sleeps until it is woken.
+/// The deadline of a sleep until it is woken.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// What the thread waits for, and how others reach it.
+/// What the thread waits for, and how other threads wake it.
 pub(super) struct EventLoop {
     epoll: OwnedFd,
     wake: Bell,
-    /// When it will look at the clock, in nanoseconds since the router's start; 0 while it does not
-    /// sleep.
+    /// When its sleep ends, in nanoseconds since the router's start; 0 while it does not sleep.
     sleeps_until: AtomicU64,
     stopping: AtomicBool,
-    /// Guards the requests whose callers had a signal that ends nothing: the
-    /// kernel does not tell of their next ones.
+    /// Guards the requests whose callers had a signal that does not end the wait: the kernel does not report
+    /// their next ones.
     signalled: Mutex<Vec<Unique>>,
     /// Guards the processes that have exited, but do not show how before they are reaped.
     exited: Mutex<Vec<i32>>,
 }
 
-/// As a number that fits; what does not is later than anybody waits.
+/// In nanoseconds; a time that does not fit is later than any wait.
 pub(super) fn nanoseconds(time: Monotonic) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(NEVER - 1)
 }
 
-/// How long to sleep if the next alarm is in this time, and callers or processes are to be looked at again or not.
-/// For ever if there is neither.
+/// How long to sleep if the next alarm is in this time, and callers or processes must be checked again or
+/// not. For ever if there is neither.
 fn sleep_for(alarm: Option<Monotonic>, looks_again: bool) -> Option<Monotonic> {
     let again = looks_again.then_some(SIGNAL_RECHECK);
     let first = alarm.into_iter().chain(again).min()?;
@@ -89,7 +87,7 @@ impl EventLoop {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// The core wants to look at the clock then, and maybe groups are to be looked at now.
+    /// Wakes it if the next alarm is before the end of its sleep, or if groups must be checked now.
     pub(super) fn wake_for(&self, alarm: Option<Monotonic>, has_groups: bool) {
         let sleeps_until = self.sleeps_until.load(Ordering::Acquire);
         let is_early = alarm.is_some_and(|alarm| nanoseconds(alarm) < sleeps_until);
@@ -99,7 +97,7 @@ impl EventLoop {
         }
     }
 
-    /// Has the end of a process heard of, once.
+    /// Watches for the end of a process, once.
     pub(super) fn watch(&self, process: impl AsFd, pid: i32) -> Result<(), Errno> {
         let data = epoll::EventData::new_u64(pid as u64);
         let events = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
@@ -107,16 +105,16 @@ impl EventLoop {
     }
 
     pub(super) fn unwatch(&self, process: impl AsFd) {
-        // It fails if nobody watched.
+        // It fails if it was not watched.
         let _ = epoll::delete(&self.epoll, process);
     }
 
-    /// Looks at a process that has exited again and again, until it can be said how. For the event loop.
+    /// Checks a process that has exited repeatedly until its status is known. For the event loop.
     pub(super) fn look_again(&self, pid: i32) {
         lock(&self.exited).push(pid);
     }
 
-    /// Looks at the caller of a request again and again.
+    /// Checks the caller of a request repeatedly.
     fn recheck(&self, unique: Unique) {
         lock(&self.signalled).push(unique);
         self.wake();
@@ -127,7 +125,7 @@ impl Router {
     /// Starts the event loop.
     pub(crate) fn start_event_loop(self: &Arc<Self>) -> std::io::Result<JoinHandle<()>> {
         let data = epoll::EventData::new_u64(FLUSHER);
-        // Edges: of an answer, and of room for what there was no room for.
+        // Edges: an answer, and room for messages that had none.
         let edges = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
         epoll::add(
             &self.event_loop.epoll,
@@ -170,13 +168,11 @@ impl Router {
         }
     }
 
-    /// How long to sleep, which others are told of: whoever sets an earlier
-    /// alarm wakes us.
+    /// How long to sleep; also published, so that a thread that sets an earlier alarm wakes this one.
     fn time_to_sleep(&self) -> Option<Timespec> {
         let alarm = self.look(|core| {
             let alarm = core.next_alarm();
-            // Told with the lock held, so that an alarm set right afterwards is
-            // compared with it.
+            // Published with the lock held, so that an alarm set right afterwards is compared with it.
             let at = alarm.map_or(NEVER, nanoseconds);
             self.event_loop.sleeps_until.store(at, Ordering::Release);
             alarm
@@ -198,7 +194,7 @@ impl Router {
                     self.tell(Request::NotFlushed { ino });
                 }
                 Ok(None) => return,
-                // It was told to go.
+                // It was told to stop.
                 Err(Gone) if self.event_loop.is_stopping() => return,
                 Err(Gone) => {
                     log::error!("the flusher is gone: readers get bytes only as files are closed");
@@ -211,15 +207,15 @@ impl Router {
 
     /// The caller of a request that waits has a signal pending.
     pub(crate) fn interrupted(&self, unique: Unique) {
-        // If it does not wait yet, it will be asked again when it does.
-        if !self.inspector.note_signal(unique) && !self.is_rid_of(unique) {
+        // If it does not wait yet, the signal is checked when it does.
+        if !self.inspector.note_signal(unique) && !self.ends_wait(unique) {
             self.event_loop.recheck(unique);
         }
     }
 
-    /// Whether a request waits no more: ends the wait if its caller has a signal that must end it. A
-    /// caller that cannot be seen is taken at the kernel's word.
-    fn is_rid_of(&self, unique: Unique) -> bool {
+    /// Whether a request waits no more: ends the wait if its caller has a signal that must end it. For a
+    /// caller that cannot be seen every signal does.
+    fn ends_wait(&self, unique: Unique) -> bool {
         let Some(thread) = self.look(|core| core.waiting_thread(unique)) else {
             return true;
         };
@@ -233,7 +229,7 @@ impl Router {
     fn recheck(&self) {
         let waiting = std::mem::take(&mut *lock(&self.event_loop.signalled));
         let still = waiting.into_iter();
-        let still: Vec<_> = still.filter(|unique| !self.is_rid_of(*unique)).collect();
+        let still: Vec<_> = still.filter(|unique| !self.ends_wait(*unique)).collect();
         lock(&self.event_loop.signalled).extend(still);
         let exited = std::mem::take(&mut *lock(&self.event_loop.exited));
         for pid in exited {
@@ -248,12 +244,12 @@ impl EventLoop {
         self.sleeps_until.load(Ordering::Acquire)
     }
 
-    /// Whether somebody woke it who was not heard yet.
+    /// Whether it was woken since the last check.
     pub(super) fn was_woken(&self) -> bool {
         self.wake.silence()
     }
 
-    /// The requests whose callers are looked at.
+    /// The requests whose callers are checked.
     pub(super) fn signalled(&self) -> Vec<Unique> {
         lock(&self.signalled).clone()
     }
@@ -266,7 +262,7 @@ mod tests {
     const MOMENT: Monotonic = Monotonic::from_nanos(1);
 
     #[test]
-    fn it_sleeps_until_the_first_of_what_it_is_to_look_at_and_never_for_longer_than_it_can() {
+    fn it_sleeps_until_the_first_check_and_never_for_longer_than_it_can() {
         let (soon, later) = (SIGNAL_RECHECK - MOMENT, SIGNAL_RECHECK + MOMENT);
         for (alarm, looks_again, sleep) in [
             (None, false, None),

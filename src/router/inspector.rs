@@ -1,14 +1,13 @@
-//! Finds out who opens a file that is being written, and which process the name of a door means.
+//! Finds out whether a process that opens a file being written is one of its writers, and which process a
+//! door's name means.
 //!
-//! A program that writes a file, or was started by one that does, must not wait
-//! for it. Whether the caller is such a one is to be read in `/proc`, in places
-//! where the kernel may let us wait for a process that itself waits for an
-//! answer of ours. So a thread of its own does it, and the OPEN is answered when
-//! it is done; meanwhile the threads that answer the kernel go on. It is started
-//! with the first such OPEN.
+//! A program that writes a file, or was started by one that does, must not wait for it. `/proc` shows whether
+//! the caller is one, but in files whose reading may wait for a process that itself waits for an answer of
+//! the daemon. So a separate thread reads them, and the OPEN is answered afterwards; meanwhile the threads
+//! that answer the kernel go on. It is started with the first such OPEN.
 //!
-//! The number in a door's name is the reader's for a process: in the pid namespace where the reader is. It is
-//! looked up by the same thread, for which nobody but that reader waits.
+//! The number in a door's name is that of a process in the reader's pid namespace. The same thread looks it
+//! up; only that reader waits for it.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,7 +27,7 @@ use crate::core::doors::Target;
 use crate::core::effects::Unique;
 use crate::core::request::{Caller, Needed, Opener, Request};
 
-/// A request that is put off: an OPEN for reading, or what waits for a process to end.
+/// A request that is put off: an OPEN for reading, or a request at a door of `pid/`.
 struct Inspection {
     caller: Caller,
     ino: u64,
@@ -36,16 +35,16 @@ struct Inspection {
     needed: Needed,
 }
 
-/// The thread, and what it has been asked for.
+/// The thread and its requests.
 #[derive(Default)]
 pub(super) struct Inspector {
-    /// Guards all of it.
+    /// Guards the thread's queue and the requests that are put off.
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The way to the thread, from when it is first asked for until the mount is ending.
+    /// The queue to the thread, from the first request that needs it until the mount ends.
     inspections: Option<Sender<Inspection>>,
     thread: Option<JoinHandle<()>>,
     /// The requests that are put off, and whether their callers have had a signal meanwhile.
@@ -53,15 +52,15 @@ struct State {
 }
 
 impl Inspector {
-    /// The caller of a request has a signal; says whether the request is put off. Then it is seen to
-    /// later.
+    /// Notes that the caller of a request has a signal, to be handled later, if the request is put off;
+    /// returns whether it is.
     pub(super) fn note_signal(&self, unique: Unique) -> bool {
         let mut state = lock(&self.state);
         let signalled = state.put_off.get_mut(&unique);
         signalled.map(|signalled| *signalled = true).is_some()
     }
 
-    /// A request is put off no more; says whether its caller has had a signal meanwhile.
+    /// A request is put off no more; returns whether its caller had a signal meanwhile.
     fn go_on(&self, unique: Unique) -> bool {
         lock(&self.state).put_off.remove(&unique) == Some(true)
     }
@@ -73,11 +72,11 @@ impl Inspector {
 }
 
 impl Router {
-    /// Handles an OPEN for reading, or a GETATTR, at once or when what it depends on is known.
+    /// Handles an OPEN for reading, or a GETATTR, at once or when the facts that it depends on are known.
     pub(crate) fn handle_by_opener(self: &Arc<Self>, caller: Caller, ino: u64, request: Request) {
         let needed = match self.look(|core| core.needs_of_opener(ino, &request)) {
             Needed::Name | Needed::Relations if caller.internal => Needed::Nothing,
-            // Of one that cannot be seen there are none to be found.
+            // A process that cannot be seen has none that could be found.
             Needed::Relations if caller.thread == 0 => Needed::Name,
             needed => needed,
         };
@@ -103,7 +102,7 @@ impl Router {
         }
     }
 
-    /// Puts a request off; gives it back if nobody sees to it: when the mount is ending.
+    /// Puts a request off; returns it if there is no thread for it, as when the mount is ending.
     fn inspect(self: &Arc<Self>, inspection: Inspection) -> Option<Inspection> {
         let mut state = lock(&self.inspector.state);
         if state.inspections.is_none() && !self.event_loop.is_stopping() {
@@ -121,7 +120,7 @@ impl Router {
         if let Err(unsent) = inspections.send(inspection) {
             return Some(unsent.0);
         }
-        // It cannot be gone on with before this is noted.
+        // The thread cannot finish with it before this is noted, as that takes this lock.
         state.put_off.insert(unique, false);
         None
     }
@@ -132,7 +131,7 @@ impl Router {
         let inspect = move || {
             let mut found = Found::default();
             for inspection in inspections {
-                let unique = router.see_to(inspection, &mut found);
+                let unique = router.inspect_and_handle(inspection, &mut found);
                 if router.inspector.go_on(unique) {
                     router.interrupted(unique);
                 }
@@ -142,8 +141,8 @@ impl Router {
         Ok((sender, thread.spawn(inspect)?))
     }
 
-    /// Finds out what a request that was put off depends on, and goes on with it.
-    fn see_to(&self, inspection: Inspection, found: &mut Found) -> Unique {
+    /// Finds out the facts that a request depends on, and handles it.
+    fn inspect_and_handle(&self, inspection: Inspection, found: &mut Found) -> Unique {
         let (Caller { unique, thread, .. }, ino) = (inspection.caller, inspection.ino);
         let opener = match inspection.needed {
             Needed::Process(number) => {
@@ -157,7 +156,7 @@ impl Router {
         unique
     }
 
-    /// Has a request handled, now that it is known who makes it.
+    /// Handles a request, now that its opener is known.
     fn go_on_with(&self, mut inspection: Inspection, by: Opener) {
         if let Some(opener) = inspection.request.opener_mut() {
             *opener = by;
@@ -165,7 +164,7 @@ impl Router {
         self.handle(inspection.caller, inspection.request);
     }
 
-    /// The inspector's thread, once it was stopped, to be waited for.
+    /// The inspector's thread, to be joined once it was stopped.
     pub(crate) fn take_inspector(&self) -> Option<JoinHandle<()>> {
         lock(&self.inspector.state).thread.take()
     }
@@ -180,7 +179,7 @@ impl Router {
             None => None,
         };
         Ok(Target {
-            // A thread that is no process of its own has no end that could be seen.
+            // The end of a thread that is not its process's leader cannot be seen.
             pid: watched.filter(|watched| Some(*watched) == pid),
             began,
         })
@@ -200,12 +199,12 @@ impl Router {
     }
 }
 
-/// The process of a thread, if no more than that needs to be known.
+/// The opener by its thread, where no more than its process is needed.
 pub(super) fn opener_by(thread: i32) -> Opener {
     opener(process_of(thread))
 }
 
-/// A process of which no more needs to be known.
+/// The opener by its process, where no more is needed.
 pub(super) fn opener(pid: i32) -> Opener {
     Opener {
         pid,
@@ -214,11 +213,11 @@ pub(super) fn opener(pid: i32) -> Opener {
     }
 }
 
-/// Processes that hold a file not, and until when that is believed.
+/// Processes that do not have a file open, and until when this is taken for true.
 ///
-/// A process with ten thousand descriptors that opens one file ten thousand times
-/// would have all of them looked at each time. It comes to hold a file that it did
-/// not open itself, which is known otherwise, only by being handed it.
+/// A process with ten thousand descriptors that opens one file ten thousand times would have all of them
+/// scanned each time. Its own opens are known otherwise; so it can only get the file unnoticed if another
+/// process passes the descriptor to it.
 #[derive(Default)]
 pub(super) struct Found {
     /// By process and inode.
@@ -228,7 +227,7 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn opener(&mut self, thread: i32, ino: u64) -> Opener {
         let leader = process_of(thread);
-        // Whoever has lost its parent is a child of process 1, and no step of what that does.
+        // An orphan is a child of process 1, but no step of what that does.
         let lineage = process::ancestors(leader).filter(|pid| *pid == leader || *pid != 1);
         let lineage: Vec<i32> = lineage.collect();
         let holds = lineage.iter().any(|pid| self.holds(*pid, ino));
@@ -269,12 +268,12 @@ impl Inspector {
         lock(&self.state).put_off.is_empty()
     }
 
-    /// As if this request were put off.
+    /// Pretends that this request is put off.
     pub(super) fn pretend(&self, unique: Unique) {
         lock(&self.state).put_off.insert(unique, false);
     }
 
-    /// Whether the caller of one that is put off had a signal.
+    /// Whether the caller of a request that is put off had a signal.
     pub(super) fn was_signalled(&self, unique: Unique) -> Option<bool> {
         lock(&self.state).put_off.remove(&unique)
     }

@@ -31,22 +31,22 @@ const LOCAL: u64 = 1 << 63;
 /// What a request of this process gets.
 type Answer = Result<Given, Errno>;
 
-/// Where the answer to a request of this process goes, and who is to be told that it is there, if
-/// nobody waits on the channel.
+/// Where the answer to a request of this process goes, and the waker to call if no thread waits on the
+/// channel.
 struct Asker {
     sender: Sender<Answer>,
     waker: Option<Waker>,
 }
 
-/// Who of this process waits for answers.
+/// The readers of this process that wait for answers.
 #[derive(Default)]
 pub(super) struct LocalReaders {
-    /// Guards where the answers go, by the number of the request.
+    /// Guards the destinations of answers, by the number of the request.
     askers: Mutex<FxHashMap<u64, Asker>>,
 }
 
 impl LocalReaders {
-    /// Carries out an effect that answers a request of this process; gives back any other.
+    /// Carries out an effect that answers a request of this process; returns any other.
     pub(super) fn answer(&self, effect: Effect) -> Option<Effect> {
         let (unique, reply) = match effect {
             Effect::Reply { unique, reply } if is_local(unique) => (unique, reply),
@@ -80,25 +80,25 @@ impl LocalReaders {
     }
 }
 
-/// What one read gave.
+/// The result of a read.
 #[derive(Debug)]
 pub(crate) enum Given {
     /// Bytes of a file.
     Bytes(Segments),
     /// There are no more.
     End,
-    /// What happened.
+    /// Events.
     Events(Vec<Arc<FileEvent>>),
 }
 
 /// Why a read gave nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The time that was given is over.
+    /// The deadline has passed.
     TimedOut,
-    /// Somebody ended the wait.
+    /// A canceller ended the wait.
     Cancelled,
-    /// As a process would be told.
+    /// The error that a process would get.
     Errno(Errno),
 }
 
@@ -108,13 +108,13 @@ pub(crate) struct LocalReader {
     number: u64,
     handle: u64,
     answers: Receiver<Answer>,
-    /// Whether a request waits that was not answered, or whose answer was not taken.
+    /// Whether a request is pending, or its answer was not taken yet.
     asked: bool,
     spin: Spin,
     cancelled: Arc<AtomicBool>,
 }
 
-/// Ends the waits of one reader, from wherever.
+/// Ends the waits of one reader, from any thread.
 #[derive(Clone)]
 pub(crate) struct LocalCanceller {
     router: Arc<Router>,
@@ -172,7 +172,7 @@ impl Router {
     }
 }
 
-/// This thread, with a request that is answered by this number.
+/// This thread as the caller of a request with this number.
 fn own_caller(unique: Unique) -> Caller {
     Caller {
         unique,
@@ -208,8 +208,8 @@ impl LocalReader {
         }
     }
 
-    /// The same without waiting: `waker` is told when it is worth trying again. A later one takes
-    /// its place.
+    /// The same without waiting: `waker` is called when trying again is worthwhile. A later waker replaces
+    /// it.
     pub(crate) fn poll_read(
         &mut self,
         offset: u64,
@@ -229,7 +229,7 @@ impl LocalReader {
         }
     }
 
-    /// Sees to it that a request waits or is answered.
+    /// Makes sure that a request is pending or answered.
     fn ask(&mut self, offset: u64, length: u32) -> Result<(), Failure> {
         if self.cancelled.load(Ordering::Acquire) {
             return Err(Failure::Cancelled);
@@ -250,7 +250,7 @@ impl LocalReader {
             fills_pages: false,
         };
         self.router.handle(caller, request);
-        // Whoever cancelled before there was a request saw none to give up.
+        // A cancellation before there was a request found none to give up.
         if self.cancelled.load(Ordering::Acquire) {
             self.canceller().cancel();
         }
@@ -265,7 +265,7 @@ impl LocalReader {
         })
     }
 
-    /// Takes back a request that is not answered, so that something else can be asked for.
+    /// Withdraws a pending request, so that another can be made.
     pub(crate) fn withdraw(&mut self) {
         if std::mem::replace(&mut self.asked, false) {
             give_up(&self.router, self.number);
@@ -274,7 +274,7 @@ impl LocalReader {
         }
     }
 
-    /// Looks at what the core knows of this reader, which is behind this handle.
+    /// Reads the core's state of this reader, with its handle.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Core, u64) -> R) -> R {
         self.router.look(|core| look(core, self.handle))
     }
@@ -285,12 +285,12 @@ impl LocalReader {
         self.router.tell(Request::ReleaseBytes { handle, range });
     }
 
-    /// Nothing more is to come at the path that it reads.
+    /// Declares that nothing more will come at the path that it reads.
     pub(crate) fn release(&self, id: CaptureId) {
         self.router.release_capture(id, false);
     }
 
-    /// What ends its waits.
+    /// The canceller of its waits.
     pub(crate) fn canceller(&self) -> LocalCanceller {
         LocalCanceller {
             router: Arc::clone(&self.router),

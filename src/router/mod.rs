@@ -1,18 +1,17 @@
 //! The one lock over the core, the clock, and the processes outside.
 //!
-//! Knows when things happen, who asks, and how effects get out; decides nothing. Whoever has a request
-//! calls [`Router::handle`]: it takes the core's lock, lets the core decide, drops the lock and only then
-//! carries out what was decided, in order. Two invariants:
+//! Knows the time, the calling threads, and how effects get out; decides nothing. Every request goes through
+//! [`Router::handle`]: it takes the core's lock, lets the core decide, drops the lock and only then carries
+//! out the decisions, in order. Two invariants:
 //!
 //! * Nothing is sent, answered or waited for with the core locked.
 //! * The core's lock is the only one that is held while another is taken. All others belong to parts
 //!   that do not know the router ([`ProcessTable`], [`Inspector`], [`LocalReaders`], [`EventLoop`], the
 //!   flusher's queue) and take no second one while they hold theirs, so there is no order to keep.
 //!
-//! No deadlock is possible through the mount itself: of other
-//! processes, the threads that answer the kernel read only what needs no lock
-//! that one of them may hold while it waits for us (see `process`). The rest is
-//! asked by the inspector, for which nobody but the one who opens a file waits.
+//! No deadlock is possible through the mount itself: the threads that answer the kernel read of other
+//! processes only what needs no lock that such a process may hold while it waits for the daemon (see
+//! `process`). The inspector reads the rest; only the process that opens a file waits for it.
 
 mod captures;
 mod event_loop;
@@ -52,39 +51,39 @@ use inspector::Inspector;
 use local::LocalReaders;
 use processes::ProcessTable;
 
-/// Carries out what the core decided: the side towards the kernel.
+/// Carries out effects of the core: the side towards the kernel.
 pub(crate) trait Outlet: Send + Sync {
-    /// Does one thing. Must not call back into the router.
+    /// Carries out one effect. Must not call back into the router.
     fn apply(&self, effect: Effect);
 
-    /// The same by a thread that answers nobody, and so may wait for the kernel.
+    /// The same by a thread that answers no requests and so may wait for the kernel.
     fn apply_patiently(&self, effect: Effect) {
         self.apply(effect);
     }
 
-    /// Waits until the kernel has forgotten what it was told to, but not for long.
+    /// Waits until the kernel has carried out earlier notifications, but not for long.
     fn settle(&self) {}
 }
 
-/// The flusher, which makes the kernel write back what somebody waits for.
+/// The flusher, which makes the kernel write back files that a reader waits for.
 pub(crate) trait Flushes: Send + Sync {
-    /// Takes note of what it is to be told, after all that it was. Called with the core locked: two threads
-    /// that have decided one after the other may go on in any order once the core is free, and were a file's
-    /// "stop" to overtake its "go on", it would be written back for ever.
+    /// Queues messages for it, after all earlier ones. Called with the core locked: two threads may go on in
+    /// any order once the core is free, and if a file's "stop" overtook its "go on", it would be written back
+    /// for ever.
     fn queue(&self, flushes: &[Flush]);
 
-    /// Tells it what is queued.
+    /// Sends it the queued messages.
     fn tell(&self);
 
-    /// A descriptor that is readable when there is something to hear, and
-    /// writable again when something can be said that could not be before.
+    /// A descriptor that is readable when there is an answer, and writable when messages that had no room can
+    /// be sent.
     fn descriptor(&self) -> BorrowedFd<'_>;
 
-    /// Says what could not be said before, and gives the next answer, if there is one now.
+    /// Sends messages that had no room before, and returns the next answer, if there is one.
     fn next(&self) -> Result<Option<Refused>, Gone>;
 }
 
-/// The flusher does not write back this inode: it could not be opened, or is one too many.
+/// The flusher refuses this inode: it cannot be opened, or the flusher has no room for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused(pub(crate) u64);
 
@@ -102,15 +101,14 @@ pub(crate) struct Router {
     event_loop: EventLoop,
     outlet: Arc<dyn Outlet>,
     flusher: Arc<dyn Flushes>,
-    /// The process whose threads do all of this.
+    /// The process that the router's threads belong to.
     owner: Owner,
     start: Instant,
 }
 
-/// The clock that the kernel stamps files with, which moves in ticks of a few milliseconds. A finer
-/// one would be ahead of it: a file could have been written before it was made. A file that is
-/// written in the tick in which it was made needs no SETATTR, either, as the kernel finds its times
-/// right.
+/// The clock of the kernel's file times, which moves in ticks of a few milliseconds. A finer one would be
+/// ahead of it: a file could have been written before it was made. Also, a file that is written in the tick
+/// in which it was made needs no SETATTR, as the kernel finds its times right.
 fn wall_clock() -> Timestamp {
     let now = clock_gettime(ClockId::RealtimeCoarse);
     Timestamp {
@@ -119,7 +117,7 @@ fn wall_clock() -> Timestamp {
     }
 }
 
-/// The process of a thread; of one that is gone, the thread itself.
+/// The process of a thread; the thread id itself if the thread is gone.
 fn process_of(thread: i32) -> i32 {
     process::thread_group(thread).unwrap_or(thread)
 }
@@ -156,7 +154,7 @@ impl Router {
         self.owner
     }
 
-    /// The time as operations are told of it.
+    /// The time passed to operations.
     pub(crate) fn monotonic(&self) -> Monotonic {
         self.start.elapsed()
     }
@@ -168,12 +166,12 @@ impl Router {
         }
     }
 
-    /// Has the core handle a request, then does what it decided.
+    /// Has the core handle a request, then carries out its effects.
     pub(crate) fn handle<'a>(&self, caller: Caller, request: impl Into<Loaded<'a>>) {
         self.handle_by(caller, request, |effect| self.apply(effect));
     }
 
-    /// The same for a request whose answer is wanted here, and comes at once.
+    /// The same for a request that is answered at once; returns the answer.
     pub(crate) fn ask(&self, caller: Caller, request: Request) -> Result<Reply, Errno> {
         let mut answer = None;
         self.handle_by(caller, request, |effect| match effect {
@@ -211,7 +209,7 @@ impl Router {
         self.carry_out(effects, apply);
     }
 
-    /// Does what the core decided.
+    /// Carries out effects of the core.
     fn carry_out(&self, effects: Effects, apply: impl FnMut(Effect)) {
         if !effects.flushes.is_empty() {
             self.flusher.tell();
@@ -227,17 +225,17 @@ impl Router {
         }
     }
 
-    /// Ends the recording and gives it away.
+    /// Ends the recording and returns it.
     pub(crate) fn take_recording(&self) -> Option<Recording> {
         lock(&self.core).take_recording()
     }
 
-    /// Looks at state without changing it.
+    /// Reads state without changing it.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Core) -> R) -> R {
         look(&lock(&self.core))
     }
 
-    /// Ends the threads and answers everybody who waits.
+    /// Ends the threads and answers every request that waits.
     pub(crate) fn stop(&self) {
         self.event_loop.stop();
         self.inspector.stop();

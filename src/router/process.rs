@@ -1,22 +1,19 @@
-//! What `/proc` and pidfds tell about other processes: who they are, what they
-//! hold open, whether a signal waits for them, how they ended.
+//! Facts from `/proc` and pidfds about other processes: ids and names, open files, pending signals, how they
+//! ended.
 //!
-//! Knows process and thread ids as this process's namespace counts them; does
-//! not know files, generations or requests. Everything here is about processes
-//! that may vanish between two lines, and says so in its result instead of
-//! failing: an answer is true of some moment during the call.
+//! Knows process and thread ids in this process's pid namespace; does not know files, generations or
+//! requests. The processes may vanish at any time; results say so instead of failing, and are true of some
+//! moment during the call.
 //!
-//! Invariant: nothing here can wait for our own mount. `/proc/PID/cmdline` and
-//! `environ` read the process's pages, and `cwd`, `exe`, `root` and `fd/N`
-//! resolve paths; each may need an answer from the thread that is asking.
-//! `comm`, `status`, `statm`, `wchan` and `children` are made from what the kernel holds, and take no lock
-//! that a process may hold while it waits for us. `stat` and `fdinfo` do: kernels
-//! of 6.18 take the lock of execve(2) for them, and a process in execve closes
-//! files, which on our mount waits for our answer (seen: the whole mount, and
-//! every `ps` of the machine, stood still). So `stat` is read only of zombies, of a
-//! thread that dies, and of one that cannot be in execve as it waits for us to
-//! answer its write, and [`holds_open_for_writing`] and [`start_ticks`] never by a
-//! thread that answers the kernel.
+//! Invariant: nothing here can wait for the daemon's own mount. `/proc/PID/cmdline` and `environ` read the
+//! process's pages, and `cwd`, `exe`, `root` and `fd/N` resolve paths; each may need an answer from the
+//! calling thread. `comm`, `status`, `statm`, `wchan` and `children` are made from the kernel's own data, and
+//! take no lock that a process may hold while it waits for the daemon. `stat` and `fdinfo` do: Linux 6.18
+//! takes the lock of execve(2) for them, and a process in execve closes files, which on this mount waits for
+//! the daemon's answer (seen: the whole mount, and every `ps` of the machine, stood still). So `stat` is read
+//! only of zombies, of a dying thread, and of a thread that cannot be in execve as its write waits for an
+//! answer; [`holds_open_for_writing`] and [`start_ticks`] are never called by a thread that answers the
+//! kernel.
 
 mod death;
 mod exit;
@@ -50,8 +47,8 @@ use crate::procfs::{field, number};
 /// walk that races with reused ids must end.
 const MAX_ANCESTORS: usize = 64;
 
-/// Whether `tid` is seen to be a thread of process `pid`; false too of one to which we may send no
-/// signals. Costs a system call; [`thread_group`] costs several.
+/// Whether `tid` is a thread of process `pid`; false if this process may not send it signals. Costs a system
+/// call; [`thread_group`] costs several.
 pub(crate) fn is_thread_of(tid: i32, pid: i32) -> bool {
     if tid <= 0 || pid <= 0 {
         return false;
@@ -99,10 +96,9 @@ fn name_now(pid: i32) -> String {
     }
 }
 
-/// The process that `pid` is a child of; 0 where that is outside of our pid
-/// namespace.
+/// The parent of `pid`; 0 if that is outside of this pid namespace.
 pub(crate) fn parent(pid: i32) -> Option<i32> {
-    // A pidfd says it in a tenth of the time, since Linux 6.13.
+    // A pidfd tells it in a tenth of the time, since Linux 6.13.
     exit::parent(pid).or_else(|| listed_parent(pid))
 }
 
@@ -118,19 +114,18 @@ pub(crate) fn ancestors(pid: i32) -> impl Iterator<Item = i32> {
     iter::successors(Some(pid), above).take(MAX_ANCESTORS)
 }
 
-/// Whether a thread is about to exit, or has: it has no memory any more. It lets go of that before it
-/// closes its files (`do_exit` in `kernel/exit.c`).
+/// Whether a thread is exiting or has exited: it has no memory any more. The kernel releases that before it
+/// closes the files (`do_exit` in `kernel/exit.c`).
 pub(crate) fn is_exiting(tid: i32) -> bool {
     let mut buffer = [0; 128];
-    // Half as dear as `status`. The first number is how many pages it has.
+    // Half the cost of `status`. The first number is that of its pages.
     match read(format_args!("/proc/{tid}/statm"), &mut buffer) {
         Some(sizes) => sizes.starts_with(b"0 "),
         None => true,
     }
 }
 
-/// The process group of `pid`; `None` too where it is outside of our pid
-/// namespace.
+/// The process group of `pid`; `None` also if it is outside of this pid namespace.
 pub(crate) fn process_group(pid: i32) -> Option<i32> {
     let pid = positive(pid)?.as_raw_nonzero().get();
     // Not by rustix, which promises that there is no group 0: that is what the kernel
@@ -148,11 +143,10 @@ pub(crate) fn all() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| number(entry.file_name().to_bytes()))
 }
 
-/// Whether a descriptor of `pid` is of inode number `inode` and can be written
-/// through. The number is taken for unique: a mount's begin far from those of
-/// others.
+/// Whether `pid` has a writable descriptor of inode number `inode`. The number is taken for unique, as mounts
+/// use distant ranges.
 ///
-/// To be called only by who may wait: see the module's documentation.
+/// Only for threads that may wait: see the module's documentation.
 pub(crate) fn holds_open_for_writing(pid: i32, inode: u64) -> bool {
     has_descriptor(pid, |info| is_writable_descriptor(info, inode))
 }
@@ -168,10 +162,11 @@ pub(crate) fn held_for_writing(pid: i32, inodes: &[u64]) -> Vec<u64> {
     held
 }
 
-/// Whether `pid` has a descriptor of which `/proc/PID/fdinfo/N` is such (proc_pid_fdinfo(5)).
+/// Whether `pid` has a descriptor for which `is_such` accepts the text of `/proc/PID/fdinfo/N`
+/// (proc_pid_fdinfo(5)).
 ///
-/// False also where we may not look: it takes the permission to trace `pid`.
-/// To be called only by who may wait: see the module's documentation.
+/// False also where we may not look: it takes the permission to trace `pid`. Only for threads that may wait:
+/// see the module's documentation.
 pub(crate) fn has_descriptor(pid: i32, mut is_such: impl FnMut(&[u8]) -> bool) -> bool {
     let Some(directory) = open(format_args!("/proc/{pid}/fdinfo"), OFlags::DIRECTORY) else {
         return false;
@@ -202,13 +197,13 @@ fn is_writable_descriptor(info: &[u8], inode: u64) -> bool {
         && flags.is_some_and(|flags| flags & OFlags::ACCMODE.bits() != OFlags::RDONLY.bits())
 }
 
-/// The processor on which a thread last ran; nothing of one with a policy by which others may not get it
-/// from the thread.
+/// The processor on which a thread last ran; `None` if by its scheduling policy others cannot preempt it
+/// there.
 ///
-/// To be asked only by whoever is to answer a write that the thread waits for (as every writer does, since
-/// `FUSE_ASYNC_DIO` is not negotiated), before it does: so the thread is in no execve(2), even if it is killed,
-/// another of its process gets nowhere in one before it has ended, and no other has its id. Nor is its
-/// memory, of which `stat` takes a reference, given up by us: it holds that itself.
+/// Only for the thread that answers a write, before it does, while the writing thread waits (as every writer
+/// does, since `FUSE_ASYNC_DIO` is not negotiated): so the thread is in no execve(2), even if it is killed;
+/// another thread of its process cannot complete one before it has ended; and its id is not reused. It also
+/// keeps its memory, so the reference that `stat` takes is never the last.
 pub(crate) fn processor(tid: i32) -> Option<usize> {
     if !proc_is_ours() {
         return None;
@@ -220,8 +215,7 @@ pub(crate) fn processor(tid: i32) -> Option<usize> {
     (policy == libc::SCHED_OTHER).then(|| stat.number(39))?
 }
 
-/// Whether `/proc` counts processes as this one does: in that of another pid namespace an id is
-/// somebody else's.
+/// Whether `/proc` is of this process's pid namespace: in that of another an id is another process's.
 fn proc_is_ours() -> bool {
     static IS_OURS: OnceLock<bool> = OnceLock::new();
     let is_ours = || {
@@ -266,13 +260,13 @@ fn read_stat<'a>(path: Arguments<'_>, buffer: &'a mut [u8]) -> Option<Stat<'a>> 
     Stat::parse(read(path, buffer)?)
 }
 
-/// The start of a file under `/proc`, as much as `buffer` takes. `None` if the
-/// process is gone or may not be looked at.
+/// The beginning of a file under `/proc` that fits into `buffer`. `None` if the process is gone or access is
+/// denied.
 fn read<'a>(path: Arguments<'_>, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     fill(&open(path, OFlags::empty())?, buffer)
 }
 
-/// What `parse` finds in a thread's `status`, all of it.
+/// What `parse` finds in the whole `status` of a thread.
 fn read_status<T>(tid: i32, parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
     let mut buffer = [0; BUFFER_BYTES];
     let status = read(format_args!("/proc/{tid}/status"), &mut buffer)?;
@@ -292,8 +286,8 @@ fn fill<'a>(file: &OwnedFd, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     Some(&buffer[..length])
 }
 
-/// Opens a path under `/proc`, named without an allocation: thousands of
-/// waiters are looked at again and again.
+/// Opens a path under `/proc`, named without an allocation: thousands of waiting threads are checked
+/// repeatedly.
 fn open(path: Arguments<'_>, flags: OFlags) -> Option<OwnedFd> {
     let mut name = [0; 64];
     let mut rest = &mut name[..];
@@ -321,9 +315,9 @@ mod tests {
     use std::process::Command;
 
     /// An id that no process has: ids end at 2^22 (`PID_MAX_LIMIT`).
-    pub(super) const NOBODY: i32 = i32::MAX;
+    pub(super) const NO_PROCESS: i32 = i32::MAX;
 
-    /// The thread id and what ends the thread, which waits for that.
+    /// The id of a thread that waits, and what ends it.
     pub(super) fn idle_thread() -> (i32, std::sync::mpsc::Sender<()>) {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let (send, receive) = std::sync::mpsc::channel();
@@ -358,20 +352,20 @@ mod tests {
             });
             assert_eq!(thread.join().unwrap(), Some(number));
         }
-        assert_eq!(processor(NOBODY), None);
+        assert_eq!(processor(NO_PROCESS), None);
     }
 
     #[test]
-    fn who_has_no_memory_any_more_is_exiting() {
+    fn a_process_without_memory_is_exiting() {
         let mut child = Guard::of(Command::new("sleep").arg("60").process_group(0));
         assert!(!is_exiting(own()) && !is_exiting(child.pid()));
         child.0.kill().unwrap();
         until("it has exited", || is_exiting(child.pid()));
-        assert!(is_exiting(NOBODY));
+        assert!(is_exiting(NO_PROCESS));
     }
 
     #[test]
-    fn of_one_in_many_groups_all_of_its_status_is_read() {
+    fn all_of_the_status_of_a_process_in_many_groups_is_read() {
         let is_root = rustix::process::geteuid().is_root();
         assert!(is_root, "only root may be in any group: run this as root");
         // Of some of them a number stands where the buffer ends.
@@ -417,8 +411,8 @@ mod tests {
     }
 
     #[test]
-    fn of_a_process_that_is_gone_nothing_is_said() {
-        for gone in [NOBODY, 0, -1, i32::MIN] {
+    fn nothing_is_known_of_a_process_that_is_gone() {
+        for gone in [NO_PROCESS, 0, -1, i32::MIN] {
             assert_eq!(thread_group(gone), None);
             assert!(!is_thread_of(gone, own()) && !is_thread_of(gone, gone));
             assert_eq!(name(gone), "?");

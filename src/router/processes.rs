@@ -1,9 +1,8 @@
-//! The processes that matter: who writes, on whom captures hang, whose groups are asked about.
+//! The processes that matter: writers, holders of captures, and members of writers' groups.
 //!
-//! Knows facts about processes, and of the core only what it is told and asks. The invariants: a process
-//! in the table is watched until it has ended; the core hears how it ended while the table still knows,
-//! before another process with its number takes its place; nothing is asked of `/proc` with the table
-//! locked.
+//! Knows facts about processes, and of the core only its requests and `Processes`. The invariants: a process
+//! in the table is watched until it has ended; the core learns how it ended while the table still knows,
+//! before another process with its id takes its place; `/proc` is never read with the table locked.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,47 +21,46 @@ use crate::core::generation::{Ending, Left, Processes, Writer};
 use crate::core::request::Request;
 use crate::core::{CaptureId, unseen_writer};
 
-/// How many threads are remembered with their processes.
+/// Number of threads remembered with their processes.
 const REMEMBERED_THREADS: usize = 4096;
 
-/// Descriptors that processes which write leave free, for what needs one for a moment: without it
-/// nobody could be told how such a process ended.
+/// Descriptors that watches of writers leave free for short uses: without one the end of such a process could
+/// not be read.
 const SPARE_DESCRIPTORS: u64 = 16;
 
-/// Facts about processes. Whoever holds its lock calls nothing that takes another.
+/// Facts about processes. With its lock held nothing is called that takes another.
 #[derive(Default)]
 pub(super) struct ProcessTable {
-    /// Guards who they are.
+    /// Guards the watched processes and what depends on them.
     table: Mutex<Table>,
-    /// Whether there are groups to be looked at, for who asks often.
+    /// Whether there are groups to check; atomic, as this is read often.
     has_groups: AtomicBool,
 }
 
 #[derive(Default)]
 struct Table {
-    /// Those whose end is awaited, by their ids.
+    /// Watched processes, by their ids.
     watches: FxHashMap<i32, Arc<ExitWatch>>,
-    /// To which of them threads were seen to belong, by their ids: to be looked at again, as another may
-    /// have the id by now.
+    /// The watched processes of threads, by thread id: must be verified, as the id may be reused.
     threads: FxHashMap<i32, i32>,
-    /// The captured paths whose end hangs on a process.
+    /// The captured paths that a process holds.
     captures: FxHashMap<i32, Hanging>,
-    /// The number of the next one of these.
+    /// The number of the next hold.
     next_hold: u64,
-    /// Process groups that are not empty, but may be of zombies.
+    /// Process groups that are not empty, but may be of zombies only.
     groups: FxHashSet<i32>,
-    /// Closed files, by their inodes, of which maybe nobody is left but those who wait for them.
+    /// Closed files, by their inodes, for which maybe only waiting processes are left.
     left: FxHashMap<u64, Left>,
-    /// When it was last said that a process was refused to write.
+    /// When the log last said that a process was refused to write.
     told_of_refusal: Option<Instant>,
 }
 
-/// What hangs on one process.
+/// The captures that one process holds.
 #[derive(Default)]
 pub(super) struct Hanging {
-    /// Once for each who waits for its end, by a number that no other has.
+    /// Once for each hold, by its unique number.
     pub(super) held: FxHashMap<u64, CaptureId>,
-    /// Nobody waits for its end any more, but what stands there may be its work.
+    /// Captures whose hold was dropped, but whose file may be the process's work.
     pub(super) abandoned: FxHashSet<CaptureId>,
 }
 
@@ -102,7 +100,7 @@ impl ProcessTable {
         table.watches.contains_key(&pid) && !table.is_running(pid)
     }
 
-    /// Watches a process, of which this is a thread, and says which it is.
+    /// Watches the process of this thread; returns its id.
     fn add(&self, watch: ExitWatch, thread: i32, events: &EventLoop) -> Result<i32, Errno> {
         let pid = watch.pid();
         let mut table = lock(&self.table);
@@ -119,7 +117,7 @@ impl ProcessTable {
         Ok(pid)
     }
 
-    /// Forgets a process that has ended, unless its id is another's by now, and gives what hung on it.
+    /// Forgets a process that has ended, unless its id is reused by now; returns the captures that it held.
     fn remove_ended(&self, pid: i32, events: &EventLoop) -> Hanging {
         let mut table = lock(&self.table);
         if table.is_running(pid) {
@@ -132,7 +130,7 @@ impl ProcessTable {
         table.captures.remove(&pid).unwrap_or_default()
     }
 
-    /// Has a capture hang on a process, and gives the number of that; none if the process is not
+    /// Adds a hold of a process on a capture; returns the hold's number, or none if the process is not
     /// watched.
     pub(super) fn hold(&self, id: CaptureId, pid: i32) -> Option<u64> {
         let mut table = lock(&self.table);
@@ -146,15 +144,15 @@ impl ProcessTable {
         Some(number)
     }
 
-    /// Takes back one `hold`; says whether it was still there.
+    /// Removes a hold; returns whether it was still there.
     pub(super) fn unhold(&self, pid: i32, number: u64) -> bool {
         let mut table = lock(&self.table);
         let hanging = table.captures.get_mut(&pid);
         hanging.is_some_and(|hanging| hanging.held.remove(&number).is_some())
     }
 
-    /// Remembers that what stands at a capture may be the work of a process for whose end nobody waits.
-    /// Says whether it does: not if the process is not watched.
+    /// Remembers that the file at a capture may be the work of a process that holds it no more. False if the
+    /// process is not watched.
     pub(super) fn abandon(&self, id: CaptureId, pid: i32) -> bool {
         let mut table = lock(&self.table);
         let is_watched = table.watches.contains_key(&pid);
@@ -173,7 +171,7 @@ impl ProcessTable {
         });
     }
 
-    /// The processes that a capture hangs on.
+    /// The processes that hold a capture.
     pub(super) fn holders(&self, id: CaptureId) -> Vec<i32> {
         let table = lock(&self.table);
         let holders = table.captures.iter();
@@ -194,7 +192,7 @@ impl ProcessTable {
         (std::mem::take(groups), std::mem::take(left))
     }
 
-    /// Whether it was long ago that it was said that a process is refused, as it will be now.
+    /// Whether the log should say again that a process is refused to write; if so, notes that it does.
     fn is_time_to_tell(&self) -> bool {
         let now = Instant::now();
         let last = &mut lock(&self.table).told_of_refusal;
@@ -205,7 +203,7 @@ impl ProcessTable {
         is_time
     }
 
-    /// Why a process that wants to write may not; said in the log, but not each time.
+    /// The error for a process that is refused to write; logged, but not each time.
     fn refuse(&self, thread: i32, errno: Errno) -> Errno {
         if self.is_time_to_tell() {
             let limit = descriptor_limit();
@@ -227,8 +225,7 @@ fn descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Refuses a descriptor that would take one of those that are kept free: the kernel gives the lowest
-/// that is free.
+/// Refuses a descriptor that would use one of the spare ones: the kernel gives the lowest free number.
 fn within_limit(watch: ExitWatch) -> Result<ExitWatch, Errno> {
     let limit = descriptor_limit();
     let last = limit - SPARE_DESCRIPTORS.min(limit / 4);
@@ -244,10 +241,10 @@ impl Processes for ProcessTable {
         watch.map_or(Ending::Unknown, |watch| watch.state())
     }
 
-    /// The kernel counts zombies as members, but they write no more: who reads before it reaps its child
-    /// would wait for itself. To tell them from others every process is looked at, which nobody does who
-    /// holds the core's lock or answers the kernel. So the group is noted, and the event loop looks, and
-    /// tells the core.
+    /// The kernel counts zombies as members, but they write no more: a process that reads before it reaps its
+    /// child would wait for itself. To tell zombies from others all processes are scanned, which a thread
+    /// that holds the core's lock or answers the kernel must not do. So the group is noted, and the event
+    /// loop scans and tells the core.
     fn group_is_empty(&self, group: i32) -> bool {
         let is_empty = process::group_is_empty(group);
         if !is_empty {
@@ -257,7 +254,7 @@ impl Processes for ProcessTable {
         is_empty
     }
 
-    /// For the same reason the event loop looks.
+    /// For the same reason the event loop scans.
     fn look_for_others(&self, left: Left) {
         lock(&self.table).left.insert(left.ino, left);
         self.has_groups.store(true, Ordering::Release);
@@ -281,12 +278,11 @@ impl Processes for ProcessTable {
 }
 
 impl Router {
-    /// Who writes: the process of a thread, watched from now on until it ends.
+    /// The process of a thread as a writer, watched from now on until it ends.
     ///
     /// # Errors
     ///
-    /// If nothing more can be watched: were it to be killed, its readers would
-    /// take what it wrote for whole.
+    /// If it cannot be watched: if it were killed, its readers would take its output for whole.
     pub(crate) fn writer(&self, thread: i32) -> Result<Writer, Errno> {
         if thread == 0 {
             return Ok(unseen_writer());
@@ -306,7 +302,7 @@ impl Router {
         })
     }
 
-    /// Watches the process of a thread, if there is one, and says which it is.
+    /// Watches the process of a thread, if there is one; returns its id.
     pub(crate) fn watch(&self, thread: i32) -> Result<Option<i32>, Errno> {
         match ExitWatch::open(thread) {
             Ok(watch) => self.watch_by(watch, thread).map(Some),
@@ -315,9 +311,9 @@ impl Router {
         }
     }
 
-    /// Watches a process, of which this is a thread, and says which it is.
+    /// Watches the process of this thread; returns its id.
     pub(super) fn watch_by(&self, watch: ExitWatch, thread: i32) -> Result<i32, Errno> {
-        // The id was another's, who was reaped before the event loop looked.
+        // The id belonged to another process, which was reaped before the event loop looked.
         if self.processes.has_ended(watch.pid()) {
             self.process_ended(watch.pid());
         }
@@ -326,12 +322,11 @@ impl Router {
         added.map_err(|errno| self.processes.refuse(thread, errno))
     }
 
-    /// The core takes note of how a process ended; then there is nothing left to watch, and what hung on
-    /// it does no more.
+    /// Tells the core how a process ended; then ends the watch and its holds.
     pub(super) fn process_ended(&self, pid: i32) {
         let ending = self.processes.ending(pid);
         if ending == Ending::Running {
-            // How it ended is told when it is reaped.
+            // How it ended can be read when it is reaped.
             return self.event_loop.look_again(pid);
         }
         self.tell(Request::ProcessEnded { pid, ending });
@@ -344,7 +339,7 @@ impl Router {
         }
     }
 
-    /// Looks at the groups that were asked about. For the event loop.
+    /// Checks the groups that were noted. For the event loop.
     pub(super) fn look_at_groups(&self, members: &mut RunningMembers) {
         let (groups, left) = self.processes.take_groups();
         for group in groups {
@@ -362,14 +357,14 @@ impl Router {
 
 #[cfg(test)]
 impl ProcessTable {
-    /// Who is watched, and how it is with them.
+    /// The watched processes and their endings.
     pub(super) fn watched(&self) -> Vec<(i32, Ending)> {
         let table = lock(&self.table);
         let watches = table.watches.iter();
         watches.map(|(pid, watch)| (*pid, watch.state())).collect()
     }
 
-    /// Whether nobody is remembered in any way.
+    /// Whether no process is remembered in any way.
     pub(super) fn is_empty(&self) -> bool {
         let table = lock(&self.table);
         table.watches.is_empty() && table.threads.is_empty() && table.captures.is_empty()
@@ -387,7 +382,7 @@ impl ProcessTable {
         lock(&self.table).threads.insert(thread, pid);
     }
 
-    /// As if the process that is watched so had had this id.
+    /// Pretends that the watched process had this id.
     pub(super) fn pretend(&self, pid: i32, watch: ExitWatch) {
         lock(&self.table).watches.insert(pid, Arc::new(watch));
     }

@@ -1,39 +1,38 @@
-//! Looking for something again and again before sleeping, as long as that pays.
+//! Polling for an event before sleeping, as long as that pays.
 //!
-//! To be woken costs a thread some microseconds, and on a virtual machine, whose processor has
-//! stopped meanwhile, some dozens: as much as a small request takes in all. What comes soon is
-//! cheaper looked for. Invariant: after a few times in vain nobody looks, until something came so soon
-//! that looking would have found it; so what comes now and then (the lines of a log) costs next to
-//! nothing.
+//! Waking a thread takes some microseconds, and on a virtual machine, whose processor has stopped meanwhile,
+//! some dozens: as much as a small request takes in all. For an event that comes soon polling is cheaper.
+//! Invariant: after a few failures a thread does not poll, until an event came so soon that polling would
+//! have found it; so rare events (the lines of a log) cost next to nothing.
 //!
-//! Between two looks others may run, so that nobody is kept from the processor by one who looks.
+//! The thread yields between two looks, so that it keeps no other thread from the processor.
 
 use std::time::{Duration, Instant};
 
 use super::timers::WAKING;
 
-/// After so many times in a row in vain it is slept for at once.
+/// After so many failures in a row the thread sleeps at once.
 const MISSES: u32 = 4;
 
-/// What is to be done next.
+/// What to do next.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
-    /// Look, as was done for so long in vain.
+    /// Look, after having looked for this long in vain.
     Look(Duration),
-    /// Sleep, and look when woken.
+    /// Sleep until there is an event, and look.
     Sleep,
 }
 
-/// How it went until now.
+/// The limits, and how often polling failed.
 #[derive(Debug)]
 pub(crate) struct Spin {
     longest: Duration,
-    /// How many times in a row it was in vain.
+    /// Failures in a row.
     misses: u32,
 }
 
 impl Spin {
-    /// Looks for so long at most.
+    /// Polls for `longest` at most.
     pub(crate) fn new(longest: Duration) -> Spin {
         Spin {
             longest,
@@ -53,7 +52,7 @@ impl Spin {
                 rustix::thread::sched_yield();
                 let waited = start.elapsed();
                 if let Some(found) = act(Step::Look(waited)) {
-                    // Others may have had the processor for longer than it was to be looked for.
+                    // Other threads may have had the processor for longer than `longest`.
                     self.note(waited < self.longest);
                     return found;
                 }
@@ -63,13 +62,13 @@ impl Spin {
             let Some(found) = act(Step::Sleep) else {
                 continue;
             };
-            // What was looked for in vain would have to be looked for longer.
+            // An event that polling missed would have needed longer polling.
             self.note(!looks && start.elapsed() < self.longest + WAKING);
             return found;
         }
     }
 
-    /// Takes note of whether looking paid, or would have.
+    /// Notes whether polling paid, or would have.
     fn note(&mut self, pays: bool) {
         self.misses = if pays { 0 } else { MISSES.min(self.misses + 1) };
     }
@@ -79,7 +78,7 @@ impl Spin {
 mod tests {
     use super::*;
 
-    /// How often is looked if nothing comes until so long after it was slept for.
+    /// The number of looks if the event comes this long after the thread fell asleep.
     fn looks(spin: &mut Spin, sleeps: Duration) -> u32 {
         let mut looks = 0;
         spin.wait(|step| match step {
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_comes_soon_is_not_looked_for() {
+    fn an_event_that_never_comes_soon_is_not_polled_for() {
         let mut spin = Spin::new(Duration::from_millis(2));
         let long = Duration::from_millis(6);
         assert_eq!(looks(&mut spin, long), 1, "nothing is known yet");
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_soon_is_looked_for() {
+    fn an_event_that_came_soon_is_polled_for() {
         // Long enough for a machine that is busy.
         let mut spin = Spin::new(Duration::from_secs(5));
         assert_eq!(looks(&mut spin, Duration::ZERO), 1);

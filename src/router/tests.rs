@@ -1,6 +1,6 @@
-//! The router alone: nothing is mounted. What the core wants done is kept instead of being sent to a
-//! kernel, and the flusher says what a test has it say. The processes are real ones, children of the
-//! tests, since it is the router that asks the system about them.
+//! The router alone: nothing is mounted. Effects of the core are kept instead of being sent to a kernel, and
+//! the flusher gives the answers that a test sets. The processes are real ones, children of the tests, since
+//! the router asks the system about them.
 
 mod captures;
 mod event_loop;
@@ -29,13 +29,13 @@ use crate::core::tests::{FIRST_INO, OWNER, settings};
 use crate::core::{CaptureId, unseen_writer};
 use crate::testing::until;
 
-/// No thread of any process has it.
-const NOBODY: i32 = i32::MAX;
+/// An id that no thread has.
+const NO_PROCESS: i32 = i32::MAX;
 
 /// Longer than any test lasts.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
-/// The side towards the kernel: keeps what was to be done, in order.
+/// The side towards the kernel: keeps effects, in order.
 #[derive(Default)]
 struct Outbox {
     done: Mutex<Vec<Done>>,
@@ -91,12 +91,12 @@ impl Outlet for Outbox {
     }
 }
 
-/// A flusher that says what it is told to.
+/// A flusher that gives the answers that a test sets.
 struct Flusher {
     socket: UnixStream,
     other_end: UnixStream,
     says: Mutex<VecDeque<Result<Refused, Gone>>>,
-    /// What it is to be told, and where that is noted once it was.
+    /// Queued messages, and where they are noted once sent.
     queue: Mutex<VecDeque<Flush>>,
     outbox: Arc<Outbox>,
     /// How often it was asked.
@@ -139,7 +139,7 @@ impl Flushes for Flusher {
     }
 }
 
-/// A router and all around it.
+/// A router and its surroundings.
 struct Bench {
     router: Arc<Router>,
     outbox: Arc<Outbox>,
@@ -149,7 +149,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// One whose event loop does not run.
+    /// A bench whose event loop does not run.
     fn at_rest(deliver: Deliver, change: impl FnOnce(&mut Settings)) -> Bench {
         Bench::numbering_from(FIRST_INO, deliver, change)
     }
@@ -198,7 +198,7 @@ impl Bench {
         until("the event loop to sleep", || {
             self.router.event_loop.sleeps_until() > 0
         });
-        // It says so just before it does.
+        // It publishes this just before it sleeps.
         std::thread::sleep(Duration::from_millis(20));
     }
 
@@ -229,7 +229,7 @@ impl Bench {
         self.create_by(name, unseen_writer())
     }
 
-    /// The same by this process, for which one that cannot be seen waits.
+    /// The same by this process, for which a reader that cannot be seen waits.
     fn create_by_own(&self, name: &str) -> (u64, u64) {
         let own = std::process::id().cast_signed();
         self.create_by(name, self.router.writer(own).unwrap())
@@ -246,7 +246,7 @@ impl Bench {
             flags: libc::O_WRONLY,
             writer,
         };
-        match self.router.ask(self.caller(NOBODY), create) {
+        match self.router.ask(self.caller(NO_PROCESS), create) {
             Ok(Reply::Created { found, handle, .. }) => (found.attributes.ino, handle),
             other => panic!("not created: {other:?}"),
         }
@@ -284,7 +284,7 @@ impl Bench {
     }
 
     fn write(&self, ino: u64, offset: u64, data: &[u8]) -> Unique {
-        let caller = self.caller(NOBODY);
+        let caller = self.caller(NO_PROCESS);
         let bytes = Bytes {
             offset,
             from_cache: false,

@@ -1,6 +1,6 @@
-//! Processes that write through a descriptor that they did not open, and those that die with one.
+//! Processes that write through an inherited descriptor, or die with one open.
 //!
-//! Facts about them are asked before the core is locked.
+//! Facts about them are read before the core is locked.
 
 use super::process::{self, Death};
 use super::{Router, process_of};
@@ -16,10 +16,10 @@ impl Router {
         }
     }
 
-    /// A process closes such a file, and waits for the answer. It may have written, whatever the
-    /// kernel kept of that to itself. One that goes on has let go of the file: so a shell's child
-    /// closes what it inherited before it runs a program whose output goes elsewhere. One that dies
-    /// had it open until then, and how it dies can be seen now on any kernel.
+    /// A process closes such a file, and waits for the answer. It may have written through the page cache
+    /// unseen. A process that goes on has let go of the file: so a shell's child closes inherited descriptors
+    /// before it runs a program whose output goes elsewhere. A process that dies had it open until then, and
+    /// how it dies can be seen now on any kernel.
     pub(crate) fn seen_closing(&self, handle: u64, thread: i32) {
         let Some((ino, is_known)) = self.written_through(handle, thread) else {
             return;
@@ -39,10 +39,9 @@ impl Router {
         });
     }
 
-    /// Whether one that dies with a file open that it only inherited, and is not seen to have
-    /// written, is a worker whose parent has the file open and never closed it, and has no use for the
-    /// worker any more: so Python's `multiprocessing.Pool` ends all of its own. Nobody sees who writes
-    /// through the kernel's cache.
+    /// Whether a process that dies with an inherited file open, and was not seen to write, is a worker that
+    /// its parent does not need any more, where the parent has the file open and never closed it: so Python's
+    /// `multiprocessing.Pool` ends its workers. (Writers through the kernel's cache cannot be seen.)
     fn is_dismissed(&self, ino: u64, thread: i32, death: &Death) -> bool {
         let Ending::Signal(signal) = death.ending else {
             return false;
@@ -54,8 +53,7 @@ impl Router {
         parent.is_some_and(|parent| self.look(|core| core.keeps_open(ino, parent)))
     }
 
-    /// The file behind a handle that may write, and whether this thread's process is known to write
-    /// it.
+    /// The file of a handle that may write, and whether this thread's process is known as its writer.
     fn written_through(&self, handle: u64, thread: i32) -> Option<(u64, bool)> {
         if thread == 0 {
             return None;

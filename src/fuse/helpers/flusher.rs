@@ -1,5 +1,4 @@
-//! A process that makes the kernel write back what it holds of files that
-//! somebody waits for.
+//! A process that makes the kernel write back cached pages of files that a reader waits for.
 //!
 //! Knows inode numbers and `DIR/.fifofs/inode/NUMBER`, a name under which the
 //! daemon lets this process (by its [`Flusher::pid`]) open any inode without
@@ -44,7 +43,7 @@ const ADD: u8 = 1;
 const REMOVE: u8 = 2;
 const REFUSED: u8 = 3;
 
-/// Asks the watchdog for the process; the answer has its id, or 0.
+/// Asks the watchdog to start the process; the answer has its id, or 0.
 pub(super) const START: u8 = b'S';
 
 /// The daemon's end. Dropping it ends the process. To be dropped before the
@@ -52,9 +51,9 @@ pub(super) const START: u8 = b'S';
 #[derive(Debug)]
 pub(crate) struct Flusher {
     socket: OwnedFd,
-    /// Guards the way to the watchdog, gone once that was asked for the process. Held while it forks.
+    /// Guards the socket to the watchdog, taken when that is asked to start the process. Held while it forks.
     watchdog: Mutex<Option<Arc<OwnedFd>>>,
-    /// The process, as long as it is to be waited for.
+    /// The process, until it is reaped.
     pid: AtomicI32,
     /// Guards what is to be sent, in order. A leaf in the lock order; held only over sends that do not
     /// block.
@@ -90,8 +89,7 @@ impl Flusher {
         Ok((flusher, Worker::new(directory), above_stdio(theirs)?))
     }
 
-    /// Its process id, which is that of the requests it makes; 0 before it has any
-    /// to make.
+    /// Its process id, which its requests carry; 0 before it is started.
     pub(crate) fn pid(&self) -> i32 {
         self.pid.load(Ordering::Acquire)
     }
@@ -102,16 +100,16 @@ impl Flusher {
             Ok(pid) => self.pid.store(pid, Ordering::Release),
             Err(error) => {
                 log::error!("cannot start the flusher: {error}");
-                // Which is then gone, as `next` says.
+                // `next` then returns `Gone`.
                 let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
             }
         }
     }
 
-    /// Ends the process, which lets go of all its files. There is no other after it.
+    /// Ends the process, which closes all its files. No other is started after it.
     pub(crate) fn stop(&self) {
         drop(lock(&self.watchdog).take());
-        // One that is gone already has nothing to be told.
+        // It fails if the process is gone already.
         let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
         match self.pid.swap(0, Ordering::AcqRel) {
             0 => {}
@@ -127,14 +125,14 @@ impl Flusher {
             match message::send(&self.socket, kind, *ino, SendFlags::DONTWAIT) {
                 Ok(()) => drop(queue.pop_front()),
                 Err(Errno::AGAIN) => return,
-                // Gone, which `next` says.
+                // Gone, which `next` reports.
                 Err(_) => queue.clear(),
             }
         }
     }
 }
 
-/// Has the watchdog start the process; gives its id.
+/// Has the watchdog start the process; returns its id.
 ///
 /// # Errors
 ///
@@ -150,7 +148,7 @@ fn start(watchdog: &OwnedFd) -> io::Result<i32> {
     }
 }
 
-/// Says which process it is, for the watchdog. Async-signal-safe.
+/// The watchdog's answer: the process's id. Async-signal-safe.
 pub(super) fn answer(socket: BorrowedFd<'_>, pid: i32) {
     let _ = message::send(socket, START, pid.unsigned_abs().into(), SendFlags::empty());
 }
@@ -160,8 +158,8 @@ impl Flushes for Flusher {
         lock(&self.queue).extend(flushes);
     }
 
-    /// Has the process started, unless it was. Nobody waits for whoever does, and tells all that is queued
-    /// by then.
+    /// Starts the process, unless it was started. A thread that finds another one doing so returns; that one
+    /// sends all that is queued by then.
     fn tell(&self) {
         let Ok(mut watchdog) = self.watchdog.try_lock() else {
             return;

@@ -24,8 +24,8 @@ const LINE_BYTES: usize = 8 << 10;
 /// How many pieces of memory a helper may need.
 const PIECES: usize = 16;
 
-/// One of our own variables that are zero, next to those of other crates. A program that this is
-/// linked into may have any number of its own there.
+/// A zeroed variable of this crate, next to those of other crates. A program that this is linked into may
+/// have any number of its own there.
 static VARIABLE: AtomicU8 = AtomicU8::new(0);
 
 /// What a helper goes on to use, beside its stack.

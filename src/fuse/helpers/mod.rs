@@ -1,8 +1,7 @@
 //! The two helper processes of a mount.
 //!
-//! Knows how to fork them, how they are talked to and what they do; nothing of requests. The
-//! invariant: a helper has neither descriptors nor memory of the daemon but what it needs, and ends
-//! with it.
+//! Knows how to fork them, their messages and their work; nothing of requests. The invariant: a helper keeps
+//! only the descriptors and memory of the daemon that it needs, and ends with it.
 
 mod flusher;
 mod lines;

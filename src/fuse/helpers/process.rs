@@ -1,10 +1,9 @@
 //! Forks a helper process that a multi-threaded program can afford to have.
 //!
-//! Knows how to fork cleanly; knows nothing of mounts, pipes or what the helper
-//! does. The invariant: when [`Helper::ready`] returns, the helper shares no
-//! descriptor with the caller but those it was told to keep (and, for a moment,
-//! the pipe that told so), is in a session of its own, and is a child that nobody
-//! notices but who asks for it by [`reap`].
+//! Knows how to fork cleanly; knows nothing of mounts, pipes or what the helper does. The invariant: when
+//! [`Helper::ready`] returns, the helper shares no descriptor with the caller but those it was told to keep
+//! (and, for a moment, the pipe that told so), is in a session of its own, and is a child that only [`reap`]
+//! waits for.
 //!
 //! # Why the child may run at all
 //!
@@ -21,11 +20,10 @@
 //!
 //! # Why not fork(2)
 //!
-//! A bare clone(2) with exit signal 0 makes a child that sends no SIGCHLD and that
-//! `waitpid(-1)` of the caller's other threads does not see; only our `__WALL`
-//! does. It also skips the pthread_atfork handlers, which are not
-//! async-signal-safe. The caller reaps it, rather than leave it to init: in many
-//! a container process 1 reaps nobody, and dead helpers would add up.
+//! A bare clone(2) with exit signal 0 makes a child that sends no SIGCHLD and that `waitpid(-1)` of the
+//! caller's other threads does not see; only our `__WALL` does. It also skips the pthread_atfork handlers,
+//! which are not async-signal-safe. The caller reaps it, rather than leave it to init: in many containers
+//! process 1 reaps no children, and dead helpers would add up.
 //!
 //! # What it costs
 //!
@@ -87,7 +85,7 @@ impl Helper {
         self.pid
     }
 
-    /// Waits until it has made itself nobody's but its own.
+    /// Waits until it is detached from its caller.
     ///
     /// # Errors
     ///
@@ -222,7 +220,7 @@ impl Drop for ExitOnUnwind {
     }
 }
 
-/// Makes the forked process nobody's but its own. Async-signal-safe.
+/// Detaches the forked process from its caller. Async-signal-safe.
 fn clean_up(name: &CStr, open: &[RawFd], null: BorrowedFd<'_>) {
     for stdio in 0..FIRST_FREE_FD {
         // SAFETY: nothing in this process owns its standard descriptors.

@@ -6,7 +6,7 @@
 //! number, wherever it was moved to), and while the daemon lives it never touches the
 //! mount, for then it could hang with it.
 //!
-//! On its daemon's word it also forks the flusher.
+//! At its daemon's request it also forks the flusher.
 //!
 //! ```text
 //!            arm(number)              unmounted()
@@ -14,8 +14,8 @@
 //!    │                       │                         │
 //!    │ daemon dead           │ daemon dead             │ daemon dead
 //!    ▼                       ▼                         ▼
-//! a dead fifofs mount     the mount with that number   the connection that those who
-//! there is detached       is detached                  have files open still use is ended
+//! a dead fifofs mount     the mount with that number   the connection that processes with
+//! there is detached       is detached                  open files still use is ended
 //! ```
 
 mod death;
@@ -54,7 +54,7 @@ const BUFFER_BYTES: usize = 16 << 10;
 const ARMED: u8 = b'A';
 /// The number is the mount's, as [`unique_mount_id`] gives it. It comes before the other one.
 const IDENTIFIED: u8 = b'I';
-/// From now on the daemon uses its own mount. With it comes what ends the connection.
+/// The daemon uses its own mount from now on. The message carries the file that ends the connection.
 const USES_ITSELF: u8 = b'U';
 /// Nothing is mounted any more.
 const UNMOUNTED: u8 = b'N';
@@ -154,7 +154,7 @@ impl Watchdog {
         Ok(tell(ARMED, mounted.device_number)?)
     }
 
-    /// What tells it that the daemon uses its own mount, which has this connection.
+    /// Reports to it that the daemon uses its own mount, which has this connection.
     pub(crate) fn own_use(&self, device_number: u64) -> OwnUse {
         OwnUse {
             watchdog: Some(Arc::clone(&self.socket)),
@@ -162,9 +162,9 @@ impl Watchdog {
         }
     }
 
-    /// Says that nothing is mounted any more: from now on the watchdog touches neither mounts nor
-    /// directories. Those who still have a file open may use it on, for which the watchdog is to be kept
-    /// until the device is read no more: if the daemon dies, it may be such a one itself.
+    /// Tells it that nothing is mounted any more: from now on the watchdog touches neither mounts nor
+    /// directories. It must be kept until the device is read no more: processes with open files may go on
+    /// using them, and if the daemon dies, it may be one of these itself.
     pub(crate) fn unmounted(&self) {
         // A watchdog that was killed does nothing anyway.
         let _ = message::send(&*self.socket, UNMOUNTED, 0, SendFlags::empty());
@@ -222,10 +222,10 @@ struct WatchdogState {
     fusermount: Option<CString>,
     /// The number of the mount it was armed for.
     armed: Option<u64>,
-    /// Which mount was armed for, where the kernel can tell.
+    /// The unique number of the mount it was armed for, if the kernel tells it.
     mount_id: Option<u64>,
     uses_itself: bool,
-    /// What ends the connection of a daemon that uses itself, where that can be opened.
+    /// The file that ends the connection of a daemon that uses its own mount, if it can be opened.
     abort_file: Option<OwnedFd>,
     unmounted: bool,
     buffer: Vec<u8>,
@@ -235,7 +235,7 @@ struct WatchdogState {
 
 impl WatchdogState {
     fn new(directory: &Path, remove_directory: bool) -> io::Result<WatchdogState> {
-        // Who may mount by himself may unmount.
+        // A process that may mount by itself may unmount.
         let fusermount = match may_mount() {
             true => None,
             false => fusermount().ok(),
@@ -401,8 +401,8 @@ impl WatchdogState {
     }
 }
 
-/// A number that no other mount of this boot had or will have: since Linux 6.8.
-/// Async-signal-safe, and asks nothing of whoever serves the mount.
+/// A number that no other mount of this boot had or will have: since Linux 6.8. Async-signal-safe, and asks
+/// nothing of the mount's daemon.
 fn unique_mount_id(directory: impl Arg) -> Option<u64> {
     // STATX_MNT_ID_UNIQUE of linux/stat.h.
     let wanted = StatxFlags::from_bits_retain(0x4000);

@@ -44,7 +44,7 @@ pub(crate) struct MountOptions {
     pub(crate) source: Option<String>,
     /// Of [`KERNEL_OPTIONS`].
     pub(crate) kernel_options: Vec<&'static str>,
-    /// Other users than the one who mounts may use it, as modes allow.
+    /// Users other than the one that mounts may use it, as modes allow.
     pub(crate) allow_other: bool,
     /// The directory is removed with the mount, though it was there before.
     pub(crate) remove_directory: bool,
@@ -139,8 +139,8 @@ fn mount_directly(directory: &Path, options: &MountOptions) -> Result<OwnedFd> {
     Ok(device)
 }
 
-/// The set-user-id helper of libfuse, which mounts for those who may not, and
-/// sends the device over a socket.
+/// The set-user-id helper of libfuse, which mounts for unprivileged processes, and sends the device over a
+/// socket.
 fn mount_by_fusermount(directory: &Path, options: &MountOptions) -> Result<OwnedFd> {
     let fail = |source: io::Error| Error::io("mount on", directory, source);
     if let Err(error) = fs::metadata(FUSE_DEVICE) {
@@ -214,7 +214,7 @@ fn receive_descriptor(socket: &UnixStream) -> Option<OwnedFd> {
     })
 }
 
-/// umount2(2), or `fusermount3` for those who may not.
+/// umount2(2), or `fusermount3` for unprivileged processes.
 pub(super) fn detach(directory: &Path, flags: UnmountFlags) -> io::Result<()> {
     match rustix::mount::unmount(directory, flags | UnmountFlags::NOFOLLOW) {
         Err(Errno::PERM) => {}

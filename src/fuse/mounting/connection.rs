@@ -1,11 +1,11 @@
-//! What ends a connection, also one that has no mount any more.
+//! Ends a connection, even one that has no mount any more.
 //!
 //! Everything here is async-signal-safe, for the watchdog.
 //!
-//! A lazy unmount leaves the connection to those who have files open, without a mount that could be forced. What is
-//! left of it is the `abort` file in fusectl, which the owner of the mount may write to. It is opened while the mount
-//! is there: connection numbers are used again, but an open file keeps to its connection, and does nothing after
-//! that has ended (`fuse_ctl_remove_conn` in `fs/fuse/control.c`).
+//! A lazy unmount leaves the connection to processes that have files open, without a mount that could be
+//! forced. What remains is the `abort` file in fusectl, which the owner of the mount may write to. It is
+//! opened while the mount exists: connection numbers are reused, but an open file stays with its connection,
+//! and does nothing after that has ended (`fuse_ctl_remove_conn` in `fs/fuse/control.c`).
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -25,7 +25,7 @@ pub(crate) fn abort_file(number: u64) -> Option<OwnedFd> {
     mounted.and_then(of).or_else(|_| of(fusectl()?)).ok()
 }
 
-/// Whoever uses the connection gets errors from now on.
+/// Ends the connection: its users get errors from now on.
 pub(crate) fn abort(file: &OwnedFd) {
     let _ = rustix::io::write(file, b"1");
 }

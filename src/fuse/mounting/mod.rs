@@ -1,6 +1,6 @@
 //! Mounts: made, found, and taken away.
 //!
-//! Knows directories, the list of mounts and namespaces; nothing of who serves a mount. The
+//! Knows directories, the list of mounts and namespaces; nothing of the daemon that serves a mount. The
 //! invariant: a mount that does not answer is never touched, but found in the list of mounts.
 
 mod attach;

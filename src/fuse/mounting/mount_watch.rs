@@ -1,7 +1,7 @@
-//! Sees that a mount is gone, by whomever it was unmounted.
+//! Sees that a mount is gone, whichever process unmounted it.
 //!
-//! The kernel wakes whoever polls a mountinfo when a mount comes or goes
-//! (proc_pid_mountinfo(5)); between such moments this costs nothing.
+//! The kernel wakes pollers of a mountinfo when a mount comes or goes (proc_pid_mountinfo(5)); between such
+//! moments this costs nothing.
 //!
 //! The invariant: only a list that was read to its end, twice, and does not have the mount says that
 //! it is gone. No error does: a process that has no descriptor or no memory left still serves its

@@ -35,7 +35,7 @@ use crate::fuse::timers::{BUSY_INTERVAL, BUSY_PATIENCE, LIVENESS_DEADLINE, UNSEE
 /// How many dead mounts, one over another, are cleared before giving up.
 const DEAD_LAYERS: usize = 16;
 
-/// A mount that nobody serves yet.
+/// A mount that is not served yet.
 #[derive(Debug)]
 pub(crate) struct Mounted {
     /// The connection to the kernel, close-on-exec. When its last copy is
@@ -57,7 +57,7 @@ pub(crate) struct MountPoint {
     directory: PathBuf,
     made_directory: bool,
     mounted: bool,
-    /// Nobody else mounts on it meanwhile. None where nobody else knows the directory.
+    /// Keeps other processes from mounting on it meanwhile. None if no other process knows the directory.
     _turn: Option<Turn>,
 }
 
@@ -105,15 +105,14 @@ impl MountPoint {
         clear_dead_mounts(&point.directory)?;
         let is_mounted = || !matches!(mount_at(&point.directory), Ok(None));
         point._turn = Some(Turn::wait(&point.directory, is_mounted));
-        // Whoever had a turn before may have mounted.
+        // The process that had its turn before may have mounted.
         clear_dead_mounts(&point.directory)?;
         check_directory(&point.directory)?;
         Ok(point)
     }
 
-    /// A directory that this process made a moment ago, under a name that nobody
-    /// knew before, and which is to be removed with the mount: there is nothing to
-    /// be checked.
+    /// A directory that this process made a moment ago under a new name, and which is removed with the mount:
+    /// there is nothing to check.
     ///
     /// # Errors
     ///
@@ -176,7 +175,7 @@ impl Drop for MountPoint {
     }
 }
 
-/// What becomes of a mount that is to be unmounted while it is in use.
+/// What to do with a mount that is in use.
 ///
 /// ```
 /// use fifofs::IfBusy;
@@ -193,10 +192,10 @@ impl Drop for MountPoint {
 pub enum IfBusy {
     /// It stays, and the error says who uses it.
     Refuse,
-    /// It goes from sight at once. Who uses it may go on until its daemon ends, which that of
-    /// `fifofs mount` does with the last of them.
+    /// It goes from sight at once. Processes that use it may go on until its daemon ends; the daemon of
+    /// `fifofs mount` ends with the last of them.
     Detach,
-    /// Whoever uses it gets errors from now on.
+    /// Processes that use it get errors from now on.
     Cut,
 }
 
@@ -208,8 +207,8 @@ pub enum IfBusy {
 ///
 /// # Errors
 ///
-/// If there is no fifofs mount at `directory`, it is somebody else's, or it is in use and
-/// `if_busy` says so.
+/// If there is no fifofs mount at `directory`, it is another user's, or it is in use and `if_busy` is
+/// [`IfBusy::Refuse`].
 pub(crate) fn unmount(directory: &Path, if_busy: IfBusy) -> Result<()> {
     let directory = without_trailing_slash(directory);
     let directory = fs::canonicalize(&directory).unwrap_or(directory);
@@ -234,7 +233,7 @@ pub(crate) fn unmount(directory: &Path, if_busy: IfBusy) -> Result<()> {
         },
         IfBusy::Detach => detach_from(&directory),
         IfBusy::Cut => {
-            // Whoever may not, may still have it detached.
+            // Without the permission to abort it, it can still be detached.
             abort_file(mount.device_number).inspect(abort);
             let flags = UnmountFlags::FORCE | UnmountFlags::DETACH;
             detach(&directory, flags).map_err(|error| not_yours(fail(error)))
@@ -257,7 +256,7 @@ fn busy(users: &[(i32, String)], below: &[PathBuf]) -> io::Error {
     io::Error::new(io::ErrorKind::ResourceBusy, format!("it is in use by {by}"))
 }
 
-/// Takes a mount away unless it is in use; gives who uses it, if it is.
+/// Unmounts unless it is in use; returns its users if it is.
 fn detach_unused(mount: &FoundMount) -> Result<Option<Vec<(i32, String)>>> {
     let start = Instant::now();
     loop {
@@ -290,7 +289,7 @@ fn not_yours(error: Error) -> Error {
 ///
 /// # Errors
 ///
-/// If it is somebody else's.
+/// If it is another user's.
 pub(crate) fn detach_from(directory: &Path) -> Result<()> {
     match detach(directory, UnmountFlags::empty()) {
         Ok(()) => Ok(()),
@@ -306,7 +305,7 @@ pub(crate) fn detach_from(directory: &Path) -> Result<()> {
 ///
 /// # Errors
 ///
-/// If one is somebody else's, something else is mounted over it, or mountinfo cannot be read.
+/// If one is another user's, something else is mounted over it, or mountinfo cannot be read.
 pub(crate) fn detach_everywhere(device_number: u64, is_over: impl Fn() -> bool) -> Result<()> {
     loop {
         let places = places_of(device_number)?;
@@ -324,9 +323,8 @@ pub(crate) fn detach_everywhere(device_number: u64, is_over: impl Fn() -> bool) 
     }
 }
 
-/// The number of the connection of the topmost mount at `directory`, which asks
-/// nothing of whoever serves it (`AT_STATX_DONT_SYNC`). None where the kernel does
-/// not say, or nothing without a block device is mounted on it.
+/// The number of the connection of the topmost mount at `directory`, without asking its daemon
+/// (`AT_STATX_DONT_SYNC`). None if the kernel does not tell, or if the mount has a block device.
 pub(crate) fn device_number_at(directory: &Path) -> Option<u64> {
     let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW;
     let stat = rustix::fs::statx(CWD, directory, flags, StatxFlags::MNT_ID).ok()?;

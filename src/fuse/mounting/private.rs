@@ -1,5 +1,5 @@
-//! A mount namespace of one's own: what is mounted in it is seen by this process
-//! and those it starts, and is gone with them.
+//! A private mount namespace: its mounts are visible to this process and its descendants only, and are gone
+//! with them.
 //!
 //! Knows namespaces, not fifofs mounts. The invariant: nothing that is mounted
 //! in it gets out, while what the rest of the system mounts later still comes

@@ -1,11 +1,12 @@
 //! Removes a directory together with the mount on it, in one step.
 //!
-//! Knows directories and namespaces, not fifofs mounts. The invariant: at no moment is the directory there without the
-//! mount. Between an unmount and rmdir(2) it would be, and whoever opens its output late would make a real file in it,
-//! which nobody ever reads or removes. Against other users' programs its mode helps; root needs this.
+//! Knows directories and namespaces, not fifofs mounts. The invariant: the directory never exists without the
+//! mount. Between an unmount and rmdir(2) it would, and a program that opens its output late would make a
+//! real file in it, which is never read or removed. The directory's mode keeps other users' programs out;
+//! root needs this.
 //!
-//! A directory that something is mounted on can be removed by whoever sees nothing mounted on it, in another mount
-//! namespace; the kernel then detaches what is mounted there (`detach_mounts` in `fs/namespace.c`, since Linux 3.18).
+//! A mount point can be removed from another mount namespace, where nothing is mounted on it; the kernel then
+//! detaches the mount (`detach_mounts` in `fs/namespace.c`, since Linux 3.18).
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use super::means::may_mount;
 /// The mount namespace that this process was in before it entered one of its own.
 static OUTER: OnceLock<OwnedFd> = OnceLock::new();
 
-/// Takes note of the mount namespace that this process is about to leave.
+/// Keeps the mount namespace that this process is about to leave.
 pub(super) fn remember_namespace() {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     if let Ok(namespace) = rustix::fs::open("/proc/self/ns/mnt", flags, Mode::empty()) {

@@ -20,8 +20,8 @@ pub(crate) fn mount(directory: &Path, options: &MountOptions) -> Result<Mounted>
     MountPoint::prepare(directory)?.mount(options)
 }
 
-/// A temporary directory that leaves no mount, also when a test fails: its
-/// removal would hang in one that nobody serves.
+/// A temporary directory that leaves no mount, even if a test fails: its removal would hang in a mount that
+/// is not served.
 pub(crate) struct Cleanup(tempfile::TempDir);
 
 impl Cleanup {

@@ -1,9 +1,9 @@
-//! Whoever is about to mount on a directory waits for its turn, so that of two who do so at the same moment
-//! the second finds the mount of the first, and does not hide it.
+//! A process that is about to mount on a directory waits for its turn, so that of two such processes at the
+//! same moment the second finds the mount of the first, and does not hide it.
 //!
-//! Knows a lock on the directory that is to be covered; nothing of mounts. The invariant: it only puts
-//! in order, and never stops anybody for good. The lock is one that anybody may have who can open the
-//! directory, as `flock DIR fifofs mount DIR` has.
+//! Knows a lock on the directory to be covered; nothing of mounts. The invariant: it only puts mounts in
+//! order, and never prevents one. Every process that can open the directory can take the lock, as `flock DIR
+//! fifofs mount DIR` does.
 
 use std::fs::File;
 use std::path::Path;
@@ -22,8 +22,8 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Waits for the turn at `directory`, on which nothing is mounted: until others are through, or `is_over` says
-    /// that nothing is left to wait for, or for a while.
+    /// Waits for the turn at `directory`, on which nothing is mounted: until other processes are done, or
+    /// `is_over` says that nothing is left to wait for, or for a while.
     pub(super) fn wait(directory: &Path, mut is_over: impl FnMut() -> bool) -> Turn {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let Ok(directory) = openat(CWD, directory, flags, Mode::empty()) else {

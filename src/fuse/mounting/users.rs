@@ -1,7 +1,7 @@
-//! Who uses a mount, as far as this process may see: why it is busy.
+//! Processes that use a mount and keep it busy, as far as this process may see.
 //!
-//! Knows `/proc` and the status document; changes nothing. The invariant: the mount itself is asked
-//! by a thread with a deadline only, so that a daemon that hangs keeps nobody waiting.
+//! Knows `/proc` and the status document; changes nothing. The invariant: only a thread with a deadline reads
+//! from the mount itself, so that a daemon that hangs blocks no caller.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,12 +17,12 @@ use crate::fuse::timers::STATUS_DEADLINE;
 use crate::procfs::{field, hexadecimal, number};
 use crate::router::{all_processes, has_descriptor, process_name};
 
-/// What the helper processes of a mount call themselves.
+/// The beginning of the names of a mount's helper processes.
 const HELPER_PREFIX: &str = "fifofs-";
 
-/// The processes that have something of a mount open, work in it, map its files, or wait for one
-/// to be opened: their ids and names. Its own helpers are none, nor is this process, which ends soon
-/// and may have inherited a descriptor from one of them.
+/// The processes that have something of a mount open, work in it, map its files, or wait in open(2): their
+/// ids and names. Its own helpers do not count, nor does this process, which ends soon and may have inherited
+/// a descriptor from one of the users.
 pub(super) fn users_of(mount: &FoundMount) -> Vec<(i32, String)> {
     let holders = all_processes().filter(|pid| holds(*pid, mount));
     let holders = holders.map(|pid| (pid, process_name(pid)));
@@ -34,7 +34,7 @@ pub(super) fn users_of(mount: &FoundMount) -> Vec<(i32, String)> {
 }
 
 fn holds(pid: i32, mount: &FoundMount) -> bool {
-    // By fdinfo, which says it without asking the file system.
+    // By fdinfo, which does not ask the filesystem.
     let is_there = |info: &[u8]| field(info, b"mnt_id:").and_then(number) == Some(mount.id);
     has_descriptor(pid, is_there)
         || is_in(pid, mount.device_number)
@@ -45,7 +45,7 @@ fn holds(pid: i32, mount: &FoundMount) -> bool {
 fn is_in(pid: i32, device_number: u64) -> bool {
     ["cwd", "root"].into_iter().any(|link| {
         let path = format!("/proc/{pid}/{link}");
-        // Nothing but the device is asked for, which the kernel knows by itself.
+        // Only the device number is read, which the kernel knows by itself.
         let stat = rustix::fs::statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::empty());
         stat.is_ok_and(|stat| {
             stat.stx_dev_major == 0 && u64::from(stat.stx_dev_minor) == device_number
@@ -63,12 +63,12 @@ fn maps(pid: i32, device_number: u64) -> bool {
     })
 }
 
-/// Those whose open(2) waits, who have no descriptor yet.
+/// The processes whose open(2) waits, so that they have no descriptor yet.
 fn waiting_in(directory: &Path) -> Vec<(i32, String)> {
     let path = directory.join(CONTROL_NAME).join("status");
     let (answer, answered) = mpsc::sync_channel(1);
     let ask = move || {
-        // Who may not ask sees less.
+        // Without the permission to read it fewer users are found.
         let _ = answer.send(fs::read(path).unwrap_or_default());
     };
     let thread = std::thread::Builder::new().name("fifofs-status".to_owned());

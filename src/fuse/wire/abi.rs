@@ -1,4 +1,4 @@
-//! The FUSE protocol: what stands in messages, and where.
+//! The FUSE protocol: the layout of messages.
 //!
 //! Structures, fields and constants as in `include/uapi/linux/fuse.h` of Linux, protocol 7.40, in the
 //! byte order of the machine; what each means is said there. Knows nothing of what is done about them.
@@ -28,7 +28,7 @@ pub(crate) const WRITE_KILL_SUIDGID: u32 = 1 << 2;
 pub(crate) const OPEN_KILL_SUIDGID: u32 = 1 << 0;
 /// A GETATTR: by a descriptor, not by a path.
 pub(crate) const GETATTR_FH: u32 = 1 << 0;
-/// A POLL: whoever polls wants to be woken.
+/// A POLL: the poller wants a notification.
 pub(crate) const POLL_SCHEDULE_NOTIFY: u32 = 1 << 0;
 
 /// A SETATTR: what it is about.
@@ -46,7 +46,7 @@ pub(crate) mod fattr {
     pub(crate) const KILL_SUIDGID: u32 = 1 << 11;
 }
 
-/// A notification: somebody who polls should ask again.
+/// A notification: pollers should ask again.
 pub(crate) const NOTIFY_POLL: i32 = 1;
 /// A notification: attributes or pages of an inode are out of date.
 pub(crate) const NOTIFY_INVAL_INODE: i32 = 2;
@@ -344,7 +344,7 @@ structures! {
 /// How long a request's header is.
 pub(crate) const HEADER_BYTES: usize = size_of::<Header>();
 
-/// How long what stands between a WRITE's header and its bytes is.
+/// Length of the structure between a WRITE's header and its data.
 pub(crate) const WRITE_BYTES: usize = size_of::<WriteIn>();
 
 impl OutHeader {
@@ -386,7 +386,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// A request, taken apart; nothing if it is too short to be one.
+/// A request, parsed; `None` if it is too short to be one.
 pub(crate) fn parse(message: &[u8]) -> Option<(Header, Body<'_>)> {
     let mut body = Body(message);
     let header = body.take().ok()?;

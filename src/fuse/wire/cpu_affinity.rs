@@ -1,39 +1,39 @@
-//! On which processor the front loop runs: while one thread writes past the cache again and again, on the
-//! thread's own.
+//! CPU affinity of the front loop: while one thread writes past the cache continuously, the loop runs on that
+//! thread's processor.
 //!
-//! Such a thread sleeps until its write is answered, and the loop has nothing to do until there is one. On
+//! Such a thread sleeps until its write is answered, and the loop has nothing to do until the next write. On
 //! two processors each of them stops meanwhile and must be woken, which takes 66 µs there and back on a
-//! virtual machine; on one they take turns, in 8 (`perf bench sched pipe`). The kernel would put each on a
-//! processor that is idle.
+//! virtual machine; on one they take turns, in 8 µs (`perf bench sched pipe`). The kernel would put each on
+//! an idle processor.
 //!
-//! Invariant: the loop may run wherever it might before, but for as long as one thread writes again and
-//! again, and nobody asks for anything else. So one request of others at most waits for that processor, and
-//! for a moment only: a thread that the loop cannot preempt is not joined. What others do to the loop's
-//! affinity while it is tied is undone.
+//! Invariant: the loop's affinity is changed only while one thread writes continuously and no other request
+//! comes. So at most one request of another thread waits for that processor, and for a moment only: the loop
+//! does not join a thread that it cannot preempt. A change of the loop's affinity from outside while it is
+//! tied is undone.
 
 use std::time::Duration;
 
 use crate::fuse::timers::WRITES_AGAIN;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// After so many writes of one thread that had to be waited for it is looked where it runs. What is
-/// written on the loop's own processor is there when the loop runs again.
+/// The thread's processor is read after this many of its writes that the loop had to wait for. A write on the
+/// loop's own processor is there when the loop runs again.
 const LOOK_EVERY: u32 = 6;
 
-/// Where the calling thread runs.
+/// The affinity of the calling thread.
 #[derive(Default)]
 pub(super) struct CpuAffinity {
-    /// Who wrote last.
+    /// The thread that wrote last.
     writer: i32,
-    /// How many of its writes were waited for, of those in a row.
+    /// Its writes in a row that the loop waited for.
     waits: u32,
-    /// The processors that it might run on before it was tied to one.
+    /// The processors allowed before it was tied to one.
     untied: Option<CpuSet>,
 }
 
 impl CpuAffinity {
-    /// A thread waits for the answer to a write, for which the loop has `waited` or not; `processor` says
-    /// where a thread ran last.
+    /// A thread waits for the answer to a write; `waited` says whether the loop had to wait for it,
+    /// `processor` where a thread ran last.
     pub(super) fn wrote(
         &mut self,
         writer: i32,
@@ -53,19 +53,19 @@ impl CpuAffinity {
         }
     }
 
-    /// For how long the calling thread may sleep at most before it says so.
+    /// How long the calling thread may sleep at most before it calls [`slept`](Self::slept).
     pub(super) fn longest_sleep(&self) -> Option<Duration> {
         self.untied.is_some().then_some(WRITES_AGAIN)
     }
 
-    /// Nobody asked for anything for so long.
+    /// No request came for this time.
     pub(super) fn slept(&mut self, time: Duration) {
         if time >= WRITES_AGAIN {
             self.leave();
         }
     }
 
-    /// Somebody asks for something else.
+    /// Another request came.
     pub(super) fn leave(&mut self) {
         self.waits = 0;
         if let Some(untied) = self.untied.take() {
@@ -98,7 +98,7 @@ mod tests {
         (0..CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect()
     }
 
-    /// So many writes without a pause; says how many of them looked.
+    /// So many writes without a pause; returns how many of them read the processor.
     fn write(affinity: &mut CpuAffinity, writes: u32, processor: Option<usize>) -> u32 {
         let mut looks = 0;
         for _ in 0..writes {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_need_not_be_waited_for_is_not_looked_at() {
+    fn the_processor_of_writes_that_need_no_wait_is_not_read() {
         let mut affinity = CpuAffinity::default();
         for _ in 0..3 * LOOK_EVERY {
             affinity.wrote(1, false, |_| panic!("it is on this processor"));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn who_writes_now_and_then_is_not_looked_at() {
+    fn the_processor_of_a_thread_that_writes_now_and_then_is_not_read() {
         let mut affinity = CpuAffinity::default();
         for _ in 0..3 * LOOK_EVERY {
             assert_eq!(write(&mut affinity, 1, None), 0);

@@ -3,7 +3,7 @@
 //! Reads requests, one after the other, and has each answered: by `dispatch`, or by fuser (`rare`), which
 //! answers before this loop goes on, so that the loop needs no second thread to carry the answers back.
 //! INTERRUPT above all is kept from fuser, which would answer it with ENOSYS, and from then on the kernel
-//! would no longer tell of signals.
+//! would not report signals any more.
 //!
 //! No deadlock: a callback of fuser never waits for anything but the core's
 //! lock, and the core's lock is never held across a wait.
@@ -32,9 +32,9 @@ use crate::router::{Router, Spin, Step, processor};
 /// (`FUSE_MIN_READ_BUFFER` of `include/uapi/linux/fuse.h`).
 const FIRST_REQUEST_BYTES: usize = 8192;
 
-/// Who answers a request.
+/// Where a request is answered.
 pub(super) enum Served {
-    /// Somebody here, now or later.
+    /// Here, now or later.
     Here,
     /// fuser.
     ByFuser,
@@ -47,7 +47,7 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Answers the kernel's first request, and gives it.
+    /// Answers the kernel's first request, and returns it.
     pub(crate) fn handshake(&self) -> io::Result<Vec<u8>> {
         let mut request = vec![0; FIRST_REQUEST_BYTES];
         let device = self.kernel.device();
@@ -97,7 +97,7 @@ impl Front {
                 let Ok(write) = body.take::<WriteIn>() else {
                     return Err(io::Error::from(io::ErrorKind::InvalidData));
                 };
-                // Of whoever writes, an OPEN came before.
+                // A writer's OPEN was noted before (`own_use`).
                 match write.write_flags & abi::WRITE_CACHE == 0 {
                     true => affinity.wrote(header.pid as i32, waited, processor),
                     false => affinity.leave(),

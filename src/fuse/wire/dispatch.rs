@@ -1,7 +1,7 @@
-//! Requests of the kernel, each with its arm: read, and handed to the core.
+//! Requests of the kernel, each with its arm: parsed, and handed to the core.
 //!
-//! Knows what must be found out before the core is asked, which the router does. What the core handles
-//! is asked for here, and what is asked often; the rest is left to fuser (`rare`).
+//! Knows which facts the router must find out before the core is asked. Requests to the core and frequent
+//! ones are handled here; the rest is left to fuser (`rare`).
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ impl Front {
     ///
     /// # Errors
     ///
-    /// What it is to be answered with.
+    /// The error to answer with.
     pub(super) fn dispatch(&self, header: Header, mut body: Body<'_>) -> Result<Served, Errno> {
         let (router, kernel) = (&self.router, &self.kernel);
         let caller = self.caller(header);

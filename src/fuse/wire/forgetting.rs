@@ -1,6 +1,6 @@
-//! What the kernel is to forget, and the thread that tells it: it may have to wait
-//! for something that is locked by a request that waits for us. It is started when
-//! there is something to tell by a thread that must not wait.
+//! Notifications by which the kernel forgets names and pages, and the thread that sends them: it may have to
+//! wait for a lock of a request that waits for the daemon. It is started with the first notification of a
+//! thread that must not wait.
 
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
@@ -14,7 +14,7 @@ use super::numbers::Numbers;
 use crate::core::effects::Forget;
 use crate::fuse::timers::FORGETTING;
 
-/// The way to the thread, which ends with this.
+/// The queue to the thread, which ends with this.
 pub(crate) struct Forgetter {
     device: Arc<OwnedFd>,
     numbers: Numbers,
@@ -24,7 +24,7 @@ pub(crate) struct Forgetter {
 /// What the thread does, one after the other.
 enum Task {
     Tell(Forget),
-    /// Drops what somebody waits for the end of.
+    /// Drops this, which a caller waits for.
     Drop(Sender<()>),
 }
 
@@ -37,7 +37,7 @@ impl Forgetter {
         }
     }
 
-    /// Has the kernel told, soon.
+    /// Has the thread tell the kernel, soon.
     pub(crate) fn tell(&self, forget: Forget) {
         let thread = self.thread.get_or_init(|| self.start());
         // It fails if there is no thread.
@@ -49,13 +49,12 @@ impl Forgetter {
         tell(&self.device, self.numbers, forget);
     }
 
-    /// Waits until the kernel has been told all that it was to be until now, but not
-    /// for long.
+    /// Waits until the kernel has got all notifications so far, but not for long.
     pub(crate) fn settle(&self) {
         if let Some(thread) = self.thread.get() {
             let (waited_for, told) = crossbeam_channel::bounded(0);
             let _ = thread.send(Task::Drop(waited_for));
-            // The thread waits for others only while they wait for locks of the kernel.
+            // The thread is delayed only while requests hold locks of the kernel.
             let _ = told.recv_timeout(FORGETTING);
         }
     }
@@ -100,7 +99,7 @@ fn tell(device: &OwnedFd, numbers: Numbers, forget: Forget) {
         }
     };
     let header = OutHeader::new(0, code, body.len());
-    // What the kernel does not know it need not forget.
+    // It fails if the kernel does not know the name or inode, which then need not be forgotten.
     let _ = rustix::io::writev(
         device,
         &[IoSlice::new(header.as_bytes()), IoSlice::new(&body)],

@@ -1,5 +1,4 @@
-//! INIT: what this side of the connection can do and wants, agreed on with the
-//! kernel before anything else.
+//! INIT: the features of the connection, agreed on with the kernel before anything else.
 
 use std::io;
 
@@ -10,7 +9,7 @@ use super::opcode;
 
 /// The version of the protocol that is spoken here.
 const MAJOR: u32 = 7;
-/// A kernel that knows more takes us for an older daemon.
+/// A newer kernel treats this one as an older daemon.
 const MINOR: u32 = 40;
 /// The first version whose replies are as long as ours.
 const OLDEST_MINOR: u32 = 23;
@@ -22,8 +21,8 @@ const MAX_BACKGROUND: u16 = 64;
 /// `FUSE_INIT_EXT`: there are more than 32 flags.
 const MORE_FLAGS: u64 = 1 << 30;
 
-/// What is asked of the kernel: names as in `fuse.h`. Not FUSE_ASYNC_DIO: who writes is to wait for the
-/// answer (see `router::processor`).
+/// Features requested of the kernel, by their names in `fuse.h`. Not FUSE_ASYNC_DIO: a writer must wait for
+/// the answer (see `router::processor`).
 const WANTED: [(u64, &str); 9] = [
     (1 << 0, "FUSE_ASYNC_READ"),
     (1 << 3, "FUSE_ATOMIC_O_TRUNC"),
@@ -67,7 +66,7 @@ pub(super) fn answer(request: &[u8]) -> io::Result<Vec<u8>> {
     for (flag, name) in WANTED {
         flags |= offered & flag;
         if offered & flag == 0 {
-            // What it costs, `fifofs doctor` says.
+            // `fifofs doctor` says what that costs.
             log::info!("the kernel has no {name}");
         }
     }

@@ -1,11 +1,11 @@
 //! Requests, as they are read from the device.
 //!
-//! Knows where their bytes are put; does not know what they ask.
+//! Knows where their bytes are put; does not know what they mean.
 //!
-//! What a WRITE carries is read into memory of whole chunks, and where the next one is expected to
-//! go on, that memory is cut like the file: so its bytes become the file's without another copy. An
-//! expectation that fails costs one copy. Where little is expected, which would be copied anyway, it is
-//! read into one piece of memory, as many pieces cost half a microsecond.
+//! The data of a WRITE is read into memory of whole chunks. If it continues the last WRITE, as expected, that
+//! memory is aligned to the file's chunks, and its bytes become the file's without another copy; otherwise
+//! they are copied once. Small data, which would be copied anyway, is read into one piece of memory, as many
+//! pieces cost half a microsecond.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -24,28 +24,28 @@ use crate::core::spool::{CHUNK_BYTES, Load, Memory};
 /// A WRITE without its bytes, which is more than most other requests are.
 const HEAD_BYTES: usize = HEADER_BYTES + WRITE_BYTES;
 
-/// As many as carry the most data of a request, wherever in the first chunk it begins.
+/// Enough for the largest request's data, wherever in the first chunk it begins.
 const CHUNKS: usize = MAX_WRITE_BYTES as usize / CHUNK_BYTES + 1;
 
-/// Where a WRITE is expected to carry less than this, its bytes are copied to where they belong.
+/// If a WRITE is expected to carry less than this, its bytes are copied to their chunks.
 const LITTLE_BYTES: usize = CHUNK_BYTES / 4;
 
-/// Where requests are read to.
+/// The memory that requests are read into.
 pub(super) struct Intake {
     device: Arc<OwnedFd>,
     head: [u8; HEAD_BYTES],
     chunks: [Memory; CHUNKS],
-    /// Takes all that a WRITE carries, while little is expected.
+    /// For all data of a WRITE, while little is expected.
     single: Memory,
     /// Whether the next WRITE is expected to carry little.
     expects_little: bool,
     /// Requests other than WRITE, whole.
     message: Vec<u8>,
-    /// How many bytes the present request has.
+    /// Number of bytes of the present request.
     length: usize,
-    /// Whether it lies in `single`, and not in `chunks`.
+    /// Whether its data is in `single`, and not in `chunks`.
     in_single: bool,
-    /// From where in the first of these on it lies.
+    /// The offset of its data in the first of these.
     begins: usize,
     /// Where in its chunk the next WRITE is expected to begin.
     expected: usize,
@@ -54,11 +54,11 @@ pub(super) struct Intake {
 /// A request.
 pub(super) struct Received<'a> {
     pub(super) header: Header,
-    /// What follows the header, but not what a WRITE carries.
+    /// The bytes after the header, without the data of a WRITE.
     pub(super) body: Body<'a>,
     /// Header and body.
     pub(super) message: &'a [u8],
-    /// What a WRITE carries.
+    /// The data of a WRITE.
     pub(super) data: Load<'a>,
 }
 
@@ -105,7 +105,7 @@ impl Intake {
             count += 1;
         }
         let device = self.device.as_raw_fd();
-        // SAFETY: the parts are ours, apart, and as long as they say.
+        // SAFETY: the parts are owned, do not overlap, and have these lengths.
         let length = unsafe { libc::readv(device, parts.as_ptr(), count as libc::c_int) };
         let Ok(length) = usize::try_from(length) else {
             return match Errno::from_io_error(&io::Error::last_os_error()) {
@@ -133,7 +133,7 @@ impl Intake {
         let _ = rustix::event::poll(&mut polled, at_most.as_ref());
     }
 
-    /// The request that was read; nothing if it is too short to be one.
+    /// The request that was read; `None` if it is too short to be one.
     pub(super) fn request(&mut self) -> Option<Received<'_>> {
         let head = &self.head[..self.length.min(HEAD_BYTES)];
         let (header, body) = abi::parse(head)?;

@@ -1,4 +1,4 @@
-//! The side towards the kernel: how it is answered and told of things.
+//! The side towards the kernel: answers and notifications.
 //!
 //! Knows the device and what effects mean there; decides nothing.
 
@@ -54,7 +54,7 @@ impl Kernel {
         self.send_whole(OutHeader::new(unique.0, -errno.raw_os_error(), 0), &[]);
     }
 
-    /// Gives the kernel an answer that is whole, header and all.
+    /// Gives the kernel a complete answer, header included.
     pub(super) fn pass_on(&self, answer: &[u8]) {
         // Cheaper than writev(2).
         sent(rustix::io::write(&self.device, answer));
@@ -92,7 +92,7 @@ impl Kernel {
     }
 }
 
-/// Tells of what could not be sent.
+/// Logs that a message could not be sent.
 fn sent(result: Result<usize, Errno>) {
     match result {
         // ENOENT: the request is gone, or the kernel does not know what a

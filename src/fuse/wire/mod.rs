@@ -1,7 +1,7 @@
 //! The device: requests from bytes, answers and notifications to bytes.
 //!
-//! Knows the protocol, and nothing of how the device was come by. The invariant: each request is
-//! answered once, here or later by an effect of the core.
+//! Knows the protocol; does not know where the device comes from. The invariant: each request is answered
+//! once, here or later by an effect of the core.
 
 mod abi;
 mod cpu_affinity;

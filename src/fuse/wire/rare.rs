@@ -20,7 +20,7 @@ use crate::core::namespace::{INODE_BYTES, NAME_MAX, name_bytes};
 use crate::fuse::helpers::message_pair;
 use crate::router::Router;
 
-/// How much the socket to fuser holds: any request or reply whole.
+/// Size of the socket to fuser: it holds any request or reply whole.
 const SOCKET_BYTES: usize = 4 << 20;
 
 /// Room for the largest reply of fuser: an attribute.
@@ -29,7 +29,7 @@ const REPLY_BYTES: usize = (1 << 20) + 4096;
 /// The unit in which `statfs` counts.
 const STATFS_BLOCK_BYTES: u32 = 4096;
 
-/// fuser, or what is needed to start it.
+/// fuser, or the data needed to start it.
 pub(super) struct Rare {
     router: Arc<Router>,
     numbers: Numbers,
@@ -39,7 +39,7 @@ pub(super) struct Rare {
 }
 
 struct Running {
-    /// Where fuser reads requests and writes replies, from our side.
+    /// This side of fuser's socket for requests and replies.
     socket: OwnedFd,
     reply: Vec<u8>,
     thread: JoinHandle<()>,
@@ -55,7 +55,7 @@ impl Rare {
         }
     }
 
-    /// Has fuser handle a request; gives its reply, as the kernel wants it.
+    /// Has fuser handle a request; returns its reply, as the kernel wants it.
     pub(super) fn answer(&mut self, request: &[u8]) -> io::Result<&[u8]> {
         let running = match self.running.take() {
             Some(running) => running,
@@ -78,7 +78,7 @@ impl Rare {
             reply: vec![0; REPLY_BYTES],
             thread,
         };
-        // What it makes of the handshake is for nobody: the kernel has its answer.
+        // Its reply to the handshake is discarded: the kernel has its answer.
         running.exchange(&self.init)?;
         Ok(running)
     }
@@ -131,7 +131,7 @@ fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Serves fuser's callbacks until its socket is closed.
 fn serve(adapter: Adapter, socket: OwnedFd) {
     let mut config = fuser::Config::default();
-    // Who may come is the kernel's to decide.
+    // The kernel decides which users have access.
     config.acl = fuser::SessionACL::All;
     let served =
         fuser::Session::from_fd(adapter, socket, config.acl, config).and_then(fuser::Session::run);
@@ -141,8 +141,8 @@ fn serve(adapter: Adapter, socket: OwnedFd) {
     }
 }
 
-/// fuser's view of a mount: only what is answered at once, not asked often, and no request to the core.
-/// The rest it refuses as not implemented.
+/// fuser's view of a mount: rare requests that are answered at once without the core. It refuses the rest as
+/// not implemented.
 struct Adapter {
     router: Arc<Router>,
     numbers: Numbers,
@@ -163,7 +163,7 @@ impl Filesystem for Adapter {
             .router
             .look(|core| (core.pool().clone(), core.names().count()));
         let (size, free) = (pool.max_size(), pool.available());
-        // Of which this user may have so much.
+        // The part of it that this user may have.
         let mine = pool.of(request.uid());
         let available = mine.available();
         let free_files = mine.room() / (INODE_BYTES + name_bytes(OsStr::new("a-common-name")));

@@ -1,6 +1,6 @@
 //! The bodies of answers, as the kernel wants them.
 //!
-//! Knows what stands where; what is answered is decided elsewhere.
+//! Knows the layout of answers; their content is decided elsewhere.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -11,18 +11,19 @@ use super::numbers::Numbers;
 use crate::core::effects::{Listed, Reply, Transport};
 use crate::core::{Attributes, Found};
 
-/// For how many seconds the kernel remembers names, and attributes of directories. It tells us of every change
-/// it makes, and we tell it of every change of our own, so this is as good as for ever.
+/// Seconds for which the kernel caches names, and attributes of directories. Kernel and daemon tell each
+/// other of every change, so this is as good as for ever.
 const ENTRY_TTL_SECONDS: u64 = 3600;
 
-/// And attributes of files. As good as for ever while this process lives; but a write to the page cache asks for
-/// nothing else, and goes on succeeding after this process has died, until it asks for them again.
+/// The same for attributes of files. As good as for ever while this process lives; but writes to the page
+/// cache need nothing else of the daemon, and succeed after its death until the kernel asks for attributes
+/// again.
 const FILE_ATTRIBUTES_TTL_SECONDS: u64 = 1;
 
 /// What `st_blksize` says of a file: the largest request. `cp`, `cat` and Python
 /// take it as the size of their writes.
 const FILE_BLOCK_BYTES: u32 = MAX_WRITE_BYTES;
-/// And of everything else.
+/// The same of everything else.
 const OTHER_BLOCK_BYTES: u32 = 4096;
 
 /// The body of an answer that is no error, and no bytes of a file.
@@ -55,7 +56,7 @@ pub(super) fn body(reply: &Reply, numbers: Numbers) -> Vec<u8> {
         Reply::Written(number) | Reply::Polled(number) => number_out(*number).as_bytes().into(),
         Reply::Sought(offset) => offset.to_ne_bytes().into(),
         Reply::Done => Vec::new(),
-        // Those are for this process, which the router has answered, or made elsewhere.
+        // These are answers to this process, given by the router, or are made elsewhere.
         Reply::Bytes(_)
         | Reply::Events(_)
         | Reply::Captured(_)
@@ -64,12 +65,12 @@ pub(super) fn body(reply: &Reply, numbers: Numbers) -> Vec<u8> {
     }
 }
 
-/// An answer of one number.
+/// An answer with one number.
 pub(super) fn number_out(number: u32) -> NumberOut {
     NumberOut { number, padding: 0 }
 }
 
-/// How many bytes an entry of a directory takes with a name so long.
+/// Bytes of a directory entry with a name of this length.
 pub(super) fn entry_bytes(name: usize) -> usize {
     (size_of::<Dirent>() + name).next_multiple_of(8)
 }
@@ -150,7 +151,7 @@ fn open(handle: u64, open_flags: u32) -> OpenOut {
     }
 }
 
-/// What the kernel is told of a handle.
+/// The flags of an open handle for the kernel.
 fn open_flags(transport: Transport) -> u32 {
     match transport {
         Transport::Direct => abi::FOPEN_DIRECT_IO,

@@ -1,12 +1,12 @@
-//! How a thread dies that closes a file, seen while it waits for the answer to its FLUSH.
+//! How a thread that closes a file dies, seen while it waits for the answer to its FLUSH.
 //!
 //! A dying process closes its files before its parent can reap it, and its FLUSH is sent even after a
-//! SIGKILL. Until that is answered it is there, with how it ends: on every kernel, however quick the
-//! parent is. `exit_code` is set before the memory is given up, and that before the files
-//! (`do_exit` in `kernel/exit.c`).
+//! SIGKILL. Until that is answered the process and its exit code can be read: on every kernel, however quick
+//! the parent is. The kernel sets `exit_code` before it releases the memory, and that before it closes the
+//! files (`do_exit` in `kernel/exit.c`).
 //!
-//! The order of the questions matters. A thread that closes a file in execve(2) holds the lock that `stat`
-//! takes, so `stat` is read only of one that has no memory any more.
+//! The order of the reads matters. A thread that closes a file in execve(2) holds the lock that `stat` takes,
+//! so `stat` is read only of a thread that has no memory any more.
 
 use super::{BUFFER_BYTES, is_exiting, proc_is_ours, read_stat};
 use crate::core::generation::Ending;
@@ -21,10 +21,10 @@ const PF_FORKNOEXEC: u32 = 0x40;
 /// How a thread dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Death {
-    /// How, as far as that can be seen: 0 is also what those read who may not trace it, and what a
-    /// single thread ends with.
+    /// Its exit status, unless that reads 0: a process that may not trace it reads 0, too, and a single
+    /// thread ends with 0.
     pub(crate) ending: Ending,
-    /// Whether it has run no program of its own since it was forked.
+    /// Whether it has not called execve(2) since it was forked.
     pub(crate) is_mere_fork: bool,
 }
 
@@ -35,7 +35,7 @@ impl Death {
     };
 }
 
-/// How a thread dies that waits for the answer to its FLUSH; nothing of one that goes on.
+/// How a thread that waits for the answer to its FLUSH dies; `None` if it goes on.
 pub(crate) fn death(tid: i32) -> Option<Death> {
     if !is_exiting(tid) {
         return None;
@@ -66,14 +66,14 @@ fn read_death(tid: i32) -> Option<Death> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::NOBODY;
+    use super::super::tests::NO_PROCESS;
     use super::*;
     use crate::testing::{Guard, until};
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
 
     #[test]
-    fn who_runs_does_not_die_and_of_who_is_gone_nothing_is_known() {
+    fn a_process_that_runs_does_not_die_and_nothing_is_known_of_one_that_is_gone() {
         let mut child = Guard::sleeping();
         assert_eq!(death(child.pid()), None);
         child.0.kill().unwrap();
@@ -82,11 +82,11 @@ mod tests {
         assert_eq!(death(child.pid()).unwrap().ending, killed);
         child.0.wait().unwrap();
         assert_eq!(death(child.pid()), Some(Death::UNKNOWN));
-        assert_eq!(death(NOBODY), Some(Death::UNKNOWN));
+        assert_eq!(death(NO_PROCESS), Some(Death::UNKNOWN));
     }
 
     #[test]
-    fn a_status_is_told_and_a_mere_fork_from_a_program() {
+    fn the_status_is_read_and_a_mere_fork_is_told_from_a_program() {
         // Its child is not reaped as long as it runs.
         let script = "import os, time\n\
             child = os.fork() or os._exit(3)\n\

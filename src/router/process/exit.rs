@@ -1,18 +1,16 @@
-//! Whether and how a process ended, of processes that are not our children.
+//! Whether and how processes that are not children of this one ended.
 //!
-//! A pidfd stands for one process, whatever later gets its id, and becomes
-//! readable when the process has exited. How it exited is told in one of two
-//! places, before and after its parent has reaped it:
+//! A pidfd stands for one process, even if its id is reused, and becomes readable when the process has
+//! exited. How it exited can be read in one of two places, before and after its parent has reaped it:
 //!
 //! ```text
 //! running ──exit──► zombie ────────reaped──► gone
 //!                   /proc/PID/stat           PIDFD_GET_INFO
 //! ```
 //!
-//! The kernel records the status for the pidfd only at the reaping (Linux 6.15
-//! and later); on older kernels a process that was reaped before anybody
-//! looked is [`Ending::Unknown`]. One that had a file of ours open was seen to
-//! die, though: see `death`.
+//! The kernel records the status for the pidfd only at the reaping (Linux 6.15 and later); on older kernels a
+//! process that was reaped before the event loop looked is [`Ending::Unknown`]. A process that had a file of
+//! the mount open was seen to die, though: see `death`.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
@@ -36,7 +34,7 @@ pub(super) const EXIT_CODE: usize = 52;
 pub(crate) struct ExitWatch {
     pidfd: OwnedFd,
     process: i32,
-    /// When it was first seen as a zombie of which we may not read how it ended.
+    /// When it was first seen as a zombie whose status this process may not read.
     unreadable_since: OnceLock<Instant>,
 }
 
@@ -45,8 +43,8 @@ impl ExitWatch {
     ///
     /// # Errors
     ///
-    /// `SRCH` if it is gone, or is in a pid namespace that we do not see (FUSE
-    /// then says 0); others if this process may have no more descriptors.
+    /// `SRCH` if it is gone, or is in a pid namespace that cannot be seen (FUSE then gives 0); others if this
+    /// process may have no more descriptors.
     pub(crate) fn open(tid: i32) -> Result<ExitWatch, Errno> {
         let thread = positive(tid).ok_or(Errno::SRCH)?;
         let (pidfd, process) = match pidfd_open(thread, PidfdFlags::empty()) {
@@ -58,7 +56,7 @@ impl ExitWatch {
         Ok(ExitWatch::of(pidfd, process))
     }
 
-    /// Watches the process that a pidfd stands for, whose id this is or was a moment ago.
+    /// Watches the process of a pidfd, which has this id or had it a moment ago.
     pub(crate) fn of(pidfd: OwnedFd, process: i32) -> ExitWatch {
         ExitWatch {
             pidfd,
@@ -72,14 +70,14 @@ impl ExitWatch {
         self.process
     }
 
-    /// How the process ended, if it has. Costs a poll while it runs. A zombie that does not show it to us
-    /// counts as running for a while, until it is reaped, when the kernel says it of everybody's processes.
+    /// How the process ended, if it has. Costs a poll while it runs. A zombie whose status this process may
+    /// not read counts as running for a while, until it is reaped: then the kernel tells the status of any
+    /// process.
     pub(crate) fn state(&self) -> Ending {
         if !self.has_exited() {
             return Ending::Running;
         }
-        // It may be reaped after the first question and before the second;
-        // then the first has an answer the next time.
+        // It may be reaped between the first read and the second; then the first succeeds the next time.
         for _ in 0..2 {
             let info = pidfd_info(self.as_fd());
             if let Some(exit) = info.as_ref().and_then(PidfdInfo::exit) {
@@ -96,12 +94,11 @@ impl ExitWatch {
     pub(crate) fn has_exited(&self) -> bool {
         let mut polled = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let now = Timespec::default();
-        // An error would be EINTR or ENOMEM: to be asked again.
+        // An error would be EINTR or ENOMEM: the caller asks again.
         matches!(poll(&mut polled, Some(&now)), Ok(1))
     }
 
-    /// Whether its parent has taken note of its end, so that another process may
-    /// have its id.
+    /// Whether its parent has reaped it, so that another process may have its id.
     fn is_reaped(&self) -> bool {
         // SAFETY: the descriptor is open, and signal 0 is not sent.
         let sent = unsafe {
@@ -125,11 +122,11 @@ impl ExitWatch {
         let mut buffer = [0; BUFFER_BYTES];
         let stat = read_stat(format_args!("/proc/{}/stat", self.process), &mut buffer)?;
         let status = exit_status(&stat)?;
-        // What is not reaped even now still had the id then.
+        // If it is not reaped even now, it still had the id then.
         if self.is_reaped() {
             return None;
         }
-        // Who may not trace the process reads 0 for every end.
+        // Without the permission to trace the process every status reads 0.
         let may_read =
             geteuid().is_root() || info.is_none_or(|info| info.real_user == geteuid().as_raw());
         if status == 0 && !may_read {
@@ -144,7 +141,7 @@ impl ExitWatch {
     }
 }
 
-/// Whether all threads of a process have exited; false where that cannot be asked.
+/// Whether all threads of a process have exited; false if that cannot be found out.
 pub(super) fn has_exited(pid: i32) -> bool {
     match ExitWatch::open(pid) {
         Ok(watch) => watch.has_exited(),
@@ -158,8 +155,8 @@ impl AsFd for ExitWatch {
     }
 }
 
-/// The wait status of a process that has exited. `X` is one that its parent is reaping at this moment: it may stay so
-/// for long, where that thread does not get to run, and the kernel says it for the pidfd only then.
+/// The wait status of a process that has exited. `X` means that its parent is reaping it: this may last long
+/// if the parent's thread does not get to run, and the pidfd tells the status only afterwards.
 fn exit_status(stat: &Stat<'_>) -> Option<i32> {
     match stat.state()? {
         b'Z' | b'X' => stat.number(EXIT_CODE),
@@ -167,7 +164,7 @@ fn exit_status(stat: &Stat<'_>) -> Option<i32> {
     }
 }
 
-/// From what wait(2) gives.
+/// From a wait status.
 pub(super) fn from_wait_status(status: i32) -> Ending {
     if libc::WIFEXITED(status) {
         Ending::Status(libc::WEXITSTATUS(status))
@@ -178,7 +175,7 @@ pub(super) fn from_wait_status(status: i32) -> Ending {
     }
 }
 
-/// The process that thread `tid` is a child of, where the kernel tells.
+/// The parent of thread `tid`, if the kernel tells.
 pub(super) fn parent(tid: i32) -> Option<i32> {
     let flags = PidfdFlags::from_bits_retain(libc::PIDFD_THREAD);
     let thread = pidfd_open(positive(tid)?, flags).ok()?;
@@ -201,8 +198,8 @@ fn open_by_thread(tid: i32) -> Result<(OwnedFd, i32), Errno> {
     let before = process().ok_or(Errno::SRCH)?;
     let leader = positive(before).ok_or(Errno::SRCH)?;
     let pidfd = pidfd_open(leader, PidfdFlags::empty())?;
-    // The thread is still there, so its process was all the time, and no other
-    // can have had its id when that was opened.
+    // The thread still exists, so its process did all the time, and no other process can have had the id when
+    // the pidfd was opened.
     match process() == Some(before) {
         true => Ok((pidfd, before)),
         false => Err(Errno::SRCH),
@@ -215,7 +212,7 @@ fn open_by_thread(tid: i32) -> Result<(OwnedFd, i32), Errno> {
 #[repr(C)]
 #[derive(Debug, Default)]
 struct PidfdInfo {
-    /// What is asked for, and on return what was given.
+    /// Requested fields; on return the fields given.
     mask: u64,
     control_group: u64,
     thread: u32,
@@ -241,8 +238,7 @@ impl PidfdInfo {
     }
 }
 
-/// What the kernel says of the process or thread behind a pidfd; `None` if it
-/// is gone or the kernel too old.
+/// The kernel's data on the process or thread of a pidfd; `None` if it is gone or the kernel is too old.
 fn pidfd_info(pidfd: BorrowedFd<'_>) -> Option<PidfdInfo> {
     let mut info = PidfdInfo {
         mask: INFO_EXIT,
@@ -257,7 +253,7 @@ fn pidfd_info(pidfd: BorrowedFd<'_>) -> Option<PidfdInfo> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{NOBODY, idle_thread};
+    use super::super::tests::{NO_PROCESS, idle_thread};
     use super::*;
     use crate::testing::{Guard, until};
     use std::process::Command;
@@ -299,7 +295,7 @@ mod tests {
             drop(child.0.stdin.take());
             assert_eq!(ended(&watch), expected, "{script}, zombie");
             child.0.wait().unwrap();
-            // Before Linux 6.15 nobody can tell any more.
+            // Before Linux 6.15 this cannot be read any more.
             let told = pidfd_info(watch.as_fd()).map_or(Ending::Unknown, |_| expected);
             assert_eq!(watch.state(), told, "{script}, reaped");
         }
@@ -330,7 +326,7 @@ mod tests {
         );
         child.0.wait().unwrap();
         assert_eq!(ExitWatch::open(child.pid()).unwrap_err(), Errno::SRCH);
-        assert_eq!(ExitWatch::open(NOBODY).unwrap_err(), Errno::SRCH);
+        assert_eq!(ExitWatch::open(NO_PROCESS).unwrap_err(), Errno::SRCH);
         assert_eq!(ExitWatch::open(0).unwrap_err(), Errno::SRCH);
         assert_eq!(ExitWatch::open(-1).unwrap_err(), Errno::SRCH);
     }

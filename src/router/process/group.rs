@@ -1,4 +1,4 @@
-//! Process groups: whether anybody is left who might write.
+//! Process groups: whether a process is left that might write.
 
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
@@ -25,17 +25,17 @@ fn running_member(pgid: i32, likely: Option<i32>) -> Member {
     find_running(runs, likely)
 }
 
-/// How many groups a member is remembered of.
+/// Number of groups whose running member is remembered.
 const REMEMBERED_GROUPS: usize = 1024;
 
-/// By group, a member that ran when it was last looked at.
+/// By group, a member that ran when it was last checked.
 #[derive(Default)]
 pub(crate) struct RunningMembers(FxHashMap<i32, i32>);
 
 impl RunningMembers {
     /// Whether all members of a group have exited.
     pub(crate) fn is_of_zombies(&mut self, group: i32) -> bool {
-        // Mostly the leader runs: a shell.
+        // Usually the leader runs: a shell.
         let known = self.0.get(&group).copied();
         let found = running_member(group, known.or(Some(group)));
         match found {
@@ -47,7 +47,7 @@ impl RunningMembers {
         found == Member::None
     }
 
-    /// Whether of those who might write a closed file only readers are left that wait for it.
+    /// Whether all processes left that might write a closed file wait, directly or not, for a reader of it.
     pub(crate) fn stand_still(&mut self, left: &Left) -> bool {
         let known = left.groups.iter().find_map(|group| self.0.get(group));
         match stands_still(left, known.copied()) {

@@ -1,8 +1,8 @@
-//! Numbers of processes as others count them: in their own pid namespace.
+//! Ids of processes in other pid namespaces.
 //!
-//! `NSpid:` in `/proc/PID/status` has a process's number in each namespace that it is in, ours
-//! first. That two processes are in the same one is told by the link `ns/pid`, which takes the
-//! permission to trace them.
+//! `NSpid:` in `/proc/PID/status` has a process's number in each namespace that it is in, this process's
+//! first. The link `ns/pid` tells whether two processes are in the same one; reading it takes the permission
+//! to trace them.
 
 use std::path::PathBuf;
 
@@ -11,11 +11,11 @@ use rustix::io::Errno;
 use super::{BUFFER_BYTES, all, read_stat, read_status};
 use crate::procfs::{field, number};
 
-/// The process that `thread` knows by this number; nothing if it is gone.
+/// The process that `thread` knows by this number; `None` if it is gone.
 ///
 /// # Errors
 ///
-/// ESRCH if that cannot be told.
+/// ESRCH if that cannot be found out.
 pub(crate) fn known_as(thread: i32, wanted: i32) -> Result<Option<i32>, Errno> {
     if thread <= 0 {
         return Err(Errno::SRCH);
@@ -47,15 +47,15 @@ pub(crate) fn known_as(thread: i32, wanted: i32) -> Result<Option<i32>, Errno> {
     }
 }
 
-/// When a process began, in clock ticks since the machine did.
+/// When a process began, in clock ticks since boot.
 ///
-/// To be called only by who may wait: see the module's documentation.
+/// Only for threads that may wait: see the module's documentation.
 pub(crate) fn start_ticks(pid: i32) -> Option<u64> {
     let mut buffer = [0; BUFFER_BYTES];
     read_stat(format_args!("/proc/{pid}/stat"), &mut buffer)?.number(22)
 }
 
-/// Its numbers, that of our namespace first.
+/// Its numbers, that in this process's namespace first.
 fn numbers(status: &[u8]) -> Option<Vec<i32>> {
     let numbers = field(status, b"NSpid:")?.split(|byte| byte.is_ascii_whitespace());
     numbers.map(number).collect()
@@ -67,7 +67,7 @@ fn namespace(pid: i32) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::NOBODY;
+    use super::super::tests::NO_PROCESS;
     use super::*;
     use crate::testing::{Guard, until};
     use std::process::Command;
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn in_our_namespace_a_number_is_itself_and_in_another_it_is_looked_up() {
         let here = Guard::sleeping();
-        assert_eq!(known_as(here.pid(), NOBODY), Ok(Some(NOBODY)));
+        assert_eq!(known_as(here.pid(), NO_PROCESS), Ok(Some(NO_PROCESS)));
         let mut command = Command::new("unshare");
         command.args(["--pid", "--fork", "--kill-child", "sleep", "60"]);
         let there = Guard::of(&mut command);
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(known_as(child, 1), Ok(Some(child)));
         assert_eq!(known_as(child, 2), Ok(None));
         assert_eq!(known_as(0, 1), Err(Errno::SRCH));
-        assert_eq!(known_as(NOBODY, 1), Err(Errno::SRCH));
+        assert_eq!(known_as(NO_PROCESS, 1), Err(Errno::SRCH));
     }
 
     #[test]
@@ -98,6 +98,6 @@ mod tests {
         let own = start_ticks(super::super::own()).unwrap();
         let child = Guard::sleeping();
         assert!(start_ticks(child.pid()).unwrap() >= own);
-        assert_eq!(start_ticks(NOBODY), None);
+        assert_eq!(start_ticks(NO_PROCESS), None);
     }
 }

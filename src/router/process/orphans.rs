@@ -1,8 +1,8 @@
-//! Whether a process that has exited left others behind: some that it started, or that those started.
+//! Whether a process that has exited left descendants behind.
 //!
-//! The kernel keeps no trace of who had started whom. But the first of those who are left is a child of
-//! whoever adopts orphans now, an ancestor of ours, and began later than the one who is gone. Numbers of
-//! processes are given in their order, from the first again after the last:
+//! The kernel does not record which process had started an orphan. But the first of the descendants left is
+//! now a child of the process that adopts orphans, an ancestor of this one, and began later than the process
+//! that is gone. Ids are given in ascending order, and from the first again after the last:
 //!
 //! ```text
 //! of the process   ├──── later ────┤ the last that was given
@@ -11,8 +11,8 @@
 //! the last that was given          of the process
 //! ```
 //!
-//! That says too much where somebody else's orphan or a service has begun meanwhile, and too little where
-//! more processes have begun than there are numbers.
+//! This reports too much if an unrelated orphan or a service has begun meanwhile, and too little if more
+//! processes have begun than there are ids.
 
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, child_subreaper, waitid};
@@ -22,12 +22,12 @@ use super::running::{Member, find_running};
 use super::{ancestors, own, parent, positive, read};
 use crate::procfs::number;
 
-/// Whether somebody may be left whom a process started that has exited. It may be reaped.
+/// Whether a descendant of a process that has exited may be left. That process may be reaped.
 pub(crate) fn has_left_others(gone: i32) -> bool {
     let adopters = adopters();
     let began_anew = last_number().is_some_and(|last| last < gone);
     let is_left = |pid: &i32| {
-        // The last one anew, as whoever has been found may have begun a moment ago.
+        // The last number is read again, as this process may have begun a moment ago.
         is_later(*pid, gone, began_anew, last_number)
             && parent(*pid).is_some_and(|parent| adopters.contains(&parent))
             && !has_exited(*pid)
@@ -36,15 +36,15 @@ pub(crate) fn has_left_others(gone: i32) -> bool {
     find_running(is_left, None) != Member::None
 }
 
-/// Who may have become the parent of an orphan of ours.
+/// Processes that may have adopted an orphan of this one.
 fn adopters() -> Vec<i32> {
     let adopts = own() == 1 || matches!(child_subreaper(), Ok(Some(_)));
     let above = ancestors(own()).filter(|pid| adopts || *pid != own());
-    // In a namespace that a parent is outside of, there is no way up.
+    // If a parent is outside of the namespace, the ancestors end there.
     above.chain([1]).collect()
 }
 
-/// Whether a process began later than another, as far as their numbers tell and the last one that was given.
+/// Whether a process began later than another, judged by their numbers and the last one given.
 fn is_later(pid: i32, than: i32, began_anew: bool, last: impl Fn() -> Option<i32>) -> bool {
     let was_given = || last().is_none_or(|last| pid <= last);
     match began_anew {
@@ -60,7 +60,7 @@ fn last_number() -> Option<i32> {
     number(text.trim_ascii().rsplit(|byte| *byte == b' ').next()?)
 }
 
-/// Whether it is a helper of this process, which no wait for a child sees.
+/// Whether it is a helper of this process, which a wait for children does not see.
 fn is_own_helper(pid: i32) -> bool {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     parent(pid) == Some(own())
@@ -93,7 +93,7 @@ mod tests {
             assert!(has_left_others(gone), "{script}");
             kill_process(orphan, Signal::KILL).unwrap();
             // Other tests have orphans, too.
-            until("nobody is left", || !has_left_others(gone));
+            until("no process is left", || !has_left_others(gone));
         }
     }
 

@@ -1,27 +1,27 @@
-//! Whether of some processes one runs, found by looking at every process there is.
+//! Whether one of several processes runs, found by scanning all processes.
 
 use super::{all, proc_is_ours};
 
-/// A process of some.
+/// The result of such a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Member {
-    /// It runs.
+    /// This one runs.
     Running(i32),
-    /// None does; some may have exited and not be reaped yet.
+    /// None runs; some may have exited and not be reaped yet.
     None,
     /// Not all processes can be seen from here.
     Unknown,
 }
 
-/// A process that `runs`: `likely`, if that does, and else whichever is found by looking at every process.
+/// A process that `runs`: `likely` if that does, or else any that a scan of all processes finds.
 pub(super) fn find_running(runs: impl Fn(&i32) -> bool, likely: Option<i32>) -> Member {
     if let Some(pid) = likely.filter(&runs) {
         return Member::Running(pid);
     }
-    // Twice: where ids begin anew, a child may have a number that was passed already when its parent, which
-    // had exited when it was looked at, made it.
+    // Twice: after ids have begun anew a child may have a number that the scan had passed when its parent
+    // made it; and that parent had exited when the scan came to it.
     for _ in 0..2 {
-        // Where others' processes are hidden (`hidepid`), so is the first.
+        // If processes of other users are hidden (`hidepid`), so is process 1.
         let mut sees_first = false;
         let mut look = |pid: &i32| {
             sees_first |= *pid == 1;

@@ -1,25 +1,22 @@
-//! Whether a thread that waits for us should be let go, because a signal wants
-//! it.
+//! Whether the wait of a thread for an answer must end because of a signal.
 //!
-//! The kernel tells a FUSE server of a signal only by an interrupt request;
-//! where those are refused (and from then on), a parked caller sleeps without
-//! being woken, and its signals must be looked for. `/proc/TID/status` shows
-//! them: `SigPnd` is what waits for the thread, `ShdPnd` for any thread of its
-//! process. A signal that will kill the process shows as SIGKILL in `SigPnd`,
-//! as the kernel puts it there for each thread when it is sent
-//! (`complete_signal` in `kernel/signal.c`).
+//! The kernel reports a signal to a FUSE server only by an INTERRUPT, once for each request; later signals of
+//! the same caller must be looked for. `/proc/TID/status` shows them: `SigPnd` those pending for the thread,
+//! `ShdPnd` those for any thread of its process. A signal that will kill the process shows as SIGKILL in
+//! `SigPnd`, as the kernel puts it there for each thread when it is sent (`complete_signal` in
+//! `kernel/signal.c`).
 //!
-//! A stop does not show so if *another* thread took the SIGSTOP: it is then no
-//! longer pending, and this thread is expected to notice. So with nothing
-//! pending, the other threads are looked at: if one is stopped, all must be.
+//! A stop does not show so if *another* thread took the SIGSTOP: it is no longer pending then, but this
+//! thread must stop, too. So with nothing pending the other threads are checked: if one is stopped, all must
+//! be.
 
 use rustix::fs::{Dir, OFlags};
 
 use super::{BUFFER_BYTES, open, read, read_status};
 use crate::procfs::{field, hexadecimal, number};
 
-/// The signals that never make a read, write or open fail: they come by the
-/// clock, or tell of something to be looked at later.
+/// Signals that never make a read, write or open fail: they come from timers, or report an event that can be
+/// handled later.
 const HARMLESS: u64 = set(libc::SIGALRM)
     | set(libc::SIGURG)
     | set(libc::SIGCHLD)
@@ -28,8 +25,8 @@ const HARMLESS: u64 = set(libc::SIGALRM)
     | set(libc::SIGVTALRM)
     | set(libc::SIGCONT);
 
-/// How many threads of one process are asked whether they are stopped. A stop
-/// stops them all; only those that wait for us too show nothing.
+/// Number of threads of a process that are checked for a stop. A stop stops them all; only threads that wait
+/// for the daemon, too, do not show it.
 const MAX_THREADS_ASKED: usize = 16;
 
 /// The bit of a signal in the masks of `/proc/TID/status`.
@@ -56,9 +53,9 @@ struct Status {
     thread_pending: u64,
     /// Pending for whichever thread of the process takes it.
     process_pending: u64,
-    /// Held back until the thread allows them.
+    /// Blocked by the thread.
     blocked: u64,
-    /// Thrown away.
+    /// Ignored by the process.
     ignored: u64,
 }
 
@@ -99,9 +96,8 @@ impl Status {
 
 /// Whether a thread of `process` is stopped by job control.
 ///
-/// A thread that a tracer has stopped (`t`) says nothing of the others: under
-/// strace(1) each is so for a moment at every system call, and a debugger that
-/// wants them all sends each a SIGSTOP of its own.
+/// A thread that a tracer has stopped (`t`) says nothing of the others: under strace(1) each stops for a
+/// moment at every system call, and a debugger that stops all threads sends each a SIGSTOP of its own.
 fn a_thread_is_stopped(process: i32) -> bool {
     let Some(tasks) = open(format_args!("/proc/{process}/task"), OFlags::DIRECTORY) else {
         return false;
@@ -125,7 +121,7 @@ fn a_thread_is_stopped(process: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::NOBODY;
+    use super::super::tests::NO_PROCESS;
     use super::*;
     use crate::testing::{Guard, until};
     use rustix::process::{Pid, Signal, kill_process};
@@ -169,12 +165,12 @@ mod tests {
         assert!(ends("T (stopped)", 0, 0, 0, 0));
         assert!(ends("t (tracing stop)", 0, 0, 0, 0));
         assert!(ends("Z (zombie)", 0, 0, 0, 0));
-        assert!(must_interrupt(NOBODY));
+        assert!(must_interrupt(NO_PROCESS));
         assert!(must_interrupt(0));
     }
 
     #[test]
-    fn of_real_processes_a_sleeper_is_left_alone_a_stopped_one_is_not() {
+    fn a_real_process_that_sleeps_is_left_alone_and_a_stopped_one_is_not() {
         let child = Guard::sleeping();
         let pid = Pid::from_raw(child.pid()).unwrap();
         until("nothing is pending", || !must_interrupt(child.pid()));

@@ -1,14 +1,14 @@
-//! Whether process groups stand still: nobody who is left of them does anything before a reader is
-//! answered that waits for us.
+//! Whether process groups stand still: no process left in them does anything before a reader that waits for
+//! the daemon is answered.
 //!
 //! ```text
 //! sh             in wait(2), and every child of it stands still
-//! └─ python3     has one thread, which waits in a request of ours
+//! └─ python3     has one thread, which waits for the daemon's answer
 //!    └─ zip      has exited
 //! ```
 //!
-//! So the shell of a script and the program that reads what another of its steps has written do not
-//! count among those who might write that once more. Whatever cannot be seen counts as running.
+//! So the shell of a script, and the program that reads the output of an earlier step, do not count as
+//! possible writers of that output. A process that cannot be seen counts as running.
 
 use super::exit::has_exited;
 use super::running::{Member, find_running};
@@ -17,20 +17,20 @@ use crate::core::effects::Unique;
 use crate::core::generation::Left;
 use crate::procfs::{field, number};
 
-/// The command, which only serves its mount where that is its own, and only reads where it waits.
+/// The name of the fifofs command: as the daemon it only serves its mount, as a reader it only reads.
 const COMMAND: &str = "fifofs";
 
-/// The most that is read of a list of children: of some five hundred.
+/// Most bytes read of a list of children: some five hundred.
 const LISTED_BYTES: usize = 4096;
 
-/// How deep a tree of those who wait for each other may be.
+/// Greatest depth of a tree of processes that wait for each other.
 const DEEPEST: usize = 16;
 
-/// Whether nobody is left in the groups of those who wrote a file, nor of those themselves, but some who do
-/// nothing before its readers are answered. If not, one who does, by which to begin the next time.
+/// Whether all processes left of a file's writers and their groups do nothing before its readers are
+/// answered. If not, a process that runs, with which to begin the next time, if one is known.
 pub(super) fn stands_still(left: &Left, likely: Option<i32>) -> Result<(), Option<i32>> {
     let is_member = |pid: i32| process_group(pid).is_some_and(|group| left.groups.contains(&group));
-    // Mostly nobody who waits is of these groups, or somebody of them is known to run.
+    // Usually no waiting process is in these groups, or a member is known to run.
     if !left.waiting.iter().any(|(pid, _)| is_member(*pid)) || !proc_is_ours() {
         return Err(likely);
     }
@@ -39,7 +39,7 @@ pub(super) fn stands_still(left: &Left, likely: Option<i32>) -> Result<(), Optio
     if let Some(pid) = likely.filter(member_runs) {
         return Err(Some(pid));
     }
-    // How one has ended meanwhile is not known yet.
+    // The core does not know yet how a writer that has exited ended.
     let may_write = |pid: &i32| has_exited(*pid) || runs(*pid);
     if left.writers.iter().any(may_write) {
         return Err(None);
@@ -51,7 +51,7 @@ pub(super) fn stands_still(left: &Left, likely: Option<i32>) -> Result<(), Optio
     }
 }
 
-/// Whether a process does nothing before one of those is answered who wait.
+/// Whether a process does nothing before one of the waiting processes is answered.
 fn stands(pid: i32, waiting: &[(i32, Unique)], depth: usize) -> bool {
     if pid == own() {
         return super::name(pid) == COMMAND;
@@ -60,7 +60,7 @@ fn stands(pid: i32, waiting: &[(i32, Unique)], depth: usize) -> bool {
         return false;
     };
     if waiting.iter().any(|(waits, _)| *waits == pid) {
-        // Its children may do something by themselves.
+        // Its children may run on their own.
         let Some(children) = children(pid) else {
             return false;
         };
@@ -73,16 +73,16 @@ fn stands(pid: i32, waiting: &[(i32, Unique)], depth: usize) -> bool {
     let (true, Some(before)) = (waits_for_children(pid), Thread::of(pid)) else {
         return false;
     };
-    // One that has exited is about to be taken note of, and then the parent goes on.
+    // A child that has exited is about to be reaped, and then the parent goes on.
     let all_stand = children(pid).is_some_and(|children| {
         let stands = |child: &i32| !has_exited(*child) && stands(*child, waiting, depth);
         !children.is_empty() && children.iter().all(stands)
     });
-    // Else those may be the children of another moment.
+    // Otherwise the children may have been those of another moment.
     all_stand && before.is_only && waits_for_children(pid) && Thread::of(pid) == Some(before)
 }
 
-/// Whether the thread after which a process is numbered is in wait(2), or in sigsuspend(2), as shells are.
+/// Whether a process's main thread is in wait(2), or in sigsuspend(2), as shells are.
 fn waits_for_children(pid: i32) -> bool {
     let mut buffer = [0; 128];
     let function = read(format_args!("/proc/{pid}/wchan"), &mut buffer);
@@ -92,13 +92,12 @@ fn waits_for_children(pid: i32) -> bool {
     })
 }
 
-/// What a process's first thread is seen to have done.
+/// State of a process's main thread.
 #[derive(PartialEq, Eq)]
 struct Thread {
-    /// Whether it is the only one.
+    /// Whether it is the only thread.
     is_only: bool,
-    /// How often it gave up the processor: the same number of a thread that waits, later, is of one that
-    /// has waited all the time.
+    /// Number of context switches: if a waiting thread has the same number later, it has waited all the time.
     switches: [u64; 2],
 }
 
@@ -117,8 +116,8 @@ impl Thread {
     }
 }
 
-/// The children of a process that has one thread, those included that it has not reaped; nothing where the
-/// kernel does not say (`CONFIG_PROC_CHILDREN`).
+/// The children of a process that has one thread, including those not reaped; `None` if the kernel does not
+/// tell (`CONFIG_PROC_CHILDREN`).
 fn children(pid: i32) -> Option<Vec<i32>> {
     let list = || {
         let mut buffer = [0; LISTED_BYTES];
@@ -127,7 +126,7 @@ fn children(pid: i32) -> Option<Vec<i32>> {
         let is_cut_off = listed.len() == LISTED_BYTES;
         (!is_cut_off).then(|| ids.filter_map(number::<i32>).collect::<Vec<i32>>())
     };
-    // One that is reaped while they are listed may have the next one left out.
+    // If a child is reaped during the listing, the next one may be missing.
     let first = list()?;
     (list()? == first).then_some(first)
 }
@@ -141,7 +140,7 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    /// A script that is the leader of a group, once a program of this name is below it; and that.
+    /// A script that leads a group, once a program of this name is below it; and the id of that.
     fn script(script: &str, program: &str) -> (Guard, i32) {
         let child = Guard::of(Command::new("sh").args(["-c", script]).process_group(0));
         let mut found = None;
@@ -170,7 +169,7 @@ mod tests {
         }
     }
 
-    /// Ends all of a script, in whatever group.
+    /// Kills all processes of a script, in any group.
     fn end(shell: &Guard) {
         for pid in below(shell.pid()).into_iter().chain([shell.pid()]) {
             let pid = super::super::positive(pid).unwrap();
@@ -180,7 +179,7 @@ mod tests {
 
     #[test]
     fn shells_that_wait_for_the_reader_alone_do_not_run() {
-        // What it waits for makes no difference here.
+        // It makes no difference what the reader waits for.
         for waits in [
             "tail -f /dev/null; true",
             "tail -f /dev/null & wait",
@@ -188,20 +187,20 @@ mod tests {
         ] {
             let (shell, reader) = script(waits, "tail");
             let left = left(shell.pid(), reader);
-            until("nobody runs", || stands_still(&left, None).is_ok());
+            until("no process runs", || stands_still(&left, None).is_ok());
             let writers = vec![shell.pid()];
             let by_shell = Left {
                 writers,
                 ..left.clone()
             };
             assert_eq!(stands_still(&by_shell, Some(shell.pid())), Ok(()));
-            // Nobody of the group waits.
+            // No process of the group waits.
             let elsewhere = Left {
                 waiting: vec![(1, Unique(1))],
                 ..left.clone()
             };
             assert!(stands_still(&elsewhere, None).is_err());
-            // That is to be known first how it ended.
+            // The core must know first how that ended.
             let mut gone = Guard::of(&mut Command::new("true"));
             gone.0.wait().unwrap();
             let writers = vec![gone.pid()];
@@ -211,12 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn who_may_go_on_by_itself_runs_and_is_told_of() {
+    fn a_process_that_may_go_on_by_itself_runs_and_is_reported() {
         for (runs, other) in [
             // Another step, in the background; in a group of its own, too.
             ("sleep 60 & tail -f /dev/null", "sleep"),
             ("setsid sleep 60 & tail -f /dev/null; true", "sleep"),
-            // Who reads on a pipe what the reader gives may be any program.
+            // The program that reads the reader's output from a pipe may be any program.
             ("tail -f /dev/null | sort; true", "sort"),
             // In read(2), not in wait(2).
             ("tail -f /dev/null & read -r line; true", "tail"),

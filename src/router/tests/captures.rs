@@ -1,4 +1,4 @@
-//! Captured paths whose end hangs on a process.
+//! Captured paths held by a process.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -17,7 +17,7 @@ fn capture(bench: &Bench, path: &[&str]) -> CaptureId {
     bench.router.capture(&path).unwrap()
 }
 
-/// Whether the file that stands at a capture is done.
+/// Whether the file at a capture is done.
 fn is_done(bench: &Bench, id: CaptureId) -> bool {
     !bench.router.look(|core| core.is_left_undone(id))
 }
@@ -33,7 +33,7 @@ fn watched(bench: &Bench) -> usize {
 }
 
 #[test]
-fn what_stands_at_a_held_path_is_done_when_the_process_has_exited() {
+fn the_file_at_a_held_path_is_done_when_the_process_has_exited() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     let mut child = Guard::sleeping();
@@ -47,12 +47,12 @@ fn what_stands_at_a_held_path_is_done_when_the_process_has_exited() {
     child.0.kill().unwrap();
     // Not reaped: its exit is what counts.
     until("it to be done", || is_done(&bench, id));
-    until("nobody to be watched", || watched(&bench) == 0);
+    until("no process is watched", || watched(&bench) == 0);
     assert!(bench.router.processes.is_empty());
 }
 
 #[test]
-fn a_path_is_let_go_of_by_the_last_of_those_who_hold_it() {
+fn the_last_holder_of_a_path_lets_go_of_it() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     let (mut first, mut second) = (Guard::sleeping(), Guard::sleeping());
@@ -71,9 +71,9 @@ fn a_path_is_let_go_of_by_the_last_of_those_who_hold_it() {
     until("it to be done", || is_done(&bench, id));
 }
 
-/// Once, a path hung on a process that nobody waited for any more, as long as that ran.
+/// Once, a path whose hold was dropped was still held as long as the process ran.
 #[test]
-fn who_is_waited_for_no_longer_keeps_nothing_from_being_done() {
+fn a_process_that_is_waited_for_no_longer_keeps_nothing_from_being_done() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     let (mut first, second) = (Guard::sleeping(), Guard::sleeping());
@@ -102,7 +102,7 @@ fn who_is_waited_for_no_longer_keeps_nothing_from_being_done() {
     drop(of_second);
     assert!(ends(&mut reader, SOON));
 
-    // What they left may still be theirs, until they have exited.
+    // The file may still be their work until they have exited.
     assert!(!is_done(&bench, id));
     assert_eq!(watched(&bench), 2);
     first.0.kill().unwrap();
@@ -113,7 +113,7 @@ fn who_is_waited_for_no_longer_keeps_nothing_from_being_done() {
 }
 
 #[test]
-fn of_one_that_exits_while_it_is_given_up_the_exit_is_heard_of() {
+fn the_exit_of_a_process_that_is_given_up_meanwhile_is_noticed() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     for _ in 0..50 {
@@ -126,7 +126,7 @@ fn of_one_that_exits_while_it_is_given_up_the_exit_is_heard_of() {
         child.0.kill().unwrap();
         drop(held);
         until("its exit to be told", || is_done(&bench, id));
-        until("nobody to be watched", || watched(&bench) == 0);
+        until("no process is watched", || watched(&bench) == 0);
     }
 }
 
@@ -134,7 +134,7 @@ fn of_one_that_exits_while_it_is_given_up_the_exit_is_heard_of() {
 fn a_process_that_is_gone_holds_nothing() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let id = capture(&bench, &["x"]);
-    // A zombie is watched, and its end heard of by whoever looks.
+    // A zombie is watched, and its end is noticed at the next check.
     let mut child = Guard::sleeping();
     let watch = ExitWatch::open(child.pid()).unwrap();
     child.0.kill().unwrap();
@@ -148,9 +148,9 @@ fn a_process_that_is_gone_holds_nothing() {
     assert!(is_done(&bench, id));
 }
 
-/// The kernel tells of the last close of a process a moment after it is gone.
+/// The kernel reports the last close of a process a moment after it is gone.
 #[test]
-fn to_settle_waits_for_the_last_close_of_those_who_are_gone_but_not_for_who_runs() {
+fn to_settle_waits_for_the_last_close_of_exited_processes_but_not_for_running_ones() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let id = capture(&bench, &["x"]);
     let mut child = Guard::sleeping();
@@ -160,7 +160,7 @@ fn to_settle_waits_for_the_last_close_of_those_who_are_gone_but_not_for_who_runs
         .unwrap();
     let writer = bench.router.writer(child.pid()).unwrap();
     let (_, handle) = bench.create_by("x", writer);
-    // Its holder runs: what it writes is not to be waited for.
+    // Its holder runs: its output is not waited for.
     let start = Instant::now();
     bench.router.settle_capture(id);
     let took = start.elapsed();
@@ -181,7 +181,7 @@ fn to_settle_waits_for_the_last_close_of_those_who_are_gone_but_not_for_who_runs
 }
 
 #[test]
-fn to_settle_what_is_never_closed_takes_a_second() {
+fn to_settle_a_file_that_is_never_closed_takes_a_second() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let id = capture(&bench, &["x"]);
     bench.router.release_capture(id, false);
@@ -193,7 +193,7 @@ fn to_settle_what_is_never_closed_takes_a_second() {
 }
 
 #[test]
-fn a_capture_that_ends_takes_what_stands_there_and_its_directory_with_it() {
+fn a_capture_that_ends_takes_its_file_and_its_directory_with_it() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["d", "x"]);
     let directory = bench
@@ -212,16 +212,16 @@ fn a_capture_that_ends_takes_what_stands_there_and_its_directory_with_it() {
     assert_eq!(found("d"), Err(Errno::NOENT));
     let mut names: Vec<_> = bench.outbox.done();
     names.retain(|done| matches!(done, Done::ForgotName(..)));
-    // By a thread that answers nobody, which may wait for the kernel.
+    // By a thread that answers no requests, which may wait for the kernel.
     let forgot = |name: &str| Done::ForgotName(name.into(), true);
     assert_eq!(names, ["x", "beside", "d"].map(forgot));
     bench.router.settle_names();
     assert!(bench.outbox.settled.load(Ordering::Acquire));
 }
 
-/// Once, now and then, what one program left was taken for what the next one wrote.
+/// Once, now and then, the output of one program was taken for that of the next.
 #[test]
-fn what_one_holder_left_is_not_what_the_next_one_leaves() {
+fn the_output_of_one_holder_is_not_that_of_the_next() {
     let bench = Bench::new(Deliver::Follow);
     let id = capture(&bench, &["x"]);
     let mut first = Guard::sleeping();
@@ -266,7 +266,7 @@ fn what_one_holder_left_is_not_what_the_next_one_leaves() {
 }
 
 #[test]
-fn who_has_a_captured_file_open_for_writing_is_named() {
+fn a_process_that_has_a_captured_file_open_for_writing_is_named() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let id = capture(&bench, &["x"]);
     assert_eq!(bench.router.writers_of(id), []);
@@ -274,7 +274,7 @@ fn who_has_a_captured_file_open_for_writing_is_named() {
     let (ino, _) = bench.create("x");
     assert_eq!(bench.router.writers_of(id), []);
 
-    // One that has the number of a plain file, which stands for it.
+    // So a captured file gets the number of a plain file, which stands for it.
     let directory = tempfile::tempdir().unwrap();
     let file = File::create(directory.path().join("file")).unwrap();
     let number = file.metadata().unwrap().ino();
@@ -301,7 +301,7 @@ fn after_its_readers_have_gone_writes_to_a_captured_path_fail() {
 }
 
 #[test]
-fn with_a_bound_a_writer_waits_for_who_reads_the_path() {
+fn with_a_bound_a_writer_waits_for_the_reader_of_the_path() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let id = capture(&bench, &["x"]);
     bench.router.tell(Request::KeepAtMost { id, bytes: 8 });
@@ -310,7 +310,7 @@ fn with_a_bound_a_writer_waits_for_who_reads_the_path() {
     let held = bench.write(ino, 0, &[0; 20]);
     assert_eq!(bench.answer(held), None);
     assert!(matches!(reader.read(0, 20, None), Ok(Given::Bytes(_))));
-    // What was read is told with the next read.
+    // The next read tells the core how much was read.
     let soon = Some(Instant::now() + Duration::from_millis(50));
     assert!(matches!(reader.read(20, 20, soon), Err(Failure::TimedOut)));
     assert_eq!(bench.answer(held), Some(Answer::Written(20)));

@@ -1,5 +1,5 @@
-//! The one thread that waits: alarms, callers who had a signal, processes that end, the flusher's
-//! answers, and its own end.
+//! The one thread that waits: alarms, callers that had a signal, processes that end, the flusher's answers,
+//! and its own end.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -43,13 +43,13 @@ fn an_event_loop_without_anything_to_wait_for_sleeps() {
     let bench = Bench::new(Deliver::Follow);
     bench.until_it_sleeps();
     assert_eq!(bench.router.event_loop.sleeps_until(), NEVER);
-    // A later alarm than the one it sleeps for does not wake it, nor does what has none.
+    // Neither a later alarm than the one it sleeps for wakes it, nor an operation without one.
     bench.router.tell(Request::Tick);
     assert!(!bench.router.event_loop.was_woken());
 }
 
 #[test]
-fn a_caller_that_had_a_harmless_signal_is_looked_at_until_it_has_one_that_ends_its_wait() {
+fn a_caller_that_had_a_harmless_signal_is_checked_until_it_has_one_that_ends_its_wait() {
     let bench = Bench::new(Deliver::Settled);
     let (ino, _) = bench.create("x");
     let child = Guard::sleeping();
@@ -57,22 +57,22 @@ fn a_caller_that_had_a_harmless_signal_is_looked_at_until_it_has_one_that_ends_i
         !process::must_interrupt(child.pid())
     });
     let waits = bench.open(ino, child.pid());
-    let other = bench.open(ino, NOBODY);
+    let other = bench.open(ino, NO_PROCESS);
     bench.until_it_sleeps();
     bench.router.interrupted(waits);
-    // Of what comes now the kernel does not tell.
+    // The kernel does not report the next signal.
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(bench.answer(waits), None, "its signal ends nothing");
     kill_process(Pid::from_raw(child.pid()).unwrap(), Signal::STOP).unwrap();
     assert_eq!(bench.answered(waits), Answer::Error(Errno::INTR));
     assert_eq!(bench.answer(other), None, "another's wait goes on");
-    until("nobody to be looked at any more", || {
+    until("no caller is checked any more", || {
         bench.router.event_loop.signalled().is_empty()
     });
 }
 
 #[test]
-fn a_caller_that_cannot_be_seen_is_taken_at_the_word_of_the_kernel() {
+fn every_signal_ends_the_wait_of_a_caller_that_cannot_be_seen() {
     let bench = Bench::new(Deliver::Settled);
     let (ino, _) = bench.create_by_own("x");
     let waits = bench.open(ino, 0);
@@ -82,7 +82,7 @@ fn a_caller_that_cannot_be_seen_is_taken_at_the_word_of_the_kernel() {
 }
 
 #[test]
-fn a_caller_whose_wait_is_over_is_not_looked_at_any_more() {
+fn a_caller_whose_wait_is_over_is_not_checked_any_more() {
     let bench = Bench::new(Deliver::Settled);
     let (ino, handle) = bench.create("x");
     let child = Guard::sleeping();
@@ -93,7 +93,7 @@ fn a_caller_whose_wait_is_over_is_not_looked_at_any_more() {
     bench.router.interrupted(waits);
     bench.release(handle);
     bench.handle(waits);
-    until("nobody to be looked at", || {
+    until("no caller is checked", || {
         bench.router.event_loop.signalled().is_empty()
     });
 }
@@ -105,13 +105,13 @@ fn a_writer_that_is_killed_fails_its_file_and_is_watched_no_more() {
     });
     let mut child = Guard::sleeping();
     let writer = bench.router.writer(child.pid()).unwrap();
-    bench.router.processes.remember(NOBODY, child.pid());
+    bench.router.processes.remember(NO_PROCESS, child.pid());
     let (ino, handle) = bench.create_by("x", writer);
-    let reader = bench.open(ino, NOBODY);
+    let reader = bench.open(ino, NO_PROCESS);
     let reader = bench.handle(reader);
     bench.write(ino, 0, b"half");
-    bench.read(reader, 0, NOBODY);
-    let end = bench.read(reader, 4, NOBODY);
+    bench.read(reader, 0, NO_PROCESS);
+    let end = bench.read(reader, 4, NO_PROCESS);
     child.0.kill().unwrap();
     until("its end to be heard of", || {
         bench.router.processes.is_empty()
@@ -120,7 +120,7 @@ fn a_writer_that_is_killed_fails_its_file_and_is_watched_no_more() {
     bench.release(handle);
     let settings = Linger::After(FOR_EVER);
     assert_eq!(bench.answer(end), None, "{settings:?}");
-    // As if the hour were over.
+    // Pretends that the hour is over.
     let mut now = bench.router.now();
     now.monotonic += 2 * FOR_EVER;
     let env = Env {
@@ -132,29 +132,29 @@ fn a_writer_that_is_killed_fails_its_file_and_is_watched_no_more() {
     assert_eq!(bench.answer(end), Some(Answer::Error(Errno::IO)));
 }
 
-/// As long as a zombie is left the kernel says that there is its group. Nothing tells that nobody else is.
+/// As long as a zombie is left its group exists for the kernel. No event tells that no other process is left.
 #[test]
-fn an_empty_file_is_over_when_nobody_but_zombies_is_left_of_the_group_that_made_it() {
+fn an_empty_file_is_done_when_only_zombies_are_left_of_the_group_that_made_it() {
     let bench = Bench::with(Deliver::Follow, |settings| settings.linger = Linger::Auto);
     let mut child = Guard::of(Command::new("sleep").arg("600").process_group(0));
     let writer = bench.router.writer(child.pid()).unwrap();
     let (ino, handle) = bench.create_by("x", writer);
-    let reader = bench.open(ino, NOBODY);
+    let reader = bench.open(ino, NO_PROCESS);
     let reader = bench.handle(reader);
-    let end = bench.read(reader, 0, NOBODY);
+    let end = bench.read(reader, 0, NO_PROCESS);
     bench.release(handle);
     child.0.kill().unwrap();
     assert_eq!(bench.answered(end), Answer::Error(Errno::IO));
 }
 
-/// A file that somebody reads while it is written through the page cache.
+/// A file with a reader that is written through the page cache.
 fn followed(bench: &Bench, name: &str) -> u64 {
     let (ino, _) = bench.create(name);
-    bench.handle(bench.open(ino, NOBODY));
+    bench.handle(bench.open(ino, NO_PROCESS));
     ino
 }
 
-/// What the flusher was asked for.
+/// The messages that the flusher got.
 fn asked(bench: &Bench) -> Vec<Done> {
     let done = bench.outbox.done().into_iter();
     done.filter(|done| matches!(done, Done::Flush(..)))
@@ -167,7 +167,7 @@ fn files_that_the_flusher_refused_are_asked_for_again_however_many() {
     let files = ["x", "y", "z"].map(|name| followed(&bench, name));
     let begun = files.map(|ino| Done::Flush(ino, true));
     until("it to be asked", || asked(&bench) == begun);
-    // All of it is heard, though the descriptor becomes readable once.
+    // All answers are read, though the descriptor becomes readable once.
     lock(&bench.flusher.says).extend(files[1..].iter().map(|ino| Ok(Refused(*ino))));
     bench.flusher.say(Ok(Refused(files[0])));
     let refused = |ino| {
@@ -195,7 +195,7 @@ fn when_the_flusher_is_gone_it_is_not_asked_again_and_the_event_loop_lives() {
     let before = heard();
     (&bench.flusher.other_end).write_all(b"!").unwrap();
     bench.router.event_loop.wake();
-    // Something else is seen to after that.
+    // The event loop handles other events after that.
     let (ino, _) = bench.create("s");
     let held = bench.write(ino, 0, &[0; 17]);
     assert_eq!(bench.answered(held), Answer::Written(17));
@@ -203,7 +203,7 @@ fn when_the_flusher_is_gone_it_is_not_asked_again_and_the_event_loop_lives() {
 }
 
 #[test]
-fn stopping_answers_everybody_and_ends_the_event_loop_though_the_flusher_is_gone() {
+fn stopping_answers_all_requests_and_ends_the_event_loop_though_the_flusher_is_gone() {
     let mut bench = Bench::with(Deliver::Settled, |settings| {
         let follows = Some("*.log");
         settings.rules.push(follows, Deliver::Follow).unwrap();
@@ -212,25 +212,25 @@ fn stopping_answers_everybody_and_ends_the_event_loop_though_the_flusher_is_gone
     bench.write(ino, 0, b"data");
     let reader = {
         let followed = followed(&bench, "x.log");
-        bench.handle(bench.open(followed, NOBODY))
+        bench.handle(bench.open(followed, NO_PROCESS))
     };
     let child = Guard::sleeping();
     let mut waiting = vec![bench.open(ino, child.pid()), bench.open(ino, 0)];
     bench.router.interrupted(waiting[0]);
-    waiting.push(bench.read(reader, 4, NOBODY));
+    waiting.push(bench.read(reader, 4, NO_PROCESS));
     lock(&bench.flusher.says).push_back(Err(Gone));
     bench.stop();
     for unique in &waiting {
         let answer = bench.answer(*unique);
         assert_eq!(answer, Some(Answer::Error(Errno::NOTCONN)));
     }
-    // Also who comes later: nobody is left who would wake them.
+    // Later requests, too: no thread is left that would answer them.
     let late = bench.open(ino, child.pid());
     assert_eq!(bench.answer(late), Some(Answer::Error(Errno::NOTCONN)));
 }
 
 #[test]
-fn stopping_lets_held_writers_go_with_what_they_wrote() {
+fn stopping_answers_held_writes_with_their_lengths() {
     let mut bench = Bench::new(Deliver::Stream);
     let (ino, _) = bench.create("s");
     let held = bench.write(ino, 0, &[0; 100]);

@@ -1,5 +1,5 @@
-//! Who opens a file that is being written: found out beside, believed for a while, and never in the
-//! way of the end.
+//! Processes that open a file being written: inspected by a separate thread, remembered for a while, and
+//! never in the way of the end.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +20,7 @@ fn held() -> (tempfile::TempDir, u64, Guard) {
 }
 
 #[test]
-fn who_holds_a_file_is_found_to_each_time() {
+fn a_process_that_holds_a_file_is_found_each_time() {
     let (_directory, ino, child) = held();
     let mut found = Found::default();
     for _ in 0..3 {
@@ -32,10 +32,10 @@ fn who_holds_a_file_is_found_to_each_time() {
 }
 
 #[test]
-fn who_does_not_hold_a_file_is_believed_not_to_for_a_while_only() {
+fn that_a_process_does_not_hold_a_file_is_believed_for_a_while_only() {
     let (_directory, ino, child) = held();
     let mut found = Found::default();
-    // Of another file it is found out anew.
+    // For another file it is found out anew.
     assert!(!found.opener(child.pid(), ino + 1).holds);
     assert!(found.opener(child.pid(), ino).holds);
     let at = (child.pid(), ino);
@@ -53,7 +53,7 @@ fn own() -> i32 {
     std::process::id().cast_signed()
 }
 
-/// Opens as the device does, and says whether it has to wait.
+/// Opens as the device does.
 fn opened(bench: &Bench, ino: u64, thread: i32) -> Unique {
     let caller = bench.caller(thread);
     open_by(bench, caller, ino);
@@ -94,11 +94,11 @@ fn a_writer_and_its_children_open_what_it_writes_at_once_and_others_wait() {
 }
 
 #[test]
-fn where_it_does_not_matter_who_opens_nobody_is_looked_at() {
+fn where_the_opener_does_not_matter_no_process_is_inspected() {
     let bench = Bench::at_rest(Deliver::Settled, |_| {});
     let writer = bench.router.writer(own()).unwrap();
     let (ino, handle) = bench.create_by("x", writer);
-    // Who cannot be seen, and the flusher.
+    // A process that cannot be seen, and the flusher.
     let waits = opened(&bench, ino, 0);
     assert_eq!(bench.answer(waits), None);
     let caller = Caller {
@@ -117,7 +117,7 @@ fn where_it_does_not_matter_who_opens_nobody_is_looked_at() {
 }
 
 #[test]
-fn a_signal_during_the_look_ends_the_wait_that_follows_if_it_must() {
+fn a_signal_during_the_inspection_ends_the_wait_that_follows_if_it_must() {
     let bench = Bench::at_rest(Deliver::Settled, |_| {});
     let (ino, _) = bench.create("x");
     let child = Guard::sleeping();
@@ -132,7 +132,7 @@ fn a_signal_during_the_look_ends_the_wait_that_follows_if_it_must() {
     assert_eq!(bench.router.inspector.was_signalled(early), Some(true));
     assert_eq!(bench.answer(early), None);
 
-    // Whether it comes during the look or after it.
+    // It may come during the inspection or after it.
     for _ in 0..50 {
         let waits = opened(&bench, ino, child.pid());
         bench.router.interrupted(waits);
@@ -141,7 +141,7 @@ fn a_signal_during_the_look_ends_the_wait_that_follows_if_it_must() {
 }
 
 #[test]
-fn stopping_answers_those_who_are_looked_at_too() {
+fn stopping_answers_requests_under_inspection_too() {
     let mut bench = Bench::new(Deliver::Settled);
     let (ino, _) = bench.create("x");
     let child = Guard::sleeping();

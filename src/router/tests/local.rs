@@ -132,7 +132,7 @@ fn when_the_mount_ends_so_does_the_wait() {
 }
 
 #[test]
-fn a_reader_of_the_events_of_a_path_hears_of_no_other() {
+fn a_reader_of_the_events_of_a_path_gets_no_others() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let mut events = bench.router.read_events(Some("x".into())).unwrap();
     bench.create("other");
@@ -162,7 +162,7 @@ fn a_reader_that_is_dropped_is_closed_and_gets_no_answers() {
 }
 
 #[test]
-fn what_changed_of_what_a_reader_had_is_said() {
+fn changes_of_bytes_that_a_reader_had_are_reported() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let mut reader = bench
         .router
@@ -178,7 +178,7 @@ fn what_changed_of_what_a_reader_had_is_said() {
     assert_eq!(reader.look(Core::rewritten_range), Some(6..8));
 }
 
-/// Counts how often it is told.
+/// Counts how often it is woken.
 #[derive(Default)]
 struct Told(AtomicUsize);
 
@@ -189,7 +189,7 @@ impl Wake for Told {
 }
 
 #[test]
-fn who_does_not_wait_is_told_when_it_is_worth_trying_again() {
+fn a_reader_that_does_not_wait_is_woken_when_trying_again_is_worthwhile() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let mut reader = bench
         .router
@@ -209,7 +209,7 @@ fn who_does_not_wait_is_told_when_it_is_worth_trying_again() {
         Poll::Ready(given) => assert_eq!(text(given), b"late"),
         Poll::Pending => panic!("it was told too early"),
     }
-    // A read that waits takes over what was asked, and the other way round.
+    // A read that waits takes over the pending request, and vice versa.
     assert!(reader.poll_read(4, 10, &waker).is_pending());
     let at_once = Some(Instant::now());
     assert_eq!(failure(reader.read(4, 10, at_once)), Failure::TimedOut);

@@ -1,4 +1,4 @@
-//! What one operation does: the order of what it decided, and what is known of those who write.
+//! Effects of one operation in order, and the processes that write.
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::testing::Guard;
 
 #[test]
-fn what_is_said_to_the_flusher_is_done_first_and_all_else_in_order() {
+fn messages_to_the_flusher_go_first_and_all_else_in_order() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let names = ["1", "2", "3"].map(Unique::of);
     let refusal = |unique, errno| Effect::Reply {
@@ -55,9 +55,9 @@ fn pages_of_a_file_that_is_gone_are_forgotten_with_the_operation_that_removed_it
 }
 
 #[test]
-fn who_cannot_be_seen_or_is_gone_writes_as_one_unseen() {
+fn a_process_that_cannot_be_seen_or_is_gone_writes_as_an_unseen_one() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
-    for thread in [0, NOBODY] {
+    for thread in [0, NO_PROCESS] {
         assert_eq!(bench.router.writer(thread).unwrap().pid, 0);
     }
     assert!(bench.router.processes.is_empty());
@@ -81,7 +81,7 @@ fn a_writer_is_watched_once_and_known_by_its_threads_too() {
 
 /// The id of a thread that has ended may be another process's by now.
 #[test]
-fn a_thread_that_is_no_longer_one_of_the_process_it_was_of_is_not_known_by_it() {
+fn a_thread_that_belongs_to_another_process_by_now_is_not_known_by_the_old_one() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
     let child = Guard::sleeping();
     assert_eq!(bench.router.watch(child.pid()), Ok(Some(child.pid())));
@@ -92,14 +92,14 @@ fn a_thread_that_is_no_longer_one_of_the_process_it_was_of_is_not_known_by_it() 
     let thread = rustix::thread::gettid().as_raw_nonzero().get();
     bench.router.processes.remember(thread, child.pid());
     assert_eq!(bench.router.processes.running_process(thread), None);
-    // It is looked at anew, and that is remembered.
+    // Its process is found anew and remembered.
     let own = std::process::id().cast_signed();
     assert_eq!(bench.router.writer(thread).unwrap().pid, own);
     assert_eq!(bench.router.processes.remembered_process(thread), Some(own));
 }
 
-/// A process id is used again once its process was reaped: how that one ended must be noted before
-/// the new one takes its place, or a reader would never hear of it.
+/// A process id is used again once its process was reaped: how that one ended must be noted before the new
+/// one takes its place, or its readers would never learn it.
 #[test]
 fn when_an_id_is_used_again_how_its_last_owner_ended_is_noted_first() {
     let bench = Bench::at_rest(Deliver::Follow, |_| {});
@@ -108,7 +108,7 @@ fn when_an_id_is_used_again_how_its_last_owner_ended_is_noted_first() {
     killed.0.kill().unwrap();
     until("it to be dead", || watch.state() != Ending::Running);
 
-    // As if the second had the id of the first, of whose end the event loop has not heard.
+    // Pretends that the second has the id of the first, whose end the event loop has not seen.
     let second = Guard::sleeping();
     let writer = Writer {
         pid: second.pid(),
@@ -120,13 +120,13 @@ fn when_an_id_is_used_again_how_its_last_owner_ended_is_noted_first() {
         ..writer
     };
     let (ino, handle) = bench.create_by("x", writer);
-    let reader = bench.open(ino, NOBODY);
+    let reader = bench.open(ino, NO_PROCESS);
     bench.release(handle);
     assert_eq!(bench.router.watch(second.pid()), Ok(Some(second.pid())));
 
     let ended = Ending::Signal(libc::SIGKILL);
     let reader = bench.handle(reader);
-    let end = bench.read(reader, 0, NOBODY);
+    let end = bench.read(reader, 0, NO_PROCESS);
     let failed = Answer::Error(Errno::IO);
     assert_eq!(bench.answer(end), Some(failed), "it ended by {ended:?}");
     let watched = bench.router.processes.watched();
@@ -136,7 +136,7 @@ fn when_an_id_is_used_again_how_its_last_owner_ended_is_noted_first() {
     );
 }
 
-/// A stopped process is one whose wait must end: the kernel does not say so twice.
+/// A stop must end a process's wait: the kernel does not report it twice.
 fn stop(child: &Guard) {
     kill_process(Pid::from_raw(child.pid()).unwrap(), Signal::STOP).unwrap();
     until("it to be stopped", || process::must_interrupt(child.pid()));
@@ -160,14 +160,14 @@ fn a_signal_that_must_end_a_wait_ends_it_and_another_does_not() {
     bench.router.interrupted(waits);
     assert_eq!(bench.answer(waits), Some(Answer::Error(Errno::INTR)));
     assert_eq!(bench.router.event_loop.signalled().len(), 1);
-    // The kernel may tell of a request that was answered meanwhile.
+    // The kernel may interrupt a request that was answered meanwhile.
     bench.router.interrupted(waits);
     bench.router.interrupted(Unique(12345));
     assert_eq!(bench.router.event_loop.signalled().len(), 1);
 }
 
 #[test]
-fn a_caller_that_cannot_be_seen_is_taken_at_the_kernels_word() {
+fn an_interrupt_ends_the_wait_of_a_caller_that_cannot_be_seen() {
     let bench = Bench::at_rest(Deliver::Settled, |_| {});
     let (ino, _) = bench.create_by_own("x");
     let waits = bench.open(ino, 0);

@@ -212,10 +212,10 @@ fn a_killed_flusher_says_so_and_a_dropped_one_ends() {
     );
 }
 
-/// While one thread has the process started, which may take it a while, others are not kept waiting; what
-/// they decided meanwhile is told after that.
+/// While one thread starts the process, which may take a while, other threads do not wait; their messages are
+/// sent after that.
 #[test]
-fn nobody_waits_for_whoever_starts_it_and_decisions_stay_in_order() {
+fn no_thread_waits_for_the_one_that_starts_it_and_decisions_stay_in_order() {
     let (daemon, watchdog) = message::pair().unwrap();
     let (flusher, _, heard) = Flusher::prepare(Path::new("/"), Arc::new(daemon)).unwrap();
     let hear = || message::receive(&heard).map(|(kind, ino, _)| (kind, ino));

@@ -72,9 +72,9 @@ pub(in super::super) struct Worker {
     /// `DIR/.fifofs/inode/`, with room for a number and a NUL.
     path: Vec<u8>,
     path_prefix: usize,
-    /// Where watches tell; none if there can be none.
+    /// The inotify descriptor; none if there can be none.
     watches: Option<OwnedFd>,
-    /// Those that told something.
+    /// The watches that had events.
     told: Vec<i32>,
 }
 
@@ -107,9 +107,8 @@ impl Worker {
             .with_room(told)
     }
 
-    /// Forks the process that does the work: a child of the daemon, in a session of its own, that nobody
-    /// notices but who asks for it by [`reap`](super::super::process::reap). Gives its id, or 0 if there can
-    /// be none.
+    /// Forks the process that does the work: a child of the daemon, in a session of its own, that only
+    /// [`reap`](super::super::process::reap) waits for. Returns its id, or 0 if the fork fails.
     ///
     /// # Safety
     ///
@@ -206,7 +205,7 @@ impl Worker {
         let _ = poll(&mut waited_for, timeout);
     }
 
-    /// Takes note of what watches told.
+    /// Notes the events of watches.
     fn hear(&mut self, now: Duration) {
         let Some(watches) = &self.watches else {
             return;

@@ -137,7 +137,7 @@ fn bad_directories_are_refused_each_with_its_remedy() {
 }
 
 #[test]
-fn whoever_has_locked_a_directory_may_mount_on_it() {
+fn a_process_that_has_locked_a_directory_may_mount_on_it() {
     let base = Cleanup::new();
     let locked = fs::File::open(base.join("")).unwrap();
     flock(&locked, FlockOperation::LockExclusive).unwrap();
