@@ -162,7 +162,7 @@ impl Operation<'_> {
         let Some(file) = ino.and_then(|ino| self.files.get(&ino)) else {
             return false;
         };
-        let failed = file.phase() == Some(Phase::Failed);
+        let failed = file.phase() == Phase::Failed;
         // A FIFO's name leads to another file once a reader has taken the message.
         !file.is_active()
             && !failed

@@ -24,10 +24,7 @@ impl Operation<'_> {
             if ending == Ending::Unknown && file.writers().iter().any(has_unknown_end) {
                 self.core.notices.say(Notice::UnknownEnd);
             }
-            if file
-                .generation_mut()
-                .is_some_and(|g| g.note_ending(pid, ending))
-            {
+            if file.generation_mut().note_ending(pid, ending) {
                 self.core.touched.generations.add(*ino);
                 self.core.touched.contents.add(*ino);
             }
@@ -37,7 +34,7 @@ impl Operation<'_> {
     /// All processes of a group have exited: the files that they wrote may be done now.
     pub(super) fn group_ended(&mut self, group: i32) {
         for (ino, file) in &mut self.core.files {
-            if file.generation_mut().is_some_and(|g| g.group_ended(group)) {
+            if file.generation_mut().group_ended(group) {
                 self.core.touched.generations.add(*ino);
             }
         }
@@ -99,9 +96,8 @@ impl Operation<'_> {
             let readers = self.core.readers.of(file).map(|reader| reader.origin().pid);
             file.awaits_content(self.processes, &readers.collect::<Vec<i32>>())
         };
-        if let (Some(generation), Some(linger)) =
-            (file.generation_mut().filter(|g| g.is_active()), linger)
-        {
+        let generation = file.generation_mut();
+        if let (true, Some(linger)) = (generation.is_active(), linger) {
             let admitted = generation.admits_steps();
             let again =
                 generation.settle(linger, fail_on, now, self.processes, waiting_steps, awaits);
@@ -135,7 +131,7 @@ impl Operation<'_> {
             (origin.pid != 0 && origin.capture.is_none()).then_some((origin.pid, request))
         };
         let waiting = self.readers.of(file).filter_map(waits).collect();
-        let (left, again) = file.generation()?.left(ino, waiting, self.now)?;
+        let (left, again) = file.generation().left(ino, waiting, self.now)?;
         self.processes.look_for_others(left);
         Some(again)
     }
@@ -151,10 +147,10 @@ impl Operation<'_> {
         let is_step = |reader: &Reader| file.is_step(reader.group_here());
         let are_steps = self.core.readers.of(file).any(is_step);
         let since = Phase::Closed { since: left.since };
-        let generation = file.generation_mut().filter(|g| g.phase() == since);
-        let Some(generation) = generation.filter(|_| all_wait) else {
+        let generation = file.generation_mut();
+        if !all_wait || generation.phase() != since {
             return;
-        };
+        }
         generation.nobody_else_is_left(are_steps, fail_on, self.now, self.processes);
         match generation.is_active() {
             true => self.touched.contents.add(left.ino),
@@ -166,9 +162,7 @@ impl Operation<'_> {
         let Some(file) = self.core.files.get(&ino) else {
             return;
         };
-        let Some(generation) = file.generation() else {
-            return;
-        };
+        let generation = file.generation();
         let (bytes, had_reader) = (file.spool().len(), generation.had_reader());
         if generation.phase() == Phase::Failed {
             self.core.tally.failed += 1;

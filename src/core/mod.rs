@@ -267,12 +267,12 @@ impl Core {
 
     /// The present or the last generation of a file.
     fn generation(&self, ino: u64) -> Option<&Generation> {
-        self.files.get(&ino)?.generation()
+        Some(self.files.get(&ino)?.generation())
     }
 
     /// The same, for what its writers and the steps of its script do.
     fn generation_mut(&mut self, ino: u64) -> Option<&mut Generation> {
-        self.files.get_mut(&ino)?.generation_mut()
+        Some(self.files.get_mut(&ino)?.generation_mut())
     }
 
     fn add_handle(&mut self, handle: Handle) -> u64 {

@@ -182,7 +182,7 @@ impl Operation<'_> {
     pub(super) fn waits_for(&self, ino: u64, caller: Caller, opener: &Opener) -> bool {
         // To be removed when it was read, a file must be read through us. One that failed is not.
         let consumes = |file: &File| match file.phase() {
-            Some(Phase::Done) => self.settings.consume,
+            Phase::Done => self.settings.consume,
             _ => file.is_active(),
         };
         self.files.get(&ino).is_some_and(consumes)
@@ -266,7 +266,7 @@ impl Operation<'_> {
 
     /// Whether nobody has this file open for writing, though it is not done.
     pub(super) fn is_closed(&self, ino: u64) -> bool {
-        let phase = self.files.get(&ino).and_then(File::phase);
+        let phase = self.files.get(&ino).map(File::phase);
         matches!(phase, Some(Phase::Closed { .. }))
     }
 

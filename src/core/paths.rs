@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::attributes::Found;
 use super::effects::{Effect, Forget, Listed, Reply};
 use super::event::Event;
-use super::generation::{Generation, Writer};
+use super::generation::Writer;
 use super::ids::ReaderId;
 use super::namespace::{Creator, Inode, Kind, Rename};
 use super::readers::reader::Awaits;
@@ -155,12 +155,10 @@ impl Operation<'_> {
         ino: u64,
         cacheable: bool,
     ) -> Result<Found, Errno> {
-        let is_others = |file: &File| file.writers().iter().all(|writer| writer.pid != thread);
-        let generation = self.files.get(&ino).filter(|file| is_others(file));
-        if generation
-            .and_then(File::generation)
-            .is_some_and(Generation::is_open)
-        {
+        let is_others = |file: &File| {
+            file.generation().is_open() && file.writers().iter().all(|writer| writer.pid != thread)
+        };
+        if self.files.get(&ino).is_some_and(is_others) {
             self.names.note_seen_unfinished(ino);
         }
         self.found(ino, cacheable)
@@ -350,21 +348,16 @@ impl Operation<'_> {
         if let Awaits::NextAfter(Some(seen)) = awaits
             && seen.ino == ino
         {
-            let generation = file.generation();
-            let reopened = seen.openings.is_some_and(|openings| {
-                generation.is_some_and(|generation| generation.openings() > openings)
-            });
-            if generation.map_or(0, Generation::number) == seen.number && !reopened {
+            let openings = file.generation().openings();
+            let reopened = seen.openings.is_some_and(|before| openings > before);
+            if file.generation().number() == seen.number && !reopened {
                 return None;
             }
         }
-        if let Awaits::Since(process) = awaits {
-            let generation = file.generation();
-            return generation
-                .is_some_and(|generation| process.precedes(generation))
-                .then_some(ino);
+        match awaits {
+            Awaits::Since(process) => process.precedes(file.generation()).then_some(ino),
+            _ => Some(ino),
         }
-        Some(ino)
     }
 
     /// A reader looks its path up again.

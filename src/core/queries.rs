@@ -67,13 +67,13 @@ impl Core {
 
     /// Whether any file is open for writing.
     pub(crate) fn is_written(&self) -> bool {
-        let is_open = |file: &File| file.generation().is_some_and(Generation::is_open);
+        let is_open = |file: &File| file.generation().is_open();
         self.files.values().any(is_open)
     }
 
     /// The files that are open for writing, by inode, and where they are.
     pub(crate) fn written_files(&self) -> Vec<(u64, PathBuf)> {
-        let is_open = |file: &File| file.generation().is_some_and(Generation::is_open);
+        let is_open = |file: &File| file.generation().is_open();
         let open = self.files.iter().filter(|(_, file)| is_open(file));
         let mut files: Vec<_> = open.map(|(ino, _)| (*ino, self.path_of(*ino))).collect();
         files.sort_by(|(_, a), (_, b)| a.cmp(b));
@@ -168,8 +168,7 @@ impl Core {
         let ino = steps.try_fold(ROOT, |above, name| self.names.find(above, name).ok())?;
         let file = self.files.get(&ino)?;
         let length = usize::try_from(file.spool().len()).ok()?;
-        let fail_on = self.settings.fail_on;
-        let failed = file.generation().is_some_and(|g| g.has_failed(fail_on));
+        let failed = file.generation().has_failed(self.settings.fail_on);
         Some((file.spool().read(0, length), failed))
     }
 
@@ -219,7 +218,6 @@ impl Core {
         let Some(Handle::Writer { ino, .. }) = self.handles.get(&handle) else {
             return None;
         };
-        self.generation(*ino)?;
         // One who has ended was another process with the same id.
         Some((*ino, self.writer(*ino, pid).is_some()))
     }

@@ -65,7 +65,7 @@ impl Operation<'_> {
                 let is_over = reader.is_finished() && !reader.reads_by_position();
                 if let (true, Some(ino)) = (is_over, reader.source()) {
                     let failed = self.core.files.get(&ino).is_some_and(|file| {
-                        offset >= file.spool().len() && file.phase() == Some(Phase::Failed)
+                        offset >= file.spool().len() && file.phase() == Phase::Failed
                     });
                     if failed {
                         return Err(Errno::IO);
@@ -301,7 +301,7 @@ impl Operation<'_> {
         let is_gone = file.spool().held_until(offset) <= offset;
         if reader.prior().is_some() {
             match reader.compare_prior(file, view) {
-                Compared::Same => file.note_delivered(reader.position()),
+                Compared::Same => file.generation_mut().note_delivered(reader.position()),
                 Compared::NotYet => return Available::Nothing,
                 Compared::Differs(range) => self.mark_rewritten(id, range),
                 Compared::Unreadable => return Available::Error(Errno::IO),
@@ -368,7 +368,7 @@ impl Operation<'_> {
         if let Some(ino) = reader.source()
             && let Some(file) = self.core.files.get_mut(&ino)
         {
-            file.note_delivered(position);
+            file.generation_mut().note_delivered(position);
             self.touched.room.add(ino);
             self.takes_message(id);
         }

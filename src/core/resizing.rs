@@ -47,7 +47,7 @@ impl Operation<'_> {
                 self.keep_prior(id);
             }
         }
-        self.file_mut(ino)?.forget_delivered();
+        self.file_mut(ino)?.generation_mut().forget_delivered();
         self.truncate(ino, 0)?;
         self.stamp_write(ino);
         Ok(())

@@ -11,6 +11,7 @@ use std::ops::Range;
 use rustix::io::Errno;
 
 use super::event::Event;
+use super::generation::Generation;
 use super::ids::ReaderId;
 use super::readers::reader::Reader;
 use super::{File, Operation};
@@ -20,7 +21,7 @@ impl Operation<'_> {
     /// at once: nobody gets or writes any more of it.
     pub(super) fn lose(&mut self, ino: u64, what: &str, offset: u64, errno: Errno) {
         // Once is enough: the kernel goes on with all that it holds.
-        if !self.files.get_mut(&ino).is_some_and(File::lose) {
+        if !self.generation_mut(ino).is_some_and(Generation::lose) {
             return;
         }
         let message = format!("bytes from {offset} on {what}: {errno}");

@@ -177,10 +177,10 @@ impl File {
     /// Where it stands; one that was never opened for writing is whole.
     pub(super) fn state(&self) -> FileState {
         match self.phase() {
-            None | Some(Phase::Done) => FileState::Done,
-            Some(Phase::Writing) => FileState::Writing,
-            Some(Phase::Closed { .. }) => FileState::Closed,
-            Some(Phase::Failed) => FileState::Failed,
+            Phase::Unopened | Phase::Done => FileState::Done,
+            Phase::Writing => FileState::Writing,
+            Phase::Closed { .. } => FileState::Closed,
+            Phase::Failed => FileState::Failed,
         }
     }
 }
@@ -237,7 +237,7 @@ impl Core {
                 _ => None,
             },
         });
-        let chosen = generation.and_then(Generation::chosen);
+        let chosen = generation.chosen();
         let fifo = file.fifo();
         // Those too that have not read an earlier message to its end.
         let is_of_fifo = |reader: &&Reader| {
@@ -249,12 +249,12 @@ impl Core {
             path: self.path_of(ino),
             state: file.state(),
             fifo: fifo.map(|id| self.fifo_state(id)),
-            generation: generation.map_or(0, Generation::number),
+            generation: generation.number(),
             way: chosen.map(|(way, _)| way),
             reason: chosen.map(|(_, reason)| reason.to_owned()),
             size: file.spool().len(),
             frontier: file.spool().frontier(),
-            delivered: generation.map_or(0, Generation::delivered),
+            delivered: generation.delivered(),
             dropped: file.spool().dropped_bytes(),
             writers: writers.collect(),
             readers: readers.map(|reader| self.reader_status(reader)).collect(),
@@ -270,15 +270,14 @@ impl Core {
         let message = self.fifos.present(id);
         match message.and_then(|ino| self.generation(ino)) {
             _ if self.readers.iter().any(is_read) => FifoState::BeingRead,
-            Some(_) => FifoState::Unread,
-            None => FifoState::Empty,
+            Some(generation) if generation.has_begun() => FifoState::Unread,
+            _ => FifoState::Empty,
         }
     }
 
     fn reader_status(&self, reader: &Reader) -> ReaderStatus {
-        let is_written = reader
-            .source()
-            .is_some_and(|ino| self.generation(ino).is_some());
+        let source = reader.source().and_then(|ino| self.generation(ino));
+        let is_written = source.is_some_and(Generation::has_begun);
         let waits_for = if reader.origin().fifo.is_some() && !is_written {
             Some("a writer".to_owned())
         } else if reader.source().is_none() {

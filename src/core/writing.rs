@@ -35,7 +35,7 @@ impl Operation<'_> {
         let records = self.recording.is_some();
         let file = self.file_mut(ino)?;
         let is_message = file.fifo().is_some();
-        let opening = file.open_for_writing(now, flags, writer).ok_or(Errno::IO)?;
+        let opening = file.open_for_writing(now, flags, writer);
         let transport = match file.way() {
             Some(Way::Stream) => Transport::Direct,
             // So that a write waits, or fails, when it is made.
@@ -112,7 +112,8 @@ impl Operation<'_> {
                 Deliver::Settled => Some(Way::Settled),
             };
             if let Some(way) = way {
-                file.choose(way, format!("--deliver {rule}"));
+                let reason = format!("--deliver {rule}");
+                file.generation_mut().choose(way, reason, false);
             }
         }
         if was_read {

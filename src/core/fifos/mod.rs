@@ -167,7 +167,7 @@ impl Operation<'_> {
             self.forget_fifo(id);
             return;
         };
-        let is_unused = file.generation().is_none();
+        let is_unused = !file.generation().has_begun();
         let is_over = taken && !file.is_active() && !is_unused;
         if !(is_over || is_unused && fifo.has_next_writer()) {
             return;

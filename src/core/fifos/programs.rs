@@ -107,7 +107,7 @@ impl Operation<'_> {
         let Some((file, fifo)) = self.message(ino) else {
             return false;
         };
-        if file.generation().is_some() || fifo.current != ino || !fifo.queue.is_empty() {
+        if file.generation().has_begun() || fifo.current != ino || !fifo.queue.is_empty() {
             return false;
         }
         let program = self.processes.name_of(thread);

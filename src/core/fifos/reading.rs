@@ -33,7 +33,7 @@ impl Operation<'_> {
     ) -> Result<bool, Errno> {
         // A child may be the reader of its parent: only the writer itself reads its own output back.
         let reads_own = self.writes(ino, opener)
-            && match self.files.get(&ino).and_then(File::phase) {
+            && match self.files.get(&ino).map(File::phase) {
                 Some(Phase::Writing) => true,
                 Some(Phase::Closed { .. }) => makes_one_message(&opener.name),
                 _ => false,
@@ -90,7 +90,7 @@ impl Operation<'_> {
         let mut others =
             others.filter(|other| other.fifo == reader.fifo && other.pid != reader.pid);
         let is_started = others.any(|other| above.contains(&other.pid));
-        file.generation().is_none() && (reads_before_writing(&reader.name) || is_started)
+        !file.generation().has_begun() && (reads_before_writing(&reader.name) || is_started)
     }
 
     /// The answer to an OPEN of the reading end; `None` if its reader has gone on to another file.
@@ -140,7 +140,7 @@ impl Operation<'_> {
     /// Whether it is open for writing now.
     fn is_being_written(&self, ino: u64) -> bool {
         let file = self.files.get(&ino);
-        file.and_then(File::phase) == Some(Phase::Writing)
+        file.map(File::phase) == Some(Phase::Writing)
     }
 
     /// A reader has got something of its file, maybe the end or an error: if that is a message, it is taken.
@@ -154,11 +154,8 @@ impl Operation<'_> {
 
     /// Gives a message to all readers that wait for it; no later reader gets it.
     pub(in crate::core) fn take_message(&mut self, ino: u64) {
-        let Some(file) = self
-            .files
-            .get(&ino)
-            .filter(|file| file.generation().is_some())
-        else {
+        let file = self.files.get(&ino);
+        let Some(file) = file.filter(|file| file.generation().has_begun()) else {
             return;
         };
         let Some(id) = file.fifo() else {

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::super::generation::{Ending, Generation, Way, Writer};
+use super::super::generation::{Ending, Way, Writer};
 use super::super::ids::{FifoId, Unique};
 use super::super::looking_again::Why;
 use super::super::notices::Notice;
@@ -53,9 +53,10 @@ impl Operation<'_> {
         let (Some(fifo), Some(file)) = (fifo, self.files.get(&ino)) else {
             return false;
         };
-        let Some(generation) = file.generation() else {
+        let generation = file.generation();
+        if !generation.has_begun() {
             return !fifo.has_next_writer();
-        };
+        }
         let is_same = generation.writers().iter().any(|w| w.pid == writer.pid);
         let is_near = is_same
             || generation
@@ -125,7 +126,7 @@ impl Operation<'_> {
         let is_whole = file.spool().len() > 0 && !writers_run;
         let flows = file.fifo().is_some() && matches!(file.way(), Some(Way::Follow | Way::Stream));
         let goes_on = writers_run
-            && file.generation().is_some_and(Generation::is_appended)
+            && file.generation().is_appended()
             && self
                 .readers
                 .of(file)

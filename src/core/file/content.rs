@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::super::clock::Monotonic;
 use super::super::spool::{Load, Spool, ZEROS};
-use super::generation::{Generation, Way};
+use super::generation::Way;
 use super::{File, format};
 
 impl File {
@@ -24,15 +24,13 @@ impl File {
         data: &[u8],
         name: impl FnOnce() -> Option<OsString>,
     ) -> Option<(Way, String)> {
-        match &mut self.generation {
+        if from_cache && offset > 0 && self.generation.is_undecided() {
             // Two write-back threads of the kernel may overtake each other: the file's beginning may still be
             // on its way.
-            Some(generation) if from_cache && offset > 0 && generation.is_undecided() => {
-                generation.note_content(now);
-                None
-            }
-            _ => self.note_first_write(now, offset, data, name),
+            self.generation.note_content(now);
+            return None;
         }
+        self.note_first_write(now, offset, data, name)
     }
 
     /// The file is closed: all of the kernel's cache has come, and nothing at the file's beginning. Returns
@@ -42,8 +40,10 @@ impl File {
         now: Monotonic,
         name: impl FnOnce() -> Option<OsString>,
     ) -> Option<(Way, String)> {
-        self.generation().filter(|g| g.awaits_choice())?;
-        self.note_first_write(now, 1, &[], name)
+        match self.generation.awaits_choice() {
+            true => self.note_first_write(now, 1, &[], name),
+            false => None,
+        }
     }
 
     fn note_first_write(
@@ -53,7 +53,7 @@ impl File {
         data: &[u8],
         name: impl FnOnce() -> Option<OsString>,
     ) -> Option<(Way, String)> {
-        let generation = self.generation.as_mut()?;
+        let generation = &mut self.generation;
         if !generation.note_written(now) {
             return None;
         }
@@ -107,27 +107,17 @@ impl File {
     /// Sets the length. Returns the range of delivered bytes that is cut off.
     pub(in crate::core) fn truncate(&mut self, length: u64) -> Result<Option<Range<u64>>, Errno> {
         let before = self.spool.len();
-        if let Some(generation) = self.generation.as_mut().filter(|g| g.is_active())
-            && !generation.is_written()
-            && length > 0
-            && length != before
-        {
+        let generation = &mut self.generation;
+        if generation.is_active() && !generation.is_written() && length > 0 && length != before {
             generation.choose(Way::Settled, "set to a length before it was written", true);
         }
-        let delivered = self.delivered();
+        let delivered = self.generation.delivered();
         self.spool.truncate(length)?;
         self.zeros_from = self.zeros_from.min(length);
-        if let (Some(generation), 0) = (&mut self.generation, length) {
-            generation.emptied();
+        if length == 0 {
+            self.generation.emptied();
         }
         Ok((length < delivered).then_some(length..delivered))
-    }
-
-    /// It is emptied, to be written anew: readers compare the bytes that they have with the new ones.
-    pub(in crate::core) fn forget_delivered(&mut self) {
-        if let Some(generation) = &mut self.generation {
-            generation.forget_delivered();
-        }
     }
 
     /// Reserves space.
@@ -137,8 +127,9 @@ impl File {
         length: u64,
         keep_size: bool,
     ) -> Result<(), Errno> {
-        if let Some(generation) = self.generation.as_mut().filter(|g| !g.is_written()) {
-            generation.choose(Way::Settled, "preallocated before it was written", true);
+        if !self.generation.is_written() {
+            let reason = "preallocated before it was written";
+            self.generation.choose(Way::Settled, reason, true);
         }
         self.spool.allocate(offset, length, keep_size)
     }
@@ -170,8 +161,10 @@ impl File {
 
     /// With stream, how far readers have read the present generation.
     pub(in crate::core) fn streamed(&self) -> u64 {
-        let generation = self.active().filter(|g| g.goes(Way::Stream));
-        generation.map_or(0, Generation::delivered)
+        match self.is_active() && self.is_stream() {
+            true => self.generation.delivered(),
+            false => 0,
+        }
     }
 
     /// Whether some of these bytes cannot be changed or read back: they are dropped or were delivered by a
@@ -180,16 +173,10 @@ impl File {
         range.start < self.streamed() || self.spool.lacks(range)
     }
 
-    /// Bytes of it are lost. Returns whether for the first time; false if it was never opened for writing.
-    pub(in crate::core) fn lose(&mut self) -> bool {
-        self.generation.as_mut().is_some_and(Generation::lose)
-    }
-
     /// Whether writes fail: it has hung up, or is a stream that lost bytes or whose readers are all gone.
     pub(in crate::core) fn is_broken(&self) -> bool {
-        let stream = self.active().filter(|g| g.goes(Way::Stream));
-        let is_left = |g: &Generation| g.is_lost() || g.had_reader() && self.readers.is_empty();
-        stream.is_some_and(is_left) || self.hung_up
+        let is_left = self.generation.had_reader() && self.readers.is_empty();
+        self.is_active() && self.is_stream() && (self.is_lost() || is_left) || self.hung_up
     }
 
     /// Fails with EPIPE if writes fail. A later reader of the stream would miss these bytes, so it has
@@ -199,13 +186,9 @@ impl File {
             return Ok(());
         }
         if self.is_stream() {
-            self.lose();
+            self.generation.lose();
         }
         Err(Errno::PIPE)
-    }
-
-    fn delivered(&self) -> u64 {
-        self.generation().map_or(0, Generation::delivered)
     }
 
     /// The range of bytes about to be written that differs from delivered bytes.
@@ -214,7 +197,7 @@ impl File {
         offset: u64,
         data: &Load<'_>,
     ) -> Result<Option<Range<u64>>, Errno> {
-        let delivered = self.delivered();
+        let delivered = self.generation.delivered();
         if offset >= delivered {
             return Ok(None);
         }
@@ -238,7 +221,7 @@ impl File {
     /// The range of delivered bytes about to be zeroed, from the first that is not zero.
     fn delivered_nonzero(&self, range: Range<u64>) -> Result<Option<Range<u64>>, Errno> {
         let mut at = range.start;
-        let end = range.end.min(self.delivered());
+        let end = range.end.min(self.generation.delivered());
         while at < end {
             let length = ZEROS.len().min((end - at) as usize);
             let found = self

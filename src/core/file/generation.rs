@@ -60,8 +60,11 @@ impl fmt::Display for Way {
 pub(crate) const NO_KNOWN_KIND: &str = "bytes of no known kind";
 
 /// The phase of a generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// It was never opened for writing: of a file that has no generation yet.
+    #[default]
+    Unopened,
     /// It is open for writing.
     Writing,
     /// It is closed, but may be opened again.
@@ -78,10 +81,10 @@ pub(crate) enum Phase {
 /// Number of writers kept before those that ended well are dropped.
 const WRITERS_KEPT: usize = 64;
 
-/// One generation of one file.
-#[derive(Debug)]
+/// One generation of one file, or none yet.
+#[derive(Debug, Default)]
 pub(crate) struct Generation {
-    /// Counted from 1 for each file.
+    /// Counted from 1 for each file; 0 if there is none yet.
     number: u64,
     phase: Phase,
     /// How it reaches its readers, once chosen.
@@ -126,40 +129,20 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    /// The generation after `last`, or the first. Bytes lost in `last` are missing in this one, too, until
-    /// the file is emptied.
-    pub(super) fn after(last: Option<&Generation>) -> Self {
+    /// The next generation, which is about to be opened for writing. Bytes lost in this one are missing in that,
+    /// too, until the file is emptied.
+    pub(super) fn next(&self) -> Self {
         Generation {
-            lost: last.is_some_and(|last| last.lost),
-            ..Generation::new(last.map_or(1, |last| last.number + 1))
+            number: self.number + 1,
+            phase: Phase::Writing,
+            lost: self.lost,
+            ..Generation::default()
         }
     }
 
-    /// A generation that is about to be opened for writing.
-    fn new(number: u64) -> Self {
-        Generation {
-            number,
-            phase: Phase::Writing,
-            way: None,
-            reason: String::new(),
-            chosen_by_auto: false,
-            opened: None,
-            handles: 0,
-            openings: 0,
-            is_placeholder: false,
-            is_appended: false,
-            writers: Vec::new(),
-            groups: BTreeSet::new(),
-            lost: false,
-            first_byte: None,
-            reopened: None,
-            written: false,
-            delivered: 0,
-            had_reader: false,
-            told_done: false,
-            steps: Steps::default(),
-            released: false,
-        }
+    /// Whether there is one: the file was opened for writing.
+    pub(in crate::core) fn has_begun(&self) -> bool {
+        self.phase != Phase::Unopened
     }
 
     /// Whether it is not done.
@@ -257,23 +240,25 @@ impl Generation {
     }
 
     /// A reader was given bytes up to there.
-    pub(super) fn note_delivered(&mut self, to: u64) {
-        self.delivered = self.delivered.max(to);
+    pub(in crate::core) fn note_delivered(&mut self, to: u64) {
+        if self.has_begun() {
+            self.delivered = self.delivered.max(to);
+        }
     }
 
     /// It is emptied, to be written anew.
-    pub(super) fn forget_delivered(&mut self) {
+    pub(in crate::core) fn forget_delivered(&mut self) {
         self.delivered = 0;
     }
 
     /// A reader got the end of file, which counts only if the generation is done.
     pub(in crate::core) fn note_told(&mut self) {
-        self.told_done |= !self.is_active();
+        self.told_done |= self.has_begun() && !self.is_active();
     }
 
-    /// Bytes were lost. Returns whether for the first time.
-    pub(super) fn lose(&mut self) -> bool {
-        !std::mem::replace(&mut self.lost, true)
+    /// Bytes were lost. Returns whether for the first time; false if the file was never opened for writing.
+    pub(in crate::core) fn lose(&mut self) -> bool {
+        self.has_begun() && !std::mem::replace(&mut self.lost, true)
     }
 
     /// It was emptied, so nothing is missing any more.

@@ -47,7 +47,7 @@ pub(super) use writeback::Order;
 pub(super) struct File {
     spool: Spool,
     /// The present or the last one.
-    generation: Option<Generation>,
+    generation: Generation,
     /// Readers that wait for this file, and those that have got all of it and have it open still.
     readers: BTreeSet<ReaderId>,
     flow: Flow,
@@ -76,7 +76,7 @@ impl File {
     pub(super) fn new(pool: &Pool) -> Self {
         File {
             spool: Spool::new(pool),
-            generation: None,
+            generation: Generation::default(),
             readers: BTreeSet::new(),
             flow: Flow::default(),
             writeback: Writeback::default(),
@@ -99,34 +99,28 @@ impl File {
     }
 
     /// The present or the last generation.
-    pub(super) fn generation(&self) -> Option<&Generation> {
-        self.generation.as_ref()
+    pub(super) fn generation(&self) -> &Generation {
+        &self.generation
     }
 
-    /// The same, to note what its writers and the steps of its script do.
-    pub(super) fn generation_mut(&mut self) -> Option<&mut Generation> {
-        self.generation.as_mut()
-    }
-
-    /// The present generation.
-    pub(super) fn active(&self) -> Option<&Generation> {
-        self.generation()
-            .filter(|generation| generation.is_active())
+    /// The same, to note what its writers, its readers and the steps of its script do.
+    pub(super) fn generation_mut(&mut self) -> &mut Generation {
+        &mut self.generation
     }
 
     /// Whether a generation is under way.
     pub(super) fn is_active(&self) -> bool {
-        self.active().is_some()
+        self.generation.is_active()
     }
 
     /// The phase of the present or the last generation.
-    pub(super) fn phase(&self) -> Option<Phase> {
-        self.generation().map(Generation::phase)
+    pub(super) fn phase(&self) -> Phase {
+        self.generation.phase()
     }
 
     /// How the present or the last generation is delivered, once chosen.
     pub(super) fn way(&self) -> Option<Way> {
-        Some(self.generation()?.chosen()?.0)
+        Some(self.generation.chosen()?.0)
     }
 
     /// Whether the present or the last generation is delivered like a pipe.
@@ -136,7 +130,7 @@ impl File {
 
     /// Whether bytes of it are lost.
     pub(super) fn is_lost(&self) -> bool {
-        self.generation().is_some_and(Generation::is_lost)
+        self.generation.is_lost()
     }
 
     /// Its readers.
@@ -146,20 +140,11 @@ impl File {
 
     pub(super) fn add_reader(&mut self, id: ReaderId) {
         self.readers.insert(id);
-        if let Some(generation) = &mut self.generation {
-            generation.note_reader();
-        }
+        self.generation.note_reader();
     }
 
     pub(super) fn remove_reader(&mut self, id: ReaderId) {
         self.readers.remove(&id);
-    }
-
-    /// A reader got bytes up to there, or has the same bytes from another file.
-    pub(super) fn note_delivered(&mut self, to: u64) {
-        if let Some(generation) = &mut self.generation {
-            generation.note_delivered(to);
-        }
     }
 
     /// Begins a new generation after the last one. Returns whether readers were told that that was done.
@@ -167,26 +152,16 @@ impl File {
         // Gaps that an earlier generation left are zeros for good.
         self.spool.fill_gaps();
         self.format = None;
-        let last = self.generation.as_ref();
-        let was_told = last.is_some_and(Generation::is_told_done);
-        self.generation = Some(Generation::after(last));
+        let was_told = self.generation.is_told_done();
+        self.generation = self.generation.next();
         was_told
-    }
-
-    /// Chooses how the present generation is delivered, if nothing has.
-    pub(super) fn choose(&mut self, way: Way, reason: String) {
-        if let Some(generation) = &mut self.generation {
-            generation.choose(way, reason, false);
-        }
     }
 
     /// A reader of the generation before, which got bytes up to there, goes on with this one, or would if it
     /// had not left.
     pub(super) fn goes_on_with(&mut self, position: u64) {
-        if let Some(generation) = &mut self.generation {
-            generation.note_reader();
-            generation.note_delivered(position);
-        }
+        self.generation.note_reader();
+        self.generation.note_delivered(position);
     }
 
     /// It is opened for writing, in a generation that has begun.
@@ -195,13 +170,12 @@ impl File {
         now: Monotonic,
         flags: i32,
         writer: Writer,
-    ) -> Option<Opening> {
+    ) -> Opening {
         let length = self.spool.len();
-        let generation = self.generation.as_mut()?;
-        Some(Opening {
-            by_stranger: generation.open(now, flags, writer, length),
-            generation: generation.number(),
-        })
+        Opening {
+            by_stranger: self.generation.open(now, flags, writer, length),
+            generation: self.generation.number(),
+        }
     }
 
     /// A handle that may write, through the kernel's cache or not, is closed. Says whether it was the last.
@@ -209,27 +183,25 @@ impl File {
         if cached {
             self.writeback.closed();
         }
-        self.generation.as_mut().is_some_and(|generation| {
-            generation.closed(now);
-            !generation.is_open()
-        })
+        self.generation.closed(now);
+        !self.generation.is_open()
     }
 
     /// Its writers.
     pub(super) fn writers(&self) -> &[Writer] {
-        self.generation().map_or(&[], Generation::writers)
+        self.generation.writers()
     }
 
     /// Whether it is empty, and a process other than these, which wait for it, may still write it.
     pub(super) fn awaits_content(&self, processes: &dyn Processes, readers: &[i32]) -> bool {
-        let generation = self.active().filter(|_| self.spool.len() == 0);
-        generation.is_some_and(|generation| generation.awaits_content(processes, readers))
+        self.is_active()
+            && self.spool.len() == 0
+            && self.generation.awaits_content(processes, readers)
     }
 
     /// Whether a member of this process group is a step of the script that writes it.
     pub(super) fn is_step(&self, group: Option<i32>) -> bool {
-        self.generation()
-            .is_some_and(|generation| generation.is_step(group))
+        self.generation.is_step(group)
     }
 
     /// The state of its write-back.
@@ -244,7 +216,7 @@ impl File {
 
     /// Whether programs read its format from the end, and auto chose its way of delivery.
     pub(super) fn is_read_from_end(&self) -> bool {
-        self.generation().is_some_and(Generation::is_chosen_by_auto)
+        self.generation.is_chosen_by_auto()
             && self.format.is_some_and(|format| format.read_from_end)
     }
 
@@ -274,7 +246,7 @@ impl File {
 
     /// Whether it is the first message of a virtual FIFO, not written yet.
     pub(super) fn is_empty_fifo(&self) -> bool {
-        self.fifo.is_some() && self.generation.is_none()
+        self.fifo.is_some() && !self.generation.has_begun()
     }
 
     /// Makes it a message of this FIFO.

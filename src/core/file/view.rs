@@ -3,7 +3,7 @@
 use super::super::clock::Monotonic;
 use super::super::rules::FailOn;
 use super::File;
-use super::generation::{Generation, Phase, Way};
+use super::generation::{Phase, Way};
 
 /// What a waiting reader can get of a file.
 #[derive(Clone, Copy, Debug)]
@@ -75,8 +75,7 @@ impl File {
             ..nothing_yet
         };
         let (zeros_from, format) = (self.zeros_from, self.format);
-        let generation = self.generation.as_mut().filter(|g| g.is_active());
-        let Some(generation) = generation else {
+        if !self.is_active() {
             let view = if viewer.is_held || self.is_empty_fifo() {
                 nothing_yet
             } else if viewer.may_get_more {
@@ -89,13 +88,14 @@ impl File {
                 }
             } else {
                 View {
-                    abandoned: self.generation().is_none_or(Generation::is_abandoned),
-                    failed: self.phase() == Some(Phase::Failed) || self.is_lost(),
+                    abandoned: self.generation.is_abandoned(),
+                    failed: self.phase() == Phase::Failed || self.is_lost(),
                     ..whole
                 }
             };
             return (view, None);
-        };
+        }
+        let generation = &mut self.generation;
         if generation.is_lost() && generation.goes(Way::Stream) {
             // No reader gets more of a stream that lost bytes.
             let view = View {

@@ -27,7 +27,7 @@ impl Processes for World {
 const OWN: i32 = 8;
 
 fn closed_at(since: Monotonic) -> Generation {
-    let mut generation = Generation::new(1);
+    let mut generation = Generation::default().next();
     generation.opened(Monotonic::ZERO);
     generation.add_writer(Writer {
         pid: 7,
@@ -182,7 +182,7 @@ fn the_end_of_a_writer_that_let_go_does_not_matter_unless_it_had_the_file_again(
             has_closed: false,
         };
         let generation = || {
-            let mut generation = Generation::new(1);
+            let mut generation = Generation::default().next();
             generation.opened(Monotonic::ZERO);
             generation.add_writer(child(true));
             if had_again {
