@@ -1,8 +1,8 @@
-//! What must not stay if the measurement is ended by a signal.
+//! Cleans up if the measurement is ended by a signal.
 //!
 //! Programs are in process groups of their own, which Ctrl-C does not reach, and may be waiting for the other end of a
-//! FIFO; a mount would stay as long as its daemon. The invariant: whoever starts or makes such a thing says so here
-//! first, and takes it back when it is gone.
+//! FIFO; a mount would stay as long as its daemon. Invariant: code that starts or makes such a thing registers it here
+//! first, and unregisters it when it is gone.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use signal_hook::iterator::Signals;
 
 use crate::Outcome;
 
-/// Guards what is there now. Nothing else is locked meanwhile.
+/// Guards the list of what exists now. No other lock is taken while it is held.
 static THERE: Mutex<There> = Mutex::new(There {
     groups: Vec::new(),
     directories: Vec::new(),
@@ -33,7 +33,7 @@ pub(crate) fn add_group(group: Pid) {
     there().groups.push(group);
 }
 
-/// To be called before the group's id can be somebody else's.
+/// Call this before the group's id can be reused.
 pub(crate) fn remove_group(group: Pid) {
     there().groups.retain(|other| *other != group);
 }
@@ -46,7 +46,7 @@ pub(crate) fn remove_directory(directory: &Path) {
     there().directories.retain(|other| other != directory);
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP end this process, with all that is there.
+/// From now on SIGINT, SIGTERM and SIGHUP clean up and end this process.
 pub(crate) fn watch() -> Outcome<()> {
     let failed = |error| format!("cannot handle signals: {error}");
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
@@ -71,7 +71,7 @@ fn clean_up() {
     }
     for directory in &there.directories {
         for mount in mounts_below(directory) {
-            // Its daemon may have had the signal, too, and be faster.
+            // Its daemon may have got the signal, too, and be faster.
             let _ = fifofs::unmount_if(&mount, fifofs::IfBusy::Detach);
         }
         if mounts_below(directory).is_empty() {

@@ -6,10 +6,10 @@
 //! floor     what `/dev/fuse` itself allows
 //! ```
 //!
-//! Writers and readers are processes: real programs, or this program again ([`hands`]). The command that is measured is
-//! the `fifofs` beside this program, or the one that `$FIFOFS` names; the library is the one that this program is built
-//! with. Nothing may hang or stay: programs have a deadline, mounts a dead man's switch that aborts them, and a signal
-//! ends everything that was started ([`cleanup`]).
+//! Writers and readers are processes: real programs, or this program again ([`hands`]). The measured command is the
+//! `fifofs` beside this program, or the one that `$FIFOFS` names; the library is the one that this program is built
+//! with. Nothing may hang or stay: programs have a deadline, mounts a timer that aborts them, and a signal ends
+//! everything that was started ([`cleanup`]).
 
 mod cleanup;
 mod compare;
@@ -24,14 +24,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// What went wrong, in words.
+/// The error is a message.
 type Outcome<T> = Result<T, String>;
 
-/// What memory begins with that much is read into or written from, as that of `dd` and `cat` does.
+/// The alignment of buffers that are read into or written from, as `dd` and `cat` use.
 ///
-/// Where memory begins decides how fast the kernel copies: on AMD's Zen 3, `rep movsb` takes 40 µs instead of 2 for
-/// 64 KiB if the place in its page that is copied to is 1 to 31 bytes behind the one that is copied from. What malloc(3)
-/// gives for a large buffer lies 16 bytes behind a page's beginning, and the kernel's bytes at it.
+/// Alignment decides how fast the kernel copies: on AMD's Zen 3, `rep movsb` takes 40 µs instead of 2 for 64 KiB if the
+/// target's offset in its page is 1 to 31 bytes greater than the source's. Large buffers of malloc(3) begin 16 bytes
+/// after a page's start, and the kernel's at the start.
 const PAGE_BYTES: usize = 4096;
 
 /// Measure fifofs on this machine
@@ -76,7 +76,7 @@ fn own_executable() -> Outcome<PathBuf> {
     std::env::current_exe().map_err(|error| format!("cannot find this program itself: {error}"))
 }
 
-/// The command that is measured.
+/// The measured command.
 fn fifofs() -> Outcome<PathBuf> {
     if let Some(path) = std::env::var_os("FIFOFS") {
         return Ok(path.into());

@@ -1,4 +1,4 @@
-//! Processes that are waited for with a deadline, and what /proc says of them.
+//! Processes with a deadline, and their data in /proc.
 
 use std::fs;
 use std::io::Read;
@@ -15,17 +15,17 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::{Outcome, cleanup};
 
-/// The longest that one program of a turn may take.
+/// How long one program of a turn may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How much a reader asks for at a time, and the size of a large pipe: the
-/// most that anybody may set unless told otherwise (pipe(7), pipe-max-size).
+/// The size of a reader's reads, and of a large pipe: the most that any user may set by default (pipe(7),
+/// pipe-max-size).
 pub(crate) const MOST_BYTES: usize = 1 << 20;
 
-/// The size of a pipe or FIFO unless it is set (pipe(7)).
+/// The default size of a pipe or FIFO (pipe(7)).
 pub(crate) const PLAIN_BYTES: usize = 64 << 10;
 
-/// Now, in nanoseconds of the monotonic clock, which all processes share.
+/// The monotonic clock, in nanoseconds, which all processes share.
 pub(crate) fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
@@ -36,31 +36,31 @@ pub(crate) struct Running {
     child: Child,
     what: String,
     output: Option<ChildStdout>,
-    /// What came of its standard output and was not asked for yet.
+    /// Bytes of its standard output that were not asked for yet.
     said: Vec<u8>,
     deadline: Instant,
     ended: bool,
 }
 
 impl Running {
-    /// Starts a program whose standard output is nobody's business.
+    /// Starts a program and discards its standard output.
     pub(crate) fn program(mut command: Command) -> Outcome<Running> {
         command.stdout(Stdio::null());
         Running::start(command)
     }
 
-    /// Starts a program whose standard output is read, through a pipe that is as large as it may be.
+    /// Starts a program and reads its standard output, through a pipe of the largest size allowed.
     pub(crate) fn piped(mut command: Command) -> Outcome<Running> {
         command.stdout(Stdio::piped());
         let running = Running::start(command)?;
         if let Some(output) = &running.output {
-            // Where it may not be, it is the same for all.
+            // If the size is refused, it is so for all sides.
             let _ = rustix::pipe::fcntl_setpipe_size(output, MOST_BYTES);
         }
         Ok(running)
     }
 
-    /// Starts one of the hands.
+    /// Starts a hand.
     pub(crate) fn hand(arguments: &[&str]) -> Outcome<Running> {
         let mut command = hand(arguments)?;
         command.stdout(Stdio::piped());
@@ -86,7 +86,7 @@ impl Running {
         })
     }
 
-    /// With more time than usual.
+    /// Extends the deadline.
     pub(crate) fn within(mut self, time: Duration) -> Running {
         self.deadline = Instant::now() + time;
         self
@@ -109,7 +109,7 @@ impl Running {
         Timespec::try_from(left).ok()
     }
 
-    /// The next line of its standard output, or nothing at its end.
+    /// The next line of its standard output; none at its end.
     fn line(&mut self) -> Outcome<Option<String>> {
         loop {
             if let Some(end) = self.said.iter().position(|byte| *byte == b'\n') {
@@ -147,7 +147,7 @@ impl Running {
         Ok(length)
     }
 
-    /// Passes its standard output on, to the end.
+    /// Passes its standard output on until the end.
     pub(crate) fn read_output(
         &mut self,
         buffer: &mut [u8],
@@ -185,7 +185,7 @@ impl Running {
         Ok(running)
     }
 
-    /// Waits for its end, which must be a success, and gives the last line that it said.
+    /// Waits for its end, which must be a success, and returns its last line.
     pub(crate) fn finish(mut self) -> Outcome<String> {
         let mut last = String::new();
         while let Some(line) = self.line()? {
@@ -232,7 +232,7 @@ impl Running {
     }
 }
 
-/// This program, to be started as one of the hands.
+/// This program, to be started as a hand.
 pub(crate) fn hand(arguments: &[&str]) -> Outcome<Command> {
     let mut command = Command::new(crate::own_executable()?);
     command.arg("hand").args(arguments);
@@ -245,7 +245,7 @@ impl Drop for Running {
             let _ = kill_process_group(self.id(), Signal::KILL);
             self.deadline = Instant::now() + Duration::from_secs(2);
             if self.wait_until_dead().is_err() {
-                // It hangs in a mount, whose end will free it.
+                // It hangs in a mount, and ends with that.
                 return;
             }
         }
@@ -254,7 +254,7 @@ impl Drop for Running {
     }
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) -> Outcome<()> {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !holds() {
@@ -266,7 +266,7 @@ pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) -> Outcome<(
     Ok(())
 }
 
-/// The state of each thread, a letter each.
+/// The states of all threads, one letter each.
 fn task_states(pid: u32) -> Outcome<String> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"))
         .map_err(|error| format!("cannot look at process {pid}: {error}"))?;
@@ -274,15 +274,15 @@ fn task_states(pid: u32) -> Outcome<String> {
     Ok(tasks.flatten().filter_map(state).collect())
 }
 
-/// A field of a `status` file of /proc. Unlike `stat`, that never waits for a process that is in execve(2), which may
-/// be waiting for a mount.
+/// A field of a `status` file of /proc. Unlike `stat`, reading it never waits for a process that is in execve(2),
+/// which may be waiting for a mount.
 fn status(directory: &Path, field: &str) -> Option<String> {
     let status = fs::read_to_string(directory.join("status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     Some(line.trim().to_owned())
 }
 
-/// What a daemon and its helpers use.
+/// The resources that a daemon and its helpers use.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     pub(crate) resident_bytes: u64,
@@ -290,7 +290,7 @@ pub(crate) struct Usage {
     pub(crate) cpu: Duration,
 }
 
-/// Of a daemon and its helpers, which carry its command line and another name.
+/// The usage of a daemon and its helpers, which have its command line and another name.
 pub(crate) fn usage(daemon: u32, mount: &Path) -> Outcome<Usage> {
     let mut usage = Usage::default();
     let processes = fs::read_dir("/proc").map_err(|error| format!("cannot read /proc: {error}"))?;
@@ -314,7 +314,7 @@ pub(crate) fn usage(daemon: u32, mount: &Path) -> Outcome<Usage> {
 
 fn is_helper(process: &Path, mount: &Path) -> bool {
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-    // The name first: the command line of some other process may be long in coming.
+    // The name first: reading another process's command line may block.
     name.starts_with("fifofs-") && {
         let line = fs::read(process.join("cmdline")).unwrap_or_default();
         let end = [mount.as_os_str().as_encoded_bytes(), b"\0"].concat();
@@ -322,7 +322,7 @@ fn is_helper(process: &Path, mount: &Path) -> bool {
     }
 }
 
-/// Of one thread: finer than the ticks in `stat`.
+/// The processor time of one thread: finer than the ticks in `stat`.
 fn cpu(task: &Path) -> Option<Duration> {
     let schedstat = fs::read_to_string(task.join("schedstat")).ok()?;
     let nanoseconds = schedstat.split_whitespace().next()?.parse().ok()?;

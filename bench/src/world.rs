@@ -1,5 +1,4 @@
-//! Where a row is measured: a directory with FIFOs and, if wanted, a mount in it, and the end of both whatever
-//! happens.
+//! Where a row is measured: a directory with FIFOs and, if wanted, a mount in it; removes both, whatever happens.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,19 +15,19 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::processes::{Usage, usage, wait_for};
 use crate::{Outcome, cleanup};
 
-/// The longest that the mount of a row lives.
+/// How long the mount of a row may live.
 const MOUNT_LIMIT: Duration = Duration::from_secs(120);
 
 /// A fresh directory.
 pub(crate) struct Site {
     root: PathBuf,
     names: AtomicUsize,
-    /// Owns `root`; removed only when nothing is mounted any more.
+    /// Owns `root`; removed only once nothing is mounted in it any more.
     directory: tempfile::TempDir,
 }
 
 impl Site {
-    /// Below `$TMPDIR` or `/tmp`.
+    /// Makes one below `$TMPDIR` or `/tmp`.
     pub(crate) fn new() -> Outcome<Site> {
         Site::below(&std::env::temp_dir())
     }
@@ -53,7 +52,7 @@ impl Site {
         self.root.join(name)
     }
 
-    /// A name that nothing had yet.
+    /// A name that was not used yet.
     fn name(&self, suffix: &str) -> String {
         format!("{}{suffix}", self.names.fetch_add(1, Ordering::Relaxed))
     }
@@ -73,19 +72,19 @@ impl Drop for Site {
         if cleanup::mounts_below(&self.root).is_empty() {
             cleanup::remove_directory(&self.root);
         } else {
-            // Removing the directory would go into the mount: rather leave it.
+            // Removing the directory would go into the mount: leave it.
             self.directory.disable_cleanup(true);
         }
     }
 }
 
-/// A site with a fresh mount. Files whose names end in `.follow`, `.stream` or `.settled` are delivered so, all others
-/// by the default.
+/// A site with a fresh mount. Files with names that end in `.follow`, `.stream` or `.settled` are delivered so, all
+/// others by the default.
 pub(crate) struct World {
     pub(crate) site: Site,
     mount: PathBuf,
     daemon: Child,
-    /// Dropped when the mount ends: the dead man's switch waits for it.
+    /// Dropped when the mount ends: the thread that aborts the mount waits for it.
     alive: Option<Sender<()>>,
 }
 
@@ -94,7 +93,7 @@ impl World {
         World::with(&[], MOUNT_LIMIT)
     }
 
-    /// With options of `fifofs mount`, and a limit after which it is taken for hung.
+    /// With options of `fifofs mount`, and a limit after which it counts as hung.
     pub(crate) fn with(options: &[&str], limit: Duration) -> Outcome<World> {
         let site = Site::new()?;
         let mount = site.at("mount");
@@ -136,14 +135,14 @@ impl World {
             Ok(()) if serves => Ok(world),
             _ => {
                 let why = world.log();
-                // It is said once.
+                // The error below repeats it.
                 let _ = fs::remove_file(world.site.at("log"));
                 Err(why.trim().trim_start_matches("fifofs: ").to_owned())
             }
         }
     }
 
-    /// What its daemon uses.
+    /// The resources that its daemon uses.
     pub(crate) fn usage(&self) -> Outcome<Usage> {
         usage(self.daemon.id(), &self.mount)
     }
@@ -152,7 +151,7 @@ impl World {
         fs::read_to_string(self.site.at("log")).unwrap_or_default()
     }
 
-    /// A new file in the mount, which does not exist yet, whose name ends like this.
+    /// A new path in the mount, which does not exist yet and has this suffix.
     pub(crate) fn file(&self, suffix: &str) -> Place {
         let name = self.site.name(suffix);
         let path = self.mount.join(&name);
@@ -168,22 +167,22 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// What the writer is given.
+    /// The path for the writer.
     pub(crate) fn writer(&self) -> &str {
         self.path.to_str().unwrap_or_default()
     }
 
-    /// What the reader is given.
+    /// The path for the reader.
     pub(crate) fn reader(&self) -> &str {
         self.wait.to_str().unwrap_or_default()
     }
 
-    /// Removes the file, so that its memory is there for the next.
+    /// Removes the file, which frees its memory.
     pub(crate) fn remove(self) -> Outcome<()> {
         remove(&self.path)
     }
 
-    /// Removes all files that its name, which has a `%` in it, stands for.
+    /// Removes all files of its name, in which `%` stands for a number.
     pub(crate) fn remove_all(self, count: usize) -> Outcome<()> {
         let each = |index: usize| self.writer().replace('%', &index.to_string());
         (0..count).try_for_each(|index| remove(Path::new(&each(index))))
@@ -194,7 +193,7 @@ pub(crate) fn remove(path: &Path) -> Outcome<()> {
     fs::remove_file(path).map_err(|error| format!("cannot remove {}: {error}", path.display()))
 }
 
-/// Lets go of everything that hangs in a mount, and takes it away.
+/// Ends all requests that hang in a mount, and removes it.
 fn abort(mount: &Path) {
     let flags = UnmountFlags::FORCE | UnmountFlags::DETACH;
     let mounted = !cleanup::mounts_below(mount).is_empty();

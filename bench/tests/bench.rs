@@ -1,4 +1,5 @@
-//! What `fifofs-bench compare` prints, and that it leaves nothing. How fast anything is depends on the machine.
+//! What `fifofs-bench compare` prints, and that it leaves nothing. Speeds depend on the machine, and are not
+//! tested.
 //!
 //! It measures the `fifofs` beside it, which `cargo test --workspace` builds.
 
@@ -10,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// For all rows at the size that says whether it works, on a busy machine.
+/// For all rows with `--quick`, on a busy machine.
 const LONG: &str = "300";
 
 /// For what should take moments, on a busy machine.
@@ -129,7 +130,7 @@ fn rows_are_chosen_by_words_and_shown_as_a_table() {
 }
 
 #[test]
-fn what_cannot_be_measured_says_why_and_is_no_failure() {
+fn a_row_that_cannot_be_measured_says_why_and_is_no_failure() {
     let place = place();
     let output = Command::new(env!("CARGO_BIN_EXE_fifofs-bench"))
         .args(["compare", "--quick", "auto"])

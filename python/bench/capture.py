@@ -1,9 +1,9 @@
-"""What it costs to capture 1 KiB that `cp` writes, in each way, in alternation.
+"""Measures what it costs to capture 1 KiB that `cp` writes, in each way, in alternation.
 
     python bench/capture.py [--docs FILE] [--quick]
 
-Of each way: the median of 200; how long 200 take on 16 threads, and 1,000 on 8, the best of three. FIFOFS is the command
-`fifofs` that is not Python's. With --docs the table is written into that page, between the two comments that
+For each way: the median of 200; how long 200 take on 16 threads, and 1,000 on 8, the best of three. FIFOFS names the
+command `fifofs` that is not Python's. With --docs the table is written into that page, between the two comments that
 name this program. `scripts/python --measure` does all of it.
 """
 
@@ -33,7 +33,7 @@ END = "<!-- to here -->\n"
 
 
 def mkfifo() -> bytes:
-    """The helper that people write."""
+    """The usual helper around a FIFO."""
     directory = tempfile.mkdtemp()
     path = os.path.join(directory, "out")
     os.mkfifo(path)
@@ -86,7 +86,7 @@ def by_command(program: str) -> bytes:
 class Way(NamedTuple):
     name: str
     once: Callable[[], bytes]
-    # Not those that wait until no child is left, whosever it is, nor the one that starts an interpreter.
+    # Not those that wait until no child is left, whichever it is, nor the one that starts an interpreter.
     is_parallel: bool = True
 
 
@@ -108,7 +108,7 @@ def ways() -> List[Way]:
 
 
 def together(way: Way, count: int, threads: int, expected: bytes) -> float:
-    """How many seconds so many take on so many threads."""
+    """The seconds that `count` captures take on `threads` threads."""
     begun = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
         assert all(data == expected for data in pool.map(lambda _: way.once(), range(count))), way
@@ -117,15 +117,15 @@ def together(way: Way, count: int, threads: int, expected: bytes) -> float:
 
 class Measured(NamedTuple):
     seconds: float
-    """Of one, the median."""
+    """The median for one capture."""
     many: List[float]
-    """Of each of the groups; none of a way that is not for them."""
+    """The results of each group; none if the way is not measured in groups."""
 
 
 def measure(
     measured: List[Way], rounds: int, groups: Dict[int, int], expected: bytes
 ) -> Dict[str, Measured]:
-    """Each way, in alternation. The groups: on how many threads so many are captured."""
+    """Measures each way, in alternation. The groups: how many captures on how many threads."""
     single: Dict[str, List[float]] = {way.name: [] for way in measured}
     for _ in range(rounds):
         for way in measured:
@@ -146,7 +146,7 @@ def measure(
 
 
 def table(measured: Dict[str, Measured], groups: Dict[int, int], load: float) -> str:
-    """The table of the page, and on what it was measured."""
+    """The table of the page, and the machine that it was measured on."""
     heads = ["way", "ms", "relative to `os.mkfifo`"]
     heads += [f"{count:,} on {threads} threads" for count, threads in groups.items()]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -164,7 +164,7 @@ def table(measured: Dict[str, Measured], groups: Dict[int, int], load: float) ->
 
 
 def write(page: Path, text: str) -> None:
-    """Puts it where the page has place for it."""
+    """Puts it between the comments of the page."""
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

@@ -1,4 +1,4 @@
-//! A captured path: of a mount, or a FIFO.
+//! A captured path: in a mount, or a FIFO.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -55,7 +55,7 @@ pub(crate) struct Capture {
     path: PathBuf,
     /// None once it is closed. Locked for moments only, while the interpreter's lock is held.
     inner: Mutex<Option<Arc<Inner>>>,
-    /// What the ends of its readers hang on.
+    /// The functions that end its readers.
     ends: Ends,
 }
 
@@ -103,8 +103,9 @@ impl Capture {
         self.path.clone().into()
     }
 
-    /// A reader that ends with a process, or with what is there if that is 0; or once a function says so by
-    /// true, which if it `holds` nothing else does; or else as the other readers of the capture.
+    /// A reader that ends with a process, or at once if that is 0; or once a function returns true, which
+    /// keeps the file from being done until then if it `holds`; or else as the other readers of the
+    /// capture.
     #[pyo3(signature = (process=None, until=None, holds=false))]
     fn reader(
         &self,
@@ -138,7 +139,7 @@ impl Capture {
         })
     }
 
-    /// What happens to the file.
+    /// The events of the file.
     fn events(&self, py: Python<'_>) -> PyResult<Events> {
         match &*self.inner(py)? {
             Inner::Fuse(capture) => Ok(Events::of_capture(capture.events())),
@@ -150,7 +151,7 @@ impl Capture {
         }
     }
 
-    /// Process ids and names of who has it open for writing.
+    /// Process ids and names of the processes that have it open for writing.
     fn writers(&self, py: Python<'_>) -> PyResult<Vec<(u32, String)>> {
         let inner = self.inner(py)?;
         let Inner::Fuse(capture) = &*inner else {
@@ -160,7 +161,7 @@ impl Capture {
         Ok(writers.into_iter().map(|w| (w.pid, w.name)).collect())
     }
 
-    /// Nobody will read it: who writes gets SIGPIPE.
+    /// Ends all reading: writers get SIGPIPE.
     fn hang_up(&self, py: Python<'_>) -> PyResult<()> {
         let inner = self.inner(py)?;
         inside(py, || {
@@ -172,7 +173,7 @@ impl Capture {
         })
     }
 
-    /// Of a file that follows, keeps so much of what every reader has.
+    /// If the file follows, keeps only so many bytes that every reader has got.
     fn keep_at_most(&self, py: Python<'_>, bytes: u64) -> PyResult<()> {
         if let Inner::Fuse(capture) = &*self.inner(py)? {
             capture.keep_at_most(bytes);
@@ -192,13 +193,13 @@ impl Capture {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        // In a forked child it does nothing.
+        // In a forked child this does nothing.
         ending(py, || drop(inner));
     }
 }
 
-/// Whether a child of this process runs that is none of those: a zombie does not, and the crate's own
-/// helpers, of whose end no signal tells, are none here.
+/// Whether this process has a running child that is none of those: zombies do not count, nor do the crate's
+/// own helpers, whose end sends no signal.
 #[pyfunction]
 pub(crate) fn has_running_child(except: Vec<libc::id_t>) -> bool {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
@@ -223,14 +224,14 @@ fn is_any_child() -> bool {
     looked_at(libc::P_ALL, 0).is_some()
 }
 
-/// Of a child, or of any, whether it has exited; none if there is none. It is not reaped.
+/// Whether a child, or any child, has exited; none if there is none. Does not reap it.
 fn looked_at(kind: libc::idtype_t, id: libc::id_t) -> Option<bool> {
     // SAFETY: all zeros is a siginfo_t.
     let mut found: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: the pointer is to one.
+    // SAFETY: the pointer is valid.
     let result = unsafe { libc::waitid(kind, id, &raw mut found, options) };
-    // SAFETY: waitid(2) sets it, to 0 where there is nobody to tell of.
+    // SAFETY: waitid(2) sets it, to 0 if no child has exited.
     let pid = unsafe { found.si_pid() };
     (result == 0).then_some(pid != 0)
 }

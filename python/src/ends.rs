@@ -1,7 +1,7 @@
-//! What has to end before an output can, other than a process that the crate watches itself.
+//! Conditions for the end of an output, other than the exit of a process that the crate watches itself.
 //!
-//! Whoever waits for the output asks all who keep the file from being done, not only its own: the
-//! reader that came with one may have timed out, and is asked nothing itself until it is read again.
+//! A reader that waits for the output asks all conditions that keep the file from being done, not only its own: the
+//! reader of another one may have timed out, and does not ask until it is read again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,21 +11,21 @@ use pyo3::prelude::*;
 
 use crate::waiting::unlocked;
 
-/// One of them, by its number.
+/// A condition, with its number.
 struct End {
     number: u64,
-    /// A Python function that says by true that it has come.
-    told: Py<PyAny>,
+    /// A Python function that returns whether the end has come.
+    has_ended: Py<PyAny>,
     /// Keeps the file from being done until then.
     hold: Option<CaptureHold>,
 }
 
-/// Whether a function has said that the end has come. Others than a bool are refused: a `poll` gives None until then, and
-/// after it 0.
-fn said(told: &Bound<'_, PyAny>) -> PyResult<bool> {
-    told.extract().map_err(|_| {
+/// Whether a function has returned that the end has come. Only a bool is accepted: `poll` of a process returns None
+/// until then, and 0 after it.
+fn ended(has_ended: &Bound<'_, PyAny>) -> PyResult<bool> {
+    has_ended.extract().map_err(|_| {
         PyTypeError::new_err(format!(
-            "a function that says whether the writer has ended must give True or False, not {told:?}"
+            "a function that says whether the writer has ended must give True or False, not {has_ended:?}"
         ))
     })
 }
@@ -36,10 +36,10 @@ struct Known {
     ends: Vec<End>,
 }
 
-/// Those of one capture that have not come yet.
+/// The conditions of one capture that are not met yet.
 #[derive(Clone, Default)]
 pub(crate) struct Ends {
-    /// Locked for moments only, while the interpreter's lock is held, in which nothing of Python runs.
+    /// Locked for moments only, while the interpreter's lock is held; no Python code runs meanwhile.
     known: Arc<Mutex<Known>>,
 }
 
@@ -48,11 +48,15 @@ impl Ends {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add(&self, told: Py<PyAny>, hold: Option<CaptureHold>) -> u64 {
+    pub(crate) fn add(&self, has_ended: Py<PyAny>, hold: Option<CaptureHold>) -> u64 {
         let mut known = self.lock();
         known.next += 1;
         let number = known.next;
-        known.ends.push(End { number, told, hold });
+        known.ends.push(End {
+            number,
+            has_ended,
+            hold,
+        });
         number
     }
 
@@ -60,36 +64,37 @@ impl Ends {
         self.lock().ends.iter().any(|end| end.number == number)
     }
 
-    /// Nobody waits for it any more, or it has come. What is given keeps the file until it is dropped.
+    /// Removes a condition that is met, or that no reader waits for any more. The hold keeps the file until it is
+    /// dropped.
     pub(crate) fn take(&self, number: u64) -> (Option<CaptureHold>, Option<Py<PyAny>>) {
         let ends = &mut self.lock().ends;
         let at = ends.iter().position(|end| end.number == number);
         let taken = at.map(|at| ends.swap_remove(at));
-        taken.map_or((None, None), |end| (end.hold, Some(end.told)))
+        taken.map_or((None, None), |end| (end.hold, Some(end.has_ended)))
     }
 
-    /// Those who are to be asked: who holds the file, and this one.
+    /// The conditions to ask: all that hold the file, and `own`.
     fn asked(&self, py: Python<'_>, own: Option<u64>) -> Vec<(u64, Py<PyAny>)> {
         let known = self.lock();
         let ends = known.ends.iter();
         let asked = ends.filter(|end| end.hold.is_some() || Some(end.number) == own);
         asked
-            .map(|end| (end.number, end.told.clone_ref(py)))
+            .map(|end| (end.number, end.has_ended.clone_ref(py)))
             .collect()
     }
 
-    /// Whether anybody is to be asked.
+    /// Whether there is any condition to ask.
     pub(crate) fn are_open(&self, own: Option<u64>) -> bool {
         let known = self.lock();
         let mut ends = known.ends.iter();
         ends.any(|end| end.hold.is_some() || Some(end.number) == own)
     }
 
-    /// Asks them. Says whether any is still to come.
+    /// Asks the conditions. Returns whether any is not met yet.
     pub(crate) fn ask(&self, py: Python<'_>, own: Option<u64>) -> PyResult<bool> {
         let mut is_any_left = false;
-        for (number, told) in self.asked(py, own) {
-            if said(told.call0(py)?.bind(py))? {
+        for (number, has_ended) in self.asked(py, own) {
+            if ended(has_ended.call0(py)?.bind(py))? {
                 let (hold, _told) = self.take(number);
                 unlocked(py, || drop(hold));
             } else {

@@ -1,4 +1,4 @@
-//! Errors of the crate as exceptions of the package, which defines their types.
+//! Turns errors of the crate into exceptions of the package, which defines their types.
 
 use std::io;
 use std::path::Path;
@@ -20,18 +20,18 @@ pub(crate) fn exception(py: Python<'_>, error: Error) -> PyErr {
         Error::TimedOut { path, .. } => ("TimeoutExpired", Some(libc::ETIMEDOUT), path),
         Error::Cancelled { path, .. } => ("Cancelled", Some(libc::ECANCELED), path),
         Error::Io { path, source, .. } => ("FifofsError", source.raw_os_error(), path),
-        // One that is newer than this.
+        // A variant that is newer than this code.
         _ => return named(py, "FifofsError", (message, None::<i32>, None::<&str>)),
     };
     named(py, name, (message, errno, Some(path.as_os_str())))
 }
 
-/// The exception for what a reader says.
+/// The exception for an error of a reader.
 pub(crate) fn of_reading(py: Python<'_>, error: io::Error) -> PyErr {
     exception(py, Error::io("read", "the output", error))
 }
 
-/// That not all came of what is read at `path`.
+/// The exception if not everything came from `path` within the timeout.
 pub(crate) fn timed_out(py: Python<'_>, path: &Path) -> PyErr {
     let message = format!(
         "not all of {} came in the time that was given",
@@ -44,7 +44,7 @@ pub(crate) fn timed_out(py: Python<'_>, path: &Path) -> PyErr {
     )
 }
 
-/// That a wait is not begun, or is given up, as the interpreter ends.
+/// The exception if a wait is refused, or ended, because the interpreter exits.
 pub(crate) fn interpreter_ends(py: Python<'_>) -> PyErr {
     let message = "the interpreter exits: nothing is waited for any more";
     named(
@@ -54,12 +54,12 @@ pub(crate) fn interpreter_ends(py: Python<'_>) -> PyErr {
     )
 }
 
-/// That something is used after its end.
+/// The exception for use after the end.
 pub(crate) fn closed(py: Python<'_>, message: &str) -> PyErr {
     named(py, "Closed", (message, Some(libc::EBADF), None::<&str>))
 }
 
-/// That what is at `path` cannot do that.
+/// The exception if `path` does not support an operation.
 pub(crate) fn unsupported(py: Python<'_>, message: &str, path: &Path) -> PyErr {
     named(
         py,

@@ -1,4 +1,4 @@
-//! What happens to files, as lines of JSON: the package makes values of them.
+//! Events of files, as lines of JSON: the package turns them into values.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -21,7 +21,7 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 impl Inner {
-    /// The next as JSON, within a slice of time.
+    /// The next event as JSON, within a slice of time.
     fn next(&mut self, wait: std::time::Duration) -> Option<fifofs::Result<String>> {
         match self {
             Inner::Mount(events) => {
@@ -35,7 +35,7 @@ impl Inner {
         }
     }
 
-    /// The next, if there is one.
+    /// The next event, if there is one.
     fn try_next(&mut self) -> Option<fifofs::Result<String>> {
         match self {
             Inner::Mount(events) => Some(events.try_next()?.map(|event| json(&event))),
@@ -51,10 +51,10 @@ impl Inner {
     }
 }
 
-/// Events, from when it was made.
+/// The events from when this was made.
 #[pyclass(frozen, module = "_fifofs")]
 pub(crate) struct Events {
-    /// Locked during a wait; none once it is closed. Not touched by a forked child.
+    /// Locked during a wait; none once it is closed. A forked child does not touch it.
     inner: Mutex<Option<Inner>>,
     process: u32,
 }
@@ -90,7 +90,7 @@ impl Events {
 
 #[pymethods]
 impl Events {
-    /// The next as JSON; none at the end.
+    /// The next event as JSON; none at the end.
     #[pyo3(signature = (timeout=None))]
     fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<String>> {
         self.check_process(py)?;
@@ -120,7 +120,7 @@ impl Events {
         })
     }
 
-    /// The next as JSON, without a wait: none if there is nothing yet, empty at the end.
+    /// The next event as JSON, without waiting: none if there is none yet, empty at the end.
     fn try_next(&self, py: Python<'_>) -> PyResult<Option<String>> {
         self.check_process(py)?;
         let next = || self.lock().as_mut().and_then(Inner::try_next);
@@ -144,7 +144,7 @@ impl Events {
         descriptor.map_err(|error| error::of_reading(py, error))
     }
 
-    /// Takes no more of them.
+    /// Ends the subscription.
     fn close(&self, py: Python<'_>) {
         if self.process == std::process::id() {
             ending(py, || drop(self.lock().take()));

@@ -1,15 +1,15 @@
 //! The extension module under the Python package `fifofs`.
 //!
-//! Knows the crate's public API and the interpreter's lock; what Python programs see is the package
-//! above it (`python/fifofs`), which gives every argument here. Three invariants:
+//! Knows the crate's public API and the interpreter's lock; Python programs see the package above it
+//! (`python/fifofs`), which gives every argument here. Three invariants:
 //!
-//! - Nothing waits with the interpreter's lock held, and every wait ends when the interpreter does
+//! - Nothing waits with the interpreter's lock held, and every wait ends when the interpreter exits
 //!   (`waiting`).
-//! - A lock of this module is taken for a moment only while the interpreter's lock is held, so that a
-//!   fork, which holds that, finds all of them free; the one that is held during a wait
-//!   (`reader::Reader`) is not touched by a forked child.
+//! - A lock of this module is held for moments only, and while the interpreter's lock is held, so that a
+//!   fork, which holds the latter, finds all of them free; a forked child does not touch the one that is
+//!   held during a wait (`reader::Reader`).
 //! - A value that a fork inherited is not used, as the crate refuses that, and is never dropped here in a
-//!   way that touches its parent's.
+//!   way that affects its parent's.
 
 mod capture;
 #[path = "../../src/cli/mod.rs"]

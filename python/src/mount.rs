@@ -1,4 +1,4 @@
-//! A mount of one's own.
+//! A mount that this process serves.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -137,7 +137,7 @@ impl Mount {
         })
     }
 
-    /// What happens to its files.
+    /// The events of its files.
     fn events(&self, py: Python<'_>) -> PyResult<Events> {
         Ok(Events::of_mount(self.inner(py)?.events()))
     }
@@ -155,7 +155,7 @@ impl Mount {
         self.inner(py).map(drop)
     }
 
-    /// Unmounts, if it is the last that uses it.
+    /// Unmounts, if this is the last use of it.
     fn unmount(&self, py: Python<'_>) -> PyResult<()> {
         let inner = self
             .inner
@@ -165,7 +165,7 @@ impl Mount {
         let is_own = self.process == std::process::id();
         let unmounted = ending(py, || match inner.map(Arc::try_unwrap) {
             Some(Ok(mount)) if is_own => mount.unmount(),
-            // It is the parent's, or another thread unmounts it when it has done with it.
+            // It belongs to the parent, or another thread unmounts it when it has finished.
             _ => Ok(()),
         });
         unmounted.map_err(|error| error::exception(py, error))

@@ -1,4 +1,4 @@
-//! Reading a captured file.
+//! Reads a captured file.
 
 use std::io::{self, BufRead};
 use std::os::fd::{AsRawFd, RawFd};
@@ -16,7 +16,7 @@ use crate::error;
 use crate::waiting::deadline;
 use crate::waiting::{self, SLICE};
 
-/// How often it is looked at whether anybody is left who may write.
+/// How often to check whether any process is left that may write.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A reader of one captured file.
@@ -25,20 +25,20 @@ pub(crate) struct Reader {
     /// Locked during a wait, by a thread without the interpreter's lock; none once it is closed. In a
     /// forked child it may be locked for ever, and is not touched.
     inner: Mutex<Option<fifofs::Reader>>,
-    /// What its own end hangs on, until that has come or it is closed. Locked for moments only, while
-    /// the interpreter's lock is held.
+    /// The condition for this reader's end, until that is met or the reader is closed. Locked for moments
+    /// only, while the interpreter's lock is held.
     until: Mutex<Option<u64>>,
-    /// Those of its capture.
+    /// The conditions of its capture.
     ends: Ends,
     canceller: Canceller,
     path: PathBuf,
     process: u32,
 }
 
-/// How one wait went.
+/// The result of one wait.
 enum Step {
     Bytes(usize),
-    /// There is no memory for them.
+    /// There is no memory for the bytes.
     NoMemory,
     Nothing,
     Closed,
@@ -75,7 +75,7 @@ impl Reader {
         self.check_process(py)?;
         loop {
             let look_at = self.look(py)?;
-            // Elsewhere nobody waits for Python's handlers to run.
+            // In other threads no Python signal handler has to run.
             let returns = look_at.is_some() || is_main_thread();
             let slice = look_at.unwrap_or(SLICE);
             let step = waiting::unlocked(py, || {
@@ -131,7 +131,8 @@ impl Reader {
         Ok(Step::Bytes(bytes))
     }
 
-    /// Nobody who reads the capture after this one is to wait on its behalf. Gives what is to be dropped.
+    /// Removes this reader's condition, so that no other reader of the capture waits for it. The caller
+    /// drops the result.
     fn give_up(&self) -> (Option<CaptureHold>, Option<Py<PyAny>>) {
         let until = self.until().take();
         until.map_or((None, None), |until| self.ends.take(until))
@@ -145,7 +146,7 @@ impl Reader {
         Err(error::closed(py, message))
     }
 
-    /// Sees whether those have ended who are waited for here; if not, says when to look again.
+    /// Checks the conditions; returns when to check again if one is not met yet.
     fn look(&self, py: Python<'_>) -> PyResult<Option<Duration>> {
         let until = *self.until();
         let is_any_left = self.ends.ask(py, until)?;
@@ -177,7 +178,7 @@ fn no_memory() -> PyErr {
     )
 }
 
-/// An object for bytes; not by `PyBytes::new`, which panics where there is no memory.
+/// An object for bytes; not by `PyBytes::new`, which panics without memory.
 fn object<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     let copy = |object: &mut [u8]| {
         object.copy_from_slice(bytes);
@@ -187,13 +188,13 @@ fn object<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
 }
 
 fn is_main_thread() -> bool {
-    // SAFETY: neither takes a pointer.
+    // SAFETY: neither call takes a pointer.
     unsafe { libc::gettid() == libc::getpid() }
 }
 
 #[pymethods]
 impl Reader {
-    /// Up to so many bytes, at least one unless it has ended.
+    /// Up to `most` bytes, at least one unless it has ended.
     #[pyo3(signature = (most, timeout=None))]
     fn read<'py>(
         &self,
@@ -208,7 +209,7 @@ impl Reader {
         object(py, &bytes)
     }
 
-    /// All there is until the end; what came is the `output` of an exception.
+    /// Everything until the end; what came is the `output` of an exception.
     #[pyo3(signature = (timeout=None))]
     fn read_all<'py>(
         &self,
@@ -223,7 +224,7 @@ impl Reader {
                     Ok(0) => return object(py, &bytes),
                     Ok(_) => py.check_signals()?,
                     Err(error) => {
-                        // Those of the package have a place for it.
+                        // The package's exceptions have this attribute.
                         if let Ok(output) = object(py, &bytes) {
                             let _ = error.value(py).setattr("output", output);
                         }
@@ -234,7 +235,7 @@ impl Reader {
         })
     }
 
-    /// As `read`, without a wait: none if there is nothing yet.
+    /// As `read`, without waiting: none if there is nothing yet.
     fn try_read<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Option<Bound<'py, PyBytes>>> {
         waiting::inside(py, || {
             self.check_process(py)?;
@@ -254,8 +255,8 @@ impl Reader {
         })
     }
 
-    /// A descriptor that is readable when `try_read` is worth trying again, and in how many seconds it is
-    /// at the latest, as there are ends of which no descriptor tells. It is this reader's.
+    /// A descriptor that is readable when `try_read` is worth trying again, and after how many seconds it
+    /// is at the latest, as some ends make no descriptor readable. It belongs to this reader.
     fn poll_fd(&self, py: Python<'_>) -> PyResult<(RawFd, Option<f64>)> {
         self.check_process(py)?;
         let until = *self.until();
@@ -273,7 +274,7 @@ impl Reader {
         self.canceller.cancel();
     }
 
-    /// Lets go of it; a thread that waits gets an exception.
+    /// Closes it; a thread that waits gets an exception.
     fn close(&self, py: Python<'_>) {
         if self.process != std::process::id() {
             return;

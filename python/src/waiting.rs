@@ -1,8 +1,8 @@
 //! Waiting without the interpreter's lock, in a way that both signals and the interpreter's end interrupt.
 //!
-//! A thread that is waiting when the interpreter ends would be ended by it as it wants the lock back,
-//! which unwinds through Rust and aborts the process (up to Python 3.13). So [`shut_down`], which the
-//! package has called at exit, has every wait give up first.
+//! When the interpreter exits, it ends a waiting thread that wants the lock back, which unwinds through
+//! Rust and aborts the process (up to Python 3.13). So the package calls [`shut_down`] at exit, which
+//! makes every wait give up first.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -12,22 +12,22 @@ use pyo3::prelude::*;
 
 use crate::error;
 
-/// How long at most a signal's handler waits for a thread that waits for bytes, and the interpreter's end
-/// for any. Shorter costs processor time in whoever waits.
+/// The longest that a signal handler waits for a thread that waits for bytes, and the interpreter's exit
+/// for any thread. A shorter time would cost waiting threads processor time.
 pub(crate) const SLICE: Duration = Duration::from_millis(50);
 
-/// How long at exit a thread may take to give up its wait: the longest that cannot be cut short is an
+/// How long a thread may take to give up its wait at exit: the longest wait that cannot be cut short is an
 /// unmount, a second.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many threads are in code of this module that may let go of the interpreter's lock: from the first
-/// Rust frame to the last, as any of them would be unwound.
+/// The number of threads in code of this module that may release the interpreter's lock: from the first
+/// Rust frame to the last, as each of them would be unwound.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether the interpreter ends.
+/// Whether the interpreter exits.
 static ENDS: AtomicBool = AtomicBool::new(false);
 
-/// That a thread is in this module.
+/// Counts a thread as inside of this module.
 struct Inside;
 
 impl Inside {
@@ -45,11 +45,11 @@ impl Drop for Inside {
     }
 }
 
-/// Runs what may let go of the interpreter's lock, by [`unlocked`] or by running Python code.
+/// Runs code that may release the interpreter's lock, by [`unlocked`] or by running Python code.
 ///
 /// # Errors
 ///
-/// If the interpreter ends; those of `work`.
+/// If the interpreter exits; those of `work`.
 pub(crate) fn inside<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     if interpreter_ends() {
         return Err(error::interpreter_ends(py));
@@ -58,13 +58,13 @@ pub(crate) fn inside<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> P
     work()
 }
 
-/// Runs `work` without the interpreter's lock. To be called inside of [`inside`], so that the interpreter
+/// Runs `work` without the interpreter's lock. Call this inside of [`inside`], so that the interpreter
 /// waits for it.
 pub(crate) fn unlocked<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
     py.detach(work)
 }
 
-/// Runs `work`, which ends something, without the interpreter's lock unless the interpreter ends.
+/// Runs `work`, which ends something, without the interpreter's lock unless the interpreter exits.
 pub(crate) fn ending<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
     if interpreter_ends() {
         return work();
@@ -73,18 +73,18 @@ pub(crate) fn ending<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -
     py.detach(work)
 }
 
-/// Whether waits are to give up.
+/// Whether waits must give up.
 pub(crate) fn interpreter_ends() -> bool {
     ENDS.load(Ordering::Acquire)
 }
 
-/// A moment so many seconds from now; none if that is farther away than the clock goes.
+/// The time so many seconds from now; none if that is beyond the clock's range.
 pub(crate) fn deadline(timeout: Option<f64>) -> Option<Instant> {
     let timeout = Duration::try_from_secs_f64(timeout?.max(0.0)).ok()?;
     Instant::now().checked_add(timeout)
 }
 
-/// Has all waits end, also those that begin later.
+/// Makes all waits give up, also later ones.
 #[pyfunction]
 pub(crate) fn shut_down(py: Python<'_>) {
     ENDS.store(true, Ordering::Release);
@@ -94,7 +94,7 @@ pub(crate) fn shut_down(py: Python<'_>) {
     }
 }
 
-/// To be called in a forked child, which has one thread.
+/// Call this in a forked child, which has one thread.
 #[pyfunction]
 pub(crate) fn after_fork() {
     INSIDE.store(0, Ordering::Release);

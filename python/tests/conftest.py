@@ -1,4 +1,4 @@
-"""What the tests share."""
+"""Helpers that the tests share."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any, Callable
 
 import pytest
 
-# Nothing here takes that long; a machine may be busy.
+# Nothing here takes that long, even on a busy machine.
 TIMEOUT = 60.0
 
-# A shell starts what runs in its background with this signal ignored, and all that is started here would have it so.
+# A shell starts background commands with this signal ignored, and all programs started here would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def until(what: str, condition: Callable[[], Any], timeout: float = TIMEOUT) -> Any:
-    """Waits for a condition and gives its value."""
+    """Waits for a condition and returns its value."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:
@@ -57,7 +57,7 @@ def is_gone(directory: str) -> bool:
 
 
 def long_runs(default: int) -> int:
-    """How often what depends on chance is tried: FIFOFS_PYTHON_RUNS, or the default."""
+    """How often tests of random timing are repeated: FIFOFS_PYTHON_RUNS, or the default."""
     return int(os.environ.get("FIFOFS_PYTHON_RUNS", default))
 
 

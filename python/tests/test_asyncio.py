@@ -1,4 +1,4 @@
-"""asyncio: what is cancelled or times out loses nothing and leaves nothing running."""
+"""asyncio: a cancelled or timed-out wait loses nothing and leaves nothing running."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import fifofs
 import pytest
 from conftest import TIMEOUT, until
 
-# Writes on after its parent is killed, for as long as somebody reads.
+# Writes on after its parent is killed, as long as there is a reader.
 GRANDCHILD = '(while echo on >&3; do echo on; sleep 0.05; done) 3> "$1" & echo $! > "$2"; exec sleep 60'
 
 
@@ -73,7 +73,7 @@ async def until_gone(pid: int) -> None:
 
 @pytest.mark.parametrize("pipes", [False, True])
 @pytest.mark.parametrize("end", ["timeout", "cancel"])
-def test_who_writes_on_when_a_run_has_ended_is_ended_and_holds_up_nothing(
+def test_a_process_that_writes_on_after_a_run_is_ended_and_delays_nothing(
     end: str, pipes: bool, tmp_path: Path
 ) -> None:
     pid_file = tmp_path / "pid"
@@ -103,7 +103,7 @@ def test_who_writes_on_when_a_run_has_ended_is_ended_and_holds_up_nothing(
     asyncio.run(main())
 
 
-def test_who_writes_on_when_a_run_was_interrupted_is_ended(tmp_path: Path) -> None:
+def test_a_process_that_writes_on_after_an_interrupted_run_is_ended(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     script = ["sh", "-c", GRANDCHILD, "sh", fifofs.OUT("x.log"), str(pid_file)]
 
@@ -141,14 +141,14 @@ def test_wrong_input_of_a_run_is_an_exception_and_ends_the_program() -> None:
             await fifofs.aio.run(script, text=True)
         done = await fifofs.aio.run(script, input=b"all", capture_output=True)
         assert (done.output, done.stdout, done.stderr) == (b"all", b"", b"")
-        # As that of `subprocess.run`, which closes what nobody writes to.
+        # As with `subprocess.run`, which closes a pipe without input.
         done = await asyncio.wait_for(fifofs.aio.run(script, stdin=-1), TIMEOUT)
         assert done.output == b""
 
     asyncio.run(main())
 
 
-def test_a_line_is_as_long_as_it_is_and_takes_no_longer() -> None:
+def test_a_long_line_is_read_in_linear_time() -> None:
     length = 64 << 20
     script = f'head -c {length} /dev/zero > "$1"; printf "\\nshort\\nno end" >> "$1"'
 
@@ -159,7 +159,7 @@ def test_a_line_is_as_long_as_it_is_and_takes_no_longer() -> None:
             await p.wait()
             return lines
 
-    # Half a minute if each piece is added to what there is.
+    # Half a minute if each piece were added to all before it.
     assert asyncio.run(asyncio.wait_for(main(), TIMEOUT)) == [length + 1, 6, 6]
 
 
@@ -184,7 +184,7 @@ def test_a_task_or_a_future_of_the_loop_may_write(by: str) -> None:
     assert asyncio.run(main()) == b"late\n"
 
 
-def test_what_says_that_it_is_done_or_ready_may_write() -> None:
+def test_an_object_with_done_or_ready_may_write() -> None:
     with concurrent.futures.ThreadPoolExecutor() as executor, fifofs.Capture("x.txt") as c:
         future = executor.submit(write_late, c.path)
         assert c.read(process=future, timeout=TIMEOUT) == b"late\n"
@@ -197,7 +197,7 @@ def test_runs_that_are_cancelled_at_any_moment_leave_nothing() -> None:
     script = ["sh", "-c", 'echo a > "$1"', "sh", fifofs.OUT("x.txt")]
 
     async def main() -> None:
-        # What stays: the mount, and what the loop has.
+        # These stay: the mount, and descriptors of the loop.
         await fifofs.aio.run(script, capture_output=True)
         before = len(os.listdir("/proc/self/fd"))
         tasks = [

@@ -1,4 +1,4 @@
-"""What measures the cost of a capture, and writes the table of docs/python.md."""
+"""The program that measures the cost of a capture, and writes the table of docs/python.md."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def test_the_table_of_the_page_is_written(tmp_path: Any) -> None:
     before, _, rest = copy.read_text().partition(place[0])
     table, _, after = rest.partition(place[1])
     assert table == f"\n\n{done.stdout}\n"
-    # One for each way but the command of cargo, which need not be there.
+    # One line for each way except cargo's command, which may not be there.
     assert len([line for line in table.splitlines() if line.startswith("| ")]) == 1 + 7
     assert page.read_text().startswith(before) and page.read_text().endswith(after)

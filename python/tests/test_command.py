@@ -47,7 +47,7 @@ def test_statuses_and_messages(command: list[str]) -> None:
 
 def test_the_program_has_the_signals_of_a_shell(command: list[str]) -> None:
     script = "grep -E '^Sig(Ign|Cgt)' /proc/self/status > \"$1\""
-    # The two that the C library keeps for itself: who is started by posix_spawn(3), as by Python 3.13, has them ignored.
+    # The C library keeps these two for itself: posix_spawn(3), as in Python 3.13, starts programs with them ignored.
     internal = 1 << 31 | 1 << 32
 
     def signals(*start: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""A process that holds a mount dies of any signal at once, whatever it was doing there, and nothing is left.
+"""A process that holds a mount dies of any signal at once, whatever it does there, and leaves nothing.
 
 FIFOFS_PYTHON_RUNS says how often each is tried.
 """
@@ -21,7 +21,7 @@ from conftest import is_gone, long_runs, mounts_below, python, until
 # It takes a second at most on a machine that is not busy.
 TIMEOUT = 20.0
 
-# What a host does for ever.
+# What a host does in a loop.
 HOSTS = {
     "inside a write": """
         c = fifofs.Capture("x.bin")
@@ -100,7 +100,7 @@ def die(host: str, ending: int, scratch: str) -> None:
         assert process.wait(TIMEOUT) == -ending
         until(f"nothing is mounted in {scratch}", lambda: not mounts_below(scratch), TIMEOUT)
     finally:
-        # And those whom it has started; not before, as among them may be what cleans up after it.
+        # And the processes that it started; not before, as one of them may be the helper that cleans up after it.
         process.kill()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -108,8 +108,8 @@ def die(host: str, ending: int, scratch: str) -> None:
 
     def is_cleared() -> bool:
         if os.listdir(scratch):
-            # A directory of one that was killed together with its helper, or before it had one; the next clears it away
-            # once that is dead, which a child of the host need not be yet.
+            # The directory of a host that was killed together with its helper, or before it had one; the next process
+            # clears it away once the host's children are dead, which may take a moment.
             host = python("import fifofs; fifofs.Capture()", env={**os.environ, "TMPDIR": scratch})
             assert host.returncode == 0, host.stderr
         return is_gone(scratch)

@@ -1,4 +1,4 @@
-"""The helper in five lines: a path for a program, and its value or the right exception."""
+"""The helper in five lines: a path for a program, and its contents or the right exception."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_program_that_rewrites(tmp_path: Any) -> None:
         assert p.wait() == 0
 
 
-def test_what_is_settled_may_be_rewritten(tmp_path: Any) -> None:
+def test_settled_output_may_be_rewritten(tmp_path: Any) -> None:
     gate = str(tmp_path / "gate")
     os.mkfifo(gate)
     command = [sys.executable, "-c", REWRITES, fifofs.OUT("x.log", deliver="settled"), gate]
@@ -190,7 +190,7 @@ def test_after_subprocess_run_nothing_is_waited_for_though_other_children_live()
     try:
         with fifofs.Capture("x.txt") as c:
             done = subprocess.run(["sh", "-c", 'echo a > "$1"', "sh", c], check=True)
-            # Without the process it is a second, or for ever where there is nothing.
+            # Without the process it takes a second, or for ever if there is no file.
             assert c.read(process=done, timeout=TIMEOUT) == b"a\n"
         with fifofs.Capture("x.txt") as c:
             done = subprocess.run(["false"], check=False)

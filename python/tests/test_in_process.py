@@ -1,4 +1,4 @@
-"""Writers in this very process: right, or a clear error, and never a deadlock on the interpreter's lock."""
+"""Writers in this very process: the right bytes, or a clear error, and never a deadlock on the interpreter's lock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_again(path: str) -> None:
 
 
 def write_in_pieces(path: str) -> None:
-    """A system call for each piece, and the lock given up at each."""
+    """One system call for each piece; each releases the interpreter's lock."""
     with open(path, "wb", buffering=0) as f:
         for _ in range(1000):
             f.write(b"x" * 1000)
@@ -106,7 +106,7 @@ def test_written_by_another_thread(name: str, write: Write) -> None:
         check(name, write, c.read(process=writing, timeout=TIMEOUT))
 
 
-def test_a_reader_that_comes_before_any_writer_is_told_so() -> None:
+def test_a_reader_without_any_writer_gets_an_error_that_says_so() -> None:
     with fifofs.Capture() as c:
         with pytest.raises(fifofs.OutputMissing):
             c.read()

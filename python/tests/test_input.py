@@ -1,4 +1,4 @@
-"""Bad input: an exception each, which says what to do."""
+"""Bad input: each is an exception that says what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from conftest import python
 
 @pytest.mark.parametrize("name", ["a/b", "", ".", "..", "/abs", "nul\0", b"a/b"])
 @pytest.mark.parametrize("backend", ["fuse", "fifo"])
-def test_a_name_that_is_none(name: Any, backend: str) -> None:
+def test_an_invalid_name(name: Any, backend: str) -> None:
     with pytest.raises(ValueError, match="such as report.zip") as raised:
         fifofs.Capture(name, backend=backend)
     assert str(raised.value).startswith('"') and "\0" not in str(raised.value)
@@ -45,7 +45,7 @@ def test_a_capture_used_after_its_end() -> None:
         f.read(1)
 
 
-def test_what_has_ended_is_not_entered_again() -> None:
+def test_an_ended_capture_or_mount_is_not_entered_again() -> None:
     with fifofs.Capture() as c:
         pass
     with pytest.raises(fifofs.Closed, match="make another"), c:
@@ -82,7 +82,7 @@ def test_a_fifo_has_no_events() -> None:
     with fifofs.TemporaryPipe() as c:
         with pytest.raises(fifofs.FifofsError, match="capture by FUSE") as raised:
             c.events()
-        # It is not closed.
+        # The error does not claim that it is closed.
         assert not isinstance(raised.value, fifofs.Closed)
         assert (raised.value.errno, raised.value.filename) == (errno.EOPNOTSUPP, c.path)
 
@@ -123,7 +123,7 @@ def test_a_command_without_an_output() -> None:
             call(["no-such-program", fifofs.OUT("a")])
 
 
-def test_a_backend_mode_or_process_that_is_none() -> None:
+def test_an_invalid_backend_mode_or_process() -> None:
     with pytest.raises(ValueError, match="give fuse, fifo or auto"):
         fifofs.Capture(backend="pipe")
     with fifofs.Capture() as c:
@@ -143,7 +143,7 @@ def test_a_backend_mode_or_process_that_is_none() -> None:
             c.read(process=threading.Thread())
 
 
-def test_options_of_a_mount_that_are_none(tmp_path: Any) -> None:
+def test_invalid_options_of_a_mount(tmp_path: Any) -> None:
     with pytest.raises(ValueError, match="auto, exit or a number"):
         fifofs.mount(linger="soon")
     with pytest.raises(ValueError, match="fail_on"):
@@ -201,7 +201,7 @@ def test_exceptions_survive_pickling(error: fifofs.FifofsError) -> None:
     assert (again.errno, again.filename, again.output) == (error.errno, error.filename, b"half")
 
 
-def test_a_traceback_calls_the_exceptions_as_they_are_called() -> None:
+def test_a_traceback_shows_the_public_names_of_exceptions() -> None:
     done = python("import fifofs; fifofs.Capture().read()")
     assert "\nfifofs.OutputMissing: " in done.stderr, done.stderr
 

@@ -1,4 +1,4 @@
-"""Mounts of one's own, their events, and the paths that wait."""
+"""Mounts of this process, their events, and the paths that wait."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_path_that_waits() -> None:
 
 
 @pytest.mark.parametrize("fail_on", [None, "signal"])
-def test_a_writer_that_is_told_to_end_after_it_has_closed(fail_on: Any) -> None:
+def test_a_writer_that_gets_a_signal_after_it_has_closed(fail_on: Any) -> None:
     keywords = {} if fail_on is None else {"fail_on": fail_on}
     with fifofs.mount(**keywords) as m:
         script = ["sh", "-c", 'echo x > "$1"; kill -TERM $$', "sh", os.path.join(m, "a.log")]

@@ -37,7 +37,7 @@ def by_capture(number: int) -> bool:
 
 
 def after_the_program(number: int) -> bool:
-    """The helper as it is written first: other children run meanwhile."""
+    """The helper in its simplest form: other children run meanwhile."""
     with fifofs.Capture("x.txt") as c:
         subprocess.run([*SCRIPT, c, str(number)], check=True)
         return c.read(timeout=TIMEOUT) == expected(number)
@@ -56,7 +56,7 @@ def test_threads_that_read_after_their_program() -> None:
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_processes(method: str) -> None:
-    # One that is alive is inherited by those that are forked.
+    # Forked processes inherit a live capture.
     with fifofs.Capture("kept.txt") as kept:
         context = multiprocessing.get_context(method)
         with ProcessPoolExecutor(4, context) as pool:

@@ -1,4 +1,4 @@
-"""Streaming into what people read with."""
+"""Streaming into common readers."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_gzip_and_tar_as_streams() -> None:
         p.output.read()
 
 
-def test_two_outputs_of_which_one_is_long() -> None:
+def test_two_outputs_one_of_them_long() -> None:
     script = 'seq 1000000 > "$1"; echo well > "$2"'
     for backend in ["fuse", "fifo"]:
         outputs = [fifofs.OUT("data.txt"), fifofs.OUT("run.log")]

@@ -1,4 +1,4 @@
-"""How waits end: timeouts with what came, KeyboardInterrupt, cancelling, and the interpreter's exit."""
+"""How waits end: timeouts with partial output, KeyboardInterrupt, cancelling, and the interpreter's exit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import fifofs
 import pytest
 from conftest import TIMEOUT, is_gone, python, until
 
-# Ends when its input does.
+# Ends when its input ends.
 ENDLESS = ["sh", "-c", 'echo begun > "$1"; read -r _; exit 0', "sh"]
 
 
@@ -35,12 +35,12 @@ def test_a_read_that_times_out_has_what_came() -> None:
 
 @pytest.mark.parametrize("given_up", ["timeout", "close", "drop", "cancel"])
 def test_a_reader_that_was_given_up_keeps_no_other_waiting(given_up: str) -> None:
-    # By what only a function tells: it is asked by nobody but who waits.
+    # Ends by a function, which only waiting readers call.
     has_ended = threading.Event()
     with fifofs.Capture("x.log") as c:
         Path(c).write_text("all\n")
         if given_up == "timeout":
-            # It may be read again, and so still counts; who waits asks for it.
+            # It may be read again, and so still counts; the waiting reader asks for it.
             with pytest.raises(fifofs.TimeoutExpired):
                 c.read(process=has_ended.is_set, timeout=0.2)
             has_ended.set()
@@ -91,7 +91,7 @@ def test_one_process_may_be_named_again_before_and_after_its_end() -> None:
                 assert f.readline() == b"one\n"
             assert p.stdin is not None
             p.stdin.close()
-            # Each byte of a FIFO is read once, and who writes to one without a reader fails.
+            # Each byte of a FIFO is read once, and writing to one without a reader fails.
             assert c.read(process=p, timeout=TIMEOUT) in (b"", b"two\n")
 
 
@@ -180,7 +180,7 @@ def test_closing_a_file_ends_the_read_of_another_thread(text: bool) -> None:
 
 def read_first_line_of(p: Any, how: str) -> None:
     if how == "yield from":
-        # When it is given up this closes what it reads.
+        # Giving it up closes what it reads.
         lines = (lambda: (yield from p.output))()
         assert next(lines) == b"1\n"
         lines.close()
@@ -264,7 +264,7 @@ def test_keyboard_interrupt(wait: str, tmp_path: Any) -> None:
         assert host.stdout is not None and host.stdout.readline() == "waits\n"
         time.sleep(0.2)
         begun = time.monotonic()
-        # Until it is: the wait may not have begun.
+        # Repeated: the wait may not have begun yet.
         while host.poll() is None and time.monotonic() - begun < TIMEOUT:
             host.send_signal(signal.SIGINT)
             if host.stdout.readline() == "interrupted\n":
@@ -272,7 +272,7 @@ def test_keyboard_interrupt(wait: str, tmp_path: Any) -> None:
         assert host.wait(TIMEOUT) in (0, -signal.SIGINT)
     finally:
         host.kill()
-        # Whatever it left to run.
+        # Processes that it left running.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(host.pid, signal.SIGKILL)
         assert host.stdout is not None

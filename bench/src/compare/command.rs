@@ -18,10 +18,10 @@ use crate::{Outcome, fifofs, own_executable};
 
 const TOTAL: u64 = 384 * MIB;
 
-/// What `fifofs run` ends with if the program made no output.
+/// The exit status of `fifofs run` if the program made no output.
 const NOT_MADE: i32 = 74;
 
-/// Of how many starts a turn is the mean.
+/// The number of starts whose mean is one turn.
 const STARTS: u64 = 16;
 
 pub(crate) fn plans() -> Vec<Plan> {
@@ -35,7 +35,7 @@ pub(crate) fn plans() -> Vec<Plan> {
     ]
 }
 
-/// `fifofs run` must be able to mount.
+/// Checks that `fifofs run` can mount.
 fn mounts() -> Result<(), Trouble> {
     super::world().map(drop)
 }
@@ -58,7 +58,7 @@ fn to_a_pipe(effort: Effort) -> Measured {
     let (block, bytes) = (MIB.to_string(), total.to_string());
     let fifo = || -> Outcome<f64> {
         let place = site.fifo("")?;
-        // Held open, so that the pipe has its size before anybody comes.
+        // Held open, so that the pipe has its size before a reader comes.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let held = rustix::fs::open(&place.path, flags, Mode::empty())
             .and_then(|fifo| {
@@ -79,7 +79,7 @@ fn to_a_pipe(effort: Effort) -> Measured {
         let mut command = Command::new(&fifofs);
         command.args(["run", "--deliver", "stream", "--"]).arg(&own);
         command.args(["hand", "write", "{out}", &block, &bytes]);
-        // Where the hand reports what nobody asks for.
+        // The hand's report is not needed.
         command.stderr(Stdio::null());
         read(Running::piped(command)?, total)
     };
@@ -103,7 +103,7 @@ fn start(effort: Effort) -> Measured {
     needs("cat")?;
     mounts()?;
     let fifofs = fifofs()?;
-    // The milliseconds until it has ended. `true` makes no output, which `fifofs run` reports by its status.
+    // The milliseconds until the end. `true` makes no output, which `fifofs run` reports by its status.
     let once = |program: &std::path::Path, words: &[&str], status: i32| -> Outcome<f64> {
         let mut command = Command::new(program);
         command.args(words).stdin(Stdio::null());

@@ -5,13 +5,14 @@ use super::{Plan, world};
 use crate::Outcome;
 use crate::processes::Running;
 
-/// What a large process has.
+/// The heap of a large process.
 const HEAP_MIB: u64 = 2048;
 
 pub(crate) fn plans() -> Vec<Plan> {
     vec![
         plan("huge", Goal::AtMost(2.0)),
-        // What a fork costs there: nothing but another kind of helper would be cheaper (docs/lab-notes.md).
+        // What a fork costs with small pages: only another kind of helper would be cheaper
+        // (docs/lab-notes.md).
         plan("small", Goal::None),
     ]
 }
@@ -20,7 +21,7 @@ fn plan(pages: &'static str, goal: Goal) -> Plan {
     let name = format!("first capture, 2 GiB of heap in {pages} pages");
     let what = name.clone();
     Plan::new(name, move |effort| {
-        // Where there can be no mount, it is said here.
+        // Reports here if no mount is possible.
         drop(world()?);
         let once = |mebibytes: u64| -> Outcome<f64> {
             let said =

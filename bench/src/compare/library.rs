@@ -1,4 +1,4 @@
-//! Into this process: the library's reader, and a FIFO's that sits where it sits.
+//! Into this process: the library's reader, and a reader of a FIFO in the same place.
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
@@ -23,7 +23,7 @@ use crate::world::{Place, Site, remove};
 
 pub(crate) fn plans() -> Vec<Plan> {
     vec![
-        // Small writes to a stream go one by one, so that less of them takes as long.
+        // Small writes to a stream go one by one, so fewer bytes take as long.
         against_a_fifo(Deliver::Stream, 4 * KIB, 16 * MIB, 0.08),
         against_a_fifo(Deliver::Stream, 64 * KIB, 256 * MIB, 1.0),
         against_a_fifo(Deliver::Stream, MIB, 512 * MIB, 1.3),
@@ -41,12 +41,12 @@ fn name(way: Deliver, block: u64) -> String {
     format!("{way}, library reader, {} writes", size(block))
 }
 
-/// What the writer does, and is done with what comes.
+/// What the writer writes, and how its bytes are used.
 #[derive(Clone, Copy)]
 struct Load {
     block: u64,
     total: u64,
-    /// Whether all bytes are looked at, and are the same each time; else it is timed.
+    /// Whether all bytes are hashed, and are the same each time; otherwise they are timed.
     checked: bool,
 }
 
@@ -67,7 +67,7 @@ impl Load {
         }
     }
 
-    /// The writer, in a group of its own: it and no other keeps a file of the mount from being done.
+    /// The writer, in a group of its own: no other process keeps a file of the mount from being done.
     fn writer(self, path: &Path) -> Outcome<Command> {
         let what = match self.checked {
             true => "write-same",
@@ -88,7 +88,7 @@ impl Load {
     }
 }
 
-/// What came: timed, and hashed if it is to be checked.
+/// The bytes that came: timed, and hashed if they are to be checked.
 #[derive(Default)]
 struct Came {
     seen: Seen,
@@ -139,10 +139,10 @@ fn captured(mount: &Mount, index: usize, load: Load) -> Outcome<Came> {
     end.map(|()| came)
 }
 
-/// A FIFO as fast as it can be made: a large pipe, large reads into a buffer that is used again, and nothing else.
+/// A FIFO as fast as it can be made: a large pipe, large reads into a reused buffer, and nothing else.
 fn piped(place: &Place, buffer: &mut [u8], load: Load) -> Outcome<Came> {
     let failed = |errno: rustix::io::Errno| format!("cannot read {}: {errno}", place.reader());
-    // Without waiting, so that a writer that never comes does not make it hang.
+    // Without waiting, so that it does not hang if the writer never comes.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let fifo = rustix::fs::open(&place.path, flags, Mode::empty()).map_err(failed)?;
     rustix::pipe::fcntl_setpipe_size(&fifo, MOST_BYTES).map_err(failed)?;
@@ -192,7 +192,7 @@ fn against_a_fifo(way: Deliver, block: u64, total: u64, goal: f64) -> Plan {
     })
 }
 
-/// Against a temporary file in memory that is read when it is written.
+/// Compares with a temporary file in memory that is read after it was written.
 fn against_a_file(block: u64, total: u64, goal: f64) -> Plan {
     let what = name(Deliver::Follow, block);
     Plan::new(what.clone(), move |effort| {

@@ -20,10 +20,10 @@ use crate::world::{Site, World};
 const FILES: usize = 1000;
 const EACH: u64 = 192 * KIB;
 
-/// How much goes through one capture.
+/// The bytes of one capture.
 const CAPTURED: &[u8] = &[b'x'; 1024];
 
-/// How many captures there are at a time.
+/// The number of captures at a time.
 const AT_ONCE: usize = 8;
 
 pub(crate) fn plans() -> Vec<Plan> {
@@ -38,8 +38,8 @@ pub(crate) fn plans() -> Vec<Plan> {
     ]
 }
 
-/// The same number of bytes to a thousand files, in turn, and to one, from when all are open until all are closed or,
-/// with readers, all is read.
+/// The same number of bytes to a thousand files, in turn, and to one: timed from when all are open until all are
+/// closed or, with readers, everything is read.
 fn files(effort: Effort, read: bool) -> Measured {
     let world = world()?;
     let count = FILES / if effort.less > 1 { 10 } else { 1 };
@@ -81,13 +81,13 @@ fn captures(effort: Effort) -> Measured {
     let count = FILES / if effort.less > 1 { 10 } else { 1 };
     let site = Site::new()?;
     let base = site.at("");
-    // Once before it counts, also to know whether there can be a mount.
+    // Once before it counts, also to find out whether a mount is possible.
     captured(&site, AT_ONCE).map_err(Trouble::Lacks)?;
     let mut turns = Vec::new();
     for _ in effort.turns() {
         let theirs = at_once(count, |_| piped(&base))?;
         let ours = captured(&site, count)?;
-        // So many a second.
+        // Captures per second.
         let per_second = |taken: Duration| count as f64 / taken.as_secs_f64();
         turns.push((per_second(ours), per_second(theirs)));
     }
@@ -100,7 +100,7 @@ fn captures(effort: Effort) -> Measured {
     )])
 }
 
-/// Has `work` done so many times, each by one of a few threads; the time that all takes.
+/// Does `work` `count` times, in a few threads; returns the time that everything takes.
 fn at_once(count: usize, work: impl Fn(usize) -> Outcome<()> + Sync) -> Outcome<Duration> {
     let start = Instant::now();
     let next = AtomicUsize::new(0);
@@ -121,8 +121,8 @@ fn at_once(count: usize, work: impl Fn(usize) -> Outcome<()> + Sync) -> Outcome<
     Ok(start.elapsed())
 }
 
-/// All captures on one mount, with the mount itself and its end. A file is done when it is closed: the writer is this
-/// process, which lives on.
+/// All captures on one mount, including making and ending the mount. A file is done when it is closed: the writer is
+/// this process, which lives on.
 fn captured(site: &Site, count: usize) -> Outcome<Duration> {
     let failed = |error: fifofs::Error| error.to_string();
     let start = Instant::now();
@@ -143,7 +143,7 @@ fn captured(site: &Site, count: usize) -> Outcome<Duration> {
     Ok(start.elapsed())
 }
 
-/// The same with a FIFO in a directory of its own. Both ends are opened by one thread, since 1 KiB fits into any pipe.
+/// The same with a FIFO in a directory of its own. One thread opens both ends, since 1 KiB fits into any pipe.
 fn piped(base: &Path) -> Outcome<()> {
     let directory = tempfile::Builder::new()
         .tempdir_in(base)

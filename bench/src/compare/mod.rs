@@ -1,19 +1,18 @@
-//! How fast files are delivered on this machine, each figure
-//! next to what one would use instead.
+//! How fast files are delivered on this machine, each figure next to the usual alternative.
 //!
-//! Every figure is a ratio: baseline and fifofs take turns, and what is shown is the median of the turns' ratios, with
-//! the least and the greatest. Absolute figures are from one machine at one moment; on a busy one the spread says what
-//! a ratio is worth.
+//! Every figure is a ratio: baseline and fifofs take turns, and the table shows the median of the turns' ratios, with
+//! the least and the greatest. Absolute figures hold for one machine at one moment; on a busy one the spread shows how
+//! far a ratio can be trusted.
 //!
-//! - Writers are processes, each in a group of its own: real programs, or this program again ([`crate::hands`]), as are the
-//!   readers by path. The library's reader is in this process, and so is the FIFO's that it is compared with.
-//! - Readers ask for 1 MiB at a time and wait before the writer starts. A FIFO has a pipe of 1 MiB where that is said;
-//!   else it is as `mkfifo` makes it.
-//! - A throughput is the bytes over the time from just before the first is written until the reader has the last of
-//!   them. Where the writer is a real program that first moment is its start, which takes about 1 ms on both sides.
-//!   The end of file is not counted: in a mount a file is done up to 1 s after its last close, unless nobody is left
-//!   in the writer's process group.
-//! - Before the turns that count, each side goes once with other data, and what the readers got is compared.
+//! - Writers are processes, each in a group of its own: real programs, or this program again ([`crate::hands`]), and so
+//!   are readers by path. The library's reader is in this process, and so is that of the FIFO that it is compared with.
+//! - Readers ask for 1 MiB at a time and wait before the writer starts. A FIFO has a pipe of 1 MiB if the row says so;
+//!   otherwise it is as `mkfifo` makes it.
+//! - A throughput is the bytes over the time from just before the first byte is written until the reader has the last
+//!   one. If the writer is a real program, the first moment is its start, which takes about 1 ms on both sides. The end
+//!   of file is not counted: in a mount a file is done up to 1 s after its last close, unless no process is left in the
+//!   writer's process group.
+//! - Before the turns that count, each side runs once with other data, and the readers' bytes are compared.
 //! - Each row has a fresh mount: the first turn of a row pays for fresh memory, the later ones reuse it.
 
 mod command;
@@ -62,9 +61,9 @@ pub(crate) struct Arguments {
 
 /// Why a row has no figure.
 enum Trouble {
-    /// This machine does not have what it takes.
+    /// This machine lacks what the row needs.
     Lacks(String),
-    /// It did not do what it must.
+    /// The result was wrong.
     Wrong(String),
 }
 
@@ -89,7 +88,7 @@ struct Effort {
 #[derive(Clone, Copy)]
 enum Turns {
     Exactly(usize),
-    /// As many as can be begun within [`TIME`], but [`FEWEST`] at least and [`MOST`] at most.
+    /// As many as can be started within [`TIME`], but at least [`FEWEST`] and at most [`MOST`].
     Timed,
 }
 
@@ -165,7 +164,7 @@ fn measure(plans: &[Plan], effort: Effort, as_json: bool) -> Outcome<()> {
     }
     let print = |line: &str| {
         if !as_json {
-            // Whoever does not read it needs none.
+            // If the reader has gone, it needs no more output.
             bar.suspend(|| drop(writeln!(std::io::stdout(), "{line}")));
         }
     };
@@ -222,19 +221,19 @@ fn measure(plans: &[Plan], effort: Effort, as_json: bool) -> Outcome<()> {
     }
 }
 
-/// From how much on it is said that time was stolen.
+/// From how much on the table mentions stolen time.
 const STOLEN_PERCENT: f64 = 2.0;
 
 /// The ticks of all processors since the system was started.
 #[derive(Clone, Copy, Default)]
 struct ProcessorTime {
     all: u64,
-    /// A host ran somebody else while this virtual machine had something to do.
+    /// The host ran another machine while this virtual machine had something to do.
     stolen: u64,
 }
 
 impl ProcessorTime {
-    /// Nothing if it is not said.
+    /// Zeros if the kernel does not say.
     fn now() -> Self {
         let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
         // proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal; guests are in user.
@@ -247,7 +246,7 @@ impl ProcessorTime {
         }
     }
 
-    /// How much was stolen since then, in percent.
+    /// The share that was stolen since then, in percent.
     fn stolen_since(self) -> Option<f64> {
         let now = ProcessorTime::now();
         let all = now.all.checked_sub(self.all).filter(|all| *all > 0)?;
@@ -255,7 +254,7 @@ impl ProcessorTime {
     }
 }
 
-/// A program must be there.
+/// Checks that a program is installed.
 fn needs(program: &str) -> std::result::Result<(), Trouble> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if std::env::split_paths(&path).any(|directory| directory.join(program).is_file()) {
@@ -271,7 +270,7 @@ fn world() -> std::result::Result<world::World, Trouble> {
     world::World::new().map_err(Trouble::Lacks)
 }
 
-/// A place that is memory, to compare with.
+/// A site in memory, to compare with.
 fn tmpfs() -> std::result::Result<world::Site, Trouble> {
     let memory = Path::new("/dev/shm");
     let is_tmpfs = rustix::fs::statfs(memory).is_ok_and(|found| found.f_type == libc::TMPFS_MAGIC);
@@ -281,7 +280,7 @@ fn tmpfs() -> std::result::Result<world::Site, Trouble> {
     world::Site::below(memory).map_err(Trouble::Lacks)
 }
 
-/// In units of 10^6 bytes a second.
+/// The rate in units of 10^6 bytes per second.
 fn rate(bytes: u64, nanoseconds: u64) -> f64 {
     bytes as f64 * 1e3 / nanoseconds.max(1) as f64
 }

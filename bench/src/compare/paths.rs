@@ -13,7 +13,7 @@ use crate::world::{Place, World};
 pub(crate) const KIB: u64 = 1 << 10;
 pub(crate) const MIB: u64 = 1 << 20;
 
-/// What rows are against.
+/// The baselines of rows.
 pub(crate) const FIFO: &str = "FIFO";
 pub(crate) const LARGE_FIFO: &str = "FIFO of 1 MiB";
 
@@ -22,7 +22,7 @@ pub(crate) fn plans() -> Vec<Plan> {
         dd_to_a_reader("follow", 4 * KIB, 96 * MIB, Goal::AtLeast(0.3)),
         dd_to_a_reader("follow", 64 * KIB, 192 * MIB, Goal::AtLeast(1.0)),
         dd_to_a_reader("follow", MIB, 192 * MIB, Goal::AtLeast(1.0)),
-        // Small writes to a stream go one by one, so that less of them takes as long.
+        // Small writes to a stream go one by one, so fewer bytes take as long.
         dd_to_a_reader("stream", 4 * KIB, 16 * MIB, Goal::None),
         dd_to_a_reader("stream", 64 * KIB, 192 * MIB, Goal::AtLeast(0.6)),
         dd_to_a_reader("stream", MIB, 192 * MIB, Goal::AtLeast(0.6)),
@@ -48,7 +48,7 @@ pub(crate) fn numbers(line: &str) -> Outcome<(u64, u64)> {
     }
 }
 
-/// Lets a program write to a place whose reader waits. Gives the rate and the bytes that came.
+/// Lets a program write to a place that has a waiting reader. Returns the rate and the number of bytes that came.
 fn pass(writer: Command, place: Place, pipe_bytes: usize) -> Outcome<(f64, u64)> {
     let reader = Running::hand(&["read", place.reader(), &pipe_bytes.to_string()])?.waiting()?;
     let start = now();
@@ -59,7 +59,7 @@ fn pass(writer: Command, place: Place, pipe_bytes: usize) -> Outcome<(f64, u64)>
     Ok((rate(bytes, end.saturating_sub(start)), bytes))
 }
 
-/// The same, for what came: a hash and the length.
+/// The same, for the contents: a hash and the length.
 fn contents(writer: Command, place: Place) -> Outcome<String> {
     let reader = Running::hand(&["hash", place.reader()])?.waiting()?;
     Running::program(writer)?.finish()?;
@@ -68,8 +68,8 @@ fn contents(writer: Command, place: Place) -> Outcome<String> {
     Ok(contents)
 }
 
-/// Rows with the same writer on both sides, once it is known that both deliver the same: one next to a FIFO as it is
-/// when it is made, which is what the goal is about, and one next to a FIFO with a pipe of 1 MiB.
+/// Rows with the same writer on both sides, after checking that both deliver the same: one next to a FIFO as
+/// `mkfifo` makes it, which the goal is about, and one next to a FIFO with a pipe of 1 MiB.
 pub(crate) fn compare(
     what: &str,
     goal: Goal,
@@ -102,7 +102,7 @@ pub(crate) fn compare(
     ])
 }
 
-/// What came through the mount must be what came through the baseline.
+/// Checks that the mount delivered the same as the baseline.
 pub(crate) fn same(ours: &str, theirs: &str) -> Outcome<()> {
     if ours == theirs {
         return Ok(());
@@ -112,7 +112,7 @@ pub(crate) fn same(ours: &str, theirs: &str) -> Outcome<()> {
     ))
 }
 
-/// All of it must come.
+/// Checks that all bytes came.
 pub(crate) fn complete(came: u64, expected: u64) -> Outcome<()> {
     if came == expected {
         return Ok(());

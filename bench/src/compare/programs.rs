@@ -1,4 +1,4 @@
-//! Real programs that write text, with the way of delivery that is chosen by itself.
+//! Real programs that write text, with the delivery mode that fifofs chooses.
 
 use std::process::Command;
 
@@ -15,11 +15,11 @@ const PREFIX: &str = "auto, path to path, ";
 /// A program that writes text to a path.
 struct Program {
     name: &'static str,
-    /// What must be installed for it.
+    /// The program that must be installed for it.
     needs: Option<&'static str>,
     suffix: &'static str,
-    /// The program and its arguments but the last, which is the path to write to. Makes what it needs in the
-    /// directory; sizes are divided by the number.
+    /// The program and its arguments except the last one, the path to write to. Makes its inputs in the
+    /// directory; the number divides sizes.
     command: fn(&std::path::Path, u64) -> Outcome<Command>,
 }
 
@@ -119,7 +119,7 @@ fn words(words: &[&str]) -> Command {
     command
 }
 
-/// Python itself, and not a script that looks for it.
+/// The Python interpreter itself, not a script that looks for it.
 fn python() -> Outcome<String> {
     let output = Command::new("python3")
         .args(["-c", "import sys; print(sys.executable)"])
@@ -152,7 +152,7 @@ fn into_a_file(program: &Program, effort: Effort) -> Measured {
     )?)
 }
 
-/// The geometric means over all programs, of each turn, if any was measured. They count only if all were.
+/// The geometric means over all programs, for each turn, if any was measured. They count only if all were.
 pub(crate) fn means(rows: &[Row]) -> Vec<Row> {
     let any = rows.iter().any(|row| row.what.starts_with(PREFIX));
     let mean = |(against, goal)| any.then(|| mean(rows, against, goal));

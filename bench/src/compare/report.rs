@@ -1,11 +1,11 @@
-//! What was measured, as a table or as JSON. Knows nothing of how it was measured.
+//! Prints measurements, as a table or as JSON. Does not know how they were made.
 
 use serde_json::{Value, json};
 
-/// What the project asks of a figure.
+/// The goal of the project for a figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
-    /// Shown to be compared with, promised to nobody.
+    /// Shown for comparison only.
     None,
     AtLeast(f64),
     AtMost(f64),
@@ -33,20 +33,20 @@ impl Goal {
 pub(crate) struct Row {
     pub(crate) what: String,
     pub(crate) against: String,
-    /// Of `ours` and `theirs`.
+    /// The unit of `ours` and `theirs`.
     pub(crate) unit: &'static str,
     /// The median of the turns.
     pub(crate) ours: Option<f64>,
     pub(crate) theirs: Option<f64>,
-    /// What the goal is about, of every turn: a ratio, or `ours` itself where there is no baseline. None if nothing
-    /// was measured.
+    /// The figures of all turns that the goal is about: ratios, or `ours` itself without a baseline. Empty if
+    /// nothing was measured.
     pub(crate) figures: Vec<f64>,
     pub(crate) goal: Goal,
     pub(crate) note: String,
 }
 
 impl Row {
-    /// A row of turns, each what fifofs took or reached and what the baseline did.
+    /// A row of turns: pairs of what fifofs and what the baseline took or reached.
     pub(crate) fn ratio(
         what: impl Into<String>,
         against: impl Into<String>,
@@ -87,7 +87,7 @@ impl Row {
         }
     }
 
-    /// A row that could not be measured, and why.
+    /// A row that could not be measured, with the reason.
     pub(crate) fn missing(what: impl Into<String>, why: impl Into<String>) -> Row {
         Row {
             what: what.into(),
@@ -162,7 +162,7 @@ impl Row {
     }
 }
 
-/// What stands in which column of [`Row::line`].
+/// The headings of the columns of [`Row::line`].
 pub(crate) fn heading() -> String {
     format!(
         "{:<46} {:<13} {:>7} {:>8} {:<5} {:>6} {:>11} {:>7} met",
@@ -170,7 +170,7 @@ pub(crate) fn heading() -> String {
     )
 }
 
-/// The middle one, or the mean of the two in the middle. Not a number if there are none.
+/// The median; not a number if there are no values.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -187,7 +187,7 @@ fn range(values: &[f64]) -> Option<(f64, f64)> {
     Some((least, most))
 }
 
-/// Three digits that count.
+/// Formats with three significant digits.
 fn number(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 => format!("{value:.0}"),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_says_why_and_meets_nothing() {
+    fn a_row_that_was_not_measured_says_why_and_meets_no_goal() {
         let row = Row::missing("auto: perl", "perl is not installed");
         assert!(row.line().ends_with("not measured: perl is not installed"));
         assert_eq!(row.json()["figure"], Value::Null);

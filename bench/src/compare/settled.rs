@@ -1,4 +1,4 @@
-//! Files that nobody reads before they are whole: `dd` alone, with its close.
+//! Files that are not read before they are whole: `dd` alone, including its close.
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn plan(block: u64) -> Plan {
     })
 }
 
-/// What is asked of root counts on kernel passthrough, which the kernel does not allow beside its write-back cache.
+/// Root's goal relies on kernel passthrough, which the kernel does not allow together with its write-back cache.
 fn goal(block: u64) -> Goal {
     if rustix::process::geteuid().is_root() {
         Goal::AtLeast(0.85)

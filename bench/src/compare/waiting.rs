@@ -1,4 +1,4 @@
-//! What waiting costs: until a line arrives, while nothing does, and until a signal ends it.
+//! What waiting costs: the latency of a line, idle waiters, and the time until a signal ends a wait.
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::Outcome;
 use crate::processes::{Running, Usage};
 use crate::world::{Place, World};
 
-/// How many wait where many do.
+/// The number of many waiters.
 const MANY: u64 = 1000;
 
 /// How long idle waiters are watched.
@@ -35,7 +35,7 @@ pub(crate) fn idle_plans() -> Vec<Plan> {
     ]
 }
 
-/// The microseconds that lines took from their write to a reader that waits.
+/// The microseconds that lines took from their write to a waiting reader.
 fn lines(place: Place, effort: Effort) -> Outcome<Vec<f64>> {
     let count = (50 / effort.less).max(20).to_string();
     let reader = Running::hand(&["read-lines", place.reader()])?.waiting()?;
@@ -99,8 +99,8 @@ fn follow_latency(effort: Effort) -> Measured {
     ])
 }
 
-/// What a thousand cost that wait and get nothing: once for a path that does not exist, in open(2), or all for one
-/// file that is being written, in read(2).
+/// The cost of a thousand waiters that get nothing: either in open(2) for paths that do not exist, or in read(2)
+/// for one file that is being written.
 fn idle(effort: Effort, in_read: bool) -> Measured {
     let world = world()?;
     let held = world.file(".follow");
@@ -114,7 +114,7 @@ fn idle(effort: Effort, in_read: bool) -> Measured {
     } else {
         never.reader()
     };
-    // What is started for the first one serves all.
+    // Threads that are started for the first waiter serve all.
     let first = Running::hand(&["wait", template, "1"])?.waiting()?;
     let before = rest(&world)?;
     let waiters = Running::hand(&["wait", template, &MANY.to_string()])?.waiting()?;
@@ -152,13 +152,13 @@ fn idle(effort: Effort, in_read: bool) -> Measured {
     ])
 }
 
-/// What the mount uses once nothing happens in it.
+/// The mount's usage once nothing happens in it.
 fn rest(world: &World) -> Outcome<Usage> {
     thread::sleep(Duration::from_millis(500));
     world.usage()
 }
 
-/// How long a reader that waits takes to die of a signal: alone, and beside a thousand others.
+/// How long a waiting reader takes to die of a signal: alone, and beside a thousand others.
 fn signals(effort: Effort) -> Measured {
     let world = world()?;
     let death = |place: Place| -> Outcome<f64> {

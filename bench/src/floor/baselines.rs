@@ -1,4 +1,4 @@
-//! How blocks are written, and what the daemon is compared with. Leaves no file, however it ends: a FIFO has lost its
+//! Writes blocks, and measures what the daemon is compared with. Leaves no file, however it ends: a FIFO has lost its
 //! name before it is written, and the file in tmpfs never had one.
 
 use std::fs::File;
@@ -11,11 +11,11 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use crate::{Outcome, PAGE_BYTES};
 
-/// The size of the FIFO's pipe, and how much its reader asks for at a time: the most that anybody may set unless told
-/// otherwise (pipe(7), pipe-max-size).
+/// The size of the FIFO's pipe, and of its reader's reads: the most that any user may set by default (pipe(7),
+/// pipe-max-size).
 const PIPE_BYTES: usize = 1 << 20;
 
-/// What a writer does.
+/// A writer's load.
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) name: &'static str,
@@ -32,7 +32,7 @@ impl Load {
         }
     }
 
-    /// Writes it all, each block a write(2). From when until when.
+    /// Writes everything, one write(2) for each block. Returns when it began and ended.
     pub(crate) fn write(self, file: &mut File) -> Outcome<(Instant, Instant)> {
         let block = avec![[PAGE_BYTES]| b'x'; self.block_bytes];
         let start = Instant::now();
@@ -43,7 +43,7 @@ impl Load {
         Ok((start, Instant::now()))
     }
 
-    /// In units of 10^6 bytes a second.
+    /// The rate in units of 10^6 bytes per second.
     pub(crate) fn rate(self, taken: Duration) -> f64 {
         self.total_bytes as f64 / 1e6 / taken.as_secs_f64()
     }
@@ -55,7 +55,7 @@ pub(crate) fn fifo(load: Load) -> Outcome<f64> {
     let (mut reader, mut writer) = ends().map_err(failed)?;
     let mut buffer = avec![[PAGE_BYTES]| 0; PIPE_BYTES];
     thread::scope(|scope| {
-        // It owns its end: the reader sees the end of file when it is done.
+        // It owns its end: the reader sees the end of file when the writer is done.
         let writing = scope.spawn(move || load.write(&mut writer));
         let (mut came, mut last) = (0, Instant::now());
         loop {
@@ -73,12 +73,12 @@ pub(crate) fn fifo(load: Load) -> Outcome<f64> {
     })
 }
 
-/// A new FIFO, without a name any more: the reader's end and the writer's.
+/// A new FIFO whose name is removed already: the reader's end and the writer's.
 fn ends() -> io::Result<(File, File)> {
     let directory = tempfile::Builder::new().prefix("fifofs-floor-").tempdir()?;
     let path = directory.path().join("fifo");
     rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0)?;
-    // It would wait for the writer.
+    // Opening it otherwise would wait for the writer.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let reader = rustix::fs::open(&path, flags, Mode::empty())?;
     let writer = File::options().write(true).open(&path)?;

@@ -1,7 +1,7 @@
-//! The least daemon there can be. It has one file, under whatever name, which takes everything and keeps nothing.
+//! The smallest possible daemon. It has one file, under any name, which accepts everything and keeps nothing.
 //!
-//! Knows only the messages that writing needs; fields are found by their offsets in `include/uapi/linux/fuse.h`, and
-//! are in the byte order of the machine.
+//! Knows only the messages that writing needs; finds fields by their offsets in `include/uapi/linux/fuse.h`, in the
+//! byte order of the machine.
 
 use aligned_vec::avec;
 use rustix::io::Errno;
@@ -9,17 +9,16 @@ use rustix::process::Signal;
 
 use crate::{Outcome, PAGE_BYTES};
 
-/// The most that a WRITE may have: 256 pages, more than which the kernel does not allow unless told otherwise
-/// (fs.fuse.max_pages_limit).
+/// The most bytes of a WRITE: 256 pages, the kernel's default limit (fs.fuse.max_pages_limit).
 const MAX_WRITE: usize = 1 << 20;
 
-/// What stands before a WRITE's bytes: `struct fuse_in_header` and `struct fuse_write_in`, 40 bytes each.
+/// The headers before a WRITE's bytes: `struct fuse_in_header` and `struct fuse_write_in`, 40 bytes each.
 const HEAD_BYTES: usize = 80;
 
 const ROOT: u64 = 1;
 const FILE: u64 = 2;
 
-/// For how many seconds the kernel need not ask again.
+/// For how many seconds the kernel may cache names and attributes.
 const VALID: u64 = 3600;
 
 /// Operations, by their numbers in the protocol.
@@ -37,7 +36,7 @@ mod opcode {
     pub(super) const BATCH_FORGET: u32 = 42;
 }
 
-/// What INIT asks for.
+/// The flags of INIT.
 mod init {
     pub(super) const BIG_WRITES: u32 = 1 << 5;
     pub(super) const WRITEBACK_CACHE: u32 = 1 << 16;
@@ -46,14 +45,14 @@ mod init {
     pub(super) const HANDLE_KILLPRIV_V2: u32 = 1 << 28;
     pub(super) const INIT_EXT: u32 = 1 << 30;
 
-    /// For both ways.
+    /// For both kinds of cache.
     pub(super) const ALWAYS: u32 = BIG_WRITES | MAX_PAGES | HANDLE_KILLPRIV_V2 | INIT_EXT;
 }
 
 const FOPEN_DIRECT_IO: u32 = 1 << 0;
 const FOPEN_KEEP_CACHE: u32 = 1 << 1;
 
-/// Which way what is written goes.
+/// Whether writes bypass the kernel's cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Cache {
     Past,
@@ -61,7 +60,7 @@ pub(crate) enum Cache {
 }
 
 impl Cache {
-    /// What the daemon is started with, as clap has it.
+    /// The daemon's argument, as clap parses it.
     pub(crate) fn argument(self) -> &'static str {
         match self {
             Cache::Past => "past",
@@ -70,21 +69,21 @@ impl Cache {
     }
 }
 
-/// Answers what comes from `/dev/fuse`, which is standard input, until the mount ends.
+/// Answers requests from `/dev/fuse`, which is standard input, until the mount ends.
 pub(crate) fn serve(cache: Cache) -> Outcome<()> {
     let failed = |what: &str, errno: Errno| Err(format!("the daemon cannot {what}: {errno}"));
     if let Err(errno) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
         return failed("ask to die with its parent", errno);
     }
     let device = rustix::stdio::stdin();
-    // The bytes of a WRITE begin with a page.
+    // The bytes of a WRITE are page-aligned.
     let mut memory = avec![[PAGE_BYTES]| 0; PAGE_BYTES + MAX_WRITE];
     let request = &mut memory[PAGE_BYTES - HEAD_BYTES..];
     let mut answer = Vec::new();
     loop {
         match rustix::io::read(device, &mut *request) {
             Ok(_) => {}
-            // A request was taken back while it was read.
+            // The request was withdrawn while it was read.
             Err(Errno::INTR | Errno::NOENT) => continue,
             Err(Errno::NODEV) => return Ok(()),
             Err(errno) => return failed("read /dev/fuse", errno),
@@ -93,7 +92,7 @@ pub(crate) fn serve(cache: Cache) -> Outcome<()> {
             continue;
         }
         match rustix::io::write(device, &answer) {
-            // Nobody waits for it any more.
+            // ENOENT: the caller does not wait any more.
             Ok(_) | Err(Errno::NOENT) => {}
             Err(Errno::NODEV) => return Ok(()),
             Err(errno) => return failed("write to /dev/fuse", errno),
@@ -101,7 +100,7 @@ pub(crate) fn serve(cache: Cache) -> Outcome<()> {
     }
 }
 
-/// What was read. All fields that are looked at are within its first 80 bytes.
+/// A request. All fields that the daemon reads are within its first 80 bytes.
 struct Request<'a>(&'a [u8]);
 
 impl Request<'_> {
@@ -116,10 +115,10 @@ impl Request<'_> {
     }
 }
 
-/// Makes the answer, if the request gets one.
+/// Makes the reply, if the request gets one.
 fn answer_to(request: &Request, cache: Cache, answer: &mut Vec<u8>) -> bool {
     let (opcode, unique, node) = (request.u32(4), request.u64(8), request.u64(16));
-    // struct fuse_out_header: the length, which is known in the end, the error, and whose answer it is.
+    // struct fuse_out_header: the length, which is set at the end, the error, and the request's number.
     answer.clear();
     put(answer, &[0, 0]);
     put_long(answer, &[unique]);
@@ -145,7 +144,7 @@ fn answer_to(request: &Request, cache: Cache, answer: &mut Vec<u8>) -> bool {
             put_long(answer, &[0]);
             put(answer, &[flags, 0]);
         }
-        // struct fuse_write_out: all of it.
+        // struct fuse_write_out: all bytes were written.
         opcode::WRITE => put(answer, &[request.u32(56), 0]),
         opcode::FLUSH | opcode::RELEASE => {}
         _ => answer[4..8].copy_from_slice(&(-Errno::NOSYS.raw_os_error()).to_ne_bytes()),
@@ -162,7 +161,7 @@ fn put_init(answer: &mut Vec<u8>, request: &Request, cache: Cache) {
         Cache::Past => init::ALWAYS,
         Cache::WriteBack => init::ALWAYS | init::WRITEBACK_CACHE,
     };
-    // How much may go on in the background is left to the kernel.
+    // The kernel chooses how many requests may be in the background.
     put(answer, &[7, minor, max_readahead, offered & wanted, 0]);
     // The granularity of times is 1 ns; the upper half of the word of max_pages is map_alignment.
     let max_pages = [(MAX_WRITE / PAGE_BYTES) as u16, 0];

@@ -1,20 +1,22 @@
-//! What `/dev/fuse` itself allows, beside a FIFO and tmpfs: which speeds no daemon that reads and writes it can exceed.
+//! The limits of `/dev/fuse` itself, next to a FIFO and tmpfs: speeds that no daemon which reads and writes it can
+//! exceed.
 //!
-//! The daemon that is measured decides nothing and keeps nothing: it answers each WRITE as soon as it has read it, into
-//! memory that it uses again and again. `fifofs` has all of its system calls to make, and then its own work.
+//! The measured daemon decides nothing and keeps nothing: it answers each WRITE as soon as it has read it, into memory
+//! that it reuses. `fifofs` makes all the same system calls, and then does its own work.
 //!
-//! - *direct I/O, nothing decided*: past the page cache, as what is delivered as a stream is written. Each write(2) is a
-//!   request. Writer and daemon are held on one processor, where that is fastest: on two each has to wake the other.
-//! - *write-back cache, nobody reads*: as all else is written. Only the calls of write(2) are timed, not the close: what
-//!   the kernel's page cache takes, while it writes back in the background. Nobody is held anywhere.
+//! - *direct I/O, nothing decided*: bypasses the page cache, as writes to a stream do. Each write(2) is a request.
+//!   Writer and daemon are bound to one processor, where that is fastest: on two processors each has to wake the other.
+//! - *write-back cache, nobody reads*: as all other files are written. Only the calls of write(2) are timed, not the
+//!   close: what the kernel's page cache accepts, while it writes back in the background. No process is bound to a
+//!   processor.
 //! - The FIFO has a pipe of 1 MiB and a reader, in this process, that asks for 1 MiB at a time; its time ends with the
-//!   last byte that came. The file in tmpfs (`/dev/shm`) is a new one each time, and timed like the write-back cache.
+//!   last byte. The file in tmpfs (`/dev/shm`) is new each time, and timed like the write-back cache.
 //!
-//! Speeds are in units of 10^6 bytes a second. All sides take turns, and what is shown is the median of the turns, for
-//! the ratios with the least and the greatest. All memory that is written from or read into begins with a page.
+//! Speeds are in units of 10^6 bytes per second. All sides take turns; the table shows the median of the turns, and for
+//! ratios the least and the greatest. All buffers that are written from or read into are page-aligned.
 //!
-//! Messages are as in `include/uapi/linux/fuse.h` of Linux, protocol 7.40. The daemon is this program again, with an
-//! argument; nothing is mounted anywhere, so that nothing can be left behind: see [`mount`].
+//! Messages are those of `include/uapi/linux/fuse.h` of Linux, protocol 7.40. The daemon is this program again, with an
+//! argument; its mount is attached nowhere, so nothing can be left behind: see [`mount`].
 
 mod baselines;
 mod daemon;
@@ -43,10 +45,10 @@ pub(crate) struct Arguments {
 /// How many turns count.
 const TURNS: usize = 11;
 
-/// By when this must have ended: nothing may hang.
+/// The time limit for everything: nothing may hang.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// As much as the rows of `compare` have.
+/// The loads, of the same sizes as the rows of `compare`.
 const LOADS: [Load; 3] = [
     Load::new("4 KiB", 4 << 10, 64 << 20),
     Load::new("64 KiB", 64 << 10, 256 << 20),
@@ -64,7 +66,7 @@ fn measure() -> Outcome<()> {
     if !rustix::process::geteuid().is_root() {
         return Err("only root may make the file systems that are measured".to_owned());
     }
-    // The end of the main thread ends the daemons, and that whoever waits for one.
+    // The end of the main thread ends the daemons, which frees a thread that waits for one.
     thread::spawn(|| {
         thread::sleep(LIMIT);
         eprintln!("floor: not done within {LIMIT:?}");
@@ -83,7 +85,7 @@ fn measure() -> Outcome<()> {
     LOADS.iter().try_for_each(|load| lines(*load))
 }
 
-/// Measures and prints what there is to say of one block size.
+/// Measures and prints the lines of one block size.
 fn lines(load: Load) -> Outcome<()> {
     let direct = Mount::new(Cache::Past)?;
     let cached = Mount::new(Cache::WriteBack)?;
@@ -95,7 +97,7 @@ fn lines(load: Load) -> Outcome<()> {
             baselines::tmpfs(load)?,
         ])
     };
-    // The first pays for fresh memory.
+    // The first turn pays for fresh memory.
     turn()?;
     let turns = (0..TURNS).map(|_| turn()).collect::<Outcome<Vec<_>>>()?;
     let all = |side: usize| turns.iter().map(move |turn| turn[side]);

@@ -1,9 +1,9 @@
-//! A file system with the least daemon there can be, and who writes to it.
+//! A filesystem with the smallest possible daemon, and its writer.
 //!
-//! Whoever waits for a mount whose daemon it is itself could not be killed: so the daemon is a process of its own, and
-//! the only one that has `/dev/fuse`. Its end, however it comes, fails all that is asked of the mount; and it ends with
-//! this process, which does not wait for it meanwhile. The mount is attached nowhere, known by a descriptor alone: it
-//! ends when that is closed, whoever closes it.
+//! A process that waits for a mount which it serves itself could not be killed: so the daemon is a process of its own,
+//! and the only one that has `/dev/fuse`. Its end, in whatever way, fails all requests; and it ends with this process,
+//! which does not wait for it meanwhile. The mount is attached nowhere, and known by a descriptor alone: it ends when
+//! that is closed, also by the end of the process.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -25,7 +25,7 @@ use crate::Outcome;
 
 pub(crate) struct Mount {
     cache: Cache,
-    /// Closed first: the daemon is still there for what that asks of it.
+    /// Closed first: the daemon still answers the requests that this causes.
     root: OwnedFd,
     daemon: Daemon,
 }
@@ -61,7 +61,7 @@ impl Mount {
         })
     }
 
-    /// The calls of write(2), to a file that is empty before and after.
+    /// The rate of the calls of write(2), to a file that is empty before and after.
     pub(crate) fn rate(&self, load: Load) -> Outcome<f64> {
         let writer = || {
             if self.cache == Cache::Past {
@@ -73,17 +73,17 @@ impl Mount {
                 .map(File::from)
                 .map_err(|errno| format!("cannot open the file: {errno}"))?;
             let (start, end) = load.write(&mut file)?;
-            // What is not written back yet never will be, and its memory is free.
+            // Pages that are not written back yet never will be, and their memory is free.
             file.set_len(0)
                 .map_err(|error| format!("cannot empty the file: {error}"))?;
             Ok(load.rate(end - start))
         };
-        // A thread of its own, as it may be held on a processor.
+        // In a thread of its own, as it may be bound to a processor.
         let written = thread::scope(|scope| scope.spawn(writer).join());
         written.map_err(|_| "the writer panicked".to_owned())?
     }
 
-    /// Holds this thread and the daemon on one processor: the last, as interrupts mostly go to the first.
+    /// Binds this thread and the daemon to one processor: the last, as interrupts mostly go to the first.
     fn share_a_processor(&self) -> Result<(), Errno> {
         let allowed = sched_getaffinity(None)?;
         let mut one = CpuSet::new();
@@ -94,7 +94,7 @@ impl Mount {
     }
 }
 
-/// A mount that is attached nowhere, whose INIT waits in the device (`Documentation/filesystems/fuse.rst`).
+/// A mount that is attached nowhere; its INIT waits in the device (`Documentation/filesystems/fuse.rst`).
 fn mount(device: &OwnedFd) -> Result<OwnedFd, Errno> {
     let context = fsopen("fuse", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "source", "fifofs-floor")?;

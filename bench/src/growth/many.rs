@@ -11,10 +11,10 @@ use crate::world::World;
 
 const MIB: u64 = 1 << 20;
 
-/// The longest that a mount of these tables lives.
+/// How long a mount of these tables may live.
 pub(crate) const LIMIT: Duration = Duration::from_secs(600);
 
-/// Long enough for hundreds of requests, also where the host of a virtual machine takes its time.
+/// Long enough for hundreds of requests, even on a slow virtual machine.
 const REST: Duration = Duration::from_millis(100);
 
 /// The two numbers of a hand's last line.
@@ -59,7 +59,8 @@ pub(crate) fn files_with_readers(effort: Effort) -> Outcome<()> {
     at_once(effort, true)
 }
 
-/// 64 KiB to each of many files that are all open, until all are closed or, with readers, all is read.
+/// 64 KiB to each of many files that are all open, until all are closed or, with readers, everything
+/// is read.
 fn at_once(effort: Effort, read: bool) -> Outcome<()> {
     let mut table = Table::new("files", &["µs each", "daemon µs", "MB/s in all"]);
     for files in effort.up_to(&[1, 10, 100, 1_000, 10_000], 1_000) {
@@ -103,7 +104,7 @@ fn scatter(world: &World, files: u64, total: u64, read: bool) -> Outcome<(f64, f
     Ok(((end - start) as f64 / 1e9, cpu.as_secs_f64()))
 }
 
-/// Each gets all bytes.
+/// Each reader gets all bytes.
 pub(crate) fn readers(effort: Effort) -> Outcome<()> {
     for (way, total) in [("follow", 64 * MIB), ("stream", 64 * MIB)] {
         println!("  {way}, 64 KiB writes, each reader's bytes counted");
@@ -115,7 +116,7 @@ pub(crate) fn readers(effort: Effort) -> Outcome<()> {
             let reader = Running::hand(&["gather", place.reader(), &count])?
                 .within(LIMIT)
                 .waiting()?;
-            // Its threads sleep, too, while the requests before the one that waits are answered.
+            // The mount's threads also sleep while the requests before the waiting one are answered.
             thread::sleep(REST);
             let before = world.usage()?;
             let start = crate::processes::now();

@@ -1,10 +1,10 @@
-//! How cost grows: with the number of files, of readers, of bytes and of those who wait; and what a mount takes of
-//! memory and processor time.
+//! How cost grows: with the number of files, readers, bytes and waiters; and how much memory and processor time a mount
+//! uses.
 //!
-//! A table has a line for each number. Its last column puts what one of them costs, mostly the daemon's processor time,
-//! next to the cheapest line above: 1 where cost grows in proportion, less where what is fixed is shared by more, and
-//! `CLIFF` where one has become more than twice as dear. Figures are of one run; the machine should have nothing else
-//! to do.
+//! A table has a line for each number. Its last column compares the cost of one item, mostly the daemon's processor
+//! time, with that of the cheapest line above: 1 if cost grows in proportion, less if more items share fixed costs, and
+//! `CLIFF` if an item costs more than twice as much. Figures are of one run; the machine should have nothing else to
+//! do.
 
 mod many;
 mod resting;
@@ -37,7 +37,7 @@ enum Effort {
 }
 
 impl Effort {
-    /// Those of the numbers that are not too many.
+    /// The numbers that are not too large for this effort.
     fn up_to(self, numbers: &[u64], quick: u64) -> Vec<u64> {
         let is_wanted = |number: &u64| self == Effort::Full || *number <= quick;
         numbers.iter().copied().filter(is_wanted).collect()

@@ -1,4 +1,4 @@
-//! What a mount takes when nothing happens, for each thing in it, and for a log that grows slowly.
+//! What an idle mount uses, for each thing in it, and for a log that grows slowly.
 
 use std::thread;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::Outcome;
 use crate::processes::{Running, Usage};
 use crate::world::World;
 
-/// How many files there are to divide by.
+/// The number of files, by which the memory is divided.
 const FILES: u64 = 10_000;
 
-/// Lines a second of the log.
+/// Lines per second of the log.
 const RATE: u64 = 100;
 
 pub(crate) fn all(effort: Effort) -> Outcome<()> {
@@ -29,7 +29,7 @@ pub(crate) fn all(effort: Effort) -> Outcome<()> {
     Ok(())
 }
 
-/// What it uses once nothing happens any more.
+/// The mount's usage once nothing happens any more.
 fn rest(world: &World) -> Outcome<Usage> {
     thread::sleep(Duration::from_millis(1500));
     world.usage()
@@ -112,7 +112,7 @@ fn idle(watched: Duration) -> Outcome<()> {
     Ok(())
 }
 
-/// A line now and then, with a reader.
+/// Writes a line now and then, with a reader.
 fn log(way: &str, watched: Duration) -> Outcome<()> {
     let world = World::with(&[], LIMIT)?;
     let place = world.file(&format!(".{way}"));

@@ -1,4 +1,5 @@
-//! Files from small to larger than memory, with the daemon's memory while they go through.
+//! Files from small to larger than memory, with the daemon's memory while they are written and
+//! read.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,7 +14,7 @@ use crate::world::World;
 
 const MIB: u64 = 1 << 20;
 
-/// How often memory is looked at.
+/// How often memory is sampled.
 const SAMPLED: Duration = Duration::from_millis(20);
 
 /// Nothing is kept.
@@ -47,7 +48,7 @@ fn through(way: &str, effort: Effort, mib: &[u64], options: &[&str]) -> Outcome<
         let before = world.usage()?;
         let ended = AtomicBool::new(false);
         let (done, most) = thread::scope(|scope| {
-            // A second usage of the world would have to be shared; it is its daemon's that counts.
+            // A sampler of its own: only the daemon's usage counts.
             let sampler = scope.spawn(|| {
                 let mut most = 0;
                 while !ended.load(Ordering::Relaxed) {

@@ -1,9 +1,9 @@
-//! A table whose lines are numbers, and the cost of each next to that of the one before.
+//! A table with a line for each number, and the cost of each next to that of the cheapest line before.
 
-/// How much dearer one may be than in the cheapest line above.
+/// From which factor on the cost of one item counts as a cliff, against the cheapest line above.
 const CLIFF: f64 = 2.0;
 
-/// Printed as it is made.
+/// A table, printed as it is made.
 pub(crate) struct Table {
     cheapest: f64,
 }
@@ -21,7 +21,7 @@ impl Table {
         }
     }
 
-    /// A line; `cost` is what one of them costs, in whatever unit, if possible of processor time: on a busy machine
+    /// Prints a line; `cost` is the cost of one item, in any unit, preferably of processor time: on a busy machine
     /// that says more than the clock.
     pub(crate) fn line(&mut self, number: &str, columns: &[f64], cost: f64) {
         print!("  {number:>10}");
@@ -39,7 +39,7 @@ impl Table {
     }
 }
 
-/// Three that count.
+/// Formats with three significant digits.
 fn digits(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 => format!("{value:.0}"),
@@ -48,7 +48,7 @@ fn digits(value: f64) -> String {
     }
 }
 
-/// One figure by itself.
+/// Prints a single figure.
 pub(crate) fn figure(what: &str, value: f64, unit: &str, goal: &str) {
     println!("  {what:<52} {:>8} {unit:<6} {goal}", digits(value));
 }

@@ -1,4 +1,4 @@
-//! Many who wait and get nothing: what they cost, and what they cost others.
+//! Many waiters that get nothing: what they cost, and how they slow down others.
 
 use std::thread;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::world::{Place, World};
 /// How long they are watched.
 const WATCHED: Duration = Duration::from_secs(3);
 
-/// How many of them one process may be: it has at most 65,530 mappings (vm.max_map_count), of which a thread takes two;
-/// and in many a container no more than some ten thousand descriptors.
+/// The most waiters of one process: it has at most 65,530 mappings (vm.max_map_count), of which a thread takes two; and
+/// in many containers no more than some ten thousand descriptors.
 const AT_ONCE: u64 = 10_000;
 
 /// How many lines are sent beside them.
 const LINES: usize = 50;
 
-/// As many as a machine has threads for: usually 32,768 (pid_max).
+/// As many as the machine allows threads: usually 32,768 (pid_max).
 pub(crate) fn in_open(effort: Effort) -> Outcome<()> {
     waiting(
         effort.up_to(&[1, 100, 1_000, 10_000, 20_000], 1_000),
@@ -35,7 +35,7 @@ pub(crate) fn in_open(effort: Effort) -> Outcome<()> {
     )
 }
 
-/// Of one file that is being written, all of which every one of them has read.
+/// For one file that is being written, which each of them has read so far.
 pub(crate) fn in_poll(effort: Effort) -> Outcome<()> {
     let mut held: Option<(Running, String)> = None;
     waiting(
@@ -115,7 +115,7 @@ fn waiting(
     Ok(())
 }
 
-/// The milliseconds that a line takes to a reader beside them, the middle one of many.
+/// The median of the milliseconds that a line takes to a reader beside them.
 fn line(place: Place) -> Outcome<f64> {
     let count = LINES.to_string();
     let reader = Running::hand(&["read-lines", place.reader()])?.waiting()?;

@@ -1,4 +1,4 @@
-//! A hand that captures, as a program that uses the library does.
+//! A hand that captures, as a program with the library does.
 
 use std::ptr;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::Outcome;
 /// The kernel has huge pages of this size on most processors.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
-/// How many nanoseconds the first capture of a process takes that has so much memory in `huge` or `small` pages.
+/// The nanoseconds of the first capture in a process that has this much memory in `huge` or `small` pages.
 pub(super) fn first(mebibytes: usize, pages: &str) -> Outcome<String> {
     take_memory(mebibytes << 20, pages == "huge")?;
     let start = Instant::now();
@@ -20,7 +20,7 @@ pub(super) fn first(mebibytes: usize, pages: &str) -> Outcome<String> {
     Ok(taken.as_nanos().to_string())
 }
 
-/// Memory that is used, and stays.
+/// Allocates memory, touches it, and keeps it.
 fn take_memory(bytes: usize, in_huge_pages: bool) -> Outcome<()> {
     if bytes == 0 {
         return Ok(());
@@ -31,7 +31,7 @@ fn take_memory(bytes: usize, in_huge_pages: bool) -> Outcome<()> {
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
     );
     let length = bytes + HUGE_PAGE_BYTES;
-    // SAFETY: new memory, wherever there is room.
+    // SAFETY: the kernel chooses a free address.
     let memory = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, -1, 0) };
     if memory == libc::MAP_FAILED {
         return Err(failed());
@@ -40,14 +40,14 @@ fn take_memory(bytes: usize, in_huge_pages: bool) -> Outcome<()> {
         true => libc::MADV_HUGEPAGE,
         false => libc::MADV_NOHUGEPAGE,
     };
-    // SAFETY: just mapped, and of so many bytes.
+    // SAFETY: it was just mapped, with this length.
     if unsafe { libc::madvise(memory, length, advice) } != 0 {
         return Err(failed());
     }
     // SAFETY: as above.
     unsafe { ptr::write_bytes(memory.cast::<u8>(), 1, length) };
-    // Where free memory was in small pieces just now, pages are small; this makes room. Since Linux 6.1.
-    // SAFETY: as above; what is in memory stays.
+    // If free memory is in small pieces, pages are small; this collapses them. Since Linux 6.1.
+    // SAFETY: as above; the contents stay.
     if in_huge_pages && unsafe { libc::madvise(memory, length, libc::MADV_COLLAPSE) } != 0 {
         return Err(format!(
             "cannot have huge pages: {}",

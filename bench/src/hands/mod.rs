@@ -1,8 +1,8 @@
-//! What this program does when it is started again as a writer or a reader of a
-//! measurement: `fifofs-bench hand WHAT …`.
+//! What this program does when it is started again as a writer or a reader of a measurement: `fifofs-bench hand
+//! WHAT …`.
 //!
-//! A reader says `ready` on standard output once the next thing it does is to
-//! wait, and every hand in the end one line with what it saw.
+//! A reader prints `ready` on standard output just before it begins to wait, and every hand ends with one line of
+//! results.
 
 mod captures;
 mod readers;
@@ -16,12 +16,12 @@ use crate::Outcome;
 use crate::processes::{MOST_BYTES, now};
 pub(crate) use readers::{Seen, read_all};
 
-/// How much each of many readers asks for, and their writer writes, at a time.
+/// How much each of many readers reads, and their writer writes, at a time.
 const PART_BYTES: usize = 64 << 10;
 
-/// Does what the words say, and gives the line to end with.
+/// Does what the words say, and returns the last line.
 pub(crate) fn run(words: &[String]) -> Outcome<String> {
-    // Nobody is left behind if the measurement is killed.
+    // So that no hand is left behind if the measurement is killed.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|errno| format!("cannot ask to die with the parent: {errno}"))?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -62,7 +62,7 @@ fn ready() -> Outcome<()> {
     io::stdout().flush().map_err(failed("write to", "stdout"))
 }
 
-/// One of many paths.
+/// One of many paths: replaces `%` by the index.
 fn nth(template: &str, index: usize) -> String {
     template.replace('%', &index.to_string())
 }
@@ -73,8 +73,8 @@ fn raise_descriptor_limit() {
         current: maximum,
         maximum,
     };
-    // Only root may raise the hard limit, and no further than fs.nr_open is unless told otherwise. Without it the
-    // files that are one too many say so.
+    // Only root may raise the hard limit, and by default no further than fs.nr_open. If that fails, opening too
+    // many files reports it.
     if rustix::process::setrlimit(Resource::Nofile, raised(Some(1 << 20))).is_err() {
         let _ = rustix::process::setrlimit(Resource::Nofile, raised(limit.maximum));
     }

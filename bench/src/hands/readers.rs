@@ -1,4 +1,4 @@
-//! Hands that read, and those that wait for what never comes.
+//! Hands that read, and hands that wait for bytes that never come.
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
@@ -19,18 +19,18 @@ use crate::PAGE_BYTES;
 /// Enough for a thread that opens and reads.
 const STACK_BYTES: usize = 64 << 10;
 
-/// What a reader saw.
+/// What a reader got.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Seen {
     /// When the last byte came.
     pub(crate) last: u64,
     pub(crate) bytes: u64,
-    /// What the first eight bytes are as a number: see [`super::writers::write`].
+    /// The first eight bytes as a number: see [`super::writers::write`].
     pub(crate) first: u64,
 }
 
 impl Seen {
-    /// Takes note of some bytes that came just now.
+    /// Adds some bytes that came just now.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         self.last = now();
         if self.bytes == 0
@@ -53,7 +53,7 @@ pub(crate) fn read_all(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<
     }
 }
 
-/// Opens it and, if it is a FIFO, sets the size of its pipe.
+/// Opens a path and, if it is a FIFO, sets the size of its pipe.
 fn open(path: &str, pipe_bytes: usize) -> Outcome<File> {
     let file = File::open(path).map_err(failed("open", path))?;
     let status = rustix::fs::fstat(&file).map_err(|errno| failed("look at", path)(errno.into()))?;
@@ -64,7 +64,7 @@ fn open(path: &str, pipe_bytes: usize) -> Outcome<File> {
     Ok(file)
 }
 
-/// `LAST BYTES`.
+/// Prints `LAST BYTES`.
 pub(super) fn read(path: &str, pipe_bytes: usize) -> Outcome<String> {
     let mut buffer = avec![[PAGE_BYTES]| 0; MOST_BYTES];
     ready()?;
@@ -72,7 +72,7 @@ pub(super) fn read(path: &str, pipe_bytes: usize) -> Outcome<String> {
     Ok(format!("{} {}", seen.last, seen.bytes))
 }
 
-/// `HASH BYTES` of all that came.
+/// Prints `HASH BYTES` of everything read.
 pub(super) fn hash(path: &str) -> Outcome<String> {
     let mut buffer = avec![[PAGE_BYTES]| 0; MOST_BYTES];
     ready()?;
@@ -89,7 +89,7 @@ pub(super) fn hash(path: &str) -> Outcome<String> {
     }
 }
 
-/// The nanoseconds that each line took, of which each says when it was written.
+/// Prints the nanoseconds that each line took; each line contains the time of its write.
 pub(super) fn read_lines(path: &str) -> Outcome<String> {
     let mut buffer = avec![[PAGE_BYTES]| 0; 64 << 10];
     let mut taken = Vec::new();
@@ -111,7 +111,7 @@ pub(super) fn read_lines(path: &str) -> Outcome<String> {
     }
 }
 
-/// Reads many files at once, a thread for each. `LAST BYTES`, as of one.
+/// Reads many files at once, in a thread for each. Prints `LAST BYTES`, as for one.
 pub(super) fn gather(template: &str, files: usize) -> Outcome<String> {
     let readers = many(template, files, |path| {
         let mut buffer = avec![[PAGE_BYTES]| 0; PART_BYTES];
@@ -151,7 +151,7 @@ pub(super) fn poll(path: &str, count: usize) -> Outcome<String> {
     let mut files = Vec::new();
     for index in 0..count {
         let file = rustix::fs::open(path, flags, Mode::empty()).map_err(io("open"))?;
-        // What there is already is nothing to wait for.
+        // Existing bytes are read first, so that there is something to wait for.
         let mut had = [0; 4096];
         while rustix::io::read(&file, &mut had).is_ok_and(|length| length > 0) {}
         let data = epoll::EventData::new_u64(index as u64);

@@ -12,10 +12,10 @@ use super::{PART_BYTES, failed, now, nth, raise_descriptor_limit, ready};
 use crate::Outcome;
 use crate::PAGE_BYTES;
 
-/// Writes blocks, each a write(2). `NANOSECONDS` from before the file was opened until it was closed.
+/// Writes blocks, one write(2) each. Prints the nanoseconds from before the file was opened until it was closed.
 ///
-/// Each block begins with a number of eight bytes, that of the first being the moment when it is
-/// written, if that is wanted: so a reader knows when it began, however the writer was started.
+/// Each block begins with a number of eight bytes; if `timed`, that of the first is the time of its write: so a
+/// reader knows when writing began, however the writer was started.
 pub(super) fn write(path: &str, block: usize, total: usize, timed: bool) -> Outcome<String> {
     let mut bytes = avec![[PAGE_BYTES]| b'x'; block.max(8)];
     let start = now();
@@ -37,7 +37,7 @@ pub(super) fn write(path: &str, block: usize, total: usize, timed: bool) -> Outc
 pub(super) fn stdio(path: &str, lines: usize) -> Outcome<String> {
     let name = CString::new(path).map_err(|_| format!("{path:?} has a zero byte in it"))?;
     let line = c"a line of text, as programs write them, sixty bytes of length\n";
-    // SAFETY: both are C strings; the result is looked at.
+    // SAFETY: both are C strings; the result is checked.
     let file = unsafe { libc::fopen(name.as_ptr(), c"w".as_ptr()) };
     if file.is_null() {
         return Err(failed("create", path)(std::io::Error::last_os_error()));
@@ -47,7 +47,7 @@ pub(super) fn stdio(path: &str, lines: usize) -> Outcome<String> {
         // SAFETY: `file` came from fopen and is closed only below.
         well &= unsafe { libc::fputs(line.as_ptr(), file) } >= 0;
     }
-    // SAFETY: `file` came from fopen, and nobody uses it after this.
+    // SAFETY: `file` came from fopen, and is not used after this.
     well &= unsafe { libc::fclose(file) } == 0;
     if well {
         Ok(String::new())
@@ -56,8 +56,8 @@ pub(super) fn stdio(path: &str, lines: usize) -> Outcome<String> {
     }
 }
 
-/// Writes lines, each saying when. The pauses (7 to 13 ms) are not all the same: the flusher has a beat, with which
-/// they must not fall in step.
+/// Writes lines that contain the time. The pauses (7 to 13 ms) vary: otherwise they could fall in step with the
+/// flusher's interval.
 pub(super) fn write_lines(path: &str, count: usize) -> Outcome<String> {
     let mut file = File::create(path).map_err(failed("create", path))?;
     let mut pause_us = 10_000;
@@ -70,7 +70,7 @@ pub(super) fn write_lines(path: &str, count: usize) -> Outcome<String> {
     Ok(String::new())
 }
 
-/// Writes a line now and then, as a log gets them.
+/// Writes a line now and then, like a log.
 pub(super) fn log(path: &str, count: usize, pause_us: u64) -> Outcome<String> {
     let mut file = File::create(path).map_err(failed("create", path))?;
     for number in 0..count {
@@ -81,7 +81,7 @@ pub(super) fn log(path: &str, count: usize, pause_us: u64) -> Outcome<String> {
     Ok(String::new())
 }
 
-/// Opens many files, writes them in turn, 64 KiB at a time, and closes them. `START END`: of the time from when all
+/// Opens many files, writes them in turn, 64 KiB at a time, and closes them. Prints `START END`; START is when all
 /// are open.
 pub(super) fn scatter(template: &str, count: usize, total: usize) -> Outcome<String> {
     raise_descriptor_limit();
@@ -103,7 +103,7 @@ pub(super) fn scatter(template: &str, count: usize, total: usize) -> Outcome<Str
     Ok(format!("{start} {}", now()))
 }
 
-/// Makes many small files, one after the other. `START END`.
+/// Makes many small files, one after the other. Prints `START END`.
 pub(super) fn make(template: &str, count: usize) -> Outcome<String> {
     let start = now();
     for index in 0..count {

@@ -1,7 +1,7 @@
 r"""Capture what programs write to files: without temporary files, and without the traps of FIFOs.
 
-Many programs give their result only to a file whose name they are told. `Capture` makes such a name and
-reads what is written there; `run` and `Popen` are those of `subprocess`, with outputs.
+Many programs write their result only to a file whose name they are given. `Capture` makes such a name and reads what
+is written there; `run` and `Popen` are those of `subprocess`, with outputs.
 
 >>> import subprocess, fifofs
 >>> with fifofs.Capture("out.txt") as c:
@@ -12,7 +12,7 @@ True
 >>> fifofs.run(["sh", "-c", 'echo hello > "$1"', "sh", fifofs.OUT("x.txt")], check=True).output
 b'hello\n'
 
-What is read is what a plain file would hold, or an exception, all of them `FifofsError`: `OutputRewritten`,
+What is read is what a plain file would hold, or an exception, always a `FifofsError`: `OutputRewritten`,
 `WriterFailed`, `OutputMissing`, `TimeoutExpired`. Every wait lets other threads run, and ends by Ctrl-C.
 """
 
@@ -68,7 +68,7 @@ if _TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> _Any:
-    # asyncio takes longer to import than all else, and the command does not need it.
+    # Importing asyncio takes longer than all else, and the command does not need it.
     if name == "aio":
         import importlib
 

@@ -8,7 +8,7 @@ from . import _fifofs
 
 def main() -> int:
     """Runs the command line of this process."""
-    # As a program that is not Python has them.
+    # Python ignores these; other programs do not.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

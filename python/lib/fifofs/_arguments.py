@@ -1,4 +1,4 @@
-"""What arguments may be, and exceptions for those that are not."""
+"""Checks of arguments."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import threading
 from typing import Any, Callable, Optional, Tuple, Union, cast
 
 Process = Union[int, "threading.Thread", "concurrent.futures.Future[Any]", Callable[[], bool], Any]
-"""The writer: a `subprocess.Popen` or what `subprocess.run` gave, a `multiprocessing.Process`, anything else with a `pid`, a process
-id, a `threading.Thread`, a future or task that says so by `done()`, as those of `concurrent.futures` and
-`asyncio` do, a result of a `multiprocessing.Pool` or another that has `ready()`, or a function that says by
-`True` that it has ended: `lambda: all(p.poll() is not None for p in programs)`, for several."""
+"""The writer: a `subprocess.Popen` or the result of `subprocess.run`, a `multiprocessing.Process`, any other object
+with a `pid`, a process id, a `threading.Thread`, a future or task with `done()`, like those of `concurrent.futures`
+and `asyncio`, a result of a `multiprocessing.Pool` or any other object with `ready()`, or a function that returns
+`True` once the writer has ended: `lambda: all(p.poll() is not None for p in programs)`, for several."""
 
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
-"""A path of the file system, or a name in it."""
+"""A path of the filesystem, or a name in it."""
 
 
 def check_bytes(what: str, value: Any) -> None:
@@ -41,7 +41,8 @@ def check_flags(**values: Any) -> None:
 
 
 def ending(process: Process) -> Tuple[Optional[int], Optional[Callable[[], bool]]]:
-    """By whose end the output ends: a process id (0: by none, it is over), or a function that says so."""
+    """What ends the output: a process id (0: it has ended already), or a function that returns whether it has
+    ended."""
     if isinstance(process, bool):
         raise TypeError("process must be a process, a thread or a function, not a bool")
     if isinstance(process, int):
@@ -53,7 +54,8 @@ def ending(process: Process) -> Tuple[Optional[int], Optional[Callable[[], bool]
         if thread.ident is None:
             raise ValueError(f"{thread} was not started: start it before you read what it writes")
         return None, lambda: not thread.is_alive()
-    # One that was waited for says how it ended, and so does the value of `subprocess.run`; `multiprocessing` waits by itself.
+    # A process that was waited for has one of these, and so does the result of `subprocess.run`; `multiprocessing`
+    # waits by itself.
     if any(getattr(process, name, None) is not None for name in ("returncode", "exitcode")):
         return 0, None
     if hasattr(process, "pid"):
@@ -73,7 +75,7 @@ def ending(process: Process) -> Tuple[Optional[int], Optional[Callable[[], bool]
 
 
 def check_loop(process: Any) -> None:
-    """Raises an exception if who waits for it here keeps it from going on."""
+    """Raises an exception if waiting for it in this thread would keep it from going on."""
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or not asyncio.isfuture(process):
         return

@@ -54,13 +54,13 @@ def _helpers() -> List[int]:
     tracker, server = (sys.modules.get(module) for module in modules)
     pids = [getattr(getattr(tracker, "_resource_tracker", None), "_pid", None)]
     if not multiprocessing.active_children():
-        # Those that it forks are no children of this process.
+        # Processes that it forks are not children of this process.
         pids.append(getattr(getattr(server, "_forkserver", None), "_forkserver_pid", None))
     return [pid for pid in pids if pid is not None]
 
 
 def hint(error: FifofsError, process: Process) -> None:
-    """Adds what to do to an error of a reader that was told of no process."""
+    """Adds advice to an error of a reader that was given no process."""
     if process is None and isinstance(error, OutputMissing) and threading.active_count() > 1:
         error.args = (f"{error}; if a thread writes it, name it: process=thread",)
 
@@ -73,12 +73,12 @@ def open_reader(capture: Capture, process: Process) -> _fifofs.Reader:
 def reading(
     capture: Capture, process: Process, timeout: Optional[float]
 ) -> ContextManager[Tuple[_fifofs.Reader, bytes]]:
-    """A reader for all that is written, and what it gave before it timed out."""
+    """A reader for the whole output, and what it returned before it timed out."""
     return capture._reading(process, timeout)  # pyright: ignore[reportPrivateUsage]
 
 
 def open_pipe(capture: Capture, process: Process) -> BinaryIO:
-    """The output as a file which, closed before its end, tells who writes that nobody reads any more."""
+    """The output as a file; closing it before its end makes further writes fail with SIGPIPE."""
     file = capture._open("rb", process, hang_up=capture.hang_up)  # pyright: ignore[reportPrivateUsage]
     return cast("BinaryIO", file)
 
@@ -103,7 +103,7 @@ class _Raw(io.RawIOBase):
         self._reader = reader
         self._process = process
         self._timeout = timeout
-        # What is to be done if it is closed before its end.
+        # Called if it is closed before its end.
         self._hang_up = hang_up
         self._at_end = False
         self.name = name
@@ -155,16 +155,16 @@ class _File(io.BufferedReader):
 
     def close(self) -> None:
         if not self.closed:
-            # A read that waits in another thread has the lock that is taken here.
+            # A read that waits in another thread holds the lock that `close` takes.
             cast("_Raw", self.raw).give_up()
         super().close()
 
 
 class Capture(os.PathLike[str]):
-    r"""A path to give to a program, whose output there is read here.
+    r"""A path to give to a program; what the program writes there is read here.
 
-    To the program it is a regular file called `name` in a directory of its own: it may seek back, map it,
-    rename over it. Nothing is there until the program makes it, and nothing is left after the `with`.
+    To the program it is a regular file called `name` in a directory of its own: it may seek back, map it, rename over
+    it. It does not exist until the program makes it, and is removed at the end of the `with`.
 
     >>> import subprocess
     >>> with Capture("out.tar") as c:
@@ -173,16 +173,16 @@ class Capture(os.PathLike[str]):
     >>> data[:8]
     b'hostname'
 
-    `deliver` is how it is read: `"follow"` as it is written, `"settled"` once it is done, or `"auto"`, which
-    chooses by name and content. `fail_on` are the ends of a writer after which it is not whole. Both are as
-    in `fifofs mount`. `backend` is `"fuse"`, `"fifo"` (see `TemporaryPipe`), or `"auto"`: FUSE where this
-    machine has it, else a FIFO.
+    `deliver` is how it is read: `"follow"` as it is written, `"settled"` once it is done, or `"auto"`, which chooses
+    by name and content. `fail_on` selects the ends of a writer after which the output is not whole. Both are as in
+    `fifofs mount`. `backend` is `"fuse"`, `"fifo"` (see `TemporaryPipe`), or `"auto"`: FUSE if this machine has it,
+    else a FIFO.
 
-    Everything is kept, so that it can be opened again, and goes to disk past the memory that a mount may use.
-    For endless output that is read as it is written, each byte once, `keep_at_most` is the number of bytes that are
-    kept after every reader has had them; a program that is further ahead is slowed down.
+    Everything is kept, so that it can be opened again, and goes to disk beyond the memory that a mount may use. For
+    endless output that is read as it is written, each byte once, `keep_at_most` is the number of bytes that are kept
+    after every reader has got them; a program that is further ahead is slowed down.
 
-    A fork of this process can neither use nor end it, and makes its own.
+    A fork of this process can neither use nor end the capture; it can make its own.
     """
 
     def __init__(
@@ -249,24 +249,23 @@ class Capture(os.PathLike[str]):
             if until is not None:
                 reader = self._inner.reader(None, until, True)
             else:
-                # A process that is known to have ended (0) is the one before.
+                # 0 means that the process before has ended.
                 reader = self._inner.reader(pid)
         self._readers.append(reader)
         return reader
 
     def read(self, *, process: Process = None, timeout: Optional[float] = None) -> bytes:
-        """Waits for the end of the output and gives all of it.
+        """Waits for the end of the output and returns all of it.
 
-        The end is when nobody has the file open for writing and `process` has ended: the program that
-        writes, or whatever `Process` allows. If none is given, it is when no child of this process is left,
-        or, while one is, when the file has been closed for about a second: name the process if it has
-        brothers, or if it closes its output and opens it again later.
+        The end is when no process has the file open for writing and `process` has ended: the program that writes, or
+        whatever `Process` allows. Without `process`, it is when no child of this process is left, or, while one is,
+        when the file has been closed for about a second: give the process if it has siblings, or if it closes its
+        output and opens it again later.
 
-        Raises `OutputMissing` if the process has ended, or no child is left, and there is no file (where
-        `process` left others behind, these are given 0.2 s to make it);
-        `WriterFailed` or `OutputRewritten` if what there is is not whole; `TimeoutExpired` after `timeout`
-        seconds, with what came as its `output`. After that, and only then, it may be read again, and gives all
-        until the end of the `process` that was named first.
+        Raises `OutputMissing` if the process has ended, or no child is left, and there is no file (processes that
+        `process` left behind have 0.2 s to make it); `WriterFailed` or `OutputRewritten` if the output is not whole;
+        `TimeoutExpired` after `timeout` seconds, with what came as its `output`. After that, and only then, it may be
+        read again, and returns everything until the end of the `process` that was given first.
 
         >>> import subprocess
         >>> with Capture() as c:
@@ -287,13 +286,13 @@ class Capture(os.PathLike[str]):
     def _reading(
         self, process: Process, timeout: Optional[float]
     ) -> Generator[Tuple[_fifofs.Reader, bytes], None, None]:
-        """The reader for `read`, and what it has given before."""
+        """The reader for `read`, and what it has returned before."""
         if self._was_read:
             raise Closed(
                 f"{self._path} was read to its end: keep what read() gave, or make another Capture",
                 filename=self._path,
             )
-        # One that has timed out goes on where it was.
+        # A reader that timed out continues where it was.
         reader, before = self._late or (self._reader(process), b"")
         self._late = None
         try:
@@ -348,9 +347,9 @@ class Capture(os.PathLike[str]):
     ) -> IO[Any]:
         """The output as a file that is read as it is written, as far as its format allows.
 
-        `process` is as in `read`. Each read that gets nothing for `timeout` seconds raises
-        `TimeoutExpired`, after which it may be tried again. It can be opened several times: each file gets
-        everything (not of a FIFO). It cannot seek; `io.BytesIO(c.read())` can.
+        `process` is as in `read`. A read that gets nothing for `timeout` seconds raises `TimeoutExpired`; after that
+        it may be tried again. The output can be opened several times, and each file gets everything (not with a
+        FIFO). It cannot seek; `io.BytesIO(c.read())` can.
 
         >>> import subprocess
         >>> with Capture("count.txt") as c:
@@ -384,7 +383,7 @@ class Capture(os.PathLike[str]):
         return io.TextIOWrapper(buffered, encoding or "utf-8", errors, newline)
 
     def events(self) -> Events:
-        """What happens to the file from now on, as an iterator of `Event`.
+        """The events of the file from now on, as an iterator of `Event`.
 
         >>> with Capture("log.txt") as c:
         ...     events = c.events()
@@ -396,20 +395,20 @@ class Capture(os.PathLike[str]):
         return Events(self._inner.events())
 
     def writers(self) -> Iterator[Tuple[int, str]]:
-        """Process ids and names of those who have the file open for writing now."""
+        """Process ids and names of the processes that have the file open for writing now."""
         return iter(self._inner.writers())
 
     def hang_up(self) -> None:
-        """Nobody will read any more: who writes gets SIGPIPE, as from a pipe."""
+        """Ends all reading: writers get SIGPIPE, as from a pipe."""
         self._inner.hang_up()
 
     def cancel(self) -> None:
-        """Has all reads that wait, in whichever thread, raise `Cancelled`."""
+        """Makes all waiting reads, in any thread, raise `Cancelled`."""
         for reader in list(self._readers):
             reader.cancel()
 
     def close(self) -> None:
-        """Removes the file; what was not read is gone. `with` does it."""
+        """Removes the file; bytes that were not read are lost. `with` does it."""
         for reader in list(self._readers):
             reader.close()
         self._readers.clear()
@@ -426,9 +425,9 @@ class Capture(os.PathLike[str]):
 class TemporaryPipe(Capture):
     """A FIFO behind the interface of `Capture`, for places without FUSE.
 
-    As good as a FIFO can be: opening it never hangs, and it ends with the program. But a program that seeks,
-    or looks for a regular file, or renames over it, fails or does something else, and one that is killed
-    looks like one that ends. It has one reader at a time.
+    It does what a FIFO can: opening it never hangs, and it ends with the program. But a program that seeks, looks for
+    a regular file, or renames over it, fails or behaves differently, and a program that is killed looks like one that
+    finishes. It has one reader at a time.
 
     >>> import subprocess
     >>> with TemporaryPipe() as c:

@@ -1,6 +1,6 @@
 """The exceptions of the package.
 
-The extension raises those that are about reading; it finds them here by name.
+The extension raises the exceptions about reading; it finds them here by name.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class FifofsError(OSError):
-    """Something that fifofs could not do; its text says what, on which path, why, and what to do.
+    """An operation of fifofs failed; the text says what, on which path, why, and what to do.
 
-    `errno` is that of the system where it refused, and `filename` the path.
-    `output` is what had been read by then, as far as it is known: it is not whole.
+    `errno` is the system's error number, and `filename` the path. `output` is what had been read by then, as far as
+    it is known: it is not whole.
     """
 
     output: bytes = b""
@@ -36,11 +36,11 @@ class FifofsError(OSError):
 
 
 class OutputRewritten(FifofsError):
-    """The program rewrote bytes that had been given already: `output` is not what the file holds."""
+    """The program rewrote bytes that had been read already: `output` is not what the file holds."""
 
 
 class WriterFailed(FifofsError):
-    """A process that wrote was killed or failed, or bytes were lost: the output is not whole."""
+    """A writing process was killed or failed, or bytes were lost: the output is not whole."""
 
 
 class OutputMissing(FifofsError):
@@ -48,7 +48,7 @@ class OutputMissing(FifofsError):
 
 
 class Cancelled(FifofsError):
-    """The wait was ended from here: by `cancel()`, or since the interpreter exits."""
+    """This process ended the wait: by `cancel()`, or because the interpreter exits."""
 
 
 class Closed(FifofsError, ValueError):
@@ -56,11 +56,11 @@ class Closed(FifofsError, ValueError):
 
 
 class TimeoutExpired(FifofsError, subprocess.TimeoutExpired, TimeoutError):
-    """Not all came in the time that was given.
+    """Not everything came within the timeout.
 
-    `output` is what did come, of the first output, and `outputs` that of all by their names.
-    Of a program, `stdout` and `stderr` are what it had written there, if that was captured.
-    It can be caught as `subprocess.TimeoutExpired` and as `TimeoutError`, too.
+    `output` is what did come, of the first output, and `outputs` that of all by their names. If it is about a
+    program, `stdout` and `stderr` are what it had written there, if that was captured. It can be caught as
+    `subprocess.TimeoutExpired` and as `TimeoutError`, too.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class TimeoutExpired(FifofsError, subprocess.TimeoutExpired, TimeoutError):
 
     @property
     def stdout(self) -> Any:
-        """What it had written to its standard output, if that was captured."""
+        """What the program had written to its standard output, if that was captured."""
         return self._stdout
 
     @stdout.setter
@@ -86,10 +86,10 @@ class TimeoutExpired(FifofsError, subprocess.TimeoutExpired, TimeoutError):
 
 
 class CalledProcessError(subprocess.CalledProcessError):
-    """The program failed. Beside what `subprocess` has there is what it left in its outputs.
+    """The program failed. In addition to the attributes of `subprocess` it has the outputs.
 
-    `output` is that of the first output, `outputs` of all by their names: not to be trusted, as the
-    program failed. `stdout` and `stderr` are as in `subprocess`.
+    `output` is the first output, `outputs` has all by their names: do not trust them, as the program failed. `stdout`
+    and `stderr` are as in `subprocess`.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class CalledProcessError(subprocess.CalledProcessError):
 
     @property
     def stdout(self) -> Any:
-        """What it wrote to its standard output, if that was captured."""
+        """What the program wrote to its standard output, if that was captured."""
         return self._stdout
 
     @stdout.setter
@@ -118,6 +118,6 @@ class CalledProcessError(subprocess.CalledProcessError):
         return type(self), (self.returncode, self.cmd, self.outputs, self._stdout, self.stderr)
 
 
-# As they are called, and as a traceback is to call them.
+# Tracebacks show the public names.
 for _exception in (FifofsError, *FifofsError.__subclasses__(), CalledProcessError):
     _exception.__module__ = "fifofs"

@@ -1,4 +1,4 @@
-"""What happens to files, as values."""
+"""Events of files, as values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Event:
-    """One thing that happened to a file. Which of the other attributes are there depends on `kind`.
+    """An event of a file. `kind` determines which of the other attributes are set.
 
     | kind | attributes |
     |---|---|
@@ -26,7 +26,7 @@ class Event:
     | `failed` | `pid`, `name`, `signal` or `status` |
     | `rewritten` | `pid` and `name` of the reader, `start`, `end` |
     | `warning` | `message` |
-    | `lagged` | `lost`: so many events, since they were not taken in time |
+    | `lagged` | `lost`: the number of events that were lost, since they were not taken in time |
     """
 
     kind: str
@@ -69,10 +69,10 @@ def _event(line: str) -> Event:
 
 
 class Events:
-    """The events of one file or of all, from when this was made: an iterator, also by `async for`.
+    """The events of one file or of all, from when this was made: an iterator, also for `async for`.
 
-    Ends when the mount does, or by `close()`. A subscriber that is behind by more than 4096 loses the
-    oldest and is told by an event `lagged`.
+    Ends with the mount, or by `close()`. A subscriber that is more than 4096 events behind loses the oldest and gets
+    an event `lagged`.
     """
 
     def __init__(self, inner: _fifofs.Events) -> None:
@@ -113,7 +113,7 @@ class Events:
         return _event(line)
 
     def close(self) -> None:
-        """Takes no more of them."""
+        """Ends the subscription."""
         self._inner.close()
 
     def __enter__(self) -> Events:

@@ -1,4 +1,4 @@
-"""Mounts of one's own."""
+"""Mounts that this process serves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Mount(os.PathLike[str]):
 
     @property
     def path(self) -> str:
-        """Where it is mounted, absolute."""
+        """The absolute path of the mount."""
         return self._path
 
     def __fspath__(self) -> str:
@@ -42,15 +42,15 @@ class Mount(os.PathLike[str]):
         raise TypeError(f"{self!r} stays in its process: send another its path")
 
     def capture(self, path: Path) -> Capture:
-        """Captures `path`, relative to the mount, in which any number of paths can be."""
+        """Captures `path`, relative to the mount. Any number of paths can be captured."""
         return capture_of(self._inner.capture(os.fsdecode(path)))
 
     def events(self) -> Events:
-        """What happens to its files from now on: an iterator of `Event`, also by `async for`."""
+        """The events of its files from now on: an iterator of `Event`, also for `async for`."""
         return Events(self._inner.events())
 
     def status(self) -> Dict[str, Any]:
-        """Its files, who writes and reads them, and who waits: as `.fifofs/status` has it."""
+        """Its files, their writers and readers, and what waits: the content of `.fifofs/status`."""
         status: Dict[str, Any] = json.loads(self._inner.status())
         return status
 
@@ -81,12 +81,12 @@ def mount(
     fifos: str = "kernel",
     require_visible: bool = False,
 ) -> Mount:
-    """Mounts a directory in which any program writes files and any other waits for them.
+    """Mounts a directory in which any program can write files and any other can wait for them.
 
-    `path` is made if it is missing; without it, it is a temporary one. `deliver` is a way for all files
-    (`"auto"`, `"follow"`, `"settled"` or `"stream"`) or a mapping of globs to ways. The last glob that
-    matches counts, so `"*"` comes first. The others are the options of `fifofs mount`; sizes are in bytes,
-    `linger` may be a number of seconds.
+    `path` is made if it is missing; without it, a temporary directory is used. `deliver` is a mode for all files
+    (`"auto"`, `"follow"`, `"settled"` or `"stream"`) or a mapping of globs to modes. The last glob that matches
+    counts, so `"*"` comes first. The others are the options of `fifofs mount`; sizes are in bytes, `linger` may be a
+    number of seconds.
 
     >>> with mount(deliver={"*": "settled", "*.log": "follow"}) as m:
     ...     events = m.events()
@@ -123,6 +123,6 @@ def mount(
 
 
 def wait_path(path: Path, *, next: bool = False) -> str:
-    """The path that waits for `path`, a file of any mount, when it is opened; by `next` for what is
-    written there next, whatever stands there now."""
+    """The path that waits for `path`, a file of any mount, when it is opened; with `next`, for what is written there
+    next, whatever file is there now."""
     return _fifofs.wait_path(os.fsdecode(path), next)

@@ -12,14 +12,14 @@ async def readable(descriptor: int, timeout: Optional[float]) -> None:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
 
-    def tell() -> None:
+    def wake() -> None:
         if not future.done():
             future.set_result(None)
 
     # A duplicate: if the reader is closed meanwhile, so is its descriptor, and the loop would wait for ever.
     descriptor = os.dup(descriptor)
-    loop.add_reader(descriptor, tell)
-    timer = None if timeout is None else loop.call_later(timeout, tell)
+    loop.add_reader(descriptor, wake)
+    timer = None if timeout is None else loop.call_later(timeout, wake)
     try:
         await future
     finally:

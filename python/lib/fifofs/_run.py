@@ -1,4 +1,4 @@
-"""Running programs whose outputs are captured."""
+"""Runs programs whose outputs are captured."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-# How long the pipes of a program that was killed are still read: others may have them open for ever.
+# How long the pipes of a killed program are still read: other processes may have them open for ever.
 LAST_SECONDS = 0.2
 
 
 class OUT:
-    """Stands for an output in the arguments of `run` and `Popen`: becomes the path of a `Capture`.
+    """An output in the arguments of `run` and `Popen`: becomes the path of a `Capture`.
 
-    `name` is the file's; its extension counts, for the program and for fifofs. `deliver`, `fail_on` and
-    `keep_at_most` are those of `Capture`. What stands before or after it in the same argument is added:
+    `name` is the file's; its extension matters, to the program and to fifofs. `deliver`, `fail_on` and `keep_at_most`
+    are those of `Capture`. Text before or after it in the same argument is added:
 
     >>> run(["dd", "if=/dev/zero", "of=" + OUT("x.img"), "count=1", "status=none"]).output == bytes(512)
     True
@@ -48,7 +48,7 @@ class OUT:
         self.keep_at_most = keep_at_most
         self._prefix = ""
         self._suffix = ""
-        # The same of all that are made from it by adding text.
+        # The same for all objects made from it by adding text.
         self._identity = object()
 
     def _with(self, prefix: str, suffix: str) -> OUT:
@@ -66,18 +66,18 @@ class OUT:
         return f"OUT({self.name!r})"
 
     def __str__(self) -> str:
-        # That it has none would show in the name of a file that the program makes somewhere.
+        # Otherwise the program would make a file with a strange name somewhere.
         raise TypeError(f"an OUT has no text yet: write 'of=' + {self!r}, and no f-string or %s")
 
     def __format__(self, spec: str) -> str:
         return str(self)
 
     def is_same(self, other: OUT) -> bool:
-        """Whether both stand for one output."""
+        """Whether both are the same output."""
         return self._identity is other._identity
 
     def argument(self, path: str) -> str:
-        """The argument that it stands for."""
+        """The argument with this path in its place."""
         return self._prefix + path + self._suffix
 
 
@@ -116,7 +116,7 @@ def check_keywords(keywords: Mapping[str, Any]) -> None:
 
 
 def with_pipes(keywords: Mapping[str, Any], input: Any, capture_output: bool) -> Dict[str, Any]:
-    """The keywords for a program that is given `input`, and whose standard output and error are captured."""
+    """The keywords for a program with `input`, and with captured standard output and error."""
     check_keywords(keywords)
     pipes: Dict[str, Any] = {}
     if input is not None:
@@ -148,18 +148,18 @@ class Drain:
         try:
             self.read()
         except BaseException as error:
-            # What has no memory is not to pass for what is empty.
+            # Without memory an output must not pass for an empty one.
             self.error = error
 
     def read(self, timeout: Optional[float] = None) -> None:
-        """Reads to the end, here."""
+        """Reads to the end, in this thread."""
         try:
             self.data = self.reader.read_all(timeout)
         except FifofsError as error:
             self.error, self.data = error, error.output
 
     def join(self, timeout: Optional[float]) -> bool:
-        """Whether it has ended by then."""
+        """Whether it has ended within the timeout."""
         if self._thread is None:
             self.read(timeout)
             return not isinstance(self.error, TimeoutExpired)
@@ -167,7 +167,7 @@ class Drain:
         return not self._thread.is_alive()
 
     def give_up(self) -> None:
-        """Reads no more."""
+        """Stops reading."""
         self.reader.cancel()
         if self._thread is not None:
             self._thread.join()
@@ -199,18 +199,18 @@ class Outputs:
         ]
 
     def drains(self, process: Process) -> Dict[str, Drain]:
-        """What reads each until the process has ended."""
+        """Readers of each output until the process has ended."""
         return {
             name: Drain(open_reader(capture, process)) for name, capture in self.captures.items()
         }
 
     def hang_up(self) -> None:
-        """Nobody will read any more of them."""
+        """Ends the reading of all outputs."""
         for capture in self.captures.values():
             capture.hang_up()
 
     def close(self) -> None:
-        """Removes them."""
+        """Removes all outputs."""
         for capture in self.captures.values():
             capture.close()
 
@@ -218,11 +218,11 @@ class Outputs:
 class Popen(subprocess.Popen[Any]):
     r"""`subprocess.Popen` of a program whose outputs, `OUT` in its arguments, are read as they are written.
 
-    `output` is the first output as a binary file, `outputs` has all by their names; see `Capture.open`. They
-    end with the program. The other arguments are those of `subprocess.Popen`, and `backend` as in `Capture`.
+    `output` is the first output as a binary file, `outputs` has all by their names; see `Capture.open`. They end with
+    the program. The other arguments are those of `subprocess.Popen`, and `backend` is that of `Capture`.
 
-    Leaving the `with` before an output was read to its end gives the program SIGPIPE, as from a pipe, and
-    waits for the program; then its outputs are gone.
+    If the `with` ends before an output was read to its end, the program gets SIGPIPE, as from a pipe, and is waited
+    for; then its outputs are gone.
 
     >>> with Popen(["sh", "-c", 'seq 1000000 > "$1"', "sh", OUT("numbers.txt")]) as p:
     ...     p.output.readline()
@@ -253,7 +253,7 @@ class Popen(subprocess.Popen[Any]):
         return next(iter(self.outputs.values()))
 
     def close_outputs(self) -> None:
-        """Has the program get SIGPIPE for what was not read to its end."""
+        """Makes the program get SIGPIPE for outputs that were not read to their end."""
         for output in self.outputs.values():
             output.close()
 
@@ -266,9 +266,9 @@ class Popen(subprocess.Popen[Any]):
 
 
 class CompletedProcess(subprocess.CompletedProcess[Any]):
-    """A program that has ended. Beside what `subprocess` has, `outputs` has what it left, by name.
+    """A program that has ended. In addition to the attributes of `subprocess`, `outputs` has the outputs by name.
 
-    If `returncode` is not 0, what it left may be anything, or nothing.
+    If `returncode` is not 0, the outputs may be anything, or empty.
     """
 
     def __init__(
@@ -279,7 +279,7 @@ class CompletedProcess(subprocess.CompletedProcess[Any]):
 
     @property
     def output(self) -> bytes:
-        """What the first output holds."""
+        """The contents of the first output."""
         return next(iter(self.outputs.values()))
 
     def check_returncode(self) -> None:
@@ -302,11 +302,11 @@ def run(
 ) -> CompletedProcess:
     r"""`subprocess.run` of a program whose outputs, `OUT` in its arguments, are captured.
 
-    If the program succeeds, what it left is whole, or this raises `OutputRewritten`, `WriterFailed` or
-    `OutputMissing`. If it fails, that is in `returncode`, or, with `check`, a `CalledProcessError`.
+    If the program succeeds, the outputs are whole, or this raises `OutputRewritten`, `WriterFailed` or
+    `OutputMissing`. If it fails, `returncode` says so, or, with `check`, a `CalledProcessError`.
 
-    After `timeout` seconds the program is killed, those who still write its outputs get SIGPIPE, and
-    `TimeoutExpired` has what came. The other arguments are those of `subprocess.run`, and `backend` as in
+    After `timeout` seconds the program is killed, processes that still write its outputs get SIGPIPE, and
+    `TimeoutExpired` has what came. The other arguments are those of `subprocess.run`, and `backend` is that of
     `Capture`.
 
     >>> done = run(["sh", "-c", 'echo hello > "$1"; echo well', "sh", OUT("x.txt")], capture_output=True)
@@ -326,7 +326,7 @@ def run(
             return _finish(process, outputs, input, check, timeout, deadline)
         except BaseException:
             process.kill()
-            # Who still writes is to see that nobody reads.
+            # Processes that still write must see that nothing reads.
             outputs.hang_up()
             process.wait()
             raise
@@ -361,7 +361,7 @@ def _finish(
     has_pipes = any(stream is not None for stream in (process.stdin, process.stdout, process.stderr))
     stdout = stderr = None
     try:
-        # The program may wait for any one of several to be read.
+        # The program may wait until any one of several is read.
         if has_pipes or len(drains) > 1:
             for drain in drains.values():
                 drain.start()
@@ -384,7 +384,7 @@ def _finish(
 
 
 def _rest(process: subprocess.Popen[Any], error: subprocess.TimeoutExpired) -> Tuple[Any, Any]:
-    """What a program that is killed had written to its pipes; others may have them open still."""
+    """What a killed program had written to its pipes; other processes may have them open still."""
     if process.stdout is None and process.stderr is None:
         process.wait()
         return None, None
@@ -401,7 +401,7 @@ def expired(
     timeout: Optional[float],
     streams: Tuple[Any, Any],
 ) -> TimeoutExpired:
-    """That a program was killed, with what came."""
+    """The exception for a killed program, with what came."""
     error = TimeoutExpired(f"{args!r} was killed after {timeout} seconds")
     error.cmd, error.timeout = args, timeout
     error.outputs = {name: drain.data for name, drain in drains.items()}
@@ -417,7 +417,7 @@ def completed(
     check: bool,
     streams: Tuple[Any, Any],
 ) -> CompletedProcess:
-    # Of a program that failed, its status says so.
+    # If the program failed, its status says so.
     excused = (WriterFailed, OutputMissing) if returncode else ()
     outputs = {name: drain.data for name, drain in drains.items()}
     done = CompletedProcess(args, returncode, outputs, *streams)

@@ -1,4 +1,4 @@
-r"""The same for asyncio. Reads take no thread: the loop polls their descriptors.
+r"""The same for asyncio. Reads take no thread: the event loop polls their descriptors.
 
 >>> import asyncio
 >>> from fifofs import OUT, aio
@@ -41,7 +41,7 @@ _CHUNK_BYTES = 128 << 10
 
 
 async def _in_thread(work: Callable[[], _T]) -> _T:
-    """Runs `work` in a thread of its own; one of a pool might wait for others that wait."""
+    """Runs `work` in a thread of its own; in a pool it might wait for others that wait."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[_T] = loop.create_future()
 
@@ -56,7 +56,7 @@ async def _in_thread(work: Callable[[], _T]) -> _T:
             call, value = future.set_exception, error
         else:
             call, value = future.set_result, result  # type: ignore[assignment]
-        # The loop may be closed by now: nobody waits.
+        # The loop may be closed by now: then nothing waits.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(tell, call, value)
 
@@ -70,11 +70,11 @@ async def _next(
     """The next piece, empty at the end. The deadline is a time of the loop."""
     loop = asyncio.get_running_loop()
     while True:
-        # Before it is tried: from then on it tells.
+        # Asked for before trying: from then on it signals new bytes.
         descriptor, again = reader.poll_fd()
         piece = reader.try_read(_CHUNK_BYTES)
         if piece is not None:
-            # There may be more at once, for longer than others would wait.
+            # There may be more at once, for longer than other tasks would wait.
             await asyncio.sleep(0)
             return piece
         timeout = again
@@ -90,9 +90,9 @@ async def _next(
 async def _read_all(
     reader: _fifofs.Reader, timeout: Optional[float] = None, path: Optional[str] = None
 ) -> bytes:
-    """All there is until the end; what came is the `output` of an exception."""
+    """Everything until the end; what came is the `output` of an exception."""
     deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
-    # That grows by parts of what it has: a want of memory shows before all of it is used up.
+    # A bytearray grows in parts: lack of memory shows before all of it is used up.
     data = bytearray()
     try:
         while piece := await _next(reader, deadline, path):
@@ -102,7 +102,7 @@ async def _read_all(
         error.output = bytes(data)
         raise
     except MemoryError:
-        # The traceback would keep it.
+        # The traceback would keep the bytes.
         data.clear()
         raise
 
@@ -116,7 +116,7 @@ async def read(
 
 
 async def stream(capture: Capture, *, process: Process = None) -> AsyncGenerator[bytes, None]:
-    """What is written, in pieces, as it is written."""
+    """Yields the output in pieces, as it is written."""
     reader = open_reader(capture, process)
     try:
         while piece := await _next(reader):
@@ -129,7 +129,7 @@ async def stream(capture: Capture, *, process: Process = None) -> AsyncGenerator
 
 
 async def lines(capture: Capture, *, process: Process = None) -> AsyncGenerator[bytes, None]:
-    """What is written, line by line, as it is written."""
+    """Yields the output line by line, as it is written."""
     begun: List[bytes] = []
     pieces = stream(capture, process=process)
     try:
@@ -155,7 +155,7 @@ async def run(
     backend: str = "fuse",
     **keywords: Any,
 ) -> CompletedProcess:
-    """`fifofs.run` that lets other tasks run; the program is one of `asyncio.create_subprocess_exec`.
+    """`fifofs.run` that lets other tasks run; starts the program by `asyncio.create_subprocess_exec`.
 
     If the task is cancelled, the program is killed.
     """
@@ -167,7 +167,7 @@ async def run(
         try:
             return await _finish(process, outputs, input, check, timeout)
         except BaseException:
-            # Who still writes is to see that nobody reads.
+            # Processes that still write must see that nothing reads.
             outputs.hang_up()
             raise
         finally:
@@ -180,7 +180,7 @@ async def run(
 
 
 def _check_text(input: Any, keywords: Mapping[str, Any]) -> None:
-    """Raises an exception if something is to be text."""
+    """Raises an exception if input or output is to be text."""
     if not isinstance(input, (bytes, bytearray, memoryview, type(None))):
         raise TypeError(f"input must be bytes, not {input!r}: asyncio has no text")
     if any(keywords.get(name) for name in ("text", "universal_newlines", "encoding", "errors")):
@@ -188,11 +188,11 @@ def _check_text(input: Any, keywords: Mapping[str, Any]) -> None:
 
 
 def _close_pipes(process: asyncio.subprocess.Process) -> None:
-    """Lets go of the pipes of a program, which its children may keep open: its `wait` waits for their end, too."""
+    """Closes the pipes of a program, which its children may keep open: its `wait` waits for their end, too."""
     transport = cast("Any", process)._transport
     for pipe in map(transport.get_pipe_transport, range(3)):
         if pipe is not None:
-            # What was not written is of no use. One that has ended cannot be aborted.
+            # Unwritten input is of no use. A pipe that has ended cannot be aborted.
             with contextlib.suppress(AttributeError):
                 getattr(pipe, "abort", pipe.close)()
 
@@ -211,7 +211,7 @@ async def _read_pipe(pipe: asyncio.StreamReader, into: bytearray) -> None:
 
 
 async def _write_pipe(pipe: asyncio.StreamWriter, input: Optional[bytes]) -> None:
-    # It need not read it.
+    # The program need not read it.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         if input is not None:
             pipe.write(input)
@@ -259,7 +259,7 @@ async def _finish(
             drain.reader.cancel()
         await asyncio.wait(reads)
         if pipes:
-            # Others may have them open still.
+            # Other processes may have them open still.
             await asyncio.wait(pipes, timeout=LAST_SECONDS)
         raise expired(outputs.args, drains, timeout, streams())
     finally:

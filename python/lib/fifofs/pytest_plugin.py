@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def fifofs_capture() -> Iterator[Callable[..., Capture]]:
-    """Makes a `fifofs.Capture` with the same arguments, which ends with the test."""
+    """Makes captures with the arguments of `fifofs.Capture`, which end with the test."""
     from ._capture import Capture
 
     with contextlib.ExitStack() as stack:

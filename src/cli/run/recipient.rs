@@ -53,7 +53,7 @@ pub(super) enum Verdict {
 struct Ended {
     result: Result<()>,
     /// The object exists, or may exist, although the upload was to be aborted.
-    stands: bool,
+    may_exist: bool,
     status: Option<ExitStatus>,
     /// It ended before a verdict, or had closed its input.
     is_early: bool,
@@ -204,7 +204,7 @@ impl Recipient {
     pub(super) fn has_ended_now(&mut self) -> bool {
         let is_aborted = self.verdict == Some(Verdict::Abort);
         let is_early = matches!(self.verdict, None | Some(Verdict::Release));
-        let (result, stands, status) = match &self.side {
+        let (result, may_exist, status) = match &self.side {
             Side::Program { consumer, answers } => {
                 let outcome = consumer.outcome(is_aborted);
                 let result = match answers {
@@ -230,7 +230,7 @@ impl Recipient {
         }
         self.ended = Some(Ended {
             result,
-            stands,
+            may_exist,
             status,
             is_early,
         });
@@ -272,7 +272,7 @@ impl Recipient {
     /// `Err(None)` if it was ended before its input was whole, else the error if it failed.
     pub(super) fn into_result(self) -> std::result::Result<(), Option<Error>> {
         match (self.verdict, self.ended) {
-            (Some(Verdict::Abort), Some(ended)) if ended.stands => ended.result.map_err(Some),
+            (Some(Verdict::Abort), Some(ended)) if ended.may_exist => ended.result.map_err(Some),
             (Some(Verdict::Abort), _) => Err(None),
             (_, Some(ended)) => ended.result.map_err(Some),
             (_, None) => Ok(()),
