@@ -59,8 +59,8 @@ pub(super) const STATUS_DEADLINE: Duration = Duration::from_secs(2);
 /// How long after one round of flushing the next begins at the earliest.
 pub(super) const FLUSH_EVERY: Duration = Duration::from_millis(5);
 
-/// How long after one round of flushing what is busy is flushed again: the kernel does nothing while it has much
-/// to write back.
+/// How long after one round of flushing busy files are flushed again: the kernel does nothing while it has
+/// much to write back.
 pub(super) const FLUSH_RETRY: Duration = Duration::from_millis(20);
 
 /// How long a file is busy after it was written.

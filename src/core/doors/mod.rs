@@ -3,10 +3,10 @@
 //! ```text
 //! wait/PATH             the finished file: stat(2) and open(2) wait, then it is the file itself
 //! pipe/PATH             its bytes from the first on, as they are written; no size, no positions
-//! next/wait/PATH        the same of what is written from now on
+//! next/wait/PATH        the same of the next generation
 //! next/pipe/PATH
-//! pid/PID/wait/PATH     the same of what is written since process PID began; nothing is there
-//! pid/PID/pipe/PATH     (ENOENT) if that has ended and has left nothing
+//! pid/PID/wait/PATH     the same of a generation that began after process PID did; nothing
+//! pid/PID/pipe/PATH     (ENOENT) if that has ended and there is none
 //! ```
 //!
 //! Knows the kinds of doors and makes readers of the callers that wait at one; the names are `control`'s.

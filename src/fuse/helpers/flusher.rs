@@ -55,7 +55,7 @@ pub(crate) struct Flusher {
     watchdog: Mutex<Option<Arc<OwnedFd>>>,
     /// The process, until it is reaped.
     pid: AtomicI32,
-    /// Guards what is to be sent, in order. A leaf in the lock order; held only over sends that do not
+    /// Guards the messages to be sent, in order. A leaf in the lock order; held only over sends that do not
     /// block.
     queue: Mutex<VecDeque<Flush>>,
 }

@@ -79,7 +79,7 @@ impl Needed {
     }
 }
 
-/// Unmaps what was the parent's alone.
+/// Unmaps memory that only the parent needs.
 ///
 /// # Safety
 ///
@@ -132,7 +132,7 @@ unsafe fn unmap_but(needed: &Needed, range: Range<usize>, page: usize) {
             .unwrap_or(usize::MAX..usize::MAX);
         let end = kept.start.clamp(start, range.end);
         if end > start {
-            // SAFETY: whole pages, of which nothing is used any more. What cannot be unmapped stays.
+            // SAFETY: whole pages that are not used any more. Pages that cannot be unmapped stay.
             unsafe { libc::munmap(std::ptr::without_provenance_mut(start), end - start) };
         }
         start = kept.end;
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mapping_is_told_from_its_line() {
+    fn a_mapping_is_parsed_from_its_line() {
         let parse = |line: &str| Mapping::parse(line.as_bytes()).unwrap();
         let heap = parse("7f0000000000-7f0000200000 rw-p 00000000 00:00 0 ");
         assert_eq!(heap.range, 0x7f00_0000_0000..0x7f00_0020_0000);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_needed_stays_in_whole_pages() {
+    fn needed_memory_stays_in_whole_pages() {
         let needed = Needed::default().and(0x2800..0x2900).and(0x7fff..0x8001);
         let next = |address| needed.next_after(address, 0x1000);
         assert_eq!(next(0), Some(0x2000..0x3000));

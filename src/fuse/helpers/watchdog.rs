@@ -183,7 +183,7 @@ impl Drop for Watchdog {
 /// may be kept from dying by a request that it cannot answer any more.
 #[derive(Debug)]
 pub(crate) struct OwnUse {
-    /// None once it was told.
+    /// None once the watchdog was told.
     watchdog: Option<Arc<OwnedFd>>,
     device_number: u64,
 }

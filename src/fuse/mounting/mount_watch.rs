@@ -59,8 +59,8 @@ struct List {
 impl List {
     /// Whether no mount of ours with this number is in it.
     fn lacks(&mut self, device_number: u64) -> io::Result<bool> {
-        // A long list is read in pieces, and may miss a line if it changes
-        // meanwhile: only what is missing twice is gone.
+        // A long list is read in pieces, and may miss a line if it changes meanwhile: only a mount that is
+        // missing twice is gone.
         Ok(!self.has(device_number)? && !self.has(device_number)?)
     }
 

@@ -1,9 +1,8 @@
 //! What `/proc/thread-self/mountinfo` says: where fifofs is mounted, and which
 //! mount holds a path.
 //!
-//! Knows the format of that file; does not know what is to be done about a
-//! mount. The invariant: no function here touches a mount (stat, open,
-//! readdir), so none can hang with a daemon that does not answer.
+//! Knows the format of that file; does nothing to a mount. The invariant: no function here touches a mount
+//! (stat, open, readdir), so none can hang with a daemon that does not answer.
 
 use std::ffi::OsString;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Mounting and unmounting: what is checked before, and what is left after.
+//! Mounting and unmounting, with the checks before and the cleanup after.
 //!
 //! Knows which directories are fit and what makes a mount dead; leaves asking
 //! the kernel to [`super::attach`] and finding mounts to [`super::mountinfo`];

@@ -30,8 +30,8 @@ pub(super) fn remember_namespace() {
     }
 }
 
-/// Removes `directory`, absolute and canonical, with what is mounted on it; says whether it did. If it did not, all is
-/// as it was.
+/// Removes `directory`, absolute and canonical, with the mount on it. If it returns false nothing has
+/// changed.
 pub(crate) fn remove_with_mount(directory: &Path) -> bool {
     if !may_mount() {
         return false;
@@ -69,8 +69,7 @@ fn remove_from_elsewhere(directory: &PathBuf) -> Result<(), Errno> {
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
-/// Has the calling thread leave what it shares with others, in so far as that is no memory and no
-/// descriptors.
+/// Has the calling thread stop sharing attributes with others, except memory and descriptors.
 pub(super) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     // SAFETY: neither the file descriptor table nor the address space is unshared.
     unsafe { rustix::thread::unshare_unsafe(flags) }
@@ -84,7 +83,7 @@ mod tests {
     use crate::fuse::mounting::testing::Cleanup;
 
     #[test]
-    fn a_directory_goes_with_what_is_mounted_on_it_unless_it_holds_something() {
+    fn a_directory_goes_with_the_mount_on_it_unless_it_has_entries() {
         let base = Cleanup::new();
         let directory = base.join("").canonicalize().unwrap().join("x");
         let mount = || {

@@ -398,7 +398,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_cut_off_is_refused() {
+    fn a_message_that_is_cut_off_is_refused() {
         assert!(parse(&[0; HEADER_BYTES - 1]).is_none());
         assert!(parse(&[0; HEADER_BYTES]).is_some());
         assert!(Body(&[1, 2]).take::<RenameIn>().is_err());
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_followed_by_the_rest() {
+    fn a_structure_that_is_read_is_followed_by_the_rest() {
         let mut body = Body(b"12345678ab\0\0xyz");
         assert_eq!(
             body.take::<RenameIn>().unwrap().newdir.to_ne_bytes(),

@@ -312,7 +312,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_marked_as_valid_is_changed() {
+    fn only_attributes_marked_as_valid_are_changed() {
         let changes = changes(abi::SetattrIn {
             valid: abi::fattr::SIZE | abi::fattr::MTIME,
             size: 1,

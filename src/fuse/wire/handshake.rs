@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_does_not_offer_is_not_asked_for() {
+    fn features_that_the_kernel_does_not_offer_are_not_requested() {
         let flags = |request: &[u8]| {
             let reply = answer(request).unwrap();
             let mut reply_body = Body(&reply);

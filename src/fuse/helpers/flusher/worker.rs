@@ -4,12 +4,11 @@
 //! and is async-signal-safe: system calls, and vectors that never grow beyond what they were made
 //! for.
 //!
-//! A file is flushed as soon as it was written, of which a watch tells (inotify(7)), but
-//! [`FLUSH_EVERY`] after the last flush at the earliest. A watch tells of one write and is gone, so
-//! that a busy writer pays for it once in that time. For a while after that the file is flushed
-//! every [`FLUSH_RETRY`], since the kernel does nothing while it has much to write back. All files
-//! are flushed every [`FLUSH_ALL_EVERY`], since there are writes that no watch tells of: those to a
-//! mapping. Where there can be no watch, a file counts as written.
+//! A file is flushed as soon as a watch reports a write (inotify(7)), but [`FLUSH_EVERY`] after the last
+//! flush at the earliest. A watch reports one write and is gone, so that a busy writer pays for it once in
+//! that time. For a while after that the file is flushed every [`FLUSH_RETRY`], since the kernel does nothing
+//! while it has much to write back. All files are flushed every [`FLUSH_ALL_EVERY`], since no watch reports
+//! writes to a mapping. Where there can be no watch, a file counts as written.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -265,7 +264,7 @@ impl Worker {
     fn remove(&mut self, position: usize) {
         let slot = self.table.swap_remove(position);
         if let (Some(watches), Some(watch)) = (&self.watches, slot.watch) {
-            // It may have told something, and so be gone already.
+            // It may have reported a write, and so be gone already.
             let _ = inotify::remove_watch(watches, watch);
         }
     }

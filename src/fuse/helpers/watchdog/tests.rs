@@ -51,9 +51,9 @@ fn a_dropped_watchdog_detaches_and_removes_the_directory() {
     wait_until("watchdog gone", || is_gone(pid));
 }
 
-/// What it was told of is the mount, wherever that is when it comes to hear of it.
+/// The watchdog is armed for the mount, wherever that is when the message arrives.
 #[test]
-fn a_mount_that_is_moved_while_it_is_told_of_is_detached() {
+fn a_mount_that_is_moved_while_the_watchdog_is_armed_is_detached() {
     let base = Cleanup::new();
     std::fs::create_dir(base.join("before")).unwrap();
     let (watchdog, pid, mounted) = watched(&base.join("before"));
@@ -74,7 +74,7 @@ fn a_mount_that_is_moved_while_it_is_told_of_is_detached() {
 }
 
 #[test]
-fn word_of_the_unmount_leaves_what_is_mounted() {
+fn after_the_report_of_an_unmount_the_watchdog_leaves_any_mount() {
     let base = Cleanup::new();
     let (watchdog, pid, mounted) = watched(&base.join(""));
     watchdog.arm(&mounted).unwrap();
