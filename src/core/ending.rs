@@ -79,6 +79,8 @@ impl Operation<'_> {
     /// anew as it was.
     pub(super) fn was_closed(&mut self, ino: u64) {
         if self.names.is_seen_unfinished(ino) && !self.is_open_in_kernel(ino, |_| true) {
+            // So that the kernel asks for them, and is sent on.
+            self.forget_attributes(ino);
             self.names.reincarnate(ino);
         }
     }

@@ -205,6 +205,7 @@ impl Operation<'_> {
         let attribute = (value, kept);
         inode.xattrs.insert(name.to_owned(), attribute);
         inode.ctime = self.wall;
+        self.changed_by_name(ino);
         Ok(Reply::Done)
     }
 
@@ -213,6 +214,7 @@ impl Operation<'_> {
         let inode = self.core.names.get_mut(ino)?;
         inode.xattrs.remove(name).ok_or(Errno::NODATA)?;
         inode.ctime = self.wall;
+        self.changed_by_name(ino);
         Ok(Reply::Done)
     }
 }

@@ -293,6 +293,14 @@ impl Operation<'_> {
         if let Ok(inode) = self.core.names.get_mut(ino) {
             inode.lost_name = Some(self.now);
         }
+        self.changed_by_name(ino);
+    }
+
+    /// Attributes were changed by a name. The kernel may have seen that happen to another incarnation.
+    pub(super) fn changed_by_name(&mut self, ino: u64) {
+        if self.names.incarnation(ino) > 0 {
+            self.forget_attributes(ino);
+        }
     }
 
     /// Removes a file that was read to its end.

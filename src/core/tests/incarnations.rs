@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::super::effects::Transport;
+use super::super::effects::{Effect, Transport};
 use super::super::namespace::ROOT;
 use super::super::request::{Caller, Opener, Request};
 use super::super::rules::Deliver;
@@ -32,6 +32,12 @@ impl World {
         self.answers[&caller.unique].clone()
     }
 
+    /// Whether the last request had the kernel ask for the attributes of an incarnation again.
+    fn has_forgotten(&self, inode: (u64, u32)) -> bool {
+        let is_it = |effect: &Effect| matches!(effect, Effect::ForgetAttributes { ino, incarnation } if (*ino, *incarnation) == inode);
+        self.told.iter().any(is_it)
+    }
+
     fn stat(&mut self, ino: u64, incarnation: u32) -> Answer {
         let opener = Opener::default();
         let attributes = Request::Attributes {
@@ -58,6 +64,7 @@ fn a_file_that_was_looked_up_while_it_was_written_is_another_inode_once_it_is_cl
     world.write_back(ino, 0, b"12345678");
     assert_eq!(world.found_by(READER), 0, "it is the one that is open");
     world.release(handle);
+    assert!(world.has_forgotten((ino, 0)));
     // The answers of before may be seen to only now: then the kernel asks for what they were about.
     let refused = Answer::Error(Errno::STALE);
     assert_eq!(world.stat(ino, 0), refused);
@@ -144,4 +151,25 @@ fn a_thread_that_was_sent_back_and_comes_by_the_old_number_once_more_reads_past_
     );
     world.release(reader);
     assert_eq!(world.stat(ino, 0), Answer::Error(Errno::STALE));
+}
+
+#[test]
+fn the_kernel_asks_again_for_what_was_changed_by_a_name_as_that_may_lead_to_an_old_inode() {
+    let mut world = world();
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    world.release(handle);
+    world.try_to_link(ino, "link").unwrap();
+    world.unlink("link");
+    assert!(!world.has_forgotten((ino, 0)), "there is but one inode");
+    let handle = world.reopen_for_writing(ino, libc::O_WRONLY);
+    world.found_by(READER);
+    world.release(handle);
+    world.try_to_link(ino, "link").unwrap();
+    world.unlink("link");
+    assert!(
+        world.has_forgotten((ino, 1)),
+        "of which the kernel has counted the names"
+    );
+    world.rename("f", "g");
+    assert!(world.has_forgotten((ino, 1)));
 }
