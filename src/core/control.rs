@@ -111,7 +111,9 @@ impl Operation<'_> {
                     },
                     Some(libc::S_IFREG)
                         if is_wanted
-                            && (self.is_settled(found) || is_back && self.may_settle(found)) =>
+                            && (self.is_settled(found)
+                                // Where files are consumed only a thread that asks for attributes is sent back.
+                                || is_back && (self.settings.consume || self.may_settle(found))) =>
                     {
                         // There is nothing to wait for, so the place is the file itself.
                         let ino = found.ok_or(Errno::NOENT)?;

@@ -264,12 +264,6 @@ impl Operation<'_> {
             && self.readers.get(id).is_some_and(comes_by_path)
     }
 
-    /// Whether nobody has this file open for writing, though it is not done.
-    pub(super) fn is_closed(&self, ino: u64) -> bool {
-        let phase = self.files.get(&ino).map(File::phase);
-        matches!(phase, Some(Phase::Closed { .. }))
-    }
-
     /// What a reader comes with that opens something at a path.
     pub(super) fn origin(
         &mut self,
@@ -434,7 +428,7 @@ impl Operation<'_> {
         };
         let (awaits, absent) = (reader.awaits(), reader.is_absent());
         let origin = reader.origin();
-        let gives = origin.door.map(|(gives, _)| gives);
+        let (gives, asked) = (origin.door.map(|(gives, _)| gives), origin.asked);
         let is_place = origin.door.is_some_and(|(_, ino)| self.is_control(ino));
         let nonblocking = origin.nonblocking && gives != Some(Gives::File);
         // Who cannot be told apart may look up again at each attempt.
@@ -488,7 +482,9 @@ impl Operation<'_> {
         }
         // Behind a FIFO's name is another file by now.
         let is_message = self.fifo_of(source).is_some();
-        if self.settings.consume || gives == Some(Gives::Pipe) || is_message {
+        // To be removed when it was read, a file is read through us; to tell its size is not to read it.
+        let consumes = self.settings.consume && asked != Asked::Attributes;
+        if consumes || gives == Some(Gives::Pipe) || is_message {
             return OpenAnswer::Waiting;
         }
         match awaits {

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::captures::Hold;
 use super::clock::Monotonic;
 use super::control::Place;
-use super::generation::{Ending, Generation, Way, Writer};
+use super::generation::{Ending, Generation, Phase, Way, Writer};
 use super::ids::{CaptureId, Unique};
 use super::namespace::{Inode, Kind, Namespace, ROOT};
 use super::readers::reader::{Reader, Seen};
@@ -180,6 +180,12 @@ impl Core {
     /// The bytes of a file, as far as the kernel has passed them on.
     pub(crate) fn spool(&self, ino: u64) -> Option<&Spool> {
         Some(self.files.get(&ino)?.spool())
+    }
+
+    /// Whether nobody has this file open for writing, though it is not done.
+    pub(super) fn is_closed(&self, ino: u64) -> bool {
+        let phase = self.files.get(&ino).map(File::phase);
+        matches!(phase, Some(Phase::Closed { .. }))
     }
 
     /// Whether the kernel has an inode open in an incarnation like this, or holds it for an OPEN that waits.

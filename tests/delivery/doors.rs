@@ -151,6 +151,24 @@ fn whoever_asks_for_the_sizes_of_many_files_gets_that_of_each() {
     }
 }
 
+#[test]
+fn with_consume_a_size_is_told_through_wait_and_the_file_stays_until_it_is_read() {
+    let mount = Mount::start(&["--consume"]);
+    let reader = mount.python(
+        "path = D + '/.fifofs/wait/a'
+say(os.stat(path).st_size)
+say(open(path).read())",
+    );
+    mount.wait_parked(&reader);
+    mount.shell("echo 123 > $D/a").finish(SOON).succeeded();
+    reader.finish(SOON).succeeded().printed("4\n123\n\n");
+    mount
+        .shell("until ! [ -e $D/a ]; do sleep .01; done")
+        .finish(SOON)
+        .succeeded();
+    mount.unmount();
+}
+
 /// Copiers refuse what is another file when they open it than it was when they looked.
 #[test]
 fn a_name_in_pipe_leads_to_the_same_file_whoever_looks_and_then_opens() {
