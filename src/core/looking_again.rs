@@ -62,6 +62,8 @@ pub(super) enum Why {
     Turn(FifoId),
     /// The kernel is to know the file by a new number.
     Reincarnated,
+    /// The same when it asked for attributes, by stat(2) or in an open(2).
+    OldAttributes,
 }
 
 /// The threads that were sent back. Invariant: at most one entry for each, and none that nobody asks for
@@ -132,7 +134,12 @@ impl SentBack {
     fn of(&self, now: Monotonic, thread: i32) -> Option<&Sent> {
         let sent = self.0.get(&thread)?;
         let age = now.saturating_sub(sent.at);
-        (age < SENT_BACK_EXPECTED).then_some(sent)
+        // Nothing tells that a stat(2) is over: what comes later may well be another call.
+        let expected = match sent.why {
+            Why::OldAttributes => SAME_CALL,
+            _ => SENT_BACK_EXPECTED,
+        };
+        (age < expected).then_some(sent)
     }
 
     /// Whether the kernel would not look again for this thread. Who cannot be told apart counts as
@@ -191,6 +198,8 @@ impl Operation<'_> {
         let is_nameless = inode.nlink() == 0;
         let is_recent = self.now.saturating_sub(lost_name_at) < RENAMING;
         let sent = self.sent_back.of(self.now, caller.thread);
+        // After a stat(2) it may have come by another name, which it did not have to look up.
+        let sent = sent.filter(|sent| sent.why != Why::OldAttributes);
         if let Some(found) = sent.and_then(|sent| sent.found.clone())
             && found.ino == ino
         {

@@ -100,6 +100,7 @@ impl Operation<'_> {
         writer: Writer,
     ) -> Result<Reply, Errno> {
         let (handle, transport) = self.open_for_writing(ino, flags, (writer, caller.user))?;
+        self.sent_back.has_arrived(caller.thread);
         Ok(Reply::Opened { handle, transport })
     }
 

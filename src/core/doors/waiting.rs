@@ -36,7 +36,7 @@ impl Operation<'_> {
             && self.names.is_outdated(ino, caller.incarnation)
             && !self.is_open_in_kernel(ino, |of| of == caller.incarnation)
         {
-            return Err(self.send_back(caller.thread, ino, Why::Reincarnated));
+            return Err(self.send_back(caller.thread, ino, Why::OldAttributes));
         }
         Ok(Some(Reply::Attributes(self.attributes(ino)?)))
     }

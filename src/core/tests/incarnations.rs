@@ -173,3 +173,28 @@ fn the_kernel_asks_again_for_what_was_changed_by_a_name_as_that_may_lead_to_an_o
     world.rename("f", "g");
     assert!(world.has_forgotten((ino, 1)));
 }
+
+#[test]
+fn a_stat_that_was_sent_back_says_nothing_of_the_name_by_which_the_same_thread_opens_the_file_later()
+ {
+    let mut world = world();
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    world.found_by(READER);
+    world.release(handle);
+    assert_eq!(world.stat(ino, 0), Answer::Error(Errno::STALE));
+    assert_eq!(world.found_by(LATER), 1);
+    world.pass(LINGER);
+    world.rename("f", "g");
+    // By `g`, which the kernel knows from the rename.
+    let caller = world.caller_with(LATER, 1);
+    let opened = world.open_by(caller, ino, &Opener::default());
+    assert_eq!(
+        world.error(opened),
+        Some(Errno::STALE),
+        "it is to look again, and not told that nothing is there"
+    );
+    let found = world.try_to_look_up_by(LATER, ROOT, "g").unwrap();
+    let caller = world.caller_with(LATER, found.incarnation);
+    let opened = world.open_by(caller, ino, &Opener::default());
+    world.handle(opened);
+}
