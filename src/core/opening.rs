@@ -76,8 +76,7 @@ impl Operation<'_> {
             return Err(Errno::STALE);
         }
         if self.names.is_outdated(ino, caller.incarnation) {
-            let looks_again = !self.sent_back.knows(self.now, caller.thread) || caller.thread == 0;
-            if looks_again {
+            if caller.thread == 0 || !self.sent_back.knows(self.now, caller.thread) {
                 return Err(self.send_back(caller.thread, ino, Why::Reincarnated));
             }
             // Written at the size that the kernel believes in, it would be spoilt; what is read past the cache is right.
