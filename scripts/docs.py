@@ -1,4 +1,4 @@
-"""What scripts write into the documentation, each between its own marks.
+"""Writes the output of scripts into the documentation, between marks with the script's name.
 
 python3 scripts/docs.py PAGE NAME < TEXT: puts the text between the marks of NAME in docs/PAGE.md.
 """
@@ -11,7 +11,7 @@ END = "<!-- to here -->\n"
 
 
 def parts(page: str, name: str) -> tuple[str, str, str]:
-    """What is before the text, the text, and what is after it, with the marks."""
+    """The page before the text, the text, and the page after it, with the marks."""
     begin = f"<!-- {name} writes from here -->\n"
     before, rest = (DOCS / f"{page}.md").read_text().split(begin)
     text, after = rest.split(END, 1)

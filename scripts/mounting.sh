@@ -1,6 +1,5 @@
 # Sourced by the scripts that need a mount. They get a directory `$work` with the mount point `$mount` in it, and
-# whatever happens to them, their mount ends with them. They mount with `$fifofs`, which is what FIFOFS names, or the
-# release build.
+# their mount ends with them, however they end. They mount with `$fifofs`: FIFOFS, or the release build.
 # shellcheck shell=bash
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/fifofs-${0##*/}-XXXXXX")
@@ -10,7 +9,7 @@ mkdir "$mount" "$work/spill"
 
 is_mounted() { grep -q " $mount " /proc/self/mountinfo; }
 
-# mount_start [OPTION]…: returns when it serves.
+# mount_start [OPTION]…: returns when the mount is served.
 mount_start() {
     # In a process group of its own, so that a Ctrl-C reaches the users of the mount before the mount.
     set -m
@@ -27,8 +26,8 @@ mount_start() {
     return 1
 }
 
-# mount_stop: Ctrl-C, and after ten seconds SIGKILL, whereupon the watchdog takes the mount away. Anything but a clean
-# end is an error.
+# mount_stop: sends Ctrl-C, and after ten seconds SIGKILL, after which the watchdog unmounts. Anything but a clean end
+# is an error.
 mount_stop() {
     local status=0
     [ -n "$daemon" ] || return 0

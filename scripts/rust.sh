@@ -1,5 +1,5 @@
-# For scripts that build: says at once where Rust is to be had from, if it is not there or too old, and installs what it
-# links with.
+# For scripts that build: prints at once where to get Rust, if it is missing or too old, and installs what it links
+# with.
 wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 found=$(cargo --version 2>/dev/null | cut -d " " -f 2) || true
 if [ "$(printf '%s\n' "$wanted" "${found:-0}" | sort -V | head -n 1)" != "$wanted" ]; then
@@ -8,7 +8,7 @@ if [ "$(printf '%s\n' "$wanted" "${found:-0}" | sort -V | head -n 1)" != "$wante
     echo "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" >&2
     exit 1
 fi
-# A compiler alone does not do: on Debian the package gcc comes without the C library's part of it.
+# A compiler alone is not enough: Debian's package gcc comes without the development files of the C library.
 if ! cc -x c -o /dev/null - 2>/dev/null <<<'int main(void) { return 0; }'; then
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         echo "scripts/${0##*/} needs a C compiler, by which Rust links: apt-get install gcc libc6-dev" >&2

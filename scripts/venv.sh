@@ -1,4 +1,4 @@
-# For scripts that use packages of PyPI: `make_venv DIR` has a virtual environment there, by PYTHON.
+# For scripts that use packages of PyPI: `make_venv DIR` makes a virtual environment there, with PYTHON.
 make_venv() {
     local python=${PYTHON:-python3}
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -9,6 +9,6 @@ make_venv() {
         apt-get -qq update >/dev/null
         DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install python3-venv >/dev/null
     fi
-    # One without pip is what a try that failed has left.
+    # One without pip is left by an attempt that failed.
     [ -x "$1/bin/pip" ] || "$python" -m venv --clear "$1"
 }

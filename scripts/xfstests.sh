@@ -1,7 +1,7 @@
 # Sourced by scripts/posix: the quick tests of xfstests, on fifofs or, to compare, on tmpfs.
 # shellcheck shell=bash
 
-# What is not run, and why.
+# The tests that are not run, and why.
 xfstests_left_out() {
     cat <<'LIST'
 # Set what is the whole machine's.
@@ -15,7 +15,7 @@ generic/604 generic/732
 LIST
 }
 
-# What fails, and why: any other failure is one.
+# The tests that fail, and why: any other failure is an error.
 xfstests_known() {
     cat <<'LIST'
 generic/003 reading does not update the time of access (docs/delivery.md, "Known limits")
@@ -24,7 +24,7 @@ generic/564 raises its limit of file sizes, as generic/394
 LIST
 }
 
-# xfstests CHECKOUT FILESYSTEM, which is fifofs or tmpfs.
+# xfstests CHECKOUT FILESYSTEM; FILESYSTEM is fifofs or tmpfs.
 xfstests() {
     local test=$work/test scratch=$work/scratch
     mkdir -p "$test" "$scratch" "$work/sbin" "$work/bin" "$work/users" "$work/temporary"
@@ -40,7 +40,7 @@ export SCRATCH_DEV=fifofs-scratch
 export SCRATCH_MNT=$scratch
 export RESULT_BASE=$work/results
 CONFIG
-    # Users whom it wants.
+    # The users that it expects.
     cp /etc/passwd /etc/group "$work/users/"
     local name id=64011
     for name in fsgqa fsgqa2 123456-fsgqa; do
@@ -49,7 +49,7 @@ CONFIG
         id=$((id + 1))
     done
     # In namespaces of its own. Of processes: it ends some by their names. Of mounts: for the users and the helper in
-    # /sbin, and so that it cannot set what is the whole machine's. Nor may it load modules or reboot.
+    # /sbin, and so that it cannot change settings of the whole machine. Nor may it load modules or reboot.
     # shellcheck disable=SC2016
     HOST_OPTIONS=$work/xfstests.config TMPDIR=$work/temporary timeout 14400 \
         unshare --pid --fork --kill-child --mount-proc --mount --propagation private bash -c '
@@ -74,7 +74,7 @@ CONFIG
         if reason=$(xfstests_known | sed -n "s:^$name ::p" | grep .); then
             echo "$name is known to fail: $reason"
         else
-            # What check wrote beside its results goes with the directory.
+            # Files that check wrote beside its results are removed with the directory.
             diff -u "$1/tests/$name.out" "$work/results/$name.out.bad" | head -n 30 || true
             status=1
         fi
@@ -82,15 +82,16 @@ CONFIG
     return $status
 }
 
-# xfstests_programs FILESYSTEM: the programs by which it mounts, and looks at mounts. It tells its two file systems
-# apart by their devices and by the type "fuse", while all mounts of fifofs have the same name. What it unmounts is moved
-# out of sight, and back when it is mounted again, since it looks for what it wrote before.
+# xfstests_programs FILESYSTEM: the programs by which it mounts, and looks at mounts. It tells its two filesystems
+# apart by their devices and by the type "fuse", while all mounts of fifofs have the same name. Unmounting moves a
+# mount out of sight, and mounting moves it back, since the tests look for files that they wrote before.
 xfstests_programs() {
     local program
     mkdir -p "$work/hidden/test" "$work/hidden/scratch"
     cat >"$work/sbin/mount.fuse.fifofs" <<HELPER
 #!/bin/bash
-# DEVICE DIR [OPTION]... -o OPTIONS. Set-id bits and devices are tested, too: a mount of fifofs has them off at first.
+# DEVICE DIR [OPTION]... -o OPTIONS. Set-id bits and devices are tested, too: a mount of fifofs has them off by
+# default.
 hidden=$work/hidden/\${1#fifofs-}
 options=\$(while getopts :o: option "\${@:3}"; do [ "\$option" != o ] || echo "\$OPTARG"; done)
 if [[ ,\$options, = *,remount,* ]]; then

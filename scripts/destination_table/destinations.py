@@ -1,4 +1,4 @@
-"""The destinations: what is given to -o, and how to see what came of it."""
+"""The destinations: the argument of -o, and how to look up what was published."""
 
 import shlex
 import sqlite3
@@ -8,19 +8,19 @@ from pathlib import Path
 from tables.services import Services
 from tables.writer import CHANGE
 
-# What each kind of output holds, and what of it is the first part that a command may be content with.
+# The number of lines of each kind of output, of which a command may read only the first part.
 LINES = 3000
 
 
 class Destination:
-    """One of them. `key` is the name of what is published, a new one for each cell."""
+    """A destination. `key` is the name under which it publishes, a new one for each cell."""
 
     name = ""
-    # Of what the program writes: bytes, sql, tar.
+    # The kind of program output: bytes, sql, tar.
     kind = "bytes"
-    # What takes the first part only, and is content.
+    # A command that reads only the first part, and succeeds.
     early = "head -c 65536 | {}"
-    # Cases in which it is right that something else is seen than of others.
+    # Cases in which the right result differs from that of other destinations.
     differs: dict[str, tuple[int, str]] = {}
 
     def __init__(self, services: Services, directory: Path):
@@ -30,25 +30,25 @@ class Destination:
         raise NotImplementedError
 
     def failing(self, key: str) -> str:
-        """A command of the same program that cannot do it."""
+        """A command of the same program that fails."""
         raise NotImplementedError
 
     def begun(self) -> bool:
-        """Whether it can be seen that something was sent; else it is given a moment."""
+        """Whether it shows that something was sent; if it cannot, the caller waits a moment instead."""
         return False
 
     def unfinished(self) -> list[str]:
         return []
 
     def forget(self) -> None:
-        """Removes what is unfinished, so that it does not count again."""
+        """Removes unfinished uploads, so that they do not count again."""
 
     def content(self, key: str) -> bytes | None:
         """What is published, if anything is."""
         raise NotImplementedError
 
     def arguments(self, key: str, case: str) -> tuple[str, dict[str, str]]:
-        """The destination for a case, and what to put in the environment."""
+        """The destination for a case, and environment variables."""
         command = self.command(key)
         if case == "CMD fails":
             command = self.failing(key)
@@ -78,7 +78,7 @@ def describe(content: bytes, data: bytes) -> str:
 
 
 def settings(environment: dict[str, str]) -> str:
-    """As a shell has them before a command."""
+    """Variables before a command, as a shell writes them."""
     return " ".join(f"{name}={value}" for name, value in environment.items())
 
 
@@ -141,7 +141,7 @@ class Rclone(S3):
 
 
 class Sql(Destination):
-    """What is published are rows: an empty script is no row, like none."""
+    """Publishes rows: an empty script makes no row, just like none."""
 
     kind = "sql"
     early = "head -n 100 | {}"
@@ -166,7 +166,7 @@ class Psql(Sql):
         return super().arguments(key, case)
 
     def run(self, key: str, database: str) -> str:
-        # The script names no table of ours.
+        # The script contains the placeholder TABLE.
         return (
             f"sed -u s/TABLE/{key}/ | psql -Xq1 -v ON_ERROR_STOP=1 -h 127.0.0.1 -p {self.services.postgres_port} "
             f"-U postgres -d {database}"
@@ -211,7 +211,7 @@ class Sqlite(Sql):
 class Tar(Destination):
     name = "`tar -x && mv`"
     kind = "tar"
-    # Nothing is no archive.
+    # Empty input is no archive.
     differs = {"empty output": (74, "nothing")}
 
     def command(self, key, option=""):
@@ -223,7 +223,7 @@ class Tar(Destination):
 
     def arguments(self, key, case):
         if case == "CMD ends early":
-            # Of the first member tar stops reading.
+            # tar stops reading at the first member.
             return f"|{self.command(key, '--occurrence=1 first')}", {}
         if case == "CMD is a pipeline":
             path = shlex.quote(str(self.directory / key))
@@ -259,7 +259,7 @@ class Curl(Destination):
 
 class Ssh(Destination):
     name = "`ssh://…`"
-    # It is a file: what is patched reaches it. And the other side has no reason to end early.
+    # It is a file, so patches reach it. And the other side has no reason to end early.
     differs = {"rewritten after delivery": (0, "patched"), "CMD ends early": (74, "nothing")}
 
     def arguments(self, key, case):

@@ -1,9 +1,9 @@
-"""What one case of the table is. Knows nothing of how it is run or judged."""
+"""Defines a case of the table. Does not know how it is run or judged."""
 
 import re
 from dataclasses import dataclass
 
-# What programs do to a file that a pipe cannot bear ("What else could you do?" in README.md).
+# What programs do to a file that a pipe does not allow ("What else could you do?" in README.md).
 PATCH = "seek and patch"
 TYPE = "type check"
 REOPEN = "reopen"
@@ -33,20 +33,21 @@ DIRECTORY = "{dir}"
 
 @dataclass(frozen=True)
 class Case:
-    """One invocation. Its command is a bash script in the placeholders of `fifofs run`, run where the inputs are:
-    `{out:NAME}` is an output, and a command with `{dir}` alone leaves files whose names only it knows."""
+    """One invocation. Its command is a bash script with the placeholders of `fifofs run`, run in the directory of the
+    inputs: `{out:NAME}` is an output, and a command with `{dir}` alone leaves files with names that only it knows."""
 
     program: str
     what: str
     command: str
     classes: tuple[str, ...]
-    # A script that prints what must be the same of `$FILE` as of the plain file; without it, that is every byte.
+    # A script whose output must be the same for `$FILE` as for the plain file; without it every byte must be the
+    # same.
     view: str | None = None
-    # Commands, and Python's modules, that it needs beside its program.
+    # Commands and Python modules that it needs beside its program.
     needs: tuple[str, ...] = ()
-    # It patches a text that was passed on long ago, so that its reader can only get an error.
+    # It patches text that was passed on long ago, so its reader can only get an error.
     rewritten: bool = False
-    # Belongs to the part of the table that every change must pass.
+    # Part of the table that every change must pass.
     quick: bool = False
 
     @property
@@ -64,5 +65,5 @@ class Case:
 
 
 def case(program: str, what: str, command: str, *classes: str, **more) -> Case:
-    """A case, as `cases` writes them."""
+    """A case, as `cases` writes it."""
     return Case(program, what, command, classes, **more)

@@ -1,7 +1,7 @@
-"""The cases, one after another. Their inputs are made by `make-inputs`; `$IDIOMS` is `idioms.py`, `$WEB` the web server.
+"""The cases. `make-inputs` makes their inputs; `$IDIOMS` is `idioms.py`, `$WEB` the web server.
 
-A case without a `view` must give every byte of what the program leaves in a plain file, and the program is run into a
-plain file twice to see that it can be held to that.
+A case without a `view` must give every byte that the program leaves in a plain file; the program is run into a plain
+file twice to check that this can be required.
 """
 
 from .case import (
@@ -25,7 +25,7 @@ from .case import (
     case,
 )
 
-# A film of two seconds and a megabyte, the same bytes each time; its container is told by the name of the output.
+# A film of two seconds and a megabyte, the same bytes each time; the extension of the output selects its container.
 FILM = "-f lavfi -i testsrc2=duration=2:size=640x480:rate=25 -threads 1 -c:v mpeg4 -q:v 2 -flags +bitexact -fflags +bitexact"
 FFMPEG = f"ffmpeg -nostdin -v error -y {FILM}"
 
@@ -274,7 +274,7 @@ IDIOMS = [
 
 CASES = ARCHIVES + MEDIA + TOOLCHAIN + DATA + EDITING + DOCUMENTS + TRANSFERS + IDIOMS
 
-# The Debian package of each command that is not called like its package or is not there everywhere.
+# The Debian package of each command whose package has another name, or that is not installed everywhere.
 PACKAGES = {
     "7z": "p7zip-full", "bsdtar": "libarchive-tools", "xz": "xz-utils", "mksquashfs": "squashfs-tools",
     "oggenc": "vorbis-tools", "mkvmerge": "mkvtoolnix", "convert": "imagemagick", "cwebp": "webp",

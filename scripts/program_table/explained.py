@@ -1,7 +1,8 @@
-"""Whether `fifofs explain` says beforehand what the ways of capturing then give.
+"""Checks whether `fifofs explain` predicts what the ways of capturing then give.
 
-Its verdict on a way and the word in that column of the table must agree: captured and right, or rewritten or failing and
-anything else. What it says to depend on timing, or on a program that may look for a regular file, agrees with both.
+Its verdict on a way and the word in that column of the table must agree: captured with right, and rewritten or
+failing with anything else. A verdict that depends on timing, or on a program that may look for a regular file, agrees
+with both.
 """
 
 import json
@@ -13,19 +14,19 @@ from .case import Case
 from .verdict import Verdict, words
 from .ways import Cell
 
-# The columns that it speaks of, and what it calls them.
+# The columns that it covers, and its names for them.
 WAYS = {"FIFO": "fifo", "run, pipe": "auto", "run, stream": "stream", "run, follow": "follow", "run, settled": "settled"}
 OPEN = ("probably", "depends", "unlikely")
-# On a busy machine a program may take ten times as long as when it was captured, and its reader be told for that. What
-# is wrong for another reason is so each time.
+# On a busy machine a program may take ten times as long as when it was captured, and its reader may get an error for
+# that. A result that is wrong for another reason is so each time.
 ATTEMPTS = 3
 
 
 @dataclass
 class Explained:
-    """What it said of one case."""
+    """The result for one case."""
 
-    # By column: captured, fails, or what it leaves open.
+    # By column: captured, fails, or left open.
     said: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
@@ -35,7 +36,7 @@ class Explained:
 
 
 def check(case: Case, cell: Cell, verdicts: dict[str, set[Verdict]]) -> Explained:
-    """Explains a case, and holds that against the verdicts on it."""
+    """Explains a case, and compares that with the verdicts on it."""
     if not WAYS.keys() & verdicts.keys():
         return Explained()
     for _ in range(ATTEMPTS):
@@ -60,7 +61,7 @@ def held_against(case: Case, outputs: list[dict] | str, verdicts: dict[str, set[
 
 
 def explain(case: Case, cell: Cell, processes: Processes) -> list[dict] | str:
-    """What it says of each output, or what is wrong with that."""
+    """The explanation of each output, or its error."""
     report = cell.file("explained", "report.json")
     with open(report, "wb") as file:
         command = [cell.fifofs, "explain", "--json", "--", "bash", "-c", case.command]
@@ -74,7 +75,7 @@ def explain(case: Case, cell: Cell, processes: Processes) -> list[dict] | str:
 
 
 def together(chances: list[str]) -> str:
-    """Of several outputs the worst counts."""
+    """The worst of several outputs counts."""
     for word in ("fails", "rewritten", "unlikely", "depends", "probably"):
         if word in chances:
             return word

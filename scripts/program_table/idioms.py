@@ -1,4 +1,4 @@
-"""What Python programs do to their output, one function for each way: `python3 idioms.py NAME PATH`."""
+"""What Python programs do with their output, one function for each idiom: `python3 idioms.py NAME PATH`."""
 
 import fcntl
 import logging.handlers
@@ -29,7 +29,7 @@ def mapped(path):
 
 
 def replaced(path):
-    """Writes beside and moves into place, as whoever wants all or nothing does."""
+    """Writes a file beside it and renames it into place, as programs that want all or nothing do."""
     with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as file:
         for _ in range(10):
             file.write(content(200_000))
@@ -38,7 +38,7 @@ def replaced(path):
 
 
 def replaced_again(path):
-    """A state file that is replaced whole, twice; the first is there long enough to be seen."""
+    """A state file that is replaced twice; the first one stays long enough to be seen."""
     for state in ("step 1\n", "step 1\nstep 2\n"):
         with open(path + ".new", "w") as file:
             file.write(state)
@@ -47,7 +47,7 @@ def replaced_again(path):
 
 
 def locked(path):
-    """A lock for each line, taken on the file itself, which is opened anew each time."""
+    """A lock for each line, on the file itself, which is opened anew each time."""
     for number in range(20):
         with open(path, "a") as file:
             fcntl.lockf(file, fcntl.LOCK_EX)
@@ -58,7 +58,7 @@ def locked(path):
 
 
 def shuffled(path):
-    """Pieces in no order from four threads."""
+    """Pieces in random order from four threads."""
     data = content(8_000_000)
     pieces = list(range(0, len(data), 50_000))
     random.Random(5).shuffle(pieces)
@@ -78,7 +78,7 @@ def shuffled(path):
 
 
 def processes(path):
-    """Four processes, each its own part of one file, the last part first."""
+    """Four processes, each writes its own part of one file, the last part first."""
     data = content(4_000_000)
     children = []
     for part in range(4):
@@ -95,7 +95,7 @@ def processes(path):
 
 
 def verified(path):
-    """Writes, then reads back what it wrote and compares."""
+    """Writes, then reads its bytes back and compares."""
     data = content(2_000_000)
     with open(path, "wb") as file:
         file.write(data)
@@ -104,7 +104,7 @@ def verified(path):
 
 
 def preallocated(path):
-    """Reserves more than it needs, and cuts it at the end."""
+    """Reserves more than it needs, and truncates at the end."""
     with open(path, "wb") as file:
         os.posix_fallocate(file.fileno(), 0, 5_000_000)
         for _ in range(6):
@@ -130,7 +130,7 @@ def sound(path):
 
 
 def zipped(path):
-    """An archive member by member, each header patched once its member is written."""
+    """An archive member by member; each header is patched once its member is written."""
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(4):
             with archive.open(zipfile.ZipInfo(f"{number}.bin"), "w") as member:

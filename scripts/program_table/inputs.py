@@ -1,4 +1,4 @@
-"""What the cases read: files that are always the same, and a web server that serves them.
+"""The inputs of the cases: files that are always the same, and a web server that serves them.
 
 Knows no case and no fifofs. The files are in one directory, which is the working directory of every case and is only
 read there.
@@ -49,7 +49,7 @@ class Request(http.server.BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, body: bool) -> None:
-        """Sends the file, or the range of it that was asked for."""
+        """Sends the file, or the requested range of it."""
         *slow, name = self.path.strip("/").split("/")
         data = (self.server.directory / name).read_bytes()
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
@@ -74,4 +74,4 @@ class Request(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, *_) -> None:
-        """Says nothing: programs hang up as they like."""
+        """Prints nothing: programs close connections as they like."""

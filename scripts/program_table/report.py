@@ -10,33 +10,33 @@ from .verdict import Verdict, words
 
 @dataclass
 class Row:
-    """One case, and what came of it in each way."""
+    """One case, and its results in each way."""
 
     case: Case
     verdicts: dict[str, Verdict] = field(default_factory=dict)
-    # All that came of it where it was run again, and not the same each time.
+    # All results of a way that was run again and gave different ones.
     seen: dict[str, set[Verdict]] = field(default_factory=dict)
     messages: dict[str, str] = field(default_factory=dict)
-    # Why the case proves nothing, if it does not.
+    # Why the case proves nothing, if so.
     unfit: str = ""
     # The files that it leaves in a plain directory.
     names: list[str] = field(default_factory=list)
-    # What `fifofs explain` says of it.
+    # The result of `fifofs explain`.
     explained: Explained = field(default_factory=Explained)
 
     def came(self) -> dict[str, set[Verdict]]:
-        """By column, what came of it."""
+        """The results by column."""
         return {way: self.seen.get(way, {verdict}) for way, verdict in self.verdicts.items()}
 
 
 def recorded_cells(recorded: str, ways: list[str]) -> dict[tuple[str, str], list[str]]:
-    """The cells of each row of the table that is `recorded`."""
+    """The cells of each row of the table `recorded`."""
     return {tuple(cells[:2]): cells for cells in map(cells_of, recorded.splitlines()) if len(cells) == 3 + len(ways)}
 
 
 def markdown(rows: list[Row], ways: list[str], recorded: str = "") -> str:
-    """How often each verdict stands in each column, then a row for each case; of what was not run, what stands in the
-    table that is `recorded`."""
+    """The number of each verdict in each column, then a row for each case; rows that were not run are taken from the
+    table `recorded`."""
     found = recorded_cells(recorded, ways)
     for row in rows:
         before = found.get(name_of(row.case), ["?"] * (3 + len(ways)))[3:]
@@ -55,7 +55,7 @@ def markdown(rows: list[Row], ways: list[str], recorded: str = "") -> str:
 
 
 def name_of(case: Case) -> tuple[str, str]:
-    """The cells that say which case it is."""
+    """The cells that name the case."""
     return case.program, case.what + (", *rewritten*" if case.rewritten else "")
 
 

@@ -1,4 +1,4 @@
-"""What came of a case in one way, held against what the program leaves in a plain file."""
+"""Judges the result of a case in one way, against what the program leaves in a plain file."""
 
 import enum
 import subprocess
@@ -20,30 +20,30 @@ class Verdict(enum.Enum):
     RIGHT = "right"
     REFUSED = "refused"
     HANGS = "hangs"
-    # What a virtual FIFO gives of an output that several openings make: a message of each, as any FIFO.
+    # A virtual FIFO with an output of several openings: each is a message, as with any FIFO.
     FIRST = "first message"
     WRONG = "WRONG"
 
 
 def words(verdicts: Iterable[Verdict]) -> str:
-    """What a cell says that these came of: more than one where the timing decides."""
+    """The text of a cell with these verdicts: more than one if it depends on timing."""
     return " or ".join(sorted({verdict.value for verdict in verdicts}))
 
 
 class Unfit(Exception):
-    """A case that proves nothing: the fault is the table's."""
+    """A case that proves nothing: a bug of the table."""
 
 
 @dataclass
 class Standard:
-    """What is right for one case: the files, or what its view shows of them."""
+    """The right result of a case: the files, or what its view shows of them."""
 
     case: Case
     processes: Processes
     expected: dict[str, object]
 
     def accepts(self, files: dict[str, Path]) -> bool:
-        """Whether these are what the program leaves in a plain directory."""
+        """Whether these files are what the program leaves in a plain directory."""
         if files.keys() != self.expected.keys():
             return False
         return all(seen(self.case, path, self.processes) == self.expected[name] for name, path in files.items())
@@ -76,7 +76,7 @@ def standard(case: Case, cell: Cell) -> Standard:
 
 
 def seen(case: Case, path: Path, processes: Processes) -> object:
-    """What must be the same of a file; None if the view refuses it."""
+    """The part of a file that must be the same; None if the view refuses the file."""
     if case.view is None:
         return path.read_bytes()
     environment = processes.environment | {"FILE": str(path)}
@@ -107,13 +107,13 @@ def judge(found: Standard, outcome: Outcome) -> Verdict:
 
 
 def in_messages(case: Case, verdict: Verdict) -> Verdict:
-    """The word for a virtual FIFO, at which each opening for writing is a message."""
+    """The word for a virtual FIFO, where each opening for writing is a message."""
     is_several = {PROCESSES, REOPEN} & set(case.classes)
     return Verdict.FIRST if verdict is Verdict.WRONG and is_several else verdict
 
 
 def kept(case: Case, way: str, verdict: Verdict) -> bool:
-    """Whether this is what fifofs promises. Of a FIFO nothing is expected, and of a virtual one only that nothing is wrong."""
+    """Whether fifofs promises this. A kernel FIFO may give anything, and a virtual one anything but wrong bytes."""
     if way == "FIFO":
         return True
     if way == "virtual FIFO":

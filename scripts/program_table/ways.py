@@ -1,6 +1,6 @@
 """The ways of getting a program's output: into a plain file, through a kernel FIFO, by `fifofs run`, out of a mount.
 
-A way runs one case and says how everybody ended and which files that gave. It judges nothing.
+A way runs one case and returns how all processes ended and the files. It judges nothing.
 """
 
 import json
@@ -22,13 +22,13 @@ MOUNT_LIMIT_S = 20
 
 @dataclass
 class Cell:
-    """Where one case is run in one way."""
+    """The place where one case is run in one way."""
 
     root: Path
     inputs: Path
     fifofs: Path
     environment: dict[str, str]
-    # What the program leaves in a plain directory, and how long it takes for that.
+    # What the program leaves in a plain directory, and how long that takes.
     names: list[str] = field(default_factory=list)
     plain_s: float = 0
 
@@ -38,13 +38,13 @@ class Cell:
         return path
 
     def file(self, directory: str, name: str) -> Path:
-        """A path for a file, with the directory it is in."""
+        """A path for a file, whose directory is made."""
         path = self.root / directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def processes(self) -> Processes:
-        """What runs here has a directory for temporary files, and its logs, to itself."""
+        """Processes with a directory of their own for temporary files and logs."""
         own = Path(tempfile.mkdtemp(prefix="tmp-", dir=self.directory(".")))
         logs = own / "logs"
         logs.mkdir()
@@ -53,21 +53,21 @@ class Cell:
 
 @dataclass
 class Outcome:
-    """What one way of running a case gave."""
+    """The result of one way of running a case."""
 
     program: Ended
     readers: list[Ended]
-    # What the readers got, by the name of the output.
+    # The readers' files, by the name of the output.
     got: dict[str, Path]
-    # What the file system itself holds afterwards, where it is meant to.
+    # The files that the filesystem itself has afterwards, where it should.
     left: dict[str, Path] = field(default_factory=dict)
     seconds: float = 0
 
     @property
     def message(self) -> str:
-        """What went wrong, as those who noticed it put it."""
+        """The errors, as the processes reported them."""
         ends = [("program", self.program), *(("reader", reader) for reader in self.readers)]
-        return "\n".join(f"{who} ended with {end.status}: {end.message}" for who, end in ends if not end.well)
+        return "\n".join(f"{name} ended with {end.status}: {end.message}" for name, end in ends if not end.well)
 
 
 def script(case: Case, directory: Path) -> list[str]:
@@ -80,7 +80,7 @@ def files_below(directory: Path) -> dict[str, Path]:
 
 
 class Plain:
-    """Into a plain directory: what is right."""
+    """Into a plain directory: this is the right result."""
 
     def run(self, case: Case, cell: Cell, attempt: int = 1) -> Outcome:
         directory = cell.directory(f"plain{attempt}")
@@ -94,7 +94,7 @@ class Plain:
 
 
 class Fifo:
-    """A FIFO, and a reader that has it open already."""
+    """A FIFO, with a reader that has it open already."""
 
     def run(self, case: Case, cell: Cell) -> Outcome:
         limit = 3 + 4 * cell.plain_s
@@ -155,19 +155,19 @@ class Run:
 
 
 def unpacked(archive: Path, directory: Path) -> dict[str, Path]:
-    """The files of an archive; none if it is none."""
+    """The files of an archive; none if it is malformed."""
     subprocess.run(["tar", "-xf", archive, "-C", directory], stderr=subprocess.DEVNULL, timeout=60)
     return files_below(directory)
 
 
 @dataclass
 class Mount:
-    """A mount, and a `fifofs cat` for each output that waits from before there is anything."""
+    """A mount, with a `fifofs cat` for each output that waits before there is a file."""
 
     options: tuple[str, ...] = ()
-    # Whether the mount holds the whole file afterwards: a stream is gone once it is read.
+    # Whether the mount has the whole file afterwards: a stream is gone once it is read.
     keeps: bool = True
-    # What reads, if not `fifofs cat`.
+    # The reader, if not `fifofs cat`.
     reader: tuple[str | Path, ...] = ()
 
     def run(self, case: Case, cell: Cell) -> Outcome:
@@ -184,7 +184,7 @@ class Mount:
                 unmount(mount, daemon, cell, processes)
 
     def prepare(self, mount: Path, names: list[str]) -> None:
-        """Before there are readers."""
+        """Called before there are readers."""
 
     def run_in(self, mount: Path, case: Case, cell: Cell, processes: Processes, limit: float) -> Outcome:
         self.prepare(mount, cell.names)
@@ -196,7 +196,7 @@ class Mount:
         if not wait_until(lambda: waiting(mount) == len(readers), MOUNT_LIMIT_S):
             return Outcome(Ended(None, "its readers never came to wait"), [], {})
         program = processes.finish(processes.start(script(case, mount)), limit)
-        # Where a program failed, nobody can know whether its output will ever come.
+        # If a program failed, nothing shows whether its output will ever come.
         grace = limit if program.well else FIFO_GRACE_S
         ends = [processes.finish(reader, grace) for reader in readers]
         left = {}
@@ -210,7 +210,7 @@ class Mount:
 
 @dataclass
 class VirtualFifo(Mount):
-    """A virtual FIFO, and a reader that waits at it, as at one of the kernel."""
+    """A virtual FIFO, with a reader that waits at it, as at a kernel FIFO."""
 
     options: tuple[str, ...] = ("--fifos", "virtual")
     keeps: bool = False
@@ -223,13 +223,13 @@ class VirtualFifo(Mount):
 
 
 def waiting(mount: Path) -> int:
-    """How many readers wait for what is not there, or at a FIFO."""
+    """The number of readers that wait for a missing file, or at a FIFO."""
     status = json.loads((mount / ".fifofs/status").read_bytes())
     return len(status["waiting"]) + sum(len(file["readers"]) for file in status["files"])
 
 
 def unmount(mount: Path, daemon: subprocess.Popen, cell: Cell, processes: Processes) -> None:
-    """Ends a mount, by force if it must be."""
+    """Ends a mount, by force if necessary."""
     processes.finish(processes.start([cell.fifofs, "unmount", mount]), MOUNT_LIMIT_S)
     processes.finish(daemon, MOUNT_LIMIT_S)
     if os.path.ismount(mount):
@@ -238,7 +238,7 @@ def unmount(mount: Path, daemon: subprocess.Popen, cell: Cell, processes: Proces
 
 PLAIN = Plain()
 
-# By the heading of their columns. Those that are called `run` and `mount` alone are as they are by default.
+# By the headings of their columns. `run` and `mount` alone have default options.
 WAYS = {
     "FIFO": Fifo(),
     "virtual FIFO": VirtualFifo(),
@@ -253,5 +253,5 @@ WAYS = {
     "mount, settled": Mount(("--deliver", "settled")),
 }
 DEFAULTS = ("run, pipe", "run, file", "mount")
-# Where a reader can only be told that what it has was rewritten.
+# Ways in which a reader can only get an error if its bytes were rewritten.
 CANNOT_MEND = ("run, pipe", "mount")

@@ -1,5 +1,5 @@
-"""The table of readers: whoever reads a file, through each door, at each time, however its writer ends.
+"""The table of readers: programs that read a file, through each door, at each time, with each end of the writer.
 
-`readers` lists them, `cell` runs one in one case, `expected` says what may come of it, `report` shows the table.
-`programs` are the readers that are programs of ours: what one writes with the library of a language.
+`readers` lists them, `cell` runs one in one case, `expected` lists the allowed results, `report` prints the table.
+`programs` has our own readers: programs that use the library of a language.
 """

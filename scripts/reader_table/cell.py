@@ -1,4 +1,4 @@
-"""One cell: one reader, at one door, at one time, of a writer that comes to one end. Says what came of it."""
+"""One cell: one reader, at one door, at one time, with one end of its writer. Returns the result."""
 
 import json
 import os
@@ -24,15 +24,15 @@ ENDS = ("well", "killed", "never")
 # How the file is delivered, by its extension under auto.
 WAYS = {"follow": {"text": "log", "parquet": "parquet"}, "settled": {"text": "zip", "parquet": "zip"}}
 
-# A program may take so long to start (a JVM, on a loaded machine), in seconds.
+# How long a program may take to start (a JVM, on a loaded machine), in seconds.
 START_LIMIT = 30
-# And so long to read a megabyte.
+# How long it may take to read a megabyte.
 READ_LIMIT = 60
-# Who is to wait for ever is believed to after this.
+# A reader that still waits after this counts as waiting for ever.
 WAITING = 1.5
-# And who goes on for ever (and looks again each second) to have no more after this.
+# An endless reader (which may look only once a second) that prints nothing for so long has read everything.
 ENDLESS_QUIET = 3
-# What was written is handed out by now (100 ms), and was read by who waited for it.
+# By now written bytes are delivered (after 100 ms), and waiting readers have read them.
 HANDED_OUT = 0.4
 
 
@@ -41,7 +41,7 @@ ERRORS = re.compile(rb"Input/output error|No such file or directory|[Rr]ead erro
 
 class Verdict(Enum):
     RIGHT = "right"
-    # By an error.
+    # Not whole, with an error.
     ERROR = "error"
     WAITS = "waits"
     # A part, with a clean end.
@@ -65,12 +65,12 @@ class Case:
 
 def cases() -> list[Case]:
     found = [Case(door, when, end, way) for door in DOORS for when in WHENS for end in ENDS[:2] for way in WAYS]
-    # Of what never comes there is one time, and no way.
+    # If the file never comes, there is only one time and one delivery mode.
     return found + [Case(door, "before", "never", "follow") for door in DOORS]
 
 
 class Status:
-    """What the mount says of its files, asked once for all who want to know."""
+    """The mount's status, asked once for all cells that want it."""
 
     FRESH = 0.05
 
@@ -114,7 +114,7 @@ class Cell:
         self.scratch = bench.scratch / key
         self.scratch.mkdir()
         self.got = self.scratch / "got"
-        # A directory for each: some read all that is in it.
+        # A directory for each cell: some readers read everything in it.
         (bench.mount / key).mkdir()
         self.path = f"{key}/x.{WAYS[case.way][reader.kind]}"
         self.message = ""
@@ -152,8 +152,8 @@ class Cell:
         return wait_until((self.scratch / "half").exists, START_LIMIT)
 
     def has_ended_or_waits(self) -> bool:
-        """Whether the reader has come to a door, or has ended, or both. Who only looks at the name again and again has
-        not (`tail -F`)."""
+        """Whether the reader has come to a door, or has ended, or both. A reader that only looks at the name again
+        and again has done neither (`tail -F`)."""
         limit = 3 if self.reader.retries and self.case.door == "own" else START_LIMIT
         return wait_until(lambda: self.process.poll() is not None or self.bench.status.has_reader(self.path), limit)
 
@@ -168,7 +168,7 @@ class Cell:
         self.finish_writer(process)
         return self.verdict()
 
-    # (The word is taken.)
+    # (`while` is a keyword.)
     def while_(self) -> Verdict:
         process = self.start_writer()
         self.is_halfway()
@@ -188,7 +188,7 @@ class Cell:
         return self.verdict()
 
     def is_left_waiting(self) -> Verdict:
-        """Nothing comes: it waits until it is told to end, and then it does."""
+        """Without a file the reader waits until a signal ends it, and then it ends."""
         try:
             self.process.wait(WAITING)
         except subprocess.TimeoutExpired:
@@ -216,7 +216,7 @@ class Cell:
         return Verdict.SHORT if expected.startswith(got) else Verdict.WRONG
 
     def end_endless(self) -> Ended:
-        """Of one that goes on for ever: whether it ends or speaks of an error while it has nothing new."""
+        """For an endless reader: whether it ends or reports an error while there is nothing new."""
         seen, since = -1, time.monotonic()
         while self.process.poll() is None and time.monotonic() - since < ENDLESS_QUIET:
             size = self.got.stat().st_size if self.got.exists() else 0

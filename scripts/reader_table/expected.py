@@ -1,4 +1,5 @@
-"""What may come of a cell: what the doors promise (docs/delivery.md), and what a tool does by itself."""
+"""The allowed results of a cell: from the contracts of the doors (docs/delivery.md), and from what a tool does by
+itself."""
 
 from .cell import Case, Verdict
 from .readers import Reader
@@ -21,7 +22,7 @@ def wait(_: Reader, case: Case) -> set[Verdict]:
 
 
 def pipe(reader: Reader, case: Case) -> set[Verdict]:
-    """A pipe. It has no size (stat says 0, as of files in /proc), so that who asks for it reads nothing."""
+    """A pipe. It has no size (stat says 0, as for files in /proc), so a reader that asks for it reads nothing."""
     if reader.positions:
         return {ERROR}
     if reader.sized:
@@ -30,10 +31,10 @@ def pipe(reader: Reader, case: Case) -> set[Verdict]:
         # It takes a failed read for the end.
         return {ERROR, SHORT}
     if reader.content:
-        # It may have had what it wants before the writer was killed.
+        # It may have got what it wants before the writer was killed.
         return {RIGHT} if case.end == "well" else {RIGHT, ERROR}
     if reader.endless and case.end == "well":
-        # At the end, when it has written all, it takes a file without a size for one that was cut, and fails.
+        # At the end, after writing everything, it takes a file without a size for a truncated one, and fails.
         return {ERROR}
     if reader.nonblocking and case.when != "after":
         return {ERROR, RIGHT} if case.end == "well" else {ERROR}
@@ -41,12 +42,12 @@ def pipe(reader: Reader, case: Case) -> set[Verdict]:
 
 
 def own(reader: Reader, case: Case) -> set[Verdict]:
-    """A file: who opens it while it is written waits for the rest; but the size is what there is so far, and what a
-    crash left is there, as in any directory."""
+    """A file: a reader that opens it while it is written waits for the rest; but its size is the present one, and
+    after a crash it is what is left, as in any directory."""
     if case.when == "before":
         if not reader.retries:
             return {ERROR}
-        # It opens what it finds after a second. Of one that follows it wants to go to the beginning, which cannot be.
+        # It opens the file that it finds after a second. If that follows, it fails to seek to the beginning.
         return {RIGHT, ERROR} if case.end == "well" else {ERROR, SHORT}
     if case.when == "after" and case.end == "killed":
         return {RIGHT if reader.content else ERROR if reader.positions and reader.kind != "text" else SHORT}

@@ -1,6 +1,6 @@
-"""The readers: how each is called, what it reads, and what of that it gives.
+"""The readers: their commands, what they read, and what they make of it.
 
-A reader is a shell command that is given the path as `$1`, and a file for what it reads as `$2`.
+A reader is a shell command with the path as `$1`, and a file for what it reads as `$2`.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from tables.services import Services
 
 PROGRAMS = Path(__file__).with_name("programs")
-# Program: package of Debian.
+# Programs and their packages in Debian.
 PACKAGES = {
     "cat": "coreutils", "tar": "tar", "rsync": "rsync", "curl": "curl", "rclone": "rclone", "gzip": "gzip", "less": "less",
     "grep": "grep", "go": "golang-go", "node": "nodejs", "javac": "default-jdk-headless", "java": "default-jre-headless",
@@ -29,7 +29,7 @@ def text() -> bytes:
 
 
 def table() -> bytes:
-    """What `pandas.read_parquet` gives of `parquet`."""
+    """What `pandas.read_parquet` makes of `parquet`."""
     return "".join(f"{number}\n" for number in ["row", *range(ROWS)]).encode()
 
 
@@ -43,27 +43,27 @@ class Reader:
     command: str
     # Asks for the size first, and reads no more than that.
     sized: bool = False
-    # Asks for it once it has the file open, and reads to the end if that is 0.
+    # Asks for the size once it has the file open, and reads to the end if that is 0.
     sized_by_fstat: bool = False
-    # Reads by splice(2), which since Linux 6.5 ends at the size, without an error. In `pipe/` it is known by its name.
+    # Reads by splice(2), which since Linux 6.5 ends at the size, without an error. `pipe/` recognizes it by its name.
     splices: bool = False
-    # Opens with O_NONBLOCK, and takes EAGAIN for an error.
+    # Opens with O_NONBLOCK, and treats EAGAIN as an error.
     nonblocking: bool = False
-    # Needs positions, or a mapping.
+    # Needs to seek, or a mapping.
     positions: bool = False
     # Does not end by itself.
     endless: bool = False
-    # Tries again where there is no file.
+    # Tries again if there is no file.
     retries: bool = False
-    # Is content with the first lines.
+    # Needs only the first lines.
     content: bool = False
-    # Ends well whatever happens, and says of an error where it writes what it reads.
+    # Succeeds whatever happens, and reports errors in its output.
     says: bool = False
-    # Reads the directory that the file is in, where that can be listed.
+    # Reads the directory of the file, if that can be listed.
     directory: bool = False
-    # What goes into the file, and its extension where it follows.
+    # The content of the file, and its extension if it follows.
     kind: str = "text"
-    # Where what it has sent is, relative to the servers' directories.
+    # Where its upload is, relative to the servers' directories.
     sent: str = ""
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -91,7 +91,7 @@ def all_readers(services: Services, tools: Path) -> list[Reader]:
         Reader("cat of uutils", 'coreutils cat "$1" | cat > "$2"; exit ${PIPESTATUS[0]}', splices=True),
         Reader("cat of busybox", 'busybox cat "$1" | cat > "$2"; exit ${PIPESTATUS[0]}', splices=True),
         Reader("cp", 'cp "$1" "$2"'),
-        # (GNU tar opens what it archives with O_NONBLOCK.)
+        # (GNU tar opens files with O_NONBLOCK.)
         Reader("tar", 'cd "${1%/*}" && tar -cf "$2.tar" "${1##*/}" && tar -xOf "$2.tar" > "$2"', sized=True, nonblocking=True),
         Reader("rsync", 'rsync -a "$1" "$2"', sized=True),
         Reader("curl -T", f'curl -sSf --noproxy "*" -T "$1" {web}/$KEY', sized=True, sent="web"),
@@ -103,7 +103,7 @@ def all_readers(services: Services, tools: Path) -> list[Reader]:
         Reader("tail -f", 'exec tail -n +1 -f "$1" > "$2"', endless=True),
         Reader("tail -F", 'exec tail -n +1 -F "$1" > "$2"', endless=True, retries=True),
         Reader("less", 'less "$1" > "$2"', says=True),
-        # (It opens what it finds with O_NONBLOCK.)
+        # (It opens files that it finds with O_NONBLOCK.)
         Reader("grep -r", 'grep -rh "" "$1" > "$2"', directory=True, nonblocking=True),
         Reader("Python, read", f"""{python} -c 'import sys; open(sys.argv[2], "wb").write(open(sys.argv[1], "rb").read())' "$@" """),
         Reader("Python, mmap", f"""{python} -c "{mapped}; open(sys.argv[2], 'wb').write(m)" "$@" """, sized=True, positions=True),
@@ -117,7 +117,7 @@ def all_readers(services: Services, tools: Path) -> list[Reader]:
 
 
 def build(tools: Path) -> None:
-    """Our own readers."""
+    """Builds our own readers."""
     subprocess.run(["go", "build", "-o", tools / "copy-go", PROGRAMS / "copy.go"], check=True)
     subprocess.run(["javac", "-d", tools, PROGRAMS / "Copy.java"], check=True)
     source = tools / "tokio-copy"
@@ -127,7 +127,7 @@ def build(tools: Path) -> None:
 
 
 def contents(directory: Path, python: Path) -> dict[str, Path]:
-    """What writers write, by kind."""
+    """The writers' content, by kind."""
     paths = {"text": directory / "text", "parquet": directory / "parquet"}
     paths["text"].write_bytes(text())
     script = "import pandas, sys; pandas.DataFrame({'row': range(int(sys.argv[2]))}).to_parquet(sys.argv[1])"

@@ -28,7 +28,7 @@ def markdown(readers: list[Reader], seen: Seen) -> str:
 
 
 def cell(reader: Reader, door: str, when: str, end: str, seen: Seen) -> str:
-    """What was seen of a file that follows and of one that is settled."""
+    """The results for a file that follows and for a settled one."""
     found = {case.way: verdict for (name, case), verdict in seen.items()
              if (name, case.door, case.when, case.end) == (reader.name, door, when, end)}  # fmt: skip
     words = {way: verdict.value if verdict else "not run" for way, verdict in found.items()}

@@ -1,1 +1,1 @@
-"""What scripts/stores needs: servers, programs that write objects, what can go wrong, and how long it takes."""
+"""Modules of scripts/stores: servers, programs that write objects, failures, and speed."""

@@ -1,4 +1,4 @@
-"""What can go wrong with an upload, and what must be left in the store then."""
+"""Failures during an upload, and what must be left in the store then."""
 
 import os
 import signal
@@ -17,24 +17,24 @@ LIMIT = 400  # seconds for a case; a server that is gone is asked for up to 3 mi
 
 @dataclass(frozen=True)
 class Case:
-    """Something that happens when half of the output is written and a part has been sent."""
+    """A failure that happens when half of the output is written and a part has been sent."""
 
-    # The status, what is in the store, and what is said.
+    # The status, the content of the store, and a part of the message.
     status: int
     published: str
     says: str = ""
-    # What the program does, and what is done meanwhile.
+    # What the program does, and what happens meanwhile.
     how: str = "well"
     act: str = "nothing"
     options: tuple[str, ...] = ()
     size: int = SIZE
     # The servers that it can be tried with, if not all.
     servers: tuple[str, ...] | None = None
-    # Of moto, which keeps nothing when it is killed, and takes any secret.
+    # Different with moto, which keeps nothing when it is killed, and accepts any secret.
     moto: tuple[int, str, str] | None = None
-    # Of azurite, whose entity tags say nothing of the content.
+    # Different with azurite, whose entity tags do not depend on the content.
     azurite: tuple[int, str, str] | None = None
-    # Unfinished uploads that are left: the server is not there to remove them.
+    # Whether an unfinished upload is left: the server is not there to remove it.
     left: bool = False
 
 
@@ -47,10 +47,10 @@ CASES = {
     "TERM of fifofs, which the program ignores": Case(3, "nothing", "is left as it was", how="exit 3", act="TERM, ignored"),
     "INT of fifofs": Case(130, "nothing", "is left as it was", how="wait", act="INT"),
     "HUP of fifofs": Case(129, "nothing", "is left as it was", how="wait", act="HUP"),
-    # (More than the kernel has under way, which is taken all the same.)
+    # (More than the bytes in flight in the kernel, which are accepted all the same.)
     "disk full": Case(1, "nothing", "is left as it was", options=("--max-size", "4M"), size=SIZE * 6),
     "larger than --max-size, its beginning patched": Case(0, "whole", options=("--max-size", "64M"), size=SIZE * 6),
-    # (It is told, and ends with an error.)
+    # (The program gets an error, and fails.)
     "patched where it is not kept any more": Case(
         1, "nothing", "--max-size", options=("--max-size", "64M"), size=SIZE * 6, how="patch early"
     ),
@@ -75,7 +75,7 @@ CASES = {
 }  # fmt: skip
 SHORT = ["all is well", "exit 3", "SIGKILL of the program at 50 %", "TERM of fifofs", "no such bucket"]
 
-# writes half, waits for the flag, and ends as it is told.
+# Writes half, waits for the flag, and ends as HOW says.
 WRITER = """
 import os, signal, sys, time
 path, size, how, flags, ignores = sys.argv[1:]
@@ -111,14 +111,14 @@ def content(size: int) -> bytes:
 
 
 def run(fifofs: Path, server: servers.Server, name: str, directory: Path, key: str) -> str:
-    """What was seen of a case; the same as what is expected if all is well."""
+    """The result of a case; equal to the expected one if all is well."""
     case = CASES[name]
     flags = directory / f"flags-{server.name}-{key}"
     flags.mkdir()
     bucket = "no-such-bucket" if case.act == "other bucket" else servers.BUCKET
     port = 1 if case.act == "other server" else None
     secret = "d3Jvbmc=" if case.act == "wrong secret" else None
-    # What is remembered of unfinished uploads is at home: each case has its own.
+    # Records of unfinished uploads are in HOME: each case has its own.
     environment = servers.clean_environment(directory) | {"HOME": str(flags)} | server.environment(port, secret)
     if case.act == "put before":
         server.put(key, b"before")
@@ -171,7 +171,7 @@ def run(fifofs: Path, server: servers.Server, name: str, directory: Path, key: s
     if seen != f"{expected[0]}, {expected[1]}" or os.environ.get("STORES_VERBOSE"):
         print(said, file=sys.stderr)
     if case.left and server.remembers and left and "an unfinished upload is left in the store" in said:
-        # Nobody can remove anything from a server that is not there.
+        # Nothing can be removed from a server that is gone.
         seen = seen.replace(f", {len(left)} LEFT", "")
     server.delete(key)
     return seen
@@ -220,7 +220,7 @@ def act(what: str, server: servers.Server, process: subprocess.Popen) -> None:
 
 
 def doctor(fifofs: Path, server: servers.Server, environment: dict) -> str:
-    """What is wrong with what it says of the upload that is left, if anything is."""
+    """What is wrong with its report of the upload that is left, if anything is."""
     bucket = server.url("").rstrip("/")
     ids = len(server.uploads())
     for arguments, expected in (([], "unfinished: upload"), (["--remove"], "removed: upload"), ([], "no upload to")):

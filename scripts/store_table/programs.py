@@ -1,4 +1,4 @@
-"""Programs, what they write, and in which order: each is run once to plain files and once to objects."""
+"""Programs, their inputs, and the order of their writes: each is run once to plain files and once to objects."""
 
 import os
 import random
@@ -8,7 +8,7 @@ from pathlib import Path
 PYTHON = "import os, random, sys; "
 MIB = 1 << 20
 
-# Name: what is read, and the command, in which {out:NAME} are the outputs.
+# Name: the command, in which {out:NAME} are the outputs.
 PROGRAMS = {
     "ffmpeg, mp4": "ffmpeg -v error -i clip.avi -c copy -fflags +bitexact -y {out:x.mp4}",
     "ffmpeg, mp4, faststart": "ffmpeg -v error -i clip.avi -c copy -movflags +faststart -fflags +bitexact -y {out:x.mp4}",
@@ -53,12 +53,12 @@ PROGRAMS = {
 }  # fmt: skip
 SHORT = ["ffmpeg, mp4", "zip", "text, patched late", "three outputs", "empty"]
 
-# Program: package of Debian.
+# Programs and their packages in Debian.
 PACKAGES = {"ffmpeg": "ffmpeg", "zip": "zip", "7z": "p7zip-full", "sqlite3": "sqlite3", "sox": "sox", "samtools": "samtools", "npm": "npm"}
 
 
 def make_inputs(directory: Path) -> None:
-    """What the programs read: some of it such that it cannot be made smaller."""
+    """Makes the inputs of the programs: some cannot be compressed."""
     chance = random.Random(1)
     files = directory / "files"
     files.mkdir()

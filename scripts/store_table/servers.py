@@ -1,4 +1,4 @@
-"""Servers of stores on loopback, and a proxy before each that lets things go wrong."""
+"""Servers of stores on loopback, and a proxy before each that makes requests fail."""
 
 import http.client
 import http.server
@@ -24,7 +24,7 @@ class Server:
     """A server, and its bucket. `url` is that of the proxy."""
 
     name = ""
-    # What addresses begin with.
+    # The scheme of addresses.
     scheme = "s3"
 
     def __init__(self, directory: Path, tools: Path):
@@ -83,22 +83,22 @@ class Server:
         except client.exceptions.NoSuchKey:
             return None
         except client.exceptions.ClientError:
-            # The bucket went with the server.
+            # The bucket was lost with the server.
             return None
 
     def delete(self, key: str) -> None:
         self.client().delete_object(Bucket=BUCKET, Key=key)
 
     def uploads(self) -> list:
-        """Those that are neither completed nor aborted."""
+        """Uploads that are neither completed nor aborted."""
         raise NotImplementedError
 
     def unfinished(self) -> list[str]:
-        """The same, and parts that belong to none."""
+        """The same, and parts that belong to no upload."""
         raise NotImplementedError
 
     def forget(self) -> None:
-        """Removes what is unfinished, so that it does not count again."""
+        """Removes unfinished uploads, so that they do not count again."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class Server:
 
 class S3sFs(Server):
     name = "s3s-fs"
-    # It has all of it on disk.
+    # It stores everything on disk.
     remembers = True
 
     def command(self) -> list:
@@ -123,7 +123,7 @@ class S3sFs(Server):
         return [name for name in self.unfinished() if name.startswith(".upload-")]
 
     def unfinished(self):
-        # (Those of whole objects, of which it keeps the number, too, have another name.)
+        # (Those of whole objects, which it numbers, too, have another name.)
         return [path.name for path in (self.directory / "data").iterdir() if path.name.startswith(".upload")]
 
     def forget(self):
@@ -133,7 +133,7 @@ class S3sFs(Server):
 
 class Moto(Server):
     name = "moto"
-    # It has all of it in memory.
+    # It stores everything in memory.
     remembers = False
 
     def command(self) -> list:
@@ -154,7 +154,7 @@ class Moto(Server):
 
 
 class MotoAsGoogle(Moto):
-    """The Google client, against what speaks the same XML."""
+    """The Google client, with a server that speaks the same XML."""
 
     name = "moto (gs)"
     scheme = "gs"
@@ -167,7 +167,7 @@ class MotoAsGoogle(Moto):
         return {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(account), "GOOGLE_ALLOW_HTTP": "true"}
 
     def put(self, key, content):
-        # For the client, which is nobody.
+        # For the client, which is anonymous.
         self.client().put_object(Bucket=BUCKET, Key=key, Body=content, ACL="public-read")
 
 
@@ -175,7 +175,7 @@ class Azurite(Server):
     name = "azurite (az)"
     scheme = "az"
     remembers = False
-    # What every Azurite has.
+    # The same in every Azurite.
     ACCOUNT = "devstoreaccount1"
     KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
@@ -219,7 +219,7 @@ class Azurite(Server):
         except ResourceNotFoundError:
             pass
 
-    # Blocks that are of no blob cannot be removed: they go after a week.
+    # Blocks that belong to no blob cannot be removed: they expire after a week.
     def uploads(self):
         return []
 
@@ -232,19 +232,20 @@ class Azurite(Server):
 
 ALL = [S3sFs, Moto, MotoAsGoogle, Azurite]
 
-# What a proxy answers instead of the server: the status, and the code of S3.
+# What a proxy answers instead of the server: the status, and the error code of S3.
 EXPIRED = (400, "ExpiredToken")
 DENIED = (403, "AccessDenied")
 BUSY = (503, "SlowDown")
 
 
 class Proxy:
-    """Passes requests on, but for those that `fault` has an answer to; with a `rate`, as fast as that (bytes a second)."""
+    """Passes requests on, except those that `fault` has an answer for; with a `rate`, at most at that rate (bytes a
+    second)."""
 
     def __init__(self, backend: int):
         proxy = self
         self.fault = None
-        # Called when the server has answered: says whether the client is to have that.
+        # Called when the server has answered: returns whether the client gets the answer.
         self.answered = None
         self.rate = None
         self.requests = 0
@@ -274,12 +275,12 @@ class Proxy:
                 try:
                     connection = http.client.HTTPConnection("127.0.0.1", backend, timeout=60)
                     headers = {name: value for name, value in self.headers.items() if value.strip() != "Bearer"}
-                    # (Google's client names nobody so, which a server of S3 does not understand.)
+                    # (Google's client sends no credentials so, which an S3 server does not understand.)
                     connection.request(self.command, self.path, body, headers)
                     response = connection.getresponse()
                     text = response.read()
                 except (OSError, http.client.HTTPException):
-                    # As if there were no proxy.
+                    # As without a proxy.
                     self.close_connection = True
                     return None
                 if proxy.answered and not proxy.answered(self.command, self.path):
@@ -349,7 +350,7 @@ def is_completion(method: str, path: str) -> bool:
 
 
 def clean_environment(directory: Path) -> dict[str, str]:
-    """Nothing of this machine's settings for stores and proxies."""
+    """The environment without this machine's settings for stores and proxies."""
     search = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     return {"PATH": search, "HOME": str(directory), "TMPDIR": str(directory), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 

@@ -1,5 +1,5 @@
-"""How long it takes until an object is there, of a program that writes as fast as the network is: by position while it is
-written, and by a temporary file that is uploaded afterwards."""
+"""How long it takes until an object exists, for a program that writes as fast as the network: by position while it is
+written, and through a temporary file that is uploaded afterwards."""
 
 import os
 import re
@@ -15,11 +15,11 @@ from . import servers
 MIB = 1 << 20
 SIZE_MIB = 512
 RATE_MIB = 40
-# What is to be reached: the share of the time that a temporary file takes.
+# The goal: the share of the time that a temporary file takes.
 GOAL = 0.65
 
 THE_OTHER = "temporary file, then `aws s3 cp`"
-# Of an output of any length, so much is kept at once.
+# How much of an output of any length is kept at once.
 BOUNDED = ("--memory=64M", "--max-size=128M")
 
 # Writes so many MiB at so many MiB a second, and patches its beginning at the end.
@@ -77,7 +77,7 @@ def check(server: servers.Server) -> None:
 
 
 def measure(commands: list, environment: dict, directory: Path) -> tuple[float, float, float]:
-    """Seconds, and MiB of memory and of disk at most."""
+    """Seconds, and the most MiB of memory and of disk."""
     most = {"memory": 0.0, "disk": 0.0}
     started = time.monotonic()
     for command in commands:

@@ -1,7 +1,7 @@
-"""Processes that never outlive what they were started for.
+"""Processes that never outlive their purpose.
 
-Each is the leader of a session of its own. Whoever waits for one says for how long; what is left at the end of a
-`Processes` block is killed, with all that it started.
+Each is the leader of a session of its own. Each wait has a limit; at the end of a `Processes` block the remaining
+ones are killed, with all their descendants.
 """
 
 import os
@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-# How long a killed process may take to be gone. One that hangs in a mount is gone once that is.
+# How long a killed process may take to be gone. If it hangs in a mount, it ends with that.
 KILLED_LIMIT_S = 5
 
 
@@ -70,7 +70,7 @@ class Processes:
 
 
 def kill(process: subprocess.Popen) -> None:
-    """Kills what is left of a process's session."""
+    """Kills the rest of a process's session."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -82,7 +82,7 @@ def kill(process: subprocess.Popen) -> None:
 
 
 def wait_until(condition, seconds: float) -> bool:
-    """Waits until `condition()` holds, and says whether it ever did."""
+    """Waits until `condition()` holds, and returns whether it ever did."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

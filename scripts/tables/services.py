@@ -1,4 +1,4 @@
-"""What destinations talk to: each is installed if it is not there, and started on loopback, for as long as the script runs."""
+"""Servers for destinations and readers: installed if missing, and run on loopback as long as the script runs."""
 
 import http.server
 import os
@@ -16,8 +16,8 @@ SEARCH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
 def install(tools: Path, packages: dict[str, str], modules: tuple[str, ...] = ()) -> None:
-    """Installs what is missing: packages of Debian, by the programs they are for; into `tools` a server of S3, and a
-    Python with the AWS CLI and these modules."""
+    """Installs what is missing: packages of Debian, for these programs; into `tools` a server of S3, and a Python
+    with the AWS CLI and these modules."""
     missing = [package for program, package in packages.items() if not shutil.which(program, path=SEARCH)]
     if missing:
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
@@ -30,7 +30,7 @@ def install(tools: Path, packages: dict[str, str], modules: tuple[str, ...] = ()
         shutil.rmtree(tools / "build")
     if not (tools / "aws/bin/pip").exists():
         subprocess.run([sys.executable, "-m", "venv", tools / "aws"], check=True)
-    # (Asks nobody for what is there.)
+    # (Does not ask the index about newer versions.)
     wanted = [f"awscli=={AWS_CLI}", *modules]
     subprocess.run([tools / "aws/bin/pip", "install", "--quiet", "--disable-pip-version-check", *wanted], check=True)
 
@@ -42,7 +42,7 @@ def free_port() -> int:
 
 
 class Services:
-    """Those that are wanted, of s3, postgres, sshd and web, in a directory of their own. To be closed."""
+    """The wanted ones of s3, postgres, sshd and web, in a directory of their own. Call `close` at the end."""
 
     def __init__(self, directory: Path, tools: Path, wanted: tuple[str, ...]):
         self.directory, self.tools = directory, tools
@@ -115,7 +115,7 @@ class Services:
         self.start("sshd", self.ssh_port, ["/usr/sbin/sshd", "-D", "-e", "-f", self.ssh / "sshd_config"])
 
     def rclone(self, secret: str = "secret") -> dict[str, str]:
-        """What has rclone know the server of S3 as `s:`."""
+        """The environment in which rclone knows the S3 server as `s:`."""
         settings = {
             "TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": f"http://127.0.0.1:{self.s3_port}", "ACCESS_KEY_ID": "key",
             "SECRET_ACCESS_KEY": secret, "NO_CHECK_BUCKET": "true",
@@ -123,7 +123,7 @@ class Services:
         return {"RCLONE_CONFIG": "/dev/null"} | {f"RCLONE_CONFIG_S_{name}": value for name, value in settings.items()}
 
     def aws(self, secret: str = "secret") -> tuple[dict[str, str], str]:
-        """The AWS CLI for the server of S3: its environment, and how it is called."""
+        """The AWS CLI for the S3 server: its environment, and its command."""
         environment = {
             "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_MAX_ATTEMPTS": "1",
@@ -136,7 +136,7 @@ class Services:
         files = self.files
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            """Keeps what is put there once all of it has come."""
+            """Keeps an upload once all of it has come."""
 
             protocol_version = "HTTP/1.1"
 

@@ -1,5 +1,5 @@
-"""The program whose output is captured: writer.py PATH DATA HOW FLAGS writes DATA to PATH, half of it first; then it
-raises the flag `half`, waits for the flag `go`, and comes to an end, as HOW says."""
+"""A program whose output is captured: writer.py PATH DATA HOW FLAGS writes DATA to PATH, half of it first; then it
+raises the flag `half`, waits for the flag `go`, and ends as HOW says."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def write(output: int, content: bytes) -> None:
         try:
             view = view[os.write(output, view) :]
         except BrokenPipeError:
-            # As a program does that is killed by the signal.
+            # As if the signal had killed the program.
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGPIPE)
 

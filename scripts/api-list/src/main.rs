@@ -1,5 +1,4 @@
-//! Lists the public interface of the library, an item a line, from what rustdoc says of it as JSON.
-//! `scripts/api` runs it.
+//! Lists the public interface of the library, one item a line, from rustdoc's JSON. `scripts/api` runs it.
 
 use std::error::Error;
 

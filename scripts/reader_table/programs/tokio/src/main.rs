@@ -1,4 +1,4 @@
-//! What a tokio program does to copy a file.
+//! Copies a file as tokio programs do.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
