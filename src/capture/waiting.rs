@@ -27,13 +27,14 @@ pub(super) fn wait_for_a_writer(
     _: Option<Instant>,
 ) -> io::Result<Cursor> {
     let mut was_alone = false;
-    while local.look(Core::waits_for_nobody) {
+    while local.look(Core::has_neither_file_nor_holder) {
         let soon = Instant::now() + LOOK_INTERVAL;
         match wait_for_bytes(local, path, position, Some(soon)) {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
             given => return given,
         }
-        let is_alone = local.look(Core::waits_for_nobody) && !process::has_living_child()?;
+        let is_alone =
+            local.look(Core::has_neither_file_nor_holder) && !process::has_living_child()?;
         if was_alone && is_alone {
             let path = path.to_owned();
             return Err(Error::Missing { path }.into());

@@ -77,7 +77,7 @@ impl Attributes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) attributes: Attributes,
-    /// Which incarnation of the inode.
+    /// The incarnation of the inode.
     pub(crate) incarnation: u32,
     /// Whether the kernel may cache the name: not if it may lead to another inode a moment later.
     pub(crate) cacheable: bool,

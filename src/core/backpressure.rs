@@ -1,6 +1,5 @@
 //! Backpressure: writers that are too far ahead of their readers wait. This concerns streams, FIFOs, captured
-//! files
-//! that follow and are not kept whole, and files that are read by position when there is no room for more.
+//! files that follow and are not kept whole, and files that are read by position when there is no room for more.
 //!
 //! Knows which files have a pace; what a pace means for one file is in [`super::file`].
 

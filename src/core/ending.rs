@@ -75,8 +75,8 @@ impl Operation<'_> {
         }
     }
 
-    /// A process has an inode open no longer. If it was the last one, the kernel may drop the inode, and is not to make it
-    /// anew as it was.
+    /// A process has closed an inode. If it was the last one, the kernel may drop the inode, and must not reuse
+    /// what it knew of it.
     pub(super) fn was_closed(&mut self, ino: u64) {
         if self.names.is_seen_unfinished(ino) && !self.is_open_in_kernel(ino, |_| true) {
             // So that the kernel asks for them, and is sent on.
@@ -118,9 +118,8 @@ impl Operation<'_> {
         self.touched.room.add(ino);
     }
 
-    /// Has the router find out whether only processes that wait for a closed file are left of those that might
-    /// write
-    /// it again. Returns when to look again.
+    /// Has the router find out whether, of the processes that might write a closed file again, only some that
+    /// wait for it are left. Returns when to look again.
     fn look_for_others(&self, linger: Linger, ino: u64) -> Option<Monotonic> {
         // With these two, a writer of the file that waits for its end would otherwise wait for itself for ever.
         let looks = matches!(linger, Linger::Auto | Linger::Exit);

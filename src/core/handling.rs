@@ -1,9 +1,8 @@
-//! The one way in: a request is handled, and what follows from it is done.
+//! The one way in: [`Core::handle`] handles a request and everything that follows from it.
 //!
-//! Knows which handler is whose. Each changes the state and marks what it touched; the settle pass
-//! ([`super::settling`]) does the rest. The invariant: every request of somebody who waits for an answer
-//! is answered once, by an effect, now or later: also those that are given up, and all of them when the
-//! mount goes away.
+//! Knows the handler of each request. A handler changes the state and marks what it touched; the settle pass
+//! ([`super::settling`]) does the rest. The invariant: every request whose caller waits is answered once, by an
+//! effect, now or later, also if it is given up or the mount goes away.
 
 use rustix::io::Errno;
 
@@ -15,7 +14,7 @@ use super::request::{Caller, Loaded, Request};
 use super::{Alarm, Core, Env, Operation, Waiting};
 
 impl Core {
-    /// Handles a request, with all that follows from it.
+    /// Handles a request and everything that follows from it.
     pub(crate) fn handle<'a>(
         &mut self,
         env: Env<'_>,
@@ -28,7 +27,7 @@ impl Core {
         let recorded = recording.and_then(|it| it.begin(env.now.monotonic, &loaded));
         let mut operation = Operation::new(self, env);
         if operation.pool.is_stuck() {
-            // Before it is refused for that.
+            // The request may need memory, and would be refused.
             operation.make_room();
         }
         let reply = match operation.perform(caller, loaded) {
@@ -39,7 +38,8 @@ impl Core {
             recording.finish(recorded, reply.as_ref());
         }
         operation.settle();
-        // Those whom it concerns first: what is told of a name comes before the word that it is gone.
+        // The caller's reply comes last: what others get because of a name is sent before the caller learns that
+        // it is gone.
         if let Some(reply) = reply {
             operation.reply(caller.unique, Ok(reply));
         }
@@ -50,7 +50,7 @@ impl Core {
 }
 
 impl Operation<'_> {
-    /// Does what is asked for. There is no reply either if nobody waits for one.
+    /// Calls the request's handler. Returns the reply, unless it comes later, or the caller waits for none.
     fn perform(&mut self, caller: Caller, Loaded { request, load }: Loaded<'_>) -> Outcome {
         let mut reply = None;
         let mut answer = |with: Reply| reply = Some(with);
@@ -101,7 +101,7 @@ impl Operation<'_> {
                 by_handle,
                 opener,
             } => return self.get_attributes(caller, (ino, by_handle), &opener),
-            // Of an inode that the kernel makes anew it would not know the size.
+            // The kernel uses an old incarnation; after this error it looks up the present one.
             Request::Change { ino, .. } if self.names.is_outdated(ino, caller.incarnation) => {
                 return Err(Errno::STALE);
             }
@@ -232,14 +232,14 @@ impl Operation<'_> {
         Ok(reply)
     }
 
-    /// Does what was put off until now.
+    /// Marks everything whose alarm is due.
     pub(super) fn tick(&mut self) {
-        while let Some(&(at, whom)) = self.alarms.first() {
+        while let Some(&(at, alarm)) = self.alarms.first() {
             if at > self.now {
                 break;
             }
             self.alarms.pop_first();
-            match whom {
+            match alarm {
                 Alarm::File(ino) => {
                     self.touched.generations.add(ino);
                     self.touched.room.add(ino);
@@ -280,7 +280,7 @@ impl Operation<'_> {
         self.reply(unique, reply);
     }
 
-    /// The mount is going away: who waits is answered with an error, now and from now on.
+    /// The mount is going away: requests that wait now, or would from now on, get an error.
     pub(super) fn shut_down(&mut self) {
         if !std::mem::replace(&mut self.is_shut_down, true) {
             self.refuse_all();

@@ -1,12 +1,13 @@
-//! Having the kernel look a path up again: who is sent back to do so, and why.
+//! Threads that are *sent back*: their OPEN is answered with `ESTALE`, so that the kernel looks the path up
+//! again.
 //!
-//! An OPEN that is answered with `ESTALE` makes the kernel look the path up once more, asking us
-//! for each name, and open what it finds then. It does so once for each open(2): a second `ESTALE`
-//! is the program's. So threads that were sent back are remembered.
+//! After an `ESTALE` the kernel asks us for each name of the path once more, and opens what it finds then. It
+//! does so once for each open(2): the program gets a second `ESTALE`. So threads that were sent back are
+//! remembered.
 //!
-//! One reason is that the reader has waited for what may be another inode by now. The other is that
-//! the kernel may believe in a name that we have taken away already: it moves a name only when
-//! whoever renamed or removed it runs again. An OPEN that comes in between is of the wrong file.
+//! The main reasons: a reader has waited, and its path may lead to another inode by now; or the kernel may still
+//! use a name that we have moved or removed. It updates its own tree only when the thread that called rename(2)
+//! or unlink(2) runs again, and an OPEN that comes in between is for the wrong file.
 
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -20,28 +21,28 @@ use super::request::{Caller, Opener};
 use super::timers::{RENAMING, SAME_CALL, SENT_BACK_EXPECTED};
 use super::{File, Handle, Operation};
 
-/// A thread that is to look its path up again.
+/// A thread that was sent back.
 #[derive(Debug)]
 struct Sent {
     at: Monotonic,
-    /// What it opened, or is to find.
+    /// The inode that it opened, or is to find.
     ino: u64,
     why: Why,
-    /// What it has found since, if anything.
+    /// The last name that it has found since, if any.
     found: Option<Found>,
-    /// The name was not there: its call has ended with that, or goes on by what `found` says.
+    /// Whether a lookup found nothing since: its call has ended with that error, or goes on to what `found` says.
     found_nothing: bool,
-    /// How often it has looked up what it waited for.
+    /// The number of its lookups behind a door since then.
     looked: u32,
     /// Whether it has found the file for which it waited.
     found_file: bool,
 }
 
-/// So often the kernel may look a name up again for one call: twice, and once more for each other thread
-/// that does so just then.
+/// How often the kernel may look a name up for one call: twice, and once more for each other thread that looks
+/// it up at that moment.
 const LOOKS: u32 = 8;
 
-/// What a name led to.
+/// A name, and the inode that it led to.
 #[derive(Clone, Debug)]
 struct Found {
     parent: u64,
@@ -49,7 +50,7 @@ struct Found {
     ino: u64,
 }
 
-/// Why it was sent back.
+/// Why a thread was sent back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
     /// It has waited until this file was done.
@@ -58,21 +59,21 @@ pub(super) enum Why {
     LostName,
     /// It reads a virtual FIFO.
     ReadingEnd(FifoId),
-    /// It writes to one, and is to wait for its turn.
+    /// It writes to a virtual FIFO, and must wait for its turn.
     Turn(FifoId),
-    /// The kernel is to know the file by a new number.
+    /// It uses an old incarnation of the file.
     Reincarnated,
     /// The same when it asked for attributes, by stat(2) or in an open(2).
     OldAttributes,
 }
 
-/// The threads that were sent back. Invariant: at most one entry for each, and none that nobody asks for
-/// any more stays when another is added.
+/// The threads that were sent back. Invariant: at most one entry for each thread; entries that have expired are
+/// removed when another is added.
 #[derive(Debug, Default)]
 pub(super) struct SentBack(HashMap<i32, Sent>);
 
 impl SentBack {
-    /// A thread is sent back.
+    /// Notes that a thread is sent back.
     fn send(&mut self, now: Monotonic, thread: i32, ino: u64, why: Why) {
         self.0
             .retain(|_, sent| now.saturating_sub(sent.at) < SENT_BACK_EXPECTED);
@@ -88,12 +89,12 @@ impl SentBack {
         self.0.insert(thread, sent);
     }
 
-    /// A thread is where it was sent, or will not come.
+    /// A thread has come back, or will not.
     pub(super) fn has_arrived(&mut self, thread: i32) {
         self.0.remove(&thread);
     }
 
-    /// A thread has found something by a name, maybe since it was sent back.
+    /// A thread has found an inode by a name; it may have been sent back before.
     pub(super) fn has_found(&mut self, thread: i32, parent: u64, name: &OsStr, ino: u64) {
         if let Some(sent) = self.0.get_mut(&thread) {
             sent.found = Some(Found {
@@ -104,23 +105,24 @@ impl SentBack {
         }
     }
 
-    /// A thread has looked for a name in vain, maybe since it was sent back.
+    /// A thread has not found a name; it may have been sent back before.
     pub(super) fn has_found_nothing(&mut self, thread: i32) {
         if let Some(sent) = self.0.get_mut(&thread) {
             sent.found_nothing = true;
         }
     }
 
-    /// A thread is given the file itself behind `wait`: if it has waited for that, it has looked again, and the
-    /// next wait is another call's.
+    /// A thread gets the file itself behind `wait`: if it has waited for that, it has looked it up again, and its
+    /// next wait belongs to another call.
     pub(super) fn has_found_file(&mut self, thread: i32, ino: u64) {
         if let Some(sent) = self.0.get_mut(&thread) {
             sent.found_file |= sent.why == Why::HasWaited && sent.ino == ino;
         }
     }
 
-    /// A thread comes to wait at a door, behind which this stands. Forgets what it was sent back for, unless it
-    /// has waited for that, or has not looked again yet. (A stat(2) that has waited has no end that is told.)
+    /// A thread begins to wait at a door behind which `standing` stands. Its entry is removed, unless the thread
+    /// has waited for that file, or has not found yet what it waited for. (The end of a stat(2) that has waited is
+    /// not reported.)
     pub(super) fn waits_at_door(&mut self, thread: i32, standing: Option<u64>) {
         let is_of_this = |sent: &Sent| {
             sent.why == Why::HasWaited && (!sent.found_file || Some(sent.ino) == standing)
@@ -130,7 +132,7 @@ impl SentBack {
         }
     }
 
-    /// Whether this thread is looking its path up again, and why.
+    /// The entry of this thread, if it is still expected to come back.
     fn of(&self, now: Monotonic, thread: i32) -> Option<&Sent> {
         let sent = self.0.get(&thread)?;
         let age = now.saturating_sub(sent.at);
@@ -142,22 +144,21 @@ impl SentBack {
         (age < expected).then_some(sent)
     }
 
-    /// Whether the kernel would not look again for this thread. Who cannot be told apart counts as
-    /// one that was sent back.
+    /// Whether the kernel would not look up again for this thread. Threads that cannot be told apart (number 0)
+    /// count as sent back.
     pub(super) fn knows(&self, now: Monotonic, thread: i32) -> bool {
         let sent = self.of(now, thread);
         thread == 0 || sent.is_some_and(|sent| !sent.found_file)
     }
 
-    /// For which file this thread has waited, if it is looking its path up again to find that.
+    /// The file for which this thread has waited, if it was sent back to find that.
     pub(super) fn has_waited_for(&self, now: Monotonic, thread: i32) -> Option<u64> {
         let sent = self.of(now, thread)?;
         (sent.why == Why::HasWaited).then_some(sent.ino)
     }
 
-    /// Whether this thread looks up again, in the very call in which it has waited, what it has
-    /// waited for. It gets that, also if somebody has begun to write it once more, as the kernel
-    /// would not look a third time.
+    /// Whether this thread, still in the call in which it has waited, looks up the file for which it waited.
+    /// It gets that file even if it is being written once more, as the kernel would not look a third time.
     pub(super) fn is_back(&mut self, now: Monotonic, thread: i32, found: Option<u64>) -> bool {
         let Some(sent) = self.0.get_mut(&thread) else {
             return false;
@@ -167,19 +168,20 @@ impl SentBack {
         sent.why == Why::HasWaited && Some(sent.ino) == found && is_at_once && sent.looked <= LOOKS
     }
 
-    /// Why this thread looks up the name of a virtual FIFO again, if it does in the very call in which
-    /// it was told to. (How often it does in that depends on who else looks it up.)
+    /// Why this thread was sent back to the name of a virtual FIFO, if it is still in the same call. (How often
+    /// it looks the name up in that call depends on other threads that look it up.)
     pub(super) fn comes_back_to(&self, now: Monotonic, thread: i32, id: FifoId) -> Option<Why> {
         let sent = self.0.get(&thread)?;
-        let is_it = matches!(sent.why, Why::ReadingEnd(of) | Why::Turn(of) if of == id);
+        let is_to_fifo = matches!(sent.why, Why::ReadingEnd(of) | Why::Turn(of) if of == id);
         let is_at_once = now.saturating_sub(sent.at) < SAME_CALL;
-        (is_it && is_at_once).then_some(sent.why)
+        (is_to_fifo && is_at_once).then_some(sent.why)
     }
 }
 
 impl Operation<'_> {
-    /// Sees to an OPEN for reading of an inode that has just lost a name, by which the kernel may
-    /// have found it. Says whether it waits for what stands there now; else it is of the right inode.
+    /// Handles an OPEN for reading of an inode that has just lost a name, if the kernel may have found the
+    /// inode by that name. Returns whether the OPEN waits for the file that stands there now; else it is for the
+    /// right inode.
     pub(super) fn was_misled(
         &mut self,
         caller: Caller,
@@ -189,7 +191,7 @@ impl Operation<'_> {
     ) -> Result<bool, Errno> {
         let inode = self.names.get(ino).ok().filter(|inode| inode.is_file());
         let Some((inode, lost_name_at)) = inode
-            // Who opens a virtual FIFO finds it by its end for readers, which has its own way to look again.
+            // Readers of a virtual FIFO are sent back by its own rules.
             .filter(|inode| !caller.internal && inode.fifo.is_none())
             .and_then(|inode| Some((inode, inode.lost_name?)))
         else {
@@ -203,16 +205,15 @@ impl Operation<'_> {
         if let Some(found) = sent.and_then(|sent| sent.found.clone())
             && found.ino == ino
         {
-            // It may have lost the very name by which it was found, and the kernel will not look
-            // again.
+            // It may have lost the name by which it was found since, and the kernel will not look again.
             return match self.names.find(found.parent, &found.name) == Ok(ino) {
                 true => Ok(false),
                 false => self.open_what_stands_at(caller, &found, flags, opener),
             };
         }
         match sent {
-            // It was found by no name, but by a descriptor, as `/proc/PID/fd/N`: it is there for
-            // those who have it open, as a removed file is on any file system.
+            // It was opened by no name, but by a descriptor (`/proc/PID/fd/N`): it exists as long
+            // as a process has it open, like a removed file on any file system.
             Some(sent) if sent.ino == ino => {
                 if is_nameless && !self.is_held_open(ino) {
                     self.sent_back.has_arrived(caller.thread);
@@ -226,8 +227,9 @@ impl Operation<'_> {
         }
     }
 
-    /// Opens what stands now where another file was found before, as if the reader had come then
-    /// and followed its path until now. Says whether it may, not being one that writes it.
+    /// Opens, for reading, the file that stands now at a name where another one was found before, like a
+    /// reader that has followed the path since then; `ENOENT` if none does. Returns whether the OPEN was handled:
+    /// not if the caller never waits for that file (it writes it, say).
     fn open_what_stands_at(
         &mut self,
         caller: Caller,
@@ -252,8 +254,8 @@ impl Operation<'_> {
         Ok(true)
     }
 
-    /// A virtual FIFO was found by this thread, and is gone when it opens that: it gets what stands
-    /// there now, and waits for that if nothing does.
+    /// This thread has found a virtual FIFO that is gone when it opens it: it gets the file that stands at that
+    /// name now, or `ENOENT`.
     pub(super) fn open_what_came(
         &mut self,
         caller: Caller,
@@ -267,14 +269,14 @@ impl Operation<'_> {
         }
     }
 
-    /// Has the kernel look the path up once more for this thread, by the error that this gives.
+    /// Sends a thread back, by the error that this returns: the kernel looks the path up once more.
     pub(super) fn send_back(&mut self, thread: i32, ino: u64, why: Why) -> Errno {
         self.core.sent_back.send(self.now, thread, ino, why);
         Errno::STALE
     }
 
-    /// Whether somebody has this very file open. Readers that have gone on to what stands at its
-    /// path now have not.
+    /// Whether a process has this file open. Readers that have gone on to another file at its path do not
+    /// count.
     fn is_held_open(&self, ino: u64) -> bool {
         self.handles.values().any(|handle| match handle {
             Handle::Writer { ino: opened, .. } | Handle::Plain { ino: opened, .. } => {

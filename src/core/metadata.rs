@@ -1,5 +1,4 @@
-//! What `stat` shows and `chmod`, `chown`, `truncate`, `touch` change; extended
-//! attributes.
+//! Attributes: what `stat` shows and `chmod`, `chown`, `truncate`, `touch` change; extended attributes.
 
 use std::ffi::OsStr;
 
@@ -18,23 +17,22 @@ use super::{Core, File, Operation};
 /// The unit of `st_blocks`, fixed by POSIX practice.
 const BLOCK_BYTES: u64 = 512;
 
-/// What an extended attribute takes of memory beside name and value (measured: 600 bytes the first of a
-/// file, less the others).
+/// Memory of an extended attribute beside its name and value (measured: 600 bytes for the first of a file, less
+/// for the others).
 const XATTR_BYTES: u64 = 300;
 
 impl Core {
-    /// Whether somebody reads it from beginning to end who may take it for sparse:
-    /// the kernel counts its length before we hear of the bytes, and of a file
-    /// that has fewer blocks than that `cp` looks for the holes, which it cannot.
-    /// So we count what the kernel may be holding back, as if it were preallocated.
-    /// Who has no descriptor yet, or reads in this process, looks for no holes.
+    /// Whether a reader may take the file for sparse while it is written: the kernel knows the new length
+    /// before we get the bytes, and `cp` looks for holes in a file with fewer blocks than its length, which does
+    /// not work while it grows. So the bytes that the kernel may still hold are counted as preallocated.
+    /// Readers without a descriptor yet, and those in this process, do not look for holes.
     fn is_read_while_written(&self, file: &File) -> bool {
         let looks = |reader: &Reader| reader.origin().capture.is_none() && reader.open().is_none();
         let mut readers = self.readers.of(file);
         file.writeback().may_hold_more() && file.is_active() && readers.any(looks)
     }
 
-    /// What `stat` shows.
+    /// What `stat` shows of an inode.
     pub(crate) fn attributes(&self, ino: u64) -> Result<Attributes, Errno> {
         if let Some(place) = self.control.place(ino) {
             return self.attributes_of_place(ino, place);
@@ -53,7 +51,7 @@ impl Core {
         Ok(attributes)
     }
 
-    /// The same of a place in the control directory.
+    /// What `stat` shows of a place in the control directory.
     fn attributes_of_place(&self, ino: u64, place: &Place) -> Result<Attributes, Errno> {
         let shown = match self.control.is_spliced(ino) {
             true => SHOWN_BYTES,
@@ -71,14 +69,14 @@ impl Core {
                 (libc::S_IFREG | 0o400, text.len() as u64)
             }
             Place::Events => (libc::S_IFREG | 0o400, shown),
-            // A pipe has no size; who waits asks again when there is one.
+            // The size so far: a program that waits here asks again when the file is done.
             Place::File { door, path } if door.gives == Gives::File => {
                 let source = self.names.resolve(path).and_then(|i| self.files.get(&i));
                 let size = source.map_or(0, |file| file.spool().len());
                 (libc::S_IFREG | 0o600, size)
             }
             Place::File { .. } => (libc::S_IFREG | 0o400, shown),
-            // Its FIFO is gone, and what stands there now is read through it.
+            // Its FIFO is gone; the file that stands at the name now is read through it.
             Place::ReadingEnd(_) => (libc::S_IFREG | 0o600, shown),
             Place::Link { target } => (libc::S_IFLNK | 0o777, target.as_os_str().len() as u64),
             _ => (libc::S_IFDIR | 0o500, 0),
@@ -95,11 +93,11 @@ impl Core {
         })
     }
 
-    /// The same of the reading end of a FIFO: as the FIFO, without a size.
+    /// What `stat` shows of the reading end of a FIFO: the FIFO's attributes, without a size.
     fn attributes_of_reading_end(&self, ino: u64, id: FifoId) -> Option<Attributes> {
         let present = self.fifos.present(id);
         let like = present.or_else(|| {
-            // It was removed, and is read by those who have it open.
+            // It was removed, but readers still have it open.
             let mut readers = self.readers.iter();
             readers
                 .find(|reader| reader.origin().fifo == Some(id))?
@@ -115,14 +113,14 @@ impl Core {
 }
 
 impl Operation<'_> {
-    /// The kernel must ask again for the attributes of a file.
+    /// Has the kernel drop its cached attributes of a file.
     pub(super) fn forget_attributes(&mut self, ino: u64) {
         let incarnation = self.names.incarnation(ino);
         self.effects
             .push(Effect::ForgetAttributes { ino, incarnation });
     }
 
-    /// Changes attributes; all of them or, on an error, none but the size.
+    /// Changes attributes; on an error, none of them but maybe the size.
     pub(super) fn change(&mut self, ino: u64, changes: Changes) -> Result<Attributes, Errno> {
         if self.is_control(ino) {
             return Err(Errno::PERM);
@@ -159,8 +157,8 @@ impl Operation<'_> {
         self.attributes(ino)
     }
 
-    /// What [`Self::drop_privileges`] does, after `fallocate` and `copy_file_range`, of which the kernel
-    /// does not say whether the one who called them has the right: root has.
+    /// [`Self::drop_privileges`] after `fallocate` and `copy_file_range`: the kernel does not say whether the
+    /// caller may keep the set-id bits. Only root may.
     pub(super) fn changed_by(&mut self, ino: u64, User { uid, gid }: User) {
         if uid != 0 {
             let outsider = self.names.get(ino).is_ok_and(|inode| inode.gid != gid);
@@ -168,8 +166,8 @@ impl Operation<'_> {
         }
     }
 
-    /// Somebody without the right to do so, maybe an outsider of its group, changed a file that runs
-    /// with another's rights: from now on it does not.
+    /// An unprivileged process changed a file: clears its set-id bits and capabilities. `outsider` says that the
+    /// process is not in the file's group.
     pub(super) fn drop_privileges(&mut self, ino: u64, outsider: bool) {
         if let Ok(inode) = self.core.names.get_mut(ino)
             && inode.drop_privileges(outsider)
@@ -187,7 +185,7 @@ impl Operation<'_> {
         (name, value): (&OsStr, Vec<u8>),
         flags: i32,
     ) -> Result<Reply, Errno> {
-        // The kernel would not honour access lists it does not ask us for.
+        // The kernel would not honour these access lists: it does not ask us for them.
         if name.as_encoded_bytes().starts_with(b"system.posix_acl_") {
             return Err(Errno::OPNOTSUPP);
         }

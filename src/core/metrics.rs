@@ -1,10 +1,10 @@
-//! Numbers for whoever watches many mounts: `.fifofs/metrics`, in the text format of OpenMetrics.
+//! Metrics for monitoring: `.fifofs/metrics`, in the text format of OpenMetrics.
 //!
-//! What can be counted by looking is counted when the text is made; of what has passed there is a
-//! [`Tally`]. Every sample names the mount, since those of several end up in one collector.
+//! Gauges are computed from the state when the text is made; counters are kept in a [`Tally`]. Every sample
+//! has the mount as a label, since samples of several mounts end up in one collector.
 //!
-//! Prometheus' older text format is read from it too, which is what node_exporter does: so there
-//! are no types but `gauge` and `counter`.
+//! The text can also be read as Prometheus' older format, as node_exporter does: so there are no types but
+//! `gauge` and `counter`.
 
 use std::fmt::{Display, Write as _};
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::generation::{Ending, Writer};
 use super::status::FileState;
 use super::{File, Operation};
 
-/// What has happened so far.
+/// Counters since the mount was made.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// Requests handled.
@@ -28,7 +28,7 @@ pub(super) struct Tally {
     pub(super) rewritten: u64,
 }
 
-/// A text that grows.
+/// The text under construction.
 struct Exposition {
     text: String,
     /// The label of every sample, if the tree is mounted.
@@ -36,7 +36,6 @@ struct Exposition {
 }
 
 impl Exposition {
-    /// Of nothing yet.
     fn new(place: Option<&Path>) -> Self {
         let label = |place: &Path| format!("mount=\"{}\"", escaped(&place.to_string_lossy()));
         Exposition {
@@ -45,17 +44,17 @@ impl Exposition {
         }
     }
 
-    /// One more value as it is now. Its name ends with its unit, if it has one.
+    /// Adds a present value. Its name ends with its unit, if it has one.
     fn gauge(&mut self, name: &str, unit: &str, help: &str, value: &dyn Display) {
         self.metric((name, "gauge", unit), help, &[("", value)]);
     }
 
-    /// One more value that only goes up.
+    /// Adds a value that only goes up.
     fn counter(&mut self, name: &str, unit: &str, help: &str, value: &dyn Display) {
         self.metric((name, "counter", unit), help, &[("", value)]);
     }
 
-    /// One more metric, of which there is one for each label.
+    /// Adds a metric, with a sample for each label.
     fn metric(
         &mut self,
         (name, kind, unit): (&str, &str, &str),
@@ -86,14 +85,14 @@ impl Exposition {
     }
 }
 
-/// As it stands between the quotes of a label.
+/// Escapes a label's value.
 fn escaped(value: &str) -> String {
     let value = value.replace('\\', r"\\").replace('"', r#"\""#);
     value.replace('\n', r"\n")
 }
 
 impl Operation<'_> {
-    /// The text, made now.
+    /// The text of all metrics.
     pub(super) fn metrics_text(&self) -> Vec<u8> {
         let files: Vec<&File> = self
             .names

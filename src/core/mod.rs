@@ -1,26 +1,25 @@
-//! Bytes, names and rules: what every request does, decided in one place.
+//! The core: bytes, names and rules. It decides what every request does.
 //!
-//! A request goes in by [`Core::handle`], with the moment it happens and a way to ask about
-//! processes; effects come out. Nothing in here waits, locks, reads a clock or
-//! knows of FUSE: a request that cannot be answered yet is kept by its number
-//! and answered by a later effect.
+//! A request goes in by [`Core::handle`], with its time and a way to ask about processes; effects come out.
+//! Nothing in here waits, locks, reads a clock or knows of FUSE: a request that cannot be answered yet is
+//! kept by its number and answered by a later effect.
 //!
 //! ```text
-//! namespace   the tree of names          file        one file: bytes, writing, what there is to read
-//! spool       the bytes of a file        rules       what the user ordered
-//! readers     who waits, for what, and what they were given
+//! namespace   the tree of names          file        one file: content, generation, format, held writes
+//! spool       the bytes of a file        rules       the user's options
+//! readers     the waiting readers, what they wait for, and what they were given
 //! captures    the paths that this process reads
-//! events      who is told what happens
-//! control     what the kernel knows of `.fifofs`
+//! events      the subscribers to events
+//! control     the places in `.fifofs` that the kernel knows
 //!
-//! request, effects, operation, handling, settling: what comes in, what comes out, and the way between
+//! request, effects, operation, handling, settling: input, output, and the way between
 //!
-//! and the handlers, each on the `Operation` that has hold of all of the above:
-//! writing, resizing, rewriting, ending, backpressure: what writers do
-//! opening, looking_again, reading: what readers get
-//! capturing: what this process itself reads
+//! and the handlers, methods of `Operation`, which has access to all of the above:
+//! writing, resizing, rewriting, ending, backpressure: for writers
+//! opening, looking_again, reading: for readers
+//! capturing: for readers in this process
 //! paths, metadata, control, doors, fifos, status, metrics
-//! queries: what may be looked at without a request
+//! queries: what can be looked up without a request
 //! ```
 
 mod attributes;
@@ -100,10 +99,10 @@ pub(crate) use generation::unseen_writer;
 pub(crate) use ids::CaptureId;
 pub(crate) use timers::LEFT_BEHIND;
 
-/// What is fixed when a mount is made.
+/// The settings of a mount, which never change.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// Which way for which files.
+    /// How files are delivered, by their path.
     pub(crate) rules: Rules,
     /// When a closed file is done.
     pub(crate) linger: Linger,
@@ -113,57 +112,56 @@ pub(crate) struct Settings {
     pub(crate) window_bytes: u64,
     /// With stream, how long a write waits at most.
     pub(crate) patience: Duration,
-    /// How much the kernel may hold of a file that was not written back yet.
+    /// How many bytes of a file the kernel may hold that it has not written back yet.
     pub(crate) unseen_bytes: u64,
-    /// Whether processes that read a file while it is written wait for it; those
-    /// who open it by `wait` or `next` do in any case.
+    /// Whether a process that opens a file while it is written waits for it; by a door (`wait/`, `pipe/`) it
+    /// does in any case.
     pub(crate) readers_wait: bool,
-    /// Whether those who write must be visible from here.
+    /// Whether writers that cannot be seen from here are refused.
     pub(crate) require_visible: bool,
     /// Whether a file is removed once a reader has read it to its end.
     pub(crate) consume: bool,
-    /// Whether the kernel ends splice(2) at the size that it has of a file.
+    /// Whether the kernel ends splice(2) at the size that it knows for a file.
     pub(crate) splice_ends_at_size: bool,
     /// The paths at which mkfifo(3) makes a virtual FIFO.
     pub(crate) fifos: Rules,
-    /// Whether every operation is recorded.
+    /// Whether requests are recorded.
     pub(crate) records: bool,
-    /// Who owns the root and the control directory.
+    /// The owner and the mode of the root, and the owner of the control directory.
     pub(crate) owner: Creator,
     /// Where the tree is mounted, if it is.
     pub(crate) place: Option<PathBuf>,
 }
 
-/// A moment, and whom to ask about processes.
+/// The time of a request, and access to facts about processes.
 #[derive(Clone, Copy)]
 pub(crate) struct Env<'a> {
-    /// When it happens.
     pub(crate) now: Moment,
-    /// What other processes are doing.
+    /// Facts about other processes.
     pub(crate) processes: &'a dyn Processes,
 }
 
-/// What an open file is to us.
+/// What an open file is used for.
 #[derive(Debug)]
 enum Handle {
-    /// It may write.
+    /// To write, and maybe to read.
     Writer { ino: u64, cached: bool, _kept: Kept },
-    /// It reads the file as it is, maybe as a step of the script that writes it.
+    /// To read the file as it is, maybe as a step of the script that writes it.
     Plain {
         ino: u64,
         incarnation: Option<u32>,
         step: Option<OpenStep>,
         _kept: Kept,
     },
-    /// It reads what it has waited for.
+    /// To read as a waiting reader.
     Reader(ReaderId),
-    /// Text made when it was opened.
+    /// To read a text.
     Text(Arc<[u8]>),
-    /// The event stream.
+    /// To read events, as this subscriber.
     Events(u64),
 }
 
-/// Whom a timer is for.
+/// What is looked at when an alarm is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Alarm {
     File(u64),
@@ -172,7 +170,7 @@ enum Alarm {
     LetGo(CaptureId),
 }
 
-/// Where a request that waits is kept.
+/// Which part of the core keeps a request that waits.
 #[derive(Clone, Copy, Debug)]
 enum Waiting {
     Open(ReaderId),
@@ -197,26 +195,22 @@ pub(crate) struct Core {
     captures: Captures,
     fifos: Fifos,
     events: Events,
-    /// What has happened, in numbers.
     tally: Tally,
-    /// Threads that were sent back to look the path up again: the kernel does
-    /// so once only.
     sent_back: SentBack,
-    /// Whether it was said that the flusher does not take every file.
-    told_of_refusal: bool,
-    /// What was said of the mount as a whole.
+    /// Whether it was logged that the flusher does not take every file.
+    warned_of_refusal: bool,
     notices: Notices,
-    /// Files whose content is gone, and whose pages the kernel may still have.
+    /// Removed files, each with its incarnation, whose pages the kernel may still cache.
     removed: Vec<(u64, u32)>,
-    /// When it is tried again to spill, if the spill file took nothing more.
+    /// When spilling is tried again after the spill file took nothing more.
     spills_again: Monotonic,
-    /// What is to be looked at before the present operation is over.
+    /// What the settle pass of the present operation must look at.
     touched: Touched,
-    /// What was done, if that is to be known afterwards.
+    /// If requests are recorded.
     recording: Option<Recording>,
-    /// Whether what is there stays as it is.
+    /// Whether no file may be changed any more.
     is_frozen: bool,
-    /// Whether the mount is going away, so that nobody may wait any more.
+    /// Whether the mount is going away, so that no request may wait any more.
     is_shut_down: bool,
 }
 
@@ -246,7 +240,7 @@ impl Core {
             events: Events::new(now.monotonic),
             tally: Tally::default(),
             sent_back: SentBack::default(),
-            told_of_refusal: false,
+            warned_of_refusal: false,
             notices: Notices::default(),
             removed: Vec::new(),
             spills_again: Monotonic::ZERO,
@@ -270,7 +264,7 @@ impl Core {
         Some(self.files.get(&ino)?.generation())
     }
 
-    /// The same, for what its writers and the steps of its script do.
+    /// The same, to note what its writers and the steps of its script do.
     fn generation_mut(&mut self, ino: u64) -> Option<&mut Generation> {
         Some(self.files.get_mut(&ino)?.generation_mut())
     }
@@ -282,8 +276,8 @@ impl Core {
         number
     }
 
-    fn wake_at(&mut self, at: Monotonic, whom: Alarm) {
-        self.alarms.insert((at, whom));
+    fn wake_at(&mut self, at: Monotonic, alarm: Alarm) {
+        self.alarms.insert((at, alarm));
     }
 
     /// The kernel gives back references to an inode.
@@ -300,9 +294,8 @@ impl Core {
         self.reap(ino);
     }
 
-    /// Lets go of what nobody can reach any more. The content of a file goes
-    /// with its last name and its last handle: the kernel may remember the inode
-    /// for long after that, as what `wait/` led to for one.
+    /// Frees an inode that cannot be reached any more. A file's content is freed with its last name and last
+    /// handle: the kernel may remember the inode for long after that, as one to which a name in `wait/` led.
     fn reap(&mut self, ino: u64) {
         if self.names.is_unreachable(ino)
             && let Some(file) = self.files.remove(&ino)

@@ -1,12 +1,12 @@
 //! The tree of names: directories, links, modes, owners, times, attributes.
 //!
-//! Knows nothing of content, generations or readers. Permission checks are the
-//! kernel's (`default_permissions`); what is left to the file system is done
-//! here: set-group-id directories, link counts, which names may be replaced.
+//! Knows nothing of content, generations or readers. The kernel checks permissions
+//! (`default_permissions`); here is what it leaves to the file system: set-group-id directories, link
+//! counts, which names may be replaced.
 //!
 //! Invariant: an inode lives as long as a name, a kernel reference (`lookups`)
-//! or a pin from inside refers to it, and its number is never used again, so a
-//! stale number is a clean `ENOENT`.
+//! or a pin from inside refers to it. Its number is never used again, so that a
+//! stale number gives `ENOENT`.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -33,20 +33,20 @@ pub(crate) use resolve::Leads;
 /// The number of the root directory, fixed by the FUSE protocol.
 pub(crate) const ROOT: u64 = 1;
 
-/// The cookie of `..`, the second entry of every directory: real ones come after.
+/// The cookie of `..`, the second entry of every directory; those of all others are greater.
 pub(crate) const DOTS: u64 = 2;
 
-/// The name in the root of what is no part of the tree.
+/// The name of the control directory, which appears in the root but is not part of the tree.
 pub(crate) const CONTROL: &str = ".fifofs";
 
 /// The longest file name, as on other Linux file systems (`NAME_MAX`).
 pub(crate) const NAME_MAX: usize = 255;
 
-/// About what an inode takes of memory, with what is known of a file beside its bytes and names
-/// (measured: 1.5 KiB each of 50,000 files that were written).
+/// Approximate memory of an inode, with the state of its file except bytes and names
+/// (measured with 50,000 written files: 1.5 KiB each).
 pub(crate) const INODE_BYTES: u64 = 1400;
 
-/// About what a name takes of memory: it is in two tables of its directory, and with its inode.
+/// Approximate memory of a name: it is stored in two tables of its directory, and in its inode.
 pub(crate) fn name_bytes(name: &OsStr) -> u64 {
     240 + 3 * name.len() as u64
 }
@@ -54,21 +54,21 @@ pub(crate) fn name_bytes(name: &OsStr) -> u64 {
 /// The tree.
 #[derive(Debug)]
 pub(crate) struct Namespace {
-    /// Where the memory that it takes is counted, for whoever made what.
+    /// Where the memory of inodes and names is counted, for the user that made them.
     pool: Pool,
     inodes: FxHashMap<u64, Inode>,
     symlinks: usize,
     next_ino: u64,
     listings: Listings,
-    /// Where it is mounted, once that is known: an absolute link may lead there.
+    /// Where the tree is mounted, once that is known: an absolute link may lead into it.
     place: Option<PathBuf>,
 }
 
 impl Namespace {
-    /// A tree with nothing but a root.
+    /// An empty tree: only a root.
     ///
-    /// Inodes but the root are numbered from `first_ino`: far from those of other
-    /// file systems, as a descriptor is recognised by its inode's number.
+    /// All other inodes are numbered from `first_ino`, far from those of other file
+    /// systems: descriptors of this mount are recognised by their inode number.
     pub(crate) fn new(owner: Creator, first_ino: u64, now: Timestamp, pool: &Pool) -> Self {
         let mut namespace = Namespace {
             pool: pool.clone(),
@@ -113,8 +113,7 @@ impl Namespace {
         ino
     }
 
-    /// A number for something that is no inode of the tree but must never be
-    /// mistaken for one.
+    /// Reserves an inode number for a place that is not in the tree.
     pub(crate) fn reserve_number(&mut self) -> u64 {
         let ino = self.next_ino;
         self.next_ino += 1;
@@ -136,12 +135,12 @@ impl Namespace {
         self.symlinks > 0
     }
 
-    /// How many inodes there are.
+    /// The number of inodes.
     pub(crate) fn count(&self) -> usize {
         self.inodes.len()
     }
 
-    /// Everything there is, by its number.
+    /// All inodes, with their numbers.
     pub(crate) fn inodes(&self) -> impl Iterator<Item = (u64, &Inode)> {
         self.inodes.iter().map(|(ino, inode)| (*ino, inode))
     }
@@ -171,7 +170,7 @@ impl Namespace {
         Ok(self.directory(directory)?.parent)
     }
 
-    /// What stands at a name.
+    /// The inode at a name.
     pub(crate) fn find(&self, parent: u64, name: &OsStr) -> Result<u64, Errno> {
         match self.directory(parent)?.entries.get(name) {
             Some(entry) => Ok(entry.ino),
@@ -180,8 +179,7 @@ impl Namespace {
         }
     }
 
-    /// Notes that a file was reached by this name, so that it is the name a
-    /// reader of it follows.
+    /// Notes that a file was reached by this name: its readers follow the name used last.
     pub(crate) fn used_name(&mut self, ino: u64, parent: u64, name: &OsStr) {
         if let Some(inode) = self.inodes.get_mut(&ino)
             && inode.names.len() > 1
@@ -230,7 +228,7 @@ impl Namespace {
         Some(path)
     }
 
-    /// Makes a directory entry and what it names.
+    /// Makes an inode and a directory entry for it.
     pub(crate) fn make(
         &mut self,
         parent: u64,
@@ -242,7 +240,7 @@ impl Namespace {
     ) -> Result<u64, Errno> {
         self.check_new(parent, name)?;
         let above = self.get(parent)?;
-        // POSIX leaves this to the file system; Linux ones all do it.
+        // POSIX leaves this to the file system; all Linux file systems do it.
         if above.mode & libc::S_ISGID != 0 {
             creator.gid = above.gid;
             if matches!(kind, Kind::Directory(_)) {
@@ -284,7 +282,7 @@ impl Namespace {
         Some(entry.cookie)
     }
 
-    /// A directory whose entries change now.
+    /// A directory whose entries are about to change; stamps it.
     fn changed(&mut self, directory: u64, now: Timestamp) -> Option<&mut Directory> {
         let inode = self.inodes.get_mut(&directory)?;
         inode.mtime = now;
@@ -295,7 +293,7 @@ impl Namespace {
         }
     }
 
-    /// Gives an inode a name, listed by this cookie of an entry that is gone, or by a new one.
+    /// Gives an inode a name, listed under the given cookie of an entry that is gone, or under a new one.
     fn attach(
         &mut self,
         parent: u64,
@@ -318,7 +316,7 @@ impl Namespace {
         }
     }
 
-    /// Takes a name away; gives what it took of memory.
+    /// Removes a name; returns the accounting of its memory.
     fn detach(&mut self, parent: u64, name: &OsStr, ino: u64, now: Timestamp) -> Option<Kept> {
         let entry = self
             .changed(parent, now)
@@ -331,8 +329,8 @@ impl Namespace {
         Some(entry?.kept)
     }
 
-    /// Moves a name that was taken away. That is never refused for want of memory: as long as the file
-    /// is there it has a name, and a rename is mostly how what was written is put in its place.
+    /// Puts a name that was removed in another place. This never fails for lack of memory: the file must not be
+    /// left without a name, and programs rename to put finished files in place.
     fn attach_again(
         &mut self,
         (parent, name): (u64, &OsStr),
@@ -352,7 +350,7 @@ impl Namespace {
         Ok(self.add(Kind::File, creator, 0, now, kept))
     }
 
-    /// Gives all names of a file to another.
+    /// Moves all names of a file to another.
     pub(crate) fn put_in_place(&mut self, old: u64, new: u64, now: Timestamp) {
         for (parent, name) in self.names_of(old).to_vec() {
             let cookie = self.cookie(parent, &name);
@@ -361,7 +359,7 @@ impl Namespace {
         }
     }
 
-    /// Gives a file another name, for this user.
+    /// Gives a file another name, whose memory is counted for this user.
     pub(crate) fn link(
         &mut self,
         ino: u64,
@@ -372,7 +370,7 @@ impl Namespace {
         if self.get(ino)?.is_directory() {
             return Err(Errno::PERM);
         }
-        // A file without names cannot come back: there is no O_TMPFILE here.
+        // A removed file cannot get a name again: there is no O_TMPFILE here.
         if self.get(ino)?.removed {
             return Err(Errno::NOENT);
         }
@@ -382,7 +380,7 @@ impl Namespace {
         Ok(())
     }
 
-    /// Takes away a name of something that is no directory; says what it was.
+    /// Removes a name of an inode that is not a directory; returns the inode.
     pub(crate) fn unlink(
         &mut self,
         parent: u64,
@@ -397,7 +395,7 @@ impl Namespace {
         Ok(ino)
     }
 
-    /// Removes an empty directory; says what it was.
+    /// Removes an empty directory; returns its inode.
     pub(crate) fn remove_directory(
         &mut self,
         parent: u64,
@@ -441,14 +439,14 @@ impl Namespace {
         }
     }
 
-    /// Whether an inode has no name and nobody inside holds it, or is no more.
+    /// Whether an inode has neither a name nor a pin, or does not exist.
     pub(crate) fn is_unreachable(&self, ino: u64) -> bool {
         self.inodes
             .get(&ino)
             .is_none_or(|inode| inode.names.is_empty() && inode.pins == 0)
     }
 
-    /// Drops an inode that nothing refers to any more, the kernel neither.
+    /// Drops an inode to which nothing refers any more, the kernel included.
     pub(crate) fn reap(&mut self, ino: u64) {
         let forgotten = self
             .inodes

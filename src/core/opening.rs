@@ -1,4 +1,4 @@
-//! Opening for reading: who waits, for what, and how the wait ends.
+//! Opening for reading: which callers wait, for what, and how their wait ends.
 
 use std::ffi::OsString;
 
@@ -19,25 +19,25 @@ use super::readers::reader::{Awaits, Origin, Reader};
 use super::request::{Caller, Opener};
 use super::{File, Handle, Operation};
 
-/// The most memory that a reader takes which waits, beside its path; other open files take less.
+/// Memory of a waiting reader at most, beside its path, in bytes; other open files take less.
 pub(super) const OPEN_BYTES: u64 = 1024;
 
-/// What becomes of an OPEN.
+/// How an OPEN is answered.
 pub(super) enum OpenAnswer {
     Wait,
-    /// An ordinary open file: there is nothing to wait for.
+    /// As an ordinary file, which is done.
     Ordinary,
-    /// The same, of what is there now.
+    /// As an ordinary file, as it is now.
     AsItIs,
-    /// A handle whose reads wait.
+    /// As a handle whose reads wait.
     Waiting,
-    /// The path is to be looked up once more.
+    /// By `ESTALE`: the kernel looks the path up once more.
     SendBack,
     Refuse(Errno),
 }
 
 impl Operation<'_> {
-    /// An OPEN, of whatever it is; by a writer, if there is one, else by an opener.
+    /// An OPEN of a file or place: for writing if `writer` is given, else for reading by `opener`.
     pub(super) fn open(
         &mut self,
         caller: Caller,
@@ -46,7 +46,7 @@ impl Operation<'_> {
         opener: &Opener,
     ) -> Outcome {
         if let Some(place) = self.control.place(ino).cloned() {
-            // The file itself is opened once it is there, for whatever.
+            // In `wait/` the file itself is opened once it is done, so writing is not refused there.
             let waits = matches!(&place, Place::File { door, .. } if door.gives == Gives::File);
             if writer.is_some() && !waits {
                 return Err(Errno::ACCESS);
@@ -54,7 +54,7 @@ impl Operation<'_> {
             let opener = writer.map_or_else(|| opener.clone(), Opener::from);
             return self.open_control(caller, (ino, place), (flags, &opener));
         }
-        // The flusher must get at what is written whatever there is.
+        // The flusher must reach written bytes even if there is no memory left.
         if !caller.internal {
             self.check_room_to_open(caller.user)?;
         }
@@ -70,8 +70,8 @@ impl Operation<'_> {
                 return Ok(None);
             }
         }
-        // Its content went with its last name, but the kernel still believes in
-        // that one: it is to look again.
+        // Its content was freed with its last name, but the kernel has still found it by that: it must look
+        // the path up again.
         if self.names.get(ino).is_ok_and(Inode::is_file) && !self.files.contains_key(&ino) {
             return Err(Errno::STALE);
         }
@@ -79,7 +79,7 @@ impl Operation<'_> {
             if caller.thread == 0 || !self.sent_back.knows(self.now, caller.thread) {
                 return Err(self.send_back(caller.thread, ino, Why::Reincarnated));
             }
-            // Written at the size that the kernel believes in, it would be spoilt; what is read past the cache is right.
+            // The kernel has a wrong size: writes by that would spoil the file. Reads past the cache are right.
             if writer.is_some() {
                 return Err(Errno::STALE);
             }
@@ -103,7 +103,7 @@ impl Operation<'_> {
         Ok(Reply::Opened { handle, transport })
     }
 
-    /// Whether there is memory for one more open file of a user's.
+    /// Checks that there is memory for one more open file of this user.
     pub(super) fn check_room_to_open(&self, user: Option<u32>) -> Result<(), Errno> {
         match self.pool.for_user(user).has_room(OPEN_BYTES) {
             true => Ok(()),
@@ -111,8 +111,8 @@ impl Operation<'_> {
         }
     }
 
-    /// How a file is opened that is to be opened in this way: where operations
-    /// are recorded, each comes to us as the program made it.
+    /// The transport to use instead of `wanted`: if requests are recorded, each read and write must reach us
+    /// as the program made it.
     pub(super) fn transport(&self, wanted: Transport) -> Transport {
         match &self.recording {
             Some(_) => Transport::Direct,
@@ -120,7 +120,7 @@ impl Operation<'_> {
         }
     }
 
-    /// An inode is opened for reading only.
+    /// Opens a file for reading only.
     pub(super) fn open_for_reading(
         &mut self,
         caller: Caller,
@@ -137,7 +137,7 @@ impl Operation<'_> {
             .group
             .filter(|_| self.may_be_step(ino, caller) && !self.writes(ino, opener));
         if !waits {
-            // If it was sent back, it has arrived.
+            // It may have been sent back, and is no longer expected then.
             self.sent_back.has_arrived(caller.thread);
             if dropped && !caller.internal {
                 if self.is_of_writers(ino, self.is_step(ino, group)) {
@@ -145,7 +145,7 @@ impl Operation<'_> {
                 }
                 return Err(Errno::STALE);
             }
-            // What was lost would look like zeros, or like the end.
+            // Lost bytes would look like zeros, or like the end.
             if lost && !caller.internal {
                 return Err(Errno::IO);
             }
@@ -178,9 +178,9 @@ impl Operation<'_> {
         Ok(None)
     }
 
-    /// Whether the caller gets nothing of this file but what a waiting reader gets.
+    /// Whether the caller must become a waiting reader of this file.
     pub(super) fn waits_for(&self, ino: u64, caller: Caller, opener: &Opener) -> bool {
-        // To be removed when it was read, a file must be read through us. One that failed is not.
+        // A file that is removed once it was read must be read through us. A failed one is not removed.
         let consumes = |file: &File| match file.phase() {
             Phase::Done => self.settings.consume,
             _ => file.is_active(),
@@ -193,8 +193,8 @@ impl Operation<'_> {
             && !self.may_be_unseen_writer(ino, caller)
     }
 
-    /// Whether the caller cannot be seen, nor can one who writes this file: it may be the same, or
-    /// a descendant.
+    /// Whether the caller cannot be seen, and one of the file's writers cannot either: the caller may be that
+    /// writer, or a descendant of it.
     fn may_be_unseen_writer(&self, ino: u64, caller: Caller) -> bool {
         let file = self.files.get(&ino).filter(|file| file.is_active());
         caller.thread == 0 && file.is_some_and(|f| f.writers().iter().any(|w| w.pid == 0))
@@ -225,9 +225,8 @@ impl Operation<'_> {
         Reply::Opened { handle, transport }
     }
 
-    /// Whether one of a writer's process group counts as a step of its script here: where
-    /// others may be told that the file is done, and nothing ends with its being
-    /// read.
+    /// Whether a member of a writer's process group can count as a step of its script here: not if only
+    /// this process waits for the file, nor if the file is removed once it was read.
     fn may_be_step(&self, ino: u64, caller: Caller) -> bool {
         self.settings.readers_wait
             && !self.settings.consume
@@ -238,23 +237,22 @@ impl Operation<'_> {
             )
     }
 
-    /// Whether the caller itself wrote this file. It is waited for as a writer.
+    /// Whether the caller itself is a writer of this file, and so no step of its script.
     pub(super) fn writes(&self, ino: u64, opener: &Opener) -> bool {
-        let is_it = |w: &Writer| Some(&w.pid) == opener.lineage.first();
+        let is_caller = |w: &Writer| Some(&w.pid) == opener.lineage.first();
         let file = self.files.get(&ino);
-        file.is_some_and(|file| file.writers().iter().any(is_it))
+        file.is_some_and(|file| file.writers().iter().any(is_caller))
     }
 
-    /// Whether the caller, or a process above it, writes this file: such a one
-    /// would wait for itself.
+    /// Whether the caller, or an ancestor of it, writes this file: it would wait for itself.
     fn never_waits(&self, ino: u64, opener: &Opener) -> bool {
         let writers = self.files.get(&ino).map_or(&[][..], File::writers);
         let is_above = |w: &Writer| w.ending == Ending::Running && opener.lineage.contains(&w.pid);
         !writers.is_empty() && (opener.holds || writers.iter().any(is_above))
     }
 
-    /// Whether a reader came by the path of a file that programs read from its end, so that it is to
-    /// have the whole. Those of fifofs itself, and of pipes, do not look at the format.
+    /// Whether a reader opened, by its path, a file of a format that programs read from its end, so that it must
+    /// get the finished file. Readers in this process and readers by a door do not need that.
     fn needs_its_end(&self, id: ReaderId, ino: u64) -> bool {
         let comes_by_path = |reader: &Reader| {
             let origin = reader.origin();
@@ -264,20 +262,20 @@ impl Operation<'_> {
             && self.readers.get(id).is_some_and(comes_by_path)
     }
 
-    /// What a reader comes with that opens something at a path.
+    /// The origin of a reader: the facts about its OPEN.
     pub(super) fn origin(
         &mut self,
         caller: Caller,
         (flags, opener): (i32, &Opener),
         path: Option<&[OsString]>,
     ) -> Origin {
-        // Which process it is nobody can tell: for the kernel all of them are number 0.
+        // The kernel gives number 0 for every process that it cannot show us.
         if caller.thread == 0 {
             self.notices.say(Notice::UnseenReader);
         }
         let was_sent_back = self.sent_back.knows(self.now, caller.thread);
         self.sent_back.has_arrived(caller.thread);
-        // It is in the table of those who follow paths, too.
+        // The path is stored twice: with the reader, and in the table of readers that follow paths.
         let components = path.into_iter().flatten();
         let path_bytes: u64 = components.map(|name| 48 + name.len() as u64).sum();
         let pool = self.pool.for_user(caller.user);
@@ -301,7 +299,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Answers a reader's OPEN if it can be; says whether the reader is open.
+    /// Answers a reader's OPEN if possible; returns whether the reader is open.
     pub(super) fn progress_open(&mut self, id: ReaderId) -> bool {
         let answer = self.answer_open(id);
         let Some(reader) = self.readers.get_mut(id) else {
@@ -322,7 +320,7 @@ impl Operation<'_> {
         let reply = match answer {
             OpenAnswer::Wait => return false,
             OpenAnswer::Waiting if origin.asked == Asked::Attributes => {
-                // The kernel looks up no more: it is to take this for the file.
+                // The kernel does not look the path up again: it gets the attributes of the file here.
                 let shown = source.ok_or(Errno::STALE);
                 let shown = shown.and_then(|ino| self.attributes(ino));
                 shown.map(|attributes| {
@@ -339,14 +337,14 @@ impl Operation<'_> {
                 if let Some((_, place)) = door {
                     self.control.was_opened(place);
                 }
-                let may_come = |file: &File| file.is_active() || file.is_empty_fifo();
-                let is_over = |ino: u64| !self.files.get(&ino).is_some_and(may_come);
+                let is_unfinished = |file: &File| file.is_active() || file.is_empty_fifo();
+                let is_over = |ino: u64| !self.files.get(&ino).is_some_and(is_unfinished);
                 if !absent && source.is_some_and(is_over) {
-                    // It has come to the end of its path already.
+                    // The file is done, and the reader keeps it whatever happens to the path.
                     self.readers.stop_following(id);
                 }
                 if let Some(ino) = source {
-                    // Its blocks are counted otherwise now.
+                    // With a reader that is open its blocks are counted differently.
                     self.forget_attributes(ino);
                 }
                 let handle = self.add_handle(Handle::Reader(id));
@@ -387,7 +385,7 @@ impl Operation<'_> {
             }
             OpenAnswer::Refuse(errno) => {
                 let is_step = source.is_some_and(|ino| self.waits_as_step(id, ino));
-                // First: what is refused may concern all readers.
+                // Dropped first: refusing to read back fails the generation for all readers that are left.
                 self.drop_reader(id);
                 Err(match source.filter(|_| is_step && errno == Errno::STALE) {
                     Some(ino) => self.refuse_reading_back(ino, 0),
@@ -400,15 +398,15 @@ impl Operation<'_> {
         false
     }
 
-    /// Why what a reader waits for can never come, if it cannot. What this process captures may be
-    /// anything until those who write it have ended.
+    /// The reason why a reader's file can never appear, if it cannot. At a captured path anything may appear
+    /// until its holders have ended.
     pub(super) fn nothing_can_come(&self, reader: &Reader) -> Option<Errno> {
         let path = reader
             .path()
             .filter(|_| reader.origin().capture.is_none())?;
         match self.names.leads(path) {
             Leads::Nowhere(errno) => Some(errno),
-            // Looked up again, it is a link to there.
+            // When the kernel looks it up again, it gets a link to that path.
             Leads::Out(_) => Some(Errno::STALE),
             Leads::To(ino) => match self.names.get(ino).ok()?.st_mode() & libc::S_IFMT {
                 libc::S_IFREG => None,
@@ -431,7 +429,7 @@ impl Operation<'_> {
         let (gives, asked) = (origin.door.map(|(gives, _)| gives), origin.asked);
         let is_place = origin.door.is_some_and(|(_, ino)| self.is_control(ino));
         let nonblocking = origin.nonblocking && gives != Some(Gives::File);
-        // Who cannot be told apart may look up again at each attempt.
+        // Threads that cannot be told apart may be sent back each time.
         let may_send_back = !origin.was_sent_back || origin.thread == 0 && gives.is_some();
         let is_over = reader.is_over();
         let Some(source) = reader.source() else {
@@ -462,11 +460,10 @@ impl Operation<'_> {
         if lacks_some {
             return OpenAnswer::Refuse(Errno::STALE);
         }
-        // It has had nothing of what there is, and many a program that asks for the size first
-        // would never see an error behind that.
-        // (A pipe's reader gets all bytes of one that follows first.)
-        let is_told_later = gives == Some(Gives::Pipe) && !view.is_refused();
-        if view.end && view.failed && !is_told_later {
+        // The reader has no bytes yet, so the OPEN can fail. Many programs ask for the size first and
+        // would never see an error at the end. (In `pipe/` a reader first gets all bytes of a file that follows.)
+        let fails_at_end = gives == Some(Gives::Pipe) && !view.is_refused();
+        if view.end && view.failed && !fails_at_end {
             return OpenAnswer::Refuse(Errno::IO);
         }
         if !view.end {
@@ -480,7 +477,7 @@ impl Operation<'_> {
                 _ => OpenAnswer::Wait,
             };
         }
-        // Behind a FIFO's name is another file by now.
+        // The name of a FIFO leads to another file by now.
         let is_message = self.fifo_of(source).is_some();
         // To be removed when it was read, a file is read through us; to tell its size is not to read it.
         let consumes = self.settings.consume && asked != Asked::Attributes;
@@ -489,10 +486,10 @@ impl Operation<'_> {
         }
         match awaits {
             Awaits::File(ino) if ino == source => OpenAnswer::Ordinary,
-            // The kernel looks the path up once more, and finds what is there
-            // now: then everything about the file is true, its size as well.
+            // The kernel looks the path up once more and opens the file that it finds now, with its true
+            // size.
             _ if may_send_back => OpenAnswer::SendBack,
-            // It has no size but the kernel's, which is that of the place.
+            // The kernel would use the size that it has for the place.
             _ if is_place && gives == Some(Gives::File) => OpenAnswer::Refuse(Errno::STALE),
             _ => OpenAnswer::Waiting,
         }

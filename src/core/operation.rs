@@ -1,8 +1,8 @@
-//! A request under way: the state that it changes, when that happens, and what comes of it.
+//! A request under way: the state that it changes, its time, and its effects.
 //!
-//! Every handler is a method of [`Operation`]. What one part of the state alone must see to is that part's own
-//! affair, a type with private fields; an operation has hold of all of them, as a lock's guard has, and of the
-//! effects so far.
+//! Every handler is a method of [`Operation`]. Each part of the state is a type with private fields that keeps
+//! its own invariants; an operation has access to all of them, like the guard of a lock, and to the effects so
+//! far.
 
 use std::ops::{Deref, DerefMut};
 
@@ -14,16 +14,15 @@ use super::generation::Processes;
 use super::ids::Unique;
 use super::{Core, Env};
 
-/// What a handler works on.
+/// A request under way.
 pub(super) struct Operation<'a> {
     pub(super) core: &'a mut Core,
-    /// When it happens, for waiting.
+    /// The time of the request, for deadlines.
     pub(super) now: Monotonic,
     /// The same, for file times.
     pub(super) wall: Timestamp,
-    /// What other processes are doing.
+    /// Facts about other processes.
     pub(super) processes: &'a dyn Processes,
-    /// What is to be done outside.
     pub(super) effects: Effects,
 }
 

@@ -1,30 +1,30 @@
-//! Readers of this process that read by position: they are given what is there whatever the way of
-//! delivery, and what they were given may change.
+//! Readers by position, in this process: they get the bytes that the file has, whatever its way of delivery, and
+//! bytes that they were given may change.
 //!
-//! For them a rewritten byte is no error. It is noted, until it is read again: what a reader has
-//! after that is what the file holds. The invariant: a byte that such a reader was given and that is
-//! no longer so is in its [`Patches`].
+//! For them a rewritten byte is no error. It is noted until the reader reads it again, and then has what
+//! the file holds. The invariant: every byte that such a reader was given and that has changed since
+//! is in its [`Patches`].
 
 use std::ops::Range;
 
 use super::spool::Extents;
 
-/// So many ranges are told apart. Past that they are rounded to ever larger pieces: what a reader
-/// keeps is bounded, and it reads somewhat more again.
+/// The most ranges that are kept. When there are more, all are rounded to larger pieces: this bounds
+/// a reader's memory, and makes it read a little more again.
 const RANGES_AT_MOST: usize = 1024;
 
-/// What ranges are rounded to first.
+/// The first size, in bytes, to which ranges are rounded.
 const FIRST_GRANULE: u64 = 4096;
 
 /// How a captured path is read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Reading {
-    /// Only what those leave who hold it.
+    /// Only the file that the path's holders write.
     pub(crate) of_holders: bool,
     pub(crate) by_position: bool,
 }
 
-/// The bytes that a reader was given and that are no longer so.
+/// The bytes that a reader was given and that have changed since.
 #[derive(Debug)]
 pub(crate) struct Patches {
     ranges: Extents,
@@ -52,12 +52,12 @@ impl Patches {
         }
     }
 
-    /// They were given once more.
+    /// The reader was given these bytes again.
     pub(super) fn remove(&mut self, range: Range<u64>) {
         self.ranges.remove(range);
     }
 
-    /// Those of these bytes that are so.
+    /// The patched ranges within a range.
     pub(super) fn within(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
         self.ranges.overlapping(range)
     }

@@ -1,4 +1,4 @@
-//! Names that come, go and move, and what that does to those who follow them.
+//! Names that appear, disappear and move, and the readers that follow them.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +17,7 @@ use super::request::{At, Caller, at};
 use super::{File, Handle, Operation};
 
 impl Operation<'_> {
-    /// Looks a name up for the kernel, which holds a reference from then on.
+    /// Looks a name up for the kernel, which holds a reference to the inode from then on.
     pub(super) fn lookup(&mut self, caller: Caller, at: &At) -> Result<Found, Errno> {
         let (parent, name) = (at.0, &*at.1);
         let thread = caller.thread;
@@ -25,7 +25,7 @@ impl Operation<'_> {
             return self.look_up_place(caller, (parent, name));
         }
         let ino = match name.as_bytes() {
-            // Only asked for to open a file handle of what the kernel no longer remembers.
+            // The kernel asks for these only to open a file handle whose inode it has forgotten.
             b"." => parent,
             b".." => self.names.parent(parent)?,
             _ => {
@@ -55,14 +55,13 @@ impl Operation<'_> {
         self.check_room_to_open(user)?;
         self.note_unseen(&writer)?;
         let ino = match self.names.find(at.0, &at.1) {
-            // It was told that this is not there.
+            // This is a virtual FIFO whose writer was told that the name does not exist.
             Ok(ino) if self.is_to_make(writer.pid, &at.1, ino) => ino,
             _ => self.make_file(at, creator)?,
         };
-        // Also if it is opened for reading only: who makes a file so has it written
-        // next, with a lock on it, say. Those who wait for the name hear of it when
-        // the generation has begun: before, it would look like a file that is empty
-        // and done.
+        // For writing, even if it is opened for reading only: a program that creates a file so has it
+        // written next (after locking it, say). Readers that wait for the name are marked
+        // when the generation has begun: before, the file would look empty and done.
         let (handle, transport) = self.open_for_writing(ino, flags, (writer, user))?;
         Ok(Reply::Created {
             found: self.found(ino, true)?,
@@ -128,13 +127,13 @@ impl Operation<'_> {
         self.names.make(parent, name, kind, creator, rdev, now)
     }
 
-    /// The kernel holds a reference from now on to what was made.
+    /// Answers with the inode that was made; the kernel holds a reference to it from now on.
     fn made(&mut self, ino: u64) -> Result<Reply, Errno> {
         self.found(ino, true).map(Reply::Found)
     }
 
-    /// It holds a reference from now on to what a name leads to, maybe for ever; not by the name of a virtual
-    /// FIFO, which leads to the next message a moment later.
+    /// Answers with the inode that a name leads to; the kernel holds a reference to it from now on. A virtual
+    /// FIFO's name is never cacheable, as it leads to the next message a moment later.
     pub(super) fn found(&mut self, ino: u64, cacheable: bool) -> Result<Found, Errno> {
         self.names.looked_up(ino);
         let mut attributes = self.attributes(ino)?;
@@ -147,8 +146,8 @@ impl Operation<'_> {
         })
     }
 
-    /// The same for a thread other than the one that writes it, as far as that is known. Who writes a file
-    /// looks at the answer before it writes more.
+    /// The same for a thread that may not be the file's writer. While a file is open for writing, a lookup by another
+    /// thread is noted: the kernel then knows it unfinished. (A writer gets the answer before it writes more.)
     pub(super) fn found_by(
         &mut self,
         thread: i32,
@@ -164,7 +163,8 @@ impl Operation<'_> {
         self.found(ino, cacheable)
     }
 
-    /// What would not be done anyway puts nothing in the place of a stream.
+    /// Checked before [`Self::refuse_in_place_of_a_stream`]: a request that is refused anyway must not fail a
+    /// stream.
     fn refuse_if_taken(&self, parent: u64, name: &OsStr) -> Result<(), Errno> {
         match self.names.find(parent, name) {
             Ok(_) => Err(Errno::EXIST),
@@ -194,7 +194,7 @@ impl Operation<'_> {
         self.lost_name(ino);
         self.publish_as(&path, || Event::Removed);
         self.touched.names.add(name.to_owned());
-        // It may have been held by this name.
+        // A capture of this name may have held it.
         self.touched.generations.add(ino);
         self.reap(ino);
         Ok(Reply::Done)
@@ -250,7 +250,7 @@ impl Operation<'_> {
         Ok(Reply::Done)
     }
 
-    /// A directory is opened to be listed; gives the handle.
+    /// Opens a directory to be listed; returns the handle.
     pub(super) fn open_directory(&mut self, ino: u64) -> Result<u64, Errno> {
         match self.is_control(ino) {
             true => Ok(0),
@@ -258,7 +258,7 @@ impl Operation<'_> {
         }
     }
 
-    /// As many entries of a directory after a cookie as fit.
+    /// The entries of a directory after a cookie, as many as fit.
     pub(super) fn list(
         &mut self,
         ino: u64,
@@ -288,7 +288,7 @@ impl Operation<'_> {
         Ok(Reply::Listing(listed))
     }
 
-    /// A file has one name less, but the kernel may just have found it by that.
+    /// A file has lost a name, by which the kernel may just have found it.
     fn lost_name(&mut self, ino: u64) {
         if let Ok(inode) = self.core.names.get_mut(ino) {
             inode.lost_name = Some(self.now);
@@ -303,7 +303,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Removes a file that was read to its end.
+    /// Removes a file that was read to its end, by the name used last.
     pub(super) fn consume(&mut self, ino: u64) {
         let Some(mut path) = self.names.path(ino) else {
             return;
@@ -320,7 +320,7 @@ impl Operation<'_> {
         }
     }
 
-    /// What stands at this name, in whatever directory, may be another now.
+    /// Another file may stand at this name now, in any directory.
     pub(super) fn name_changed(&mut self, name: &OsStr) {
         self.hang_up_again(name);
         let following: Vec<ReaderId> = self.readers.following(name).collect();
@@ -328,19 +328,19 @@ impl Operation<'_> {
             self.find_again(id);
         }
         if self.names.has_symlinks() {
-            // Any path may lead through one, under whatever name.
+            // Any path may lead through a link of this name.
             self.touched.all_paths = true;
         }
     }
 
-    /// A directory or a link came, went or moved: every path may lead elsewhere.
+    /// A directory or link was made, removed or moved: every path may lead elsewhere.
     pub(super) fn all_paths_changed(&mut self) {
         for id in self.readers.all_following() {
             self.find_again(id);
         }
     }
 
-    /// A file began a new generation, which somebody may wait for by its name.
+    /// A file began a new generation, for which readers may wait at its names.
     pub(super) fn path_changed(&mut self, ino: u64) {
         for mut path in self.names.paths(ino) {
             if let Some(name) = path.pop() {
@@ -349,7 +349,7 @@ impl Operation<'_> {
         }
     }
 
-    /// What a reader waits for, if it stands at its path.
+    /// The file at a path, if it is one that a reader waits for.
     pub(super) fn awaited(&self, awaits: Awaits, path: &[OsString]) -> Option<u64> {
         let ino = self.names.resolve(path)?;
         let file = self.files.get(&ino)?;
@@ -385,12 +385,12 @@ impl Operation<'_> {
         let is_of_group = reader.origin().group.is_some();
         let found = self.awaited(reader.awaits(), path);
         if fifo.is_some() && found.is_none_or(|ino| self.fifo_of(ino) == fifo) {
-            // It stays with the FIFO, whatever becomes of its name.
+            // A reader stays with its FIFO even if that loses its name.
             return;
         }
         let follows_file = matches!(reader.awaits(), Awaits::File(_));
-        // One name of several is gone: it was another that was opened, or may as
-        // well have been. (A name that the file got since does not count.)
+        // The file has lost one of several names: the reader follows another one that the file had when
+        // it was opened. (Names that the file got later do not count.)
         let is_still_there = |path: &&Vec<OsString>| self.names.resolve(path) == before;
         let other = reader
             .origin()
@@ -406,7 +406,7 @@ impl Operation<'_> {
         match found {
             Some(ino) if before == Some(ino) => self.set_absent(id, false),
             Some(_) if streams => {
-                // By another directory, say, which could not be refused.
+                // Not every replacement can be refused: a directory above was moved, say.
                 self.readers.stop_following(id);
                 if let Some(before) = before {
                     self.lose(before, "cannot be replaced", 0, Errno::SPIPE);
@@ -426,7 +426,7 @@ impl Operation<'_> {
             self.touched.room.add(before);
         }
         if let (Some(ino), true) = (before, is_of_group) {
-            // It may have been what others waited for.
+            // Other readers may have waited for this one, as a step.
             self.touched.generations.add(ino);
         }
         self.touched.readers.add(id);
@@ -438,15 +438,15 @@ impl Operation<'_> {
         }
     }
 
-    /// From now on no file is opened for writing, made, renamed, removed or truncated, which is
-    /// `EROFS` instead; unless a file is open for writing now. Says whether it is so.
+    /// Freezes the tree, unless a file is open for writing now: from then on opening for writing, making,
+    /// renaming, removing and truncating files gives `EROFS`. Returns whether the tree is frozen.
     pub(super) fn freeze(&mut self) -> bool {
         let writes = |handle: &Handle| matches!(handle, Handle::Writer { .. });
         self.is_frozen = self.is_frozen || !self.handles.values().any(writes);
         self.is_frozen
     }
 
-    /// That a file may be changed.
+    /// Checks that files may be changed.
     pub(super) fn refuse_frozen(&self) -> Result<(), Errno> {
         match self.is_frozen {
             true => Err(Errno::ROFS),
@@ -454,7 +454,7 @@ impl Operation<'_> {
         }
     }
 
-    /// That a name may be made, changed or removed.
+    /// Checks that a name may be made, changed or removed.
     pub(super) fn may_change(&self, parent: u64, name: &OsStr) -> Result<(), Errno> {
         self.refuse_control(parent, name)?;
         self.refuse_frozen()

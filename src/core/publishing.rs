@@ -1,6 +1,6 @@
-//! Telling what happens to files: events for those who listen, warnings for users.
+//! Publishing what happens to files: events for subscribers, warnings for users.
 //!
-//! Knows the paths that files have at that moment; who listens is the subscribers' affair ([`super::events`]).
+//! Knows the paths that files have at that moment; the subscribers are in [`super::events`].
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::event::Event;
 use super::{File, Operation};
 
 impl Operation<'_> {
-    /// Tells whoever listens what happened to a file.
+    /// Gives subscribers an event of a file.
     pub(super) fn publish(&mut self, ino: u64, event: impl FnOnce() -> Event) {
         if self.events.wanted() {
             let path = self.path_of(ino);
@@ -18,7 +18,7 @@ impl Operation<'_> {
         }
     }
 
-    /// The same, of a path that is gone already.
+    /// The same, with a path that may be gone already.
     pub(super) fn publish_as(&mut self, path: &Path, event: impl FnOnce() -> Event) {
         if !self.events.wanted() {
             return;
@@ -29,7 +29,8 @@ impl Operation<'_> {
         }
     }
 
-    /// A process writes a file whose end will not be seen. It may say so at each write, and is heard once.
+    /// The end of a process that writes a file will not be seen. Warns once, though this may come with each
+    /// write.
     pub(super) fn warn_of_unwatched(&mut self, ino: u64, errno: Errno) {
         let message = format!(
             "a process writes it that cannot be watched; should it be killed, readers will not be \
@@ -41,9 +42,9 @@ impl Operation<'_> {
         }
     }
 
-    /// Something users should know: in the log, in the events, in `ls`.
+    /// Warns users of something about a file: in the log, in the events, in `ls`.
     pub(super) fn warn(&mut self, ino: u64, message: String) {
-        // `fifofs run` says itself what became of its files, and turns these off by the target.
+        // `fifofs run` reports on its files itself, and turns these off by the target.
         log::warn!(target: "fifofs::files", "{}: {message}", self.path_of(ino).display());
         self.publish(ino, || Event::Warning {
             message: message.clone(),

@@ -1,6 +1,6 @@
-//! What may be looked at without a request: nothing changes by it, and nobody waits for it.
+//! Queries: what can be looked up without a request. They change nothing and never wait.
 //!
-//! Of names and attributes, files, captured paths and those who read them in this process.
+//! They concern names and attributes, files, captured paths, and readers in this process.
 
 use std::ffi::{OsStr, OsString};
 use std::ops::Range;
@@ -21,19 +21,19 @@ use super::spool::{Pool, Segments, Spool};
 use super::{Core, Env, File, Handle, Operation};
 use crate::error::FailedWriter;
 
-/// The whole.
+/// The core as a whole.
 impl Core {
-    /// The tree of names, to look at.
+    /// The tree of names.
     pub(crate) fn names(&self) -> &Namespace {
         &self.names
     }
 
-    /// The store of bytes, for what it has to say about space.
+    /// The store of bytes, for its numbers about space.
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    /// Whether anybody has something open, or waits for it to be.
+    /// Whether anything is open, or any request waits.
     pub(crate) fn is_in_use(&self) -> bool {
         !self.handles.is_empty() || !self.waiting.is_empty()
     }
@@ -43,18 +43,18 @@ impl Core {
         self.alarms.first().map(|(at, _)| *at)
     }
 
-    /// The thread behind a request that waits.
+    /// The thread that made a request which waits.
     pub(crate) fn waiting_thread(&self, unique: Unique) -> Option<i32> {
         self.waiting.get(&unique).map(|(_, thread)| *thread)
     }
 
-    /// How many requests wait.
+    /// The number of requests that wait.
     #[cfg(test)]
     pub(crate) fn waiting_count(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Ends the recording and gives it away.
+    /// Ends the recording and returns it.
     pub(crate) fn take_recording(&mut self) -> Option<Recording> {
         self.recording.take()
     }
@@ -71,7 +71,7 @@ impl Core {
         self.files.values().any(is_open)
     }
 
-    /// The files that are open for writing, by inode, and where they are.
+    /// The files that are open for writing, by inode, with their paths.
     pub(crate) fn written_files(&self) -> Vec<(u64, PathBuf)> {
         let is_open = |file: &File| file.generation().is_open();
         let open = self.files.iter().filter(|(_, file)| is_open(file));
@@ -80,7 +80,8 @@ impl Core {
         files
     }
 
-    /// What an OPEN for reading, or a GETATTR, of this must know of who asks.
+    /// The facts about its process without which an OPEN for reading, or a GETATTR, of this inode cannot be
+    /// handled.
     pub(crate) fn needs_of_opener(&self, ino: u64, request: &Request) -> Needed {
         if let Some(number) = self.control.unknown_process(ino) {
             return Needed::Process(number);
@@ -89,7 +90,7 @@ impl Core {
             let waits = self.control.waits_for(ino).is_some();
             return if waits { Needed::Name } else { Needed::Nothing };
         }
-        // Of one without a name it may be what stands there instead that is written.
+        // If it has lost its name, another file may stand there that is being written.
         let is_nameless = |inode: &Inode| inode.is_file() && inode.nlink() == 0;
         let has_lost_name = |inode: &Inode| inode.lost_name.is_some();
         let place = self.control.place(ino);
@@ -109,7 +110,7 @@ impl Core {
         }
     }
 
-    /// Whether a number belongs to the control directory.
+    /// Whether an inode number belongs to the control directory.
     pub(crate) fn is_control(&self, ino: u64) -> bool {
         self.control.has(ino)
     }
@@ -161,7 +162,7 @@ impl Core {
         below.map(|path| path.iter().skip(1).collect()).collect()
     }
 
-    /// What the regular file at a path from the root holds, and whether it failed. Links are not
+    /// The content of the regular file at a path from the root, and whether it failed. Links are not
     /// followed.
     pub(crate) fn file_content(&self, path: &[OsString]) -> Option<(Segments, bool)> {
         let mut steps = path.iter();
@@ -172,7 +173,7 @@ impl Core {
         Some((file.spool().read(0, length), failed))
     }
 
-    /// How what is written to a file is delivered, and why, once that is chosen.
+    /// The way in which a file is delivered, and the reason, once it is chosen.
     pub(crate) fn way_of(&self, ino: u64) -> Option<(Way, &str)> {
         self.generation(ino)?.chosen()
     }
@@ -182,67 +183,71 @@ impl Core {
         Some(self.files.get(&ino)?.spool())
     }
 
-    /// Whether nobody has this file open for writing, though it is not done.
+    /// Whether no process has this file open for writing, though it is not done.
     pub(super) fn is_closed(&self, ino: u64) -> bool {
         let phase = self.files.get(&ino).map(File::phase);
         matches!(phase, Some(Phase::Closed { .. }))
     }
 
-    /// Whether the kernel has an inode open in an incarnation like this, or holds it for an OPEN that waits.
-    pub(super) fn is_open_in_kernel(&self, ino: u64, is_it: impl Fn(Option<u32>) -> bool) -> bool {
+    /// Whether the kernel has an inode open in a matching incarnation, or holds it for an OPEN that waits.
+    pub(super) fn is_open_in_kernel(
+        &self,
+        ino: u64,
+        matches: impl Fn(Option<u32>) -> bool,
+    ) -> bool {
         let mut readers = self.readers.iter().map(Reader::origin);
-        readers.any(|origin| origin.inode == Some(ino) && is_it(origin.incarnation))
+        readers.any(|origin| origin.inode == Some(ino) && matches(origin.incarnation))
             || self.handles.values().any(|handle| match handle {
-                Handle::Writer { ino: of, .. } => *of == ino && is_it(None),
+                Handle::Writer { ino: of, .. } => *of == ino && matches(None),
                 Handle::Plain {
                     ino: of,
                     incarnation,
                     ..
-                } => *of == ino && is_it(*incarnation),
+                } => *of == ino && matches(*incarnation),
                 Handle::Reader(_) | Handle::Text(_) | Handle::Events(_) => false,
             })
     }
 
-    /// Whether writes to a file fail since nobody reads it any more.
+    /// Whether writes to a file fail because it will have no reader any more.
     pub(crate) fn has_hung_up(&self, ino: u64) -> bool {
         self.files.get(&ino).is_some_and(File::has_hung_up)
     }
 
-    /// Whether a process is known to write a file, runs, and has never closed it.
+    /// Whether a process is a known writer of a file, runs, and has never closed it.
     pub(crate) fn keeps_open(&self, ino: u64, pid: i32) -> bool {
         self.writer(ino, pid).is_some_and(|w| !w.has_closed)
     }
 
     fn writer(&self, ino: u64, pid: i32) -> Option<&Writer> {
-        let is_it = |w: &&Writer| w.pid == pid && w.ending == Ending::Running && !w.let_go;
-        self.files.get(&ino)?.writers().iter().find(is_it)
+        let writes = |w: &&Writer| w.pid == pid && w.ending == Ending::Running && !w.let_go;
+        self.files.get(&ino)?.writers().iter().find(writes)
     }
 
-    /// Whether a process is known to write to the file behind a handle that may
-    /// write, and has not let go of it; nothing if the handle may not.
+    /// The file behind a handle that may write, and whether a process is a known writer of it that has not let go
+    /// of it; `None` if the handle may not write.
     pub(crate) fn knows_writer(&self, handle: u64, pid: i32) -> Option<(u64, bool)> {
         let Some(Handle::Writer { ino, .. }) = self.handles.get(&handle) else {
             return None;
         };
-        // One who has ended was another process with the same id.
+        // A writer that has ended was another process with the same id.
         Some((*ino, self.writer(*ino, pid).is_some()))
     }
 }
 
 /// Captured paths and their readers.
 impl Core {
-    /// The number of what stands at the path.
+    /// The inode at a captured path.
     pub(crate) fn captured_file(&self, id: CaptureId) -> Option<u64> {
         self.captures.file(&self.names, id)
     }
 
-    /// The mode of the file at the path, if one stands there, without set-id and sticky bits.
+    /// The mode of the file at a captured path, if there is one, without set-id and sticky bits.
     pub(crate) fn captured_mode(&self, id: CaptureId) -> Option<u32> {
         let inode = self.names.get(self.captured_file(id)?).ok()?;
         inode.is_file().then_some(inode.mode & 0o777)
     }
 
-    /// What stands at a path, for somebody who wants what comes after it.
+    /// The generation at a path, for a reader that wants the next one.
     pub(super) fn seen(&self, path: &[OsString]) -> Option<Seen> {
         let ino = self.names.resolve(path)?;
         self.files.get(&ino)?;
@@ -261,7 +266,8 @@ impl Core {
         }
     }
 
-    /// Whether nothing stands at the path that those have opened who hold it.
+    /// Whether the holders of a path have not opened it: no file is there, or only the one left by earlier
+    /// holders.
     pub(crate) fn is_unopened(&self, id: CaptureId) -> bool {
         let path = self.captures.path(id);
         let left_before = path.and_then(|(_, left_before)| left_before);
@@ -269,8 +275,7 @@ impl Core {
         file.is_none_or(|ino| left_before == Some(self.seen_file(ino)))
     }
 
-    /// Whether, of those who held the path and are gone, one has still to let go of it, or what stands
-    /// there is not done.
+    /// Whether a path still has a holder, or is released but its file is not done.
     pub(crate) fn is_left_undone(&self, id: CaptureId) -> bool {
         let file = self.captured_file(id).and_then(|ino| self.files.get(&ino));
         match self.captures.hold(id) {
@@ -280,46 +285,45 @@ impl Core {
         }
     }
 
-    /// How that is delivered which a reader of this process reads, once it is chosen.
+    /// The way in which the file of a reader in this process is delivered, once it is chosen.
     pub(crate) fn way_read(&self, handle: u64) -> Option<Way> {
         let source = self.reader_of(handle)?.source()?;
         self.files.get(&source)?.way()
     }
 
-    /// The bytes that a reader of this process was given and that are no longer
-    /// so.
+    /// The bytes that a reader in this process was given and that were rewritten since.
     pub(crate) fn rewritten_range(&self, handle: u64) -> Option<std::ops::Range<u64>> {
         self.reader_of(handle)?.rewritten().cloned()
     }
 
-    /// The same of one that reads by position, in order.
+    /// The same for a reader by position: all such ranges, in order.
     pub(crate) fn changed_ranges(&self, handle: u64) -> Vec<Range<u64>> {
         let reader = self.reader_of(handle);
         reader.map_or(Vec::new(), Reader::changed)
     }
 
-    /// How long the file is that a reader of this process reads, if one stands at its path.
+    /// The length of the file that a reader in this process reads, if there is one at its path.
     pub(crate) fn length_read(&self, handle: u64) -> Option<u64> {
         let source = self.reader_of(handle)?.source()?;
         Some(self.files.get(&source)?.spool().len())
     }
 
-    /// Who came to such an end that what a reader of this process reads has failed, if it was that.
+    /// The writer that failed the file of a reader in this process by its end, if there is one.
     pub(crate) fn failed_writer(&self, handle: u64) -> Option<FailedWriter> {
         let source = self.reader_of(handle)?.source()?;
         let culprit = self.generation(source)?.culprit(self.settings.fail_on)?;
         Some(culprit.as_failed())
     }
 
-    /// Whether what a reader of this process waits for was never there, and nobody holds its path.
-    pub(crate) fn waits_for_nobody(&self, handle: u64) -> bool {
+    /// Whether the path of a reader in this process has no file and no holder.
+    pub(crate) fn has_neither_file_nor_holder(&self, handle: u64) -> bool {
         self.reader_of(handle).is_some_and(|reader| {
             let held = reader.origin().capture.map(|id| self.captures.hold(id));
             reader.source().is_none() && held != Some(Hold::Held)
         })
     }
 
-    /// Up to where a reader of this process could read now.
+    /// The offset up to which a reader in this process could read now.
     pub(crate) fn readable(&mut self, env: Env<'_>, handle: u64) -> u64 {
         let Some(Handle::Reader(id)) = self.handles.get(&handle) else {
             return 0;

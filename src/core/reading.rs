@@ -1,8 +1,8 @@
 //! Reading, and waiting for more: what a reader gets, and when.
 //!
-//! The settle pass calls `progress` for each reader who may get more. It looks at
-//! the reader and its file and answers what can be answered now. It decides from
-//! the state alone, so that calling it once too often is harmless.
+//! The settle pass calls `progress` for each reader that may get more. It examines the reader and its
+//! file and answers the requests that can be answered now. It decides from the state alone, so that
+//! calling it too often is harmless.
 
 use rustix::io::Errno;
 use std::ops::Range;
@@ -20,22 +20,22 @@ use super::spool::Segments;
 use super::timers::{READ_FILL, READER_BUSY, READER_RECENT};
 use super::{Alarm, Handle, Operation, Waiting};
 
-/// The answer to a search for holes where the kernel may know of data that we do not: that there is no
-/// such search. Programs then read the whole file.
+/// The answer to a search for holes while the kernel may have data that we do not know: that such searches are
+/// not supported. Programs then read the whole file.
 const UNKNOWN: Errno = Errno::INVAL;
 
 /// What there is for a reader at an offset.
 pub(super) enum Available {
     Nothing,
     Bytes(View),
-    /// It is beyond the end, and the reader has not had what is before it.
+    /// The offset is beyond the end, and the reader has not got all bytes before the end.
     NoBytes,
     End,
     Error(Errno),
 }
 
 impl Operation<'_> {
-    /// A READ, from whatever kind of handle.
+    /// A READ by any kind of handle.
     pub(super) fn read(&mut self, caller: Caller, handle: u64, wanted: Wanted) -> Outcome {
         let unique = caller.unique;
         let Wanted {
@@ -73,8 +73,8 @@ impl Operation<'_> {
                     return self.read_as_is(ino, offset, length).map(Some);
                 }
                 if reader.origin().capture.is_none() && offset < reader.position() {
-                    // It cannot seek: the kernel repeats what it takes for a short read, if io_uring
-                    // asked for it, and would put the same bytes behind the first.
+                    // This reader cannot seek. For io_uring the kernel repeats a READ that it takes for short:
+                    // the program would get the same bytes twice.
                     return Err(Errno::SPIPE);
                 }
                 let source = reader.source();
@@ -89,7 +89,7 @@ impl Operation<'_> {
                     .insert(unique, (Waiting::Read(id), caller.thread));
                 self.touched.readers.add(id);
                 if let Some(ino) = source.filter(|ino| self.is_closed(*ino)) {
-                    // Now that it waits, nobody may be left who would write it.
+                    // Now that this reader waits, there may be only waiting readers left.
                     self.touched.generations.add(ino);
                 }
                 Ok(None)
@@ -116,11 +116,10 @@ impl Operation<'_> {
         }
     }
 
-    /// A READ by which the kernel fills pages of its cache, for a mapping. They are
-    /// the inode's and everybody's, the writer's too, and locked meanwhile: it is
-    /// answered at once, with what this file holds, whichever one its reader reads by now.
-    /// Those of a file of the control directory are what its reader reads; a pipe has none, so that who splices it
-    /// reads it instead.
+    /// A READ by which the kernel fills pages of its cache, for a mapping. The pages belong to the inode, for all
+    /// processes, its writers too, and are locked meanwhile. So it is answered at once, with the content of this
+    /// file, even if its reader has gone on to another one. In the control directory it is the content of the
+    /// file that the reader reads; a pipe has no pages, so that splice(2) reads it instead.
     pub(super) fn fill_pages(
         &mut self,
         caller: Caller,
@@ -149,20 +148,20 @@ impl Operation<'_> {
         }
     }
 
-    /// `SEEK_DATA` and `SEEK_HOLE`. They have an answer only where the kernel holds
-    /// no pages that were not written back: while nobody writes through its cache.
+    /// `SEEK_DATA` and `SEEK_HOLE`. They have an answer only while no process writes through the kernel's cache,
+    /// so that it has no pages that were not written back.
     pub(super) fn seek(
         &self,
         (ino, handle): (u64, u64),
         offset: u64,
         data: bool,
     ) -> Result<Reply, Errno> {
-        // What lseek(2) was given as a negative number.
+        // lseek(2) was given a negative number.
         if i64::try_from(offset).is_err() {
             return Err(Errno::NXIO);
         }
-        // A reader that waits reads on from where it is: a program that looked
-        // for holes in what is there so far would take its end for the end.
+        // A waiting reader must read on from its position: a program that searched for holes would take the
+        // end of the bytes so far for the end of the file.
         let waits = matches!(self.handles.get(&handle), Some(Handle::Reader(_)));
         let file = self.files.get(&ino).filter(|_| !waits);
         let Some(file) = file.filter(|file| !file.writeback().may_hold_more()) else {
@@ -175,7 +174,7 @@ impl Operation<'_> {
         found.map(Reply::Sought).ok_or(Errno::NXIO)
     }
 
-    /// Answers what of a reader's requests can be answered now.
+    /// Answers those of a reader's requests that can be answered now.
     pub(super) fn progress(&mut self, id: ReaderId) {
         let Some(reader) = self.readers.get(id) else {
             return;
@@ -206,13 +205,13 @@ impl Operation<'_> {
         group.is_some() && self.files.get(&ino).is_some_and(|file| file.is_step(group))
     }
 
-    /// Whether a reader waits for a file as such a step.
+    /// Whether a reader waits for a file as a step of its writers' script.
     pub(super) fn waits_as_step(&self, id: ReaderId, ino: u64) -> bool {
         let group = self.readers.get(id).and_then(Reader::group_here);
         self.is_step(ino, group)
     }
 
-    /// Whether readers of a file were given something a moment ago.
+    /// Whether a reader of a file got bytes a moment ago.
     pub(super) fn is_busy(&self, ino: u64) -> bool {
         let file = self.files.get(&ino);
         file.is_some_and(|file| self.readers.are_given_within(READER_RECENT, self.now, file))
@@ -251,7 +250,7 @@ impl Operation<'_> {
             || nonblocking
             || waited
             || !reader.was_given_within(READER_BUSY, now)
-            // Its reads have nobody write anything back.
+            // Waiting makes writeback cheaper, which reads in this process do not cause.
             || reader.origin().capture.is_some()
             || view.way == Some(Way::Stream);
         if !enough {
@@ -260,7 +259,7 @@ impl Operation<'_> {
             return Ok(None);
         }
         let bytes = file.spool().read(read.offset, length as usize);
-        // Where there are none it may have asked beyond all that there is.
+        // An empty answer may be one to a READ beyond the end.
         if bytes.len() > 0 {
             self.note_delivered(id, read.offset..read.offset + bytes.len() as u64);
         }
@@ -270,7 +269,6 @@ impl Operation<'_> {
     /// What there is for a reader from an offset on.
     pub(super) fn available(&mut self, id: ReaderId, offset: u64) -> Available {
         match self.available_while_served(id, offset) {
-            // Nothing more will come.
             Available::Nothing if self.is_shut_down => Available::Error(Errno::NOTCONN),
             available => available,
         }
@@ -281,7 +279,7 @@ impl Operation<'_> {
             return Available::Nothing;
         };
         let capture = reader.origin().capture;
-        // Whoever was to write it has ended, so that nothing more will come.
+        // All holders of the path, or the process that a door names, have ended: no more bytes will come.
         let forsaken =
             capture.is_some_and(|id| self.captures.hold(id) == Hold::Released) || reader.is_over();
         let Some(source) = reader.source() else {
@@ -322,7 +320,7 @@ impl Operation<'_> {
         if !view.end {
             return Available::Nothing;
         }
-        // As with a pipe, whose name is nothing to those who have it open.
+        // As with a pipe, readers that have begun do not need the name any more.
         let absent = reader.is_absent() && !self.has_streamed(reader) && !reader.has_taken();
         match reader.awaits() {
             Awaits::File(_) if absent && view.abandoned => Available::Error(Errno::NOENT),
@@ -336,8 +334,7 @@ impl Operation<'_> {
         }
     }
 
-    /// What a file has for a reader just now; arranges to be called again where
-    /// the clock alone will change it.
+    /// What a file has for a reader now. If that will change by time alone, sets an alarm for the reader.
     pub(super) fn view(&mut self, id: ReaderId, ino: u64) -> View {
         let reader = self.readers.get(id);
         let capture = reader.and_then(|reader| reader.origin().capture);
@@ -374,7 +371,7 @@ impl Operation<'_> {
         }
     }
 
-    /// A reader was told that it has everything.
+    /// A reader got the end of the file.
     fn finish(&mut self, id: ReaderId) {
         let Some(reader) = self.readers.get_mut(id) else {
             return;

@@ -1,10 +1,9 @@
-//! A recording: every operation that changed something, with its time and its
-//! bytes, so that it can be done again elsewhere.
+//! A recording: every request that changed something, with its time and bytes, so that another core can
+//! replay it.
 //!
-//! Knows operations, not what they mean; `explain` makes something of them. The
-//! bytes are in one more spool, so that they take memory as files do and no
-//! more. What is recorded has succeeded. The invariant: a recording is whole, or
-//! says that it is not.
+//! Knows the requests, not their meaning: `explain` interprets them. The bytes are in a spool of their own,
+//! within the same limits as those of files. Only requests that succeeded are recorded. The invariant: a
+//! recording is complete, or says that it is not.
 
 use rustix::io::Errno;
 
@@ -14,25 +13,25 @@ use super::request::{Loaded, Request};
 use super::spool::{Pool, Segments, Spool};
 use super::timers::ONE_ENTRY;
 
-/// The most bytes of one entry: what a request of the kernel may carry.
+/// The most bytes of one entry: as many as one request of the kernel may carry.
 const TOGETHER_BYTES: u64 = 1 << 20;
 
-/// The most that is recorded: some hundred megabytes, without the bytes written.
+/// The most entries: some hundred megabytes, without the bytes written.
 const ENTRIES_MAX: usize = 2_000_000;
 
 /// A request and its time.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) at: Monotonic,
-    /// Without the bytes of a write.
+    /// The request, without the bytes of a write.
     pub(crate) request: Request,
-    /// The inode that was made, and the handle.
+    /// The inode and the handle that it made.
     pub(crate) made: (Option<u64>, Option<u64>),
-    /// How many bytes were written or read.
+    /// The number of bytes written or read.
     pub(crate) length: u64,
-    /// Where in the recording those are that were written.
+    /// The position of the written bytes in the recording.
     pub(crate) start: u64,
-    /// By how many writes that followed each other.
+    /// The number of consecutive writes or reads in this entry.
     pub(crate) count: u64,
 }
 
@@ -48,7 +47,8 @@ impl Entry {
         }
     }
 
-    /// Whether more bytes, written or read then, go on where these ended, so that nobody could tell.
+    /// Whether another write or read continues this one so closely that both can be one entry: no reader could
+    /// see a difference.
     fn is_continued_by(&self, more: &Entry) -> bool {
         match (&self.request, &more.request) {
             (
@@ -83,17 +83,16 @@ impl Entry {
     }
 }
 
-/// All that happened, in its order.
+/// All recorded requests, in order.
 #[derive(Debug)]
 pub(crate) struct Recording {
     pub(crate) entries: Vec<Entry>,
     bytes: Spool,
-    /// Why it is not whole, if it is not.
+    /// The reason why it is not complete, if it is not.
     pub(crate) lost: Option<Errno>,
 }
 
 impl Recording {
-    /// Of nothing yet.
     pub(super) fn new(pool: &Pool) -> Self {
         Recording {
             entries: Vec::new(),
@@ -107,7 +106,7 @@ impl Recording {
         self.bytes.read(of.start, of.length as usize)
     }
 
-    /// Keeps the bytes of a write; those of one that fails are left behind.
+    /// Keeps the bytes of a write; if the write then fails, they stay unused.
     fn keep(&mut self, data: &[u8]) -> u64 {
         let start = self.bytes.len();
         if self.lost.is_none()
@@ -136,7 +135,8 @@ impl Recording {
         self.entries.push(entry);
     }
 
-    /// What is to be recorded of a request, before it is handled: afterwards its bytes are the file's.
+    /// Makes the entry of a request, if it is to be recorded. This comes before the request is handled, since its
+    /// bytes are the file's afterwards.
     pub(super) fn begin(&mut self, at: Monotonic, loaded: &Loaded<'_>) -> Option<Entry> {
         if !loaded.request.is_recorded() {
             return None;
@@ -149,8 +149,8 @@ impl Recording {
         Some(entry)
     }
 
-    /// Records what was done, which is known by its reply. A write has none yet. What was refused was
-    /// not done; but to have looked for a name in vain is something.
+    /// Records an entry after its request was handled, unless the reply shows that it was refused. (A write has
+    /// no reply yet.) Of lookups only those that found nothing are recorded.
     pub(super) fn finish(&mut self, mut entry: Entry, reply: Option<&Reply>) {
         let is_look = matches!(entry.request, Request::Lookup { .. });
         match reply {

@@ -1,8 +1,8 @@
-//! What a reader by position does not need any more: kept for the program while there is room, and given
-//! up for what it writes when there is none.
+//! Bytes that a reader by position has *released*, as it does not need them any more. They are kept for the
+//! program while there is room, and dropped to make room for what it writes.
 //!
-//! Knows when something is given up; what is released, each [`Reader`] knows. The invariant: nothing is
-//! given up that a reader was not given, or that has changed since.
+//! Knows when bytes are dropped; each [`Reader`] knows what it has released. The invariant: no byte is
+//! dropped that the reader was not given, or that has changed since.
 
 use std::ops::Range;
 
@@ -11,16 +11,16 @@ use rustix::io::Errno;
 use super::readers::reader::Reader;
 use super::{File, Handle, Operation};
 
-/// With so little room a writer waits for its reader, unless that is more than half of all: about what the
-/// kernel may have under way.
+/// A writer waits for its reader if there is less room than this, or than half of all room if that is less. It
+/// is about as much as the kernel may have under way.
 const MARGIN_BYTES: u64 = 128 << 20;
 
-/// So much is taken past all that may be kept, unless that is more than a quarter of it, while a reader
-/// that has got everything may be about to release it.
+/// How many bytes are accepted beyond all room (at most a quarter of it) while a reader that has got all bytes
+/// may be about to release them.
 const SLACK_BYTES: u64 = 16 << 20;
 
 impl Operation<'_> {
-    /// A reader of this process does not need these bytes any more, unless they change.
+    /// A reader in this process releases these bytes, unless they change.
     pub(super) fn release_bytes(&mut self, handle: u64, range: Range<u64>) {
         let Some(&Handle::Reader(id)) = self.handles.get(&handle) else {
             return;
@@ -28,7 +28,7 @@ impl Operation<'_> {
         if let Some(reader) = self.readers.get_mut(id) {
             reader.release(range);
         }
-        // There may be room for any that waits.
+        // There may be room for writes that wait, of any file.
         let core = &mut *self.core;
         for (ino, file) in &core.files {
             if file.has_held_writes() {
@@ -37,7 +37,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Does something to a file that may need room, and gives up what was released until there is.
+    /// Attempts something that may need room in a file, and drops released bytes until there is enough.
     pub(super) fn with_room<T>(
         &mut self,
         ino: u64,
@@ -51,8 +51,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Whether so little room is left that a file's writer is to wait for its reader, who releases what it
-    /// has got.
+    /// Whether so little room is left that a file's writer must wait for its reader, which releases bytes.
     pub(super) fn is_tight(&self, file: &File) -> bool {
         let mut readers = self.readers.of(file);
         if !readers.any(Reader::has_ever_released) {
@@ -60,15 +59,14 @@ impl Operation<'_> {
         }
         let released: u64 = self.readers.iter().map(Reader::released_bytes).sum();
         let free = self.pool.available().saturating_add(released);
-        // What was released makes room first for what was taken past all there is.
+        // Released bytes first make up for bytes that were accepted beyond all room.
         let room = free.saturating_sub(self.pool.excess());
         room < MARGIN_BYTES.min(self.pool.max_size() / 2)
     }
 
-    /// Whether bytes that have no room are taken all the same: whoever writes them waits then for a reader,
-    /// of this file or another, who has not got all there is and releases what it gets. (The kernel sends on
-    /// what it has under way, which is bounded.) Or the reader has just got all, and may be about to release
-    /// it.
+    /// Whether bytes for which there is no room are accepted nevertheless. Then their writer waits: for a reader,
+    /// of this file or another, that has not got all bytes and releases what it gets (what the kernel has under
+    /// way meanwhile is bounded), or for one that has just got all bytes and may be about to release them.
     pub(super) fn is_to_wait(&self, ino: u64) -> bool {
         let slack = SLACK_BYTES.min(self.pool.max_size() / 4);
         let file = self.files.get(&ino);
@@ -76,18 +74,18 @@ impl Operation<'_> {
             && (self.pool.excess() < slack || self.is_one_behind())
     }
 
-    /// Whether a reader that releases what it gets has not got all there is.
+    /// Whether a reader that releases bytes has not got all bytes of its file.
     fn is_one_behind(&self) -> bool {
         let mut releasing = self.readers.iter().filter(|r| r.has_ever_released());
         releasing.any(|reader| {
             let file = reader.source().and_then(|ino| self.files.get(&ino));
-            let there_is = file.map_or(0, |file| file.spool().frontier());
-            reader.has_of_source().is_some_and(|has| has < there_is)
+            let frontier = file.map_or(0, |file| file.spool().frontier());
+            reader.has_of_source().is_some_and(|has| has < frontier)
         })
     }
 
-    /// Gives up what was released first, of this file if there is something, or else of another; says
-    /// whether there was any.
+    /// Drops the bytes that were released first: of this file if it has any, else of another. Returns whether
+    /// there were any.
     fn give_up_released(&mut self, ino: u64) -> bool {
         self.give_up_released_of(ino) || {
             let others: Vec<u64> = self.readers.iter().filter_map(Reader::source).collect();
@@ -100,7 +98,7 @@ impl Operation<'_> {
         let Some(file) = core.files.get_mut(&ino) else {
             return false;
         };
-        // Another one may need what this one does not.
+        // With several readers another one may still need them.
         let [id] = file.readers().iter().copied().collect::<Vec<_>>()[..] else {
             return false;
         };

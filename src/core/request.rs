@@ -1,8 +1,8 @@
-//! What the core can be asked for: everything that happens is one of these, as data.
+//! Requests: everything that can happen to the core, as data.
 //!
-//! Knows what is asked and by whom; what comes of it is in the files that handle it. Only a write borrows
-//! something, its bytes, so that requests can be copied and recorded. What one says of processes was found
-//! out before it was made.
+//! Knows what is requested and the caller; the handlers are in other files. Only the bytes of a write are
+//! borrowed, and come beside the request, so that requests can be cloned and recorded. Facts about processes
+//! are found out before the request is made.
 
 use std::ffi::OsString;
 use std::ops::Range;
@@ -26,7 +26,7 @@ pub(crate) fn at(parent: u64, name: impl Into<OsString>) -> At {
     (parent, name.into())
 }
 
-/// Who asks for something.
+/// The caller of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller {
     /// The request to be answered.
@@ -36,14 +36,14 @@ pub(crate) struct Caller {
     pub(crate) thread: i32,
     /// Whether it is our own flusher, which neither reads nor waits.
     pub(crate) internal: bool,
-    /// For which user; none is this process itself.
+    /// The user for whom it asks; `None` for this process itself.
     pub(crate) user: Option<u32>,
     /// The incarnation of the inode that the kernel asks about; none if it is not the kernel that asks.
     pub(crate) incarnation: Option<u32>,
 }
 
 impl Caller {
-    /// This process itself, whoever of it asks.
+    /// This process itself, whichever thread asks.
     pub(crate) const SELF: Caller = Caller {
         unique: Unique(u64::MAX),
         thread: 0,
@@ -53,18 +53,17 @@ impl Caller {
     };
 }
 
-/// Who opens a file for reading, as far as an OPEN of that file depends on it ([`Needed`]).
+/// Facts about the process that opens a file for reading, as far as the OPEN depends on them ([`Needed`]).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Opener {
-    /// The process, and what it is called.
+    /// The process, and its name.
     pub(crate) pid: i32,
     pub(crate) name: String,
-    /// The process and those above it, itself first.
+    /// The process and its ancestors, itself first.
     pub(crate) lineage: Vec<i32>,
-    /// Whether one of them has the file open for writing, by whatever way the
-    /// descriptor came to it.
+    /// Whether one of them has the file open for writing, maybe by an inherited descriptor.
     pub(crate) holds: bool,
-    /// The process group that it is in.
+    /// Its process group.
     pub(crate) group: Option<i32>,
 }
 
@@ -78,53 +77,52 @@ impl From<Writer> for Opener {
     }
 }
 
-/// What must be known of whoever opens a file for reading, or asks for attributes.
+/// The facts about its process that an OPEN for reading, or a GETATTR, needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needed {
     Nothing,
-    /// Which process it is.
+    /// Its id and name.
     Name,
-    /// And whether it is a writer's. To find that out takes longer than an answer may.
+    /// Also whether it is a writer or descends from one. Finding that out may take too long for the threads that
+    /// answer the kernel.
     Relations,
-    /// Beside the name, which process the number in the door's name means. Nor may that take an answer's time.
+    /// Beside the name, which process the number in the door's name means. That may take as long.
     Process(i32),
 }
 
-/// What is to be read.
+/// What to read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
-    /// From where, counted from the beginning of the file.
     pub(crate) offset: u64,
-    /// How many bytes at most.
+    /// The most bytes of the answer.
     pub(crate) length: u32,
-    /// Whether the answer is `EAGAIN` where there is nothing yet.
+    /// Whether the answer is `EAGAIN` if there are no bytes yet.
     pub(crate) nonblocking: bool,
 }
 
-/// What is to be written; the bytes themselves come with the request ([`Request::with`]).
+/// What to write; the bytes themselves come beside the request ([`Request::with`]).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bytes {
-    /// Where, from the beginning of the file.
     pub(crate) offset: u64,
     /// Whether the kernel writes back its cache; else a program waits for the
     /// answer.
     pub(crate) from_cache: bool,
-    /// Whether the writer is one by whom a file loses what rights it gives to who runs it.
+    /// Whether the kernel wants the file's set-id bits and capabilities cleared.
     pub(crate) kills_set_id: bool,
 }
 
-/// Whom a change by `fallocate` or `copy_file_range` is made for: the kernel does not say whether that
-/// takes away rights which the file gives to who runs it.
+/// The user that calls `fallocate` or `copy_file_range`: for these the kernel does not say whether the file's
+/// set-id bits and capabilities must be cleared.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct User {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
 }
 
-/// What is asked for.
+/// A request.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    /// Look a name up for the kernel, which holds a reference from then on.
+    /// Look a name up for the kernel, which holds a reference to the inode from then on.
     Lookup {
         at: At,
     },
@@ -175,7 +173,8 @@ pub(crate) enum Request {
     OpenDirectory {
         ino: u64,
     },
-    /// As many entries after a cookie as fit, each of which takes so many bytes with a name so long.
+    /// List the entries after a cookie, as many as fit into `room` bytes. `entry_bytes` gives an entry's size for
+    /// the length of its name.
     List {
         ino: u64,
         handle: u64,
@@ -187,7 +186,7 @@ pub(crate) enum Request {
         handle: u64,
     },
 
-    /// What `stat` shows; by a handle the kernel asks so before it writes to its cache.
+    /// What `stat` shows. By a handle the kernel asks for it before it writes to its cache.
     Attributes {
         ino: u64,
         by_handle: bool,
@@ -216,7 +215,7 @@ pub(crate) enum Request {
         flags: i32,
         writer: Option<Writer>,
         opener: Opener,
-        /// Whether the writer is one by whom a file loses what rights it gives to who runs it.
+        /// Whether the kernel wants the file's set-id bits and capabilities cleared.
         kills_set_id: bool,
     },
     Read {
@@ -233,7 +232,7 @@ pub(crate) enum Request {
     Release {
         handle: u64,
     },
-    /// With a kernel handle, somebody is in the queue of the open file from now on.
+    /// With a kernel handle, a poller waits on the open file from now on.
     Poll {
         handle: u64,
         kernel_handle: Option<u64>,
@@ -260,7 +259,7 @@ pub(crate) enum Request {
         length: u64,
         by: User,
     },
-    /// A request that waits is given up, because its caller has a signal to see to.
+    /// Give up a request that waits, because its caller has a signal to handle.
     Cancel {
         unique: Unique,
     },
@@ -270,17 +269,17 @@ pub(crate) enum Request {
         ino: u64,
         writer: Writer,
     },
-    /// The same, and its end will not be seen.
+    /// The same, but its end will not be seen.
     CannotBeWatched {
         ino: u64,
         errno: Errno,
     },
-    /// A process that is known to write the file closes it, maybe not for the last time.
+    /// A known writer of the file closes it, maybe not for the last time.
     Closes {
         ino: u64,
         pid: i32,
     },
-    /// A process dies that still has the file open for writing, and how, as far as that can be seen.
+    /// A process dies while it has the file open for writing.
     DiesWriting {
         ino: u64,
         pid: i32,
@@ -294,64 +293,65 @@ pub(crate) enum Request {
     GroupEnded {
         group: i32,
     },
-    /// Of those who might write a closed file again, only readers who wait for it are left.
+    /// Of the processes that might write a closed file again, only readers that wait for it are left.
     NobodyElseLeft {
         left: Left,
     },
-    /// The process that a door of the control directory names, at this place.
+    /// The process that is named by a place in the control directory.
     KnowProcess {
         ino: u64,
         target: Result<Target, Errno>,
     },
-    /// It is time for what was put off until now.
+    /// An alarm is due.
     Tick,
-    /// The flusher did not take a file in hand.
+    /// The flusher refused a file.
     NotFlushed {
         ino: u64,
     },
-    /// The mount is going away: who waits is answered with an error, now and from now on.
+    /// The mount is going away: requests that wait now, or would from now on, get an error.
     ShutDown,
 
-    /// Capture what will stand at a path.
+    /// Capture a path at which no file stands yet.
     Capture {
         path: Vec<OsString>,
     },
-    /// Read it from this process.
+    /// Open a captured path for this process.
     OpenCaptured {
         id: CaptureId,
         reading: Reading,
         opener: Opener,
     },
-    /// Its end hangs on one more, or on one less.
+    /// Add a holder to a captured path, which is not done before that has ended.
     Hold {
         id: CaptureId,
-        /// It is the one who held it last, once more: what stands there is its own.
+        /// Whether it is the last holder once more, so that the present file is its own.
         again: bool,
     },
+    /// A holder has ended.
     LetGo {
         id: CaptureId,
-        /// Whether processes that it left behind may be about to open what nobody has opened yet.
+        /// Whether processes that it left behind may still be about to open the path for the first time.
         left_others: bool,
     },
-    /// It hangs on one less, who has not ended.
+    /// A holder is not waited for any more, though it has not ended.
     Abandon {
         id: CaptureId,
     },
-    /// Of what every reader of it has no more than this is kept.
+    /// Keep at most so many bytes that every reader of the path has.
     KeepAtMost {
         id: CaptureId,
         bytes: u64,
     },
-    /// A reader by position does not need these bytes any more, unless they change.
+    /// A reader by position releases these bytes, unless they change.
     ReleaseBytes {
         handle: u64,
         range: Range<u64>,
     },
-    /// Nobody reads it any more.
+    /// The path will have no reader any more.
     HangUp {
         id: CaptureId,
     },
-    /// End the capture and remove what stands there, and a directory in the root with all in it.
+    /// End the capture and remove the file there, and a directory in the root with all that is in it.
     EndCapture {
         id: CaptureId,
         directory: Option<OsString>,
@@ -360,19 +360,19 @@ pub(crate) enum Request {
     MakeOwnDirectory {
         name: OsString,
     },
-    /// Remove what stands at a name in the root, with all that is in it.
+    /// Remove a file or directory in the root, with all that is in it.
     RemoveTree {
         name: OsString,
     },
-    /// Read events of one path, or of all, from now on.
+    /// Subscribe this process to the events of one path, or of all.
     OpenEvents {
         path: Option<PathBuf>,
     },
-    /// From now on no file is changed, unless one is open for writing now.
+    /// Let no file be changed from now on, unless one is open for writing now.
     Freeze,
 }
 
-/// A request, and the bytes that it writes, which it borrows from whoever makes it.
+/// A request, and the bytes that it writes, borrowed from its maker.
 #[derive(Debug)]
 pub(crate) struct Loaded<'a> {
     pub(crate) request: Request,
@@ -386,7 +386,7 @@ impl From<Request> for Loaded<'_> {
 }
 
 impl Request {
-    /// The same, with what it writes.
+    /// The same, with the bytes that it writes.
     pub(crate) fn with(self, load: Load<'_>) -> Loaded<'_> {
         Loaded {
             request: self,
@@ -394,7 +394,7 @@ impl Request {
         }
     }
 
-    /// Whether it is of those that programs make and that change something or can be refused.
+    /// Whether it belongs in a recording: programs make it, and it changes something or can be refused.
     pub(crate) fn is_recorded(&self) -> bool {
         match self {
             Request::Change { changes, .. } => changes.size.is_some(),
@@ -418,7 +418,7 @@ impl Request {
         }
     }
 
-    /// Who makes it, where the answer may depend on that.
+    /// The opener, if the answer may depend on it.
     pub(crate) fn opener_mut(&mut self) -> Option<&mut Opener> {
         match self {
             Request::Open { opener, .. } | Request::Attributes { opener, .. } => Some(opener),
@@ -426,7 +426,7 @@ impl Request {
         }
     }
 
-    /// The inodes that it names, of those that are recorded.
+    /// The inodes in it, if it is of a kind that is recorded.
     pub(crate) fn inodes_mut(&mut self) -> [Option<&mut u64>; 2] {
         match self {
             Request::Lookup { at }
@@ -448,7 +448,7 @@ impl Request {
         }
     }
 
-    /// The handle by which it is made, of those that are recorded.
+    /// The handle in it, if it is of a kind that is recorded.
     pub(crate) fn handle_mut(&mut self) -> Option<&mut u64> {
         match self {
             Request::Read { handle, .. } | Request::Release { handle } => Some(handle),

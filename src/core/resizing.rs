@@ -1,5 +1,4 @@
-//! What changes a file otherwise than by writing to it: truncation, allocation,
-//! holes, copies within the mount.
+//! Changes of a file other than writes: truncation, allocation, holes, copies within the mount.
 
 use rustix::io::Errno;
 
@@ -8,13 +7,13 @@ use super::readers::reader::Reader;
 use super::spool::{self, Load};
 use super::{File, Handle, Operation};
 
-/// How much one `copy_file_range` moves: the kernel asks again for the rest.
+/// How much one `copy_file_range` copies at most: the kernel asks again for the rest.
 const COPY_BYTES: u64 = 16 << 20;
-/// How much of it is in hand at once.
+/// How much of it is in memory at a time.
 const COPY_STEP_BYTES: usize = 1 << 20;
 
 impl Operation<'_> {
-    /// The file is set to a length other than by an open.
+    /// Sets the length of a file.
     pub(super) fn truncate(&mut self, ino: u64, length: u64) -> Result<(), Errno> {
         spool::end_of(length, 0)?;
         if length < self.file(ino)?.streamed() {
@@ -33,8 +32,8 @@ impl Operation<'_> {
         Ok(())
     }
 
-    /// The file is emptied to be written anew: readers who have some of it go
-    /// on if the new content begins with that. Of a stream nobody does.
+    /// Empties a file that is opened with O_TRUNC: readers that have bytes of it go on if the new content begins
+    /// with those. For a stream that has delivered bytes this is refused.
     pub(super) fn truncate_by_open(&mut self, ino: u64) -> Result<(), Errno> {
         let generation = self.generation(ino);
         if generation.is_some_and(|generation| generation.openings() > 1)
@@ -80,9 +79,8 @@ impl Operation<'_> {
         Ok(())
     }
 
-    /// `copy_file_range(2)` between two files of the mount; says how much was
-    /// copied. What waits must be read and written in the ordinary way: then
-    /// the answer is `EXDEV`, and the kernel does so.
+    /// `copy_file_range(2)` between two files of the mount; returns how much was copied. From a waiting reader's
+    /// handle, and from and to streams, it gives `EXDEV`: then the program reads and writes the bytes.
     pub(super) fn copy_range(
         &mut self,
         from: (u64, u64, u64),
@@ -96,7 +94,7 @@ impl Operation<'_> {
             Some(Handle::Plain { .. } | Handle::Writer { .. })
         );
         let is_stream = |file: &File| file.spool().dropped_bytes() > 0 || file.is_stream();
-        // What is recorded is written as by programs.
+        // A recording must contain the writes.
         let is_recorded = self.recording.is_some();
         if is_recorded
             || !reads_as_is

@@ -1,9 +1,8 @@
-//! When what readers have is not what the program left, or will not be: which of
-//! them are told, and how.
+//! Rewriting of delivered bytes: which readers get an error, and what is refused.
 //!
-//! Of a file that follows, those readers are told whose bytes were rewritten. A stream is a pipe
-//! and no more: whatever a pipe cannot do is refused where the kernel lets us, and has the
-//! generation fail for good ([`Operation::lose`]).
+//! If a file follows, the readers of the rewritten bytes get an error. A stream is only a pipe: anything that a
+//! pipe cannot do is refused where the kernel allows that, and makes the generation fail for good
+//! ([`Operation::lose`]).
 
 use std::ffi::OsStr;
 use std::ops::Range;
@@ -17,10 +16,10 @@ use super::readers::reader::Reader;
 use super::{File, Operation};
 
 impl Operation<'_> {
-    /// A generation is not what its program believes: it will have failed. A stream has failed
-    /// at once: nobody gets or writes any more of it.
+    /// A generation has lost bytes, or was treated as no pipe can be: it will end as failed. A stream fails at
+    /// once: it can be neither read nor written any more.
     pub(super) fn lose(&mut self, ino: u64, what: &str, offset: u64, errno: Errno) {
-        // Once is enough: the kernel goes on with all that it holds.
+        // Only once, as the kernel goes on to write back all that it holds.
         if !self.generation_mut(ino).is_some_and(Generation::lose) {
             return;
         }
@@ -32,8 +31,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Refuses to change bytes where that cannot be: they are dropped, or readers of a stream have had
-    /// them.
+    /// Refuses to change bytes that are dropped, or that readers of a stream have.
     pub(super) fn refuse_what_was_passed_on(
         &mut self,
         ino: u64,
@@ -47,21 +45,20 @@ impl Operation<'_> {
             true => "were changed when they were no longer kept, for want of room (--max-size)",
             false => "cannot be changed",
         };
-        // Many a program does not look, or goes on all the same, when it is told that what it
-        // wants to mend cannot be mended.
+        // The generation fails, too: many programs ignore this error and go on.
         let errno = Errno::SPIPE;
         self.lose(ino, what, range.start, errno);
         Err(errno)
     }
 
-    /// Whether somebody who has a file open as it is belongs to those who write it: one of the
-    /// program, where nobody waits but this process, or who is a step of their script.
+    /// Whether a process that opens a file as it is counts as one of its writers: as a step of their script, or
+    /// because only this process waits for the file.
     pub(super) fn is_of_writers(&self, ino: u64, is_step: bool) -> bool {
         is_step || !self.settings.readers_wait || self.is_captured(ino)
     }
 
-    /// Refuses to have those who write read what was passed on: what they make of that is
-    /// anybody's guess. Gives the error that they get.
+    /// Refuses to let a writer read back bytes that are dropped, and fails the generation: what the program then
+    /// writes cannot be trusted. Returns the error.
     pub(super) fn refuse_reading_back(&mut self, ino: u64, offset: u64) -> Errno {
         let what = match self.is_read_by_position(ino) {
             true => "were read back when they were no longer kept, for want of room (--max-size)",
@@ -72,13 +69,13 @@ impl Operation<'_> {
         errno
     }
 
-    /// Whether what was passed on of a file is not kept only since there was no room.
+    /// Whether a file has a reader by position, so that bytes are dropped only for lack of room.
     fn is_read_by_position(&self, ino: u64) -> bool {
         let file = self.files.get(&ino);
         file.is_some_and(|file| self.readers.of(file).any(Reader::reads_by_position))
     }
 
-    /// Refuses to put another file at a name where readers of a stream have had bytes of one.
+    /// Refuses to put a file at a name where readers have bytes of a stream.
     pub(super) fn refuse_in_place_of_a_stream(
         &mut self,
         (parent, name): (u64, &OsStr),
@@ -104,13 +101,13 @@ impl Operation<'_> {
         }
     }
 
-    /// Whether a reader was given bytes of a stream, and is to get more.
+    /// Whether a reader was given bytes of a stream, and has not got its end.
     pub(super) fn has_streamed(&self, reader: &Reader) -> bool {
         let file = reader.source().and_then(|ino| self.files.get(&ino));
         reader.is_underway() && file.is_some_and(File::is_stream)
     }
 
-    /// Bytes that readers were given are no longer so.
+    /// Bytes of a file were rewritten: notes that for each reader that has them.
     pub(super) fn rewritten(&mut self, ino: u64, range: Range<u64>) {
         let Some(file) = self.files.get(&ino) else {
             return;
@@ -130,7 +127,7 @@ impl Operation<'_> {
         }
     }
 
-    /// What a reader was given is kept, to be compared with what it gets next.
+    /// Keeps the bytes that a reader was given, to compare them with the new content.
     pub(super) fn keep_prior(&mut self, id: ReaderId) {
         let reader = self.core.readers.get_mut(id);
         let gone = reader.and_then(|reader| {
@@ -142,7 +139,7 @@ impl Operation<'_> {
         }
     }
 
-    /// What a reader was given is no longer so, for good.
+    /// Notes that bytes which a reader has were rewritten. Warns if that is its first error.
     pub(super) fn mark_rewritten(&mut self, id: ReaderId, range: Range<u64>) {
         let Some(reader) = self.core.readers.get_mut(id) else {
             return;

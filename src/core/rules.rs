@@ -1,9 +1,7 @@
-//! What the user asked for: ways of delivery, by glob; when a file counts as
-//! done; what counts as a failure.
+//! The user's options: ways of delivery, by glob; when a file counts as done; what counts as a failure.
 //!
-//! Knows the words and globs of options. Does not know files, formats or
-//! generations; how a path is delivered when no rule matches is decided
-//! elsewhere.
+//! Knows the words and globs of options. Does not know files, formats or generations; how a file is
+//! delivered that no rule matches is decided elsewhere.
 
 use std::fmt;
 use std::path::Path;
@@ -14,7 +12,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::error::Error;
 
-/// How what is written to a file reaches those who wait for it.
+/// How the bytes that are written to a file reach waiting readers.
 ///
 /// ```
 /// use fifofs::Deliver;
@@ -35,15 +33,14 @@ pub enum Deliver {
     /// Like a pipe: bytes are handed out as they are written and not kept; a
     /// writer waits for a slow reader.
     Stream,
-    /// Bytes are handed out as they are written and kept: whoever comes late
+    /// Bytes are handed out as they are written and kept: a reader that comes late
     /// gets all of them.
     Follow,
     /// Nothing is handed out until the file is finished.
     Settled,
 }
 
-/// A ways-and-words table for `FromStr` and `Display`, so that the two and the
-/// list in the error message agree.
+/// A table of values and words for `FromStr`, `Display` and the list in the error message, so that they agree.
 trait Words: Copy + PartialEq + Sized + 'static {
     const WHAT: &'static str;
     const ALL: &'static [(Self, &'static str)];
@@ -71,7 +68,7 @@ trait Words: Copy + PartialEq + Sized + 'static {
         }
     }
 
-    /// That `given`, which stands in `place`, is none of the words.
+    /// The error for `given` in `place`, which is none of the words.
     fn invalid(given: &str, place: &str) -> Error {
         let advice = match Self::from_word(&given.to_ascii_lowercase()) {
             Some(meant) => format!("write {}, in lower case", meant.word()),
@@ -116,7 +113,7 @@ impl fmt::Display for Deliver {
     }
 }
 
-/// When a file that nobody holds open for writing any more counts as done, in
+/// When a file that no process has open for writing any more counts as done, in
 /// a mount.
 ///
 /// ```
@@ -136,9 +133,9 @@ pub enum Linger {
     /// after the last close, as a later step of a script may open it again.
     #[default]
     Auto,
-    /// When all who wrote have exited, however long that takes.
+    /// When all processes that wrote it have exited, however long that takes.
     Exit,
-    /// This long after the last close, whatever exited.
+    /// This long after the last close, whichever processes have exited.
     After(Duration),
 }
 
@@ -174,8 +171,8 @@ impl fmt::Display for Linger {
 }
 
 /// Which end of a writer makes its file a failed one, whose readers get an
-/// error in place of the end of the file. A process that only inherited the file,
-/// closed it and went on is none.
+/// error instead of the end of the file. A process that only inherited the file,
+/// closed it and went on is no writer.
 ///
 /// ```
 /// use fifofs::FailOn;
@@ -191,16 +188,16 @@ pub enum FailOn {
     /// KILL) before the file was done. A worker that has closed the file and is then
     /// ended by SIGTERM has done its work.
     ///
-    /// How a process ended that had closed the file is known since Linux 6.15, or if it
+    /// How a process ended after it had closed the file is known from Linux 6.15 on, or if it
     /// is a child of this process.
     #[default]
     Crash,
-    /// Killed by any signal before the file was done, whether it had it open or not: of a loop that
-    /// appends, also between two openings.
+    /// Killed by any signal before the file was done, whether it had the file open or not: also a loop that
+    /// appends, between two openings.
     Signal,
     /// Killed by any signal, or exited with a status other than 0.
     Status,
-    /// None.
+    /// No end of a writer.
     Never,
 }
 
@@ -219,7 +216,7 @@ impl FromStr for FailOn {
 
     /// # Errors
     ///
-    /// [`Error::Usage`] for any word but `signal`, `status` and `never`.
+    /// [`Error::Usage`] for any word but `crash`, `signal`, `status` and `never`.
     fn from_str(given: &str) -> Result<Self, Error> {
         Self::parse_word(given)
     }
@@ -231,14 +228,14 @@ impl fmt::Display for FailOn {
     }
 }
 
-/// The rules of one mount: which way files are delivered, by their path.
+/// The rules of one mount: how files are delivered, by their path.
 ///
 /// The last rule whose glob matches wins. A rule without a glob is the default
-/// for paths that none matches, wherever it stands in the order; of several,
-/// the last counts.
+/// for paths that no glob matches, wherever it stands in the order; of several
+/// defaults, the last counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
-    /// In the order given.
+    /// In the order in which they were given.
     globs: Vec<Rule>,
     default: Option<Deliver>,
 }
@@ -251,7 +248,7 @@ struct Rule {
     /// the file's name at any depth.
     whole_path: bool,
     way: Deliver,
-    /// `GLOB=WAY`, to show why a file is delivered as it is.
+    /// `GLOB=WAY` as it was given, shown as the reason for a file's way.
     written: String,
 }
 
@@ -261,8 +258,7 @@ impl Rules {
         Self::default()
     }
 
-    /// Adds a rule behind those already there; without a glob, replaces the
-    /// default.
+    /// Adds a rule after all others; without a glob, replaces the default.
     ///
     /// In a glob, `*` and `?` stop at `/` and `**` does not. A glob without
     /// `/` is about the file's name at any depth; one with `/` is about the
@@ -302,7 +298,7 @@ impl Rules {
         Ok(())
     }
 
-    /// Adds the rule that `text` says: `GLOB=WAY`, or `WAY` for the default.
+    /// Adds the rule in `text`: `GLOB=WAY`, or `WAY` for the default.
     /// The glob may itself contain `=`: the last one counts.
     ///
     /// # Errors
@@ -326,9 +322,9 @@ impl Rules {
         self.push(glob, way)
     }
 
-    /// The way asked for `path`, relative to the root of the mount, and the
-    /// rule that asks for it, as it was written. `None` if none does. A rule
-    /// may ask for [`Deliver::Auto`] where another default stands.
+    /// The way for `path`, relative to the root of the mount, and the rule that
+    /// says so, as it was written; `None` if none matches. A rule may say
+    /// [`Deliver::Auto`] where the default is another way.
     pub(crate) fn choose(&self, path: &Path) -> Option<(Deliver, String)> {
         let path = path.strip_prefix("/").unwrap_or(path);
         let matches = |rule: &&Rule| match path.file_name() {

@@ -1,24 +1,24 @@
-//! The settle pass: what an operation touched is looked at again, until nothing is left to look at.
+//! The settle pass: examines the objects that an operation has marked, until none is marked any more.
 //!
-//! Handlers change state and *mark* what they touched. They never call each other to have somebody woken.
-//! [`Operation::settle`] ends every operation. It looks in one order, in which what comes first decides what comes
-//! after it, and goes back to the beginning whenever something was marked meanwhile:
+//! Handlers change state and *mark* what they touched. They never wake readers or writers themselves.
+//! [`Operation::settle`] ends every operation. It examines marks in this order, in which earlier steps decide for
+//! later ones, and starts again with the first step whenever something was marked meanwhile:
 //!
 //! ```text
-//! names        who follows a path looks where it leads now
+//! names        readers that follow a path look up where it leads now
 //! generations  a closed one may be done
-//! readers      a reader gets what it may have
+//! readers      a reader gets the bytes that are there for it
 //! write        it is answered, or waits until its readers are near enough
-//! room         writes that waited go on, and what every reader has is dropped
-//! FIFOs        the next message comes in the place of one that was taken
-//! writeback    the flusher is at work exactly where somebody waits
+//! room         writes that waited are answered, and bytes that every reader has are dropped
+//! FIFOs        the next message takes the place of one that was read
+//! writeback    the flusher works on exactly the files that a reader waits for
 //! ```
 //!
-//! Last, contents are spilled until all is within the limit of memory, or nothing more can be spilled at that
+//! Last, contents are spilled until all are within the limit of memory, or no more can be spilled at that
 //! moment.
 //!
-//! Each step decides from the state alone, so that marking too much is harmless; what is not marked is not
-//! looked at.
+//! Each step decides from the state alone, so that too many marks are harmless. What is not marked is not
+//! examined.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -31,7 +31,7 @@ use super::effects::{Effect, Forget};
 use super::ids::{FifoId, ReaderId, Unique};
 use super::timers::SPILLS_AGAIN;
 
-/// What is to be looked at again, each once, in the order in which it was marked.
+/// Marked objects, each once, in the order in which they were marked.
 #[derive(Debug)]
 pub(super) struct Marks<T> {
     queue: VecDeque<T>,
@@ -61,50 +61,50 @@ impl<T: Clone + Eq + Hash> Marks<T> {
     }
 }
 
-/// A write that was taken and is to be answered.
+/// A write whose bytes were accepted and that must be answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TakenWrite {
     pub(super) unique: Unique,
     pub(super) thread: i32,
     pub(super) ino: u64,
     pub(super) length: u32,
-    /// One past its last byte.
+    /// The offset past its last byte.
     pub(super) end: u64,
     /// Whether the kernel writes back its cache.
     pub(super) from_cache: bool,
-    /// Whether the program is to go on before its readers do.
+    /// Whether it is answered before its readers are.
     pub(super) comes_first: bool,
 }
 
-/// What an operation touched.
+/// The marks of an operation.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
-    /// Names at which another file may stand, in whatever directory.
+    /// Names at which another file may stand, in any directory.
     pub(super) names: Marks<OsString>,
-    /// Whether every path may lead elsewhere: a directory or a link came, went or moved.
+    /// Whether every path may lead elsewhere: a directory or link was made, removed or moved.
     pub(super) all_paths: bool,
     /// Files whose generation may be done.
     pub(super) generations: Marks<u64>,
-    /// Files of which every reader may get more.
+    /// Files whose readers may all get more.
     pub(super) contents: Marks<u64>,
-    /// Readers who may get more.
+    /// Readers that may get more.
     pub(super) readers: Marks<ReaderId>,
     /// The write to be answered.
     pub(super) write: Option<TakenWrite>,
-    /// Files whose writers may go on, or of which bytes may be dropped.
+    /// Files whose waiting writes may be answered, or whose bytes may be dropped.
     pub(super) room: Marks<u64>,
-    /// Files that the flusher may have to take in hand, or to let go.
+    /// Files that the flusher may have to start or stop writing back.
     pub(super) writeback: Marks<u64>,
-    /// FIFOs whose next message may have its turn.
+    /// FIFOs whose next message may take its turn.
     pub(super) fifos: Marks<FifoId>,
 }
 
 impl Operation<'_> {
-    /// Does what an operation made possible or necessary.
+    /// The settle pass.
     pub(super) fn settle(&mut self) {
         while self.settle_one() {}
         if self.is_shut_down && !self.waiting.is_empty() {
-            // Nobody is left who would wake them.
+            // No later event would answer them.
             self.refuse_all();
             while self.settle_one() {}
         }
@@ -115,7 +115,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Looks at the first thing that was touched; says whether there was any.
+    /// Examines the first marked object; returns whether there was one.
     fn settle_one(&mut self) -> bool {
         if let Some(name) = self.touched.names.take() {
             self.name_changed(&name);
@@ -143,11 +143,11 @@ impl Operation<'_> {
         true
     }
 
-    /// Spills contents until there is room for what cannot be spilled, which has come already.
+    /// Spills contents until there is room for memory that cannot be spilled and is in use already.
     ///
-    /// Only a spill file that takes nothing more is a reason to refuse what needs room from now on, until it is
-    /// tried again. What a reader has in hand cannot be spilled either, but for a moment; that is tried again
-    /// after each operation.
+    /// Only if the spill file takes nothing more are requests that need memory refused from then on, until it is
+    /// tried again. Bytes that are on their way to a reader cannot be spilled either, but only for a moment:
+    /// spilling is tried again after each operation.
     pub(super) fn make_room(&mut self) {
         match (self.core.pool.is_over(), self.core.pool.is_stuck()) {
             (false, false) => return,

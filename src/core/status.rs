@@ -1,4 +1,4 @@
-//! The state of a mount, as users are shown it.
+//! The state of a mount, as it is shown to users.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::readers::reader::{Awaits, Reader};
 use super::{Core, File};
 use crate::json;
 
-/// The state of a mount at a moment: every file, who writes, who reads, and who waits for whom.
+/// The state of a mount at a moment: its files, their writers and readers, and what each reader waits for.
 ///
 /// As JSON it is the document behind `.fifofs/status`.
 ///
@@ -29,46 +29,46 @@ use crate::json;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Status {
-    /// Of fifofs.
+    /// The version of fifofs.
     pub version: String,
-    /// What is kept, and how much more can be.
+    /// Memory and disk in use, and what is left.
     pub memory: MemoryStatus,
-    /// By their paths.
+    /// All files, ordered by path.
     pub files: Vec<FileStatus>,
-    /// Readers of paths where nothing stands.
+    /// Readers of paths at which there is no file.
     pub waiting: Vec<ReaderStatus>,
-    /// What cannot be seen from where the mount is served, if it turned out to matter.
+    /// Warnings about the mount as a whole, mostly about what the daemon cannot see from where it runs.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
 
-/// What a mount keeps, in bytes.
+/// Memory and disk that a mount uses, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemoryStatus {
-    /// By contents, in memory.
+    /// Memory used by contents.
     pub used: u64,
-    /// In memory by what cannot be spilled: names, attributes, open files.
+    /// Memory used by what cannot be spilled: names, attributes, open files.
     #[serde(default)]
     pub kept: u64,
-    /// On disk.
+    /// Contents on disk.
     pub spilled: u64,
-    /// How much more can be kept.
+    /// How much more can be written.
     pub available: u64,
 }
 
-/// Where a file stands.
+/// The state of a file's generation (its last writing).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FileState {
-    /// Somebody has it open for writing.
+    /// A process has it open for writing.
     Writing,
-    /// Nobody has, but somebody may open it again.
+    /// No process has it open for writing, but one may open it again.
     Closed,
     /// It is whole.
     Done,
-    /// A writer came to a bad end, or bytes were lost: what there is may not be whole.
+    /// A writer came to a bad end, or bytes were lost: the file may not be whole.
     Failed,
 }
 
@@ -83,16 +83,16 @@ impl fmt::Display for FileState {
     }
 }
 
-/// Where a virtual FIFO stands.
+/// The state of a virtual FIFO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FifoState {
-    /// Nobody has written to it, or all that was written was read.
+    /// It was not written to, or all that was written has been read.
     Empty,
-    /// What is or was written to it waits for a reader.
+    /// Its present message waits for a reader.
     Unread,
-    /// Somebody reads what is or was written to it.
+    /// A reader has taken a message and not read it to its end.
     BeingRead,
 }
 
@@ -110,35 +110,35 @@ impl fmt::Display for FifoState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FileStatus {
-    /// Relative to the mount. In JSON, what is no UTF-8 is replaced.
+    /// Its path, relative to the mount. In JSON, bytes that are not UTF-8 are replaced.
     #[serde(with = "json::path")]
     pub path: PathBuf,
-    /// Where it stands.
+    /// Its state.
     pub state: FileState,
-    /// Where it stands as a FIFO, if it is a virtual one. What a reader has of an earlier message is not counted in
-    /// the other numbers.
+    /// Its state as a FIFO, if it is a virtual one. The other numbers are those of its present message, not of an
+    /// earlier one that is still being read.
     #[serde(default)]
     pub fifo: Option<FifoState>,
-    /// Which writing of it this is, counted from 1; 0 if it was never opened for writing.
+    /// The number of its generation (writing), counted from 1; 0 if it was never opened for writing.
     pub generation: u64,
-    /// How it is delivered, once that is chosen.
+    /// Its way of delivery, once that is chosen.
     pub way: Option<Way>,
-    /// Why in this way.
+    /// The reason for that way, in words.
     pub reason: Option<String>,
-    /// Bytes, as far as they have arrived.
+    /// Its length in bytes, as far as they have arrived.
     pub size: u64,
-    /// The length, in bytes, of what was written without a gap.
+    /// The length, in bytes, of its beginning that was written without a gap.
     pub frontier: u64,
-    /// The highest offset that any reader was given.
+    /// The highest offset up to which any reader was given bytes.
     pub delivered: u64,
-    /// How many bytes are no longer kept: with [`Way::Stream`] from the start, or what a reader by position
-    /// [released](crate::PositionalReader::release).
+    /// The number of bytes that are no longer kept: with [`Way::Stream`] from the start, or those that a reader
+    /// by position has [released](crate::PositionalReader::release).
     pub dropped: u64,
-    /// Who wrote it: all that still run or came to a bad end, and the last of the others.
+    /// Its writers: all that still run or came to a bad end, and the last of the others.
     pub writers: Vec<WriterStatus>,
-    /// Who waits for it.
+    /// Its waiting readers.
     pub readers: Vec<ReaderStatus>,
-    /// What its user should know.
+    /// A warning about it for users.
     pub warning: Option<String>,
 }
 
@@ -150,13 +150,13 @@ pub struct WriterStatus {
     pub pid: u32,
     /// Its name.
     pub name: String,
-    /// Whether it has not ended.
+    /// Whether it still runs.
     pub running: bool,
-    /// How it ended, in words, if that was bad.
+    /// How it ended, in words, if it failed.
     pub failure: Option<String>,
 }
 
-/// A reader that waits.
+/// A waiting reader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReaderStatus {
@@ -164,17 +164,17 @@ pub struct ReaderStatus {
     pub pid: u32,
     /// Its name.
     pub name: String,
-    /// The path that it follows, relative to the mount. In JSON, what is no UTF-8 is replaced.
+    /// The path that it follows, relative to the mount. In JSON, bytes that are not UTF-8 are replaced.
     #[serde(with = "json::path")]
     pub path: PathBuf,
-    /// How many bytes it was given.
+    /// The offset up to which it was given bytes.
     pub position: u64,
     /// What it waits for, in words, if it waits.
     pub waits_for: Option<String>,
 }
 
 impl File {
-    /// Where it stands; one that was never opened for writing is whole.
+    /// The state of the file; one that was never opened for writing is whole.
     pub(super) fn state(&self) -> FileState {
         match self.phase() {
             Phase::Unopened | Phase::Done => FileState::Done,
@@ -186,7 +186,7 @@ impl File {
 }
 
 impl Core {
-    /// The state of everything.
+    /// The state of the mount.
     pub(crate) fn status(&self) -> Status {
         let mut files: Vec<FileStatus> = self
             .names
@@ -217,7 +217,7 @@ impl Core {
 
     /// The same, as JSON.
     pub(super) fn status_text(&self) -> Vec<u8> {
-        // Nothing in it can fail.
+        // Making JSON of a status cannot fail.
         let mut text = serde_json::to_vec(&self.status()).unwrap_or_default();
         text.push(b'\n');
         text
@@ -239,7 +239,7 @@ impl Core {
         });
         let chosen = generation.chosen();
         let fifo = file.fifo();
-        // Those too that have not read an earlier message to its end.
+        // Readers that have not read an earlier message to its end belong to the FIFO, too.
         let is_of_fifo = |reader: &&Reader| {
             fifo.is_some() && reader.origin().fifo == fifo && reader.source() != Some(ino)
         };
@@ -262,7 +262,7 @@ impl Core {
         }
     }
 
-    /// Where a FIFO stands.
+    /// The state of a FIFO.
     pub(super) fn fifo_state(&self, id: FifoId) -> FifoState {
         let is_read = |reader: &Reader| {
             reader.origin().fifo == Some(id) && reader.has_taken() && !reader.is_finished()
@@ -311,7 +311,7 @@ impl Core {
         let running = |writer: &&Writer| writer.ending == Ending::Running;
         let writers = generation.writers().iter().filter(running);
         let writers = writers.map(|writer| format!("{} ({})", writer.name, writer.pid));
-        // They may be about to write it anew.
+        // Steps of the script that have it open may be about to rewrite it.
         let steps = generation.open_steps().iter();
         let steps = steps.map(|s| format!("{} ({}), which has it open", s.name, s.pid));
         let awaited: Vec<String> = writers.chain(steps).collect();
@@ -321,7 +321,7 @@ impl Core {
         }
     }
 
-    /// The path of an inode, or what stands for it if it has none.
+    /// The path of an inode, or a text in its place if it has no name.
     pub(super) fn path_of(&self, ino: u64) -> PathBuf {
         match self.names.path(ino) {
             Some(path) => path.iter().collect(),

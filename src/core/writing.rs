@@ -1,5 +1,4 @@
-//! Opening for writing, and writing: what writers do to a file, and what that
-//! does to those who read it.
+//! Opening for writing, and writing: what writers do to a file, and what follows for its readers.
 
 use std::path::PathBuf;
 
@@ -18,7 +17,7 @@ use super::spool::{self, Load};
 use super::{Core, Handle, Operation};
 
 impl Operation<'_> {
-    /// A file is opened for writing: by an open or by being made.
+    /// Opens a file for writing, by an OPEN or a CREATE.
     pub(super) fn open_for_writing(
         &mut self,
         ino: u64,
@@ -38,7 +37,7 @@ impl Operation<'_> {
         let opening = file.open_for_writing(now, flags, writer);
         let transport = match file.way() {
             Some(Way::Stream) => Transport::Direct,
-            // So that a write waits, or fails, when it is made.
+            // So that each write reaches us when it is made, and can wait or fail.
             _ if is_message && flags & libc::O_ACCMODE != libc::O_RDWR => Transport::Direct,
             _ if records => Transport::Direct,
             _ => Transport::Cached,
@@ -65,14 +64,14 @@ impl Operation<'_> {
             self.release(handle);
             return Err(errno);
         }
-        // Whoever waits for the next writing by name, or for that of a process, may have it now.
+        // It may be the generation for which a reader waits by name: the next one, or a certain process's.
         self.path_changed(ino);
         self.touched.contents.add(ino);
         self.touched.writeback.add(ino);
         Ok((handle, transport))
     }
 
-    /// Says, or refuses, that somebody writes who cannot be seen.
+    /// Warns of a writer that cannot be seen, or refuses it (`--require-visible`).
     pub(super) fn note_unseen(&mut self, writer: &Writer) -> Result<(), Errno> {
         match (writer.pid, self.settings.require_visible) {
             (0, true) => {
@@ -104,8 +103,8 @@ impl Operation<'_> {
         if let Some((deliver, rule)) = self.core.settings.rules.choose(&path) {
             let way = match deliver {
                 Deliver::Auto => None,
-                // Where nobody comes to read, whoever writes would wait for ever: a
-                // temporary file, say, that is to be renamed when it is whole.
+                // A file that gets no reader would make its writer wait for ever: a temporary
+                // file, say, that is to be renamed when it is whole.
                 Deliver::Stream if !has_reader => Some(Way::Follow),
                 Deliver::Stream => Some(Way::Stream),
                 Deliver::Follow => Some(Way::Follow),
@@ -119,7 +118,7 @@ impl Operation<'_> {
         if was_read {
             file.goes_on_with(0);
         }
-        // Readers that have not had all of the last one go on with this one.
+        // Readers that have not got all of the last generation go on with this one.
         for id in file.readers().clone() {
             let reader = self
                 .core
@@ -139,8 +138,7 @@ impl Operation<'_> {
         Ok(())
     }
 
-    /// Takes the bytes of a write and answers it, now or when the readers have
-    /// come near enough.
+    /// Accepts the bytes of a write and answers it, now or when the readers have caught up.
     pub(super) fn write(
         &mut self,
         caller: Caller,
@@ -159,8 +157,7 @@ impl Operation<'_> {
         let is_busy = self.is_busy(ino);
         let taken = self.take(ino, (offset, from_cache), &mut data);
         if let Err(errno) = taken {
-            // Of what the kernel's cache held the program was told long ago that it was
-            // written.
+            // The program was told long ago that bytes in the kernel's cache are written.
             if from_cache {
                 let what = match errno {
                     Errno::NOSPC => "could not be kept, for want of room (--max-size, --spill)",
@@ -185,7 +182,7 @@ impl Operation<'_> {
         Ok(())
     }
 
-    /// Puts bytes into the file, at an offset, from the kernel's cache or not.
+    /// Writes bytes into a file, at an offset, from the kernel's cache or not.
     pub(super) fn take(
         &mut self,
         ino: u64,
@@ -205,7 +202,7 @@ impl Operation<'_> {
         let chosen = file.note_write(now, (offset, from_cache), data.beginning(), name);
         self.publish_chosen(ino, chosen);
         if let Err(errno) = self.file_mut(ino)?.refuse_if_broken() {
-            // Those who still read a stream are told that it has failed.
+            // Readers that a stream still has get the error.
             self.touched.contents.add(ino);
             return Err(errno);
         }
@@ -228,16 +225,16 @@ impl Operation<'_> {
         Ok(())
     }
 
-    /// How a file is delivered was seen by its first write.
+    /// Publishes the way of delivery of a file, if its first write has just decided it.
     pub(super) fn publish_chosen(&mut self, ino: u64, chosen: Option<(Way, String)>) {
         if let Some((way, reason)) = chosen {
             self.publish(ino, || Event::Chosen { way, reason });
-            // Who waits for what is settled needs nothing written back.
+            // For readers of a settled file no pages need to be written back.
             self.touched.writeback.add(ino);
         }
     }
 
-    /// The file was changed in a way that the kernel leaves to us to stamp.
+    /// Sets a file's times after a change for which the kernel leaves that to us.
     pub(super) fn stamp_write(&mut self, ino: u64) {
         if let Ok(inode) = self.core.names.get_mut(ino) {
             inode.mtime = self.wall;

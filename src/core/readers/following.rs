@@ -123,7 +123,7 @@ impl Operation<'_> {
         self.wake_at(at, Alarm::Flush(ino));
         // The refusal may answer an earlier message; the flusher may have accepted the last one.
         self.effects.flushes.push(Flush { ino, on: false });
-        if !std::mem::replace(&mut self.told_of_refusal, true) {
+        if !std::mem::replace(&mut self.warned_of_refusal, true) {
             log::warn!(
                 "{} and maybe others are not flushed just now, as many are waited for: their \
                  readers get what is written when the kernel writes it back by itself",
