@@ -1,5 +1,5 @@
-//! What each way of asking is answered, also by those who need not wait: the writer itself, a step of
-//! its script, this process, who maps, who has had the end.
+//! Answers to all kinds of callers, also those that need not wait: the writer itself, a step of its script,
+//! this process, a mapping, a reader that has had the end.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::super::rules::Deliver;
 use super::super::timers::{DYING, LEFT_BEHIND};
 use super::{Answer, LINGER, READER, WRITER, World, bytes};
 
-/// One that has the file open for writing, too, and so gets it as it is.
+/// An opener that has the file open for writing, too, and so gets it as it is.
 fn holder() -> Opener {
     Opener {
         holds: true,
@@ -54,7 +54,7 @@ impl World {
         self.error(open)
     }
 
-    /// A file of the control directory, opened.
+    /// Opens a file of the control directory.
     fn control(&mut self, name: &str) -> u64 {
         let directory = self.look_up(ROOT, CONTROL_NAME);
         let ino = self.look_up(directory, name);
@@ -71,7 +71,8 @@ impl World {
     }
 }
 
-/// A stream of which its one reader has had `0123`, and nobody `4567`; with the writer's handle.
+/// A stream whose only reader has had `0123` and not `4567`; with the inode and the handles of the reader and of
+/// a child of the writer.
 fn streamed() -> (World, u64, u64, u64) {
     let mut world = World::new(Deliver::Stream, |_| {});
     let (ino, writer) = world.create("f", libc::O_RDWR);
@@ -86,12 +87,12 @@ fn streamed() -> (World, u64, u64, u64) {
 }
 
 #[test]
-fn who_writes_a_stream_reads_what_nobody_has_had_and_no_more() {
+fn a_writer_of_a_stream_reads_back_only_bytes_that_no_reader_has_had() {
     let (mut world, _, _, early) = streamed();
     assert_eq!(world.read_now(early, 4, 4), bytes(b"4567"));
     let back = world.read_now(early, 0, 8);
     assert_eq!(back, Answer::Error(Errno::SPIPE));
-    // As its program believes to have read that, it has failed.
+    // The program wanted to read those bytes back, so the file has failed.
     let (mut world, ino, reader, early) = streamed();
     world.read_now(early, 0, 8);
     let more = world.read(reader, 4, 4);
@@ -101,7 +102,7 @@ fn who_writes_a_stream_reads_what_nobody_has_had_and_no_more() {
 }
 
 #[test]
-fn what_was_passed_on_is_opened_by_nobody_but_this_process() {
+fn a_stream_that_has_dropped_bytes_is_opened_only_by_the_flusher() {
     let (mut world, ino, reader, _) = streamed();
     assert_eq!(world.opens_with(ino, &holder()), Some(Errno::STALE));
     assert_eq!(
@@ -117,7 +118,7 @@ fn what_was_passed_on_is_opened_by_nobody_but_this_process() {
     let caller = world.internal();
     let transport = world.transport(caller, ino, &Opener::default());
     assert_eq!(transport, Transport::Cached);
-    // That of a stranger changes nothing; a step of its script makes it fail.
+    // An open by a stranger changes nothing; one by a step of the script fails the file.
     let write = world.write(ino, 8, b"8");
     assert_eq!(world.answer(write), Some(&Answer::Written(1)));
     let step = world.opens_with(ino, &child_of_writer());
@@ -127,7 +128,7 @@ fn what_was_passed_on_is_opened_by_nobody_but_this_process() {
 }
 
 #[test]
-fn only_a_stream_is_kept_from_the_cache_of_who_need_not_wait() {
+fn only_a_stream_bypasses_the_page_cache_of_callers_that_need_not_wait() {
     for (deliver, expected) in [
         (Deliver::Stream, Transport::Direct),
         (Deliver::Follow, Transport::Cached),
@@ -156,7 +157,8 @@ fn pages_for_a_mapping_of_a_whole_file_are_filled() {
 }
 
 #[test]
-fn who_has_had_the_end_may_read_again_and_is_told_of_a_later_crash_at_the_end_only() {
+fn a_reader_that_has_had_the_end_may_read_again_and_gets_the_error_of_a_later_crash_only_at_the_end()
+ {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, writer) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
@@ -182,7 +184,7 @@ fn who_has_had_the_end_may_read_again_and_is_told_of_a_later_crash_at_the_end_on
 }
 
 #[test]
-fn the_state_is_read_from_any_offset() {
+fn the_status_is_read_from_any_offset() {
     let mut world = World::new(Deliver::Follow, |_| {});
     world.create("name", libc::O_WRONLY);
     let status = world.control("status");
@@ -195,7 +197,7 @@ fn the_state_is_read_from_any_offset() {
 }
 
 #[test]
-fn events_are_waited_for_unless_one_will_not_or_the_mount_ends() {
+fn reads_of_events_wait_unless_they_are_nonblocking_or_the_mount_ends() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let events = world.control("events");
     let Answer::Error(Errno::AGAIN) = world.read_now(events, 0, 4096) else {
@@ -214,7 +216,7 @@ fn events_are_waited_for_unless_one_will_not_or_the_mount_ends() {
 }
 
 #[test]
-fn who_asks_beyond_the_end_has_not_had_what_is_before_it() {
+fn a_reader_that_asks_beyond_the_end_has_not_had_the_bytes_before_it() {
     let mut world = World::new(Deliver::Follow, |settings| settings.consume = true);
     let (ino, writer) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
@@ -224,14 +226,14 @@ fn who_asks_beyond_the_end_has_not_had_what_is_before_it() {
     world.pass(LINGER);
     assert_eq!(world.read_now(reader, 100, 4), bytes(b""));
     assert_eq!(world.read_now(reader, 0, 4), bytes(b"1234"));
-    // It goes when the reader knows that this was all.
+    // It is removed when the reader knows that this was the end.
     assert!(world.try_to_look_up(ROOT, "f").is_ok());
     assert_eq!(world.read_now(reader, 4, 4), bytes(b""));
     assert_eq!(world.try_to_look_up(ROOT, "f").err(), Some(Errno::NOENT));
 }
 
 #[test]
-fn a_reader_of_a_path_waits_for_what_comes_there_when_what_it_has_had_is_removed() {
+fn a_reader_of_a_path_waits_for_the_next_file_there_when_its_own_is_removed() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let open = world.open_door("pipe", "x");
     assert_eq!(world.answer(open), None);
@@ -251,7 +253,7 @@ fn a_reader_of_a_path_waits_for_what_comes_there_when_what_it_has_had_is_removed
 }
 
 #[test]
-fn what_was_removed_is_missing_once_nobody_is_left_to_make_it_again() {
+fn a_removed_file_is_missing_once_no_holder_is_left_to_make_it_again() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let id = world.capture("x");
     world.tell(Request::Hold { id, again: false });
@@ -280,7 +282,7 @@ fn what_was_removed_is_missing_once_nobody_is_left_to_make_it_again() {
 }
 
 #[test]
-fn those_whom_a_process_left_behind_have_a_moment_to_open_what_it_did_not() {
+fn processes_that_a_holder_left_behind_have_a_moment_to_open_what_it_did_not() {
     let holder_exits = |left_others: bool| {
         let mut world = World::new(Deliver::Follow, |_| {});
         let id = world.capture("x");
@@ -321,7 +323,7 @@ fn those_whom_a_process_left_behind_have_a_moment_to_open_what_it_did_not() {
 }
 
 #[test]
-fn who_opens_a_finished_file_at_a_path_keeps_it_when_another_takes_its_place() {
+fn a_reader_of_a_finished_file_keeps_it_when_another_takes_its_place() {
     let mut world = World::new(Deliver::Follow, |_| {});
     for (name, content) in [("x", b"old"), ("y", b"new")] {
         let (ino, writer) = world.create(name, libc::O_WRONLY);
@@ -337,24 +339,24 @@ fn who_opens_a_finished_file_at_a_path_keeps_it_when_another_takes_its_place() {
 }
 
 #[test]
-fn a_file_that_is_written_again_is_warned_of_if_somebody_was_told_that_it_was_done() {
+fn writing_a_file_again_warns_if_a_reader_was_told_that_it_was_done() {
     type Act = fn(&mut World, u64) -> Option<Unique>;
     let acts: [(&str, Deliver, Act, bool); 4] = [
-        ("nobody", Deliver::Settled, |_, _| None, false),
+        ("no reader", Deliver::Settled, |_, _| None, false),
         (
-            "one who opened it",
+            "one that opened it",
             Deliver::Settled,
             |world, ino| Some(world.open(ino)),
             true,
         ),
         (
-            "one who waited for it",
+            "one that waited for it",
             Deliver::Settled,
             |world, _| Some(world.open_door("wait", "f")),
             true,
         ),
         (
-            "one who has had the end",
+            "one that has had the end",
             Deliver::Follow,
             |world, ino| {
                 let open = world.open(ino);
@@ -365,36 +367,40 @@ fn a_file_that_is_written_again_is_warned_of_if_somebody_was_told_that_it_was_do
             true,
         ),
     ];
-    for (who, deliver, act, expected) in acts {
+    for (reader, deliver, act, expected) in acts {
         let mut world = World::new(deliver, |_| {});
         let (ino, writer) = world.create("f", libc::O_WRONLY);
         world.write(ino, 0, b"text");
-        let told = act(&mut world, ino);
+        let answered = act(&mut world, ino);
         world.release(writer);
         world.pass(LINGER);
         assert!(
-            told.is_none_or(|told| world.answer(told).is_some()),
-            "{who}"
+            answered.is_none_or(|answered| world.answer(answered).is_some()),
+            "{reader}"
         );
         world.reopen_for_writing(ino, libc::O_WRONLY | libc::O_APPEND);
         let warns = world.core.files[&ino].warning().is_some();
-        assert_eq!(warns, expected, "{who}");
+        assert_eq!(warns, expected, "{reader}");
     }
 }
 
 #[test]
-fn the_kernel_asks_again_what_a_file_is_once_a_reader_has_it() {
+fn the_kernel_drops_the_attributes_of_a_file_once_a_reader_has_it() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, _) = world.create("f", libc::O_WRONLY);
     world.write(ino, 0, b"x");
     world.open(ino);
-    let is_it =
+    let is_of_file =
         |effect: &Effect| matches!(effect, Effect::ForgetAttributes { ino: of, .. } if *of == ino);
-    assert!(world.told.iter().any(is_it), "{:?}", world.told);
+    assert!(
+        world.other_effects.iter().any(is_of_file),
+        "{:?}",
+        world.other_effects
+    );
 }
 
 #[test]
-fn who_has_waited_and_opened_is_sent_back_again_the_next_time() {
+fn a_reader_that_has_waited_and_opened_is_sent_back_again_the_next_time() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (ino, writer) = world.create("f", libc::O_WRONLY);
     world.write(ino, 0, b"text");
@@ -404,7 +410,7 @@ fn who_has_waited_and_opened_is_sent_back_again_the_next_time() {
     assert_eq!(world.error(waits), Some(Errno::STALE), "to look again");
     let open = world.open(ino);
     world.handle(open);
-    // It finds another name that is gone when it opens that.
+    // It finds a name that leads to another file when it opens that.
     world.create("new", libc::O_WRONLY);
     world.rename("new", "f");
     assert_eq!(
@@ -414,7 +420,7 @@ fn who_has_waited_and_opened_is_sent_back_again_the_next_time() {
 }
 
 #[test]
-fn who_has_waited_for_a_finished_file_waits_on_if_it_is_written_again_just_then() {
+fn a_reader_that_has_waited_for_a_file_waits_on_if_it_is_written_again_just_then() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, writer) = world.create("f", libc::O_WRONLY);
     world.write(ino, 0, b"text");
@@ -448,7 +454,7 @@ fn a_file_with_two_names_is_read_to_its_end_though_one_is_removed() {
 }
 
 #[test]
-fn what_is_read_from_its_end_is_whole_for_who_opens_it_and_flows_through_a_pipe() {
+fn a_file_that_is_read_from_its_end_is_whole_when_opened_by_its_path_and_flows_through_a_pipe() {
     let mut world = World::new(Deliver::Auto, |_| {});
     let (ino, writer) = world.create("x.parquet", libc::O_WRONLY);
     let by_path = world.open(ino);
@@ -464,7 +470,7 @@ fn what_is_read_from_its_end_is_whole_for_who_opens_it_and_flows_through_a_pipe(
 }
 
 #[test]
-fn only_a_reader_that_cannot_be_seen_is_warned_of() {
+fn only_a_reader_that_cannot_be_seen_causes_a_warning() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, _) = world.create("f", libc::O_WRONLY);
     world.open(ino);
@@ -475,7 +481,7 @@ fn only_a_reader_that_cannot_be_seen_is_warned_of() {
 }
 
 #[test]
-fn a_removed_file_is_kept_for_who_has_it_open_and_no_longer() {
+fn a_removed_file_is_kept_as_long_as_it_is_open() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, writer) = world.create("f", libc::O_WRONLY);
     world.write(ino, 0, b"text");

@@ -8,7 +8,7 @@ use super::*;
 use crate::core::CONTROL_NAME;
 use crate::core::request::at;
 
-/// Looks up names, one below the other; gives the last one's number and whether it may be remembered.
+/// Looks up names, one below the other; returns the last one's number and whether it is cacheable.
 fn look_up(world: &mut World, names: &[&str]) -> (u64, bool) {
     names.iter().fold((ROOT, true), |(parent, _), name| {
         let found = world.try_to_look_up(parent, name).unwrap();
@@ -16,7 +16,7 @@ fn look_up(world: &mut World, names: &[&str]) -> (u64, bool) {
     })
 }
 
-/// Looks up a directory of the control directory by its path; gives its number.
+/// Looks up a directory of the control directory by its path; returns its number.
 fn look_up_path(world: &mut World, path: &str) -> u64 {
     let names: Vec<&str> = std::iter::once(CONTROL_NAME)
         .chain(path.split('/'))
@@ -24,10 +24,10 @@ fn look_up_path(world: &mut World, path: &str) -> u64 {
     look_up(world, &names).0
 }
 
-/// Were it another at each look, the kernel would throw away what it knows, and of thousands who go
-/// through it at once each would begin again for each other: they took minutes.
+/// With a new number at each lookup the kernel would drop what it knows of the door, and thousands of threads
+/// that go through it at the same time would make each other start again: they took minutes.
 #[test]
-fn a_directory_of_waiting_names_keeps_its_number_while_the_kernel_knows_it() {
+fn a_door_keeps_its_number_while_the_kernel_knows_it() {
     let mut world = World::new(Deliver::Auto, |_| {});
     for name in ["wait", "pipe", "next", "pid"] {
         let (first, cacheable) = look_up(&mut world, &[CONTROL_NAME, name]);
@@ -41,7 +41,7 @@ fn a_directory_of_waiting_names_keeps_its_number_while_the_kernel_knows_it() {
 }
 
 #[test]
-fn what_a_waiting_name_leads_to_is_asked_for_each_time() {
+fn a_name_behind_a_door_is_looked_up_each_time() {
     let mut world = World::new(Deliver::Auto, |_| {});
     let path = [CONTROL_NAME, "wait", "out"];
     let (first, cacheable) = look_up(&mut world, &path);
@@ -49,9 +49,9 @@ fn what_a_waiting_name_leads_to_is_asked_for_each_time() {
     assert_ne!(look_up(&mut world, &path).0, first);
 }
 
-/// A thousand who opened one at the same time kept the daemon busy for half a minute.
+/// A thousand threads that opened one at the same time kept the daemon busy for half a minute.
 #[test]
-fn what_is_read_as_a_pipe_keeps_its_number_while_the_kernel_knows_it() {
+fn a_place_that_is_read_as_a_pipe_keeps_its_number_while_the_kernel_knows_it() {
     let mut world = World::new(Deliver::Auto, |_| {});
     for path in [&["pipe", "out"][..], &["next", "pipe", "out"], &["events"]] {
         let path = [&[CONTROL_NAME], path].concat();
@@ -72,9 +72,9 @@ fn link(world: &mut World, name: &str, target: &str) {
     world.ask(make).unwrap();
 }
 
-/// Whoever waited for it waited for ever.
+/// Readers of such a path waited for ever.
 #[test]
-fn what_can_never_come_is_an_error_at_once_and_links_lead_where_the_kernel_would_go() {
+fn a_path_that_can_never_exist_is_an_error_at_once_and_links_lead_where_the_kernel_would_go() {
     let mut world = World::new(Deliver::Auto, |settings| {
         settings.place = Some("/mnt/m".into());
     });
@@ -159,7 +159,7 @@ fn what_can_never_come_is_an_error_at_once_and_links_lead_where_the_kernel_would
             }
         }
     }
-    // Below a directory it is one name further to the root.
+    // Below a directory the way to the root is one name longer.
     let (parent, _) = look_up(&mut world, &[CONTROL_NAME, "wait", "d"]);
     let (found, _) = look_up(&mut world, &[CONTROL_NAME, "wait", "d", "..%2Fabove"]);
     assert_ne!(parent, found);
@@ -169,9 +169,9 @@ fn what_can_never_come_is_an_error_at_once_and_links_lead_where_the_kernel_would
     );
 }
 
-/// A reader waits for a path that becomes one at which nothing can come.
+/// A reader waits for a path at which then no file can appear any more.
 #[test]
-fn a_wait_ends_when_nothing_can_come_any_more() {
+fn a_wait_ends_when_no_file_can_appear_any_more() {
     let mut world = World::new(Deliver::Auto, |_| {});
     let wait = |world: &mut World, name: &str| {
         let (ino, _) = look_up(world, &[CONTROL_NAME, "wait", name]);
@@ -198,7 +198,7 @@ fn a_wait_ends_when_nothing_can_come_any_more() {
 }
 
 #[test]
-fn who_waits_at_a_name_is_sent_to_a_fifo_that_is_made_there() {
+fn a_reader_that_waits_at_a_name_is_sent_back_to_a_fifo_or_socket_that_is_made_there() {
     for kind in [libc::S_IFIFO, libc::S_IFSOCK] {
         let mut world = World::new(Deliver::Auto, |_| {});
         let (ino, _) = look_up(&mut world, &[CONTROL_NAME, "wait", "p"]);
@@ -214,7 +214,7 @@ fn who_waits_at_a_name_is_sent_to_a_fifo_that_is_made_there() {
     }
 }
 
-/// Whoever waited for it waited for ever.
+/// Readers of such a path waited for ever.
 #[test]
 fn a_name_that_no_file_can_have_is_not_waited_for() {
     let mut world = World::new(Deliver::Auto, |_| {});

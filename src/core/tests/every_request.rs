@@ -1,7 +1,7 @@
-//! Every request that there is, in any order that a kernel may make them in: whatever comes, what must
-//! hold after each operation holds ([`super::oracle`]), and once everybody has gone nothing is left.
+//! Requests of every kind, in any order in which a kernel may make them: the invariants hold after each
+//! operation ([`super::oracle`]), and nothing is left once all processes have ended.
 //!
-//! What readers get is judged by [`super::never_stale`]; here nobody looks at bytes.
+//! The bytes that readers get are not checked here, but by [`super::never_stale`].
 
 mod descriptors;
 mod kernel;
@@ -36,14 +36,14 @@ const FLAGS: [i32; 10] = [
     libc::O_WRONLY,
 ];
 
-/// What is done; each of the numbers chooses among what there is then.
+/// A step; each number chooses among the objects that exist then.
 #[derive(Clone, Debug)]
 struct Step {
     what: What,
     numbers: [usize; 4],
 }
 
-/// What can be done, and all of it.
+/// The kinds of steps, and a list of all.
 macro_rules! what {
     ($($what:ident)*) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ fn step() -> impl Strategy<Value = Step> {
     (what, prop::array::uniform4(0..1000_usize)).prop_map(|(what, numbers)| Step { what, numbers })
 }
 
-/// A short time in milliseconds: at, around and past all that is waited for.
+/// Times to pass, in milliseconds: shorter and longer than those of the core.
 const TIMES: [u64; 8] = [0, 1, 3, 10, 50, 100, 1000, 6000];
 
 impl Kernel {
@@ -90,7 +90,7 @@ impl Kernel {
             return self.tell(Request::Tick);
         }
         let Some(thread) = self.free_thread(first) else {
-            // It can be interrupted.
+            // The thread waits, so only a signal can come.
             let call = first.checked_rem(self.calls.len());
             if let Some(unique) = call.map(|at| self.calls[at].unique) {
                 self.tell(Request::Cancel { unique });
@@ -120,7 +120,7 @@ impl Kernel {
             | What::RemoveTree
             | What::OpenEvents
             | What::Freeze => self.capture(step),
-            What::Pass => unreachable!("it was done"),
+            What::Pass => unreachable!("handled above"),
             What::Open | What::Stat => {
                 let mut path = pick(&PLACES, second).unwrap_or_default().to_vec();
                 path.extend(pick(&NAMES, third));
@@ -158,14 +158,14 @@ impl Kernel {
                 group: 100 + second as i32 % 210,
             }),
             What::NobodyElseLeft => {
-                // What was asked may be of another moment.
-                let asked = self.world.people.left.borrow().clone();
+                // The answer may be late, and about an earlier moment.
+                let asked = self.world.processes.left.borrow().clone();
                 if let Some(left) = second.checked_rem(asked.len()).map(|at| asked[at].clone()) {
                     self.tell(Request::NobodyElseLeft { left });
                 }
             }
             What::NotFlushed => {
-                // The flusher's word may be late.
+                // The flusher's answer may be late.
                 let files: Vec<u64> = self.open.iter().map(|open| open.ino).collect();
                 if let Some(ino) = pick(&files, second) {
                     self.tell(Request::NotFlushed { ino });
@@ -182,12 +182,12 @@ impl Kernel {
         }
     }
 
-    /// Everybody goes, and nothing is left.
+    /// Ends all processes and captures, and checks that nothing is left.
     fn finish(mut self, shuts_down: bool) {
         if shuts_down {
             self.tell(Request::ShutDown);
             self.go_on();
-            assert_eq!(self.world.core.waiting_count(), 0, "somebody still waits");
+            assert_eq!(self.world.core.waiting_count(), 0, "a request still waits");
         }
         for number in 0..self.threads.len() {
             self.exit(number, Ending::Status(0));
@@ -224,7 +224,7 @@ impl Kernel {
             self.world.now += Duration::from_secs(60);
             self.tell(Request::Tick);
         }
-        // It holds what was written.
+        // It holds the bytes that were written.
         drop(self.world.core.take_recording());
         let core = &self.world.core;
         assert!(core.handles.is_empty(), "{:?}", core.handles);
@@ -257,7 +257,7 @@ fn run(deliver: Deliver, numbers: usize, steps: &[Step]) -> Kernel {
 
 proptest! {
     #[test]
-    fn whatever_is_asked_for_everybody_is_answered_and_nothing_is_left(
+    fn every_caller_is_answered_and_nothing_is_left_whatever_is_requested(
         steps in prop::collection::vec(step(), 1..80),
         numbers in 0..1000_usize,
     ) {
@@ -267,11 +267,11 @@ proptest! {
     }
 }
 
-/// The test above would not tell of a request that it never makes.
+/// The test above would say nothing of a request that it never makes.
 #[test]
-fn there_is_no_request_that_is_not_drawn() {
+fn every_kind_of_request_is_drawn() {
     let mut runner = TestRunner::deterministic();
-    // That is how each ends.
+    // `finish` makes this one.
     let mut made = HashSet::from([number(&Request::ShutDown)]);
     for _ in 0..60 {
         let steps = prop::collection::vec(step(), 80);

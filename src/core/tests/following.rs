@@ -1,4 +1,4 @@
-//! Readers and the files they read: what each keeps of the other, and for how long.
+//! Readers and their files: what each keeps of the other, and for how long.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ impl World {
 }
 
 #[test]
-fn what_a_reader_opened_and_what_it_reads_now_stay_until_it_is_gone() {
+fn the_file_that_a_reader_opened_and_the_one_that_it_reads_now_stay_until_it_closes() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (opened, writer) = world.create("f", libc::O_WRONLY);
     let open = world.open(opened);
@@ -38,7 +38,7 @@ fn what_a_reader_opened_and_what_it_reads_now_stay_until_it_is_gone() {
 }
 
 #[test]
-fn what_a_reader_waits_for_is_given_up_with_it() {
+fn the_reads_of_a_reader_are_given_up_when_it_closes() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, _) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
@@ -77,7 +77,7 @@ fn a_flusher_that_refuses_a_file_is_told_to_leave_it_and_asked_again_a_second_la
 }
 
 #[test]
-fn the_flusher_works_for_readers_only_of_what_they_may_have_before_the_end() {
+fn the_flusher_works_only_on_files_that_readers_may_have_before_the_end() {
     for (deliver, is_wanted) in [(Deliver::Follow, true), (Deliver::Settled, false)] {
         let mut world = World::new(deliver, |_| {});
         let (ino, _) = world.create("f", libc::O_WRONLY);

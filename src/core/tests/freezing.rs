@@ -1,4 +1,4 @@
-//! What can still be done to a tree that was frozen.
+//! Requests to a frozen tree.
 
 use rustix::io::Errno;
 
@@ -7,7 +7,7 @@ use crate::core::namespace::Rename;
 use crate::core::request::at;
 
 #[test]
-fn a_tree_that_nobody_writes_can_be_frozen_and_then_nothing_in_it_is_changed() {
+fn a_tree_without_writers_can_be_frozen_and_then_no_file_in_it_is_changed() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, writer_handle) = world.create("x", libc::O_WRONLY);
     world.write(ino, 0, b"good");

@@ -1,4 +1,4 @@
-//! What the kernel was told of a file while it was written must not come back when it is closed.
+//! What the kernel has cached of a file while it was written must not be used once the file is closed.
 
 use rustix::io::Errno;
 
@@ -25,7 +25,7 @@ impl World {
         }
     }
 
-    /// A request about an incarnation.
+    /// Makes a request about this incarnation.
     fn ask_of(&mut self, incarnation: u32, request: Request) -> Answer {
         let caller = self.caller_with(LATER, incarnation);
         self.handle_request(caller, request);
@@ -35,7 +35,7 @@ impl World {
     /// Whether the last request had the kernel ask for the attributes of an incarnation again.
     fn has_forgotten(&self, inode: (u64, u32)) -> bool {
         let is_it = |effect: &Effect| matches!(effect, Effect::ForgetAttributes { ino, incarnation } if (*ino, *incarnation) == inode);
-        self.told.iter().any(is_it)
+        self.other_effects.iter().any(is_it)
     }
 
     fn stat(&mut self, ino: u64, incarnation: u32) -> Answer {
@@ -59,13 +59,13 @@ fn a_file_that_was_looked_up_while_it_was_written_is_another_inode_once_it_is_cl
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let found = world.try_to_look_up_by(READER, ROOT, "f").unwrap();
     assert_eq!((found.attributes.size, found.incarnation), (0, 0));
-    // By the size of now the kernel is to go no longer than until it asks.
+    // The kernel must not cache the present size.
     assert!(!found.attributes.cacheable);
     world.write_back(ino, 0, b"12345678");
     assert_eq!(world.found_by(READER), 0, "it is the one that is open");
     world.release(handle);
     assert!(world.has_forgotten((ino, 0)));
-    // The answers of before may be seen to only now: then the kernel asks for what they were about.
+    // The kernel may use earlier answers only now, and make requests about that incarnation.
     let refused = Answer::Error(Errno::STALE);
     assert_eq!(world.stat(ino, 0), refused);
     let changes = Changes {

@@ -1,4 +1,5 @@
-//! Who is left when a file is closed: where that is nobody but those who wait for it, they get it at once.
+//! Closed files for which only waiting readers are left of the processes that might write them: they get them at
+//! once.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ fn world() -> World {
     World::new(Deliver::Settled, |settings| settings.linger = Linger::Auto)
 }
 
-/// A file that was written and closed, and somebody who waits for it.
+/// A file that was written and closed, and a reader that waits for it.
 fn awaited(world: &mut World) -> (u64, Unique) {
     let (ino, handle) = world.create("f", MADE_ANEW);
     world.write(ino, 0, b"text");
@@ -34,9 +35,9 @@ fn open(world: &mut World, ino: u64, group: Option<i32>) -> Unique {
     world.open_as(ino, &opener)
 }
 
-/// Of whom it was asked last whether others are left.
+/// The last question whether only waiting readers are left.
 fn asked(world: &World) -> Option<Left> {
-    world.people.left.borrow().last().cloned()
+    world.processes.left.borrow().last().cloned()
 }
 
 #[test]
@@ -57,11 +58,11 @@ fn where_only_its_readers_are_left_they_get_it_at_once() {
 }
 
 #[test]
-fn it_is_asked_again_and_again_and_not_if_nobody_waits_or_one_cannot_be_seen() {
+fn the_question_is_repeated_but_not_asked_without_readers_or_with_an_unseen_writer() {
     let mut world = world();
     awaited(&mut world);
     for _ in 0..3 {
-        world.people.left.borrow_mut().clear();
+        world.processes.left.borrow_mut().clear();
         world.pass(Duration::from_millis(20));
         assert!(asked(&world).is_some());
     }
@@ -82,8 +83,8 @@ fn it_is_asked_again_and_again_and_not_if_nobody_waits_or_one_cannot_be_seen() {
 }
 
 #[test]
-fn what_was_found_of_another_moment_is_forgotten() {
-    // Its reader has gone, and may be the one who writes it next.
+fn an_answer_about_an_earlier_moment_is_ignored() {
+    // Its reader has gone, and may write it next.
     let mut world = world();
     let (ino, reader) = awaited(&mut world);
     let left = asked(&world).expect("it is asked");
@@ -107,7 +108,7 @@ fn what_was_found_of_another_moment_is_forgotten() {
 }
 
 #[test]
-fn a_step_of_its_script_gets_it_as_it_is_while_others_wait_for_what_that_makes_of_it() {
+fn a_step_of_the_script_gets_the_file_as_it_is_while_others_wait_for_what_the_step_makes_of_it() {
     let mut world = world();
     let (ino, outside) = awaited(&mut world);
     world.end(WRITER, Ending::Status(0));
@@ -116,7 +117,7 @@ fn a_step_of_its_script_gets_it_as_it_is_while_others_wait_for_what_that_makes_o
     world.tell(Request::NobodyElseLeft { left: left.clone() });
     let step = world.handle(step);
     assert_eq!(world.answer(outside), None);
-    // Nor is it over while that has it open.
+    // The file is not done either while the step has it open.
     let left = Left {
         waiting: vec![(READER, outside)],
         ..left
@@ -134,11 +135,11 @@ fn a_step_of_its_script_gets_it_as_it_is_while_others_wait_for_what_that_makes_o
 }
 
 #[test]
-fn a_writer_that_crashed_meanwhile_has_failed_it() {
+fn a_writer_that_crashed_meanwhile_fails_the_file() {
     let mut world = world();
     let (_, reader) = awaited(&mut world);
     let left = asked(&world).expect("it is asked");
-    let endings = &world.people.endings;
+    let endings = &world.processes.endings;
     endings
         .borrow_mut()
         .insert(WRITER, Ending::Signal(libc::SIGSEGV));

@@ -1,5 +1,4 @@
-//! A world for the core: no kernel, no clock, no processes but those that the
-//! tests make up.
+//! A test world for the core: without a kernel or a clock, and with fake processes.
 
 mod answers;
 mod control;
@@ -11,6 +10,7 @@ mod freezing;
 mod incarnations;
 mod left;
 mod never_stale;
+mod observing;
 mod once_wrong;
 mod oracle;
 mod polling;
@@ -22,7 +22,6 @@ mod room;
 mod specification;
 mod steps;
 mod streams;
-mod told;
 mod unseen;
 
 use std::cell::RefCell;
@@ -52,24 +51,24 @@ pub(crate) const OWNER: Creator = Creator {
 };
 const WRITER: i32 = 100;
 const READER: i32 = 200;
-/// Far from those of other file systems.
+/// Far from the inode numbers of other file systems.
 pub(crate) const FIRST_INO: u64 = 1 << 40;
-/// What the tests let pass: the writers there never exit, so that they get the
-/// grace of the dying too.
+/// A time after which a closed file is done: the linger of the tests, and the grace for a writer that may be
+/// dying, as writers never exit here.
 const LINGER: Duration = Duration::from_millis(70);
 
-/// Processes as a test says they are.
+/// Processes, as a test defines them.
 #[derive(Default)]
-struct People {
+struct FakeProcesses {
     endings: RefCell<HashMap<i32, Ending>>,
-    /// Of whom another is a child.
+    /// The parent of each process.
     parents: HashMap<i32, i32>,
     groups: HashMap<i32, i32>,
-    /// Of whom it was asked who is left.
+    /// The questions whether only waiting readers are left.
     left: RefCell<Vec<Left>>,
 }
 
-impl Processes for People {
+impl Processes for FakeProcesses {
     fn ending(&self, pid: i32) -> Ending {
         let endings = self.endings.borrow();
         endings.get(&pid).copied().unwrap_or(Ending::Running)
@@ -91,23 +90,23 @@ impl Processes for People {
 
 struct World {
     core: Core,
-    people: People,
+    processes: FakeProcesses,
     now: Duration,
     unique: u64,
     answers: HashMap<Unique, Answer>,
-    /// Which requests were answered, in order.
+    /// The requests that were answered, in order.
     answered: Vec<Unique>,
-    /// The notifications of pollers that nobody looked at yet, by the kernel's number of the open file.
+    /// Notifications of pollers that no test has looked at yet, by the kernel's number of the open file.
     notified: Vec<u64>,
-    /// What the last request had done that answers nobody.
-    told: Vec<Effect>,
-    /// What the flusher was told by the last request.
+    /// The effects of the last request that are neither replies nor notifications.
+    other_effects: Vec<Effect>,
+    /// The orders to the flusher by the last request.
     flushes: Vec<Flush>,
     /// What must hold after every operation.
     oracle: Oracle,
 }
 
-/// Those of a small mount, whose closed files are done at once, and whose writers wait for ever.
+/// The settings of a small mount, whose closed files are done at once, and whose writers wait for ever.
 pub(crate) fn settings(deliver: Deliver) -> Settings {
     let mut rules = Rules::new();
     rules.push(None, deliver).unwrap();
@@ -134,7 +133,7 @@ impl World {
         World::with_room(1 << 20, deliver, change)
     }
 
-    /// One whose files may take so many bytes in all.
+    /// A world whose files may take so many bytes in all.
     fn with_room(max_size: u64, deliver: Deliver, change: impl FnOnce(&mut Settings)) -> World {
         World::with_pool(Pool::for_tests(1 << 20, Some(max_size)), deliver, change)
     }
@@ -149,26 +148,26 @@ impl World {
         let now = Duration::from_secs(1);
         World {
             core: Core::new(settings, pool, FIRST_INO, moment(now)),
-            people: People::default(),
+            processes: FakeProcesses::default(),
             now,
             unique: 0,
             answers: HashMap::new(),
             answered: Vec::new(),
             notified: Vec::new(),
-            told: Vec::new(),
+            other_effects: Vec::new(),
             flushes: Vec::new(),
             oracle: Oracle::default(),
         }
     }
 
-    /// Makes a request; whoever waits for its answer finds it.
+    /// Makes a request, and keeps its answers and effects.
     fn handle_request<'a>(&mut self, caller: Caller, loaded: impl Into<Loaded<'a>>) {
         let loaded = loaded.into();
         let env = Env {
             now: moment(self.now),
-            processes: &self.people,
+            processes: &self.processes,
         };
-        // These take names away because the kernel asked for it.
+        // The kernel knows of names that it has asked to remove.
         let removes = matches!(
             loaded.request,
             Request::Unlink { .. } | Request::RemoveDirectory { .. } | Request::Rename { .. }
@@ -176,20 +175,20 @@ impl World {
         let before = Before::look(&self.core);
         let mut effects = self.core.handle(env, caller, loaded);
         self.flushes = std::mem::take(&mut effects.flushes);
-        let mut told = Vec::new();
+        let mut other_effects = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Reply { unique, .. } if unique == Caller::SELF.unique => {}
                 Effect::Reply { unique, reply } => self.answer_with(unique, reply.into()),
                 Effect::PollAgain { kernel_handle } => self.notified.push(kernel_handle),
-                effect => told.push(effect),
+                effect => other_effects.push(effect),
             }
         }
-        self.check(&before, &told, removes);
-        self.told = told;
+        self.check(&before, &other_effects, removes);
+        self.other_effects = other_effects;
     }
 
-    /// The same of a request that nobody waits for.
+    /// Makes a request without an answer.
     fn tell(&mut self, request: Request) {
         self.handle_request(Caller::SELF, request);
     }
@@ -218,7 +217,7 @@ impl World {
         self.open_as(ino, &Opener::default())
     }
 
-    /// Opens a file like a later step of the script that the writer belongs to.
+    /// Opens a file as a later step of the writer's script.
     fn open_as_step(&mut self, ino: u64) -> Unique {
         let opener = Opener {
             group: Some(WRITER),
@@ -258,7 +257,7 @@ impl World {
         self.read_with(handle, offset, length, false)
     }
 
-    /// What a read gets that does not wait.
+    /// The answer to a nonblocking read.
     fn read_now(&mut self, handle: u64, offset: u64, length: u32) -> Answer {
         let unique = self.read_with(handle, offset, length, true);
         self.answers[&unique].clone()
@@ -299,8 +298,7 @@ impl World {
         self.answers[&caller.unique].clone()
     }
 
-    /// Whether a POLL finds a handle readable. With a number of the kernel, somebody is in the queue of
-    /// the open file.
+    /// Whether a POLL finds a handle readable. With a number of the kernel a poller waits on the open file.
     fn poll(&mut self, handle: u64, kernel_handle: Option<u64>) -> bool {
         let caller = self.caller(READER);
         let poll = Request::Poll {
@@ -338,7 +336,7 @@ impl World {
     }
 
     fn end(&mut self, pid: i32, ending: Ending) {
-        self.people.endings.borrow_mut().insert(pid, ending);
+        self.processes.endings.borrow_mut().insert(pid, ending);
         self.tell(Request::ProcessEnded { pid, ending });
     }
 

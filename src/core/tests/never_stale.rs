@@ -1,5 +1,5 @@
-//! Whatever writers do, in whatever order, with two files and three names: a reader gets what stands
-//! at its path in the end, whole, or an error. Every request is drawn that changes files or names.
+//! Whatever writers do, in any order, with several files and three names: a reader gets the file that stands
+//! at its path in the end, whole, or an error. All requests that change files or names are drawn.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -14,12 +14,12 @@ use super::super::request::Opener;
 use super::super::rules::Deliver;
 use super::{Answer, LINGER, READER, WRITER, World};
 
-/// The names that files may have: of formats that follow under auto, and one of which nothing is known.
+/// The names of files: of formats that follow under auto, and one of unknown format.
 const NAMES: [&str; 3] = ["f.log", "g.log", "h"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Opens a name to write, anew if nothing stands there.
+    /// Opens a name for writing, and makes a file if there is none.
     Create(usize),
     Write {
         file: usize,
@@ -90,11 +90,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A reader that reads on from where it is, one request at a time.
+/// A reader that reads on from its position, one request at a time.
 #[derive(Default)]
 struct Following {
     thread: i32,
-    /// What it was opened by.
+    /// The name by which it was opened.
     name: &'static str,
     /// The file that was found, and all names that it had then.
     ino: u64,
@@ -138,7 +138,7 @@ impl Following {
         }
     }
 
-    /// open(2), of which the kernel makes a LOOKUP and an OPEN.
+    /// open(2): the kernel makes a LOOKUP and an OPEN.
     fn open(&mut self, world: &mut World, model: &Model) {
         let found = world.try_to_look_up_by(self.thread, ROOT, self.name);
         let Ok(found) = found else {
@@ -167,22 +167,22 @@ impl Following {
     }
 }
 
-/// What the files must hold, and what their names must be.
+/// A model of the files: the contents and names that they must have.
 #[derive(Default)]
 struct Model {
     names: BTreeMap<&'static str, u64>,
     contents: HashMap<u64, Vec<u8>>,
-    /// Whoever writes, and what.
+    /// Files that are open for writing, with their handles.
     open: Vec<(u64, u64)>,
-    /// Whether a name was moved or removed, or came to be.
+    /// Whether a name was made, moved or removed.
     moved: bool,
-    /// Files of which something was refused: streams, which have failed for good.
+    /// Files with a refused change: streams, which have failed for good.
     refused: HashSet<u64>,
-    /// Those of which everything was thrown away since, so that nothing is missing of them.
+    /// Files that were emptied after that, so that no bytes of them are missing.
     emptied: HashSet<u64>,
-    /// Names at which something was refused, in the place of such a one that has no name any more, or another.
+    /// Names at which a change was refused because of a stream that has lost its name, or has another one.
     refused_names: HashSet<&'static str>,
-    /// All names that files have had.
+    /// All files with all names that they ever had.
     had: HashSet<(u64, &'static str)>,
 }
 
@@ -192,7 +192,7 @@ impl Model {
         names.map(|(name, _)| *name).collect()
     }
 
-    /// A file has a name.
+    /// Gives a file a name.
     fn name(&mut self, name: &'static str, ino: u64) {
         self.names.insert(name, ino);
         self.had.insert((ino, name));
@@ -208,13 +208,13 @@ impl Model {
         Some(self.open[number].0)
     }
 
-    /// Something that was to be done to a file was not.
+    /// Notes that a change of a file was refused.
     fn refuse(&mut self, ino: u64) {
         self.refused.insert(ino);
         self.emptied.remove(&ino);
     }
 
-    /// Does one step to the world and to itself.
+    /// Does one step in the world and in the model.
     fn step(&mut self, world: &mut World, step: Step) {
         match step {
             Step::Create(name) => self.create(world, NAMES[name]),
@@ -292,7 +292,7 @@ impl Model {
                 self.name(NAMES[to], ino);
             }
             Step::Pass(milliseconds) => world.pass(Duration::from_millis(milliseconds)),
-            Step::Read { .. } => unreachable!("that is the readers'"),
+            Step::Read { .. } => unreachable!("a step of a reader"),
         }
     }
 
@@ -340,7 +340,7 @@ impl Model {
         let expected = match (here, there, how) {
             (None, _, _) | (_, None, Rename::Exchange) => Err(Errno::NOENT),
             (_, Some(_), Rename::KeepTarget) => Err(Errno::EXIST),
-            // What readers have of a stream cannot be replaced.
+            // A stream that has delivered bytes cannot be replaced.
             _ if renamed == Err(Errno::SPIPE) => {
                 self.refused_names.extend([from, to]);
                 return;
@@ -353,7 +353,7 @@ impl Model {
         };
         self.moved = true;
         match (there, how) {
-            // As POSIX has it, two names of one file stay.
+            // POSIX: a rename between two names of one file changes nothing.
             (Some(there), _) if there == here => {}
             (Some(there), Rename::Exchange) => {
                 self.name(from, there);
@@ -366,7 +366,7 @@ impl Model {
         }
     }
 
-    /// Sees whether a reader ended as it may.
+    /// Checks that a reader ended as it may.
     fn judge(&self, reader: &Following, deliver: Deliver) {
         let Following {
             name,
@@ -377,7 +377,7 @@ impl Model {
         } = reader;
         let mut stands: Vec<Option<&u64>> = paths.iter().map(|path| self.names.get(path)).collect();
         if deliver == Deliver::Stream {
-            // To remove a name alone changes nothing, as with a pipe: any that stood there will do.
+            // Removing a name alone changes nothing, as with a pipe: the reader may have any of the files.
             stands.extend(self.open.iter().map(|(ino, _)| Some(ino)));
         }
         let content = |ino: &u64| self.contents.get(ino).map_or(&[][..], Vec::as_slice);
@@ -450,7 +450,7 @@ fn never_stale(deliver: Deliver, steps: Vec<Step>) {
 
 proptest! {
     #[test]
-    fn what_a_reader_gets_is_what_stands_at_its_path_or_an_error(
+    fn a_reader_gets_the_file_at_its_path_or_an_error(
         steps in prop::collection::vec(step(), 1..60),
     ) {
         for deliver in [Deliver::Follow, Deliver::Auto, Deliver::Settled, Deliver::Stream] {

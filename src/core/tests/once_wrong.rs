@@ -1,4 +1,4 @@
-//! What was promised and once did not hold.
+//! Promises that were once broken.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn rename(world: &mut World, from: &str, to: &str, how: Rename) {
 }
 
 #[test]
-fn a_write_that_waits_is_let_go_when_nobody_captures_its_file_any_more() {
+fn a_waiting_write_is_answered_when_its_file_is_no_longer_captured() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let capture = world.capture("f");
     let (ino, _) = world.create("f", libc::O_WRONLY);
@@ -31,7 +31,7 @@ fn a_write_that_waits_is_let_go_when_nobody_captures_its_file_any_more() {
 }
 
 #[test]
-fn a_write_of_a_stream_that_waits_is_let_go_when_nobody_captures_its_file_any_more() {
+fn a_waiting_write_to_a_stream_is_answered_when_its_file_is_no_longer_captured() {
     let mut world = World::new(Deliver::Stream, |settings| {
         settings.readers_wait = false;
         settings.patience = Duration::MAX;
@@ -48,7 +48,7 @@ fn a_write_of_a_stream_that_waits_is_let_go_when_nobody_captures_its_file_any_mo
 }
 
 #[test]
-fn who_comes_late_to_a_stream_without_waiting_neither_gets_it_nor_holds_its_writer_up() {
+fn a_late_nonblocking_reader_of_a_stream_is_refused_and_does_not_hold_up_its_writer() {
     let mut world = World::new(Deliver::Stream, |_| {});
     let (ino, _) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
@@ -91,11 +91,14 @@ fn pages_of_a_mapping_come_from_the_file_that_was_opened() {
     world.forget(ino, 1);
     assert_eq!(world.fill_pages(ino, reader, 4096), bytes(b"first"));
     world.release(reader);
-    assert!(!world.core.files.contains_key(&ino), "nobody can reach it");
+    assert!(
+        !world.core.files.contains_key(&ino),
+        "no process can reach it"
+    );
 }
 
 #[test]
-fn pages_of_a_pipe_are_refused_so_that_whoever_splices_it_reads_it() {
+fn pages_of_a_pipe_are_refused_so_that_splice_reads_it() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let control = world.look_up(ROOT, ".fifofs");
     let pipe = world.look_up(control, "pipe");
@@ -112,7 +115,7 @@ fn pages_of_a_pipe_are_refused_so_that_whoever_splices_it_reads_it() {
 }
 
 #[test]
-fn what_an_exchange_moves_away_from_who_captures_it_is_done_too() {
+fn a_file_that_an_exchange_moves_away_from_a_held_path_is_done_too() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let capture = world.capture("held");
     world.tell(Request::Hold {
@@ -127,7 +130,7 @@ fn what_an_exchange_moves_away_from_who_captures_it_is_done_too() {
     world.create("other", libc::O_WRONLY);
     rename(&mut world, "other", "held", Rename::Exchange);
     world.pass(LINGER);
-    // It was renamed just now, so the kernel looks again.
+    // It was just renamed, so the kernel looks its path up again.
     world.open(ino);
     let open = world.open(ino);
     let reader = world.handle(open);
@@ -136,7 +139,7 @@ fn what_an_exchange_moves_away_from_who_captures_it_is_done_too() {
 }
 
 #[test]
-fn who_was_sent_back_and_then_waits_long_is_not_sent_back_again() {
+fn a_reader_that_was_sent_back_and_then_waits_long_is_not_sent_back_again() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let first = world.open(ino);
@@ -159,9 +162,9 @@ fn who_was_sent_back_and_then_waits_long_is_not_sent_back_again() {
     world.handle(second);
 }
 
-/// Two threads of the kernel that write its cache back may overtake each other.
+/// Several threads of the kernel write its cache back, and one may overtake another.
 #[test]
-fn what_the_kernel_writes_back_first_need_not_be_what_was_written_first() {
+fn the_kernel_may_write_back_later_bytes_first() {
     let mut world = World::new(Deliver::Auto, |_| {});
     let (ino, handle) = world.create("x.log", libc::O_WRONLY);
     world.write_back(ino, 4096, b"second\n");

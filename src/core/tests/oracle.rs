@@ -1,10 +1,10 @@
-//! What must hold after every operation, whatever it was: looked at by [`World::run`].
+//! Invariants that hold after every operation: [`World::check`].
 //!
-//! Most of it is of effects that answer nobody, whose lack no answer shows: the flusher is at work on
-//! a file exactly while somebody waits for what the kernel may hold of it; the kernel is told to ask
-//! again for the attributes of a file whose readers it showed too little, and to forget the pages of a
-//! file that is gone and each name that went by itself. And nothing is left undone: to look at
-//! everything again at the same moment finds nothing more to do.
+//! Most of them are about effects that are no replies, so that no answer shows when one is missing: the flusher
+//! works on a file exactly while a reader waits for bytes that the kernel may hold; the kernel drops the
+//! attributes of a file that is done if it had readers, the pages of a file that is gone, and each name that
+//! fifofs removed. And nothing is left undone: another settle pass with all objects marked, at the same moment,
+//! has no effects.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
@@ -17,20 +17,20 @@ use super::super::namespace::{DOTS, ROOT};
 use super::super::{Core, Env, Operation};
 use super::World;
 
-/// What is known from the operations so far.
+/// The state that the operations so far imply.
 #[derive(Default)]
 pub(super) struct Oracle {
-    /// The files that the flusher was told to keep written back.
+    /// The files that the flusher was ordered to write back.
     flushed: HashSet<u64>,
-    /// The requests that were made and not answered.
+    /// The requests that were made and not answered yet.
     open_requests: HashSet<Unique>,
 }
 
-/// What stood before an operation.
+/// The state before an operation.
 pub(super) struct Before {
     names: BTreeSet<OsString>,
     files: HashSet<u64>,
-    /// Files under way that had a reader.
+    /// Files that are not done and have had a reader.
     read: Vec<u64>,
 }
 
@@ -54,23 +54,23 @@ fn names(core: &Core) -> BTreeSet<OsString> {
 }
 
 impl World {
-    /// A request is made.
+    /// Notes that a request is made.
     pub(super) fn note_request(&mut self, unique: Unique) {
         self.oracle.open_requests.insert(unique);
     }
 
-    /// A request is answered.
+    /// Notes that a request is answered.
     pub(super) fn note_answer(&mut self, unique: Unique) {
         self.oracle.open_requests.remove(&unique);
     }
 
-    /// Sees whether all is as it must be after an operation; `told` is what it wanted done that
-    /// answers nobody, and `removes` whether it was one by which the kernel itself takes names away.
-    pub(super) fn check(&mut self, before: &Before, told: &[Effect], removes: bool) {
+    /// Checks the invariants after an operation; `effects` are those that are no replies, and `removes` is
+    /// whether the kernel itself asked to remove names.
+    pub(super) fn check(&mut self, before: &Before, effects: &[Effect], removes: bool) {
         self.check_flusher();
-        self.check_memory_of_the_kernel(before, told, removes);
+        self.check_memory_of_the_kernel(before, effects, removes);
         self.check_requests();
-        // One that lies behind would ring again at once, and for ever.
+        // An alarm that is not in the future would be due again at once, for ever.
         let alarm = self.core.next_alarm();
         assert!(
             alarm.is_none_or(|at| at > self.now),
@@ -100,7 +100,7 @@ impl World {
             let is_right = match file.writeback().flushing() {
                 Flushing::No => !wanted && !is_flushed,
                 Flushing::Now => wanted && is_flushed,
-                // The alarm is for that.
+                // The next alarm starts the flusher.
                 Flushing::From(at) => {
                     let alarm = self.core.next_alarm();
                     wanted && !is_flushed && alarm.is_some_and(|next| next <= at)
@@ -118,20 +118,20 @@ impl World {
         assert_eq!(left, None, "a file that is gone is flushed");
     }
 
-    fn check_memory_of_the_kernel(&mut self, before: &Before, told: &[Effect], removes: bool) {
+    fn check_memory_of_the_kernel(&mut self, before: &Before, effects: &[Effect], removes: bool) {
         let mut attributes: HashMap<u64, usize> = HashMap::new();
         let (mut pages, mut forgotten) = (HashSet::new(), BTreeSet::new());
-        for effect in told {
+        for effect in effects {
             match effect {
                 Effect::ForgetAttributes { ino, .. } => *attributes.entry(*ino).or_default() += 1,
                 Effect::Forget(Forget::Pages { ino, .. }) => {
-                    assert!(pages.insert(*ino), "{ino}: told twice")
+                    assert!(pages.insert(*ino), "{ino}: forgotten twice")
                 }
                 Effect::Forget(Forget::Name { parent, name }) => {
                     let is_gone = self.core.names.find(*parent, name).is_err();
                     assert!(is_gone, "{name:?} is still there");
                     if *parent == ROOT {
-                        assert!(forgotten.insert(name.clone()), "{name:?}: told twice");
+                        assert!(forgotten.insert(name.clone()), "{name:?}: forgotten twice");
                     }
                 }
                 _ => {}
@@ -140,8 +140,11 @@ impl World {
         for ino in &before.read {
             let generation = self.core.generation(*ino);
             let over = generation.is_some_and(|g| !g.is_active());
-            let told = attributes.get(ino).copied().unwrap_or(0);
-            assert!(!over || told > 0, "{ino}: the kernel believes its old size");
+            let forgotten = attributes.get(ino).copied().unwrap_or(0);
+            assert!(
+                !over || forgotten > 0,
+                "{ino}: the kernel believes its old size"
+            );
         }
         let files: HashSet<u64> = self.core.files.keys().copied().collect();
         let gone: HashSet<u64> = before.files.difference(&files).copied().collect();
@@ -161,11 +164,11 @@ impl World {
         assert!(answered.is_empty(), "answered, and waiting: {answered:?}");
     }
 
-    /// Whoever changed something must have told everybody whom that concerns.
+    /// Every change must have marked all objects that it concerns.
     fn check_that_nothing_is_left_undone(&mut self) {
         let env = Env {
             now: super::moment(self.now),
-            processes: &self.people,
+            processes: &self.processes,
         };
         let core = &mut self.core;
         for id in core.readers.ids() {
@@ -181,7 +184,7 @@ impl World {
         let left: Vec<Effect> = operation.effects.into_iter().collect();
         assert!(
             left.is_empty(),
-            "left undone, and nobody will do it: {left:?}"
+            "left undone, without a later event that would do it: {left:?}"
         );
     }
 }

@@ -63,20 +63,20 @@ fn one_notification_is_enough_until_the_next_poll() {
         world.write(ino, offset, b"x");
     }
     assert_eq!(world.notifications(), 1);
-    assert!(world.poll(reader, Some(OPEN_FILE)), "it asks at last");
+    assert!(world.poll(reader, Some(OPEN_FILE)), "it polls at last");
     world.write(ino, 100, b"x");
-    assert_eq!(world.notifications(), 1, "and hears of the next");
+    assert_eq!(world.notifications(), 1, "of the next byte");
     world.release(writer);
     world.pass(LINGER);
     assert_eq!(
         world.notifications(),
         1,
-        "the end is told to whoever has not asked since, too: another may have had the notification"
+        "the end is notified without a new poll, too: another poller may have had the notification"
     );
 }
 
 #[test]
-fn reading_notifies_nobody() {
+fn reading_causes_no_notification() {
     for deliver in [Deliver::Follow, Deliver::Stream] {
         let (mut world, ino, writer, reader) = polled(deliver);
         world.write(ino, 0, b"0123456789");
@@ -95,9 +95,9 @@ fn reading_notifies_nobody() {
 }
 
 #[test]
-fn nobody_is_notified_of_what_nobody_polls() {
+fn without_a_poller_there_is_no_notification() {
     let (mut world, ino, writer, reader) = polled(Deliver::Follow);
-    // As of poll(2) with a timeout of 0: it sleeps in no queue.
+    // Like poll(2) with a timeout of 0, which does not wait on the file.
     assert!(!world.poll(reader, None));
     world.write(ino, 0, b"x");
     world.release(writer);
@@ -161,7 +161,7 @@ fn every_end_is_notified_and_every_error() {
 }
 
 #[test]
-fn a_settled_file_is_notified_of_once_when_it_is_done() {
+fn a_settled_file_causes_one_notification_when_it_is_done() {
     let (mut world, ino, writer, reader) = polled(Deliver::Settled);
     assert!(!world.poll(reader, Some(OPEN_FILE)));
     world.write(ino, 0, b"all of it");
@@ -176,7 +176,7 @@ fn a_settled_file_is_notified_of_once_when_it_is_done() {
 }
 
 #[test]
-fn what_only_the_clock_lets_out_is_notified() {
+fn bytes_that_time_alone_releases_are_notified() {
     let mut world = World::new(Deliver::Auto, |_| {});
     let (ino, _) = world.create("f.log", libc::O_WRONLY);
     let open = world.open_with(ino, libc::O_NONBLOCK, &super::Opener::default());
@@ -203,9 +203,9 @@ fn when_the_mount_goes_pollers_wake_and_reads_fail() {
     assert_eq!(world.read_now(reader, 1, 1), Answer::Error(Errno::NOTCONN));
 }
 
-/// Of exclusive pollers one is woken, who may die before it asks.
+/// Of several exclusive pollers the kernel wakes one, which may die before it polls.
 #[test]
-fn the_end_is_told_to_whoever_was_notified_already() {
+fn the_end_is_notified_also_to_a_poller_that_was_notified_already() {
     let mut pollers = Pollers::default();
     let mut effects = Effects::default();
     let mut notifies = |pollers: &mut Pollers, ready, limit, over| {
@@ -213,7 +213,7 @@ fn the_end_is_told_to_whoever_was_notified_already() {
         pollers.notify(readiness, &mut effects);
         std::mem::take(&mut effects).into_iter().count()
     };
-    assert_eq!(notifies(&mut pollers, true, 1, false), 0, "nobody polls");
+    assert_eq!(notifies(&mut pollers, true, 1, false), 0, "no poller");
     pollers.asked(Some(OPEN_FILE), Default::default());
     assert_eq!(notifies(&mut pollers, false, 0, false), 0, "nothing yet");
     assert_eq!(notifies(&mut pollers, true, 1, false), 1);
@@ -258,9 +258,9 @@ enum Step {
     Replace(usize),
     Remove,
     Pass(u64),
-    /// The poller waits, and if it is woken, reads all there is, so much at once.
+    /// The poller waits, and if it is woken, reads all bytes, so many at a time.
     Wait(u32),
-    /// Whether the poller sleeps rightly.
+    /// Checks that the poller does not sleep on a file that is ready.
     Look,
 }
 
@@ -280,10 +280,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// An edge-triggered poller, as epoll has it: on the ready list or not.
+/// An edge-triggered poller, as in epoll.
 struct EdgeTriggered {
     handle: u64,
-    /// It is when it is added.
+    /// True from the start, as when epoll adds a file.
     is_on_ready_list: bool,
     position: u64,
     over: bool,
@@ -308,7 +308,7 @@ impl EdgeTriggered {
     fn look(&mut self, world: &mut World) {
         self.is_on_ready_list |= world.notifications() > 0;
         if !self.is_on_ready_list && !self.over {
-            // Without a number of the kernel, this changes nothing.
+            // Without a number of the kernel a POLL changes nothing.
             assert!(!world.poll(self.handle, None), "it sleeps on what is ready");
         }
     }

@@ -1,4 +1,4 @@
-//! Readers by position: given what is there, and told what of it has changed.
+//! Readers by position: they get the bytes that a file has, and the ranges that have changed since.
 
 use super::super::ids::CaptureId;
 use super::super::patching::Reading;
@@ -24,7 +24,7 @@ impl World {
     }
 }
 
-/// A captured file that is open for writing, and a reader by position that has said that it will release what it gets.
+/// A captured file that is open for writing, and a reader by position that has announced that it releases bytes.
 fn of_a_releasing_reader(world: &mut World, name: &str) -> (u64, u64) {
     let id = world.capture(name);
     let reader = world.open_by_position(id);
@@ -41,7 +41,7 @@ fn bytes(bytes: &[u8]) -> Option<Answer> {
 
 #[test]
 #[allow(clippy::single_range_in_vec_init)]
-fn a_reader_by_position_gets_what_is_there_whatever_the_way_and_is_told_what_changes() {
+fn a_reader_by_position_gets_the_bytes_of_any_way_and_the_ranges_that_change() {
     for deliver in [Deliver::Settled, Deliver::Follow, Deliver::Auto] {
         let mut world = World::new(deliver, |_| {});
         let id = world.capture("f");
@@ -52,7 +52,7 @@ fn a_reader_by_position_gets_what_is_there_whatever_the_way_and_is_told_what_cha
         world.write(ino, 0, b"abcdefgh");
         assert_eq!(world.answer(first).cloned(), bytes(b"abcd"), "{deliver:?}");
         assert!(world.core.changed_ranges(reader).is_empty());
-        // What it was not given cannot have changed, nor what is the same.
+        // Neither bytes that it was not given nor bytes that are the same have changed.
         world.write(ino, 4, b"EFGH");
         world.write(ino, 0, b"ab");
         assert!(world.core.changed_ranges(reader).is_empty());
@@ -61,7 +61,7 @@ fn a_reader_by_position_gets_what_is_there_whatever_the_way_and_is_told_what_cha
         let again = world.read(reader, 0, 4);
         assert_eq!(world.answer(again).cloned(), bytes(b"aBCd"));
         assert!(world.core.changed_ranges(reader).is_empty());
-        // A length is waited for without being given anything.
+        // A READ of no bytes waits for the length.
         let wait = world.read(reader, 8, 0);
         assert_eq!(world.answer(wait), None);
         world.write(ino, 8, b"i");
@@ -97,17 +97,17 @@ fn for_a_reader_by_position_a_file_that_takes_its_place_has_changed_as_a_whole()
     let read = world.read(reader, 0, 3);
     assert_eq!(world.answer(read).cloned(), bytes(b"2nd"));
     assert_eq!(world.core.changed_ranges(reader), [3..5]);
-    // And what it was given of that may change, too.
+    // Bytes that it was given of the new file may change, too.
     world.write(other, 0, b"3rd");
     assert_eq!(world.core.changed_ranges(reader), [0..2, 3..5]);
     world.release(first);
     world.release(second);
 }
 
-/// As much as a world's files may have, in pieces of 64 KiB.
+/// The room for a world's files, in pieces of 64 KiB.
 const ROOM: u64 = 16;
 
-/// One whose reader has read and released so many pieces, of all the room there is.
+/// A world whose file takes all the room, and a reader that has read it and released these pieces.
 fn released(pieces: std::ops::Range<u64>) -> (World, u64, u64) {
     let mut world = World::new(Deliver::Settled, |_| {});
     let id = world.capture("f");
@@ -134,9 +134,9 @@ fn release_piece(world: &mut World, handle: u64, number: u64) {
 }
 
 #[test]
-fn what_a_reader_by_position_released_is_given_up_when_there_is_no_room_and_not_before() {
+fn released_bytes_are_dropped_when_there_is_no_room_and_not_before() {
     let (mut world, ino, reader) = released(1..3);
-    // Each of them still is there.
+    // Released pieces are still there.
     let again = world.read(reader, 1 << 16, 4);
     assert_eq!(world.answer(again).cloned(), bytes(&[7; 4]));
     assert!(write_piece(&mut world, ino, 3, 7), "nothing new");
@@ -152,7 +152,7 @@ fn what_a_reader_by_position_released_is_given_up_when_there_is_no_room_and_not_
             is_there,
             "{number}: {got:?}"
         );
-        // Not beyond what is there.
+        // A READ does not go on into dropped bytes.
         let before = world.read(reader, (number << 16) - number.min(1) * 2, 4);
         let got = world.answer(before).cloned();
         let expected = match number {
@@ -170,7 +170,7 @@ fn what_a_reader_by_position_released_is_given_up_when_there_is_no_room_and_not_
 }
 
 #[test]
-fn what_was_given_up_cannot_be_changed_or_read_back_and_the_file_has_failed() {
+fn dropped_bytes_cannot_be_changed_or_read_back_and_the_file_fails() {
     for change in ["write", "read"] {
         let (mut world, ino, reader) = released(1..2);
         world.read(reader, ROOM << 16, 1 << 16);
@@ -191,11 +191,11 @@ fn what_was_given_up_cannot_be_changed_or_read_back_and_the_file_has_failed() {
 }
 
 #[test]
-fn what_changes_is_not_released_any_more_until_it_was_read_and_released_again() {
+fn bytes_that_change_are_not_released_until_they_are_read_and_released_again() {
     let (mut world, ino, reader) = released(1..2);
     world.write(ino, (1 << 16) + 9, b"late");
     assert!(!write_piece(&mut world, ino, ROOM, 8), "it waits");
-    // Not what it has not read as it is now.
+    // A piece that it has not read as it is now is not released.
     release_piece(&mut world, reader, 1);
     assert!(!write_piece(&mut world, ino, ROOM, 8), "it waits");
     let again = world.read(reader, 1 << 16, 16);
@@ -208,7 +208,7 @@ fn what_changes_is_not_released_any_more_until_it_was_read_and_released_again() 
 }
 
 #[test]
-fn a_file_that_is_cut_off_within_what_was_given_up_has_what_is_before_given_up_still() {
+fn after_a_truncation_within_dropped_bytes_those_before_it_stay_dropped() {
     let (mut world, ino, reader) = released(1..2);
     world.read(reader, ROOM << 16, 1 << 16);
     assert!(write_piece(&mut world, ino, ROOM, 8));
@@ -232,7 +232,7 @@ fn a_writer_waits_for_a_reader_that_releases_while_there_is_little_room() {
         world.read(reader, number << 16, 1 << 16);
     }
     release_piece(&mut world, reader, 1);
-    // Of this there are 7 + 1 left, released ones counted.
+    // There are 7 + 1 pieces left, counting the released one.
     let first = world.write_back(ino, (ROOM / 2) << 16, &vec![1; 1 << 16]);
     let ahead = world.write_back(ino, (ROOM / 2 + 1) << 16, &vec![1; 1 << 16]);
     world.pass(std::time::Duration::from_secs(60));
@@ -240,13 +240,13 @@ fn a_writer_waits_for_a_reader_that_releases_while_there_is_little_room() {
     world.read(reader, (ROOM / 2) << 16, 1 << 16);
     world.read(reader, (ROOM / 2 + 1) << 16, 1 << 16);
     assert!(world.answer(first).is_some() && world.answer(ahead).is_some());
-    // What the kernel sends on is taken, and waits.
+    // Further writes of the kernel are accepted, and wait.
     for number in ROOM / 2 + 2..ROOM + 2 {
         let write = world.write_back(ino, number << 16, &vec![1; 1 << 16]);
         assert_eq!(world.answer(write), None, "{number}");
     }
     world.truncate(ino, (ROOM / 2 + 2) << 16).unwrap();
-    // Not without a reader.
+    // Without a reader no write waits.
     let alone = world.write_back(ino, (ROOM / 2 + 2) << 16, &vec![1; 1 << 16]);
     assert_eq!(world.answer(alone), None);
     world.release(reader);
@@ -260,16 +260,16 @@ fn a_writer_waits_for_a_reader_that_has_said_that_it_will_release() {
     let writes: Vec<_> = (0..ROOM + 2)
         .map(|number| world.write_back(ino, number << 16, &vec![1; 1 << 16]))
         .collect();
-    // From half of the room on; it has got nothing yet.
+    // Writes wait from half of the room on, as the reader has got nothing yet.
     let waiting = writes.into_iter().filter(|w| world.answer(*w).is_none());
     assert_eq!(waiting.count() as u64, ROOM / 2 + 2);
 }
 
 #[test]
-fn a_writer_of_more_than_there_is_room_for_waits_until_the_released_are_more_than_that() {
+fn a_writer_of_more_than_there_is_room_for_waits_until_more_than_the_excess_is_released() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (ino, reader) = of_a_releasing_reader(&mut world, "f");
-    // Half of the room past all there is.
+    // Half as much again as there is room for.
     let pieces = ROOM + ROOM / 2;
     let writes: Vec<_> = (0..pieces)
         .map(|number| world.write_back(ino, number << 16, &vec![1; 1 << 16]))
@@ -288,18 +288,17 @@ fn a_writer_of_more_than_there_is_room_for_waits_until_the_released_are_more_tha
 }
 
 #[test]
-fn where_the_reader_of_another_file_is_about_to_release_what_it_gets_a_write_is_taken_and_not_refused()
- {
+fn a_write_without_room_is_accepted_while_the_reader_of_another_file_may_release_bytes() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let [slow, quick] = ["slow", "quick"].map(|name| of_a_releasing_reader(&mut world, name));
-    // Its reader has got nothing yet.
+    // The slow reader has got nothing yet.
     for number in 0..2 * ROOM {
         world.write_back(slow.0, number << 16, &vec![1; 1 << 16]);
     }
     let taken = world.write_back(quick.0, 0, &vec![2; 1 << 16]);
     world.read(quick.1, 0, 1 << 16);
     assert_eq!(world.answer(taken).cloned(), Some(Answer::Written(1 << 16)));
-    // It has got all, as has the other now, and there is no room.
+    // Now both readers have got all, and there is no room.
     for number in 0..2 * ROOM {
         world.read(slow.1, number << 16, 1 << 16);
     }
@@ -308,7 +307,7 @@ fn where_the_reader_of_another_file_is_about_to_release_what_it_gets_a_write_is_
 }
 
 #[test]
-fn what_is_dropped_since_a_reader_by_position_has_it_cannot_be_changed() {
+fn bytes_that_are_dropped_once_a_reader_by_position_has_them_cannot_be_changed() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let id = world.capture("f");
     world.tell(Request::KeepAtMost { id, bytes: 1 << 16 });

@@ -1,4 +1,4 @@
-//! Files that lose their names between the kernel's look and the OPEN that follows it.
+//! Files that lose their names between the kernel's LOOKUP and the OPEN that follows it.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn unlink(world: &mut World, name: &str) {
     world.unlink(name);
 }
 
-/// What the kernel does before it opens a file by a name that it has forgotten, or was to look up again.
+/// The LOOKUP before an OPEN by a name that the kernel has forgotten, or must look up again.
 fn look_up(world: &mut World, name: &str) -> u64 {
     world.look_up(ROOT, name)
 }
@@ -52,7 +52,7 @@ fn content(world: &mut World, open: Unique) -> Vec<u8> {
 }
 
 #[test]
-fn whoever_opens_a_file_that_was_just_replaced_looks_again_and_gets_the_new_one() {
+fn an_open_of_a_file_that_was_just_replaced_is_sent_back_and_gets_the_new_one() {
     for deliver in [Deliver::Follow, Deliver::Settled] {
         let mut world = World::new(deliver, |_| {});
         let old = make(&mut world, "f", b"old");
@@ -65,7 +65,7 @@ fn whoever_opens_a_file_that_was_just_replaced_looks_again_and_gets_the_new_one(
         let open = world.open(new);
         world.pass(LINGER);
         assert_eq!(content(&mut world, open), b"new");
-        // Who came before the rename follows the path, too.
+        // A reader from before the rename follows the path, too.
         if deliver == Deliver::Follow {
             assert_eq!(content(&mut world, early), b"new");
         }
@@ -73,10 +73,10 @@ fn whoever_opens_a_file_that_was_just_replaced_looks_again_and_gets_the_new_one(
 }
 
 #[test]
-fn whoever_opens_a_file_that_was_just_removed_looks_again() {
+fn an_open_of_a_file_that_was_just_removed_is_sent_back() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let old = make(&mut world, "f", b"old");
-    // Its content is still there, since somebody reads it.
+    // Its content is still there, since another reader has it open.
     open_by(&mut world, READER + 1, old);
     unlink(&mut world, "f");
     let open = world.open(old);
@@ -101,7 +101,7 @@ fn a_file_that_is_replaced_again_before_it_is_opened_gives_what_stands_there() {
 }
 
 #[test]
-fn whoever_was_sent_back_to_a_name_that_is_gone_then_gets_enoent() {
+fn an_open_that_was_sent_back_to_a_name_that_is_gone_by_then_gets_enoent() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let first = make(&mut world, "f", b"first");
     let second = make(&mut world, "t", b"second");
@@ -130,9 +130,9 @@ fn a_file_that_is_renamed_away_and_made_anew_twice_while_it_is_looked_up_gives_t
     assert_eq!(content(&mut world, open), b"third");
 }
 
-/// Its call is over with that, and the next is another one.
+/// Its call ends when it finds nothing; the next open(2) is another call.
 #[test]
-fn whoever_was_sent_back_to_nothing_is_sent_back_by_the_next_file_that_was_renamed_away() {
+fn a_thread_that_was_sent_back_and_found_nothing_is_sent_back_again_by_the_next_renamed_file() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let first = make(&mut world, "f", b"first");
     rename(&mut world, "f", "old");
@@ -142,13 +142,13 @@ fn whoever_was_sent_back_to_nothing_is_sent_back_by_the_next_file_that_was_renam
     assert_eq!(found.err(), Some(Errno::NOENT));
     let second = make(&mut world, "f", b"second");
     rename(&mut world, "f", "old");
-    // The kernel knew the name from somebody else.
+    // The kernel knew the name from another process.
     let open = world.open(second);
     assert_eq!(world.answer(open), STALE);
 }
 
 #[test]
-fn where_nobody_waits_nobody_does_so_for_a_file_that_was_replaced_twice() {
+fn where_readers_do_not_wait_a_file_that_was_replaced_twice_is_opened_as_it_is() {
     let mut world = World::new(Deliver::Follow, |settings| settings.readers_wait = false);
     let first = make(&mut world, "f", b"first");
     let second = make(&mut world, "t", b"second");
@@ -156,7 +156,7 @@ fn where_nobody_waits_nobody_does_so_for_a_file_that_was_replaced_twice() {
     let open = world.open(first);
     assert_eq!(world.answer(open), STALE);
     let (_, writer) = world.create("t", libc::O_WRONLY);
-    // It is open, so that its content stays.
+    // It is kept open, so that its content stays.
     open_by(&mut world, READER + 1, second);
     open_by(&mut world, READER + 1, second);
     look_up(&mut world, "f");
@@ -167,12 +167,12 @@ fn where_nobody_waits_nobody_does_so_for_a_file_that_was_replaced_twice() {
 }
 
 #[test]
-fn a_removed_file_is_there_for_those_who_have_it_open_and_for_nobody_else() {
+fn a_removed_file_can_be_opened_only_while_a_process_has_it_open() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     world.write(ino, 0, b"old");
     unlink(&mut world, "f");
-    // By `/proc/PID/fd/N`, where a second look leads to the same inode.
+    // By `/proc/PID/fd/N`, where a second lookup leads to the same inode.
     let open = world.open(ino);
     assert_eq!(world.answer(open), STALE);
     let open = world.open(ino);
@@ -184,7 +184,7 @@ fn a_removed_file_is_there_for_those_who_have_it_open_and_for_nobody_else() {
     world.release(handle);
     for _ in 0..3 {
         let open = world.open(ino);
-        assert_eq!(world.answer(open), STALE, "nobody has it open");
+        assert_eq!(world.answer(open), STALE, "no process has it open");
     }
 }
 
@@ -204,13 +204,13 @@ fn a_reader_that_went_on_to_a_new_file_does_not_keep_the_old_one_open() {
 }
 
 #[test]
-fn whoever_opens_a_file_that_was_just_renamed_looks_again_once() {
+fn an_open_of_a_file_that_was_just_renamed_is_sent_back_once() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let first = make(&mut world, "t", b"first");
     rename(&mut world, "t", "f");
     let open = world.open(first);
     assert_eq!(world.answer(open), STALE, "it may have been found as t");
-    // What it is found by is not what it was called before.
+    // It is found by its new name, not by the one before.
     let second = make(&mut world, "t", b"second");
     rename(&mut world, "t", "f");
     assert_eq!(look_up(&mut world, "f"), second);

@@ -1,4 +1,4 @@
-//! What changes a file otherwise than by writing to it: what it chooses, and what it copies.
+//! Changes of a file other than writes: the way of delivery that they choose, and copies.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn allocate(world: &mut World, ino: u64, length: u64) {
 }
 
 #[test]
-fn auto_settles_what_has_a_length_before_it_is_written_and_nothing_else() {
+fn auto_settles_only_files_that_have_a_length_before_they_are_written() {
     assert_eq!(way_after(|_, _| {}), Some(Way::Follow));
     let emptied = way_after(|world, ino| world.truncate(ino, 0).unwrap());
     assert_eq!(emptied, Some(Way::Follow));
@@ -46,7 +46,7 @@ fn auto_settles_what_has_a_length_before_it_is_written_and_nothing_else() {
 }
 
 #[test]
-fn a_copy_within_the_mount_is_told_to_who_follows_and_one_of_a_reader_is_refused() {
+fn a_copy_within_the_mount_reaches_followers_and_a_copy_from_a_waiting_reader_is_refused() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (from, from_handle) = world.create("from", libc::O_RDWR);
     let (to, _) = world.create("to", libc::O_WRONLY);
@@ -74,7 +74,7 @@ fn a_copy_within_the_mount_is_told_to_who_follows_and_one_of_a_reader_is_refused
 }
 
 #[test]
-fn who_reads_a_failed_file_again_past_its_end_gets_the_error_again() {
+fn reading_a_failed_file_again_past_its_end_gives_the_error_again() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
@@ -92,7 +92,7 @@ fn who_reads_a_failed_file_again_past_its_end_gets_the_error_again() {
 }
 
 #[test]
-fn holes_are_told_of_where_neither_the_kernel_holds_bytes_back_nor_a_reader_waits() {
+fn holes_are_found_only_where_the_kernel_holds_no_bytes_back_and_no_reader_waits() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, writer) = world.create("f", libc::O_RDWR);
     let open = world.open(ino);

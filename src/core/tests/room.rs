@@ -1,4 +1,4 @@
-//! What happens where there is no more memory for what cannot be spilled. All of it is a mebibyte.
+//! Lack of memory for what cannot be spilled. The limit is one mebibyte.
 
 use rustix::io::Errno;
 
@@ -10,7 +10,7 @@ use crate::core::timers::SPILLS_AGAIN;
 const USER: u32 = 77;
 const OTHER: u32 = 78;
 
-/// Opens a file for reading; gives the handle or why not.
+/// Opens a file for reading; returns the handle or the error.
 fn open_by(world: &mut World, user: u32, ino: u64) -> Result<u64, Errno> {
     let caller = Caller {
         user: Some(user),
@@ -24,7 +24,7 @@ fn open_by(world: &mut World, user: u32, ino: u64) -> Result<u64, Errno> {
     }
 }
 
-/// Opens it until that is refused; gives the handles.
+/// Opens a file until that is refused; returns the handles.
 fn open_all(world: &mut World, user: u32, ino: u64) -> Vec<u64> {
     let mut handles = Vec::new();
     loop {
@@ -39,7 +39,7 @@ fn open_all(world: &mut World, user: u32, ino: u64) -> Vec<u64> {
 }
 
 #[test]
-fn open_files_are_refused_to_who_has_half_of_all_memory_and_the_state_can_be_looked_at_even_then() {
+fn opens_are_refused_to_a_user_with_half_of_all_memory_and_the_status_can_still_be_read() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, handle) = world.create("x", libc::O_WRONLY);
     world.release(handle);
@@ -65,7 +65,7 @@ fn open_files_are_refused_to_who_has_half_of_all_memory_and_the_state_can_be_loo
 }
 
 #[test]
-fn contents_are_spilled_when_names_need_their_room_and_are_what_they_were() {
+fn contents_are_spilled_unchanged_when_names_need_their_room() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, _) = world.create("x", libc::O_WRONLY);
     let content = vec![7; 900 << 10];
@@ -86,7 +86,7 @@ fn contents_are_spilled_when_names_need_their_room_and_are_what_they_were() {
     assert!(first == content);
 }
 
-/// What a reader was handed is in memory until it has been sent: no reason to lose what others write.
+/// Bytes for a reader stay in memory until they have been sent: that is no reason to refuse writes.
 #[test]
 fn nothing_is_refused_because_a_reader_has_contents_in_hand() {
     let mut world = World::new(Deliver::Follow, |_| {});
@@ -108,11 +108,11 @@ fn nothing_is_refused_because_a_reader_has_contents_in_hand() {
     );
 }
 
-/// Names and opens are refused while contents cannot leave the memory that they need, and no longer.
+/// Names and opens are refused only as long as contents cannot be spilled from the memory that they need.
 #[test]
-fn what_was_refused_since_the_disk_was_full_is_taken_once_there_is_room_again() {
+fn requests_that_a_full_disk_refused_succeed_once_there_is_room_again() {
     let parent = tempfile::tempdir().unwrap();
-    // What cannot be spilled for whatever reason is a full disk.
+    // A directory that does not exist has the same effect as a full disk.
     let spill_directory = parent.path().join("full");
     let pool = Pool::new(Limits {
         memory: 1 << 20,

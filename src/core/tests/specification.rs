@@ -1,4 +1,4 @@
-//! What readers and writers are promised, one sentence a test.
+//! The promises to readers and writers, one sentence a test.
 
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ fn auto_holds_the_first_bytes_back_for_a_tenth_of_a_second() {
 }
 
 #[test]
-fn auto_settles_what_is_opened_for_reading_and_writing() {
+fn auto_settles_a_file_that_is_opened_for_reading_and_writing() {
     let mut world = World::new(Deliver::Auto, |_| {});
     let (ino, _) = world.create("f.log", libc::O_RDWR);
     world.write(ino, 0, b"text\n");
@@ -125,7 +125,7 @@ fn the_end_of_a_killed_writer_is_an_error_and_not_an_end() {
 }
 
 #[test]
-fn what_a_waiting_reader_has_it_gets_no_second_time() {
+fn a_waiting_reader_cannot_read_bytes_a_second_time() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, _) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
@@ -140,7 +140,7 @@ fn what_a_waiting_reader_has_it_gets_no_second_time() {
 }
 
 #[test]
-fn nobody_who_waited_for_a_settled_file_gets_anything_of_a_failed_one() {
+fn readers_that_waited_for_a_settled_file_get_no_byte_of_a_failed_one() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let waits = world.open(ino);
@@ -154,7 +154,7 @@ fn nobody_who_waited_for_a_settled_file_gets_anything_of_a_failed_one() {
     assert_eq!(world.answer(waits), failed);
     let read = world.read(asks, 0, 4);
     assert_eq!(world.answer(read), failed);
-    // By its own path it is a file as a crash leaves it in any directory.
+    // By its own path it is an ordinary file, as a crash leaves it in any directory.
     let late = world.open(ino);
     let late = world.handle(late);
     let read = world.read(late, 0, 10);
@@ -181,7 +181,7 @@ fn a_failed_file_is_not_consumed() {
 }
 
 #[test]
-fn what_failed_cannot_be_opened_by_those_who_would_have_waited_for_it() {
+fn a_failed_file_cannot_be_opened_through_wait() {
     for deliver in [Deliver::Follow, Deliver::Settled, Deliver::Stream] {
         let mut world = World::new(deliver, |_| {});
         let control = world.look_up(ROOT, ".fifofs");
@@ -213,7 +213,7 @@ fn an_interrupted_read_is_gone_and_an_interrupted_write_has_happened() {
 }
 
 #[test]
-fn a_reader_follows_its_path_to_what_is_renamed_there() {
+fn a_reader_follows_its_path_to_the_file_that_is_renamed_there() {
     for (content, expected) in [
         ("first, second", bytes("second")),
         ("other, second", Answer::Error(Errno::STALE)),
@@ -237,7 +237,7 @@ fn a_reader_follows_its_path_to_what_is_renamed_there() {
 }
 
 #[test]
-fn a_reader_of_a_removed_file_is_told_when_everybody_is_gone() {
+fn a_reader_of_a_removed_file_gets_enoent_when_its_writers_are_gone() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
@@ -277,7 +277,7 @@ fn nothing_is_left_when_everything_is_closed_and_forgotten() {
 }
 
 #[test]
-fn what_the_next_generation_overwrites_is_not_passed_off_to_readers_of_the_last() {
+fn bytes_that_the_next_generation_overwrites_are_an_error_for_readers_of_the_last() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     world.write(ino, 0, b"old-old-");
@@ -293,7 +293,7 @@ fn what_the_next_generation_overwrites_is_not_passed_off_to_readers_of_the_last(
 }
 
 #[test]
-fn truncating_a_done_file_below_what_a_slow_reader_has_is_told() {
+fn truncating_a_done_file_below_the_position_of_a_slow_reader_is_an_error_for_it() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     world.write(ino, 0, b"01234567");
@@ -308,7 +308,7 @@ fn truncating_a_done_file_below_what_a_slow_reader_has_is_told() {
 }
 
 #[test]
-fn once_a_file_is_done_its_readers_do_not_care_what_becomes_of_its_name() {
+fn once_a_file_is_done_its_readers_keep_it_whatever_happens_to_its_name() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     world.write(ino, 0, b"all of it");

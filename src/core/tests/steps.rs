@@ -1,4 +1,4 @@
-//! Later steps of the script that a writer belongs to.
+//! Later steps of a writer's script.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use super::super::request::Opener;
 use super::super::rules::Deliver;
 use super::{Answer, LINGER, WRITER, World};
 
-/// More than a step is given to write what it has read.
+/// Longer than a step is waited for after it has read the file.
 const LATER: Duration = Duration::from_secs(2);
 
 #[test]
-fn it_has_the_file_as_it_is_and_the_others_have_what_it_makes_of_it() {
+fn a_step_gets_the_file_as_it_is_and_other_readers_get_what_the_step_makes_of_it() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     world.write(ino, 0, b"draft");
@@ -41,7 +41,7 @@ fn it_has_the_file_as_it_is_and_the_others_have_what_it_makes_of_it() {
 }
 
 #[test]
-fn one_that_follows_comes_to_the_end_before_the_others_do() {
+fn a_step_that_follows_comes_to_the_end_before_other_readers_do() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let opens = [world.open(ino), world.open_as_step(ino)];
@@ -61,7 +61,7 @@ fn one_that_follows_comes_to_the_end_before_the_others_do() {
 }
 
 #[test]
-fn one_that_opens_when_the_step_before_is_over_gets_an_ordinary_file() {
+fn a_step_that_opens_when_the_step_before_is_over_gets_an_ordinary_file() {
     for deliver in [Deliver::Follow, Deliver::Stream] {
         let mut world = World::new(deliver, |_| {});
         let (ino, handle) = world.create("f", libc::O_WRONLY);
@@ -75,7 +75,7 @@ fn one_that_opens_when_the_step_before_is_over_gets_an_ordinary_file() {
             other => panic!("{other:?}"),
         };
         assert_ne!(transport, Transport::Sequential, "it may seek");
-        // Opened again by another step, it goes on to be written.
+        // The file is opened again by another step, which may write it.
         let handle = world.reopen_for_writing(ino, libc::O_WRONLY | libc::O_APPEND);
         world.release(handle);
         let step = world.open_as_step(ino);
@@ -86,7 +86,7 @@ fn one_that_opens_when_the_step_before_is_over_gets_an_ordinary_file() {
 }
 
 #[test]
-fn one_that_gives_up_is_waited_for_no_longer() {
+fn a_step_that_gives_up_is_waited_for_no_longer() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let outside = world.open(ino);
@@ -100,7 +100,7 @@ fn one_that_gives_up_is_waited_for_no_longer() {
 }
 
 #[test]
-fn one_that_finds_bytes_gone_fails_what_the_others_get() {
+fn a_step_that_finds_bytes_dropped_fails_the_file_for_other_readers() {
     let mut world = World::new(Deliver::Stream, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
@@ -115,7 +115,7 @@ fn one_that_finds_bytes_gone_fails_what_the_others_get() {
 }
 
 #[test]
-fn under_auto_nobody_else_is_given_what_a_short_step_left_for_the_next() {
+fn under_auto_other_readers_do_not_get_what_a_short_step_left_for_the_next() {
     let mut world = World::new(Deliver::Auto, |_| {});
     let (ino, handle) = world.create("f.log", libc::O_WRONLY);
     world.write(ino, 0, b"draft");
@@ -152,7 +152,7 @@ fn a_file_made_for_its_lock_is_not_done_until_it_is_closed() {
 }
 
 #[test]
-fn one_that_has_the_file_open_for_ever_holds_nobody_up_for_ever() {
+fn a_step_that_never_closes_the_file_does_not_hold_up_readers_for_ever() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let outside = world.open(ino);
@@ -167,7 +167,7 @@ fn one_that_has_the_file_open_for_ever_holds_nobody_up_for_ever() {
 }
 
 #[test]
-fn one_whose_path_leads_elsewhere_is_not_waited_for() {
+fn a_step_is_not_waited_for_once_its_path_leads_elsewhere() {
     for then in [None, Some("f")] {
         let mut world = World::new(Deliver::Settled, |_| {});
         let (ino, handle) = world.create("f", libc::O_WRONLY);
@@ -187,7 +187,7 @@ fn one_whose_path_leads_elsewhere_is_not_waited_for() {
 }
 
 #[test]
-fn the_writer_itself_is_none() {
+fn the_writer_itself_is_no_step() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let outside = world.open(ino);

@@ -1,4 +1,4 @@
-//! A stream is a pipe and no more.
+//! A stream is only a pipe.
 
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn a_stream_writer_waits_for_the_slowest_reader_but_not_for_ever() {
 }
 
 #[test]
-fn a_stream_is_a_pipe_for_those_who_come_late_go_early_or_look_back() {
+fn a_stream_is_a_pipe_for_late_readers_early_leavers_and_writers_that_go_back() {
     let mut world = World::new(Deliver::Stream, |_| {});
     let (ino, _) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
@@ -46,7 +46,7 @@ fn a_stream_is_a_pipe_for_those_who_come_late_go_early_or_look_back() {
     assert_eq!(world.answer(broken), Some(&Answer::Error(Errno::PIPE)));
 }
 
-/// A stream `f` of which a reader has had four bytes.
+/// A stream `f` that has delivered four bytes to a reader.
 fn streamed() -> (World, u64, u64) {
     let mut world = World::new(Deliver::Stream, |_| {});
     let (ino, _) = world.create("f", libc::O_RDWR);
@@ -105,7 +105,7 @@ fn what_a_pipe_cannot_do_fails_a_stream_for_good() {
 }
 
 #[test]
-fn what_would_not_be_done_anyway_does_no_harm_to_a_stream() {
+fn a_request_that_is_refused_anyway_does_no_harm_to_a_stream() {
     let (mut world, ino, reader) = streamed();
     let (other, _) = world.create("other", libc::O_WRONLY);
     let refused = world.try_to_rename("other", "f", Rename::KeepTarget);
@@ -134,7 +134,7 @@ fn removing_a_streams_name_changes_nothing_for_its_reader() {
 }
 
 #[test]
-fn what_every_reader_of_a_stream_left_before_is_no_clean_end_for_the_next() {
+fn a_stream_that_all_readers_left_gives_the_next_reader_an_error() {
     let mut world = World::new(Deliver::Stream, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
@@ -175,7 +175,7 @@ fn a_stream_whose_path_leads_to_another_file_has_failed() {
 }
 
 #[test]
-fn who_was_told_keeps_no_later_writing_from_being_read() {
+fn a_reader_with_an_error_keeps_no_later_generation_from_being_read() {
     let mut world = World::new(Deliver::Stream, |_| {});
     let (ino, handle) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
@@ -184,7 +184,7 @@ fn who_was_told_keeps_no_later_writing_from_being_read() {
     world.read(reader, 0, 2);
     world.release(handle);
     world.pass(LINGER);
-    // What it has not read yet is written over by the next generation.
+    // The next generation overwrites bytes that it has not read yet.
     world.reopen_for_writing(ino, libc::O_WRONLY | libc::O_TRUNC);
     let rest = world.read(reader, 2, 2);
     assert_eq!(world.error(rest), Some(Errno::STALE));

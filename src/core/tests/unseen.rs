@@ -12,7 +12,7 @@ use super::super::unseen_writer;
 use super::{Answer, OWNER, Unique, World};
 
 impl World {
-    /// A process opens a file that is not seen.
+    /// Opens a file, as a process that cannot be seen.
     fn open_unseen(&mut self, ino: u64, flags: i32, writer: Option<Writer>) -> Unique {
         let caller = self.caller(0);
         self.open_for(caller, (ino, flags), writer, &Opener::default())
@@ -33,7 +33,7 @@ impl World {
 }
 
 #[test]
-fn one_waits_for_what_is_written_by_those_who_can_be_seen_and_not_for_what_may_be_its_own() {
+fn an_unseen_reader_waits_for_visible_writers_and_not_for_a_file_that_it_may_write_itself() {
     let mut world = World::new(Deliver::Settled, |_| {});
     let (seen, _) = world.create("seen", libc::O_WRONLY);
     let waits = world.open_unseen(seen, libc::O_RDONLY, None);
@@ -46,7 +46,7 @@ fn one_waits_for_what_is_written_by_those_who_can_be_seen_and_not_for_what_may_b
 }
 
 #[test]
-fn where_writers_must_be_visible_it_makes_nothing_and_opens_nothing_for_writing() {
+fn where_writers_must_be_visible_an_unseen_one_makes_and_opens_nothing() {
     let mut world = World::new(Deliver::Auto, |settings| settings.require_visible = true);
     assert_eq!(world.create_unseen("x"), Err(Errno::PERM));
     // No name is left behind.

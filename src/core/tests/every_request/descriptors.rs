@@ -1,4 +1,4 @@
-//! What is asked for by descriptors, and what this process asks for itself.
+//! Requests by descriptors, and requests of this process itself.
 
 use std::ffi::OsString;
 
@@ -8,7 +8,7 @@ use crate::core::patching::Reading;
 use crate::core::request::{Bytes, Request, User, Wanted};
 use crate::core::tests::Answer;
 
-/// `fallocate(2)`.
+/// Modes of `fallocate(2)`.
 const MODES: [i32; 5] = [
     0,
     libc::FALLOC_FL_KEEP_SIZE,
@@ -113,7 +113,7 @@ impl Kernel {
         }
     }
 
-    /// What this process itself asks for.
+    /// Makes requests of this process itself.
     pub(super) fn capture(&mut self, step: &Step) {
         let [first, second, third, fourth] = step.numbers;
         if let What::Capture = step.what {
@@ -152,7 +152,7 @@ impl Kernel {
                 let again = first.is_multiple_of(3);
                 self.tell(Request::Hold { id, again });
                 if third.is_multiple_of(2) {
-                    // Another, for whom nobody waits.
+                    // Another holder, which is not waited for.
                     self.tell(Request::Hold { id, again: false });
                     self.tell(Request::Abandon { id });
                 }

@@ -1,5 +1,5 @@
-//! The kernel as it makes requests, for processes of one thread each: it knows what it was told of, makes
-//! no second request for a thread that waits, and looks a path up once more if it is told to.
+//! A fake kernel that makes requests for processes of one thread each. It uses only inodes that it knows from
+//! answers, makes no second request for a thread that waits, and looks a path up once more after `ESTALE`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -16,10 +16,10 @@ use crate::core::rules::Deliver;
 use crate::core::tests::{Answer, OWNER, World};
 use crate::core::{CONTROL_NAME, CaptureId, Settings};
 
-/// The names that there may be in a directory: of formats that follow and that settle, and one of a FIFO.
+/// The names in a directory: of formats that follow and that settle, and one for a FIFO.
 pub(super) const NAMES: [&str; 4] = ["f.log", "g", "h.zip", "p"];
 
-/// Where they may be: in the root, in directories, behind doors, and behind a link.
+/// Places for these names: the root, a directory, doors, and a link.
 pub(super) const PLACES: [&[&str]; 10] = [
     &[],
     &[],
@@ -33,7 +33,7 @@ pub(super) const PLACES: [&[&str]; 10] = [
     &[CONTROL_NAME, "pid", "100", "pipe"],
 ];
 
-/// What belongs to a descriptor.
+/// A descriptor.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Open {
     pub(super) handle: u64,
@@ -42,7 +42,7 @@ pub(super) struct Open {
     pub(super) writes: bool,
 }
 
-/// A request that waits, or may.
+/// A request that is not answered yet, or whose answer was not looked at.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) unique: Unique,
@@ -55,7 +55,7 @@ pub(super) enum Then {
     Nothing,
     /// read(2).
     Read(u64),
-    /// open(2) or stat(2) of a path; the kernel looks it up once more if it is told to.
+    /// open(2) or stat(2) of a path; the kernel looks it up once more after `ESTALE`.
     Path {
         path: Vec<&'static str>,
         flags: Option<i32>,
@@ -65,28 +65,28 @@ pub(super) enum Then {
 }
 
 impl Call {
-    /// Whether it names this inode.
+    /// Whether it is about this inode.
     pub(super) fn is_about(&self, of: u64) -> bool {
         matches!(self.then, Then::Path { ino, .. } if ino == of)
     }
 }
 
-/// The kernel, and all who use it.
+/// The kernel and all processes.
 pub(super) struct Kernel {
     pub(super) world: World,
-    /// How often the kernel was told of an inode.
+    /// The kernel's lookup count of each inode.
     pub(super) known: BTreeMap<u64, u64>,
     pub(super) open: Vec<Open>,
     pub(super) calls: Vec<Call>,
     pub(super) captures: Vec<CaptureId>,
-    /// Processes of one thread each; 0 are all that cannot be seen.
+    /// Processes of one thread each; 0 stands for all that cannot be seen.
     pub(super) threads: [i32; 5],
     next_pid: i32,
-    /// Which requests were made, by their numbers in [`number`].
+    /// The kinds of requests that were made, by their numbers in [`number`].
     pub(super) made: HashSet<usize>,
-    /// Who holds a captured path, by its number.
+    /// The captured paths that are held, once for each holder.
     pub(super) holds: Vec<CaptureId>,
-    /// How far each descriptor was read.
+    /// The position of each descriptor.
     positions: BTreeMap<u64, u64>,
 }
 
@@ -131,7 +131,7 @@ impl Kernel {
         }
     }
 
-    /// One that can make a request now. (Of those that cannot be seen there are any number.)
+    /// A thread that can make a request now. (Any number of threads cannot be seen.)
     pub(super) fn free_thread(&self, number: usize) -> Option<i32> {
         let thread = pick(&self.threads, number)?;
         let waits = thread != 0 && self.calls.iter().any(|call| call.thread == thread);
@@ -157,7 +157,7 @@ impl Kernel {
         self.tell_as(Caller::SELF, request);
     }
 
-    /// A request whose answer changes nothing that the kernel knows.
+    /// Makes a request whose answer the kernel does not use.
     pub(super) fn ask<'a>(&mut self, thread: i32, loaded: impl Into<Loaded<'a>>) {
         let unique = self.call(thread, loaded);
         let then = Then::Nothing;
@@ -168,7 +168,7 @@ impl Kernel {
         });
     }
 
-    /// A read that goes on from where the last one ended, or is somewhere else.
+    /// Makes a READ.
     pub(super) fn read(&mut self, thread: i32, open: Open, wanted: Wanted, fills_pages: bool) {
         let Open { ino, handle, .. } = open;
         let read = Request::Read {
@@ -190,7 +190,7 @@ impl Kernel {
         self.positions.get(&handle).copied().unwrap_or_default()
     }
 
-    /// Something that this process itself opens.
+    /// Opens something for this process itself.
     pub(super) fn open_own(&mut self, request: Request) {
         let unique = self.call(0, request);
         match self.answer(unique) {
@@ -210,7 +210,7 @@ impl Kernel {
         ino
     }
 
-    /// An answer that tells the kernel of an inode.
+    /// Makes a request that makes an inode, which the kernel knows from then on.
     pub(super) fn make(&mut self, thread: i32, request: Request) {
         let unique = self.call(thread, request);
         match self.answer(unique) {
@@ -233,7 +233,7 @@ impl Kernel {
         }
     }
 
-    /// Looks up what is above a name.
+    /// Looks up the directory above a name.
     pub(super) fn parent(&mut self, thread: i32, place: &[&str]) -> Option<u64> {
         place.iter().try_fold(ROOT, |parent, name| {
             let found = self.look_up(thread, parent, name).ok()?;
@@ -242,7 +242,7 @@ impl Kernel {
         })
     }
 
-    /// A name that may be taken or not: where, and what it is called.
+    /// A directory and a name in it, which may exist or not.
     pub(super) fn name(&mut self, thread: i32, number: usize) -> Option<(u64, OsString)> {
         let place = pick(&PLACES, number / NAMES.len())?;
         let parent = self.parent(thread, place)?;
@@ -310,7 +310,7 @@ impl Kernel {
         });
     }
 
-    /// Before a place below `pid` is opened it is known which process is meant.
+    /// Before a place below `pid` is opened, the core is told which process the number means.
     fn know_process(&mut self, ino: u64) {
         let Some(pid) = self.world.core.control.unknown_process(ino) else {
             return;
@@ -352,7 +352,7 @@ impl Kernel {
         });
     }
 
-    /// Those who were answered go on.
+    /// Lets the threads whose requests were answered go on.
     pub(super) fn go_on(&mut self) {
         while let Some(at) = self
             .calls
@@ -429,7 +429,11 @@ impl Kernel {
             }
             self.tell(Request::Release { handle });
         }
-        self.world.people.endings.borrow_mut().insert(pid, ending);
+        self.world
+            .processes
+            .endings
+            .borrow_mut()
+            .insert(pid, ending);
         self.tell(Request::ProcessEnded { pid, ending });
         self.threads[at] = self.next_pid;
         self.next_pid += 1;

@@ -1,4 +1,4 @@
-//! What is asked for by names.
+//! Requests by names.
 
 use super::kernel::{Kernel, PLACES, pick};
 use super::{Step, What};

@@ -1,4 +1,4 @@
-//! What is told of a file to those who do not read it: events, metrics, warnings and times.
+//! What can be observed of a file without reading it: events, metrics, warnings and times.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl World {
 }
 
 #[test]
-fn each_thing_that_happens_to_a_file_is_an_event() {
+fn everything_that_happens_to_a_file_is_an_event() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let events = world.open_control("events");
     let (ino, writer) = world.create("f", libc::O_WRONLY);
@@ -79,7 +79,7 @@ fn each_thing_that_happens_to_a_file_is_an_event() {
 }
 
 #[test]
-fn a_failure_is_an_event_that_says_whose_it_is() {
+fn a_failure_is_an_event_and_counted() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let events = world.open_control("events");
     let (ino, writer) = world.create("f", libc::O_WRONLY);
@@ -94,7 +94,7 @@ fn a_failure_is_an_event_that_says_whose_it_is() {
 }
 
 #[test]
-fn what_a_stream_lost_is_warned_of_once() {
+fn bytes_that_a_stream_lost_are_warned_of_once() {
     let mut world = World::new(Deliver::Stream, |_| {});
     let events = world.open_control("events");
     let (ino, _) = world.create("f", libc::O_WRONLY);
@@ -112,7 +112,7 @@ fn what_a_stream_lost_is_warned_of_once() {
 }
 
 #[test]
-fn whatever_changes_content_changes_the_times() {
+fn every_change_of_content_changes_the_times() {
     type Act = fn(&mut World, u64);
     let copy: Act = |world, ino| {
         let (from, handle) = world.create("from", libc::O_RDWR);
@@ -210,7 +210,7 @@ fn zeros_make_a_file_longer_unless_they_are_to_keep_its_size_and_a_hole_never_do
 }
 
 #[test]
-fn only_those_who_had_what_is_rewritten_are_told() {
+fn only_readers_that_had_the_rewritten_bytes_get_an_error() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, _) = world.create("f", libc::O_WRONLY);
     let opens = [world.open(ino), world.open(ino)];
@@ -225,15 +225,15 @@ fn only_those_who_had_what_is_rewritten_are_told() {
 }
 
 #[test]
-fn what_the_flusher_refused_is_asked_for_again_a_second_later() {
+fn a_file_that_the_flusher_refused_is_asked_for_again_a_second_later() {
     let mut world = World::new(Deliver::Follow, |_| {});
     let (ino, _) = world.create("f", libc::O_WRONLY);
     let open = world.open(ino);
     let reader = world.handle(open);
     world.read(reader, 0, 4);
     let flushes = |world: &World| {
-        let told = world.flushes.iter().filter(|flush| flush.ino == ino);
-        told.map(|flush| flush.on).collect::<Vec<bool>>()
+        let flushes = world.flushes.iter().filter(|flush| flush.ino == ino);
+        flushes.map(|flush| flush.on).collect::<Vec<bool>>()
     };
     world.pass(Duration::from_millis(2));
     assert_eq!(flushes(&world), [true]);
