@@ -201,17 +201,19 @@ impl Operation<'_> {
         let is_recent = self.now.saturating_sub(lost_name_at) < RENAMING;
         let sent = self.sent_back.of(self.now, caller.thread);
         // After a stat(2) it may have come by another name, which it did not have to look up.
-        let sent = sent.filter(|sent| sent.why != Why::OldAttributes);
+        let is_same_call = sent.is_some_and(|sent| sent.why != Why::OldAttributes);
         if let Some(found) = sent.and_then(|sent| sent.found.clone())
             && found.ino == ino
         {
-            // It may have lost the name by which it was found since, and the kernel will not look again.
-            return match self.names.find(found.parent, &found.name) == Ok(ino) {
-                true => Ok(false),
-                false => self.open_what_stands_at(caller, &found, flags, opener),
-            };
+            if self.names.find(found.parent, &found.name) == Ok(ino) {
+                return Ok(false);
+            }
+            // The thread's file has just lost the name by which it was found, and the kernel will not look again.
+            if is_same_call {
+                return self.open_what_stands_at(caller, &found, flags, opener);
+            }
         }
-        match sent {
+        match sent.filter(|_| is_same_call) {
             // It was opened by no name, but by a descriptor (`/proc/PID/fd/N`): it exists as long
             // as a process has it open, like a removed file on any file system.
             Some(sent) if sent.ino == ino => {

@@ -29,6 +29,8 @@ impl Operation<'_> {
         }
         self.touched.writeback.add(ino);
         self.touched.contents.add(ino);
+        // A write may wait for the room that is there now.
+        self.touched.room.add(ino);
         Ok(())
     }
 

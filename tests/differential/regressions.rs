@@ -49,3 +49,34 @@ fn a_file_that_a_child_made_and_did_not_write() {
         },
     ]);
 }
+
+/// The kernel looks a path up again only once in one call: for its attributes or for its new name.
+#[test]
+fn a_file_that_readers_saw_while_it_was_written_is_renamed_and_opened_once_it_is_closed() {
+    agrees(&[
+        Open {
+            slot: 0,
+            path: "a",
+            flags: WRONLY | CREAT,
+            mode: 0o644,
+        },
+        Rename {
+            from: "a",
+            to: "e",
+            how: Renaming::Replace,
+        },
+        Open {
+            slot: 2,
+            path: "e",
+            flags: RDWR | CREAT | EXCL,
+            mode: 0o444,
+        },
+        Close { slot: 0 },
+        Open {
+            slot: 0,
+            path: "e",
+            flags: RDONLY,
+            mode: 0o755,
+        },
+    ]);
+}

@@ -216,3 +216,13 @@ fn a_busy_writer_is_answered_before_its_readers_and_another_after_them() {
         assert!(world.answered.ends_with(&order), "{busy}");
     }
 }
+
+#[test]
+fn a_waiting_write_is_answered_when_an_open_empties_the_file() {
+    let mut world = World::new(Deliver::Stream, |_| {});
+    let (ino, _) = world.create("f", libc::O_WRONLY);
+    let held = world.write(ino, 0, &[1; 21]);
+    assert_eq!(world.answer(held), None);
+    world.reopen_for_writing(ino, libc::O_WRONLY | libc::O_TRUNC);
+    assert_eq!(world.answer(held), Some(&Answer::Written(21)));
+}
