@@ -10,57 +10,42 @@
 //! readers     the waiting readers, what they wait for, and what they were given
 //! captures    the paths that this process reads
 //! events      the subscribers to events
-//! control     the places in `.fifofs` that the kernel knows
+//! control     the places in `.fifofs` that the kernel knows; doors: those that wait for a path
+//! fifos       the messages of virtual FIFOs
 //!
-//! request, effects, operation, handling, settling: input, output, and the way between
-//!
-//! and the handlers, methods of `Operation`, which has access to all of the above:
-//! writing, resizing, rewriting, ending, backpressure: for writers
-//! opening, looking_again, reading: for readers
-//! capturing: for readers in this process
-//! paths, metadata, control, doors, fifos, status, metrics
-//! queries: what can be looked up without a request
+//! request, effects: input and output
+//! operation: a request under way, which has access to all of the above, and its handlers
+//! queries, status: what can be looked up without a request
 //! ```
+//!
+//! No part of the state uses `operation`, and none uses another part that uses it.
 
 mod attributes;
-mod backpressure;
 mod captures;
-mod capturing;
 pub(crate) mod clock;
 mod control;
 pub(crate) mod doors;
 pub(crate) mod effects;
-mod ending;
 pub(crate) mod event;
 mod events;
 pub(crate) mod fifos;
 mod file;
-mod handling;
 mod ids;
-mod looking_again;
-mod metadata;
-mod metrics;
 pub(crate) mod namespace;
 mod notices;
-mod opening;
 mod operation;
 pub(crate) mod patching;
-mod paths;
-mod publishing;
 mod queries;
 mod readers;
-mod reading;
 pub(crate) mod recording;
-mod releasing;
 pub(crate) mod request;
-mod resizing;
-mod rewriting;
 pub(crate) mod rules;
-mod settling;
+mod sent_back;
 pub(crate) mod spool;
 pub(crate) mod status;
+mod tally;
 mod timers;
-mod writing;
+mod touched;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -81,22 +66,21 @@ use fifos::Fifos;
 use file::{File, OpenStep};
 use generation::{Generation, Processes};
 use ids::{FifoId, ReaderId, Unique};
-use looking_again::SentBack;
-use metrics::Tally;
 use namespace::{Creator, Namespace};
 use notices::Notices;
-use operation::Operation;
 use readers::Readers;
 use recording::Recording;
 use rules::{FailOn, Linger, Rules};
-use settling::Touched;
+use sent_back::SentBack;
 use spool::{Kept, Pool};
+use tally::Tally;
+use touched::Touched;
 
 pub(crate) use attributes::{Attributes, Change, Changes, Found};
-pub(crate) use control::NAME as CONTROL_NAME;
 pub(crate) use file::generation;
 pub(crate) use generation::unseen_writer;
 pub(crate) use ids::CaptureId;
+pub(crate) use namespace::CONTROL as CONTROL_NAME;
 pub(crate) use timers::LEFT_BEHIND;
 
 /// The settings of a mount, which never change.

@@ -14,11 +14,12 @@ use super::control::Place;
 use super::generation::{Ending, Generation, Phase, Way, Writer};
 use super::ids::{CaptureId, Unique};
 use super::namespace::{Inode, Kind, Namespace, ROOT};
+use super::operation::Operation;
 use super::readers::reader::{Reader, Seen};
 use super::recording::Recording;
 use super::request::{Needed, Request};
 use super::spool::{Pool, Segments, Spool};
-use super::{Core, Env, File, Handle, Operation};
+use super::{Core, Env, File, Handle};
 use crate::error::FailedWriter;
 
 /// The core as a whole.

@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// The components of a name below `wait` or `next`, where `%2F` stands for a
 /// slash and `%25` for a per cent sign.
-pub(super) fn decode(name: &OsStr) -> Vec<OsString> {
+pub(in crate::core) fn decode(name: &OsStr) -> Vec<OsString> {
     let bytes = name.as_bytes();
     let mut components = vec![Vec::new()];
     let mut at = 0;

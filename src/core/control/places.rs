@@ -51,7 +51,7 @@ pub(in crate::core) enum Place {
 
 impl Place {
     /// The door of this name.
-    pub(super) fn door(name: &[u8], which: Which) -> Result<Self, Errno> {
+    pub(in crate::core) fn door(name: &[u8], which: Which) -> Result<Self, Errno> {
         let gives = Gives::named(name).ok_or(Errno::NOENT)?;
         Ok(Place::Directory {
             door: Door { gives, which },
@@ -108,7 +108,7 @@ impl Place {
     }
 
     /// Whether its name always means the same: true of the doors themselves.
-    pub(super) fn is_cacheable(&self) -> bool {
+    pub(in crate::core) fn is_cacheable(&self) -> bool {
         match self {
             Place::Directory { door, path, .. } => path.is_empty() && door.is_cacheable(),
             Place::Doors(which) => *which == Which::Next,
@@ -151,7 +151,7 @@ pub(in crate::core) struct Control {
     pub(super) nodes: HashMap<u64, Node>,
     /// The shared nodes ([`Place::is_shared`]), by place and whether they are spliced.
     shared: HashMap<(Place, bool), u64>,
-    pub(super) top: u64,
+    pub(in crate::core) top: u64,
 }
 
 impl Control {
@@ -183,7 +183,7 @@ impl Control {
 
     /// The inode of a place that was looked up: the shared one that it has already, or `fresh`. `text` is
     /// what is read there, if the lookup fixes it.
-    pub(super) fn number_of(
+    pub(in crate::core) fn number_of(
         &mut self,
         place: Place,
         is_spliced: bool,

@@ -10,9 +10,6 @@
 //! many bytes as fstat(2) says. On older kernels nothing is changed: there splice(2) and copy_file_range(2)
 //! read, and the latter ends at the size: GNU `cat` would copy the one byte.
 
-use super::super::Operation;
-use super::places::Place;
-
 /// As `ps` shows them: the `cat` of uutils and of busybox (Alpine's), also as a part of their one binary, and
 /// `pv`. Other programs of those names are not affected: they read to the end whatever the size.
 const SPLICERS: &[&str] = &["busybox", "cat", "coreutils", "pv"];
@@ -20,12 +17,7 @@ const SPLICERS: &[&str] = &["busybox", "cat", "coreutils", "pv"];
 /// The size that these programs are shown.
 pub(in crate::core) const SHOWN_BYTES: u64 = 1;
 
-impl Operation<'_> {
-    /// Whether a LOOKUP of this place by this thread must show a size that the place has not.
-    pub(super) fn is_spliced(&self, thread: i32, place: &Place) -> bool {
-        let program = || self.processes.name_of(thread);
-        self.settings.splice_ends_at_size
-            && place.has_no_size()
-            && program().is_some_and(|name| SPLICERS.contains(&name.as_str()))
-    }
+/// Whether a program of this name is one of them.
+pub(in crate::core) fn is_splicer(program: &str) -> bool {
+    SPLICERS.contains(&program)
 }

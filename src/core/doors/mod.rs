@@ -9,11 +9,11 @@
 //! pid/PID/pipe/PATH     (ENOENT) if that has ended and there is none
 //! ```
 //!
-//! Knows the kinds of doors and makes readers of the callers that wait at one; the names are `control`'s.
+//! Knows the kinds of doors and the process that one names; the names are `control`'s, and readers of the
+//! callers that wait are made by `operation::doors`.
 //! Invariant: a LOOKUP never waits, since it would block its whole directory.
 
 mod process;
-mod waiting;
 
 pub(crate) use process::Target;
 

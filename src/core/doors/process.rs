@@ -19,7 +19,7 @@ const HALF_OF_IDS: i32 = 1 << 14;
 
 impl Target {
     /// Whether it has not ended.
-    pub(super) fn is_running(self, processes: &dyn Processes) -> bool {
+    pub(in crate::core) fn is_running(self, processes: &dyn Processes) -> bool {
         let is_running = |pid| processes.ending(pid) == Ending::Running;
         self.pid.is_some_and(is_running)
     }

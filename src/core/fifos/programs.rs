@@ -9,9 +9,6 @@
 use std::ffi::OsStr;
 
 use super::super::file::by_extension;
-use super::super::generation::{Ending, Writer};
-use super::super::request::At;
-use super::super::{File, Operation};
 
 /// Archivers and the formats that they make.
 const ARCHIVERS: &[(&[&str], &[&str])] = &[
@@ -47,23 +44,23 @@ const READERS: &[&str] = &["sqlite3"];
 const SHELLS: &[&str] = &["bash", "dash", "ksh", "mksh", "sh", "zsh"];
 
 /// Whether an OPEN is that of a semaphore.
-pub(super) fn is_semaphore(program: &str, flags: i32) -> bool {
+pub(in crate::core) fn is_semaphore(program: &str, flags: i32) -> bool {
     flags & libc::O_ACCMODE == libc::O_RDWR && SHELLS.contains(&program)
 }
 
 /// Whether a program of this name opens its output for reading before it writes it.
-pub(super) fn reads_before_writing(program: &str) -> bool {
+pub(in crate::core) fn reads_before_writing(program: &str) -> bool {
     READERS.contains(&program)
 }
 
 /// Whether all that a program of this name does to its output is one message.
-pub(super) fn makes_one_message(program: &str) -> bool {
+pub(in crate::core) fn makes_one_message(program: &str) -> bool {
     let mut archivers = ARCHIVERS.iter();
     MAKERS.contains(&program) || archivers.any(|(names, _)| names.contains(&program))
 }
 
 /// Whether a program of this name finds nothing at an unwritten FIFO of that name.
-fn finds_nothing(program: &str, name: &OsStr, is_awaited: bool) -> bool {
+pub(in crate::core) fn finds_nothing(program: &str, name: &OsStr, is_awaited: bool) -> bool {
     let format = by_extension(name).map(|format| format.name);
     let makes_it = |(names, formats): &(&[&str], &[&str])| {
         names.contains(&program) && format.is_some_and(|format| formats.contains(&format))
@@ -74,44 +71,4 @@ fn finds_nothing(program: &str, name: &OsStr, is_awaited: bool) -> bool {
 /// Whether a program of this name creates the file anew where a FIFO of that name has a reader.
 pub(crate) fn makes_anew(program: &str, name: &OsStr) -> bool {
     finds_nothing(program, name, true)
-}
-
-impl Operation<'_> {
-    /// Whether such a program wrote a message and has not ended.
-    pub(in crate::core) fn is_being_made(&self, ino: u64) -> bool {
-        let file = self.files.get(&ino).filter(|file| file.fifo().is_some());
-        let works = |w: &Writer| {
-            let is_running = || self.processes.ending(w.pid) == Ending::Running;
-            w.pid != 0 && makes_one_message(&w.name) && is_running()
-        };
-        file.is_some_and(|file| file.writers().iter().any(works))
-    }
-
-    /// Handles an unlink of an empty message by the program that made it and will create it again: for its
-    /// readers the FIFO stays in place. False if this is no such unlink.
-    pub(in crate::core) fn is_made_again(&mut self, thread: i32, at: &At) -> bool {
-        let Ok(ino) = self.names.find(at.0, &at.1) else {
-            return false;
-        };
-        let file = self.files.get(&ino).filter(|file| file.spool().len() == 0);
-        let Some(id) = file.and_then(File::fifo) else {
-            return false;
-        };
-        let program = self.processes.name_of(thread);
-        let is_its = program.is_some_and(|program| makes_one_message(&program));
-        is_its && self.is_being_made(ino) && self.replace_message(id)
-    }
-
-    /// Whether a LOOKUP of a FIFO by this thread finds nothing, so that its program creates the file.
-    pub(in crate::core) fn is_to_make(&self, thread: i32, name: &OsStr, ino: u64) -> bool {
-        let Some((file, fifo)) = self.message(ino) else {
-            return false;
-        };
-        if file.generation().has_begun() || fifo.current != ino || !fifo.queue.is_empty() {
-            return false;
-        }
-        let program = self.processes.name_of(thread);
-        let is_awaited = !file.readers().is_empty();
-        program.is_some_and(|program| finds_nothing(&program, name, is_awaited))
-    }
 }

@@ -1,19 +1,16 @@
 //! Readers that wait for files and read them while they are written.
 //!
 //! Owns every reader, and knows the names in the path that each follows. Reader and file both know that the
-//! one reads the other: this is changed in [`following`] only. Invariant: a reader is found by exactly the
+//! one reads the other: this is changed in `operation::following` only. Invariant: a reader is found by exactly the
 //! names of the path that it follows.
 //!
 //! ```text
 //! reader     one reader: what it came with, what it was given, what it asks
-//! following  how readers and files are brought together and parted
 //! prior      what a reader was given by another file than it reads now
-//! pollers    notifications to processes that poll a reader's file; polling: their requests
+//! pollers    notifications to processes that poll a reader's file
 //! ```
 
-mod following;
 pub(super) mod pollers;
-mod polling;
 pub(super) mod prior;
 pub(super) mod reader;
 
@@ -79,7 +76,7 @@ impl Readers {
     }
 
     /// Adds a reader, which follows its path from now on.
-    fn add(&mut self, reader: Reader) -> ReaderId {
+    pub(super) fn add(&mut self, reader: Reader) -> ReaderId {
         self.last += 1;
         let id = ReaderId(self.last);
         self.enter(id, reader.path());
@@ -87,7 +84,7 @@ impl Readers {
         id
     }
 
-    fn remove(&mut self, id: ReaderId) -> Option<Reader> {
+    pub(super) fn remove(&mut self, id: ReaderId) -> Option<Reader> {
         self.stop_following(id);
         self.by_id.remove(&id)
     }

@@ -58,7 +58,7 @@ pub(crate) struct Pollers {
 
 impl Pollers {
     /// Whether the queue never had a poller.
-    pub(super) fn are_none(&self) -> bool {
+    pub(in crate::core) fn are_none(&self) -> bool {
         self.kernel_handle.is_none()
     }
 

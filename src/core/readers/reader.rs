@@ -220,7 +220,7 @@ impl Reader {
         self.source
     }
 
-    pub(super) fn set_source(&mut self, source: Option<u64>) -> Option<u64> {
+    pub(in crate::core) fn set_source(&mut self, source: Option<u64>) -> Option<u64> {
         if self.source != source {
             self.released.clear();
         }
@@ -429,7 +429,7 @@ impl Reader {
         self.released.pop_front()
     }
 
-    pub(super) fn pollers(&mut self) -> &mut Pollers {
+    pub(in crate::core) fn pollers(&mut self) -> &mut Pollers {
         &mut self.pollers
     }
 }

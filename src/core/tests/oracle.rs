@@ -14,7 +14,8 @@ use super::super::file::Flushing;
 use super::super::generation::Way;
 use super::super::ids::{ReaderId, Unique};
 use super::super::namespace::{DOTS, ROOT};
-use super::super::{Core, Env, Operation};
+use super::super::operation::Operation;
+use super::super::{Core, Env};
 use super::World;
 
 /// The state that the operations so far imply.

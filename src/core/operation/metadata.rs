@@ -4,15 +4,16 @@ use std::ffi::OsStr;
 
 use rustix::io::Errno;
 
-use super::attributes::{Attributes, Change, Changes};
-use super::control::{Place, SHOWN_BYTES};
-use super::doors::Gives;
-use super::effects::{Effect, Reply};
-use super::ids::FifoId;
-use super::namespace::{Inode, ROOT};
-use super::readers::reader::Reader;
-use super::request::{Caller, User};
-use super::{Core, File, Operation};
+use super::Operation;
+use crate::core::attributes::{Attributes, Change, Changes};
+use crate::core::control::{Place, SHOWN_BYTES};
+use crate::core::doors::Gives;
+use crate::core::effects::{Effect, Reply};
+use crate::core::ids::FifoId;
+use crate::core::namespace::{Inode, ROOT};
+use crate::core::readers::reader::Reader;
+use crate::core::request::{Caller, User};
+use crate::core::{Core, File};
 
 /// The unit of `st_blocks`, fixed by POSIX practice.
 const BLOCK_BYTES: u64 = 512;

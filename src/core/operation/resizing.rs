@@ -2,10 +2,11 @@
 
 use rustix::io::Errno;
 
-use super::event::Event;
-use super::readers::reader::Reader;
-use super::spool::{self, Load};
-use super::{File, Handle, Operation};
+use super::Operation;
+use crate::core::event::Event;
+use crate::core::readers::reader::Reader;
+use crate::core::spool::{self, Load};
+use crate::core::{File, Handle};
 
 /// How much one `copy_file_range` copies at most: the kernel asks again for the rest.
 const COPY_BYTES: u64 = 16 << 20;

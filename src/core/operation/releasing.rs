@@ -8,8 +8,9 @@ use std::ops::Range;
 
 use rustix::io::Errno;
 
-use super::readers::reader::Reader;
-use super::{File, Handle, Operation};
+use super::Operation;
+use crate::core::readers::reader::Reader;
+use crate::core::{File, Handle};
 
 /// A writer waits for its reader if there is less room than this, or than half of all room if that is less. It
 /// is about as much as the kernel may have under way.

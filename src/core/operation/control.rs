@@ -1,18 +1,4 @@
-//! The control directory, `.fifofs`: reachable by name, shown in no listing.
-//!
-//! ```text
-//! .fifofs/status       the state of the mount, as JSON
-//! .fifofs/metrics      the same in numbers, as OpenMetrics
-//! .fifofs/events       events, as JSON lines
-//! .fifofs/wait/PATH    a door; there are others: see `doors`
-//! .fifofs/inode/N      a file by its inode number: for the flusher alone
-//! ```
-//!
-//! A place behind a door is made by its lookup and lives until the kernel forgets it.
-
-mod decoding;
-mod places;
-mod splicing;
+//! Requests for the control directory: its places are looked up and opened ([`crate::core::control`]).
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -20,19 +6,16 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use super::attributes::Found;
-use super::doors::{Asked, Gives, Which};
-use super::effects::{Outcome, Reply, Transport};
-use super::generation::Phase;
-use super::namespace::{CONTROL, Leads, NAME_MAX, ROOT};
-use super::request::{Caller, Opener};
-use super::{Handle, Operation};
-use decoding::decode;
-pub(super) use places::{Control, Place};
-pub(super) use splicing::SHOWN_BYTES;
+use super::Operation;
+use crate::core::Handle;
+use crate::core::attributes::Found;
+use crate::core::doors::{Asked, Gives, Which};
+use crate::core::effects::{Outcome, Reply, Transport};
+use crate::core::generation::Phase;
+use crate::core::namespace::{CONTROL, Leads, NAME_MAX, ROOT};
+use crate::core::request::{Caller, Opener};
 
-/// The name of the control directory in the root.
-pub(crate) const NAME: &str = CONTROL;
+use crate::core::control::{Place, decode, is_splicer};
 
 impl Operation<'_> {
     /// Looks up the control directory, or a name in it.
@@ -183,7 +166,7 @@ impl Operation<'_> {
 
     /// Whether a name is the control directory's, or in it.
     pub(super) fn control_is_at(&self, parent: u64, name: &OsStr) -> bool {
-        self.control.has(parent) || (parent == ROOT && name == NAME)
+        self.control.has(parent) || (parent == ROOT && name == CONTROL)
     }
 
     /// An OPEN of a place.
@@ -214,5 +197,13 @@ impl Operation<'_> {
         };
         let handle = self.add_handle(handle);
         Ok(Some(Reply::Opened { handle, transport }))
+    }
+
+    /// Whether a LOOKUP of this place by this thread must show a size that the place has not.
+    fn is_spliced(&self, thread: i32, place: &Place) -> bool {
+        let program = || self.processes.name_of(thread);
+        self.settings.splice_ends_at_size
+            && place.has_no_size()
+            && program().is_some_and(|name| is_splicer(&name))
     }
 }

@@ -1,17 +1,18 @@
-//! Answers to POLL, and notifications afterwards ([`super::pollers`]).
+//! Answers to POLL, and notifications afterwards ([`crate::core::readers::pollers`]).
 
-use super::super::effects::Reply;
-use super::super::ids::ReaderId;
-use super::super::reading::Available;
-use super::super::{Handle, Operation};
-use super::pollers::Readiness;
+use super::Operation;
+use super::reading::Available;
+use crate::core::Handle;
+use crate::core::effects::Reply;
+use crate::core::ids::ReaderId;
+use crate::core::readers::pollers::Readiness;
 
 const READABLE: u32 = (libc::POLLIN | libc::POLLRDNORM) as u32;
 const WRITABLE: u32 = (libc::POLLOUT | libc::POLLWRNORM) as u32;
 
 impl Operation<'_> {
     /// Answers a POLL with what holds now, and keeps the kernel handle to notify when it changes.
-    pub(in crate::core) fn poll(&mut self, handle: u64, kernel_handle: Option<u64>) -> Reply {
+    pub(super) fn poll(&mut self, handle: u64, kernel_handle: Option<u64>) -> Reply {
         let events = match self.handles.get(&handle) {
             Some(&Handle::Reader(id)) => {
                 self.look_at_writers(id);
@@ -41,7 +42,7 @@ impl Operation<'_> {
     }
 
     /// Notifies a reader's pollers if there is something new for it.
-    pub(in crate::core) fn notify_pollers(&mut self, id: ReaderId) {
+    pub(super) fn notify_pollers(&mut self, id: ReaderId) {
         let reader = self.readers.get_mut(id);
         if reader.is_none_or(|reader| reader.pollers().are_none()) {
             return;
@@ -53,7 +54,7 @@ impl Operation<'_> {
     }
 
     /// Notifies the pollers of every open file.
-    pub(in crate::core) fn notify_all_pollers(&mut self) {
+    pub(super) fn notify_all_pollers(&mut self) {
         let readers: Vec<ReaderId> = self.readers.ids().collect();
         for id in readers {
             self.notify_pollers(id);

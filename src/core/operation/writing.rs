@@ -4,17 +4,18 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use super::effects::Transport;
-use super::event::Event;
-use super::generation::{Way, Writer};
-use super::notices::Notice;
+use super::Operation;
 use super::opening::OPEN_BYTES;
-use super::readers::reader::Reader;
-use super::request::{Bytes, Caller};
-use super::rules::Deliver;
-use super::settling::TakenWrite;
-use super::spool::{self, Load};
-use super::{Core, Handle, Operation};
+use crate::core::effects::Transport;
+use crate::core::event::Event;
+use crate::core::generation::{Way, Writer};
+use crate::core::notices::Notice;
+use crate::core::readers::reader::Reader;
+use crate::core::request::{Bytes, Caller};
+use crate::core::rules::Deliver;
+use crate::core::spool::{self, Load};
+use crate::core::touched::TakenWrite;
+use crate::core::{Core, Handle};
 
 impl Operation<'_> {
     /// Opens a file for writing, by an OPEN or a CREATE.

@@ -2,18 +2,19 @@
 
 use rustix::io::Errno;
 
-use super::super::generation::{Ending, Way, Writer};
-use super::super::ids::{FifoId, Unique};
-use super::super::looking_again::Why;
-use super::super::notices::Notice;
-use super::super::request::Caller;
-use super::super::{File, Operation, Waiting};
-use super::programs::{is_semaphore, makes_one_message};
-use super::{HeldOpen, Queued};
+use crate::core::fifos::programs::{is_semaphore, makes_one_message};
+use crate::core::fifos::{HeldOpen, Queued};
+use crate::core::generation::{Ending, Way, Writer};
+use crate::core::ids::{FifoId, Unique};
+use crate::core::notices::Notice;
+use crate::core::operation::Operation;
+use crate::core::request::Caller;
+use crate::core::sent_back::Why;
+use crate::core::{File, Waiting};
 
 impl Operation<'_> {
     /// Handles an OPEN for writing of a FIFO's message; false if the message can be opened at once.
-    pub(in crate::core) fn opens_later(
+    pub(in crate::core::operation) fn opens_later(
         &mut self,
         caller: Caller,
         (ino, id): (u64, FifoId),
@@ -95,7 +96,7 @@ impl Operation<'_> {
     }
 
     /// A signal ends the wait of a writer for its turn.
-    pub(in crate::core) fn leaves_queue(&mut self, id: FifoId, unique: Unique) {
+    pub(in crate::core::operation) fn leaves_queue(&mut self, id: FifoId, unique: Unique) {
         let Some(fifo) = self.fifos.by_id.get_mut(&id) else {
             return;
         };
@@ -112,7 +113,7 @@ impl Operation<'_> {
     /// Whether a message is over once it is closed: it flows already, no writer is left that could continue
     /// it, or an OPEN waits to write the next. A program that appends usually opens it again for each line:
     /// while it runs and the FIFO has a reader, the message lingers as any file does.
-    pub(in crate::core) fn ends_at_close(&self, ino: u64) -> bool {
+    pub(in crate::core::operation) fn ends_at_close(&self, ino: u64) -> bool {
         let Some(file) = self
             .files
             .get(&ino)

@@ -8,16 +8,16 @@ use std::ffi::OsString;
 
 use rustix::io::Errno;
 
-use super::super::Operation;
-use super::super::effects::{Outcome, Reply};
-use super::super::looking_again::Why;
-use super::super::readers::reader::{Awaits, Reader};
-use super::super::request::{Caller, Opener};
-use super::{Asked, Door, Which};
+use super::Operation;
+use crate::core::doors::{Asked, Door, Which};
+use crate::core::effects::{Outcome, Reply};
+use crate::core::readers::reader::{Awaits, Reader};
+use crate::core::request::{Caller, Opener};
+use crate::core::sent_back::Why;
 
 impl Operation<'_> {
     /// A GETATTR; `by_handle` if it is of an open file. It waits behind `wait` only.
-    pub(in crate::core) fn get_attributes(
+    pub(super) fn get_attributes(
         &mut self,
         caller: Caller,
         (ino, by_handle): (u64, bool),
@@ -42,7 +42,7 @@ impl Operation<'_> {
     }
 
     /// Adds a reader that waits at a door until its OPEN or GETATTR can be answered.
-    pub(in crate::core) fn wait_at_door(
+    pub(super) fn wait_at_door(
         &mut self,
         caller: Caller,
         (ino, door, path): (u64, Door, Vec<OsString>),

@@ -1,16 +1,17 @@
 //! Backpressure: writers that are too far ahead of their readers wait. This concerns streams, FIFOs, captured
 //! files that follow and are not kept whole, and files that are read by position when there is no room for more.
 //!
-//! Knows which files have a pace; what a pace means for one file is in [`super::file`].
+//! Knows which files have a pace; what a pace means for one file is in [`crate::core::file`].
 
 use std::time::Duration;
 
-use super::effects::{Effect, Reply};
-use super::file::Pace;
-use super::generation::Way;
-use super::readers::Of;
-use super::settling::TakenWrite;
-use super::{Alarm, Operation, Waiting};
+use super::Operation;
+use crate::core::effects::{Effect, Reply};
+use crate::core::file::Pace;
+use crate::core::generation::Way;
+use crate::core::readers::Of;
+use crate::core::touched::TakenWrite;
+use crate::core::{Alarm, Waiting};
 
 impl Operation<'_> {
     fn pace(&self, ino: u64) -> Option<Pace> {

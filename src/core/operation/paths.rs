@@ -6,15 +6,16 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::attributes::Found;
-use super::effects::{Effect, Forget, Listed, Reply};
-use super::event::Event;
-use super::generation::Writer;
-use super::ids::ReaderId;
-use super::namespace::{Creator, Inode, Kind, Rename};
-use super::readers::reader::Awaits;
-use super::request::{At, Caller, at};
-use super::{File, Handle, Operation};
+use super::Operation;
+use crate::core::attributes::Found;
+use crate::core::effects::{Effect, Forget, Listed, Reply};
+use crate::core::event::Event;
+use crate::core::generation::Writer;
+use crate::core::ids::ReaderId;
+use crate::core::namespace::{Creator, Inode, Kind, Rename};
+use crate::core::readers::reader::Awaits;
+use crate::core::request::{At, Caller, at};
+use crate::core::{File, Handle};
 
 impl Operation<'_> {
     /// Looks a name up for the kernel, which holds a reference to the inode from then on.

@@ -1,13 +1,14 @@
 //! Publishing what happens to files: events for subscribers, warnings for users.
 //!
-//! Knows the paths that files have at that moment; the subscribers are in [`super::events`].
+//! Knows the paths that files have at that moment; the subscribers are in [`crate::core::events`].
 
 use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::event::Event;
-use super::{File, Operation};
+use super::Operation;
+use crate::core::File;
+use crate::core::event::Event;
 
 impl Operation<'_> {
     /// Gives subscribers an event of a file.

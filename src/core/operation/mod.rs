@@ -3,6 +3,37 @@
 //! Every handler is a method of [`Operation`]. Each part of the state is a type with private fields that keeps
 //! its own invariants; an operation has access to all of them, like the guard of a lock, and to the effects so
 //! far.
+//!
+//! ```text
+//! handling: the one way in; settling: the examination of what a handler has marked
+//! writing, resizing, rewriting, ending, backpressure, releasing: for writers
+//! opening, looking_again, doors, following, reading, polling: for readers
+//! capturing: for readers in this process
+//! paths, metadata, control, fifos: names, and what stands at them
+//! publishing, metrics: for users
+//! ```
+
+mod backpressure;
+mod capturing;
+mod control;
+mod doors;
+mod ending;
+mod fifos;
+mod following;
+mod handling;
+mod looking_again;
+mod metadata;
+mod metrics;
+mod opening;
+mod paths;
+mod polling;
+mod publishing;
+mod reading;
+mod releasing;
+mod resizing;
+mod rewriting;
+mod settling;
+mod writing;
 
 use std::ops::{Deref, DerefMut};
 

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 
 use rustix::io::Errno;
 
-use super::super::effects::Outcome;
-use super::super::generation::{Phase, Way};
-use super::super::ids::{FifoId, ReaderId};
-use super::super::looking_again::Why;
-use super::super::notices::Notice;
-use super::super::opening::OpenAnswer;
-use super::super::readers::reader::{Awaits, Reader};
-use super::super::request::{Caller, Opener};
-use super::super::{File, Operation};
-use super::Fifo;
-use super::programs::{makes_one_message, reads_before_writing};
+use crate::core::File;
+use crate::core::effects::Outcome;
+use crate::core::fifos::Fifo;
+use crate::core::fifos::programs::{makes_one_message, reads_before_writing};
+use crate::core::generation::{Phase, Way};
+use crate::core::ids::{FifoId, ReaderId};
+use crate::core::notices::Notice;
+use crate::core::operation::Operation;
+use crate::core::operation::opening::OpenAnswer;
+use crate::core::readers::reader::{Awaits, Reader};
+use crate::core::request::{Caller, Opener};
+use crate::core::sent_back::Why;
 
 impl Reader {
     /// Whether it has opened this FIFO, and has got no message yet.
@@ -25,7 +26,7 @@ impl Reader {
 
 impl Operation<'_> {
     /// Handles an OPEN for reading by a FIFO's own path; false if it opens the message like a file.
-    pub(in crate::core) fn opens_reading_end(
+    pub(in crate::core::operation) fn opens_reading_end(
         &mut self,
         caller: Caller,
         (ino, id): (u64, FifoId),
@@ -50,7 +51,7 @@ impl Operation<'_> {
     }
 
     /// An OPEN of the reading end.
-    pub(in crate::core) fn open_reading_end(
+    pub(in crate::core::operation) fn open_reading_end(
         &mut self,
         caller: Caller,
         id: FifoId,
@@ -94,7 +95,10 @@ impl Operation<'_> {
     }
 
     /// The answer to an OPEN of the reading end; `None` if its reader has gone on to another file.
-    pub(in crate::core) fn answer_fifo_open(&mut self, reader: ReaderId) -> Option<OpenAnswer> {
+    pub(in crate::core::operation) fn answer_fifo_open(
+        &mut self,
+        reader: ReaderId,
+    ) -> Option<OpenAnswer> {
         let (id, nonblocking, source) = {
             let reader = self.readers.get(reader)?;
             (
@@ -144,7 +148,7 @@ impl Operation<'_> {
     }
 
     /// A reader has got something of its file, maybe the end or an error: if that is a message, it is taken.
-    pub(in crate::core) fn takes_message(&mut self, reader: ReaderId) {
+    pub(in crate::core::operation) fn takes_message(&mut self, reader: ReaderId) {
         let reader = self.readers.get(reader);
         let at_fifo = reader.filter(|reader| reader.origin().fifo.is_some());
         if let Some(ino) = at_fifo.and_then(Reader::source) {
@@ -153,7 +157,7 @@ impl Operation<'_> {
     }
 
     /// Gives a message to all readers that wait for it; no later reader gets it.
-    pub(in crate::core) fn take_message(&mut self, ino: u64) {
+    pub(in crate::core::operation) fn take_message(&mut self, ino: u64) {
         let file = self.files.get(&ino);
         let Some(file) = file.filter(|file| file.generation().has_begun()) else {
             return;
@@ -186,7 +190,7 @@ impl Operation<'_> {
 
     /// Whether a message flows: it is taken or has no readers but the FIFO's, so no later reader gets it from
     /// the beginning. Without readers it flows, too, up to its window. All other messages are kept whole.
-    pub(in crate::core) fn flows(&self, ino: u64) -> bool {
+    pub(in crate::core::operation) fn flows(&self, ino: u64) -> bool {
         self.message(ino).is_some_and(|(file, fifo)| {
             let mut readers = self.readers.of(file);
             fifo.current == ino && (fifo.taken || readers.all(|r| r.origin().fifo.is_some()))
@@ -195,7 +199,7 @@ impl Operation<'_> {
 
     /// A reader has closed a FIFO. If it was the last reader of a message that is still being written, the
     /// writer gets EPIPE. A settled message that was not taken stays for the next reader.
-    pub(in crate::core) fn left_message(&mut self, ino: u64, has_taken: bool) {
+    pub(in crate::core::operation) fn left_message(&mut self, ino: u64, has_taken: bool) {
         let Some(file) = self.files.get(&ino).filter(|file| file.is_active()) else {
             return;
         };

@@ -1,13 +1,14 @@
 //! Closing a file, and the end of a generation.
 
-use super::clock::Monotonic;
-use super::event::Event;
-use super::generation::{Ending, Left, Phase, Writer};
-use super::ids::Unique;
-use super::notices::Notice;
-use super::readers::reader::Reader;
-use super::rules::Linger;
-use super::{Alarm, Core, Handle, Operation};
+use super::Operation;
+use crate::core::clock::Monotonic;
+use crate::core::event::Event;
+use crate::core::generation::{Ending, Left, Phase, Writer};
+use crate::core::ids::Unique;
+use crate::core::notices::Notice;
+use crate::core::readers::reader::Reader;
+use crate::core::rules::Linger;
+use crate::core::{Alarm, Core, Handle};
 use crate::error::FailedWriter;
 
 impl Operation<'_> {

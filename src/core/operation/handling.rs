@@ -6,12 +6,13 @@
 
 use rustix::io::Errno;
 
-use super::captures::Hold;
-use super::effects::{Effects, Outcome, Reply};
-use super::ids::Unique;
-use super::namespace::ROOT;
-use super::request::{Caller, Loaded, Request};
-use super::{Alarm, Core, Env, Operation, Waiting};
+use super::Operation;
+use crate::core::captures::Hold;
+use crate::core::effects::{Effects, Outcome, Reply};
+use crate::core::ids::Unique;
+use crate::core::namespace::ROOT;
+use crate::core::request::{Caller, Loaded, Request};
+use crate::core::{Alarm, Core, Env, Waiting};
 
 impl Core {
     /// Handles a request and everything that follows from it.

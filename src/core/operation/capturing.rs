@@ -1,6 +1,6 @@
 //! Requests about captured paths, which this process reads without going through the kernel.
 //!
-//! Knows what follows from them for files and readers; the state of a captured path is in [`super::captures`].
+//! Knows what follows from them for files and readers; the state of a captured path is in [`crate::core::captures`].
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::captures::Hold;
-use super::effects::{Effect, Forget};
-use super::ids::CaptureId;
-use super::namespace::ROOT;
-use super::patching::Reading;
-use super::readers::reader::{Awaits, Reader};
-use super::request::{Caller, Opener, at};
-use super::rules::Linger;
-use super::timers::LEFT_BEHIND;
-use super::{Alarm, File, Handle, Operation};
+use super::Operation;
+use crate::core::captures::Hold;
+use crate::core::effects::{Effect, Forget};
+use crate::core::ids::CaptureId;
+use crate::core::namespace::{DOTS, ROOT};
+use crate::core::patching::Reading;
+use crate::core::readers::reader::{Awaits, Reader};
+use crate::core::request::{Caller, Opener, at};
+use crate::core::rules::Linger;
+use crate::core::timers::LEFT_BEHIND;
+use crate::core::{Alarm, File, Handle};
 
 impl Operation<'_> {
     /// Captures a path from the root, at which no file stands yet. Makes the directories above it.
@@ -119,7 +120,7 @@ impl Operation<'_> {
         while let Some((parent, name, is_emptied)) = trees.pop() {
             if !is_emptied
                 && let Ok(ino) = self.names.find(parent, &name)
-                && let Ok(entries) = self.names.list(ino, super::namespace::DOTS, u64::MAX)
+                && let Ok(entries) = self.names.list(ino, DOTS, u64::MAX)
             {
                 let below: Vec<OsString> = entries.map(|(_, _, name)| name.to_owned()).collect();
                 trees.push((parent, name, true));

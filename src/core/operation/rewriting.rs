@@ -9,11 +9,12 @@ use std::ops::Range;
 
 use rustix::io::Errno;
 
-use super::event::Event;
-use super::generation::Generation;
-use super::ids::ReaderId;
-use super::readers::reader::Reader;
-use super::{File, Operation};
+use super::Operation;
+use crate::core::File;
+use crate::core::event::Event;
+use crate::core::generation::Generation;
+use crate::core::ids::ReaderId;
+use crate::core::readers::reader::Reader;
 
 impl Operation<'_> {
     /// A generation has lost bytes, or was treated as no pipe can be: it will end as failed. A stream fails at

@@ -2,21 +2,18 @@
 
 use rustix::io::Errno;
 
-use super::super::effects::Flush;
-use super::super::file::Order;
-use super::super::ids::ReaderId;
-use super::super::notices::Notice;
-use super::super::{Alarm, Operation, Waiting};
-use super::reader::{Awaits, Reader};
+use super::Operation;
+use crate::core::effects::Flush;
+use crate::core::file::Order;
+use crate::core::ids::ReaderId;
+use crate::core::notices::Notice;
+use crate::core::readers::reader::{Awaits, Reader};
+use crate::core::{Alarm, Waiting};
 
 impl Operation<'_> {
     /// Adds a reader: from here on its OPEN is answered or waits. The inode that it opened stays until the
     /// reader is removed.
-    pub(in crate::core) fn attach_reader(
-        &mut self,
-        reader: Reader,
-        source: Option<u64>,
-    ) -> ReaderId {
+    pub(super) fn attach_reader(&mut self, reader: Reader, source: Option<u64>) -> ReaderId {
         if let Awaits::File(ino) = reader.awaits() {
             // Its mappings show this inode, wherever its path may lead.
             self.names.pin(ino);
@@ -32,7 +29,7 @@ impl Operation<'_> {
     }
 
     /// A reader reads another inode from now on.
-    pub(in crate::core) fn set_source(&mut self, id: ReaderId, source: Option<u64>) {
+    pub(super) fn set_source(&mut self, id: ReaderId, source: Option<u64>) {
         let Some(reader) = self.readers.get_mut(id) else {
             return;
         };
@@ -61,7 +58,7 @@ impl Operation<'_> {
     }
 
     /// Removes a reader.
-    pub(in crate::core) fn drop_reader(&mut self, id: ReaderId) {
+    pub(super) fn drop_reader(&mut self, id: ReaderId) {
         let Some(source) = self.readers.get(id).map(Reader::source) else {
             return;
         };
@@ -98,7 +95,7 @@ impl Operation<'_> {
     }
 
     /// Has the flusher work on a file while a reader waits for bytes that the kernel may still hold.
-    pub(in crate::core) fn update_flushing(&mut self, ino: u64) {
+    pub(super) fn update_flushing(&mut self, ino: u64) {
         let Some(file) = self.core.files.get_mut(&ino) else {
             return;
         };
@@ -115,7 +112,7 @@ impl Operation<'_> {
     }
 
     /// The flusher refused a file.
-    pub(in crate::core) fn not_flushed(&mut self, ino: u64) {
+    pub(super) fn not_flushed(&mut self, ino: u64) {
         let file = self.core.files.get_mut(&ino);
         let Some(at) = file.and_then(|file| file.writeback_mut().refused(self.now)) else {
             return;

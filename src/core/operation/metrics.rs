@@ -1,7 +1,8 @@
 //! Metrics for monitoring: `.fifofs/metrics`, in the text format of OpenMetrics.
 //!
-//! Gauges are computed from the state when the text is made; counters are kept in a [`Tally`]. Every sample
-//! has the mount as a label, since samples of several mounts end up in one collector.
+//! Gauges are computed from the state when the text is made; counters are kept in a
+//! [`Tally`](crate::core::tally::Tally). Every sample has the mount as a label, since samples of several mounts
+//! end up in one collector.
 //!
 //! The text can also be read as Prometheus' older format, as node_exporter does: so there are no types but
 //! `gauge` and `counter`.
@@ -9,24 +10,10 @@
 use std::fmt::{Display, Write as _};
 use std::path::Path;
 
-use super::generation::{Ending, Writer};
-use super::status::FileState;
-use super::{File, Operation};
-
-/// Counters since the mount was made.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    /// Requests handled.
-    pub(super) requests: u64,
-    /// Bytes written.
-    pub(super) written: u64,
-    /// Generations that ended well.
-    pub(super) done: u64,
-    /// Generations that failed.
-    pub(super) failed: u64,
-    /// Readers whose bytes were rewritten.
-    pub(super) rewritten: u64,
-}
+use super::Operation;
+use crate::core::File;
+use crate::core::generation::{Ending, Writer};
+use crate::core::status::FileState;
 
 /// The text under construction.
 struct Exposition {

@@ -4,20 +4,21 @@ use std::ffi::OsString;
 
 use rustix::io::Errno;
 
-use super::attributes::Attributes;
-use super::captures::Hold;
-use super::control::Place;
-use super::doors::{Asked, Gives};
-use super::effects::{Outcome, Reply, Transport};
-use super::file::Step;
-use super::generation::{Ending, Phase, Way, Writer};
-use super::ids::ReaderId;
-use super::looking_again::Why;
-use super::namespace::{Inode, Leads};
-use super::notices::Notice;
-use super::readers::reader::{Awaits, Origin, Reader};
-use super::request::{Caller, Opener};
-use super::{File, Handle, Operation};
+use super::Operation;
+use crate::core::attributes::Attributes;
+use crate::core::captures::Hold;
+use crate::core::control::Place;
+use crate::core::doors::{Asked, Gives};
+use crate::core::effects::{Outcome, Reply, Transport};
+use crate::core::file::Step;
+use crate::core::generation::{Ending, Phase, Way, Writer};
+use crate::core::ids::ReaderId;
+use crate::core::namespace::{Inode, Leads};
+use crate::core::notices::Notice;
+use crate::core::readers::reader::{Awaits, Origin, Reader};
+use crate::core::request::{Caller, Opener};
+use crate::core::sent_back::Why;
+use crate::core::{File, Handle};
 
 /// Memory of a waiting reader at most, beside its path, in bytes; other open files take less.
 pub(super) const OPEN_BYTES: u64 = 1024;

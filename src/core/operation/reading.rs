@@ -7,18 +7,19 @@
 use rustix::io::Errno;
 use std::ops::Range;
 
-use super::captures::Hold;
-use super::control::Place;
-use super::effects::{Outcome, Reply};
-use super::file::{View, Viewer};
-use super::generation::{Phase, Way};
-use super::ids::ReaderId;
-use super::readers::prior::Compared;
-use super::readers::reader::{Awaits, PendingRead, Reader};
-use super::request::{Caller, Wanted};
-use super::spool::Segments;
-use super::timers::{READ_FILL, READER_BUSY, READER_RECENT};
-use super::{Alarm, Handle, Operation, Waiting};
+use super::Operation;
+use crate::core::captures::Hold;
+use crate::core::control::Place;
+use crate::core::effects::{Outcome, Reply};
+use crate::core::file::{View, Viewer};
+use crate::core::generation::{Phase, Way};
+use crate::core::ids::ReaderId;
+use crate::core::readers::prior::Compared;
+use crate::core::readers::reader::{Awaits, PendingRead, Reader};
+use crate::core::request::{Caller, Wanted};
+use crate::core::spool::Segments;
+use crate::core::timers::{READ_FILL, READER_BUSY, READER_RECENT};
+use crate::core::{Alarm, Handle, Waiting};
 
 /// The answer to a search for holes while the kernel may have data that we do not know: that such searches are
 /// not supported. Programs then read the whole file.
@@ -335,7 +336,7 @@ impl Operation<'_> {
     }
 
     /// What a file has for a reader now. If that will change by time alone, sets an alarm for the reader.
-    pub(super) fn view(&mut self, id: ReaderId, ino: u64) -> View {
+    pub(in crate::core) fn view(&mut self, id: ReaderId, ino: u64) -> View {
         let reader = self.readers.get(id);
         let capture = reader.and_then(|reader| reader.origin().capture);
         let viewer = Viewer {
