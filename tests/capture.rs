@@ -1,4 +1,4 @@
-//! The library: what a program writes to the path of a target comes to this process, by either backend.
+//! The library: this process reads what a program writes to the path of a target, by either backend.
 
 mod library;
 
@@ -81,7 +81,7 @@ fn a_program_that_cannot_be_started_is_an_error_that_names_it() {
             error.to_string().contains("/nonexistent/program"),
             "{error}"
         );
-        // And the target can be used still.
+        // And the target still works.
         let output = target.run(&mut sh(r#"echo a > "$1""#, &*target)).unwrap();
         assert_eq!(output.bytes, b"a\n");
     }
@@ -99,7 +99,7 @@ fn a_program_that_reads_its_input_to_the_end_gets_that_end() {
     }
 }
 
-/// Takes so many bytes, and no more.
+/// A sink with room for a few bytes.
 struct Full {
     left: usize,
 }
@@ -134,7 +134,7 @@ fn a_sink_that_fails_ends_the_program() {
 
 #[test]
 fn a_sink_that_fails_ends_a_program_that_reopens_its_output() {
-    // Of a FIFO nobody was left whom such a program could have met there: it hung in open(2), and run_to with it.
+    // Without a reader such a program once hung in open(2) of the FIFO, and run_to with it.
     for backend in BACKENDS {
         let target = backend.target("out.txt").unwrap();
         let script = r#"trap '' PIPE; seq 300000 > "$1"; seq 3 > "$1"; seq 3 > "$1"; sleep 0.2; seq 3 > "$1"; true"#;
@@ -218,7 +218,7 @@ fn a_reader_can_be_cancelled_before_and_during_its_wait() {
                 within(SOON, "a cancelled read", move || waiting.join().unwrap());
             let error = Error::io("read", reader.path(), read.unwrap_err());
             assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
-            // For good, and not to be mistaken for a signal, upon which it would be tried again.
+            // For good, and not as if by a signal, after which reads are tried again.
             let error = reader.read(&mut [0]).unwrap_err();
             assert_ne!(error.kind(), io::ErrorKind::Interrupted);
             running.child.kill().unwrap();

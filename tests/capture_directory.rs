@@ -1,4 +1,4 @@
-//! Directories in which whatever a program leaves is captured.
+//! Directories in which all files that a program leaves are captured.
 
 mod library;
 
@@ -38,7 +38,7 @@ fn all_files_that_a_program_leaves_are_given_and_what_it_removed_or_renamed_is_n
 }
 
 #[test]
-fn who_was_left_behind_and_still_writes_is_waited_for() {
+fn a_process_that_was_left_behind_and_still_writes_is_waited_for() {
     let directory = CaptureDir::new().unwrap();
     let script = r#"cd "$1"; exec 3> late; (sleep 1; echo late >&3) & exit 3"#;
     let mut command = sh_at(script, directory.path());
@@ -97,7 +97,7 @@ fn a_file_whose_name_is_known_can_be_followed_and_the_rest_read() {
     }
 }
 
-/// Of its own and of other captures, which are on the same mount.
+/// Links to files of its own and of other captures, which are on the same mount.
 #[test]
 fn links_lead_nowhere() {
     let (directory, other) = (CaptureDir::new().unwrap(), CaptureDir::new().unwrap());

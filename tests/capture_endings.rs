@@ -17,7 +17,7 @@ fn capture(name: &str) -> Capture {
 }
 
 #[test]
-fn of_a_program_that_was_killed_a_reader_gets_every_byte_and_then_an_error() {
+fn a_reader_of_a_program_that_was_killed_gets_every_byte_and_then_an_error() {
     let capture = capture("out.txt");
     let script = r#"seq 20000 > "$1"; echo last >> "$1"; kill -KILL $$"#;
     let mut running = capture.spawn(&mut sh(script, &capture)).unwrap();
@@ -31,7 +31,7 @@ fn of_a_program_that_was_killed_a_reader_gets_every_byte_and_then_an_error() {
 }
 
 #[test]
-fn of_a_program_that_was_killed_run_gives_the_signal_and_the_bytes() {
+fn the_run_of_a_program_that_was_killed_gives_the_signal_and_the_bytes() {
     let capture = capture("out.txt");
     let script = r#"seq 20000 > "$1"; kill -KILL $$"#;
     let output = within(SOON, "a killed child", move || {
@@ -43,7 +43,7 @@ fn of_a_program_that_was_killed_run_gives_the_signal_and_the_bytes() {
 }
 
 #[test]
-fn of_a_settled_output_of_a_program_that_was_killed_nobody_gets_anything() {
+fn a_settled_output_of_a_program_that_was_killed_is_not_delivered() {
     let capture = capture("out.zip");
     let script = r#"exec > "$1"; head -c 3000000 /dev/zero; kill -KILL $$"#;
     let mut running = capture.spawn(&mut sh(script, &capture)).unwrap();
@@ -152,7 +152,7 @@ fn a_format_that_is_patched_comes_out_as_it_is_on_disk() {
 
 #[test]
 fn programs_may_do_to_the_file_what_they_like() {
-    // Script, and what must stand there in the end.
+    // Each script, and the file that it must leave.
     let seq = |n: u32| (1..=n).map(|i| format!("{i}\n")).collect::<String>();
     let cases = [
         (r#"seq 2000 > "$1.tmp"; mv "$1.tmp" "$1""#, seq(2000)),
@@ -183,7 +183,7 @@ fn programs_may_do_to_the_file_what_they_like() {
         ),
     ];
     for (script, expected) in cases {
-        // Named so that nothing is given before the end: what comes out is what is there then.
+        // A name that is settled: the reader gets the file as it is at the end.
         let capture = capture("out.zip");
         let output = within(SOON, script, move || capture.run(&mut sh(script, &capture)));
         let output = output.unwrap_or_else(|error| panic!("{script}: {error}"));
@@ -194,7 +194,7 @@ fn programs_may_do_to_the_file_what_they_like() {
 
 #[test]
 fn a_program_that_edits_its_own_output_does_not_wait_for_itself() {
-    // On a mount where others who read what is being written wait for it.
+    // On a mount where other readers of a file that is being written wait for it.
     let mount = Mount::builder()
         .deliver_all(Deliver::Settled)
         .mount_temporary()
@@ -229,7 +229,7 @@ fn bytes_that_change_after_they_were_given_are_an_error_that_names_them() {
 
 #[test]
 fn each_run_gives_its_own_output_and_never_that_of_the_one_before() {
-    // Names of both kinds: given as written, and given when done.
+    // Names of both kinds: delivered as written, and when done.
     for name in ["out.txt", "out.zip"] {
         let capture = capture(name);
         for (script, expected) in [
@@ -255,7 +255,7 @@ fn each_run_gives_its_own_output_and_never_that_of_the_one_before() {
             ),
             "{name}: {result:?}"
         );
-        // What stands there can still be read.
+        // The earlier file can still be read.
         let mut reader = capture.reader().unwrap();
         assert_eq!(reader.read_all().unwrap(), b"fifth\n");
     }
@@ -282,7 +282,7 @@ fn every_reader_gets_all_the_bytes() {
 
 #[test]
 fn a_directory_tree_at_the_path_goes_with_the_capture() {
-    // Deep enough that removing it level within level once took more stack than there is.
+    // Deep enough that removing it by recursion once overflowed the stack.
     let capture = capture("out");
     let script = "import os, sys
 os.mkdir(sys.argv[1])
@@ -305,10 +305,10 @@ for _ in range(4000):
     until("the kernel has forgotten it", || !path.exists());
 }
 
-/// The error of the first run comes before it is noticed that its program has ended, which must not make what that one
-/// left the output of the next.
+/// The error of the first run comes before the end of its program is noticed: the file of that program must still not
+/// become the output of the next.
 #[test]
-fn what_is_left_by_a_run_that_failed_is_not_the_output_of_the_next() {
+fn the_file_of_a_run_that_failed_is_not_the_output_of_the_next() {
     let capture = capture("out.txt");
     let run = |script: &str| capture.run(&mut sh(script, &capture));
     for _ in 0..10 {
@@ -344,7 +344,7 @@ fn a_program_with_piped_outputs_is_drained_while_it_runs() {
 }
 
 #[test]
-fn a_pipe_that_nobody_would_read_is_refused() {
+fn a_pipe_that_would_not_be_read_is_refused() {
     for backend in BACKENDS {
         let error = within(SOON, "a refused program", move || {
             let target = backend.target("out.txt").unwrap();
@@ -357,7 +357,7 @@ fn a_pipe_that_nobody_would_read_is_refused() {
 }
 
 #[test]
-fn a_run_whose_end_hangs_on_this_process_says_so() {
+fn a_run_whose_end_depends_on_this_process_says_so() {
     let (error, output) = within(SOON, "a run of a program with the file itself", || {
         let capture = Capture::new("out.txt").unwrap();
         let mut command = Command::new("echo");
@@ -366,7 +366,7 @@ fn a_run_whose_end_hangs_on_this_process_says_so() {
             .stdout(File::create(capture.path()).unwrap());
         let error = capture.run(&mut command).unwrap_err();
         drop(command);
-        // As it advises.
+        // As the error advises.
         let mut running = {
             let mut command = Command::new("echo");
             command
@@ -403,7 +403,7 @@ fn a_thread_that_closes_the_file_soon_after_the_program_is_waited_for() {
 }
 
 #[test]
-fn a_program_whose_output_is_given_to_what_panics_is_ended_and_reaped() {
+fn a_program_is_ended_and_reaped_if_its_sink_panics() {
     struct Panics;
     impl Write for Panics {
         fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
@@ -429,7 +429,7 @@ fn a_program_whose_output_is_given_to_what_panics_is_ended_and_reaped() {
             .trim()
             .parse()
             .unwrap();
-        // Not even a zombie.
+        // Not even a zombie is left.
         assert!(
             !fs::exists(format!("/proc/{pid}")).unwrap(),
             "{backend:?}: {pid}"

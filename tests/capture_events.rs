@@ -1,4 +1,4 @@
-//! What happens to a captured file, as events.
+//! Events of a captured file.
 
 mod library;
 
@@ -11,7 +11,7 @@ use fifofs::{Capture, CaptureEvents, Deliver, Error, Event, FileState, Mount, St
 
 use library::{SOON, sh, within};
 
-/// All events up to the first that says that it is over.
+/// All events up to the first that ends the file.
 fn all(mut events: CaptureEvents) -> Vec<Event> {
     within(SOON, "the events of a capture", move || {
         events.set_timeout(Some(SOON / 2));
@@ -28,7 +28,7 @@ fn all(mut events: CaptureEvents) -> Vec<Event> {
     })
 }
 
-/// Whether that was the end of a file of so many bytes.
+/// Whether they end with a done file of this length.
 fn is_done(seen: &[Event], length: u64) -> bool {
     matches!(seen.last(), Some(Event::Done { bytes, .. }) if *bytes == length)
 }
@@ -36,7 +36,7 @@ fn is_done(seen: &[Event], length: u64) -> bool {
 fn of_script(name: &str, script: &str) -> Vec<Event> {
     let capture = Capture::new(name).unwrap();
     let events = capture.events();
-    // Another's events are none of ours.
+    // Another capture's events must not appear.
     let other = Capture::new(name).unwrap();
     other.run(&mut sh(r#"echo other > "$1""#, &other)).unwrap();
     let _ = capture.run(&mut sh(script, &capture));
@@ -67,7 +67,7 @@ fn a_file_is_opened_written_closed_and_done() {
 }
 
 #[test]
-fn truncating_renaming_and_removing_are_told() {
+fn truncating_renaming_and_removing_are_events() {
     let script = r#"echo a > "$1"; rm "$1"; seq 9 > "$1.tmp"; truncate -s 4 "$1.tmp"; mv "$1.tmp" "$1"; truncate -s 2 "$1""#;
     let seen = of_script("out.zip", script);
     assert!(seen.contains(&Event::Removed), "{seen:?}");
@@ -85,7 +85,7 @@ fn truncating_renaming_and_removing_are_told() {
 }
 
 #[test]
-fn a_file_that_is_renamed_away_is_told_as_removed() {
+fn a_file_that_is_renamed_away_is_reported_as_removed() {
     let capture = Capture::new("out.zip").unwrap();
     let events = capture.events();
     let _ = capture.run(&mut sh(
@@ -111,7 +111,7 @@ fn a_killed_writer_is_named() {
 
 #[test]
 fn bytes_that_could_not_be_kept_end_it_as_failed() {
-    // It once ended without any event, and whoever waited for one waited for ever.
+    // It once ended without any event, so that waiting for one never ended.
     let mount = Mount::builder()
         .deliver_all(Deliver::Settled)
         .max_size(1 << 20)
@@ -139,7 +139,7 @@ fn bytes_that_could_not_be_kept_end_it_as_failed() {
 }
 
 #[test]
-fn whoever_is_too_slow_is_told_how_much_was_lost() {
+fn a_subscriber_that_is_too_slow_gets_the_number_of_lost_events() {
     let mount = Mount::builder().mount_temporary().unwrap();
     let capture = mount.capture("out.txt").unwrap();
     let events = capture.events();
@@ -172,7 +172,7 @@ fn waiting_for_an_event_times_out_and_ends_with_the_mount() {
 }
 
 #[test]
-fn a_mount_tells_what_happens_to_all_its_files_and_how_they_stand() {
+fn a_mount_reports_the_events_and_the_state_of_all_its_files() {
     let mount = Mount::builder().mount_temporary().unwrap();
     let mut events = mount.events();
     events.set_timeout(Some(SOON));

@@ -1,4 +1,4 @@
-//! Many captures at once, on one mount and from many threads, and the orders in which all that belongs to one goes.
+//! Many captures at once, on one mount and from many threads, and the orders in which the parts of one are dropped.
 
 mod library;
 
@@ -14,7 +14,7 @@ use library::{SOON, is_mounted_below, read_out, sh, until, within};
 
 const CAPTURES: usize = 1000;
 
-/// How many children live at once: small machines are to bear it, too.
+/// How many children live at once: few enough for small machines.
 const CHILDREN: usize = 8;
 
 #[test]
@@ -40,7 +40,7 @@ fn a_thousand_captures_on_one_mount_are_all_right() {
                 });
             }
         });
-        // All are there still, and can be read again.
+        // All of them still exist, and can be read again.
         for (i, capture) in captures.iter().enumerate() {
             let bytes = capture.reader().unwrap().read_all().unwrap();
             assert_eq!(bytes, format!("{i}\nend\n").as_bytes());
@@ -110,7 +110,7 @@ fn one_capture_may_be_used_by_many_threads() {
     });
 }
 
-/// What there is to be dropped.
+/// The values to drop.
 struct Parts {
     capture: Option<Capture>,
     mount: Option<Mount>,

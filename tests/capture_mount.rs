@@ -1,4 +1,4 @@
-//! Captures on a mount of the user's own, beside ordinary readers and files.
+//! Captures on a mount of this process, beside ordinary readers and files.
 
 mod library;
 
@@ -15,7 +15,8 @@ fn mount() -> Mount {
     Mount::builder().mount_temporary().expect("a mount")
 }
 
-/// What is made there once it is unmounted would be nobody's. Root can; `fuse::removal` is against that.
+/// A file made there after the unmount would belong to no mount. Root can make one; `fuse::removal`
+/// handles that.
 #[test]
 fn the_directory_below_a_temporary_mount_is_read_only_and_goes_with_it() {
     let mount = mount();
@@ -67,7 +68,7 @@ fn ordinary_files_beside_a_capture_are_what_they_were() {
 }
 
 #[test]
-fn what_stands_there_or_is_captured_is_not_captured() {
+fn a_path_that_exists_or_is_captured_already_is_not_captured() {
     let mount = mount();
     let kind = |error: Error| io::Error::from(error).kind();
     fs::write(mount.path().join("file"), "").unwrap();
@@ -159,7 +160,7 @@ fn a_reader_of_a_mount_that_is_unmounted_meanwhile_gets_an_error() {
     });
     assert!(bytes.is_empty());
     assert!(matches!(error, Some(Error::Io { .. })), "{error:?}");
-    // And so does everybody who comes later.
+    // And so does every later reader.
     let later = within(SOON, "a later reader", move || {
         capture.reader().and_then(|mut reader| reader.read_all())
     });
@@ -169,7 +170,7 @@ fn a_reader_of_a_mount_that_is_unmounted_meanwhile_gets_an_error() {
 }
 
 #[test]
-fn what_was_done_before_the_mount_went_can_still_be_read() {
+fn a_file_that_was_done_before_the_mount_ended_can_still_be_read() {
     let mount = mount();
     let capture = mount.capture("out.txt").unwrap();
     let mut running = capture
@@ -186,7 +187,7 @@ fn what_was_done_before_the_mount_went_can_still_be_read() {
 }
 
 #[test]
-fn a_stream_that_nobody_reads_any_more_ends_its_program() {
+fn a_stream_without_a_reader_ends_its_program() {
     let mount = Mount::builder()
         .deliver_all(Deliver::Stream)
         .mount_temporary()
@@ -205,7 +206,7 @@ fn a_stream_that_nobody_reads_any_more_ends_its_program() {
 }
 
 #[test]
-fn those_who_write_are_named() {
+fn writers_are_named() {
     let mount = mount();
     let capture = mount.capture("out.txt").unwrap();
     assert!(capture.writers().is_empty());
@@ -243,7 +244,7 @@ fn a_path_may_be_captured_again_at_once() {
                     .read_exact(&mut first)
                     .unwrap_or_else(|error| panic!("{i}: {error}"));
                 assert_eq!(first, text.as_bytes()[..1]);
-                // What is read still is another file.
+                // The file that is still read is another one.
                 earlier = Some(reader);
                 drop(capture);
             }

@@ -1,4 +1,4 @@
-//! The plain FIFO behind the same interface: as good as one can be.
+//! The plain FIFO behind the same interface.
 
 mod library;
 
@@ -94,7 +94,7 @@ fn more_than_a_fifo_holds_comes_through() {
 }
 
 #[test]
-fn whoever_waits_for_a_reader_goes_on_when_it_is_dropped() {
+fn a_process_that_waits_for_a_reader_goes_on_when_the_pipe_is_dropped() {
     let pipe = TemporaryPipe::new().unwrap();
     let path = pipe.path().to_owned();
     let place = scratch();
@@ -121,7 +121,8 @@ fn a_reader_ends_though_the_child_was_waited_for_already() {
     assert!(!is_alive(pid));
     let mut reader = pipe.reader_until_exit(&child).unwrap();
     let read = within(SOON, "a reader of nobody", move || reader.read_all());
-    // Another test's program has copies of all descriptors before its exec, and so may count.
+    // Another test's program has copies of all descriptors before its exec, and so may count as a
+    // writer.
     match read {
         Err(Error::Missing { .. }) => {}
         read => assert!(read.unwrap().is_empty()),

@@ -1,5 +1,5 @@
-//! What a process leaves that captured something: nothing, however it ends. Each test runs itself again, in a process
-//! whose every mount and directory is below one of its own.
+//! A process that captured something leaves nothing, however it ends. Each test runs itself again, in a process whose
+//! mounts and directories are all below one of its own.
 
 mod library;
 
@@ -18,13 +18,13 @@ use library::{
     until, within,
 };
 
-/// The command with all that it makes below `place`.
+/// The command with all its mounts and directories below `place`.
 fn placed(mut command: Command, place: &Path) -> Command {
     command.env("XDG_RUNTIME_DIR", place).env("TMPDIR", place);
     command
 }
 
-/// Nothing is mounted below `place`, nothing lies there, and no process is left that was started for it.
+/// Checks that nothing is mounted or left below `place`, and that no process is left that was started for it.
 #[track_caller]
 fn assert_nothing_left(place: &Path) {
     until("no mount is left", || !is_mounted_below(place));
@@ -33,7 +33,7 @@ fn assert_nothing_left(place: &Path) {
     until("no process is left", || processes_with(&text).is_empty());
 }
 
-/// Starts the command, waits until it says `ready`, and has `end` end it.
+/// Starts the command, waits until it prints `ready`, and lets `end` end it.
 fn end_when_ready(mut command: Command, end: impl FnOnce(&mut Guard) + Send + 'static) {
     command.stdout(Stdio::piped());
     within(SOON, "a process that captures", move || {
@@ -54,10 +54,10 @@ fn say_ready() {
     std::io::stdout().flush().unwrap();
 }
 
-/// A capture with a child that writes to it and would do so for long, and a reader.
+/// A capture with a child that writes to it for long, and a reader.
 fn busy() -> (Capture, fifofs::Running) {
     let capture = Capture::new("out.txt").unwrap();
-    // Its writes go to the page cache, where they succeed whatever became of the mount: it looks at the path.
+    // Its writes go to the page cache, where they succeed even after the mount has ended: so it checks the path.
     let script = r#"exec > "$1"; while [ -e "$1" ] && echo line; do sleep 0.05; done"#;
     let mut running = capture
         .spawn(sh(script, &capture).stderr(Stdio::null()))
@@ -157,7 +157,7 @@ fn the_mount_is_there_with_the_first_handle_and_gone_some_time_after_the_last() 
             drop(last);
             assert!(is_mounted_below(place), "it is kept for a while");
             if which == "capture" {
-                // Whoever cannot wait for that says so.
+                // A caller that cannot wait for that ends it at once.
                 fifofs::unmount_idle();
                 assert!(!is_mounted_below(place));
             }
@@ -177,14 +177,14 @@ fn the_mount_is_there_with_the_first_handle_and_gone_some_time_after_the_last() 
 }
 
 #[test]
-fn the_next_capture_has_a_mount_when_somebody_took_the_last_one_away() {
-    const NAME: &str = "the_next_capture_has_a_mount_when_somebody_took_the_last_one_away";
+fn the_next_capture_has_a_mount_when_the_last_one_was_unmounted_from_outside() {
+    const NAME: &str = "the_next_capture_has_a_mount_when_the_last_one_was_unmounted_from_outside";
     let Some(command) = in_own_process(NAME, "owner") else {
         let first = Capture::new("a").unwrap();
         let mut waiting = first.reader().unwrap();
         let mount = first.path().parent().unwrap().parent().unwrap();
         fifofs::unmount_if(mount, fifofs::IfBusy::Detach).unwrap();
-        // Whoever reads what was there is told.
+        // Reading the files of the last mount is an error.
         assert!(
             within(SOON, "a reader of a mount that is gone", move || waiting
                 .read_all())
@@ -204,8 +204,8 @@ fn the_next_capture_has_a_mount_when_somebody_took_the_last_one_away() {
 }
 
 #[test]
-fn what_is_made_is_the_owners_alone_whatever_the_umask() {
-    const NAME: &str = "what_is_made_is_the_owners_alone_whatever_the_umask";
+fn only_the_owner_has_access_whatever_the_umask() {
+    const NAME: &str = "only_the_owner_has_access_whatever_the_umask";
     let Some(command) = in_own_process(NAME, "owner") else {
         rustix::process::umask(rustix::fs::Mode::empty());
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -220,9 +220,9 @@ fn what_is_made_is_the_owners_alone_whatever_the_umask() {
             .parent()
             .unwrap()
             .to_owned();
-        // What is below the mount is seen once it is taken away.
+        // The directory below the mount appears once it is unmounted.
         rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH).unwrap();
-        // Nor does its owner make anything real there while it is not mounted.
+        // Not even its owner makes files there while it is not mounted.
         assert_eq!(mode(&mount), 0o500);
         return;
     };
@@ -277,7 +277,7 @@ fn a_program_whose_capture_is_gone_with_its_owner_fails() {
     assert_nothing_left(place.path());
 }
 
-/// What the helpers of this process have in memory, by their names.
+/// The memory of this process's helpers, by their names.
 fn helpers() -> Vec<(String, u64)> {
     let own = format!("PPid:\t{}", std::process::id());
     let entries = fs::read_dir("/proc").unwrap().flatten();
@@ -345,7 +345,7 @@ fn the_helpers_have_nothing_of_their_owners_memory_and_do_their_work() {
     assert_nothing_left(place.path());
 }
 
-/// Captures once, and drops all of it, so that the mount is kept for nobody.
+/// Captures once, and drops everything, so that the mount is kept without a user.
 fn once() {
     let capture = Capture::new("out.txt").unwrap();
     let output = capture.run(&mut sh(r#"echo x > "$1""#, &capture)).unwrap();
@@ -367,7 +367,7 @@ fn a_loop_of_captures_has_one_mount_and_its_exit_leaves_none() {
     };
     let place = scratch();
     succeed(placed(command, place.path()));
-    // At once, also if its helpers were ended with it.
+    // At once, even if its helpers were killed with it.
     assert!(!is_mounted_below(place.path()));
     assert_nothing_left(place.path());
 }
@@ -396,7 +396,7 @@ fn a_fork_while_the_mount_is_kept_does_not_matter_to_either() {
         once();
         let place = std::env::var_os("TMPDIR").unwrap();
         for captures in [false, true] {
-            // SAFETY: the child does what a forked child may with this crate, and exits.
+            // SAFETY: the child does only what a forked child may do with this crate, and exits.
             let child = unsafe { libc::fork() };
             if child == 0 {
                 if captures {

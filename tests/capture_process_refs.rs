@@ -1,5 +1,5 @@
-//! Readers whose end hangs on a process, by whatever names it; runs that take too long; and what is said of a program
-//! that came to a bad end.
+//! Readers that end with a process, in each way to identify it; runs that take too long; and the report of a program
+//! that crashed or failed.
 
 mod library;
 
@@ -20,7 +20,7 @@ fn pidfd(child: &Guard) -> OwnedFd {
     pidfd_open(Pid::from_child(&child.0), PidfdFlags::empty()).unwrap()
 }
 
-/// Makes a reader of a child, by one of the ways to name it.
+/// Makes a reader of a child, by one way to identify it.
 type ByWay = fn(&dyn Target, &Guard) -> Reader;
 
 const WAYS: [(&str, ByWay); 4] = [
@@ -43,7 +43,7 @@ const WAYS: [(&str, ByWay); 4] = [
 ];
 
 #[test]
-fn a_reader_ends_with_a_process_however_that_is_named_and_though_nobody_reaps_it() {
+fn a_reader_ends_with_a_process_however_that_is_identified_and_before_it_is_reaped() {
     for backend in BACKENDS {
         for (way, reader_of) in WAYS {
             let target = backend.target("out.txt").unwrap();
@@ -59,7 +59,7 @@ fn a_reader_ends_with_a_process_however_that_is_named_and_though_nobody_reaps_it
 }
 
 #[test]
-fn of_a_process_that_made_no_file_it_is_an_error_however_that_is_named() {
+fn a_process_that_made_no_file_is_an_error_however_it_is_identified() {
     for (way, reader_of) in WAYS {
         let capture = Capture::new("out.txt").unwrap();
         let child = Guard(sh("exit 3", &capture).spawn().unwrap());
@@ -99,13 +99,13 @@ fn a_process_that_has_exited_counts_before_and_after_it_is_reaped() {
     }
 }
 
-/// One that is a child of somebody else.
+/// The process is a child of another one.
 #[test]
 fn a_reader_ends_with_a_process_that_is_no_child() {
     let place = scratch();
     let (pid_file, go) = (place.path().join("pid"), place.path().join("go"));
     let capture = Capture::new("out.txt").unwrap();
-    // The parent stays: nobody reaps the process that writes before it ends.
+    // The parent lives on and reaps nothing until the writer has ended.
     let script = format!(
         r#"sh -c 'echo $$ > {pid}.new; mv {pid}.new {pid}; while [ ! -e {go} ]; do sleep 0.02; done; echo late > "$1"' sh "$1" &
         exec sleep 600"#,
@@ -129,9 +129,9 @@ fn a_reader_ends_with_a_process_that_is_no_child() {
     assert_eq!(bytes.unwrap(), b"late\n");
 }
 
-/// Once, the file was not done as long as the process ran.
+/// The file once was not done as long as the process ran.
 #[test]
-fn a_reader_that_was_dropped_has_no_other_wait_for_its_process() {
+fn a_dropped_reader_makes_no_other_wait_for_its_process() {
     let service = Guard::sleeping();
     let capture = Capture::new("out.log").unwrap();
     drop(capture.reader_until_exit(&service.0).unwrap());
@@ -141,7 +141,7 @@ fn a_reader_that_was_dropped_has_no_other_wait_for_its_process() {
     let bytes = within(SOON, "the end", move || reader.read_all());
     assert_eq!(bytes.unwrap(), b"all\n");
 
-    // One that is there still does.
+    // A reader that still exists keeps it waiting.
     let until_exit = capture.reader_until_exit(&service.0).unwrap();
     let mut reader = capture.reader().unwrap();
     fs::write(capture.path(), "more\n").unwrap();
@@ -177,7 +177,7 @@ fn a_process_that_is_asked_for_again_is_the_same() {
             assert_eq!(bytes.unwrap(), b"one\ntwo\n", "{way}: it was reaped");
         }
 
-        // Of another, what the first has left is nothing; also where it is asked for again.
+        // The output of the first is not that of another process; also if that is asked for again.
         let other = Guard(Command::new("true").spawn().unwrap());
         for _ in 0..2 {
             let error = reader_of(&capture, &other).read_all().unwrap_err();
@@ -198,7 +198,7 @@ fn a_process_that_is_asked_for_again_is_the_same() {
 }
 
 #[test]
-fn what_a_program_left_that_nobody_read_to_its_end_is_not_what_the_next_one_leaves() {
+fn an_output_that_was_not_read_to_its_end_is_not_that_of_the_next_program() {
     for round in 0..40 {
         let capture = Capture::new("out.txt").unwrap();
         let first = capture.spawn(&mut sh("echo first > \"$1\"", &capture));
@@ -214,7 +214,7 @@ fn what_a_program_left_that_nobody_read_to_its_end_is_not_what_the_next_one_leav
 }
 
 #[test]
-fn what_is_no_process_is_a_usage_error() {
+fn an_id_that_means_no_process_is_a_usage_error() {
     for backend in BACKENDS {
         let target = backend.target("out.txt").unwrap();
         let file = OwnedFd::from(fs::File::open("/dev/null").unwrap());
@@ -250,7 +250,7 @@ fn a_run_that_takes_too_long_is_killed_with_all_that_it_started_and_gives_what_c
             (&b"out\n"[..], &b"err\n"[..])
         );
         let length = || fs::metadata(&alive).unwrap().len();
-        // It was killed before the run returned; of the kernel's own time to do so nothing is promised.
+        // It was killed before the run returned; the kernel may take a while for that.
         let mut last = (length(), Instant::now());
         until("what it started to be gone", || {
             if length() != last.0 {
@@ -261,9 +261,9 @@ fn a_run_that_takes_too_long_is_killed_with_all_that_it_started_and_gives_what_c
     }
 }
 
-/// Who leaves the process group is not killed, and must not keep the run from its end either.
+/// A process that leaves the process group is not killed, and must not delay the run's end either.
 #[test]
-fn a_run_that_takes_too_long_does_not_wait_for_who_left_its_group() {
+fn a_run_that_takes_too_long_does_not_wait_for_a_process_that_left_its_group() {
     for backend in BACKENDS {
         let place = scratch();
         let pid_file = place.path().join("pid");
@@ -326,7 +326,7 @@ fn a_run_that_fails_keeps_status_bytes_and_pipes() {
 }
 
 #[test]
-fn it_is_said_who_came_to_a_bad_end_and_how() {
+fn an_error_names_the_process_that_failed_and_how() {
     let capture = Capture::builder("out.txt")
         .fail_on(FailOn::Status)
         .capture()
@@ -359,7 +359,7 @@ fn it_is_said_who_came_to_a_bad_end_and_how() {
 }
 
 #[test]
-fn what_a_builder_says_holds_for_its_captures_alone() {
+fn options_of_a_builder_apply_to_its_captures_only() {
     let settled = Capture::builder("a.txt")
         .deliver(Deliver::Settled)
         .capture()
@@ -384,29 +384,29 @@ fn what_a_builder_says_holds_for_its_captures_alone() {
 
 /// Each in a process of its own, as other tests have children.
 #[test]
-fn a_reader_of_what_nobody_can_write_any_more_is_told_so() {
-    let test = "a_reader_of_what_nobody_can_write_any_more_is_told_so";
+fn a_reader_without_any_possible_writer_gets_an_error() {
+    let test = "a_reader_without_any_possible_writer_gets_an_error";
     let Some(command) = library::in_own_process(test, "alone") else {
         let capture = Capture::new("out.txt").unwrap();
         let read = || {
             let mut reader = capture.reader().unwrap();
             within(SOON, "nobody", move || reader.read_all())
         };
-        // Nobody at all.
+        // Without any child.
         let error = read().unwrap_err();
         assert!(matches!(error, Error::Missing { .. }), "{error:?}");
-        // One that has failed, reaped or not.
+        // With a child that has failed, reaped or not.
         let mut failed = Command::new("false").spawn().unwrap();
         let error = read().unwrap_err();
         assert!(matches!(error, Error::Missing { .. }), "{error:?}");
-        // One that lives, beside one that has failed, is waited for.
+        // A living child, beside one that has failed, is waited for.
         let mut child = sh(r#"sleep 1; echo here > "$1""#, &capture)
             .spawn()
             .unwrap();
         assert_eq!(read().unwrap(), b"here\n");
         failed.wait().unwrap();
         child.wait().unwrap();
-        // Where it was said that somebody else comes, there is a wait.
+        // With a hold, which says that a writer will come, the reader waits.
         let capture = Capture::new("later.txt").unwrap();
         let hold = capture.hold();
         let mut reader = capture.reader().unwrap();
@@ -441,9 +441,9 @@ fn a_deadline_ends_all_waits_of_a_reader_but_not_what_is_there() {
     }
 }
 
-/// Polled together, several programs are read by one thread, each as it writes.
+/// One thread polls the readers of several programs, and reads each as it writes.
 #[test]
-fn who_polls_reads_several_programs_in_one_thread() {
+fn one_thread_polls_and_reads_several_programs() {
     let mut readers = Vec::new();
     for backend in BACKENDS.into_iter().cycle().take(6) {
         let target = backend.target("out.txt").unwrap();

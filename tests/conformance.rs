@@ -1,4 +1,5 @@
-//! What xfstests found (`scripts/posix`): it takes hours and a checkout of its own, these take seconds.
+//! What xfstests found (`scripts/posix`): that takes hours and a checkout of its own, these take
+//! seconds.
 
 #![cfg(feature = "cli")]
 
@@ -6,9 +7,9 @@ mod common;
 
 use common::{Mount, SOON, needs_root};
 
-/// The kernel leaves this to the file system, and once nobody did it.
+/// The kernel leaves this to the filesystem, which once did not do it.
 #[test]
-fn whoever_changes_a_file_by_fallocate_or_copy_file_range_takes_its_set_id_bits_away() {
+fn changing_a_file_by_fallocate_or_copy_file_range_clears_its_set_id_bits() {
     needs_root();
     let mount = Mount::start(&["--allow-other"]);
     mount
@@ -45,7 +46,7 @@ for change in allocate(0), allocate(PUNCH_HOLE | KEEP_SIZE), allocate(ZERO_RANGE
     mount.unmount();
 }
 
-/// Each renamed file once came up again behind those not yet listed, for ever.
+/// A renamed file once was listed again behind those not yet listed, for ever.
 #[test]
 fn a_directory_is_listed_to_its_end_while_its_files_are_renamed() {
     let mount = Mount::start(&[]);
@@ -69,14 +70,14 @@ open(D + "/new", "w").close()
 say("new" in os.listdir(directory))
 "#,
         )
-        // Nine thousand changes of names take a while on a busy machine.
+        // Nine thousand renames take a while on a busy machine.
         .finish(4 * SOON)
         .succeeded()
         .printed("True True\nTrue\n");
     mount.unmount();
 }
 
-/// They once were stale as soon as the kernel had forgotten the file.
+/// They once became stale when the kernel had forgotten the file.
 const FILE_HANDLES: &str = r#"
 libc = ctypes.CDLL(None, use_errno=True)
 class Handle(ctypes.Structure):

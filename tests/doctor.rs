@@ -112,7 +112,7 @@ fn completions_and_manual_know_every_command() {
 }
 
 #[test]
-fn neither_groff_nor_mandoc_has_anything_to_say_of_the_manual() {
+fn neither_groff_nor_mandoc_warns_about_the_manual() {
     needs(&[("groff", "groff-base"), ("mandoc", "mandoc")]);
     let place = Place::new();
     let pages = place.at("pages");
@@ -131,15 +131,15 @@ fn neither_groff_nor_mandoc_has_anything_to_say_of_the_manual() {
         };
         assert_eq!(said_by("groff", &["-ww", "-man", "-Tutf8", "-z"]), "");
         let said = said_by("mandoc", &["-Tlint", "-W", "warning"]);
-        // A page is the same whenever it is built.
+        // A page is the same in every build, so it has no date.
         let said = said.lines().filter(|line| !line.contains("missing date"));
         assert_eq!(said.collect::<Vec<_>>(), [""; 0]);
     }
 }
 
-/// What the words of an option mean is in the long help; the short one names them.
+/// The long help explains the words of an option; the short one lists them.
 #[test]
-fn help_says_what_the_ways_of_delivery_mean() {
+fn help_explains_the_delivery_modes() {
     let place = Place::new();
     for command in ["run", "mount"] {
         let help = |option| place.fifofs(&[command, option]).finish(SOON).succeeded();
@@ -158,7 +158,7 @@ fn help_says_what_the_ways_of_delivery_mean() {
     }
 }
 
-/// A directory in which there is one program, `zipnote`.
+/// A directory with one program, `zipnote`.
 fn with_zipnote() -> (Arc<Place>, PathBuf) {
     let place = Place::new();
     let directory = place.at("only");
@@ -169,7 +169,7 @@ fn with_zipnote() -> (Arc<Place>, PathBuf) {
     (place, directory)
 }
 
-/// What the script prints within half a minute, without the space at its ends.
+/// The output of the script, within half a minute, without blanks at its ends.
 fn printed_by(shell: &str, options: &[&str], script: &str, arguments: &[&OsStr]) -> String {
     let mut command = Command::new("timeout");
     command.args(["30", shell]);
@@ -200,7 +200,7 @@ fn bash_completes_commands_after_dashes_and_values() {
     assert_eq!(complete("fifofs run --deliver se", "--deliver"), "settled");
     assert_eq!(complete("fifofs run --progress = al", "="), "always");
     assert_eq!(complete("fifofs mount --linger e", "--linger"), "exit");
-    // Then bash offers what is there.
+    // Then bash offers file names.
     assert_eq!(complete("fifofs unmount ''", "unmount"), "");
     assert_eq!(
         complete("fifofs unmount -", "unmount"),
@@ -239,7 +239,7 @@ fn fish_completes_commands_after_dashes_and_values() {
 fn zsh_completes_commands_after_dashes_and_values() {
     let (_place, directory) = with_zipnote();
     let complete = |words: &str| {
-        // A completion ends with a key that shows the line as it is then.
+        // A completion ends with a key that prints the line as it is then.
         let script = format!(
             r#"zmodload zsh/zpty; fifofs=$1; directory=$2
             zpty shell zsh -f -i
@@ -270,7 +270,7 @@ fn zsh_completes_commands_after_dashes_and_values() {
     );
 }
 
-/// What help does not show, a shell does not offer.
+/// A shell must not offer what help does not show.
 #[test]
 fn completions_offer_nothing_that_is_hidden() {
     let place = Place::new();

@@ -1,4 +1,5 @@
-//! The same program captured in five ways: `scripts/pipetest`, which writes one line to the path it is given.
+//! The same program captured in five ways: `scripts/pipetest`, which writes one line to the path that it is
+//! given.
 
 #![cfg(feature = "cli")]
 
@@ -11,7 +12,7 @@ use std::process::{Command, Output};
 use common::{FIFOFS, Mount, SOON};
 use fifofs::Capture;
 
-/// Runs one with `fifofs` on the path, within a time limit.
+/// Runs an example with `fifofs` in its PATH, within a time limit.
 fn run(command: &[&str]) -> Output {
     let directory = Path::new(FIFOFS).parent().unwrap();
     let path = env::join_paths(
@@ -34,7 +35,7 @@ fn prints_the_line(command: &[&str]) {
     assert_eq!(output.stdout, b"hello\n", "{output:?}");
 }
 
-/// Where cargo puts the examples that it builds beside the tests.
+/// The path of an example that cargo has built beside the tests.
 #[track_caller]
 fn built(name: &str) -> String {
     let path = Path::new(FIFOFS).with_file_name("examples").join(name);
@@ -46,7 +47,7 @@ fn built(name: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// What README.md shows (scripts/examples compares its lines).
+/// The code of README.md (scripts/examples compares its lines).
 #[test]
 fn in_rust_as_the_readme_says() -> Result<(), Box<dyn std::error::Error>> {
     let capture = Capture::new("report.zip")?;

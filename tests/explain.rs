@@ -1,5 +1,5 @@
-//! `fifofs explain` with real programs: what it says they did, which ways it says would capture that, and that the
-//! command line it gives does.
+//! `fifofs explain` with real programs: its report of what they did, its verdicts on ways to capture that, and that
+//! the command line it suggests works.
 
 #![cfg(feature = "cli")]
 
@@ -15,7 +15,7 @@ use serde_json::Value;
 /// For whole programs on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Temporary files, mount points among them, are where they can be found.
+/// Temporary files, including mount points, are where they can be found.
 const PRELUDE: &str = r#"
 export TMPDIR="$F/../tmp"; unset XDG_RUNTIME_DIR
 mkdir -p "$TMPDIR"
@@ -33,7 +33,7 @@ impl Explained {
         Explained { place }
     }
 
-    /// Runs a script to its end, after which nothing of it may be left.
+    /// Runs a script to its end; nothing of it may be left then.
     #[track_caller]
     fn run(&self, script: &str) -> Finished {
         let mount = self.place.mount_point();
@@ -47,7 +47,7 @@ impl Explained {
         finished
     }
 
-    /// What it says of a command, as JSON.
+    /// The explanation of a command, as JSON.
     #[track_caller]
     fn json(&self, command: &str) -> Value {
         let text = self
@@ -82,7 +82,7 @@ fn says(text: &str, words: &[&str]) {
 }
 
 #[test]
-fn what_zip_does_is_told_and_what_it_says_to_type_works() {
+fn what_zip_does_is_reported_and_the_suggested_command_works() {
     needs(&[("zip", "zip"), ("unzip", "unzip")]);
     let explained = Explained::new();
     let text = explained
@@ -107,7 +107,7 @@ fn what_zip_does_is_told_and_what_it_says_to_type_works() {
 }
 
 #[test]
-fn bytes_that_a_reader_has_by_then_are_told_of_and_settled_is_advised() {
+fn rewritten_bytes_that_a_reader_has_are_reported_and_settled_is_advised() {
     let explained = Explained::new();
     let command = r#"sh -c 'echo "count: 0"; echo "count: 0" > {out:x.txt}; sleep 1
         seq 9 >> {out:x.txt}; printf 9 | dd status=none of={out:x.txt} seek=7 bs=1 conv=notrunc'"#;
@@ -133,9 +133,9 @@ fn bytes_that_a_reader_has_by_then_are_told_of_and_settled_is_advised() {
 }
 
 #[test]
-fn whatever_may_come_out_either_way_is_said_to_depend() {
+fn a_result_that_may_differ_is_reported_to_depend() {
     let explained = Explained::new();
-    // Patched 100 ms after it began, when auto gives it out on a machine that is a bit slower.
+    // Patched 100 ms after it began; on a slightly slower machine auto has delivered it by then.
     let report = explained.json(
         "perl -e 'open F, q(>), shift; syswrite F, qq(count: 0\\n); select undef, undef, undef, .09; \
          sysseek F, 7, 0; syswrite F, q(9)' {out:x.txt}",
@@ -169,9 +169,10 @@ fn a_log_that_is_opened_again_to_append_is_captured_but_by_a_fifo() {
     );
 }
 
-/// So zip and sed -i do, run twice. The kernel is made to look the path up again then, for which its first OPEN fails.
+/// zip and sed -i do so, if they are run twice. The kernel must then look the path up again, for which its first OPEN
+/// fails.
 #[test]
-fn what_is_read_just_after_it_was_moved_into_its_place_is_captured() {
+fn a_file_read_just_after_it_was_renamed_into_place_is_captured() {
     let explained = Explained::new();
     let script = r#"echo a > "$1.new"; mv "$1.new" "$1"; cat "$1" > /dev/null"#;
     let report = explained.json(&format!("sh -c '{script}' sh {{out:x.zip}}"));
@@ -300,7 +301,7 @@ fn a_program_that_made_something_else_is_told_what_to_type() {
 }
 
 #[test]
-fn one_that_is_left_behind_is_waited_for() {
+fn a_process_that_is_left_behind_is_waited_for() {
     let explained = Explained::new();
     let report = explained.json("bash -c 'exec 3> {out:x.txt}; (sleep 0.5; echo late >&3) &'");
     assert_eq!(report["outputs"][0]["size"], 5);
@@ -311,7 +312,7 @@ fn one_that_is_left_behind_is_waited_for() {
 }
 
 #[test]
-fn wrong_usage_is_said_before_anything_runs() {
+fn wrong_usage_is_reported_before_anything_runs() {
     let explained = Explained::new();
     let refused = |script: &str, words: &str| {
         let finished = explained.run(&format!("{script}; echo $?"));

@@ -1,5 +1,5 @@
-//! Faults while much goes on: whichever process is killed at whichever moment, nothing hangs, and no reader takes a
-//! part for the whole; and what a thousand files or hundreds of writers needed is given back.
+//! Faults under load: whichever process is killed at whichever moment, nothing hangs, and no reader takes a part for
+//! the whole; and the resources for a thousand files or hundreds of writers are freed.
 
 #![cfg(feature = "cli")]
 
@@ -21,9 +21,9 @@ use rustix::process::Signal;
 /// Each takes about a second.
 const ROUNDS: usize = 12;
 
-/// How a writer goes about it: from the first byte to the last; closing and opening again to append; as a shell whose
-/// children write to its standard output; renaming the whole over a first part of it, or over something else; or coming
-/// back to the first word at the end.
+/// How a writer writes: from the first byte to the last; closing and opening again to append; as a shell whose children
+/// write to its standard output; renaming the whole file over a first part of it, or over another file; or changing the
+/// first word at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Habit {
     Plain,
@@ -34,8 +34,8 @@ enum Habit {
     Patch,
 }
 
-/// Writes the plain file `$NAME.first` up to its end or, with `$NAME.whole`, what the habit says, a piece before the
-/// flag `go` and the others after it. All is opened before the flag: later the mount may have been taken away.
+/// Writes the plain file `$NAME.first` up to its end or, depending on the habit, `$NAME.whole`, a piece before the flag
+/// `go` and the rest after it. Opens everything before the flag: later the mount may have ended.
 const WRITER: &str = r#"
 first, whole = (open(f"{NAME}.{version}", "rb").read() for version in ("first", "whole"))
 path = f"{D}/{NAME}"
@@ -59,7 +59,7 @@ elif HABIT == "Patch":
 os.close(fd)
 "#;
 
-/// The same of [`Habit::Shell`].
+/// The same for [`Habit::Shell`].
 const SHELL_WRITER: &str = r#"
 exec > $D/$NAME
 step=$(( $(stat -c %s $NAME.whole) / 16 + 1 ))
@@ -68,7 +68,7 @@ await go
 for at in $(seq 15); do dd if=$NAME.whole bs=$step skip=$at count=1 status=none; sleep 0.01; done
 "#;
 
-/// A file of a round: what its writer is to write, and what it may show on the way there.
+/// A file of a round: what its writer writes, and what it may contain meanwhile.
 struct Written {
     name: String,
     habit: Habit,
@@ -76,7 +76,7 @@ struct Written {
     first: Vec<u8>,
 }
 
-/// Words of eight bytes, each its offset, and in the two highest bytes the file's mark.
+/// Words of eight bytes: each contains its offset, and in the two highest bytes the file's mark.
 fn words(mark: usize, count: usize) -> Vec<u8> {
     let word = |number| (mark << 48) + number * 8;
     (0..count)
@@ -87,7 +87,7 @@ fn words(mark: usize, count: usize) -> Vec<u8> {
 impl Written {
     fn random(dice: &mut Dice, index: usize, way: &str) -> Self {
         use Habit::{Append, Grow, Patch, Plain, Replace, Shell};
-        // What a stream refuses has a test of its own.
+        // Another test covers what a stream refuses.
         let among = [Plain, Append, Shell, Grow, Replace, Patch];
         let habit = dice.pick(&among[..if way == "stream" { 3 } else { 6 }]);
         let count = 1 + dice.below(if index == 2 { 600 } else { 100_000 });
@@ -119,7 +119,7 @@ impl Written {
     }
 }
 
-/// `cat` or `fifofs cat`, of a file that may not exist yet if it is `early`.
+/// `cat` or `fifofs cat` of a file, which may not exist yet if it is `early`.
 fn start_reader(dice: &mut Dice, mount: &Mount, name: &str, early: bool) -> Process {
     let own = dice.below(2) == 0;
     let mut command = Command::new(if own { FIFOFS } else { "cat" });
@@ -141,7 +141,7 @@ fn wait_parked_or_ended(mount: &Mount, reader: &mut Process) {
     });
 }
 
-/// Whom a round kills: a reader or a writer by its number, or a process of the mount.
+/// The victim of a round: a reader or a writer by its number, or a process of the mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Victim {
     Reader(usize),
@@ -154,7 +154,7 @@ fn round(number: usize, dice: &mut Dice) {
     use Victim::{Daemon, Flusher, Reader, Writer};
     let way = dice.pick(&["auto", "stream", "follow", "settled"]);
     let readers = 1 + dice.below(4);
-    // A stream without a reader makes its writer wait for 300 ms a write.
+    // Without a reader each write to a stream waits for 300 ms.
     let writers = 1 + dice.below(if way == "stream" { readers } else { 4 });
     let (reader, writer) = (Reader(dice.below(readers)), Writer(dice.below(writers)));
     let victim = dice.pick(&[reader, writer, Daemon, Flusher]);
@@ -180,13 +180,13 @@ fn round(number: usize, dice: &mut Dice) {
     files.iter().for_each(|file| mount.wait_exists(&file.name));
     reading.extend((early..readers).map(|index| join(false, index)));
     mount.raise("go");
-    // Not a wait for anything: the moment of the fault.
+    // Not a wait for a condition: the moment of the fault.
     thread::sleep(Duration::from_millis(dice.below(350) as u64));
     match victim {
         Reader(chosen) => reading[chosen].2.signal(Signal::KILL),
         Writer(chosen) => writing[chosen].signal(Signal::KILL),
         Daemon => mount.kill_daemon(),
-        // None is there in a round in which nobody waited for what the kernel held.
+        // A round in which no reader waited for dirty pages has no flusher.
         Flusher => drop(mount.kill_flusher()),
     }
 
@@ -200,7 +200,7 @@ fn round(number: usize, dice: &mut Dice) {
     let written: Vec<_> = writing.into_iter().map(finish).collect();
     judge(way, victim, &files, &read, &written);
 
-    // The killed one takes away what is mounted there when it is dropped: not before the end.
+    // Dropping the killed daemon's mount unmounts it: not before the end.
     let mount = match victim {
         Daemon => Mount::start_in(&place, &options),
         _ => mount,
@@ -210,8 +210,8 @@ fn round(number: usize, dice: &mut Dice) {
     mount.unmount();
 }
 
-/// What readers and writers may and must have ended with. Of a reader: the number of its file, whether it came before
-/// the writer, and how it ended.
+/// Checks the ends of readers and writers. For each reader: the number of its file, whether it came before the writer,
+/// and how it ended.
 fn judge(
     way: &str,
     victim: Victim,
@@ -238,7 +238,7 @@ fn judge(
         }
         let cause = [Victim::Reader(number), Victim::Writer(*index)].contains(&victim);
         let disturbed = cause || victim == Victim::Daemon;
-        // A stream keeps nothing for who comes late; what was delivered may have been rewritten.
+        // A stream keeps nothing for late readers; delivered bytes may have been rewritten.
         let reaches = match way {
             "stream" => *early,
             "settled" => true,
@@ -249,7 +249,7 @@ fn judge(
         }
     }
     for (index, writer) in written.iter().enumerate() {
-        // The last reader of a stream takes its writer with it.
+        // The last reader of a stream ends its writer.
         let disturbed = [Victim::Writer(index), Victim::Daemon].contains(&victim)
             || matches!(victim, Victim::Reader(chosen) if way == "stream" && read[chosen].0 == index);
         let what = format!(
@@ -264,7 +264,7 @@ fn judge(
 }
 
 #[test]
-fn whoever_is_killed_nothing_hangs_and_no_part_is_taken_for_the_whole() {
+fn whichever_process_is_killed_nothing_hangs_and_no_part_is_taken_for_the_whole() {
     let given = env::var("FIFOFS_TEST_SEED").map(|text| text.parse().expect("FIFOFS_TEST_SEED"));
     let seed = given.unwrap_or_else(|_| RandomState::new().hash_one(ROUNDS));
     println!("FIFOFS_TEST_SEED={seed} repeats this");
@@ -299,7 +299,7 @@ fn a_thousand_files_of_20_writers_at_a_time_reach_their_readers_and_leave_nothin
         mount.shell("rm $D/*.txt").finish(SOON).succeeded();
     };
     batch(2000..2020);
-    // A reader that comes a moment late starts the thread that finds out who reads what is being written.
+    // A reader that comes a moment late starts the thread that finds out which process opens a file being written.
     let late = "exec 3> $D/late.txt; echo x >&3; cat $D/late.txt > late; exec 3>&-; rm $D/late.txt";
     mount.shell(late).finish(SOON).succeeded();
     let (descriptors, threads, memory) = (mount.descriptors(), mount.threads(), mount.memory_rss());
@@ -319,7 +319,7 @@ fn a_thousand_files_of_20_writers_at_a_time_reach_their_readers_and_leave_nothin
 fn a_follower_gets_300_whole_lines_of_300_writers_that_append() {
     let mount = Mount::start(&["--deliver", "follow"]);
     let reader = mount.waiting_reader("all");
-    // The shell holds it open, so that a pause between two writers is no end.
+    // The shell keeps it open, so that a pause between two writers is no end.
     let script = "exec 3>> $D/all; for i in $(seq 300); do (printf '%04d of many\n' $i >> $D/all) & done; wait";
     mount.shell(script).finish(SOON).succeeded();
     let got = reader.finish(SOON).succeeded().text();
@@ -339,7 +339,7 @@ fn after_the_flusher_was_killed_followers_get_everything_when_the_file_is_closed
     let early = mount.waiting_reader("x");
     let writer = mount.shell("exec > $D/x; echo one; await killed; echo two; await end; seq 50000");
     early.wait_output(b"one\n");
-    // What the reader has may have come without it, when a process closed the file that the shell has open.
+    // The reader's bytes may have come without it, when a process closed the file that the shell has open.
     mount.wait_for("a flusher", || mount.flusher().is_some());
     mount.kill_flusher().expect("a flusher");
     mount.raise("killed");

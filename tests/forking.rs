@@ -1,5 +1,5 @@
-//! Fork without exec, as pre-fork servers and Python's multiprocessing do it: what the child inherited is its parent's,
-//! and what the child makes is its own. Each test runs itself again in a process of its own, which forks.
+//! Fork without exec, as in pre-fork servers and Python's multiprocessing: what the child inherited belongs to its
+//! parent, and what the child makes is its own. Each test runs itself again in a process of its own, which forks.
 
 mod library;
 
@@ -15,11 +15,11 @@ use library::{
     SOON, in_own_process, is_mounted_below, listing, scratch, sh, succeed, until, within,
 };
 
-/// Runs `act` in a forked child, which must come to its end and then exit or not, and gives what it says.
+/// Runs `act` in a forked child, which must finish it, and then calls exit(3) or _exit(2); returns what it printed.
 fn in_a_fork(exits: bool, act: impl FnOnce() -> String) -> String {
     let (mut answer, mut sender) = std::io::pipe().unwrap();
     std::io::stdout().flush().unwrap();
-    // SAFETY: the child has all locks that it uses: glibc sees to those of its allocator.
+    // SAFETY: the child has all locks that it uses: glibc handles those of its allocator.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         let panics = std::panic::AssertUnwindSafe(act);
@@ -27,7 +27,7 @@ fn in_a_fork(exits: bool, act: impl FnOnce() -> String) -> String {
         sender.write_all(text.as_bytes()).unwrap();
         drop(sender);
         match exits {
-            // With the destructors of C, as Python's exit has them.
+            // With the destructors of C, like Python's exit.
             true => std::process::exit(0),
             // SAFETY: ends the process.
             false => unsafe { libc::_exit(0) },
@@ -39,12 +39,12 @@ fn in_a_fork(exits: bool, act: impl FnOnce() -> String) -> String {
         answer.read_to_string(&mut text).unwrap();
         text
     });
-    // SAFETY: a child of ours, and a null pointer that is allowed.
+    // SAFETY: a child of this process, and a null pointer, which is allowed.
     assert_eq!(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) }, pid);
     text
 }
 
-/// Runs a test in a process of its own, whose every mount and directory is below one that is empty in the end.
+/// Runs a test in a process of its own, whose mounts and directories are all below one that is empty in the end.
 fn alone(test: &str, act: impl FnOnce()) {
     let Some(mut command) = in_own_process(test, "parent") else {
         return act();
@@ -88,7 +88,7 @@ fn a_fork_that_drops_what_it_inherited_changes_nothing() {
             let inherited = (&mount, &of_mount, &capture, &pipe, &reader, &events, &file);
             for exits in [false, true] {
                 let said = in_a_fork(exits, || {
-                    // SAFETY: each is dropped once in this process, which only exits then.
+                    // SAFETY: each is dropped once in this process, which then only exits.
                     unsafe {
                         drop(std::ptr::read(inherited.0));
                         drop(std::ptr::read(inherited.1));
@@ -116,9 +116,9 @@ fn a_fork_that_drops_what_it_inherited_changes_nothing() {
 }
 
 #[test]
-fn whatever_a_fork_wants_of_what_it_inherited_is_an_error_that_says_what_to_do() {
+fn using_what_a_fork_inherited_is_an_error_that_says_what_to_do() {
     alone(
-        "whatever_a_fork_wants_of_what_it_inherited_is_an_error_that_says_what_to_do",
+        "using_what_a_fork_inherited_is_an_error_that_says_what_to_do",
         || {
             let mount = Mount::builder().mount_temporary().unwrap();
             let (capture, pipe) = (
@@ -147,7 +147,7 @@ fn whatever_a_fork_wants_of_what_it_inherited_is_an_error_that_says_what_to_do()
                     mount.capture("b.txt").unwrap_err(),
                     pipe.spawn(&mut sh("echo > \"$1\"", &pipe)).unwrap_err(),
                 ];
-                // What can be no error is nothing.
+                // A call that cannot fail does nothing.
                 canceller.cancel();
                 capture.hang_up();
                 pipe.hang_up();
@@ -248,7 +248,7 @@ fn a_mount_goes_with_its_owner_though_a_fork_lives() {
     end_forks(place.path());
 }
 
-/// Ends the forks that a test left, by where they live.
+/// Kills the forks that a test left, found by their directory.
 fn end_forks(place: &Path) {
     for pid in library::processes_with(place.to_str().unwrap()) {
         // SAFETY: a process that this test started.

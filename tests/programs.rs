@@ -1,7 +1,7 @@
-//! Real programs that change a file that was there and done, and one that writes in no order, each run once into a plain
-//! directory and once into the mount while `fifofs cat` waits for its output. What the reader got must be, byte for byte,
-//! what `cp` gives out of the mount afterwards, and be right: equal to the plain output where the program is
-//! deterministic, accepted by the format's checker otherwise. Programs that make a file are in `scripts/programs`.
+//! Real programs that change an existing, done file, and one that writes in random order, each run once into a plain
+//! directory and once into the mount while `fifofs cat` waits for its output. The reader must get, byte for byte, what
+//! `cp` copies out of the mount afterwards, and that must be right: equal to the plain output if the program is
+//! deterministic, otherwise accepted by the format's checker. Programs that make a file are in `scripts/programs`.
 
 #![cfg(feature = "cli")]
 
@@ -14,7 +14,7 @@ use common::{Mount, assert_same, needs};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Makes `src/` (what to pack), `x.txt` (lines in no order), `hello.c` and `random` in the plain directory.
+/// Makes `src/` (to be packed), `x.txt` (shuffled lines), `hello.c` and `random` in the plain directory.
 const INPUTS: &str = r#"
 set -e
 mkdir -p src/deep
@@ -32,11 +32,11 @@ END
 find src -exec touch -d 2020-02-02T02:02:02 {} +
 "#;
 
-/// What is known of an output beyond that the reader and `cp` agree.
+/// What must hold for an output, besides that the reader and `cp` agree.
 enum Right {
     /// The program leaves the same bytes in a plain directory.
     SameAsPlain,
-    /// This script accepts what the reader got, which it finds as `$GOT`.
+    /// This script accepts the reader's bytes, in the file `$GOT`.
     Checked(&'static str),
     /// Both.
     SameAndChecked(&'static str),
@@ -44,13 +44,13 @@ enum Right {
 
 /// One program and one output.
 struct Program {
-    /// What it runs, and the Debian package that has it.
+    /// The programs that it runs, with their Debian packages.
     needs: &'static [(&'static str, &'static str)],
     /// The name of the output.
     output: &'static str,
     /// Options of the mount.
     options: &'static [&'static str],
-    /// Run first, to the end, and known to be done before the reader starts, which then waits for the next generation.
+    /// Runs first, to its end; its output is done before the reader starts, which then waits for the next generation.
     before: Option<&'static str>,
     /// The script: it makes `$OUT/NAME`.
     run: &'static str,
@@ -273,7 +273,7 @@ fn blocks_in_shuffled_order_from_four_threads_are_captured_right_by_a_reader_tha
 
 #[test]
 fn blocks_in_shuffled_order_from_four_threads_are_captured_right_as_a_stream() {
-    // The reader alone is checked: of a stream nothing is left for `cp`.
+    // Only the reader is checked: a stream leaves nothing for `cp`.
     let mount = Mount::start(&["--deliver", "stream"]);
     mount.shell(INPUTS).finish(LIMIT).succeeded();
     let expected = fs::read(mount.place().at("plain/random")).expect("the input");

@@ -1,4 +1,4 @@
-//! What went wrong once and no other file has a place for: each test says what it was.
+//! Faults of the past that belong to no other file: each test describes its fault.
 
 #![cfg(feature = "cli")]
 
@@ -11,8 +11,8 @@ use std::time::Duration;
 use common::{Mount, Place, SOON, assert_same, mount_command, signal};
 use rustix::process::Signal;
 
-/// Page faults of a reader's mapping were answered like its reads: cut at the frontier, which filled the page cache
-/// that everybody shares with zeros, or parked with the page locked, which the writer then waited for, unkillably.
+/// Page faults of a reader's mapping were answered like its reads: cut at the frontier, which filled the shared page
+/// cache with zeros, or left waiting with the page locked, so that the writer waited for that page, unkillably.
 #[test]
 fn a_reader_that_maps_the_file_neither_spoils_it_for_others_nor_locks_the_writer_up() {
     let mount = Mount::start(&["--deliver", "follow"]);
@@ -48,9 +48,9 @@ say(view[20000:20001], view[12000:12001])
     mount.unmount();
 }
 
-/// What a stream's reader was given of a file that was replaced was compared with bytes that were dropped already.
+/// The bytes that a stream's reader had of a replaced file were compared with bytes that were dropped already.
 #[test]
-fn a_streams_reader_whose_file_is_replaced_by_another_is_told() {
+fn a_streams_reader_whose_file_is_replaced_by_another_gets_an_error() {
     let mount = Mount::start(&["--deliver", "stream", "--window", "4M"]);
     let writer = mount.python(
         r#"
@@ -100,7 +100,7 @@ except OSError as error:
 }
 
 #[test]
-fn making_a_hole_in_what_a_stream_has_dropped_fails_as_writing_there_does() {
+fn punching_a_hole_in_dropped_bytes_of_a_stream_fails_as_writing_there_does() {
     let mount = Mount::start(&["--deliver", "stream"]);
     let writer = mount.python(
         r#"
@@ -134,9 +134,9 @@ except OSError as error: say(errno.errorcode[error.errno])
     mount.unmount();
 }
 
-/// Only rewriting in place was: `ls` and the events knew nothing of it.
+/// Only rewriting in place was reported: `ls` and the events did not know of this.
 #[test]
-fn ls_names_what_was_rewritten_by_a_file_renamed_into_place() {
+fn ls_reports_bytes_rewritten_by_a_file_renamed_into_place() {
     let mount = Mount::start(&["--deliver", "follow"]);
     let writer =
         mount.shell("exec 3> $D/x; echo one >&3; await read; echo two > $D/new; mv $D/new $D/x");
@@ -196,9 +196,9 @@ fn spilling_into_the_mount_itself_is_refused() {
     place.assert_nothing_left();
 }
 
-/// Warnings went to standard error with the core locked: once the pipe was full, the whole mount stood still.
+/// Warnings went to standard error with the core locked: once the pipe was full, the whole mount hung.
 #[test]
-fn a_log_that_nobody_reads_holds_nobody_up() {
+fn a_log_without_a_reader_delays_no_process() {
     let place = Place::new();
     let mut daemon = mount_command(&place, &[])
         .stdout(Stdio::null())
@@ -222,8 +222,8 @@ fn a_log_that_nobody_reads_holds_nobody_up() {
     place.assert_nothing_left();
 }
 
-/// sendfile(2) takes the page cache, and the size so far for the whole: Python's `shutil.copy`, Rust's `fs::copy` and
-/// others made short copies without an error. `tail` sought to the end of what was there.
+/// sendfile(2) takes the page cache, and the present size for the final one: Python's `shutil.copy`, Rust's
+/// `fs::copy` and others made short copies without an error. `tail` sought to the present end.
 #[test]
 fn copying_a_file_that_is_being_written_is_never_short_however_it_is_done() {
     let mount = Mount::start(&["--deliver", "follow"]);
@@ -247,7 +247,7 @@ fn copying_a_file_that_is_being_written_is_never_short_however_it_is_done() {
     mount.unmount();
 }
 
-/// The number of a mount is free as soon as it is gone, and the next one on the same directory had it.
+/// The id of a mount is free as soon as it is gone, and the next one on the same directory got it.
 #[test]
 fn a_daemon_that_comes_late_to_its_end_leaves_the_next_mount_alone() {
     let place = Place::new();
@@ -278,7 +278,7 @@ fn a_daemon_that_comes_late_to_its_end_leaves_the_next_mount_alone() {
     place.assert_nothing_left();
 }
 
-/// What was lost for want of space was zeros to whoever came late.
+/// Late readers got zeros for bytes that were lost for lack of space.
 #[test]
 fn a_file_of_which_bytes_were_lost_cannot_be_read_until_it_is_written_anew() {
     let mount = Mount::start(&["--max-size", "8M"]);
@@ -293,9 +293,9 @@ fn a_file_of_which_bytes_were_lost_cannot_be_read_until_it_is_written_anew() {
     mount.unmount();
 }
 
-/// The flusher flushed what is mapped, of which nobody tells it, only while nothing else was written.
+/// The flusher flushed mapped files, for whose changes there are no events, only while nothing else was written.
 #[test]
-fn what_is_written_to_a_mapping_is_delivered_while_other_files_are_written() {
+fn writes_to_a_mapping_are_delivered_while_other_files_are_written() {
     let mount = Mount::start(&["--deliver", "follow"]);
     let (reader, other) = (mount.waiting_reader("mapped"), mount.waiting_reader("log"));
     let busy = mount.python(
@@ -318,7 +318,7 @@ wait_flag("end")
 "#,
     );
     reader.wait_output(&[b'A'; 4096]);
-    // It has been watched for a while, rather than flushed all the time.
+    // By now it is only watched, and not flushed all the time.
     std::thread::sleep(Duration::from_millis(500));
     mount.raise("read");
     reader.wait_output(&[[b'A'; 4096], [b'B'; 4096]].concat());
@@ -329,10 +329,10 @@ wait_flag("end")
     mount.unmount();
 }
 
-/// A shell's child closed what it had inherited before it ran a program whose output went elsewhere, and counted as a
-/// writer for it: that the program was then killed failed the file.
+/// A shell's child closed the inherited file before it ran a program with another output, and counted as a writer for
+/// that: when the program was killed, the file failed.
 #[test]
-fn how_a_program_ends_that_gave_its_inherited_output_away_says_nothing_of_the_file() {
+fn the_end_of_a_program_that_closed_its_inherited_output_does_not_affect_the_file() {
     let mount = Mount::start(&["--deliver", "follow"]);
     let reader = mount.waiting_reader("x");
     mount
@@ -340,7 +340,7 @@ fn how_a_program_ends_that_gave_its_inherited_output_away_says_nothing_of_the_fi
         .finish(SOON)
         .succeeded();
     reader.finish(SOON).succeeded().printed("y\ndone\n");
-    // One that had it to its end may have written, and more was to come.
+    // A process that had it until its end may have written, and more was to come.
     let reader = mount.waiting_reader("killed");
     mount
         .shell("exec > $D/killed; sleep 60 & sleep 0.3; kill -KILL $!; wait; echo done")
@@ -353,9 +353,9 @@ fn how_a_program_ends_that_gave_its_inherited_output_away_says_nothing_of_the_fi
     mount.unmount();
 }
 
-/// It was killed by the signal for that (SIGXFSZ), and all that was mounted went with it.
+/// It was killed by the signal for that (SIGXFSZ), and the mount went with it.
 #[test]
-fn a_daemon_whose_files_may_not_grow_lives_on_and_says_so_to_who_writes() {
+fn a_daemon_whose_files_may_not_grow_lives_on_and_reports_it_to_writers() {
     let place = Place::new();
     let ended = place
         .shell(

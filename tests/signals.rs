@@ -1,4 +1,4 @@
-//! Signals: a wait in the mount can always be ended, harmless signals disturb nothing, and nobody else hangs
+//! Signals: any wait in the mount can be ended, harmless signals disturb nothing, and no other process hangs
 //! meanwhile.
 
 #![cfg(feature = "cli")]
@@ -12,7 +12,7 @@ use common::waiting::{self, Starts};
 use common::{Mount, Process, SOON, process};
 use rustix::process::Signal;
 
-/// Each deadly signal must end one that waits. How soon is measured in `timing`.
+/// Each deadly signal must end a waiting process. `timing` measures how soon.
 fn dies_of_deadly_signals(waiting: Starts<'_>) {
     for which in [
         Signal::TERM,
@@ -56,9 +56,9 @@ fn a_writer_that_waits_for_a_reader_dies_of_a_deadly_signal() {
     waiting::for_readers(dies_of_deadly_signals);
 }
 
-/// Of a caller that waits the kernel tells its first signal only; of the next ones nobody hears.
+/// The kernel reports only the first signal of a waiting caller; the daemon does not learn of the next ones.
 #[test]
-fn who_waits_on_after_a_harmless_signal_dies_of_a_deadly_one_all_the_same() {
+fn a_process_that_waits_on_after_a_harmless_signal_still_dies_of_a_deadly_one() {
     let mount = Mount::start(&["--deliver", "*.zip=settled", "--deliver", "*.stream=stream"]);
     let writer = mount.shell("exec > $D/x.log 3> $D/x.zip; echo a; echo a >&3; await end");
     mount.wait_exists("x.zip");
@@ -155,7 +155,7 @@ say(data)
     mount.unmount();
 }
 
-/// Whoever is woken by a poll has the same promises for the reads that follow.
+/// A reader that is woken by a poll has the same guarantees for the reads that follow.
 #[test]
 fn a_reader_that_polls_reads_on_under_a_storm_and_dies_of_a_deadly_signal() {
     let mount = Mount::start(&[]);
@@ -198,7 +198,7 @@ fn an_open_under_a_sigalrm_storm_waits_undisturbed() {
     ));
     mount.wait_flag("storm");
     mount.wait_parked(&reader);
-    // Fifty signals' worth of storm.
+    // Fifty signals of the storm.
     std::thread::sleep(Duration::from_millis(500));
     mount.raise("end");
     writer.finish(SOON).succeeded();

@@ -1,5 +1,5 @@
-//! `--deliver stream`: like a pipe. A fast writer waits for a slow reader, nothing is kept, and what a pipe refuses is
-//! refused.
+//! `--deliver stream`: like a pipe. A fast writer waits for a slow reader, nothing is kept, and what a pipe does not
+//! allow is refused.
 
 #![cfg(feature = "cli")]
 
@@ -17,14 +17,14 @@ use common::{Mount, Place, SOON};
 
 const BLOCK: usize = 1 << 20;
 
-/// How much goes through: `FIFOFS_TEST_BYTES`, or 1 GiB.
+/// How many bytes go through: `FIFOFS_TEST_BYTES`, or 1 GiB.
 fn bytes() -> u64 {
     env::var("FIFOFS_TEST_BYTES")
         .ok()
         .map_or(1 << 30, |text| text.parse().expect("FIFOFS_TEST_BYTES"))
 }
 
-/// Writes `$N` blocks of a mebibyte, each with its number in every eighth byte's place it can be told by.
+/// Writes `$N` blocks of a mebibyte: each begins with its own number, and the rest is the same random pattern.
 const WRITER: &str = r#"
 pattern = bytes(random.Random(1).randbytes(1 << 20))
 fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)
@@ -33,8 +33,8 @@ for i in range(N):
 os.close(fd)
 "#;
 
-/// Reads `path` to its end, at most `bytes_per_second` if given, and checks that blocks come in order and alike.
-/// Gives the length, or what was wrong.
+/// Reads `path` to its end, at most `bytes_per_second` if given, and checks that blocks come in order and complete.
+/// Returns the length, or the error.
 fn read_checked(path: PathBuf, bytes_per_second: Option<f64>) -> Result<u64, String> {
     let mut file = File::open(path).map_err(|error| format!("open: {error}"))?;
     let started = Instant::now();
@@ -78,7 +78,7 @@ fn read_checked(path: PathBuf, bytes_per_second: Option<f64>) -> Result<u64, Str
     }
 }
 
-/// Sends `length` bytes to a reader of that rate; gives how long it took and the most memory that the daemon had.
+/// Sends `length` bytes to a reader of that rate; returns how long it took and the most memory that the daemon had.
 fn send(length: u64, bytes_per_second: Option<f64>) -> (Duration, u64) {
     let blocks = length / BLOCK as u64;
     let limit = Duration::from_secs(90 + length / (10 << 20));
@@ -200,19 +200,18 @@ except OSError as error: say(errno.errorcode[error.errno])
 "#,
     );
     writer.finish(SOON).succeeded().printed("ESPIPE\n");
-    // Many a program does not look: ffmpeg, for one, and exits with 0.
+    // Many programs do not check: ffmpeg, for one, exits with 0.
     reader.finish(SOON).printed("125\n");
     mount.unmount();
 }
 
-/// The first reader was told and left, what was written after that was lost, and the next reader took the rest for
-/// the whole.
+/// The first reader got an error and left, later bytes were lost, and the next reader took the rest for the whole.
 #[test]
-fn what_a_pipe_cannot_do_is_an_error_for_every_reader_and_for_later_ones() {
+fn what_a_pipe_does_not_allow_is_an_error_for_every_reader_and_for_later_ones() {
     let mount = Mount::start(&["--deliver", "stream"]);
     let acts = [
         ("patch", "os.pwrite(fd, b'X', 0)"),
-        // ld, for one, makes something else of what it cannot read.
+        // ld, for one, goes on with what it cannot read back.
         ("read-back", "os.pread(fd, 4, 0)"),
         ("cut", "os.ftruncate(fd, 2)"),
         ("empty", "open(p, 'w')"),
@@ -273,7 +272,7 @@ wait_flag("{name}-late")
 }
 
 #[test]
-fn bytes_that_came_when_every_reader_had_gone_are_missed_by_the_next() {
+fn the_next_reader_gets_an_error_for_bytes_written_when_every_reader_had_gone() {
     let mount = Mount::start(&["--deliver", "stream"]);
     let writer = mount.python(
         r#"
@@ -329,12 +328,12 @@ fn a_reader_that_opens_after_bytes_were_dropped_gets_estale() {
     mount.unmount();
 }
 
-/// On which processors the thread of the mount that answers the kernel may run, as `0-1`.
+/// The processors on which the mount's thread that answers the kernel may run, as `0-1`.
 fn processors_of_the_front(mount: &Mount) -> String {
     let tasks = PathBuf::from(format!("/proc/{}/task", mount.pid()));
     let threads = tasks.read_dir().expect("its threads");
     let status = threads
-        // One may have ended meanwhile.
+        // A thread may have ended meanwhile.
         .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("status")).ok())
         .find(|status| status.starts_with("Name:\tfifofs-front\n"))
         .expect("the front loop");
@@ -345,10 +344,10 @@ fn processors_of_the_front(mount: &Mount) -> String {
 }
 
 #[test]
-fn who_answers_is_on_the_processor_of_one_who_writes_again_and_again_and_no_longer() {
+fn the_front_loop_runs_on_the_processor_of_a_repeated_writer_and_no_longer() {
     let mount = Mount::start(&["--deliver", "stream"]);
     let before = processors_of_the_front(&mount);
-    // Where there is one processor only all of this is so by itself.
+    // With a single processor all of this holds trivially.
     let writer = mount.python(
         r#"
 fd = os.open(D + "/x", os.O_WRONLY | os.O_CREAT, 0o644)

@@ -102,7 +102,7 @@ fn errors_are_those_of_other_readers() {
         );
         running.child.wait().await.unwrap();
 
-        // The program's own end says it.
+        // The exit status shows it.
         let output = soon("a killed child", fifofs::tokio::run(&capture, &mut command))
             .await
             .unwrap();
@@ -137,7 +137,7 @@ fn errors_are_those_of_other_readers() {
 }
 
 #[test]
-fn who_drops_a_run_kills_its_program_if_that_was_said() {
+fn dropping_a_run_kills_its_program_if_kill_on_drop_is_set() {
     let pid = runtime().block_on(async {
         let capture = Capture::new("out.txt").unwrap();
         let mut command = sh(r#"echo $$ > "$1"; exec sleep 600"#, capture.path());
@@ -172,7 +172,7 @@ fn a_reader_of_a_child_of_tokio_ends_with_it() {
             .unwrap();
         assert_eq!(text, "late\n");
         child.wait().await.unwrap();
-        // One that was waited for has exited.
+        // A child that was waited for has exited.
         let capture = Capture::new("out.txt").unwrap();
         let error = capture
             .reader_until_exit(&child)
@@ -242,14 +242,14 @@ fn events_come_as_a_stream_that_ends_with_the_mount() {
     });
 }
 
-/// How many threads this process has.
+/// The number of threads of this process.
 fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
 }
 
 const CLIENTS: usize = 500;
 
-/// A service, each of whose answers is what a program writes to the path it is given.
+/// A service; each of its answers is what a program writes to the path it is given.
 async fn serve(listener: TcpListener) -> usize {
     let mut most_threads = 0;
     let mut answers = Vec::new();
@@ -258,7 +258,7 @@ async fn serve(listener: TcpListener) -> usize {
         answers.push(tokio::spawn(async move {
             let number = stream.read_u32().await.unwrap();
             let capture = Capture::new("answer.txt").unwrap();
-            // It is open, and has given something, while all others come.
+            // It is open, and has written something, while all others come.
             let script = format!(r#"exec > "$1"; echo begin; read go; seq {number} 9999"#);
             let mut command = sh(&script, capture.path());
             command.stdin(Stdio::piped());
@@ -302,7 +302,7 @@ fn five_hundred_captures_at_once_take_eight_threads_at_most() {
                 stream.write_u32(number).await.unwrap();
                 clients.push((number, stream));
             }
-            // All are under way before any goes on.
+            // All have begun before any goes on.
             for (_, stream) in &mut clients {
                 let mut line = [0; 6];
                 stream.read_exact(&mut line).await.unwrap();
@@ -319,7 +319,7 @@ fn five_hundred_captures_at_once_take_eight_threads_at_most() {
             }
             service.await.unwrap()
         });
-        // Those of the test harness are two of them.
+        // Two of them belong to the test harness.
         println!("{most_threads} threads");
         std::io::stdout().flush().unwrap();
         assert!(most_threads <= 8, "{most_threads} threads");

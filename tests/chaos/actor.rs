@@ -1,7 +1,7 @@
-//! The program itself: real processes that do its steps, in a directory.
+//! The program itself: real processes that do its steps in a directory.
 //!
-//! The process that is started does none of them: it forks the first one, hands the turn over where whose it is has
-//! gone, kills all of them when the time has come, and ends when all have ended. So it is never a writer.
+//! The process that is started, the director, does no step: it forks the first process, passes the turn on if its owner
+//! has gone, kills all processes when the time has come, and ends when all have ended. So it is never a writer.
 
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -20,15 +20,15 @@ use crate::program::{bytes, digest};
 /// How a program is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// In an ordinary directory, without rests, and not killed from outside.
+    /// In an ordinary directory, without pauses, and not killed from outside.
     Plain,
     /// In a mount, in a session of its own.
     Mount,
-    /// As the program of `fifofs run`, which ends as its first process does.
+    /// As the program of `fifofs run`; it ends as its first process does.
     Run,
 }
 
-/// Makes what is there before the program.
+/// Makes the files that exist before the program.
 pub(crate) fn prepare(program: &Program, directory: &Path) {
     if let Some(length) = program.initial {
         let content = bytes(program.text, 0, 0, length);
@@ -38,7 +38,7 @@ pub(crate) fn prepare(program: &Program, directory: &Path) {
 
 /// Runs it to its end; the exit status is that of its first process, or 128 and its signal.
 pub(crate) fn run(program: &Program, directory: &Path, ledger: Ledger, stage: Stage) -> i32 {
-    // SAFETY: calls that set attributes of this process, of which it has one thread.
+    // SAFETY: calls that set attributes of this process, which has one thread.
     unsafe {
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
         let none = libc::rlimit {
@@ -67,7 +67,7 @@ pub(crate) fn run(program: &Program, directory: &Path, ledger: Ledger, stage: St
             break;
         }
         let owner = ledger.process(program.steps[turn].process);
-        // Looked at twice: it may have done this step and gone since.
+        // Checked twice: the owner may have done this step and exited in between.
         if (owner == 0 || !exists(owner)) && ledger.turn() == Some(turn) {
             if !ledger.has_ended(turn) {
                 ledger.begin(turn);
@@ -81,7 +81,7 @@ pub(crate) fn run(program: &Program, directory: &Path, ledger: Ledger, stage: St
     let mut status = 0;
     loop {
         let mut raw = 0;
-        // SAFETY: waits for children of this process, which nobody else does.
+        // SAFETY: waits for children of this process, and no other code does.
         let pid = unsafe { libc::wait(&mut raw) };
         if pid < 0 {
             return status;
@@ -99,15 +99,15 @@ fn kill_all(ledger: Ledger) {
     for number in 0..PROCESSES as u8 {
         let pid = ledger.process(number);
         if pid > 0 {
-            // SAFETY: a signal to a process of this program, of which this one is the reaper.
+            // SAFETY: a signal to a process of this program, which only this process reaps.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
     }
-    // One that was just being forked finds that there are no turns any more.
+    // A process that was just being forked finds that there are no turns any more.
     ledger.stop(at);
 }
 
-/// Whether it is there and has not ended.
+/// Whether a process exists and has not ended.
 fn exists(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| {
         let state = status
@@ -118,13 +118,13 @@ fn exists(pid: i32) -> bool {
 }
 
 fn fork() -> i32 {
-    // SAFETY: this process has one thread, so that the child may go on as it likes.
+    // SAFETY: this process has one thread, so the child may do anything.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
     pid
 }
 
-/// One process of the program, with what it has open.
+/// One process of the program, with its open files.
 struct Process<'a> {
     number: u8,
     program: &'a Program,
@@ -159,14 +159,14 @@ impl<'a> Process<'a> {
             if process != self.number {
                 self.ledger.wait(turn, 500);
                 if !exists(self.director) {
-                    // Nobody hands turns over any more.
+                    // No director passes turns on any more.
                     self.leave(Op::Exit);
                 }
                 continue;
             }
             self.ledger.begin(turn);
             if let Op::Exit | Op::Kill { .. } = op {
-                // Done before it counts as gone: else the director would say that it was not.
+                // Noted before it counts as gone: otherwise the director would note that it was not done.
                 self.ledger.end(turn, 0);
                 self.ledger.set_process(self.number, 0);
                 self.ledger.pass(turn, steps.len());
@@ -196,20 +196,20 @@ impl<'a> Process<'a> {
 
     fn leave(&self, op: Op) -> ! {
         if let Op::Kill { signal } = op {
-            // SAFETY: the default action of the signal, upon this process alone.
+            // SAFETY: the default action of the signal, on this process alone.
             unsafe {
                 libc::signal(signal, libc::SIG_DFL);
                 libc::kill(libc::getpid(), signal);
             }
-            // It comes to a thread that is about to return to its program.
+            // A signal is delivered when a thread is about to return to its program.
             thread::sleep(Duration::from_secs(10));
         }
-        // SAFETY: ends this process and runs nothing of what it shares with others.
+        // SAFETY: ends this process without running destructors of state shared with others.
         unsafe { libc::_exit(0) }
     }
 
-    /// Whether a change was refused, as with stream. Then another file than in the plan may stand at a name: one that a
-    /// process writes which waits for its turn, so that to wait for its end is to wait for ever.
+    /// Whether a change was refused, as with stream. Then another file than in the plan may be at a name, for instance
+    /// one that a waiting process writes, so that waiting for its end would be a deadlock.
     fn has_diverged(&self) -> bool {
         let steps = self.program.steps.iter().enumerate();
         let mut done = steps.take(self.ledger.turn().unwrap_or(0));
@@ -222,13 +222,13 @@ impl<'a> Process<'a> {
 
     fn slot(&self, slot: u8) -> Result<BorrowedFd<'static>, Errno> {
         let descriptor = self.slots[usize::from(slot)].ok_or(Errno::BADF)?;
-        // SAFETY: it stays open until the slot is given another one, which borrows nothing.
+        // SAFETY: it stays open until the slot gets another descriptor, and no borrow lives that long.
         Ok(unsafe { BorrowedFd::borrow_raw(descriptor) })
     }
 
     fn put(&mut self, slot: u8, descriptor: Option<RawFd>) {
         if let Some(old) = std::mem::replace(&mut self.slots[usize::from(slot)], descriptor) {
-            // SAFETY: nothing borrows a slot's descriptor beyond a step.
+            // SAFETY: no borrow of a slot's descriptor lives beyond a step.
             unsafe { libc::close(old) };
         }
     }
@@ -322,11 +322,11 @@ impl<'a> Process<'a> {
                 let (start, mapped) = self.maps[usize::from(map)].ok_or(Errno::BADF)?;
                 let data = bytes(text, mark, offset, length);
                 if offset as usize + data.len() > mapped {
-                    // It was not written what the program believes.
+                    // The program would report that its write failed.
                     return Err(Errno::FAULT);
                 }
-                // SAFETY: within the mapping, of which nobody holds a reference; the program does not shorten its
-                // file below what it stores, and if the file is shorter all the same the signal is what is tested.
+                // SAFETY: within the mapping, to which there are no references; the program does not shorten its file
+                // below what it stores, and if the file is shorter all the same, the signal is what is tested.
                 unsafe {
                     let to = start.add(offset as usize);
                     ptr::copy_nonoverlapping(data.as_ptr(), to, data.len());
@@ -334,7 +334,7 @@ impl<'a> Process<'a> {
             }
             Op::Unmap { map } => {
                 if let Some((start, length)) = self.maps[usize::from(map)].take() {
-                    // SAFETY: nobody holds a reference into it.
+                    // SAFETY: there are no references into it.
                     unsafe { libc::munmap(start.cast(), length) };
                 }
             }
@@ -393,7 +393,7 @@ impl<'a> Process<'a> {
     fn map(&mut self, slot: u8, map: u8) -> Result<i64, Errno> {
         let file = self.slot(slot)?;
         let length = rustix::fs::fstat(file)?.st_size as usize;
-        // SAFETY: a new mapping, wherever the kernel likes. An empty one is refused.
+        // SAFETY: a new mapping at an address that the kernel chooses. An empty one is refused.
         let start = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -416,7 +416,7 @@ pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
-/// Writes all of it, in as many calls as it takes; `write` is told how much was written before.
+/// Writes everything, in as many calls as it takes; `write` gets the number of bytes written before.
 fn write_all(
     data: &[u8],
     write: impl Fn(&[u8], u64) -> Result<usize, Errno>,
@@ -438,7 +438,7 @@ fn truncate(path: &Path, length: u64) -> Result<(), Errno> {
     }
 }
 
-/// What is in the directory: names with their sizes and digests, one a line, and then nothing is.
+/// Prints the names in the directory with their sizes and digests, one a line, and removes all of them.
 pub(crate) fn survey(directory: &Path) {
     let mut names: Vec<_> = std::fs::read_dir(directory)
         .expect("the directory")
@@ -448,7 +448,7 @@ pub(crate) fn survey(directory: &Path) {
     for name in names {
         let path = directory.join(&name);
         let name = name.to_string_lossy();
-        // Who came before it was known that its writer had been killed is told; who comes then is not.
+        // A reader that came before its writer's death was known gets an error; one that comes then does not.
         let read = || std::fs::read(&path);
         match read().or_else(|_| read()) {
             Ok(content) => println!("{name} {} {}", content.len(), digest(&content)),

@@ -1,4 +1,4 @@
-//! Which processes have files open that they only inherited.
+//! Finds processes that have files open which they only inherited.
 //!
 //! Knows the steps of a program in their order, and the model before each.
 
@@ -22,7 +22,7 @@ impl Forks {
                 self.parents.insert(child, step.process);
             }
             Op::Open { name, .. } => {
-                // A file that is made is nobody's yet.
+                // No process has a new file open yet.
                 if let Some(standing) = before.standing(name) {
                     self.opened.insert((step.process, standing.inode));
                 }

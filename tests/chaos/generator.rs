@@ -1,7 +1,7 @@
-//! Random programs, and who reads what they write.
+//! Random programs, and their readers.
 //!
-//! Knows what is likely to matter: sizes and pauses at the thresholds of fifofs, one file that most is done to, and
-//! operations that can be done where they stand. The invariant: one seed and one number are one trial.
+//! Knows what is likely to matter: sizes and pauses at the thresholds of fifofs, one file that most steps use, and
+//! operations that are possible at their point. Invariant: one seed and one number make one trial.
 
 use crate::common::Dice;
 use crate::model::World;
@@ -25,13 +25,13 @@ const EXTENSIONS: [(&str, bool); 12] = [
     ("", false),
 ];
 
-/// Bytes that a program may write in all, and how long it may sleep in all, so that a trial takes moments.
+/// Limits for the bytes that a program may write, and the time that it may sleep, so that a trial takes moments.
 const BYTES: u64 = 12 << 20;
 const MILLISECONDS: u32 = 2_600;
 
 pub(crate) fn trial(seed: u64, number: u64, setup: Setup) -> Trial {
     let mut dice = Dice::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ number);
-    // Neighbouring numbers give unlike trials.
+    // Neighbouring numbers must give unlike trials.
     dice.next();
     let in_mount = matches!(setup, Setup::Mount { .. });
     let program = program(&mut dice, in_mount);
@@ -55,7 +55,7 @@ pub(crate) fn trial(seed: u64, number: u64, setup: Setup) -> Trial {
 fn reader(dice: &mut Dice) -> ReaderPlan {
     let slow = dice.one_in(5);
     let kind = dice.pick(&Kind::ALL);
-    // Nobody who wants the next writing gets anything once the last one has begun.
+    // A reader of the next writing gets nothing if it comes after the last one has begun.
     let is_early = dice.one_in(3) || (kind.is_next() && !dice.one_in(4));
     ReaderPlan {
         kind,
@@ -69,7 +69,7 @@ fn reader(dice: &mut Dice) -> ReaderPlan {
     }
 }
 
-/// Mostly moments; sometimes about what fifofs waits for: 100 ms, 200 ms, 1 s.
+/// Mostly moments; sometimes near the times that fifofs waits: 100 ms, 200 ms, 1 s.
 fn milliseconds(dice: &mut Dice) -> u32 {
     let near = |dice: &mut Dice, threshold: u32, spread: usize| {
         threshold - spread as u32 / 2 + dice.below(spread) as u32
@@ -123,7 +123,7 @@ fn program(dice: &mut Dice, in_mount: bool) -> Program {
         mark: 0,
         bytes: BYTES,
         milliseconds: MILLISECONDS,
-        // Half of the programs do nothing that a pipe cannot take.
+        // Half of the programs do nothing that a pipe does not allow.
         plain: dice.one_in(2),
         steps: Vec::new(),
     };
@@ -138,7 +138,7 @@ fn program(dice: &mut Dice, in_mount: bool) -> Program {
             draft.push(step);
         }
     }
-    // Many programs put the whole of it into place at the end.
+    // Many programs rename the whole file into place at the end.
     let (whole, watched) = (draft.world.exists(1), draft.world.exists(WATCHED));
     if whole && (!watched || !draft.plain) && !dice.one_in(3) {
         let process = draft.process(dice);
@@ -152,7 +152,7 @@ fn program(dice: &mut Dice, in_mount: bool) -> Program {
     program
 }
 
-/// A program that is being made up.
+/// An unfinished program.
 struct Draft {
     world: World,
     mark: u8,
@@ -168,7 +168,7 @@ impl Draft {
         self.steps.push(step);
     }
 
-    /// Makes the output, or a file beside it, so that there is something to go on with.
+    /// Makes the output, or a file beside it, so that later steps have a file to use.
     fn begin(&mut self, dice: &mut Dice) {
         let name = if dice.one_in(4) { 1 } else { WATCHED };
         let access = self.access(dice);
@@ -185,7 +185,7 @@ impl Draft {
         });
     }
 
-    /// Writes, waits until readers may have had it, and then does something that they ought to hear of.
+    /// Writes, waits until readers may have got the bytes, and then does something that they ought to learn of.
     fn deliver_and_change(&mut self, dice: &mut Dice) {
         self.plain = false;
         self.begin(dice);
@@ -225,7 +225,7 @@ impl Draft {
         ])
     }
 
-    /// The same mark at the same place is the same bytes, and changes nothing.
+    /// A new mark: the same mark at the same place would be the same bytes, and change nothing.
     fn next_mark(&mut self, dice: &mut Dice) -> u8 {
         if dice.one_in(8) {
             return 1 + dice.below(3) as u8;
@@ -249,7 +249,7 @@ impl Draft {
         }
     }
 
-    /// One that is possible now, if the dice fall so.
+    /// A step that is possible now, depending on the dice.
     fn step(&mut self, dice: &mut Dice) -> Option<Step> {
         let process = self.process(dice);
         let op = match dice.below(if self.plain { 62 } else { 100 }) {
@@ -322,13 +322,13 @@ impl Draft {
 
     fn fork(&mut self, dice: &mut Dice) -> Option<Op> {
         let child = 1 + dice.below(PROCESSES - 1) as u8;
-        // A number is one process, once.
+        // Each number is one process, once.
         let is_new = |step: &Step| !matches!(step.op, Op::Fork { child: known } if known == child);
         self.steps.iter().all(is_new).then_some(Op::Fork { child })
     }
 
     fn leave(&mut self, dice: &mut Dice, process: u8) -> Option<Op> {
-        // Somebody must go on.
+        // One process must go on.
         let others = (0..PROCESSES as u8).filter(|other| *other != process);
         if !others.into_iter().any(|other| self.world.is_alive(other)) {
             return None;
@@ -386,7 +386,7 @@ impl Draft {
         let mark = self.next_mark(dice);
         let amount = size(dice);
         Some(match dice.below(10) {
-            // To an appending descriptor pwrite(2) appends.
+            // pwrite(2) to an appending descriptor appends.
             0..=3 if access != Access::Append => Op::Patch {
                 slot,
                 offset,

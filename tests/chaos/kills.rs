@@ -1,7 +1,7 @@
-//! Rounds in which one process is killed at a random moment: afterwards nothing of it is left.
+//! Rounds in which one process is killed at a random moment, and nothing must be left afterwards.
 //!
-//! The programs and readers are those of the trials, and what readers end well with is judged as there. After each
-//! round there is no process, no mount, no directory and no spill file, and where the daemon lives, it has as many
+//! The programs and readers are those of the trials, and clean ends of readers are judged as there. After each
+//! round there is no process, no mount, no directory and no spill file, and if the daemon lives, it has as many
 //! descriptors as before.
 
 use std::env;
@@ -20,7 +20,7 @@ use crate::common::{
 };
 use crate::plan::Setup;
 
-/// Whom a round kills.
+/// The victim of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Victim {
     /// All processes of the program.
@@ -55,32 +55,32 @@ impl Victim {
         Self::ALL.into_iter().find(is_it)
     }
 
-    /// Whether a batch with this setup is one to kill it in.
+    /// Whether this victim exists in a batch with this setup.
     pub(crate) fn fits(self, setup: Setup) -> bool {
         let is_run = matches!(self, Self::Run | Self::RunProgram | Self::RunWatchdog);
         is_run == matches!(setup, Setup::Run { .. })
     }
 
-    /// Whether the mount goes with it.
+    /// Whether the mount ends with it.
     pub(crate) fn is_daemon(self) -> bool {
         matches!(self, Self::Daemon | Self::Host)
     }
 }
 
-/// Who is killed, when, and how.
+/// The victim of a round, when it is killed, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Blow {
     pub(crate) victim: Victim,
     milliseconds: u32,
     signal: i32,
-    /// Which reader.
+    /// The number of the reader.
     number: usize,
 }
 
 impl Blow {
     pub(crate) fn random(victim: Victim, seed: u64, number: u64) -> Self {
         let mut dice = Dice::new(seed ^ number.wrapping_mul(0x9e6c_63d0_876a_68ee));
-        // Often while all of it starts.
+        // Often during the start.
         let most = dice.pick(&[10, 40, 200, 700]);
         let helper = matches!(
             victim,
@@ -104,7 +104,7 @@ impl Blow {
         }
     }
 
-    /// In a mount, whose daemon is a process of this id.
+    /// Kills in a mount that the process `daemon` serves.
     pub(crate) fn strike(
         self,
         place: &Place,
@@ -115,7 +115,7 @@ impl Blow {
         thread::sleep(Duration::from_millis(self.milliseconds.into()));
         match self.victim {
             Victim::Writer => {
-                // The one that is asked to is not a writer itself: its children are.
+                // The director is not a writer itself: its children are.
                 let children = processes();
                 let is_child = |child: &&crate::common::Proc| child.ppid == program.pid();
                 for child in children.iter().filter(is_child) {
@@ -138,7 +138,7 @@ impl Blow {
         }
     }
 
-    /// `fifofs run`, which this process is.
+    /// Kills in `fifofs run`; `run` is that process.
     pub(crate) fn strike_run(self, place: &Place, run: &Process) {
         thread::sleep(Duration::from_millis(self.milliseconds.into()));
         match self.victim {
@@ -169,14 +169,14 @@ pub(crate) fn host(directory: &Path) {
     }
 }
 
-/// Waits until a mount and those who served it are gone, by themselves.
+/// Waits until a mount and its daemon and helpers are gone, by themselves.
 fn wait_over(place: &Arc<Place>) {
     place.wait_for("the mount and its processes to go", LEFT, || {
         connection_of(&place.mount_point()).is_none() && place.daemons().is_empty()
     });
 }
 
-/// The same, with all that they had made.
+/// The same, with all files that they had made.
 fn wait_gone(place: &Arc<Place>) {
     wait_over(place);
     for name in ["spill", "tmp"] {
@@ -201,10 +201,10 @@ fn clear_away(place: &Arc<Place>) {
     place.spawn(command).finish(LEFT).succeeded();
 }
 
-/// How long what is left may take to go, on a busy machine.
+/// How long leftovers may take to go, on a busy machine.
 const LEFT: Duration = Duration::from_secs(60);
 
-/// Who serves the mount of a round.
+/// The server of a round's mount.
 pub(crate) enum Server {
     Daemon(Mount),
     Host(Process),
@@ -248,7 +248,7 @@ impl Server {
         }
     }
 
-    /// After a blow: nothing is left of what was killed, and the next round has somebody to serve it.
+    /// Checks after a kill that nothing of the victim is left, and that the next round has a server.
     pub(crate) fn after(
         self,
         place: &Arc<Place>,
@@ -262,10 +262,10 @@ impl Server {
                 wait_gone(place);
                 drop(mount);
             }
-            // Nobody makes another one.
+            // It gets no other watchdog.
             Self::Daemon(mount) if victim == Victim::Watchdog => mount.unmount(),
             Self::Daemon(mount) => {
-                // A spill file, a flusher's socket, its pidfd and inotify are made once, when they are needed.
+                // A spill file, a flusher's socket, its pidfd and inotify are opened once, when they are needed.
                 let most = descriptors + 4;
                 mount.wait_for("descriptors to be given back", || {
                     mount.descriptors() <= most

@@ -1,7 +1,8 @@
-//! What the processes of a program and whoever judges them share: whose turn it is, and when each step began and
-//! ended, and what it gave.
+//! Memory that the processes of a program and their judge share: whose turn it is, and when each step began and ended,
+//! with its result.
 //!
-//! A file that all of them map. The invariant: a step is written by the process that does it, and only in its turn.
+//! A file that all of them map. Invariant: a step's entry is written by the process that does it, and only in its
+//! turn.
 
 use std::fs::{self, File};
 use std::mem::offset_of;
@@ -15,15 +16,15 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::program::{PROCESSES, STEPS};
 
-/// What the outcome of a step is that nobody did.
+/// The outcome of a step that no process did.
 pub(crate) const NOT_DONE: i64 = i64::MIN;
 
-/// Of a turn: nobody's any more.
+/// The turn after the last one.
 const OVER: u32 = u32::MAX;
 
 #[repr(C)]
 pub(crate) struct Entry {
-    /// Nanoseconds of the monotonic clock; 0 if it was not begun.
+    /// Nanoseconds of the monotonic clock; 0 if it did not begin.
     begin: AtomicU64,
     end: AtomicU64,
     outcome: AtomicI64,
@@ -32,17 +33,17 @@ pub(crate) struct Entry {
 #[repr(C)]
 pub(crate) struct Shared {
     turn: AtomicU32,
-    /// Their ids, while they are to do something; else 0.
+    /// Their ids while they have steps to do; else 0.
     processes: [AtomicI32; PROCESSES],
     killed: AtomicU64,
     entries: [Entry; STEPS],
 }
 
-/// The mapping. It stays for as long as the process.
+/// The mapping. It lives as long as the process.
 #[derive(Clone, Copy)]
 pub(crate) struct Ledger(&'static Shared);
 
-/// Nanoseconds of the clock that is the same in all processes.
+/// Nanoseconds of a clock that is the same in all processes.
 pub(crate) fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -58,7 +59,7 @@ impl Ledger {
     pub(crate) fn open(path: &Path) -> Self {
         let file = File::options().read(true).write(true).open(path);
         let file = file.expect("the ledger");
-        // SAFETY: a new mapping, wherever the kernel likes.
+        // SAFETY: a new mapping at an address that the kernel chooses.
         let start = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -70,12 +71,12 @@ impl Ledger {
             )
         };
         assert!(start != libc::MAP_FAILED, "the ledger cannot be mapped");
-        // SAFETY: that many bytes are mapped there, aligned to a page, and never unmapped; all of them are atomics, of
-        // which every value is valid, and whoever shares them uses them as such.
+        // SAFETY: that many bytes are mapped there, aligned to a page, and never unmapped; all of them are atomics,
+        // for which every value is valid, and all processes use them as such.
         Self(unsafe { &*start.cast::<Shared>() })
     }
 
-    /// The step to be done now; none if there is none any more.
+    /// The step to be done now; none after the last one.
     pub(crate) fn turn(self) -> Option<usize> {
         match self.0.turn.load(Ordering::Acquire) {
             OVER => None,
@@ -83,25 +84,25 @@ impl Ledger {
         }
     }
 
-    /// Waits until it is another step's turn, for so many milliseconds at most.
+    /// Waits until it is another step's turn, at most for so many milliseconds.
     pub(crate) fn wait(self, turn: usize, milliseconds: u32) {
         let timeout = futex::Timespec {
             tv_sec: i64::from(milliseconds / 1000),
             tv_nsec: i64::from(milliseconds % 1000) * 1_000_000,
         };
         let flags = futex::Flags::empty();
-        // Whatever ends it: whoever waits looks again.
+        // Whatever ends the wait: callers check again.
         let _ = futex::wait(&self.0.turn, flags, turn as u32, Some(&timeout));
     }
 
-    /// A step is done: it is the next one's turn.
+    /// Ends a step: it is the next one's turn.
     pub(crate) fn pass(self, turn: usize, steps: usize) {
         let next = if turn + 1 >= steps {
             OVER
         } else {
             turn as u32 + 1
         };
-        // Not if all is over.
+        // Not if everything is over.
         let _ =
             self.0
                 .turn
@@ -109,7 +110,7 @@ impl Ledger {
         let _ = futex::wake(&self.0.turn, futex::Flags::empty(), i32::MAX as u32);
     }
 
-    /// All of it ends here.
+    /// Ends all turns.
     pub(crate) fn stop(self, killed_at: u64) {
         self.0.killed.store(killed_at, Ordering::Release);
         self.0.turn.store(OVER, Ordering::Release);
@@ -132,7 +133,7 @@ impl Ledger {
         self.0.entries[turn].end.load(Ordering::Acquire) > 0
     }
 
-    /// Whether a step gave an error; of one that gives a number only, as digests may be below 0.
+    /// Whether a step failed; only for steps that give a length, as digests may be negative.
     pub(crate) fn was_refused(self, turn: usize) -> bool {
         let outcome = self.0.entries[turn].outcome.load(Ordering::Acquire);
         outcome < 0 && outcome != NOT_DONE
@@ -147,19 +148,19 @@ impl Ledger {
     }
 }
 
-/// What was done in one step.
+/// The record of one step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Done {
     pub(crate) begin: u64,
-    /// When it ended, and what it gave; none if it never ended.
+    /// When it ended, and its result; none if it never ended.
     pub(crate) end: Option<(u64, i64)>,
 }
 
-/// What a ledger says when all is over.
+/// The contents of a ledger at the end.
 pub(crate) struct Record {
-    /// Of each step, if it was begun.
+    /// Each step that began.
     pub(crate) steps: Vec<Option<Done>>,
-    /// When all of it was killed, if it was.
+    /// When all processes were killed, if they were.
     pub(crate) killed: Option<u64>,
 }
 

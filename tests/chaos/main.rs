@@ -1,9 +1,9 @@
 //! Random programs with random readers: **a reader gets what the program left in the file, or it gets an error.**
 //!
-//! Never stale, short or mixed bytes that look whole, never a wait that no signal ends, and never anything else left in
-//! the directory than the same program leaves in a plain one. `oracle` says what is granted, `generator` what is tried.
+//! Never stale, short or mixed bytes that look whole, never a wait that no signal ends, and never other files in the
+//! directory than the same program leaves in a plain one. `oracle` says what is allowed, `generator` what is tried.
 //!
-//! As a test this runs a few programs of a fixed seed. `scripts/chaos` runs as many as one likes.
+//! As a test this runs a few programs of a fixed seed. `scripts/chaos` runs any number.
 
 mod actor;
 #[path = "../common/mod.rs"]
@@ -40,10 +40,10 @@ use oracle::Verdict;
 use plan::{BATCH, Setup, Trial};
 use trial::{Seen, Stand};
 
-/// The name of this test to whoever chooses among tests.
+/// The name of this test, by which the test runner can select it.
 const TEST: &str = "readers_get_what_random_programs_left_or_an_error";
 
-/// What the test runs: in moments, the same ones each time.
+/// What the test runs: it takes moments, and is the same each time.
 const GATE: Plan = Plan {
     seed: 14,
     first: 0,
@@ -62,23 +62,23 @@ usage: scripts/chaos [--seed N] [--seconds S] [--programs N] [--jobs J]
        scripts/chaos --seed N --program N [--times N]    runs one program, again
        scripts/kills [--rounds N] [--victim NAME] [--seed N] [--jobs J]";
 
-/// What is to be run.
+/// What to run.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     seed: u64,
     first: u64,
-    /// How many, or for how long.
+    /// The number of trials, or the time.
     trials: Option<u64>,
     seconds: Option<u64>,
     jobs: usize,
-    /// How often each.
+    /// How often each trial is run.
     times: u64,
-    /// Whom rounds of kills kill; none if there are none.
+    /// The victim of rounds of kills; none in trials.
     victim: Option<Victim>,
 }
 
 impl Plan {
-    /// The programs of one mount.
+    /// The numbers of the programs that share one mount.
     fn batch(&self, turn: u64) -> Range<u64> {
         let Some(victim) = self.victim else {
             let batch = self.first / BATCH + turn;
@@ -129,7 +129,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// As whoever runs tests expects of them: `--list`, and the words by which tests are chosen.
+/// The command line of a test binary: `--list`, and the words that select tests.
 fn test(words: &[&str]) -> ExitCode {
     if words.contains(&"--list") {
         println!("{TEST}: test");
@@ -193,7 +193,7 @@ fn plan(options: &[&str]) -> Option<Plan> {
     Some(plan)
 }
 
-/// So many rounds for each victim, one victim after the other.
+/// Runs so many rounds for each victim, one victim after the other.
 fn kill_rounds(mut plan: Plan) -> ExitCode {
     plan.trials.get_or_insert(ROUNDS);
     plan.seconds = None;
@@ -239,7 +239,7 @@ fn act(seed: &str, number: &str, stage: &str, ledger: &str, at: &str) -> ExitCod
     status(if stage == Stage::Run { ended } else { 0 })
 }
 
-/// Standard input to standard output, as slowly as a network.
+/// Copies standard input to standard output, as slowly as a network.
 fn slow() -> ExitCode {
     let (mut from, mut to) = (io::stdin(), io::stdout());
     let mut buffer = vec![0; 64 << 10];
@@ -250,7 +250,7 @@ fn slow() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What all jobs have seen.
+/// The counts of all jobs.
 #[derive(Default)]
 struct Totals {
     programs: AtomicU64,
@@ -283,7 +283,7 @@ fn run(plan: Plan) -> ExitCode {
     let started = Instant::now();
     let totals = Totals::default();
     let next = AtomicU64::new(0);
-    // Whoever is interrupted lets each job end the program it is at, and so leaves nothing.
+    // An interrupt lets each job finish its program, so that nothing is left.
     let stopped = Arc::new(AtomicBool::new(false));
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stopped)).expect("a handler");
@@ -291,7 +291,7 @@ fn run(plan: Plan) -> ExitCode {
     let broken = AtomicBool::new(false);
     let job = || {
         loop {
-            // A batch of one mount, or what is left of it; each as often as it is wanted, at the same time.
+            // A batch of one mount, or the rest of it; each program as often as wanted, at the same time.
             let turn = next.fetch_add(1, Ordering::Relaxed) / plan.times;
             let numbers = plan.batch(turn);
             let time_is_up = || {

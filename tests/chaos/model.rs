@@ -1,7 +1,7 @@
-//! What a program does to its files, done in memory.
+//! A model of a program's files in memory.
 //!
-//! Knows names, open files, mappings and bytes as POSIX has them; no time. A run in a plain directory is compared with
-//! it, step by step, so that a mistake in here is found before anything is said of fifofs.
+//! Knows names, open files, mappings and bytes as POSIX defines them; no time. A run in a plain directory is compared
+//! with it, step by step, so that a bug of the model is found before it is blamed on fifofs.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::program::{bytes, digest};
 #[derive(Clone, Default)]
 struct Inode {
     content: Arc<Vec<u8>>,
-    /// Another one whenever the content is.
+    /// Changes with the content.
     version: u32,
 }
 
@@ -37,12 +37,12 @@ pub(crate) struct World {
     processes: [Option<ProcessFiles>; PROCESSES],
 }
 
-/// What stands at a name: the same inode and version are the same bytes.
+/// The file at a name: the same inode and version mean the same bytes.
 #[derive(Clone)]
 pub(crate) struct Standing {
     pub(crate) inode: usize,
     pub(crate) version: u32,
-    /// Kept where nobody may still write to it.
+    /// Kept if no process may still write to it.
     pub(crate) content: Option<Arc<Vec<u8>>>,
 }
 
@@ -76,12 +76,12 @@ impl World {
         })
     }
 
-    /// What a file holds, whatever its names.
+    /// The contents of a file, whatever its names.
     pub(crate) fn content(&self, inode: usize) -> Arc<Vec<u8>> {
         Arc::clone(&self.inodes[inode].content)
     }
 
-    /// Whether somebody may still write to it: has it open for writing, or mapped.
+    /// Whether a process may still write to it: has it open for writing, or mapped.
     pub(crate) fn is_open(&self, inode: usize) -> bool {
         let mut files = self.processes.iter().flatten();
         files.any(|files| self.holds(files, inode))
@@ -142,14 +142,14 @@ impl World {
         Some(&self.descriptions[number])
     }
 
-    /// How long the file in a slot is, and how it was opened.
+    /// The length of the file in a slot, and how it was opened.
     pub(crate) fn opened(&self, process: u8, slot: u8) -> Option<(u64, Access)> {
         let description = self.description(process, slot)?;
         let length = self.inodes[description.inode].content.len() as u64;
         Some((length, description.access))
     }
 
-    /// Whether what is written to this slot next goes to the end of the file.
+    /// Whether the next write to this slot goes to the end of the file.
     pub(crate) fn is_at_end(&self, process: u8, slot: u8) -> bool {
         self.description(process, slot).is_some_and(|description| {
             let length = self.inodes[description.inode].content.len() as u64;
@@ -189,7 +189,7 @@ impl World {
         self.description(process, slot).expect("an open file").inode
     }
 
-    /// Does a step that is possible, and says what it gives: a length or a digest.
+    /// Does a step that is possible, and returns its result: a length or a digest.
     pub(crate) fn apply(&mut self, Step { process, op }: Step) -> i64 {
         match op {
             Op::Open {
@@ -320,7 +320,7 @@ impl World {
             }
             Op::Size { name } => return self.size(name).expect("a file") as i64,
             Op::Rename { from, to } => {
-                // Two names of one file: both stay.
+                // rename(2) between two names of one file keeps both.
                 if !self.is_same(from, to) {
                     self.names[usize::from(to)] = self.names[usize::from(from)].take();
                 }
@@ -336,7 +336,7 @@ impl World {
         0
     }
 
-    /// All processes are gone.
+    /// Ends all processes.
     pub(crate) fn end(&mut self) {
         self.processes = [None; PROCESSES];
     }

@@ -1,29 +1,31 @@
-//! What readers may end with.
+//! The allowed results of readers.
 //!
-//! **A reader that ends well has what the program left in the file; else it was told.** What that is, is taken from what
-//! was observed: the steps of the program with the times at which each began and ended, as its processes wrote them
-//! down, and the model, which knows what stood at each name after each step. No verdict depends on how fast anything
-//! was. Times are those of one clock, so no slack is needed: fifofs cannot learn of a step before it began, nor hand
-//! an answer to a reader after the reader wrote down that it had it.
+//! **A reader that ends well has what the program left in the file; otherwise it got an error.** What the program left
+//! follows from observations: its processes record when each step began and ended, and the model knows which file was
+//! at each name after each step. No verdict depends on how fast anything was. All times are of one clock, so no
+//! tolerance is needed: fifofs cannot learn of a step before it began, nor answer a reader after the reader recorded
+//! that it had the answer.
 //!
-//! What is granted, and why it must be:
+//! Exceptions, and why they are necessary:
 //!
-//! 1. *Closed for as long as the linger is done.* While nobody has a file open for writing or mapped, and the last who
-//!    had closed it a second ago or more (no sooner: the program's process group lives until its end), its content at
-//!    that moment is a right end for whoever was waiting then ([`Epoch::done_from`]). docs/delivery.md, "When a file is
-//!    done".
-//! 2. *A file that is done is an ordinary file.* Who opened it, or was told its end, while 1 held, and reads on while
-//!    the program changes it once more, reads what any file system would give: counted as *late*, not judged.
-//! 3. *Another name.* An OPEN says which file, not by which name. Who opens a file by its own path, and it gets another
-//!    name or has one before open(2) returns, may follow that one: docs/delivery.md, "Hard links" ([`Case::names`]).
-//! 4. *A stream stays with its file*, as a pipe does, when that has no name or another one ([`Case::of_stream`]).
-//! 5. *A failed file, opened by its own path later*, is an ordinary file; through the doors it is not.
-//! 6. *A worker that is dismissed*: a mere fork that only inherited a descriptor and is ended by TERM while its parent
-//!    still has the file open may pass for one that closed it ([`crate::forks`]): docs/delivery.md, "When a writer fails".
+//! 1. *A file that was closed for the linger is done.* If no process has a file open for writing or mapped, and the
+//!    last one closed it at least a second ago (not less: the program's process group lives until its end), its content
+//!    at that moment is a right end for readers that were waiting then ([`Epoch::done_from`]). docs/delivery.md, "When
+//!    a file is done".
+//! 2. *A file that is done is an ordinary file.* A reader that opened it, or got its end, while 1 held, and reads on
+//!    while the program changes it once more, reads what any filesystem would give: counted as *late*, not judged.
+//! 3. *Another name.* An OPEN contains the file, not the name. If a reader opens a file by its own path, and the file
+//!    gets another name or has one before open(2) returns, the reader may follow that one: docs/delivery.md, "Hard
+//!    links" ([`Case::names`]).
+//! 4. *A stream stays with its file*, as a pipe does, even if that has no name or another one ([`Case::of_stream`]).
+//! 5. *A failed file that is opened by its own path later* is an ordinary file; through the doors it is not.
+//! 6. *A dismissed worker*: a mere fork that only inherited a descriptor, and that is ended by TERM while its parent
+//!    still has the file open, may count as one that closed it ([`crate::forks`]): docs/delivery.md, "When a writer
+//!    fails".
 //!
-//! And who is told must have been told for a reason ([`Case::reason`]): ESTALE only if the program did more than append,
-//! EIO only if a process of it was killed, ENOENT only if the path led nowhere for a moment meanwhile. With stream also
-//! whatever a pipe cannot do is a reason, and to have come when bytes were gone.
+//! And each error must have a reason ([`Case::reason`]): ESTALE only if the program did more than append, EIO only if a
+//! process of it was killed, ENOENT only if there was no file at the path for a moment meanwhile. With stream other
+//! reasons are an operation that a pipe does not allow, and coming after bytes were dropped.
 
 mod replay;
 
@@ -38,19 +40,19 @@ use crate::reader::{Ended, Reading, Told};
 
 use replay::Epoch;
 
-/// A program that was run, and what stood where, when.
+/// A program that was run, with the files at each name over time.
 pub(crate) struct Case<'a> {
     program: &'a Program,
     setup: Setup,
     epochs: [Vec<Epoch>; NAMES],
-    /// What is left in the end, and of which files somebody was killed who had them open for writing.
+    /// The files left in the end, and whether a process was killed that had them open for writing.
     last: World,
     failed: Vec<bool>,
     /// When the first bytes may have been written.
     first_write: u64,
-    /// When all of it was killed.
+    /// When all processes were killed.
     killed: Option<u64>,
-    /// A step did not do what it does in a plain directory: with stream that may be.
+    /// Whether a step had another result than in a plain directory, which is allowed with stream.
     pub(crate) diverged: bool,
 }
 
@@ -58,7 +60,7 @@ pub(crate) struct Case<'a> {
 pub(crate) enum Verdict {
     /// It ended well, with what was left.
     Whole,
-    /// It was told of an error, with reason.
+    /// It got an error, for a reason.
     Told,
     /// Not judged: see 2.
     Late,
@@ -83,7 +85,7 @@ impl<'a> Case<'a> {
         case
     }
 
-    /// See 4: what the files hold in the end that stood at the watched name within this time, and whether they failed.
+    /// See 4: the final contents of the files that were at the watched name within this time, and whether they failed.
     fn of_stream(&self, from: u64, until: u64) -> Vec<(Arc<Vec<u8>>, bool)> {
         let epochs = self.epochs[usize::from(WATCHED)].iter();
         epochs
@@ -93,7 +95,7 @@ impl<'a> Case<'a> {
             .collect()
     }
 
-    /// See 4: wherever those files stood, before and after.
+    /// See 4: the epochs of those files at any name, before and after.
     fn of_stream_anywhere(&self, from: u64, until: u64) -> impl Iterator<Item = &Epoch> {
         let inode = |epoch: &Epoch| Some(epoch.standing.as_ref()?.inode);
         let watched = self.epochs[usize::from(WATCHED)].iter();
@@ -105,14 +107,14 @@ impl<'a> Case<'a> {
         epochs.filter(move |epoch| inode(epoch).is_some_and(|inode| watched.contains(&inode)))
     }
 
-    /// What the watched file holds in the end, and whether its last writing failed.
+    /// The final contents of the watched file, and whether its last writing failed.
     pub(crate) fn left(&self) -> Option<(Arc<Vec<u8>>, bool)> {
         let last = self.epochs[usize::from(WATCHED)].last()?;
         let content = last.standing.as_ref()?.content.as_ref()?;
         Some((Arc::clone(content), last.killed_at.is_some()))
     }
 
-    /// Whether nothing may be left at the watched name, also by a step in whose middle all was killed.
+    /// Whether there may be no file at the watched name, also if all was killed in the middle of a step.
     pub(crate) fn may_be_gone(&self) -> bool {
         let last = |epoch: &&Epoch| epoch.until == u64::MAX;
         let mut last = self.epochs[usize::from(WATCHED)].iter().filter(last);
@@ -127,7 +129,7 @@ impl<'a> Case<'a> {
         self.setup.way() == "stream"
     }
 
-    /// The names whose content may be what a reader gets: see 3.
+    /// The names at which a reader's file may be: see 3.
     fn names(&self, kind: Kind, opened: (u64, u64)) -> Vec<Name> {
         let inodes = |name: Name| {
             self.epochs[usize::from(name)]
@@ -148,7 +150,7 @@ impl<'a> Case<'a> {
 
     pub(crate) fn judge(&self, kind: Kind, reading: &Reading) -> Verdict {
         let Some(opened) = reading.opened else {
-            // It was stopped while it waited for the file, or was refused before it had tried.
+            // It was stopped while it waited for the file, or was refused before its first try.
             return match reading.ended {
                 Ended::Stopped => Verdict::InVain,
                 _ => Verdict::Fault(format!("it opened nothing: {}", reading.said)),
@@ -191,7 +193,7 @@ impl<'a> Case<'a> {
             }
             failed = true;
         }
-        // What was written when all was killed is not known.
+        // How much was written when all was killed is not known.
         let ordinary = kind.is_own_path() && self.killed.is_some_and(|at| at < opened.1);
         if ordinary || self.is_late(&names, opened.0, reading.ended_at) {
             return Verdict::Late;
@@ -243,7 +245,7 @@ impl<'a> Case<'a> {
         lines
     }
 
-    /// Whether what a reader was told has a reason in what the program did.
+    /// Whether a reader's error has a reason in what the program did.
     fn reason(&self, kind: Kind, told: Told, opened: (u64, u64), ended: u64) -> bool {
         let rewrites = self.program.rewrites();
         if self.is_stream() {
@@ -254,8 +256,8 @@ impl<'a> Case<'a> {
                 )
             };
             let cannot = rewrites || self.program.steps.iter().any(asks_for_what_is_gone);
-            // A stream that somebody else has read is not kept for who wants the finished file, or comes late. What the
-            // file held before goes the same way, and who reads that just then finds it gone.
+            // A stream that another reader has read is not kept for a late reader, or one of the finished file. The
+            // file's earlier content is dropped, too, so a reader of that may find it gone.
             let late = matches!(kind, Kind::Pipe | Kind::Wait | Kind::Exact | Kind::Mapped)
                 || opened.1 > self.first_write
                 || self.program.initial.is_some();
@@ -282,8 +284,8 @@ impl<'a> Case<'a> {
     }
 }
 
-/// What `fifofs run` may end with: 0 only with all that was left, at the destination as it should be there; and another
-/// status only with a reason.
+/// The allowed results of `fifofs run`: 0 only with everything that was left, in the right form at the destination; and
+/// another status only with a reason.
 pub(crate) fn judge_run(
     case: &Case<'_>,
     destination: Destination,
@@ -300,7 +302,7 @@ pub(crate) fn judge_run(
         return Verdict::Fault(format!("status {status}, and the file was replaced"));
     }
     let left = case.left();
-    // The program ends as its first process does: what that was killed by is its end.
+    // The program ends as its first process does: a signal that killed that is its end.
     let first_killed = program.steps.iter().find_map(|step| match step.op {
         Op::Kill { signal } if step.process == 0 => Some(128 + signal),
         _ => None,
@@ -316,7 +318,7 @@ pub(crate) fn judge_run(
             Destination::Pipe | Destination::SlowPipe | Destination::Appended
         );
         let reason = match status {
-            // What a stream cannot do the program was told, one way or the other.
+            // The program got an error, in one way or another, for what a stream does not allow.
             _ if case.is_stream() && case.diverged => true,
             74 => case.is_stream() || kills || left.is_none() || (into_pipe && program.rewrites()),
             128.. => kills,

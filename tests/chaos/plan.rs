@@ -1,9 +1,9 @@
-//! What is varied besides the program: how a mount is set up, who reads and how, where `fifofs run` sends its output.
+//! Variations besides the program: the setup of a mount, the readers, and the destination of `fifofs run`.
 
 use crate::common::Dice;
 use crate::program::Program;
 
-/// So many trials share a mount.
+/// How many trials share a mount.
 pub(crate) const BATCH: u64 = 12;
 
 /// What all trials of a batch have in common.
@@ -55,7 +55,7 @@ impl Setup {
     }
 }
 
-/// How a reader goes about it.
+/// How a reader reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// By the file's own path, as soon as it is there.
@@ -68,7 +68,7 @@ pub(crate) enum Kind {
     Pipe,
     /// Through `wait/`, to the end.
     Wait,
-    /// Through `wait/`, as many bytes as fstat says, and no more.
+    /// Through `wait/`, exactly as many bytes as fstat returns.
     Exact,
     /// Through `wait/`, mapped.
     Mapped,
@@ -108,14 +108,14 @@ impl Kind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReaderPlan {
     pub(crate) kind: Kind,
-    /// After the program starts. Readers without a delay come before it.
+    /// Milliseconds after the program's start. Readers without a delay come before it.
     pub(crate) delay: Option<u32>,
-    /// How much it reads at once, and how long it rests between two reads.
+    /// The size of its reads, and the pause between two of them.
     pub(crate) chunk: u64,
     pub(crate) pause: u32,
 }
 
-/// Where the output of `fifofs run` goes.
+/// The destination of `fifofs run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     Pipe,

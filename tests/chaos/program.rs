@@ -1,23 +1,23 @@
 //! Programs: lists of operations on a few files of one directory, each done by one of a few processes.
 //!
-//! Knows what can be done and how it is printed. The steps of a program are done one after the other, also across
-//! its processes, so that what it leaves does not depend on the clock: only when it does it.
+//! Knows the operations and how they are printed. The steps of a program are done one after the other, also across its
+//! processes, so that the files it leaves do not depend on the clock: only the time of each step does.
 
 use std::fmt;
 
 use crate::model::World;
 
-/// Open files that a process has at most, and mappings.
+/// The most open files of a process, and mappings.
 pub(crate) const SLOTS: usize = 4;
 pub(crate) const MAPS: usize = 2;
 
-/// Processes of a program.
+/// The most processes of a program.
 pub(crate) const PROCESSES: usize = 4;
 
-/// Steps of a program.
+/// The most steps of a program.
 pub(crate) const STEPS: usize = 40;
 
-/// A file of the program's directory, by its place in [`Program::names`]. The first is the one that readers read.
+/// A file of the program's directory, by its index in [`Program::names`]. The first is the one that readers read.
 pub(crate) type Name = u8;
 
 pub(crate) const WATCHED: Name = 0;
@@ -31,7 +31,7 @@ pub(crate) enum Access {
     Append,
 }
 
-/// Bytes are told by `mark` and by where they are in the file: the same mark at the same place is the same bytes.
+/// `mark` and the offset in the file determine the bytes: the same mark at the same offset means the same bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
     Open {
@@ -84,7 +84,7 @@ pub(crate) enum Op {
         offset: u64,
         length: u64,
     },
-    /// All of the file, shared and writable. It stays when the slot is closed.
+    /// Maps the whole file, shared and writable. The mapping stays when the slot is closed.
     Map {
         slot: u8,
         map: u8,
@@ -101,13 +101,13 @@ pub(crate) enum Op {
     Sync {
         slot: u8,
     },
-    /// Reads back through a descriptor that may read and write.
+    /// Reads back through a descriptor that is open for reading and writing.
     ReadBack {
         slot: u8,
         offset: u64,
         length: u64,
     },
-    /// Opens it for reading only, reads all of it and closes it.
+    /// Opens it for reading only, reads everything and closes it.
     ReadName {
         name: Name,
     },
@@ -132,7 +132,7 @@ pub(crate) enum Op {
     Sleep {
         milliseconds: u32,
     },
-    /// This process goes on as it is in process `child`, too.
+    /// Forks: process `child` continues with a copy of this one's state.
     Fork {
         child: u8,
     },
@@ -144,7 +144,7 @@ pub(crate) enum Op {
 }
 
 impl Op {
-    /// Whether it changes files, their names or who has them open.
+    /// Whether it changes files, their names or their open descriptors.
     pub(crate) fn is_change(&self) -> bool {
         !matches!(
             self,
@@ -156,7 +156,7 @@ impl Op {
         )
     }
 
-    /// Whether it changes nothing where it gives an error. A descriptor that is closed is closed all the same.
+    /// Whether it has no effect if it fails. close(2) has one: the descriptor is closed all the same.
     pub(crate) fn may_be_refused(&self) -> bool {
         !matches!(
             self,
@@ -176,10 +176,10 @@ pub(crate) struct Program {
     pub(crate) names: [String; NAMES],
     /// Whether its bytes are text.
     pub(crate) text: bool,
-    /// What the watched file holds before it starts, if it is there.
+    /// The length of the watched file before the program starts, if there is one.
     pub(crate) initial: Option<u64>,
     pub(crate) steps: Vec<Step>,
-    /// When all of it is killed, wherever it is.
+    /// When all processes are killed, at whatever step.
     pub(crate) killed_after: Option<u32>,
 }
 
@@ -188,8 +188,8 @@ impl Program {
         &self.names[usize::from(WATCHED)]
     }
 
-    /// Whether readers may have to be told that what they have is not so any more: it does something else to its files
-    /// than making them, and writing at their ends.
+    /// Whether readers may have to get an error because their bytes are not valid any more: the program does more than
+    /// making files and writing at their ends.
     pub(crate) fn rewrites(&self) -> bool {
         let mut world = World::new(self);
         self.steps.iter().any(|step| {
@@ -205,7 +205,7 @@ impl Program {
                 | Op::Punch { .. }
                 | Op::Zero { .. }
                 | Op::Store { .. } => true,
-                // Not at the end, if what it goes on from is not the end any more.
+                // Not at the end of the file any more.
                 Op::Write { slot, .. } => !world.is_at_end(step.process, slot),
                 _ => false,
             };
@@ -221,7 +221,7 @@ impl Program {
     }
 }
 
-/// `length` bytes from `offset` on: in each word of 16 who wrote it, and where it belongs.
+/// `length` bytes from `offset` on: each word of 16 bytes contains the mark and its offset.
 pub(crate) fn bytes(text: bool, mark: u8, offset: u64, length: u64) -> Vec<u8> {
     let end = offset + length;
     let start = offset / 16 * 16;
@@ -250,7 +250,7 @@ pub(crate) fn bytes(text: bool, mark: u8, offset: u64, length: u64) -> Vec<u8> {
     bytes
 }
 
-/// FNV-1a, folded to what cannot be mistaken for an error.
+/// FNV-1a, folded to numbers that cannot be mistaken for errors.
 pub(crate) fn digest(bytes: &[u8]) -> i64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     let mut words = bytes.chunks_exact(8);

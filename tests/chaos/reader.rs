@@ -1,5 +1,4 @@
-//! Readers: a process each. What it got goes to standard output; when it opened the file and how that ended, to
-//! standard error.
+//! Readers, each a process. Bytes go to standard output; the times of its open, and its end, to standard error.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -20,7 +19,7 @@ use crate::common::{FIFOFS, Finished};
 use crate::ledger::now;
 use crate::plan::{Kind, ReaderPlan};
 
-/// Where a reader of this kind finds the file `name` of a directory of the mount.
+/// The path at which a reader of this kind opens the file `name` of a directory of the mount.
 fn path(kind: Kind, mount: &Path, name: &str) -> PathBuf {
     let door = match kind {
         Kind::Pipe => ".fifofs/pipe",
@@ -31,7 +30,7 @@ fn path(kind: Kind, mount: &Path, name: &str) -> PathBuf {
     mount.join(door).join(name)
 }
 
-/// The reader's process, with its place below the mount point.
+/// Runs the reader; its directory is below the mount point.
 pub(crate) fn run(plan: ReaderPlan, mount: &Path, name: &str) -> i32 {
     thread::sleep(Duration::from_millis(plan.delay.unwrap_or(0).into()));
     let path = path(plan.kind, mount, name);
@@ -59,7 +58,7 @@ fn read(plan: ReaderPlan, path: &Path) -> Result<(), Errno> {
     let file = loop {
         let before = now();
         match rustix::fs::open(path, flags, Mode::empty()) {
-            // It is not there yet.
+            // There is no file yet.
             Err(Errno::NOENT) if plan.kind.is_own_path() && !seen(path) => {
                 thread::sleep(Duration::from_millis(2));
             }
@@ -77,7 +76,7 @@ fn read(plan: ReaderPlan, path: &Path) -> Result<(), Errno> {
     }
 }
 
-/// Whether something stands there, so that an ENOENT of open(2) was an answer.
+/// Whether there is a file, so that an ENOENT of open(2) was a real answer.
 fn seen(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
@@ -107,7 +106,7 @@ fn edge(plan: ReaderPlan, mut file: &File) -> Result<(), Errno> {
     let what = epoll::EventFlags::IN | epoll::EventFlags::ET;
     match epoll::add(poller.as_fd(), file, epoll::EventData::new_u64(0), what) {
         Ok(()) => {}
-        // A file that is done is an ordinary one.
+        // epoll refuses ordinary files, as a done file is.
         Err(Errno::PERM) => return to_the_end(plan, file),
         Err(errno) => return Err(errno),
     }
@@ -156,7 +155,7 @@ fn mapped(file: &File) -> Result<(), Errno> {
     if length == 0 {
         return Ok(());
     }
-    // SAFETY: a new mapping, wherever the kernel likes.
+    // SAFETY: a new mapping at an address that the kernel chooses.
     let start = unsafe {
         libc::mmap(
             ptr::null_mut(),
@@ -170,10 +169,10 @@ fn mapped(file: &File) -> Result<(), Errno> {
     if start == libc::MAP_FAILED {
         return Err(errno_of(&io::Error::last_os_error()));
     }
-    // write(2) gives EFAULT where reading the memory would be SIGBUS: the file is shorter now.
+    // write(2) fails with EFAULT where reading the memory would be SIGBUS: the file is shorter now.
     let mut done = 0;
     while done < length {
-        // SAFETY: mapped memory, which the kernel reads.
+        // SAFETY: mapped memory, which only the kernel reads.
         let more = unsafe {
             let from = start.cast::<u8>().add(done);
             libc::write(libc::STDOUT_FILENO, from.cast(), length - done)
@@ -191,11 +190,11 @@ fn mapped(file: &File) -> Result<(), Errno> {
 pub(crate) enum Ended {
     Well,
     Told(Told),
-    /// It was ended by a signal.
+    /// A signal ended it.
     Stopped,
 }
 
-/// What it was told.
+/// The error that it got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     /// ESTALE.
@@ -207,14 +206,14 @@ pub(crate) enum Told {
     Other(i32),
 }
 
-/// What is known of a reader when it has ended.
+/// The result of a reader.
 pub(crate) struct Reading {
-    /// Between these two it opened the file; never, if there are none.
+    /// It opened the file between these two times; none if it never did.
     pub(crate) opened: Option<(u64, u64)>,
     pub(crate) ended_at: u64,
     pub(crate) ended: Ended,
     pub(crate) bytes: Vec<u8>,
-    /// What it said.
+    /// Its standard error.
     pub(crate) said: String,
 }
 
@@ -228,7 +227,7 @@ impl Reading {
         };
         let own = matches!(kind, Kind::Cat | Kind::CatNext);
         let opened = if own {
-            // When within that time fifofs opens it cannot be seen.
+            // fifofs opens the file at some time in this range.
             line("opens ").map(|numbers| (numbers[0], ended_before))
         } else {
             line("opened ").map(|numbers| (numbers[0], numbers[1]))

@@ -1,7 +1,7 @@
 //! One program, in a plain directory, and then in a mount with its readers, or under `fifofs run`.
 //!
-//! Knows how all of them are started, waited for and ended; what they may end with is the oracle's affair. Each process
-//! makes the program up again from the seed and the number: nothing needs to be handed over.
+//! Starts, waits for and ends all processes; the oracle judges them. Each process generates the program again from the
+//! seed and the number, so nothing has to be passed to it.
 
 use std::env;
 use std::fs;
@@ -23,27 +23,27 @@ use crate::plan::{Destination, Setup, Trial};
 use crate::program::{NAMES, Name, Op, Program, Step, digest};
 use crate::reader::{Ended, Reading};
 
-/// Within this everything must have ended that has no reason to wait.
+/// Within this time all processes must have ended that have no reason to wait.
 const ENDS: Duration = Duration::from_secs(60);
 
-/// How long those go on waiting who may wait for ever, once the program has ended.
+/// How long readers that may wait for ever are left waiting after the program has ended.
 const IN_VAIN: Duration = Duration::from_millis(2_500);
 
 /// How long before the program early readers are started.
 const HEAD_START: Duration = Duration::from_millis(25);
 
-/// How a reader ended, and by when; or that it had to be made to.
+/// How a reader ended, and by when; or an error if it had to be killed.
 type End = Result<(Finished, u64), String>;
 
-/// What was seen of a trial.
+/// The results of a trial.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) verdicts: Vec<(String, Verdict)>,
-    /// What is wrong besides.
+    /// Other errors.
     pub(crate) faults: Vec<String>,
-    /// What it was seen with, if anything is wrong.
+    /// The state of the world, if anything is wrong.
     pub(crate) world: String,
-    /// When which step was done, likewise.
+    /// The times of the steps, if anything is wrong.
     pub(crate) times: String,
 }
 
@@ -54,14 +54,14 @@ impl Seen {
     }
 }
 
-/// A trial with all that its processes need to know.
+/// A trial with everything that its processes need to know.
 pub(crate) struct Stand<'a> {
     pub(crate) place: &'a Arc<Place>,
     pub(crate) seed: u64,
     pub(crate) number: u64,
     pub(crate) setup: Setup,
     pub(crate) trial: &'a Trial,
-    /// In a round of kills, who is killed.
+    /// In a round of kills, the kill.
     pub(crate) blow: Option<Blow>,
 }
 
@@ -70,7 +70,7 @@ impl Stand<'_> {
         &self.trial.program
     }
 
-    /// This very program, as the one who plays `part`.
+    /// This binary, to play the given part.
     fn command(&self, part: &str) -> Command {
         let mut command = Command::new(env::current_exe().expect("this program"));
         command
@@ -93,7 +93,7 @@ impl Stand<'_> {
         command
     }
 
-    /// The program in a plain directory: the model must be right.
+    /// Runs the program in a plain directory: the model must be right.
     fn check_model(&self) -> Result<(), String> {
         let directory = self.place.at("plain").join(format!("t{}", self.number));
         fs::create_dir(&directory).expect("a plain directory");
@@ -122,8 +122,8 @@ impl Stand<'_> {
         Ok(())
     }
 
-    /// Steps that did not give what they should. A process that reads what another one wrote is a reader like any, and
-    /// is told if the other one was killed.
+    /// Steps with unexpected results. A process that reads another one's output is a reader like any other, and gets an
+    /// error if that one was killed.
     fn differences(&self, record: &Record) -> Vec<String> {
         let mut world = World::new(self.program());
         let mut wrong = Vec::new();
@@ -137,7 +137,7 @@ impl Stand<'_> {
             match record.steps[number].map(|done| done.end) {
                 Some(Some((_, outcome))) if outcome == expected => {}
                 Some(Some((_, outcome))) if killed && is_told(step, outcome) => {}
-                // Where all of it is killed, what comes after that is not done.
+                // If all is killed, later steps are not done.
                 None | Some(None | Some((_, NOT_DONE))) if record.killed.is_some() => {}
                 Some(Some((_, outcome))) => wrong.push(format!(
                     "step {number} gave {outcome} and not {expected}: {:?}",
@@ -161,7 +161,7 @@ impl Stand<'_> {
         lines
     }
 
-    /// What is in a directory, which is removed.
+    /// The contents of a directory, which are removed.
     fn survey(&self, directory: &Path) -> Result<Vec<String>, String> {
         let mut command = self.command("survey");
         command.arg(directory);
@@ -173,7 +173,7 @@ impl Stand<'_> {
         Ok(finished.text().lines().map(str::to_owned).collect())
     }
 
-    /// In the place's mount, which a process of this id serves.
+    /// Runs it in the place's mount, which the process `daemon` serves.
     pub(crate) fn in_mount(&self, daemon: i32) -> Seen {
         let mut seen = Seen::default();
         if let Err(error) = self
@@ -245,7 +245,7 @@ impl Stand<'_> {
                     let verdict = case.judge(kind, &reading);
                     let is_well = reading.ended == Ended::Well;
                     match verdict {
-                        // Whoever is killed or loses the mount is told; a clean end is right all the same.
+                        // A reader that is killed or loses the mount gets an error; a clean end is right, too.
                         Verdict::Fault(_) if (unmounted || killed) && !is_well => Verdict::Told,
                         Verdict::Fault(_) if killed => Verdict::Late,
                         Verdict::Fault(fault) => Verdict::Fault(format!(
@@ -276,7 +276,7 @@ impl Stand<'_> {
         Ok(())
     }
 
-    /// Waits for the readers, and stops those who may wait for ever. Each with when it was seen to have ended.
+    /// Waits for the readers, and stops those that may wait for ever. Returns each with the time by which it had ended.
     fn finish_readers(
         &self,
         mut readers: Vec<(usize, Process)>,
@@ -344,7 +344,7 @@ impl Stand<'_> {
             Destination::Pipe => "exec \"$@\"",
             // The process that is started must be the one to be killed.
             Destination::SlowPipe if self.blow.is_some() => "exec \"$@\"",
-            // A reader of 64 KiB each 2 ms.
+            // A reader of 64 KiB every 2 ms.
             Destination::SlowPipe => "\"$@\" | \"$CHAOS\" slow; exit ${PIPESTATUS[0]}",
             Destination::Output => "fifofs=$1; shift 2; exec $fifofs run -o \"$OUTPUT\" \"$@\"",
             Destination::Redirected => "exec \"$@\" > \"$OUTPUT\"",
@@ -354,7 +354,7 @@ impl Stand<'_> {
         command
             .env("CHAOS", env::current_exe().expect("this program"))
             .env("OUTPUT", &output)
-            // So that all that is started can be found, and what is left.
+            // So that all started processes, and leftovers, can be found.
             .env(MARKER, self.place.mount_point())
             .env("TMPDIR", self.place.at("tmp"))
             .env_remove("XDG_RUNTIME_DIR")
@@ -428,7 +428,7 @@ impl Stand<'_> {
     }
 }
 
-/// The operation's name alone.
+/// The operation's name without its fields.
 fn kind(op: Op) -> String {
     let text = format!("{op:?}");
     text.split_whitespace()

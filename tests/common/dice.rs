@@ -1,4 +1,4 @@
-//! Random numbers that a seed repeats.
+//! Repeatable random numbers.
 
 /// SplitMix64, by Sebastiano Vigna: small, and good enough for choosing.
 pub(crate) struct Dice(u64);

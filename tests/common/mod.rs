@@ -1,16 +1,15 @@
 //! The harness of the integration tests.
 //!
-//! It knows how to start the real `fifofs` on a real directory, how to run real programs beside it,
-//! and how to end all of that whatever happens. It knows nothing of the implementation.
+//! It knows how to start the real `fifofs` on a real directory, how to run real programs beside it, and how to
+//! end everything whatever happens. It knows nothing of the implementation.
 //!
-//! The invariant: **no test hangs and none leaves anything behind.** Every program is waited for
-//! with a deadline and then killed with its process group; a mount that outlives its test, or its
-//! limit, is aborted through fusectl and detached, which lets every process that is stuck in it go.
-//! When a deadline passes, the panic carries the state of the world: `fifofs ls`, the end of the
-//! daemon's log, and where the processes hang.
+//! Invariant: **no test hangs and none leaves anything behind.** Every program is waited for with a deadline and
+//! then killed with its process group; a mount that outlives its test, or its limit, is aborted through fusectl
+//! and detached, which frees every process that is stuck in it. When a deadline passes, the panic contains the
+//! state of the world: `fifofs ls`, the end of the daemon's log, and where the processes hang.
 //!
-//! The test process itself never opens a file of a mount for writing where readers are to wait for
-//! it: descendants of a writer never wait, and everything that is started here is a descendant.
+//! The test process itself never opens a file of a mount for writing if readers are to wait for it: descendants
+//! of a writer never wait, and every process that is started here is a descendant.
 
 // Every test binary is a crate of its own and uses only a part of this.
 #![allow(dead_code, unused_imports)]
@@ -41,7 +40,7 @@ pub(crate) use testing::{SOON, until};
 /// The command under test.
 pub(crate) const FIFOFS: &str = env!("CARGO_BIN_EXE_fifofs");
 
-/// The two must be the same bytes; else says where they differ.
+/// Checks that both are the same bytes; otherwise prints where they differ.
 #[track_caller]
 pub(crate) fn assert_same(got: &[u8], expected: &[u8]) {
     if got == expected {
@@ -81,7 +80,7 @@ pub(crate) fn needs(programs: &[(&str, &str)]) {
     }
 }
 
-/// Some tests are about other users and need to become one.
+/// Fails without root: the test becomes another user.
 #[track_caller]
 pub(crate) fn needs_root() {
     assert!(

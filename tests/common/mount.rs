@@ -1,7 +1,7 @@
-//! A running `fifofs mount`, and what tests ask of it.
+//! A running `fifofs mount`, and queries of tests about it.
 //!
-//! Knows the command line and what can be seen of a daemon from outside; knows nothing of how it
-//! does it. The invariant: a mount ends with its test, and before its limit in any case.
+//! Knows the command line and what is visible of a daemon from outside; knows nothing of its internals.
+//! Invariant: a mount ends with its test, and before its limit in any case.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,19 +19,19 @@ use super::procfs::{connection_of, memory_rss, parked_in_group, process};
 use super::program::{Process, signal};
 use super::{FIFOFS, SOON};
 
-/// The longest that one mount lives before its dead man's switch aborts it.
+/// How long a mount may live before a timer thread aborts it.
 const MOUNT_LIMIT: Duration = Duration::from_secs(300);
 
-/// What the process calls itself that makes the kernel write back.
+/// The name of the process that makes the kernel write back.
 const FLUSHER: &str = "fifofs-flusher";
 
 /// A running `fifofs mount`.
 pub(crate) struct Mount {
     place: Arc<Place>,
     daemon: Child,
-    /// Dropped when the mount ends: the dead man's switch waits for it.
+    /// Dropped when the mount ends: the timer thread waits for it.
     alive: Option<Sender<()>>,
-    /// What stands at the mount point is to stay there.
+    /// Whether the mount point is left as it is.
     abandoned: bool,
 }
 
@@ -41,17 +41,17 @@ impl Mount {
         Self::start_in(&Place::new(), options)
     }
 
-    /// The same in a place that there is already.
+    /// The same in an existing place.
     pub(crate) fn start_in(place: &Arc<Place>, options: &[&str]) -> Self {
         Self::start_for(MOUNT_LIMIT, place, options)
     }
 
-    /// The same with another limit for the dead man's switch.
+    /// The same with another limit for the timer thread.
     pub(crate) fn start_for(limit: Duration, place: &Arc<Place>, options: &[&str]) -> Self {
         Self::start_by(limit, place, options, |command| command)
     }
 
-    /// The same where the kernel is one that says less of processes.
+    /// The same as on an older kernel, which tells less about processes.
     pub(crate) fn start_without_pidfd_info(options: &[&str]) -> Self {
         Self::start_by(MOUNT_LIMIT, &Place::new(), options, without_pidfd_info)
     }
@@ -75,7 +75,8 @@ impl Mount {
             .expect("fifofs itself must start");
         let (alive, gone) = mpsc::channel();
         let pid = daemon.id() as i32;
-        // Weakly: the thread may outlive the last test by a moment, and nobody would remove the place after that.
+        // A weak reference: the thread may outlive the last test by a moment, and then the place would not be
+        // removed.
         let switch = Arc::downgrade(place);
         thread::Builder::new()
             .name("dead man's switch".into())
@@ -166,7 +167,7 @@ impl Mount {
         self.wait_for(&format!("the flag {flag}"), || path.exists());
     }
 
-    /// Waits until a name is there.
+    /// Waits until a name exists.
     pub(crate) fn wait_exists(&self, name: &str) {
         self.wait_for(&format!("{name} to exist"), || {
             self.file(name).symlink_metadata().is_ok()
@@ -199,7 +200,7 @@ impl Mount {
         reader
     }
 
-    /// Waits until `name` is done, and gives its content.
+    /// Waits until `name` is done, and returns its content.
     pub(crate) fn finished(&self, name: &str) -> Vec<u8> {
         self.place
             .fifofs(&["cat", self.file(name).to_str().expect("UTF-8")])
@@ -208,7 +209,7 @@ impl Mount {
             .stdout
     }
 
-    /// Waits until some process of the group of `process` waits for an answer of the mount, and stays so.
+    /// Waits until a process of the group of `process` waits for an answer of the mount, and stays so.
     pub(crate) fn wait_parked(&self, process: &Process) {
         let mut samples = 0;
         self.wait_for(&format!("'{}' to wait in the mount", process.what), || {
@@ -221,7 +222,7 @@ impl Mount {
         });
     }
 
-    /// What `fifofs ls DIR` prints.
+    /// The output of `fifofs ls DIR`.
     pub(crate) fn ls(&self) -> String {
         self.place
             .fifofs(&["ls", self.path().to_str().expect("UTF-8")])
@@ -247,14 +248,14 @@ impl Mount {
         memory_rss(self.pid())
     }
 
-    /// How many descriptors the daemon has.
+    /// The number of the daemon's descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid()))
             .expect("the daemon's descriptors")
             .count()
     }
 
-    /// How many threads the daemon has.
+    /// The number of the daemon's threads.
     pub(crate) fn threads(&self) -> usize {
         fs::read_dir(format!("/proc/{}/task", self.pid()))
             .expect("the daemon's threads")
@@ -280,15 +281,14 @@ impl Mount {
         Duration::from_nanos(nanoseconds)
     }
 
-    /// The helper that makes the kernel write back what it holds; there is one once somebody
-    /// waited for that.
+    /// The helper that makes the kernel write back dirty pages; it exists once a reader has waited for that.
     pub(crate) fn flusher(&self) -> Option<i32> {
         let daemons = self.place.daemons();
         let flusher = daemons.iter().find(|helper| helper.comm == FLUSHER);
         flusher.map(|helper| helper.pid)
     }
 
-    /// SIGKILL for the flusher, if there is one; it is dead on return. Gives its process id.
+    /// Kills the flusher, if there is one; it is dead on return. Returns its process id.
     pub(crate) fn kill_flusher(&self) -> Option<i32> {
         let flusher = self.flusher()?;
         signal(flusher, Signal::KILL);
@@ -298,14 +298,14 @@ impl Mount {
         Some(flusher)
     }
 
-    /// SIGKILL for the daemon alone, and nothing else: what its helpers then do is theirs.
+    /// Kills only the daemon: its helpers then act on their own.
     pub(crate) fn kill_daemon(&mut self) {
         self.daemon.kill().expect("SIGKILL");
         self.daemon.wait().expect("wait");
         self.alive = None;
     }
 
-    /// SIGKILL for the daemon; what is left of the mount stays until the place is dropped.
+    /// Kills the daemon; the rest of the mount stays until the place is dropped.
     pub(crate) fn kill_and_abandon(mut self) {
         self.kill_daemon();
         self.abandoned = true;
@@ -323,7 +323,7 @@ impl Mount {
         status.expect("just set")
     }
 
-    /// Ctrl-C: the daemon exits with 0 and nothing is left.
+    /// Sends Ctrl-C: the daemon exits with 0 and nothing is left.
     pub(crate) fn unmount(mut self) {
         signal(self.pid(), Signal::INT);
         let status = self.wait_daemon(SOON);
@@ -364,7 +364,7 @@ pub(crate) fn mount_command(place: &Place, options: &[&str]) -> Command {
         .arg(place.at("spill"))
         .args(options)
         .arg(place.mount_point())
-        // Not debug: then each event is told of in the log, and what users get is not what is tested.
+        // Not debug: that would log each event, and would not test what users get.
         .env("RUST_LOG", "info")
         .env(MARKER, place.mount_point());
     command

@@ -1,6 +1,6 @@
-//! A process that finds the kernel as it was before Linux 6.9, 6.13 and 6.15.
+//! Runs a process as on kernels before Linux 6.9, 6.13 and 6.15.
 //!
-//! Knows which system calls are newer and how they fail where they are missing; seccomp(2) has them fail so.
+//! Knows which system calls are newer and how they fail if they are missing; seccomp(2) makes them fail so.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -8,11 +8,11 @@ use std::process::Command;
 
 /// `_IOWR(0xFF, 11, struct pidfd_info)`, Linux 6.13.
 const PIDFD_GET_INFO: u32 = 0xC040_FF0B;
-/// Of `struct seccomp_data`: the number of the call, and the lower half of its second argument.
+/// Offsets in `struct seccomp_data`: the number of the call, and the lower half of its second argument.
 const CALL: u32 = 0;
 const SECOND_ARGUMENT: u32 = 24;
 
-/// Takes `PIDFD_GET_INFO` and `PIDFD_THREAD` from a program and all that it starts. For root.
+/// Hides `PIDFD_GET_INFO` and `PIDFD_THREAD` from a program and its descendants. For root.
 pub(crate) fn without_pidfd_info(command: &mut Command) -> &mut Command {
     let install = || {
         let load = |offset| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
@@ -37,13 +37,13 @@ pub(crate) fn without_pidfd_info(command: &mut Command) -> &mut Command {
             len: filter.len() as u16,
             filter: filter.as_mut_ptr(),
         };
-        // SAFETY: the program is whole and stays while the kernel copies it.
+        // SAFETY: the program is valid while the kernel copies it.
         match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
     };
-    // SAFETY: it makes one system call, and allocates nothing.
+    // SAFETY: it makes one system call, and does not allocate.
     unsafe { command.pre_exec(install) }
 }
 
@@ -52,7 +52,7 @@ fn statement(code: u32, k: u32) -> libc::sock_filter {
     libc::sock_filter { code, jt, jf, k }
 }
 
-/// Goes on so many statements further if it holds, so many if not.
+/// Skips `jt` statements if the condition holds, `jf` if not.
 fn jump(condition: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
     let code = (libc::BPF_JMP | condition | libc::BPF_K) as u16;
     libc::sock_filter { code, jt, jf, k }

@@ -1,8 +1,7 @@
-//! Where a test takes place: a directory of its own, and what runs in it.
+//! The place of a test: a directory of its own, and the processes in it.
 //!
-//! Knows how to start programs, find the daemons of its mount and take that mount away; knows
-//! nothing of what a mount is made with. The invariant: when a place is dropped, nothing is mounted
-//! in it and no daemon of it lives.
+//! Knows how to start programs, find the daemons of its mount and remove that mount; does not know how a mount is
+//! made. Invariant: when a place is dropped, nothing is mounted in it and no daemon of it lives.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -21,11 +20,11 @@ use super::program::{Process, default_signals, signal};
 use super::script::{PYTHON_PRELUDE, SHELL_PRELUDE, python};
 use super::testing::{SOON, until_within};
 
-/// In the environment of every daemon, so that its helpers, however they are started, are known by it.
+/// An environment variable of every daemon, by which its helpers are found, however they are started.
 pub(crate) const MARKER: &str = "FIFOFS_TEST_MOUNT";
 
 /// A temporary directory with what a mount needs: `mount` (the mount point), `spill`, `flags`, `plain` (to compare
-/// with) and `daemon.log`. It outlives the mounts made in it, so one can be started where another died.
+/// with) and `daemon.log`. It outlives the mounts made in it, so a mount can be started where another one died.
 pub(crate) struct Place {
     root: tempfile::TempDir,
     path: PathBuf,
@@ -38,7 +37,7 @@ impl Place {
             .prefix("fifofs-test-")
             .tempdir()
             .expect("a temporary directory");
-        // Other users get as far as the mount, so that it is the mount that refuses them.
+        // Other users must reach the mount, so that it is the mount that refuses them.
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
         let path = root.path().canonicalize().expect("its real path");
         for name in ["mount", "spill", "flags", "plain"] {
@@ -47,7 +46,7 @@ impl Place {
         Arc::new(Self { root, path })
     }
 
-    /// Where the mount point, or anything else of this place, is.
+    /// The path of the mount point, or of anything else in this place.
     pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -98,8 +97,8 @@ impl Place {
         self.spawn(command)
     }
 
-    /// Processes that are the daemon of a mount in this place, or its helpers. Neither zombies are counted, nor who
-    /// waits for an answer of a mount: reading the environment might wait for it.
+    /// Processes that are the daemon of a mount in this place, or its helpers. Without zombies, and without
+    /// processes that wait for an answer of a mount: reading their environment might block.
     pub(crate) fn daemons(&self) -> Vec<Proc> {
         let marker = format!("{MARKER}={}\0", self.mount_point().display());
         processes()
@@ -128,7 +127,7 @@ impl Place {
         assert!(spilled.is_empty(), "spill files were left: {spilled:?}");
     }
 
-    /// Waits until `condition` holds; else fails and says what the world looked like.
+    /// Waits until `condition` holds; otherwise fails and prints the state of the world.
     #[track_caller]
     pub(crate) fn wait_for(
         self: &Arc<Self>,
@@ -139,7 +138,7 @@ impl Place {
         until_within(within, what, condition, || self.state());
     }
 
-    /// What to look at when something went wrong.
+    /// The state of the world, for failures.
     pub(crate) fn state(self: &Arc<Self>) -> String {
         let mut state = String::new();
         let _ = writeln!(state, "--- fifofs ls {}", self.mount_point().display());
@@ -179,14 +178,14 @@ impl Place {
         state
     }
 
-    /// Lets go of everything that hangs in the mount, and takes the mount away.
+    /// Aborts everything that hangs in the mount, and removes the mount.
     pub(super) fn abort(&self) {
         for _ in 0..8 {
             let Some(connection) = connection_of(&self.mount_point()) else {
                 break;
             };
             let _ = fs::write(format!("/sys/fs/fuse/connections/{connection}/abort"), "1");
-            // FORCE aborts the connection too, where fusectl is not mounted.
+            // FORCE aborts the connection, too, if fusectl is not mounted.
             let flags = UnmountFlags::FORCE | UnmountFlags::DETACH;
             if rustix::mount::unmount(self.mount_point(), flags).is_err() {
                 let _ = Command::new("fusermount3")
@@ -206,7 +205,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.abort();
         if connection_of(&self.mount_point()).is_some() {
-            // Removing the directory would go into the mount: rather leave it.
+            // Removing the directory would go into the mount: leave it.
             eprintln!("{} is still mounted", self.mount_point().display());
             self.root.disable_cleanup(true);
         }

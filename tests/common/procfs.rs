@@ -1,9 +1,9 @@
-//! What `/proc` says about processes and mounts.
+//! Processes and mounts as `/proc` shows them.
 //!
-//! Knows the format of those files and nothing of who asks. The invariant: a process or a mount
-//! that has gone meanwhile is absent from an answer, never a failure ([`memory_rss`] excepted,
-//! which has no answer then). And nothing is read that waits for a process which waits for its mount:
-//! `status` does not, `stat`, `cmdline` and `environ` do while such a process is in exec(2).
+//! Knows the formats of those files, not its callers. Invariant: a process or a mount that has ended
+//! meanwhile is absent from the result, never an error (except in [`memory_rss`], which has no result
+//! then). And it reads no file that could block on a process which waits for its mount: `status` does
+//! not block, `stat`, `cmdline` and `environ` do while such a process is in exec(2).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub(crate) struct Proc {
     pub(crate) comm: String,
 }
 
-/// All processes that can be seen.
+/// All visible processes.
 pub(crate) fn processes() -> Vec<Proc> {
     fs::read_dir("/proc")
         .expect("/proc")
@@ -26,7 +26,7 @@ pub(crate) fn processes() -> Vec<Proc> {
         .collect()
 }
 
-/// One process, if it is there.
+/// One process, if it exists.
 pub(crate) fn process(pid: i32) -> Option<Proc> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| {
@@ -37,14 +37,14 @@ pub(crate) fn process(pid: i32) -> Option<Proc> {
     Some(Proc {
         pid,
         ppid: field("PPid")?.parse().ok()?,
-        // In each pid namespace, beginning with that of the reader.
+        // One number for each pid namespace, beginning with that of the reader.
         group: field("NSpgid")?.split_whitespace().next()?.parse().ok()?,
         state: field("State")?.chars().next()?,
         comm: field("Name")?.to_owned(),
     })
 }
 
-/// How many threads of a process group wait for an answer of a FUSE file system.
+/// The number of threads of a process group that wait for an answer of a FUSE filesystem.
 pub(crate) fn parked_in_group(group: i32) -> usize {
     let mut processes = processes();
     processes.retain(|process| process.group == group);
@@ -54,7 +54,7 @@ pub(crate) fn parked_in_group(group: i32) -> usize {
         .sum()
 }
 
-/// How many threads of a process do.
+/// The number of such threads of a process.
 pub(crate) fn parked_threads(pid: i32) -> usize {
     let waits = |task: &PathBuf| {
         fs::read_to_string(task.join("wchan"))
@@ -63,7 +63,7 @@ pub(crate) fn parked_threads(pid: i32) -> usize {
     tasks(pid).filter(waits).count()
 }
 
-/// Where each thread of a process is to be looked at.
+/// The directories of a process's threads in /proc.
 pub(crate) fn tasks(pid: i32) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(format!("/proc/{pid}/task"));
     let entries = entries.into_iter().flatten().flatten();
@@ -81,7 +81,7 @@ pub(crate) fn memory_rss(pid: i32) -> u64 {
     kibibytes << 10
 }
 
-/// The FUSE connection of what is mounted at `path`: the minor number of its device.
+/// The FUSE connection of the mount at `path`: the minor number of its device.
 pub(crate) fn connection_of(path: &Path) -> Option<u32> {
     let path = path.to_str()?;
     fs::read_to_string("/proc/self/mountinfo")

@@ -1,8 +1,8 @@
 //! Programs that tests run, and how they ended.
 //!
-//! Knows processes, their output and its times; knows a mount only as what to describe when one
-//! of them hangs. The invariant: a program is waited for with a deadline, and is killed with its
-//! process group when it is dropped.
+//! Knows processes, their output and its times; knows a mount only as the thing to describe when one of them
+//! hangs. Invariant: a program is waited for with a deadline, and is killed with its process group when it is
+//! dropped.
 
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -18,10 +18,10 @@ use super::place::Place;
 use super::script::{PYTHON_PRELUDE, SHELL_PRELUDE};
 use super::testing::{SOON, until_within};
 
-/// What a program printed at one moment.
+/// The output of a program at one moment.
 #[derive(Clone)]
 pub(crate) struct Chunk {
-    /// Since the program was started.
+    /// Time since the program was started.
     pub(crate) at: Duration,
     pub(crate) bytes: Vec<u8>,
 }
@@ -73,7 +73,7 @@ pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
-    /// From its start to its end.
+    /// Time from its start to its end.
     pub(crate) took: Duration,
 }
 
@@ -114,17 +114,17 @@ impl Process {
         self.child.id() as i32
     }
 
-    /// What it printed so far.
+    /// Its output so far.
     pub(crate) fn output(&self) -> Vec<u8> {
         self.stdout.bytes()
     }
 
-    /// What it printed so far, and when.
+    /// Its output so far, with times.
     pub(crate) fn chunks(&self) -> Vec<Chunk> {
         self.stdout.chunks.lock().expect("not poisoned").clone()
     }
 
-    /// Waits until all that it printed is exactly `expected`.
+    /// Waits until its whole output is exactly `expected`.
     #[track_caller]
     pub(crate) fn wait_output(&self, expected: &[u8]) {
         let condition = || self.output() == expected;
@@ -185,7 +185,7 @@ impl Process {
         })
     }
 
-    /// Waits for its end and for the end of its output; a later end is a failure.
+    /// Waits for its end and for the end of its output; fails if that takes longer.
     pub(crate) fn finish(mut self, within: Duration) -> Finished {
         match self.end(Instant::now() + within) {
             Some(finished) => finished,
@@ -205,7 +205,7 @@ impl Drop for Process {
         if let Some(group) = Pid::from_raw(self.pid()) {
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
-        // One that is stuck in a mount ends when the mount is aborted, after this.
+        // A process that is stuck in a mount ends when the mount is aborted, after this.
         let deadline = Instant::now() + Duration::from_secs(2);
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(2));
@@ -214,7 +214,7 @@ impl Drop for Process {
 }
 
 impl Finished {
-    /// What it printed, as text.
+    /// Its output, as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
@@ -240,14 +240,14 @@ impl Finished {
         )
     }
 
-    /// It must have exited with 0.
+    /// Checks that it exited with 0.
     #[track_caller]
     pub(crate) fn succeeded(self) -> Self {
         assert!(self.status.success(), "{}", self.everything());
         self
     }
 
-    /// It must have exited with another status than 0, not by a signal, and have said `words` on standard error.
+    /// Checks that it exited with another status than 0, not by a signal, and printed `words` on standard error.
     #[track_caller]
     pub(crate) fn failed_saying(self, words: &str) -> Self {
         assert!(
@@ -263,7 +263,7 @@ impl Finished {
         self
     }
 
-    /// It must have printed exactly this.
+    /// Checks its whole output.
     #[track_caller]
     pub(crate) fn printed(self, expected: impl AsRef<[u8]>) -> Self {
         if self.stdout != expected.as_ref() {
@@ -280,7 +280,7 @@ pub(crate) fn signal(pid: i32, which: Signal) {
     }
 }
 
-/// Programs started in the background by a shell ignore SIGINT and SIGQUIT, and so would all that they start.
+/// Background programs of a shell ignore SIGINT and SIGQUIT, and so would all processes that they start.
 pub(super) fn default_signals() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

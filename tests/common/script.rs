@@ -1,8 +1,8 @@
-//! What the scripts of tests can count on.
+//! Functions that all scripts of tests can use.
 //!
-//! Knows the two languages that scripts are in, and how they wait for each other: by flags, which
-//! are files in the directory `$F`. The invariant: a prelude only defines names, so that what a
-//! script does is in the test.
+//! Knows the two languages of scripts, and how scripts wait for each other: by flags, which are
+//! files in the directory `$F`. Invariant: a prelude only defines names, so that everything a
+//! script does is in its test.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ await() { until [ -e "$F/$1" ]; do sleep 0.01; done; }
 raise() { : > "$F/$1"; }
 "#;
 
-/// Before every Python script: what most need, and the same two functions.
+/// Before every Python script: common imports, and the same two functions.
 pub(super) const PYTHON_PRELUDE: &str = r#"
 import ctypes, errno, fcntl, mmap, os, random, select, signal, socket, stat, sys, threading, time
 D, F = os.environ["D"], os.environ["F"]
@@ -27,7 +27,7 @@ def write_all(fd, data):
     while view: view = view[os.write(fd, view):]
 "#;
 
-/// The system's Python, which other users may run too.
+/// The system's Python, which other users may run, too.
 pub(crate) fn python() -> &'static str {
     if Path::new("/usr/bin/python3").exists() {
         "/usr/bin/python3"

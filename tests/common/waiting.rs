@@ -1,10 +1,11 @@
-//! Callers that wait in a mount, in each way in which one can.
+//! Processes that wait in a mount, in each way in which one can.
 //!
-//! Each function here makes a mount, hands over what starts one more that waits, and takes all away again.
+//! Each function here makes a mount, passes on a function that starts one more waiting process, and cleans
+//! up afterwards.
 
 use super::{Mount, Process, SOON};
 
-/// What starts a process that waits, once it does.
+/// Starts a process, and returns it once it waits.
 pub(crate) type Starts<'a> = &'a mut dyn FnMut() -> Process;
 
 /// Readers that have some bytes and wait for more.
@@ -30,7 +31,7 @@ pub(crate) fn in_open(with: impl FnOnce(Starts<'_>)) {
     });
 }
 
-/// Readers of what is not there.
+/// Readers of a file that does not exist.
 pub(crate) fn for_a_file(with: impl FnOnce(Starts<'_>)) {
     let mount = Mount::start(&[]);
     with(&mut || {
@@ -41,7 +42,7 @@ pub(crate) fn for_a_file(with: impl FnOnce(Starts<'_>)) {
     mount.unmount();
 }
 
-/// Writers that are as far ahead as they may be of readers that do not come.
+/// Writers that are as far ahead of their readers as they may be.
 pub(crate) fn for_readers(with: impl FnOnce(Starts<'_>)) {
     let mount = Mount::start(&["--deliver", "stream"]);
     let mut number = 0;
@@ -54,7 +55,7 @@ pub(crate) fn for_readers(with: impl FnOnce(Starts<'_>)) {
     mount.unmount();
 }
 
-/// While somebody writes a file that has one line so far.
+/// While a process writes a file that has one line so far.
 fn while_written(options: &[&str], name: &str, with: impl FnOnce(&Mount)) {
     let mount = Mount::start(options);
     let writer = mount.shell(&format!("exec > $D/{name}; echo a; await end"));

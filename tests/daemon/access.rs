@@ -1,4 +1,4 @@
-//! Who may look, and what nobody gets: other users, setuid programs, and the descriptors of the daemon.
+//! Access of other users and setuid programs, and to the daemon's descriptors.
 
 use std::fs;
 
@@ -73,8 +73,8 @@ fn the_mount_is_nosuid_and_nodev() {
 
 #[test]
 fn programs_started_beside_a_daemon_inherit_no_descriptor_of_it() {
-    // Every descriptor is close-on-exec: the helpers are forks, so their own tables must not hold /dev/fuse, or the
-    // mount would outlive the daemon.
+    // Every descriptor is close-on-exec: the helpers are forks, so their own tables must not contain /dev/fuse, or
+    // the mount would outlive the daemon.
     let mount = Mount::start(&[]);
     for helper in mount.place().daemons() {
         if helper.pid == mount.pid() {

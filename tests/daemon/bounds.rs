@@ -1,4 +1,4 @@
-//! What is bounded: memory, space, descriptors, and what waiting readers cost.
+//! Bounds: memory, space, descriptors, and the cost of waiting readers.
 
 use std::fs;
 use std::time::Duration;
@@ -49,7 +49,7 @@ fn memory_is_bounded_by_spilling_and_the_whole_by_max_size_which_gives_enospc() 
     mount.unmount();
 }
 
-/// By default it kept a gibibyte, died of an allocation that failed, and everything was lost.
+/// By default it kept a gibibyte, crashed when an allocation failed, and everything was lost.
 #[test]
 fn a_daemon_whose_address_space_is_limited_spills_in_time() {
     let place = Place::new();
@@ -66,7 +66,7 @@ fn a_daemon_whose_address_space_is_limited_spills_in_time() {
 }
 
 #[test]
-fn that_spilled_bytes_go_to_memory_is_said_when_the_first_do_and_not_before() {
+fn spilling_to_memory_is_warned_of_with_the_first_spill_and_not_before() {
     let place = Place::new();
     place
         .shell("mount -t tmpfs -o size=64M none $P/../spill")
@@ -147,7 +147,7 @@ fn descriptors_of_the_daemon_are_the_same_before_and_after_200_files_written_and
 #[test]
 fn a_thousand_waiting_readers_cost_no_thread_and_few_kib_and_all_get_the_bytes() {
     let mount = Mount::start(&[]);
-    // The first wait may start what waits need once.
+    // The first wait may start threads that all waits share.
     let warm = mount.reader(".fifofs/pipe/nothing");
     mount.wait_parked(&warm);
     drop(warm);

@@ -1,4 +1,4 @@
-//! A daemon that may have no more descriptors: it refuses to open, says why, and loses nothing.
+//! A daemon without free descriptors: it refuses opens, says why, and loses nothing.
 
 use std::fs;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::common::{Mount, Place, SOON};
 
-/// As if the daemon had been started with `ulimit -n LIMIT`.
+/// Limits the running daemon as `ulimit -n LIMIT` would have.
 fn limit_descriptors(mount: &Mount, limit: u64) {
     let daemon = Pid::from_raw(mount.pid());
     let limit = Rlimit {
@@ -46,7 +46,7 @@ print(ends.count(0), ends.count(1), ends.count(2))
         fs::read_to_string(mount.place().at("daemon.log"))
             .is_ok_and(|log| log.contains("ulimit -n"))
     });
-    // The daemon looks at the list of mounts each time that it changes.
+    // The daemon reads the list of mounts each time that it changes.
     mount
         .shell(
             "mkdir elsewhere; for i in 1 2 3 4 5; do mount -t tmpfs none elsewhere; sleep .1; \
@@ -121,7 +121,7 @@ for i in range(2000):
     mount.unmount();
 }
 
-/// Not a mount that is gone at once, or in which nothing can be written.
+/// It must not make a mount that ends at once, or in which nothing can be written.
 #[test]
 fn a_daemon_with_any_limit_of_descriptors_serves_or_says_at_its_start_that_it_cannot() {
     let place = Place::new();

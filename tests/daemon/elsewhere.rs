@@ -1,10 +1,10 @@
-//! A mount that is not where it was made, or is seen in part: moved, bound elsewhere, covered.
+//! A mount that is not where it was made, or is visible in part: moved, bound elsewhere, covered.
 
 use std::sync::Arc;
 
 use crate::common::{Finished, Place, SOON, needs_root};
 
-/// In a namespace of its own, where moving and binding are allowed and concern nobody else.
+/// Runs a script in a namespace of its own, where moving and binding are allowed and affect no other process.
 fn in_namespace(place: &Arc<Place>, script: &str) -> Finished {
     needs_root();
     let prelude = r#"
@@ -22,7 +22,7 @@ fn in_namespace(place: &Arc<Place>, script: &str) -> Finished {
     done
 }
 
-/// The list of mounts says where it is, by its numbers; from Linux 6.8 on the watchdog can be sure of them, too.
+/// The mount is found by its ids in the list of mounts; from Linux 6.8 on the watchdog can rely on them, too.
 #[test]
 fn a_mount_that_was_moved_is_gone_with_its_daemon() {
     in_namespace(
@@ -48,7 +48,7 @@ fn a_mount_that_was_moved_is_gone_with_its_daemon() {
 }
 
 #[test]
-fn bind_mounts_end_with_the_daemon_and_of_what_covers_it_it_is_said_so() {
+fn bind_mounts_end_with_the_daemon_and_a_covering_mount_is_reported() {
     in_namespace(
         &Place::new(),
         r#"
@@ -73,7 +73,7 @@ fn bind_mounts_end_with_the_daemon_and_of_what_covers_it_it_is_said_so() {
     );
 }
 
-/// It has no `.fifofs`, which is in the mount of the whole.
+/// A bind mount of a part has no `.fifofs`, which is in the mount of the whole.
 #[test]
 fn files_in_a_bind_mount_of_a_part_are_waited_for_in_the_whole() {
     in_namespace(

@@ -1,4 +1,4 @@
-//! How the daemon ends: everybody who waits gets an error, nothing is left, and a dead mount is cleared.
+//! How the daemon ends: every waiting process gets an error, nothing is left, and a dead mount is cleared.
 
 use std::fs;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use rustix::process::Signal;
 
 use crate::common::{Finished, Mount, Place, Process, SOON, connection_of, process, signal};
 
-/// A reader that waits, one whose open waits, a writer that waits, and two that write on, all of whom the end of the
-/// daemon must reach.
-fn somebody_waits(mount: &Mount) -> Vec<Process> {
+/// A reader that waits, one whose open waits, a writer that waits, and two writers that go on: the end of the daemon
+/// must reach all of them.
+fn waiting_processes(mount: &Mount) -> Vec<Process> {
     let writer = mount.python(
         r#"
 fd = os.open(D + "/x.log", os.O_WRONLY | os.O_CREAT, 0o644)
@@ -21,7 +21,7 @@ while True:
 "#,
     );
     mount.wait_exists("x.log");
-    // Its writes go to the page cache, and ask the daemon for nothing.
+    // Its writes go to the page cache, and make no request to the daemon.
     let unchecked = mount.shell("while echo more; do sleep .02; done > $D/y.log");
     mount.wait_exists("y.log");
     let follows = mount.reader("x.log");
@@ -39,10 +39,10 @@ while True:
 const STREAM_RULE: [&str; 2] = ["--deliver", "*.stream=stream"];
 
 #[test]
-fn after_sigkill_of_the_daemon_the_mount_is_gone_everybody_gets_an_error_and_it_mounts_again() {
+fn after_sigkill_of_the_daemon_the_mount_is_gone_every_process_gets_an_error_and_it_mounts_again() {
     let place = Place::new();
     let mut mount = Mount::start_in(&place, &STREAM_RULE);
-    let waiting = somebody_waits(&mount);
+    let waiting = waiting_processes(&mount);
     mount.kill_daemon();
     place.wait_for("the mount to be gone", SOON, || {
         connection_of(&place.mount_point()).is_none()
@@ -62,7 +62,7 @@ fn after_sigkill_of_the_daemon_the_mount_is_gone_everybody_gets_an_error_and_it_
 #[test]
 fn ctrl_c_unmounts_gives_waiting_readers_an_error_and_exits_with_0() {
     let mount = Mount::start(&STREAM_RULE);
-    let waiting = somebody_waits(&mount);
+    let waiting = waiting_processes(&mount);
     let place = mount.place().clone();
     mount.unmount();
     for process in waiting {
@@ -106,7 +106,7 @@ fn fifofs_unmount_ends_the_mount_and_the_daemon() {
     }
 }
 
-/// It was in use by "something that cannot be seen here".
+/// The message once was that it was in use by "something that cannot be seen here".
 #[test]
 fn unmount_names_what_is_mounted_below() {
     let mut mount = Mount::start(&STREAM_RULE);
@@ -128,9 +128,9 @@ fn unmount_names_what_is_mounted_below() {
 }
 
 #[test]
-fn unmount_of_a_mount_in_use_refuses_and_names_who_uses_it() {
+fn unmount_of_a_mount_in_use_refuses_and_names_the_processes_that_use_it() {
     let mut mount = Mount::start(&STREAM_RULE);
-    let mut waiting = somebody_waits(&mount);
+    let mut waiting = waiting_processes(&mount);
     mount
         .shell("mkdir $D/deep; echo mapped > $D/mapped")
         .finish(SOON)
@@ -155,13 +155,13 @@ time.sleep(1000)
     }
     assert!(!done.stderr.contains("fifofs-flusher"), "{}", done.stderr);
     assert!(done.stderr.contains("--lazy") && done.stderr.contains("--force"));
-    // Nothing happened to anybody.
+    // No process was affected.
     mount
         .shell("echo y > $D/y; cat $D/y")
         .finish(SOON)
         .succeeded()
         .printed("y\n");
-    // All, before one is ended: whoever reads what another one writes ends with that.
+    // Check all before one is ended: a reader of another one's output ends with that.
     assert!(waiting.iter_mut().all(Process::is_running));
     drop(waiting);
     let place = mount.place().clone();
@@ -171,9 +171,9 @@ time.sleep(1000)
 }
 
 #[test]
-fn unmount_by_force_gives_everybody_an_error() {
+fn unmount_by_force_gives_every_process_an_error() {
     let mut mount = Mount::start(&STREAM_RULE);
-    let waiting = somebody_waits(&mount);
+    let waiting = waiting_processes(&mount);
     let place = mount.place().clone();
     unmount(&place, &["--force"]).succeeded();
     assert!(connection_of(&place.mount_point()).is_none());
@@ -205,7 +205,7 @@ fn after_a_lazy_unmount_users_go_on_and_the_mount_ends_with_the_last_of_them() {
 }
 
 #[test]
-fn fifofs_unmount_of_what_is_no_mount_fails_and_names_it() {
+fn fifofs_unmount_of_a_directory_that_is_no_mount_fails_and_names_it() {
     let place = Place::new();
     let directory = place.mount_point();
     let directory = directory.to_str().expect("UTF-8");

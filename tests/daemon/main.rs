@@ -1,5 +1,5 @@
-//! The daemon: how it starts, what it refuses, what it bounds, what it shows, who may look, and that nothing is left
-//! when it ends, however it ends. The tests are in the modules, by subject.
+//! The daemon: how it starts, what it refuses, its bounds, its output, access, and that nothing is left when it
+//! ends, however it ends. The tests are in the modules, by subject.
 
 #![cfg(feature = "cli")]
 
@@ -18,5 +18,5 @@ mod starts;
 mod users;
 mod watched;
 
-/// Whoever is not the owner.
+/// Runs a command as a user that is not the owner.
 const AS_NOBODY: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups";

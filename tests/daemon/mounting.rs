@@ -31,7 +31,7 @@ fn mount_and_fstab_find_the_program_by_the_type_of_the_file_system() {
     needs_root();
     needs(&[("unshare", "util-linux"), ("mount.fuse3", "fuse3")]);
     let place = Place::new();
-    // mount(8) has a path of its own for its helpers; what is laid there is seen in this namespace alone.
+    // mount(8) has a path of its own for its helpers; files put there are visible in this namespace only.
     place
         .shell(
             r#"
@@ -57,7 +57,7 @@ END
 }
 
 #[test]
-fn of_those_who_mount_at_the_same_moment_one_does_and_the_others_are_refused() {
+fn of_several_mounts_at_the_same_moment_one_succeeds_and_the_others_are_refused() {
     let place = Place::new();
     place
         .shell(

@@ -1,4 +1,4 @@
-//! What is refused, and that it is said why.
+//! What is refused, and the message that says why.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::AS_NOBODY;
 use crate::common::{FIFOFS, Mount, Place, SOON, connection_of, needs, needs_root};
 
-/// `fifofs mount` must fail soon, name the path and say why.
+/// Checks that `fifofs mount` fails soon, names the path and says why.
 fn is_refused(place: &std::sync::Arc<Place>, script: &str, path: &str, why: &[&str]) {
     let done = place.shell(script).finish(SOON);
     let done = done.failed_saying(path);
@@ -43,11 +43,11 @@ fn mounting_on_a_file_is_refused_clearly() {
 }
 
 #[test]
-fn mounting_where_one_may_not_is_refused_clearly() {
+fn mounting_without_permission_is_refused_clearly() {
     needs_root();
     needs(&[("setpriv", "util-linux")]);
     let place = Place::new();
-    // The build directory may be closed to others.
+    // The build directory may be closed to other users.
     fs::copy(FIFOFS, place.at("fifofs")).expect("a copy that others may run");
     fs::create_dir(place.at("plain/closed")).expect("a directory");
     fs::set_permissions(place.at("plain/closed"), fs::Permissions::from_mode(0o700))
@@ -100,7 +100,7 @@ fn mounting_where_fifofs_is_mounted_already_is_refused_clearly() {
 }
 
 #[test]
-fn options_that_mean_nothing_are_refused_clearly() {
+fn options_that_make_no_sense_are_refused_clearly() {
     let place = Place::new();
     is_refused(
         &place,

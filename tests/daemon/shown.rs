@@ -1,4 +1,4 @@
-//! What is shown: by `fifofs ls`, in the control directory, and by `--help`.
+//! The output of `fifofs ls`, of the control directory, and of `--help`.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ fn names(listing: &str, pid: i32) -> bool {
 }
 
 #[test]
-fn ls_shows_each_files_state_way_and_reason_and_who_waits_for_whom() {
+fn ls_shows_each_files_state_way_and_reason_and_which_process_waits_for_which() {
     let mount = Mount::start(&["--deliver", "*.stream=stream"]);
     let writer = mount.shell(
         "exec 3> $D/x.log 4> $D/x.zip 5> $D/x.stream; echo a >&3; echo a >&4; echo a >&5; await end",
@@ -87,7 +87,7 @@ fn ls_watch_goes_on_until_it_is_interrupted() {
         .place()
         .fifofs(&["ls", "--watch", mount.path().to_str().expect("UTF-8")]);
     mount.wait_for("the file to be shown", || {
-        // It may not watch yet.
+        // It may not have subscribed yet.
         mount
             .shell("/bin/echo x > $D/seen.txt")
             .finish(SOON)
@@ -130,7 +130,7 @@ fn help_names_the_commands() {
 
 /// It waited for the next event, which on a quiet mount never comes.
 #[test]
-fn ls_watch_ends_when_nobody_reads_it_any_more() {
+fn ls_watch_ends_when_its_output_has_no_reader_any_more() {
     let mount = Mount::start(&[]);
     mount
         .shell(r#""$FIFOFS" ls --watch $D | sleep 0.2"#)
@@ -139,9 +139,9 @@ fn ls_watch_ends_when_nobody_reads_it_any_more() {
     mount.unmount();
 }
 
-/// It is one user's bytes on another's terminal.
+/// Names contain one user's bytes, and appear on another user's terminal.
 #[test]
-fn nothing_that_a_terminal_obeys_leaves_ls_cat_or_the_log_as_it_is() {
+fn ls_cat_and_the_log_escape_control_characters() {
     const NAME: &str = "evil\x1b]0;T\x07\x1b[2J\nfake: line\u{9b}.log";
     const SHOWN: &str = r"evil\x1b]0;T\x07\x1b[2J\nfake: line\x9b.log";
     let mount = Mount::start(&["--deliver", "follow"]);
@@ -178,7 +178,7 @@ wait_flag("end")
 }
 
 #[test]
-fn a_word_of_the_command_line_is_shown_and_not_obeyed() {
+fn control_characters_of_the_command_line_are_escaped() {
     let place = Place::new();
     let done = place
         .shell(r#""$FIFOFS" unmount a "$(printf 'x\007\ny')""#)
@@ -187,7 +187,7 @@ fn a_word_of_the_command_line_is_shown_and_not_obeyed() {
     assert!(!done.stderr.contains('\x07'), "{:?}", done.stderr);
 }
 
-/// Each write to it is a message of its own.
+/// Each write to a log is a message of its own.
 #[test]
 fn one_message_is_one_write() {
     let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().expect("sockets");
@@ -249,7 +249,7 @@ fn ls_shows_only_what_is_below_the_directory_that_it_is_given() {
 }
 
 #[test]
-fn ls_leaves_out_mounts_that_belong_to_others() {
+fn ls_leaves_out_mounts_of_other_users() {
     needs_root();
     needs(&[("setpriv", "util-linux")]);
     let mount = Mount::start(&[]);
@@ -268,9 +268,10 @@ fn ls_leaves_out_mounts_that_belong_to_others() {
     mount.unmount();
 }
 
-/// The daemon's pid namespace is below the test's, as of one in a container whose volume others read.
+/// The daemon's pid namespace is below the test's, like that of a container whose volume other
+/// processes read.
 #[test]
-fn a_reader_that_cannot_be_seen_is_told_of_once_and_any_signal_ends_its_wait() {
+fn an_invisible_reader_is_reported_once_and_any_signal_ends_its_wait() {
     needs_root();
     needs(&[("unshare", "util-linux")]);
     let place = Place::new();

@@ -1,13 +1,13 @@
-//! A daemon in one pid namespace, and programs in another of which it sees nothing: containers that share a volume.
+//! A daemon in one pid namespace, and programs in another that it cannot see: containers that share a volume.
 
 use std::sync::Arc;
 
 use crate::common::{Place, Process, SOON, needs, needs_root};
 
-/// In a pid namespace of its own.
+/// Runs a program in a pid namespace of its own.
 const APART: &str = "exec unshare --pid --fork --kill-child";
 
-/// A daemon in a namespace of its own, which ends with what is returned.
+/// A daemon in a namespace of its own, which ends with the returned process.
 fn daemon(place: &Arc<Place>, options: &str) -> Process {
     needs_root();
     needs(&[("unshare", "util-linux")]);
@@ -26,7 +26,7 @@ fn end(place: &Arc<Place>, daemon: Process) -> String {
 }
 
 #[test]
-fn a_program_that_cannot_be_seen_does_not_wait_for_what_it_writes_itself_and_that_is_said_once() {
+fn an_invisible_program_does_not_wait_for_its_own_output_and_that_is_reported_once() {
     let place = Place::new();
     let daemon = daemon(&place, "");
     for _ in 0..2 {
@@ -48,11 +48,11 @@ print(len(open(sys.argv[1], \"rb\").read()))' $D/back.zip"
         "{APART} timeout 60 ffmpeg {faststart} $D/fast.mp4 && ffmpeg -v error -i $D/fast.mp4 -f null -"
     );
     place.shell(&script).finish(SOON).succeeded().printed("");
-    // Which process it means by a number cannot be known.
+    // The daemon cannot know which process it means by a number.
     let script = format!("{APART} cat $D/.fifofs/pid/1/wait/later.log");
     let of_process = place.shell(&script).finish(SOON);
     of_process.failed_saying("No such process");
-    // By a door it does wait, and what it waits for is whole.
+    // At a door it does wait, and gets the whole file.
     let reader = place.shell(&format!("{APART} cat $D/.fifofs/wait/later.log"));
     place
         .shell(&format!(
@@ -71,7 +71,7 @@ print(len(open(sys.argv[1], \"rb\").read()))' $D/back.zip"
 }
 
 #[test]
-fn with_require_visible_who_cannot_be_seen_may_not_write() {
+fn with_require_visible_an_invisible_process_may_not_write() {
     let place = Place::new();
     let daemon = daemon(&place, "--require-visible");
     for script in [

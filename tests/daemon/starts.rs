@@ -7,7 +7,7 @@ use crate::common::{Mount, Place, SOON, mount_command};
 #[test]
 fn fifofs_mount_d_returns_when_the_mount_is_ready_and_leaves_a_daemon_behind() {
     let place = Place::new();
-    // The harness reads its output to the end: a daemon that kept it open would keep `x=$(fifofs mount -d …)` waiting.
+    // The harness reads its output to the end: a daemon that kept it open would make `x=$(fifofs mount -d …)` wait.
     for option in ["-d", "--daemon"] {
         place
             .spawn(mount_command(&place, &[option]))
@@ -37,7 +37,7 @@ fn fifofs_mount_makes_a_directory_that_is_missing() {
 #[test]
 fn a_daemon_keeps_nothing_open_that_it_inherited() {
     let place = Place::new();
-    // With 7 kept, cat would never come to an end; with 9, the lock would stay.
+    // If 7 were kept, cat would never end; if 9 were, the lock would stay.
     place
         .shell(
             r#"

@@ -1,21 +1,21 @@
-//! Several users of one mount: whatever one of them has it keep, others have room, and the daemon's
-//! memory is bounded.
+//! Several users of one mount: whatever one of them makes it keep, others have room, and the daemon's memory is
+//! bounded.
 
 use crate::AS_NOBODY;
 use crate::common::{FIFOFS, Mount, Place, SOON, needs, needs_root};
 
-/// Neither the owner nor [`AS_NOBODY`].
+/// Runs a command as a user that is neither the owner nor [`AS_NOBODY`].
 const AS_ANOTHER: &str = "setpriv --reuid 65533 --regid 65533 --clear-groups";
 
-/// A mount in which everybody may make files.
+/// A mount in which every user may make files.
 fn open_to_all(options: &[&str]) -> Mount {
     let mount = Mount::start(&[&["--allow-other"], options].concat());
     mount.shell("chmod 1777 $D").finish(SOON).succeeded();
     mount
 }
 
-/// What nobody's flood ends with, and that it hinders nobody else.
-fn assert_a_flood_hinders_nobody_else(flood: &str) {
+/// Checks that a flood by the user nobody is refused, and that it hinders no other user.
+fn assert_a_flood_hinders_no_other_user(flood: &str) {
     let mount = open_to_all(&["--memory", "16M"]);
     let before = mount.memory_rss();
     let script = format!(
@@ -42,7 +42,7 @@ fn assert_a_flood_hinders_nobody_else(flood: &str) {
             .succeeded()
             .printed("2097152\n".repeat(5));
     }
-    // Also to the one who did it there is room again once it is gone.
+    // The user that did it has room again, too, once its files are removed.
     mount
         .shell("find $D -mindepth 1 -delete; ls $D")
         .finish(SOON)
@@ -63,7 +63,7 @@ fn assert_a_flood_hinders_nobody_else(flood: &str) {
 
 #[test]
 fn a_flood_of_attributes_by_one_user_is_refused_and_others_still_write() {
-    assert_a_flood_hinders_nobody_else(
+    assert_a_flood_hinders_no_other_user(
         "if made % 16 == 0: open(D + '/x%d' % (made // 16), 'w').close()
 os.setxattr(D + '/x%d' % (made // 16), 'user.a%d' % made, b'z' * 65536)",
     );
@@ -71,12 +71,12 @@ os.setxattr(D + '/x%d' % (made // 16), 'user.a%d' % made, b'z' * 65536)",
 
 #[test]
 fn a_flood_of_symbolic_links_by_one_user_is_refused_and_others_still_write() {
-    assert_a_flood_hinders_nobody_else("os.symlink('t' * 4000, D + '/' + 'n' * 240 + str(made))");
+    assert_a_flood_hinders_no_other_user("os.symlink('t' * 4000, D + '/' + 'n' * 240 + str(made))");
 }
 
 #[test]
 fn a_flood_of_names_by_one_user_is_refused_and_others_still_write() {
-    assert_a_flood_hinders_nobody_else(
+    assert_a_flood_hinders_no_other_user(
         "os.close(os.open(D + '/%d' % made, os.O_CREAT | os.O_WRONLY))",
     );
 }
@@ -131,10 +131,10 @@ for i in range(80):
     mount.unmount();
 }
 
-/// Of a zombie of another user's a daemon without rights reads 0, as of one that ended well. Once it is reaped the
-/// kernel says it of everybody's, since Linux 6.15.
+/// A daemon without rights reads 0 for another user's zombie, as for one that ended well. Since Linux 6.15 the
+/// kernel reports the end of every process once it is reaped.
 #[test]
-fn a_daemon_without_rights_hears_how_the_processes_of_others_end_when_they_are_reaped() {
+fn a_daemon_without_rights_learns_how_processes_of_other_users_ended_when_they_are_reaped() {
     needs_root();
     needs(&[
         ("setpriv", "util-linux"),

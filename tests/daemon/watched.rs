@@ -1,5 +1,5 @@
-//! What a daemon tells whoever started it and looks after it: a service manager, the log, and
-//! collectors of metrics.
+//! What a daemon reports to the program that started it and supervises it: a service manager, the
+//! log, and collectors of metrics.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ for address in ["socket", "\0fifofs-test-%d" % os.getpid()]:
     name = address.replace("\0", "@")
     mount = subprocess.Popen([os.environ["FIFOFS"], "mount", os.environ["D"]], stderr=subprocess.DEVNULL,
         env=dict(os.environ, NOTIFY_SOCKET=name))
-    told = manager.recv(4096).decode()
-    assert "READY=1" in told and "MAINPID=%d" % mount.pid in told, told
+    announced = manager.recv(4096).decode()
+    assert "READY=1" in announced and "MAINPID=%d" % mount.pid in announced, announced
     open(os.environ["D"] + "/x", "w").close()
     mount.send_signal(signal.SIGTERM)
     assert manager.recv(4096) == b"STOPPING=1"
@@ -33,7 +33,7 @@ for address in ["socket", "\0fifofs-test-%d" % os.getpid()]:
 }
 
 #[test]
-fn the_log_of_a_daemon_goes_to_the_file_that_is_named() {
+fn the_log_of_a_daemon_goes_to_the_given_file() {
     let place = Place::new();
     place
         .shell(
@@ -59,7 +59,7 @@ fn without_a_file_the_log_of_a_daemon_goes_to_syslog_and_without_that_to_a_file_
     needs_root();
     needs(&[("unshare", "util-linux")]);
     let place = Place::new();
-    // In namespaces where there is a syslog of ours, and none.
+    // In namespaces with a syslog of the test, and without one.
     place
         .shell(
             r#"
@@ -99,8 +99,8 @@ END
     place.assert_nothing_left();
 }
 
-/// The samples of a text of OpenMetrics by what stands before the value, less the label of the
-/// mount, if it is written as the format demands.
+/// The samples of an OpenMetrics text by the text before the value, without the label of the mount;
+/// checks the format.
 fn samples(text: &str, mount: &str) -> BTreeMap<String, f64> {
     let body = text.strip_suffix("# EOF\n").expect("an end");
     assert!(!body.contains("# EOF") && !body.contains('\r') && !body.contains("\n\n"));
@@ -111,7 +111,7 @@ fn samples(text: &str, mount: &str) -> BTreeMap<String, f64> {
     let mut samples = BTreeMap::new();
     let mut families = std::collections::BTreeSet::new();
     let mut family = ("", "");
-    let mut told = Vec::new();
+    let mut announced = Vec::new();
     for line in body.lines() {
         if let Some(described) = line.strip_prefix("# ") {
             let words: Vec<&str> = described.splitn(3, ' ').collect();
@@ -123,22 +123,22 @@ fn samples(text: &str, mount: &str) -> BTreeMap<String, f64> {
                     assert!(is_name(name) && families.insert(name), "{line}");
                     assert!(["gauge", "counter"].contains(&value), "{line}");
                     assert!(!name.ends_with("_total"), "{line}");
-                    (family, told) = ((name, value), vec![]);
+                    (family, announced) = ((name, value), vec![]);
                 }
                 "UNIT" => assert!(name.ends_with(&format!("_{value}")), "{line}"),
                 "HELP" => assert!(value.ends_with('.') && !value.contains('\\'), "{line}"),
                 _ => panic!("no such description: {line}"),
             }
             // Once each, before the samples.
-            assert!(name == family.0 && !told.contains(&what), "{line}");
-            told.push(what);
+            assert!(name == family.0 && !announced.contains(&what), "{line}");
+            announced.push(what);
             continue;
         }
         let unit = ["_bytes", "_seconds"].iter().any(|u| family.0.ends_with(u));
-        assert_eq!(unit, told.contains(&"UNIT"), "{line}");
-        assert!(told.contains(&"HELP"), "{line}");
-        if !told.contains(&"sample") {
-            told.push("sample");
+        assert_eq!(unit, announced.contains(&"UNIT"), "{line}");
+        assert!(announced.contains(&"HELP"), "{line}");
+        if !announced.contains(&"sample") {
+            announced.push("sample");
         }
         let (key, value) = line.rsplit_once(' ').expect("a value");
         let (name, labels) = key.split_once('{').expect("labels");
@@ -165,7 +165,7 @@ fn metrics_are_openmetrics_and_count_what_happens() {
     };
     let wait_for = |expected: &[(&str, f64)]| {
         let mut last = BTreeMap::new();
-        let mut told = Vec::new();
+        let mut announced = Vec::new();
         mount.wait_for(&format!("metrics of {expected:?}"), || {
             last = read();
             let other: Vec<_> = (expected.iter())
@@ -173,9 +173,9 @@ fn metrics_are_openmetrics_and_count_what_happens() {
                 .map(|(name, _)| (*name, last[*name]))
                 .collect();
             let is_over = other.is_empty();
-            if other != told {
+            if other != announced {
                 println!("other than expected: {other:?}");
-                told = other;
+                announced = other;
             }
             is_over
         });

@@ -1,4 +1,4 @@
-//! When bytes arrive, that each reader gets all of them in order, and that the end is the true one.
+//! When bytes arrive, that each reader gets all of them in order, and that the end is the right one.
 
 use crate::common::{self, Mount, SOON, assert_same};
 
@@ -91,7 +91,7 @@ fn an_empty_file_is_an_empty_result() {
     mount.unmount();
 }
 
-/// Once, `cp` looked for holes in a file that grew, and took its size for its end.
+/// `cp` once looked for holes in a growing file, and took its size for its end.
 #[test]
 fn cp_of_a_file_that_is_being_written_copies_all_of_it() {
     let mount = Mount::start(&["--deliver", "follow"]);
@@ -116,7 +116,7 @@ for i in range(20):
 }
 
 #[test]
-fn what_programs_read_from_its_end_is_whole_by_its_path_and_comes_as_written_through_pipe() {
+fn a_format_that_is_read_from_its_end_is_whole_by_its_path_and_comes_as_written_through_pipe() {
     let mount = Mount::start(&[]);
     for name in ["x.parquet", "x.pdf"] {
         let writer = mount.shell(&format!(
@@ -139,7 +139,7 @@ fn what_programs_read_from_its_end_is_whole_by_its_path_and_comes_as_written_thr
 }
 
 #[test]
-fn what_is_named_as_text_and_is_none_is_settled() {
+fn a_file_named_as_text_that_is_none_is_settled() {
     let mount = Mount::start(&[]);
     mount
         .shell("printf 'a\\0b' > $D/binary.log; printf 'a\\nb' > $D/text.log")
@@ -151,9 +151,9 @@ fn what_is_named_as_text_and_is_none_is_settled() {
 }
 
 #[test]
-fn a_file_is_never_found_empty_by_those_who_look_for_it_while_it_is_made() {
+fn a_file_is_never_found_empty_while_it_is_made() {
     let mount = Mount::start(&[]);
-    // The kernel may make the inode anew by what it was told of it before it was written: once in some hundred
+    // The kernel may make the inode anew from attributes of before the write: this failed once in some hundred
     // rounds on a busy machine.
     let script = r#"
 import os

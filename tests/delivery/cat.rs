@@ -14,7 +14,7 @@ fn cat(mount: &Mount, name: &str, output: impl Into<Stdio>) -> Child {
     command.stderr(Stdio::piped()).spawn().expect("started")
 }
 
-/// Waits until it has ended; gives its status, and what it said.
+/// Waits until it has ended; returns its status and its messages.
 fn ended(mount: &Mount, mut child: Child) -> (ExitStatus, String) {
     let mut status = None;
     mount.wait_for("fifofs cat to end", || {
@@ -27,7 +27,7 @@ fn ended(mount: &Mount, mut child: Child) -> (ExitStatus, String) {
     (status.expect("ended"), said)
 }
 
-/// Whether somebody waits in the mount.
+/// Waits until a reader waits in the mount.
 fn wait_for_reader(mount: &Mount) {
     mount.wait_for("a reader", || {
         mount
@@ -54,7 +54,7 @@ fn it_ends_quietly_when_its_output_has_no_reader_any_more_though_nothing_comes()
     drop(child.stdout.take());
     quiet(ended(&mount, child));
 
-    // As sshd has it.
+    // A socket, as sshd uses for standard output.
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     let mut child = cat(&mount, "never", std::os::fd::OwnedFd::from(theirs));
     wait_for_reader(&mount);
@@ -88,14 +88,14 @@ fn with_a_timeout_it_gives_up_with_status_124_when_nothing_comes() {
     let done = cat("never", "100ms");
     assert_eq!(done.status.code(), Some(124), "{}", done.text());
     done.failed_saying("the timeout has passed").printed("");
-    // No time is too long.
+    // No timeout is too long.
     let longest = format!("{}s", u64::MAX);
     let writer =
         mount.shell("until $FIFOFS ls $D | grep late; do sleep .05; done; echo late > $D/late");
     let done = cat("late", &longest).succeeded().printed("late\n");
     assert_eq!(done.stderr, "");
     writer.finish(SOON).succeeded();
-    // What has come is passed on.
+    // Bytes that have come are passed on.
     let writer = mount.shell("exec > $D/x.log; echo one; await end");
     mount.wait_exists("x.log");
     let done = cat("x.log", "1s");
@@ -108,7 +108,7 @@ fn with_a_timeout_it_gives_up_with_status_124_when_nothing_comes() {
 }
 
 #[test]
-fn somebody_at_a_terminal_is_told_what_it_waits_for_until_it_comes() {
+fn a_terminal_shows_what_it_waits_for_until_that_comes() {
     let mount = Mount::start(&[]);
     mount
         .python(
@@ -153,9 +153,9 @@ fn a_file_is_not_copied_onto_itself() {
     mount.unmount();
 }
 
-/// As Node and ssh make them of pipes that they share.
+/// Node and ssh make pipes that they share nonblocking.
 #[test]
-fn an_output_that_does_not_block_is_waited_for() {
+fn a_nonblocking_output_is_waited_for() {
     let mount = Mount::start(&[]);
     mount
         .shell("seq 200000 > $D/x.log")

@@ -1,9 +1,9 @@
-//! A crash is not an end: whoever waits for what a killed program wrote gets an error, on any kernel and however quick
-//! the program's parent is to reap it.
+//! A crash is not an end: a reader that waits for the output of a killed program gets an error, on any kernel and
+//! however quickly the program's parent reaps it.
 
 use crate::common::{Mount, SOON};
 
-/// How programs are started: whoever reaps them does so at once.
+/// How programs are started: each of these parents reaps them at once.
 const PARENTS: [&str; 3] = [
     r#"bash -c '"$@"; true' bash"#,
     "timeout 60",
@@ -15,7 +15,7 @@ const KILLED: [&str; 6] = [
     r#"exec sh -c 'exec > "$1"; echo one; kill -KILL $$' sh "$1""#,
     r#"exec sh -c 'exec > "$1"; echo one; kill -TERM $$' sh "$1""#,
     r#"ulimit -c 0; exec sh -c 'exec > "$1"; echo one; kill -SEGV $$' sh "$1""#,
-    // One that inherited it, by its child's child.
+    // By a grandchild that inherited it.
     r#"exec > "$1"; echo one; sh -c 'kill -INT $$'; true"#,
     // By another thread than the one that opened it.
     r#"exec $PYTHON -c 'import os, signal, sys, threading, time
@@ -33,10 +33,10 @@ if os.fork() == 0:
 os._exit(0)' "$1""#,
 ];
 
-/// Writers of `$1` that come to a good end, though not all of their processes do.
+/// Writers of `$1` that end well, though not all of their processes do.
 const WELL: [&str; 6] = [
     r#"exec > "$1"; echo one; exit 3"#,
-    // Another thread ends all, with the file open.
+    // Another thread ends the process, with the file open.
     r#"exec $PYTHON -c 'import os, sys, threading, time
 out = open(sys.argv[1], "w"); out.write("one\n"); out.flush()
 threading.Thread(target=os._exit, args=[0]).start(); time.sleep(60)' "$1""#,
@@ -44,20 +44,21 @@ threading.Thread(target=os._exit, args=[0]).start(); time.sleep(60)' "$1""#,
     r#"exec $PYTHON -c 'import os, sys
 out = open(sys.argv[1], "w"); out.write("one\n"); out.flush()
 os.execvp("true", ["true"])' "$1""#,
-    // Closed, and then told to end.
+    // Closed, and then killed by TERM.
     r#"echo one > "$1"; kill -TERM $$"#,
-    // Workers that are not needed any more, one of which wrote it.
+    // Workers that are dismissed, one of which wrote it.
     r#"exec $PYTHON -c 'import multiprocessing, sys
 def work(path):
     with open(path, "w") as out: out.write("one\n")
 with multiprocessing.get_context("fork").Pool(3) as pool: pool.map(work, [sys.argv[1]])' "$1""#,
-    // Workers that have it open only because whoever started them has.
+    // Workers that have it open only because their parent has.
     r#"exec $PYTHON -c 'import multiprocessing, sys
 with open(sys.argv[1], "w") as out, multiprocessing.get_context("fork").Pool(3) as pool:
     out.writelines(pool.map(str.lower, ["ONE\n"]))' "$1""#,
 ];
 
-/// What readers were told that waited for a file of each of these writers, by each of the parents, in so many rounds.
+/// Checks the ends of readers that waited for the output of each of these writers, with each parent, in so many
+/// rounds.
 fn check(mount: &Mount, writers: &[&str], rounds: usize, is_well: bool) {
     for round in 0..rounds {
         let all = (0..writers.len()).flat_map(|at| (0..PARENTS.len()).map(move |by| (at, by)));

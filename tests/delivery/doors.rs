@@ -1,9 +1,9 @@
-//! The doors of the control directory: the finished file for any tool, the pipe, what is written next, and what a
-//! process leaves.
+//! The doors of the control directory: the finished file for any tool, the pipe, the next writing, and the output of a
+//! process.
 
 use crate::common::{Mount, Process, SOON};
 
-/// Tools that take the size for true, or the type, and some that wait in other ways.
+/// Tools that rely on the size, or the type, and some that wait in other ways.
 const TOOLS: [&str; 9] = [
     r#"cp "$1" $$.cp && cat $$.cp"#,
     r#"tar -cf - "$1" 2>/dev/null | tar -xOf -"#,
@@ -48,7 +48,7 @@ fn any_tool_gets_the_finished_file_through_wait_and_nothing_else_waits() {
         for tool in &late {
             mount.wait_parked(tool);
         }
-        // Nobody else is held up by those who wait.
+        // No other process is delayed by the waiting ones.
         let others = "ls -la $D $D/.fifofs $D/.fifofs/wait; echo 1 > $D/other; stat $D/other; mkdir $D/d; rm $D/other";
         mount.shell(others).finish(SOON).succeeded();
         for tool in early.iter().chain(&late) {
@@ -64,7 +64,7 @@ fn any_tool_gets_the_finished_file_through_wait_and_nothing_else_waits() {
 }
 
 #[test]
-fn what_wait_leads_to_is_the_file_itself() {
+fn a_path_in_wait_is_the_file_itself() {
     let mount = Mount::start(&[]);
     let reader = mount.python(
         "wait = D + '/.fifofs/wait/x'
@@ -86,9 +86,9 @@ say(open(D + '/x').read())",
     mount.unmount();
 }
 
-/// Each of them may write the file anew by what it opens, so that the others would have something to wait for.
+/// Each of them may write the file anew through its descriptor, so the others would have something to wait for.
 #[test]
-fn many_who_open_it_for_reading_and_writing_at_once_have_waited_enough() {
+fn many_opens_for_reading_and_writing_at_once_wait_only_once() {
     for deliver in ["auto", "follow", "settled"] {
         let mount = Mount::start(&["--deliver", deliver]);
         let start = |_| {
@@ -116,7 +116,7 @@ fn the_next_writing_is_waited_for_by_stat_and_open_as_one() {
         .finish(SOON)
         .succeeded();
     assert_eq!(mount.finished("x.log"), b"before\n");
-    // (Each of them a single process, which looks once.)
+    // (Each of them is a single process, which looks once.)
     let mut next = tools(&mount, "next/wait/x.log");
     next.truncate(5);
     let pipe = mount.reader(".fifofs/next/pipe/x.log");
@@ -132,9 +132,9 @@ fn the_next_writing_is_waited_for_by_stat_and_open_as_one() {
     mount.unmount();
 }
 
-/// One thread asks for one file after the other, each before it is there.
+/// One thread asks for one file after the other, each before it exists.
 #[test]
-fn whoever_asks_for_the_sizes_of_many_files_gets_that_of_each() {
+fn a_thread_that_asks_for_the_sizes_of_many_files_gets_each() {
     for door in ["wait", "next/wait"] {
         let mount = Mount::start(&[]);
         let sizes = mount.python(&format!(
@@ -152,7 +152,7 @@ fn whoever_asks_for_the_sizes_of_many_files_gets_that_of_each() {
 }
 
 #[test]
-fn with_consume_a_size_is_told_through_wait_and_the_file_stays_until_it_is_read() {
+fn with_consume_a_size_is_shown_through_wait_and_the_file_stays_until_it_is_read() {
     let mount = Mount::start(&["--consume"]);
     let reader = mount.python(
         "path = D + '/.fifofs/wait/a'
@@ -169,9 +169,9 @@ say(open(path).read())",
     mount.unmount();
 }
 
-/// Copiers refuse what is another file when they open it than it was when they looked.
+/// Copiers refuse a file that is another one at open(2) than at stat(2).
 #[test]
-fn a_name_in_pipe_leads_to_the_same_file_whoever_looks_and_then_opens() {
+fn a_name_in_pipe_is_the_same_file_for_stat_and_open() {
     let mount = Mount::start(&[]);
     let early = mount.shell("cp $D/.fifofs/pipe/x.log $$.cp && cat $$.cp");
     mount.wait_parked(&early);
@@ -193,7 +193,7 @@ say(len({number(path) for path in ('pipe/x.log', 'pipe/y.log', 'next/pipe/x.log'
 }
 
 #[test]
-fn the_pipe_has_no_size_and_of_what_failed_every_byte_and_then_an_error() {
+fn the_pipe_has_no_size_and_gives_every_byte_of_a_failed_file_and_then_an_error() {
     let mount = Mount::start(&["--deliver", "follow"]);
     let reader = mount.python(
         "fd = os.open(D + '/.fifofs/pipe/x', os.O_RDONLY)
@@ -222,8 +222,8 @@ except OSError as error: say(errno.errorcode[error.errno])",
 }
 
 #[test]
-fn through_pid_nobody_waits_longer_than_a_process_runs() {
-    // The linger would show.
+fn through_pid_no_reader_waits_longer_than_a_process_runs() {
+    // Otherwise the linger would show in the times.
     let mount = Mount::start(&["--linger", "exit"]);
     mount.shell("echo old > $D/x").finish(SOON).succeeded();
     assert_eq!(mount.finished("x"), b"old\n");
@@ -271,7 +271,7 @@ for door in 'wait', 'pipe':
 
 /// The steps of a script write one generation, if they come soon after each other.
 #[test]
-fn what_a_process_leaves_may_be_of_a_generation_that_others_began() {
+fn the_output_of_a_process_may_be_of_a_generation_that_others_began() {
     let mount = Mount::start(&["--deliver", "follow"]);
     let script = "echo first > $D/x
         for door in wait pipe; do
@@ -290,7 +290,7 @@ fn what_a_process_leaves_may_be_of_a_generation_that_others_began() {
 }
 
 #[test]
-fn a_process_is_known_by_its_number_where_the_reader_is() {
+fn a_process_is_identified_by_its_id_in_the_readers_namespace() {
     let mount = Mount::start(&[]);
     let script = "unshare --pid --fork --kill-child bash -c '
         (sleep .3; echo inside > $D/x) & cat $D/.fifofs/pid/$!/wait/x
@@ -300,11 +300,11 @@ fn a_process_is_known_by_its_number_where_the_reader_is() {
     mount.unmount();
 }
 
-/// Whoever waited for the one that had it before would wait for as long as the other lives, and be given what that writes.
+/// A reader that waited for the id's former process would wait as long as the present one lives, and get its output.
 #[test]
-fn a_number_that_another_process_has_by_now_is_that_ones() {
+fn a_reused_process_id_means_the_present_process() {
     crate::common::needs_root();
-    // In a pid namespace of its own numbers can be chosen.
+    // In a pid namespace of its own process ids can be chosen.
     let script = "
         start() {
             local number=$1

@@ -1,4 +1,4 @@
-//! What was not written to its end is not passed off as whole: writers that are killed, fail or have no space.
+//! A file that was not written to its end never counts as whole: its writer was killed, failed or had no space.
 
 use crate::common::{Mount, SOON, needs};
 
@@ -24,7 +24,7 @@ fn readers_of_a_writer_killed_by_sigkill_get_every_byte_and_then_eio() {
     mount.unmount();
 }
 
-/// Programs that read `$1`; many ask how much there is and read no further, where no error would ever reach them.
+/// Programs that read `$1`; many ask for the size and read no further, so that no later error would reach them.
 const READERS: [&str; 8] = [
     r#"cat "$1""#,
     r#"head -c 3 "$1""#,
@@ -41,7 +41,7 @@ os.write(1, mmap.mmap(fd, 0, prot=mmap.PROT_READ)[:])' "$1""#,
 ];
 
 #[test]
-fn a_settled_file_of_a_killed_writer_cannot_be_opened_by_those_who_waited_for_it() {
+fn a_settled_file_of_a_killed_writer_cannot_be_opened_by_readers_that_waited_for_it() {
     needs(&[("curl", "curl"), ("rsync", "rsync")]);
     let mount = Mount::start(&["--deliver", "settled"]);
     let early = mount.waiting_reader("killed.zip");
@@ -74,7 +74,7 @@ fn a_settled_file_of_a_killed_writer_cannot_be_opened_by_those_who_waited_for_it
             ended.stdout.len()
         );
     }
-    // Those who come afterwards, and would have waited.
+    // Programs that come later, and would have waited.
     let tar = r#"tar -cf - -C "$(dirname "$1")" "$(basename "$1")""#;
     for program in READERS.into_iter().chain([tar]) {
         let script = format!("set -- $D/.fifofs/wait/killed.zip; {program}");
@@ -86,7 +86,7 @@ fn a_settled_file_of_a_killed_writer_cannot_be_opened_by_those_who_waited_for_it
         .finish(SOON)
         .failed_saying("not whole")
         .printed("");
-    // By its own path it is a file like any that a crash left.
+    // By its own path it is an ordinary file, as after any crash.
     mount
         .shell("wc -c < $D/killed.zip")
         .finish(SOON)
@@ -129,7 +129,7 @@ fn fail_on_never_makes_a_killed_writer_an_end_and_fail_on_status_a_nonzero_exit_
 }
 
 #[test]
-fn a_reader_of_what_there_was_no_space_for_gets_an_error_at_the_end() {
+fn a_reader_of_bytes_lost_for_lack_of_space_gets_an_error_at_the_end() {
     let mount = Mount::start(&["--deliver", "follow", "--max-size", "16M"]);
     let reader = mount.waiting_reader("x");
     mount

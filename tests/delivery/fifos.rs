@@ -1,4 +1,4 @@
-//! Virtual FIFOs: what scripts do with FIFOs works, and so do programs that seek in them.
+//! Virtual FIFOs: scripts can use them as FIFOs, and programs can seek in them.
 
 use rustix::process::Signal;
 
@@ -9,7 +9,7 @@ fn mount() -> Mount {
 }
 
 #[test]
-fn messages_are_read_once_and_in_order_whoever_comes_first() {
+fn messages_are_read_once_and_in_order_whichever_side_comes_first() {
     let mount = mount();
     let script = "cd $D; mkfifo -m 600 p; stat -c '%F %a' p; test -p p || echo no FIFO to see
         echo 1 > p; cat p
@@ -62,7 +62,7 @@ fn a_fifo_that_was_renamed_is_read_by_its_new_name() {
 }
 
 #[test]
-fn what_flows_is_bounded_and_a_writer_without_readers_gets_epipe() {
+fn flowing_bytes_are_bounded_and_a_writer_without_readers_gets_epipe() {
     let mount = mount();
     let script = "cd $D; mkfifo p
         yes > p 2> yes & head -1 p; wait
@@ -74,7 +74,7 @@ fn what_flows_is_bounded_and_a_writer_without_readers_gets_epipe() {
         .finish(SOON)
         .succeeded()
         .printed("y\n10\nyes:1\ncat:1\nnext\n");
-    // Nobody has read more than a byte of it.
+    // No reader has read more than a byte of it.
     let slow = mount.shell("exec 3< $D/p; head -c 1 <&3 | wc -c; await end; cat <&3 | wc -c");
     mount.wait_parked(&slow);
     let writer = mount.shell("head -c 20M /dev/zero > $D/p");
@@ -88,7 +88,7 @@ fn what_flows_is_bounded_and_a_writer_without_readers_gets_epipe() {
 }
 
 #[test]
-fn who_opens_two_of_them_at_one_program_waits_at_none_before_that_writes() {
+fn opening_two_fifos_of_one_program_waits_at_neither_before_it_writes() {
     let mount = mount();
     let script = "cd $D; mkfifo in out; while read -r line; do echo got $line; done < in > out &
         exec 3> in 4< out; for word in one two; do echo $word >&3; read -r line <&4; echo $line; done
@@ -103,7 +103,7 @@ fn who_opens_two_of_them_at_one_program_waits_at_none_before_that_writes() {
 }
 
 #[test]
-fn a_reader_that_leaves_before_anything_is_written_is_missed_by_the_writer_and_by_nobody_else() {
+fn a_reader_that_leaves_before_anything_is_written_affects_only_its_writer() {
     let mount = mount();
     // The reader is there first, and alone: its writer gets EPIPE, and the next message is read.
     let script = "cd $D; mkfifo p; { await left; yes; } > p 2> $F/yes & exec 3< p; exec 3<&-; > $F/left; wait
@@ -123,7 +123,7 @@ fn a_reader_that_leaves_before_anything_is_written_is_missed_by_the_writer_and_b
 }
 
 #[test]
-fn who_appends_line_by_line_goes_on_for_whoever_reads_on() {
+fn a_writer_that_appends_line_by_line_goes_on_for_a_reader_that_reads_on() {
     // So that it shows for any time between two lines.
     let mount = Mount::start(&["--fifos", "virtual", "--linger", "exit"]);
     mount.shell("mkfifo $D/p").finish(SOON).succeeded();
@@ -135,7 +135,7 @@ for flag in "second", "third", "end":
 "#;
     let writer = mount.python(script);
     reads_on.wait_output(b"before the second\n");
-    // What is shown here is that nothing happens.
+    // Nothing must happen in this time.
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert!(reads_on.is_running(), "ended though its writer lives");
     mount.raise("second");
@@ -172,7 +172,7 @@ fn a_failed_message_is_an_error_for_its_readers_and_then_it_is_gone() {
 }
 
 #[test]
-fn a_failed_message_is_over_for_who_opened_it_before_it_had_a_byte_and_is_gone() {
+fn a_failed_message_ends_for_a_reader_that_opened_it_before_its_first_byte_and_is_gone() {
     let mount = mount();
     let script = r#"
 path = D + "/p.zip"
@@ -220,7 +220,7 @@ fn readers_that_wait_together_share_a_message_and_doors_do_not_take_it() {
     mount.unmount();
 }
 
-/// The helper that everybody writes, which knows nothing of fifofs.
+/// The usual helper, which knows nothing of fifofs.
 const HELPER: &str = r#"
 import shutil, subprocess, tempfile
 def capture(*command):
@@ -260,7 +260,7 @@ say(os.listdir(D))
 }
 
 #[test]
-fn archivers_make_what_a_reader_waits_for_and_whoever_comes_first_is_no_matter() {
+fn archivers_make_the_file_that_a_reader_waits_for_whichever_side_comes_first() {
     needs(&[
         ("zip", "zip"),
         ("unzip", "unzip"),
@@ -300,7 +300,7 @@ fn archivers_make_what_a_reader_waits_for_and_whoever_comes_first_is_no_matter()
         .finish(SOON)
         .succeeded()
         .printed(printed);
-    // In a helper that polls all is there once its child is reaped, also what was put in the FIFO's place.
+    // A helper that polls has everything once its child is reaped, also a file that replaced the FIFO.
     let script = format!(
         r#"{HELPER}
 import select
@@ -331,7 +331,7 @@ for n in range(20):
 fn archivers_make_one_message_after_the_other() {
     needs(&[("zip", "zip"), ("ar", "binutils")]);
     let mount = mount();
-    // A name that the kernel remembered of the last one would have them open that.
+    // If the kernel cached the name of the last one, they would open that.
     let script = r#"set -e -o pipefail; cd $D; seq 200 > $F/words; mkfifo p.zip p.a
         for i in 1 2 3; do
             zip -q -j p.zip $F/words & cat p.zip | tail -c 22 | head -c 2; wait $!
@@ -347,7 +347,7 @@ fn archivers_make_one_message_after_the_other() {
 }
 
 #[test]
-fn who_has_a_fifo_open_keeps_it_when_its_name_is_removed() {
+fn a_process_that_has_a_fifo_open_keeps_it_when_its_name_is_removed() {
     let mount = mount();
     let script = "cd $D; for begin in 'echo text' \"printf 'PK\\003\\004zip'\"; do
             mkfifo p.zip; { eval \"$begin\"; sleep .1; } > p.zip & exec 3< p.zip; rm p.zip; stat -L -c %h /dev/fd/3
@@ -363,7 +363,7 @@ fn who_has_a_fifo_open_keeps_it_when_its_name_is_removed() {
 }
 
 #[test]
-fn who_waits_for_a_writer_that_dies_before_it_opens_has_a_way_out_and_the_next_is_read() {
+fn a_reader_of_a_writer_that_dies_before_it_opens_can_stop_waiting_and_the_next_message_is_read() {
     let mount = mount();
     let script = r#"cd $D; mkfifo p; sh -c 'exit 4' & wait $!; cat .fifofs/pid/$!/wait/p 2> $F/err || grep -c 'No such file' $F/err
         $FIFOFS cat --timeout 100ms p 2> /dev/null; echo $?
@@ -416,7 +416,7 @@ fn the_status_says_what_a_fifo_waits_for_and_that_several_read_one_message() {
 }
 
 #[test]
-fn with_consume_what_came_through_a_fifo_is_gone_once_it_is_read_and_the_fifo_stays() {
+fn with_consume_a_message_is_gone_once_it_is_read_and_the_fifo_stays() {
     let mount = Mount::start(&["--fifos", "virtual", "--consume"]);
     let script = "cd $D; mkfifo p x.bin
         for i in 1 2; do echo $i > p & cat p; wait; done

@@ -51,7 +51,7 @@ fn a_program_may_close_and_reopen_its_output_as_often_as_it_likes() {
 }
 
 #[test]
-fn with_linger_exit_the_end_comes_when_all_who_wrote_have_exited() {
+fn with_linger_exit_the_end_comes_when_all_writers_have_exited() {
     let mount = Mount::start(&["--linger", "exit"]);
     let mut reader = mount.waiting_reader("x.log");
     let writer = mount.python(
@@ -62,7 +62,7 @@ with open(D + "/x.log", "a") as file: file.write("two\n")
 "#,
     );
     reader.wait_output(b"one\n");
-    // Longer than the second that auto would wait: what is shown here is that nothing happens.
+    // Longer than the second that auto would wait: nothing must happen in this time.
     std::thread::sleep(Duration::from_millis(1_500));
     assert!(reader.is_running(), "ended though its writer lives");
     mount.raise("more");
@@ -72,7 +72,7 @@ with open(D + "/x.log", "a") as file: file.write("two\n")
 }
 
 #[test]
-fn with_linger_exit_whoever_wrote_a_file_does_not_wait_for_its_own_exit() {
+fn with_linger_exit_a_writer_of_a_file_does_not_wait_for_its_own_exit() {
     let mount = Mount::start(&["--linger", "exit"]);
     let writer = mount.python(
         r#"
@@ -89,7 +89,7 @@ for door in "pipe", "wait":
 }
 
 #[test]
-fn a_reader_gets_enoent_when_every_writer_is_gone_and_nothing_stands_at_the_path() {
+fn a_reader_gets_enoent_when_every_writer_is_gone_and_there_is_no_file_at_the_path() {
     let mount = Mount::start(&[]);
     let waits_for_ever = mount.reader(".fifofs/pipe/x.txt");
     mount.wait_parked(&waits_for_ever);
@@ -133,7 +133,7 @@ os.unlink(D + "/x.zip")
 }
 
 #[test]
-fn two_unrelated_writers_of_one_path_are_merged_and_an_event_tells_of_the_file() {
+fn two_unrelated_writers_of_one_path_are_merged_and_an_event_reports_the_file() {
     let mount = Mount::start(&[]);
     let events = mount.reader(".fifofs/events");
     mount.wait_parked(&events);
@@ -195,7 +195,7 @@ fn with_consume_a_file_is_removed_once_it_was_read() {
 }
 
 #[test]
-fn the_next_step_of_a_script_may_seek_in_what_the_step_before_wrote_and_rewrite_it() {
+fn the_next_step_of_a_script_may_seek_in_the_file_of_the_step_before_and_rewrite_it() {
     let mount = Mount::start(&[]);
     for name in ["x.png", "x.log", "x.zip"] {
         let reader = mount.waiting_reader(name);
@@ -217,7 +217,7 @@ with open(sys.argv[1], "wb") as new: new.write(end + whole)' $D/NAME"#;
 }
 
 #[test]
-fn an_empty_file_is_not_done_while_whoever_made_it_may_write_it() {
+fn an_empty_file_is_not_done_while_the_process_that_made_it_may_write_it() {
     let mount = Mount::start(&[]);
     for (name, script) in [
         (
@@ -237,7 +237,7 @@ open(sys.argv[1], "w").write("1\n2\n3\n")' $D/made.txt"#,
         let by_path = mount.shell(&format!("await made; cat $D/{name}"));
         let writer = mount.shell(script);
         mount.wait_flag("made");
-        // Longer than a second opening is waited for.
+        // Longer than fifofs waits for a second opening.
         std::thread::sleep(Duration::from_millis(1500));
         mount.raise("write");
         writer.finish(SOON).succeeded();
@@ -252,7 +252,7 @@ open(sys.argv[1], "w").write("1\n2\n3\n")' $D/made.txt"#,
 }
 
 #[test]
-fn nobody_waits_for_an_empty_file_that_he_or_his_script_made() {
+fn no_process_waits_for_an_empty_file_that_it_or_its_script_made() {
     let mount = Mount::start(&[]);
     let wait = "cat $D/.fifofs/wait/x; echo over";
     let scripts = [
@@ -282,7 +282,7 @@ print(open(D + \"/.fifofs/wait/x\").read() + \"over\")'"
 }
 
 #[test]
-fn readers_of_a_settled_file_that_is_written_again_were_told_too_early_too() {
+fn a_settled_file_that_is_written_again_after_its_end_is_warned_of_too() {
     let mount = Mount::start(&["--deliver", "settled"]);
     for (name, wait) in [("x", ".fifofs/wait/x"), ("y", ".fifofs/pipe/y"), ("z", "z")] {
         let writer = mount.shell(&format!(

@@ -1,5 +1,5 @@
-//! What waiting readers get: bytes as they are written, every one of them, to the true end, and never a stale one
-//! passed off as whole. The tests are in the modules, by subject.
+//! What waiting readers get: bytes as they are written, every one of them, to the right end, and never stale
+//! bytes that look whole. The tests are in the modules, by subject.
 
 #![cfg(feature = "cli")]
 

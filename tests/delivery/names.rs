@@ -1,4 +1,5 @@
-//! A reader waits for a name: one that is not there yet, that others are renamed to, or that is one of several.
+//! A reader waits for a name: one that does not exist yet, that others are renamed to, or that is one of
+//! several.
 
 use crate::common::{Mount, SOON};
 
@@ -74,8 +75,7 @@ fn renaming_the_directory_above_changes_the_path() {
     mount.unmount();
 }
 
-/// Once, the reader went along with the file that was moved away, and took it for
-/// what stands at its path.
+/// The reader once followed the file that was moved away, and took it for the one at its path.
 #[test]
 fn a_reader_does_not_go_along_when_its_file_is_moved_away() {
     let mount = Mount::start(&["--deliver", "settled"]);
@@ -135,7 +135,7 @@ fn a_link_can_be_waited_for_by_its_name() {
 
 /// All of these once waited for ever, or were no directory.
 #[test]
-fn links_are_followed_as_the_kernel_does_and_what_can_never_come_is_an_error_at_once() {
+fn links_are_followed_as_the_kernel_does_and_an_impossible_path_is_an_error_at_once() {
     let mount = Mount::start(&[]);
     mount
         .shell(
@@ -183,7 +183,7 @@ ln -s loop loop; ln -s $P/outside outside; ln -s ../outside/f above; ln -s $D/la
         .succeeded();
     into.finish(SOON).succeeded().printed("into\n");
     below.finish(SOON).succeeded().printed("below\n");
-    // What is waited for becomes a link that leads out.
+    // The awaited path becomes a link that leads out.
     let late = mount.waiting_reader("late");
     mount
         .shell("ln -s $(dirname $D)/outside/f $D/late")

@@ -1,9 +1,10 @@
-//! A file that is replaced while it is read: the reader goes on if the new one begins with what it has.
+//! A file that is replaced while it is read: the reader goes on if the new one begins with the bytes that it
+//! has.
 
 use crate::common::{Mount, SOON, assert_same};
 
-/// A writer that writes `alpha`, waits until that has been read, and then replaces what stands at the path, as
-/// `replace` does it, by `content`. Gives what the reader's fate is to be checked with.
+/// A writer writes `alpha`, waits until that has been read, and then replaces the file at the path by
+/// `content`, as `replace` does it. Checks whether the reader goes on.
 fn replace_while_a_reader_follows(replace: &str, content: &str, goes_on: bool) {
     let mount = Mount::start(&[]);
     let early = mount.waiting_reader("x.txt");
@@ -58,17 +59,17 @@ os.close(new)
 "#;
 
 #[test]
-fn a_reader_goes_on_with_what_was_renamed_over_its_file_if_that_begins_with_what_it_has() {
+fn a_reader_goes_on_with_a_file_renamed_over_its_own_if_that_begins_with_its_bytes() {
     replace_while_a_reader_follows(BY_RENAME, "alpha\nbeta\n", true);
 }
 
 #[test]
-fn a_reader_gets_estale_if_what_was_renamed_over_its_file_begins_otherwise() {
+fn a_reader_gets_estale_if_a_file_renamed_over_its_own_begins_otherwise() {
     replace_while_a_reader_follows(BY_RENAME, "omega\nbeta\n", false);
 }
 
 #[test]
-fn a_reader_goes_on_with_the_file_created_after_an_unlink_if_that_begins_with_what_it_has() {
+fn a_reader_goes_on_with_the_file_created_after_an_unlink_if_that_begins_with_its_bytes() {
     replace_while_a_reader_follows(BY_UNLINK, "alpha\nbeta\n", true);
 }
 
@@ -78,7 +79,7 @@ fn a_reader_gets_estale_if_the_file_created_after_an_unlink_begins_otherwise() {
 }
 
 #[test]
-fn a_reader_goes_on_after_o_trunc_if_the_new_content_begins_with_what_it_has() {
+fn a_reader_goes_on_after_o_trunc_if_the_new_content_begins_with_its_bytes() {
     replace_while_a_reader_follows(BY_TRUNCATION, "alpha\nbeta\n", true);
 }
 
@@ -88,12 +89,12 @@ fn a_reader_gets_estale_after_o_trunc_if_the_new_content_begins_otherwise() {
 }
 
 #[test]
-fn a_reader_gets_estale_if_the_new_content_ends_before_what_it_has() {
+fn a_reader_gets_estale_if_the_new_content_is_shorter_than_its_bytes() {
     replace_while_a_reader_follows(BY_RENAME, "alp", false);
 }
 
-/// What the kernel does for a moment while a file is being replaced, for as long as one likes: an inode that it
-/// found by a name which that no longer has, by a descriptor that reads nothing.
+/// Keeps for any time a state that the kernel has for a moment while a file is replaced: an inode that it found
+/// by a name which the inode no longer has, held by a descriptor that reads nothing.
 #[test]
 fn a_file_that_was_just_replaced_is_not_opened_and_read_to_a_clean_end() {
     for replace in [
@@ -143,7 +144,7 @@ say(before.read())
 }
 
 #[test]
-fn a_removed_file_is_opened_by_a_descriptor_of_those_who_have_it_open() {
+fn a_removed_file_is_opened_again_through_an_open_descriptor() {
     let mount = Mount::start(&[]);
     mount
         .shell("exec 3<> $D/x; echo one >&3; rm $D/x; cat /dev/fd/3; echo two >&3; cat /proc/$$/fd/3; exec 3>&-; ! [ -e $D/x ]")

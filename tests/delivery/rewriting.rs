@@ -1,4 +1,5 @@
-//! A writer that goes back over what it has written: captured right, or an error for who has the old bytes.
+//! A writer that changes bytes it has written: captured right, or an error for a reader that has the old
+//! bytes.
 
 use crate::common::{Mount, SOON, assert_same, needs};
 
@@ -33,7 +34,7 @@ os.close(fd)
 "#;
 
 #[test]
-fn rewriting_what_a_reader_has_gives_it_estale_and_leaves_the_file_right() {
+fn rewriting_bytes_that_a_reader_has_gives_it_estale_and_leaves_the_file_right() {
     let mount = Mount::start(&[]);
     let early = mount.waiting_reader("report.txt");
     let writer = mount.python(REWRITES_LATE);
@@ -93,7 +94,7 @@ os.close(fd)
 }
 
 #[test]
-fn truncating_below_what_a_reader_has_gives_it_estale() {
+fn truncating_below_the_bytes_that_a_reader_has_gives_it_estale() {
     let mount = Mount::start(&[]);
     let writer = mount.python(
         r#"

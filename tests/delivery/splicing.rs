@@ -1,4 +1,4 @@
-//! Programs that move bytes by splice(2), which since Linux 6.5 ends at the size that the kernel has of a file.
+//! Programs that move bytes by splice(2), which since Linux 6.5 ends at the size that the kernel knows of a file.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,8 +9,8 @@ use rustix::pipe::{SpliceFlags, pipe, splice};
 
 use crate::common::{Mount, SOON};
 
-/// Reads as programs do that splice: by read(2) only if splice(2) cannot. The daemon sees them by the names of their
-/// threads.
+/// Reads like programs that splice: by read(2) only if splice(2) cannot. The daemon recognizes them by the names of
+/// their threads.
 fn splicer(program: &str, path: PathBuf) -> JoinHandle<Vec<u8>> {
     let work = move || {
         let mut file = File::open(&path).expect("it opens");
@@ -32,7 +32,7 @@ fn splicer(program: &str, path: PathBuf) -> JoinHandle<Vec<u8>> {
 }
 
 #[test]
-fn what_has_no_size_is_read_by_programs_that_splice() {
+fn a_file_without_a_size_is_read_by_programs_that_splice() {
     let mount = Mount::start(&["--fifos", "virtual"]);
     let content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
     std::fs::write(mount.place().at("content"), &content).expect("what is to be written");
@@ -53,7 +53,7 @@ fn what_has_no_size_is_read_by_programs_that_splice() {
         write(&file);
         is_whole(early, "before it is there");
         is_whole(splicer(program, mount.file(&pipe)), "afterwards");
-        // Others read as many bytes as there are said to be, or all if that is none.
+        // Other programs read as many bytes as the size says, or everything if it is 0.
         let size = mount.file(&pipe).metadata().expect("its size").len();
         assert_eq!(size, 0);
 
@@ -74,7 +74,7 @@ fn what_has_no_size_is_read_by_programs_that_splice() {
 }
 
 #[test]
-fn the_status_has_its_size_and_positions_for_whatever_reads_it() {
+fn the_status_has_its_size_and_positions_for_any_reader() {
     let mount = Mount::start(&[]);
     let script = "cd $D/.fifofs; head -3 metrics | tail -1; tail -n 1 metrics; cp status ../../status; cmp status ../../status && echo same
         test $(stat -c %s metrics) -gt 1000 && echo sized";
@@ -90,7 +90,7 @@ fn the_status_has_its_size_and_positions_for_whatever_reads_it() {
 }
 
 #[test]
-fn that_somebody_may_have_taken_a_pipe_for_empty_is_said() {
+fn a_reader_that_may_have_taken_a_pipe_for_empty_is_warned_of() {
     let mount = Mount::start(&[]);
     let said = "closed it without reading it";
     mount.shell("seq 9 > $D/x").finish(SOON).succeeded();

@@ -1,4 +1,4 @@
-//! Who waits for a file that is being written, and who never does.
+//! Which readers wait for a file that is being written, and which never do.
 
 use crate::common::{Mount, SOON};
 
@@ -34,7 +34,7 @@ assert open(D + "/held.zip", "rb").read() == b"PK and so on", "it has opened thi
 }
 
 #[test]
-fn who_opens_for_reading_and_writing_never_waits() {
+fn opening_for_reading_and_writing_never_waits() {
     let mount = Mount::start(&[]);
     let writer = mount.shell("exec > $D/x.zip; echo one; await end");
     mount.wait_for("the first line", || {
@@ -150,9 +150,8 @@ say(size, len(mapped), mapped[:] == bytes(size), os.lseek(fd, -1, os.SEEK_END), 
     mount.unmount();
 }
 
-/// Once, the daemon read of the caller what the kernel guards with the lock that
-/// execve holds while it closes such descriptors: the mount stood still, and every
-/// `ps` of the machine with it.
+/// The daemon once read a file of the caller in /proc that is guarded by the lock which execve
+/// holds while it closes such descriptors: the mount hung, and every `ps` of the machine with it.
 #[test]
 fn a_writer_may_start_programs_with_its_output_open_and_close_on_exec() {
     let mount = Mount::start(&[]);
@@ -172,10 +171,10 @@ for i in range(20):
     mount.unmount();
 }
 
-/// Once, descriptors were recognised by small inode numbers that `/dev/null` and
-/// terminals have as well: their holders did not wait.
+/// Descriptors were once recognized by small inode numbers that `/dev/null` and terminals have as
+/// well: processes with those open did not wait.
 #[test]
-fn a_reader_with_dev_null_open_waits_as_everybody() {
+fn a_reader_with_dev_null_open_waits_like_any_other() {
     let mount = Mount::start(&[]);
     let writer = mount.shell("for i in 1 2 3 4 5 6; do exec 3>$D/f$i; echo a >&3; done; raise made; await end; echo b >&3");
     mount.wait_flag("made");

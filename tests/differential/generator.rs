@@ -1,25 +1,25 @@
 //! Random sequences.
 //!
-//! Knows what is likely to matter: names so few that operations meet, sizes about pages, an open file in most slots.
-//! The invariant: one seed is one sequence.
+//! Knows what is likely to matter: so few names that operations meet, sizes around pages, an open file in most
+//! slots. Invariant: one seed makes one sequence.
 
 use super::operations::*;
 
-/// What the reference file system cannot do is not asked of either.
+/// What both filesystems can do: other operations are not tried.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Abilities {
     pub(crate) zero_range: bool,
     pub(crate) user_attributes: bool,
 }
 
-/// The more often one is there, the more often it is taken.
+/// A name that is listed more often is used more often.
 const PATHS: [Path; 14] = [
     "a", "a", "a", "b", "b", "c", "d", "d/a", "d/a", "d/a", "d/b", "d/e", "e", "e/a",
 ];
-/// Some are told apart only by how a path is walked.
+/// Some differ only in how a path is walked.
 const ODD_PATHS: [Path; 6] = ["a/", "d/", "d/.", "d/../a", "a/b", "missing/a"];
 const DIRECTORIES: [Path; 4] = ["d", "d", "d/e", "e"];
-/// Nothing leads out of the sequence's directory, however its directories are renamed.
+/// No link leads out of the sequence's directory, however its directories are renamed.
 const TARGETS: [&str; 6] = ["a", "b", "d", "d/a", "missing", "c"];
 const ATTRIBUTES: [&str; 2] = ["user.one", "user.two"];
 
@@ -119,10 +119,10 @@ impl Random {
     }
 }
 
-/// A sequence of `length` operations; a few more where a child needs them.
+/// A sequence of `length` operations; a few more if a child needs them.
 pub(crate) fn sequence(seed: u64, length: usize, abilities: Abilities) -> Vec<Operation> {
     let mut random = Random::new(seed);
-    // Without these most of a short sequence would be ENOENT.
+    // Without these most operations of a short sequence would fail with ENOENT.
     let mut operations = vec![
         MakeDirectory {
             path: "d",
@@ -159,7 +159,7 @@ pub(crate) fn sequence(seed: u64, length: usize, abilities: Abilities) -> Vec<Op
 }
 
 fn operation(random: &mut Random, abilities: Abilities) -> Operation {
-    // What is done to open files is the larger part of it.
+    // Most operations are on open files.
     match random.below(10) {
         0 | 1 => opening(random),
         2..=5 => content(random, abilities),

@@ -1,9 +1,9 @@
-//! The same sequence of operations, on a mount and on a directory of an ordinary file system, must do the same.
+//! The same sequence of operations must do the same on a mount and on a directory of an ordinary filesystem.
 //!
-//! Knows when two runs agree; what is done is in `operations`, how in `world`, what counts in `outcome`. A sequence is
-//! carried out by this process and its children alone, on both sides in turn, so that nobody waits for it.
+//! Knows when two runs agree; `operations` defines what is done, `world` how, and `outcome` what counts. This process
+//! and its children alone run a sequence, on both sides in turn, so that no other process waits for it.
 //!
-//! `FIFOFS_DIFFERENTIAL_CASES` is how many sequences are tried, `FIFOFS_DIFFERENTIAL_SEED` the first one's seed. One
+//! `FIFOFS_DIFFERENTIAL_CASES` is the number of sequences, `FIFOFS_DIFFERENTIAL_SEED` the first one's seed. A sequence
 //! that fails is shrunk and printed as Rust: it goes into `regressions.rs`.
 
 #![cfg(feature = "cli")]
@@ -30,18 +30,18 @@ use outcome::Outcome;
 use rustix::fs::FallocateFlags;
 use world::World;
 
-/// Enough to meet what is common within ten seconds.
+/// Enough to find common faults within ten seconds.
 const CASES: usize = 180;
 
-/// So many sequences share a mount.
+/// How many sequences share a mount.
 const CASES_PER_MOUNT: usize = 15;
 
-/// How a mount is set up decides which code an operation meets. `--deliver stream` is left out: it refuses by design
+/// The setup of a mount decides which code an operation reaches. `--deliver stream` is left out: by design it refuses
 /// what an ordinary file allows.
 #[derive(Clone, Copy, Debug)]
 struct Setup {
     options: &'static [&'static str],
-    /// Others read what is written, again and again: what the writer sees is the same.
+    /// Whether other processes read the files, again and again: the writer sees the same with or without them.
     readers: bool,
 }
 
@@ -71,13 +71,13 @@ const SETUPS: [Setup; 12] = [
     read(&["--deliver", "auto", "--linger", "1ms"]),
     read(&["--deliver", "follow", "--linger", "1ms"]),
     read(&["--deliver", "settled", "--linger", "1ms"]),
-    // Nearly all goes to the disk, and what is removed must come back from there.
+    // Nearly everything goes to the disk, and space of removed files must be freed there.
     alone(&["--deliver", "auto", "--memory", "512K"]),
     read(&["--deliver", "follow", "--memory", "512K"]),
     alone(&["--deliver", "settled", "--memory", "512K"]),
 ];
 
-/// What is read where there are readers: `fifofs cat` waits for a path to appear, also if it is removed again.
+/// The readers: `fifofs cat` waits for a path to appear, also if it is removed again.
 const READERS: &str = r#"
 for name in a b d/a e/a; do
     while :; do "$FIFOFS" cat "$D/run/$name" > /dev/null 2>&1; done &
@@ -93,7 +93,7 @@ fn a_random_sequence_does_the_same_in_a_mount_as_in_an_ordinary_directory() {
     eprintln!("{cases} sequences, the first with FIFOFS_DIFFERENTIAL_SEED={first}");
     let seeds: Vec<u64> = (0..cases as u64).map(|n| first.wrapping_add(n)).collect();
     for (round, seeds) in seeds.chunks(CASES_PER_MOUNT).enumerate() {
-        // A single seed to repeat is tried in every way.
+        // A single seed to repeat is tried with every setup.
         let setups = if cases == 1 {
             &SETUPS[..]
         } else {
@@ -121,7 +121,7 @@ fn number(variable: &str) -> Option<u64> {
     )
 }
 
-/// For `regressions`: the sequence must agree, however files are delivered.
+/// For `regressions`: the sequence must agree with every setup.
 #[track_caller]
 fn agrees(sequence: &[Operation]) {
     for setup in SETUPS {
@@ -145,7 +145,7 @@ struct Both {
 
 /// The first thing in which the two differ.
 struct Disagreement {
-    /// The operation, or what was found after all of them.
+    /// The operation, or the survey after all of them.
     at: String,
     ordinary: String,
     mount: String,
@@ -194,7 +194,7 @@ impl Both {
         }
     }
 
-    /// Whether the ordinary file system, too, can do this.
+    /// Whether the ordinary filesystem can do this, too.
     fn can(&self, operation: &Operation) -> bool {
         let abilities = self.abilities();
         match operation {
@@ -211,7 +211,7 @@ impl Both {
         }
     }
 
-    /// Carries a sequence out in a new directory of each, and compares after each operation and at the end.
+    /// Runs a sequence in a new directory of each, and compares after each operation and at the end.
     fn run(&self, sequence: &[Operation]) -> Result<(), Disagreement> {
         let mut ordinary = World::new(self.place.at("plain/run"));
         let mut mount = World::new(self.mount.file("run"));
@@ -225,7 +225,7 @@ impl Both {
         result.and(removed)
     }
 
-    /// Fails with the shortest sequence that is found to fail in the same place.
+    /// Fails with the shortest sequence found that fails in the same place.
     fn explain(&self, seed: u64, sequence: Vec<Operation>, first: &Disagreement) -> ! {
         let shortest = shrink::shrink(sequence, |candidate| self.run(candidate).is_err());
         let now = match self.run(&shortest) {

@@ -1,7 +1,7 @@
-//! What a sequence is made of.
+//! The operations of a sequence.
 //!
-//! Knows the calls and what they are given, in a form whose `{:?}` is the Rust source that makes it: a sequence that
-//! failed is pasted into `regressions.rs` as it was printed. Knows nothing of how they are carried out.
+//! Knows the calls and their arguments, in a form whose `{:?}` is Rust source: a sequence that failed is pasted into
+//! `regressions.rs` as it was printed. Does not know how they are run.
 
 use std::fmt;
 use std::ops::BitOr;
@@ -17,7 +17,7 @@ pub(crate) const SLOTS: usize = 3;
 /// A path below the directory that the sequence has to itself.
 pub(crate) type Path = &'static str;
 
-/// One call. Where it takes a slot that is empty it is left out.
+/// One call. It is left out if its slot is empty.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation {
     Open {
@@ -33,7 +33,7 @@ pub(crate) enum Operation {
         from: Slot,
         to: Slot,
     },
-    /// Writes where the file stands. The bytes of this and the others are `fill`, `fill + 1` and so on.
+    /// Writes at the file offset. The bytes of this and the others are `fill`, `fill + 1` and so on.
     Write {
         slot: Slot,
         length: usize,
@@ -147,7 +147,7 @@ pub(crate) enum Operation {
         slot: Slot,
         mode: u32,
     },
-    /// Sets the modification time to so many seconds after 1970, and the access time to the same.
+    /// Sets the modification and access time to so many seconds after 1970.
     SetTimes {
         path: Path,
         seconds: i64,
@@ -175,13 +175,13 @@ pub(crate) enum Operation {
         path: Path,
         name: &'static str,
     },
-    /// A child does it with the open files that it inherits, and ends.
+    /// A child does it with the inherited open files, and ends.
     Fork {
         does: Child,
     },
 }
 
-/// What a child does.
+/// The operation of a child.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Child(pub(crate) Box<Operation>);
 
@@ -267,7 +267,7 @@ pub(crate) const NOFOLLOW: Flags = Flags(libc::O_NOFOLLOW);
 pub(crate) const DIRECTORY: Flags = Flags(libc::O_DIRECTORY);
 pub(crate) const SYNC: Flags = Flags(libc::O_SYNC);
 
-/// What may be added to the way of access.
+/// What may be added to the access mode.
 pub(crate) const MODIFIERS: [(Flags, &str); 7] = [
     (CREAT, "CREAT"),
     (EXCL, "EXCL"),

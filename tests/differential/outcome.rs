@@ -1,8 +1,8 @@
-//! What an operation gave, without what two file systems may differ in.
+//! The result of an operation, without details in which two filesystems may differ.
 //!
-//! Knows what is comparable; each thing that is left out says why. Inode and device numbers, `st_blocks`, `st_blksize`
-//! and the order of a listing are each file system's own affair and are never looked at, nor is the access time, which
-//! depends on mount options (fifofs: noatime). The change time cannot be set, and so would always be now.
+//! Knows what is comparable; each detail that is left out has its reason here. Inode and device numbers, `st_blocks`,
+//! `st_blksize` and the order of a listing differ between filesystems and are never compared, nor is the access time,
+//! which depends on mount options (fifofs: noatime). The change time cannot be set, and so would always be now.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,12 +10,12 @@ use std::fmt;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
-/// What a call gave, or the error it failed with.
+/// The result of a call, or its error.
 pub(crate) type Outcome = Result<Value, Errno>;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
-    /// The operation takes an open file where there is none, or one of a kind that cannot be compared.
+    /// The operation needs an open file and there is none, or the result cannot be compared.
     LeftOut,
     Done,
     Number(u64),
@@ -23,9 +23,9 @@ pub(crate) enum Value {
     Status(Status),
     Names(BTreeSet<String>),
     Text(String),
-    /// Where data or a hole is, which file systems answer with different granularity: the answer fits the content.
+    /// The place of data or a hole, which filesystems return with different granularity: it fits the content.
     Fits,
-    /// It does not: it would lead a program to skip data.
+    /// It does not fit: it would make a program skip data.
     Misfit {
         answer: Result<u64, Errno>,
         size: usize,
@@ -37,7 +37,7 @@ pub(crate) enum Value {
 pub(crate) struct Content(pub(crate) Vec<u8>);
 
 impl fmt::Debug for Content {
-    /// Enough to tell two apart.
+    /// Enough to distinguish two contents.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // FNV-1a.
         let sum = self.0.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
@@ -48,22 +48,22 @@ impl fmt::Debug for Content {
     }
 }
 
-/// What stat(2) says.
+/// The result of stat(2).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Status {
     mode: String,
     links: String,
     owner: (u32, u32),
-    /// None for a directory: file systems count what is in it in units of their own.
+    /// None for a directory: filesystems count its entries in units of their own.
     size: Option<i64>,
     modified: Modified,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Modified {
-    /// As a sequence set it.
+    /// As the sequence set it.
     At(i64, u64),
-    /// By itself: a moment that the two do not share.
+    /// Set by the filesystem: the two do it at different moments.
     Lately,
 }
 
@@ -86,11 +86,11 @@ impl Status {
     }
 }
 
-/// Whether `answer` to "where is data (or a hole) at or after `offset`" may be given for a file of this content.
+/// Whether `answer` to "where is data (or a hole) at or after `offset`" is allowed for a file with this content.
 pub(crate) fn fits(content: &[u8], data: bool, offset: usize, answer: Result<u64, Errno>) -> bool {
     let zeros = |range: &[u8]| range.iter().all(|byte| *byte == 0);
     match (answer, data) {
-        // Beyond the end both have to be refused alike.
+        // Beyond the end both must be refused.
         _ if offset >= content.len() => false,
         (Ok(found), true) => {
             let found = found as usize;

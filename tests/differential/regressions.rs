@@ -1,9 +1,9 @@
-//! Sequences in which a mount and an ordinary directory once differed, as they were printed: each says what was wrong.
+//! Sequences in which a mount and an ordinary directory once differed, as they were printed, with the fault of each.
 
 use super::agrees;
 use super::operations::*;
 
-/// The two may differ in this; what makes up for it must go on doing so.
+/// The two may differ in this; the code that makes up for it must still work.
 #[test]
 fn the_time_of_a_file_truncated_to_its_own_length() {
     agrees(&[
@@ -24,7 +24,7 @@ fn the_time_of_a_file_truncated_to_its_own_length() {
     ]);
 }
 
-/// This process must not be left a reader of what a child of its made, if only to read it.
+/// This process must not become a reader of a file that its child made, not even by reading it.
 #[test]
 fn a_file_that_a_child_made_and_did_not_write() {
     agrees(&[

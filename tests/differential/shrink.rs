@@ -1,16 +1,16 @@
-//! Makes a sequence that failed as short and plain as it can be.
+//! Makes a failed sequence as short and simple as possible.
 //!
-//! Knows how operations get simpler; knows nothing of why one fails. The invariant: what it returns fails, too, unless
-//! that is a matter of chance.
+//! Knows how operations get simpler, not why one fails. Invariant: the returned sequence fails, too, unless that
+//! depends on chance.
 
 use std::time::{Duration, Instant};
 
 use super::operations::*;
 
-/// A failure that takes longer to shrink is shown as it is by then.
+/// After this time shrinking stops.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Drops and simplifies operations as long as `fails`.
+/// Drops and simplifies operations as long as the sequence `fails`.
 pub(crate) fn shrink(
     mut sequence: Vec<Operation>,
     mut fails: impl FnMut(&[Operation]) -> bool,
@@ -53,7 +53,7 @@ pub(crate) fn shrink(
     }
 }
 
-/// Operations that are a little plainer; the plainest is the last. None leads back.
+/// Slightly simpler operations; the simplest is the last. Simplifying never goes in a circle.
 fn simpler(operation: &Operation) -> Vec<Operation> {
     let mut found = Vec::new();
     if let Fork { does } = operation {
@@ -97,7 +97,7 @@ fn simpler(operation: &Operation) -> Vec<Operation> {
             found.push(plain);
         }
     }
-    // n - 1 of 1 is 0 is 1 / 2: once is enough.
+    // For 1 both n - 1 and n / 2 are 0: once is enough.
     found.dedup();
     found.retain(|plain| plain != operation);
     if let Open {

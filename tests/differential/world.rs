@@ -1,8 +1,8 @@
-//! A directory in which a sequence is carried out, by this very process.
+//! A directory in which this very process runs a sequence.
 //!
-//! Knows the system calls; does not know which of the two file systems it is on. The invariant: nothing is done
-//! outside the directory, and no call of a sequence waits for another: who wrote a file in a mount never waits for it,
-//! so this process makes itself a writer of whatever its children write.
+//! Knows the system calls, not which of the two filesystems it is on. Invariant: nothing is done outside the
+//! directory, and no call of a sequence waits for another: a process that wrote a file in a mount never waits for it,
+//! so this process makes itself a writer of every file that its children write.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
@@ -22,14 +22,14 @@ use rustix::io::{Errno, dup, pread, pwrite, read, retry_on_intr, write};
 use super::operations::*;
 use super::outcome::{Content, Outcome, Status, Value, fits};
 
-/// One directory and the files that are open in it.
+/// One directory and its open files.
 pub(crate) struct World {
     root: PathBuf,
     slots: [Option<OwnedFd>; SLOTS],
 }
 
 impl World {
-    /// In a directory that it makes.
+    /// Makes the directory.
     pub(crate) fn new(root: PathBuf) -> Self {
         fs::create_dir(&root).expect("a directory for a sequence");
         Self {
@@ -38,15 +38,15 @@ impl World {
         }
     }
 
-    /// Closes whatever is open.
+    /// Closes all files.
     pub(crate) fn close_all(&mut self) {
         self.slots = [const { None }; SLOTS];
     }
 
-    /// Removes the directory and all that is in it.
+    /// Removes the directory and its contents.
     pub(crate) fn remove(mut self) -> std::io::Result<()> {
         self.close_all();
-        // Those who are not root may have shut themselves out.
+        // A user other than root may have locked itself out.
         let mut left = vec![self.root.clone()];
         while let Some(path) = left.pop() {
             rustix::fs::chmod(&path, Mode::RWXU)?;
@@ -64,7 +64,7 @@ impl World {
         self.root.join(path)
     }
 
-    /// Carries out one operation.
+    /// Runs one operation.
     pub(crate) fn apply(&mut self, operation: &Operation) -> Outcome {
         match operation {
             Open {
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// The open file that an operation is about.
+    /// The open file of an operation.
     fn file_of(&self, operation: &Operation) -> Option<Slot> {
         match operation {
             Write { slot, .. }
@@ -310,7 +310,7 @@ impl World {
             GetAttribute { path, name, room } => {
                 let mut buffer = vec![0; room];
                 let length = rustix::fs::getxattr(self.at(path), name, &mut buffer[..])?;
-                // Without room the answer is how much it takes.
+                // With an empty buffer the result is the needed size.
                 buffer.truncate(length);
                 Ok(Value::Text(format!("{length}: {buffer:?}")))
             }
@@ -328,8 +328,8 @@ impl World {
             return Err(last_error());
         }
         if before.is_ok_and(|before| before.st_size == length) {
-            // Is the time of a file set that is truncated by its path to the length that it has? ext4 says yes, as
-            // POSIX does; tmpfs and FUSE, whose kernel side owns the times of files, say no.
+            // Does truncate(2) to the present length set the time of a file? ext4 says yes, as POSIX does; tmpfs and
+            // FUSE, whose kernel side owns the times of files, say no.
             let now = Timespec {
                 tv_sec: 0,
                 tv_nsec: rustix::fs::UTIME_NOW,
@@ -343,11 +343,11 @@ impl World {
         Ok(Value::Done)
     }
 
-    /// A child does it; what it gave comes back through a pipe.
+    /// A child runs it; its result comes back through a pipe.
     fn fork(&mut self, operation: &Operation) -> Outcome {
         let (from, to) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        // SAFETY: other threads of this process may hold locks, but of those the child uses only the allocator's,
-        // which glibc takes care of in fork. It ends without running anything of ours.
+        // SAFETY: other threads of this process may hold locks, but the child uses only those of the allocator, which
+        // glibc handles in fork. It ends without running other code of ours.
         let child = unsafe { libc::fork() };
         if child == 0 {
             let outcome = format!("{:?}", self.apply(operation));
@@ -365,10 +365,10 @@ impl World {
         let _ = retry_on_intr(|| {
             rustix::process::waitpid(child, rustix::process::WaitOptions::empty())
         });
-        // In a mount this process would be an ordinary reader of what its child wrote, and wait for its end; one that
-        // opened it for writing is not.
+        // In a mount this process would be an ordinary reader of its child's file, and wait for its end, unless it had
+        // opened the file for writing itself.
         let written = match operation {
-            // Who makes a file counts as its writer, also if it is opened for reading only.
+            // A process that makes a file counts as its writer, even if it opens it for reading only.
             Open { path, flags, .. } if flags.writes() || flags.has(TRUNC) || flags.has(CREAT) => {
                 Some(path)
             }
@@ -381,10 +381,10 @@ impl World {
         Ok(Value::Text(text))
     }
 
-    /// Everything that is in the directory.
+    /// Everything in the directory.
     pub(crate) fn survey(&self) -> BTreeMap<PathBuf, Outcome> {
         let mut found = BTreeMap::new();
-        // Files with several names: the first of them stands for the file.
+        // A file with several names is listed under the first of them.
         let mut firsts = BTreeMap::new();
         let mut left = vec![PathBuf::new()];
         while let Some(path) = left.pop() {
@@ -404,7 +404,7 @@ impl World {
                 FileType::Symlink => format!("{:?}", fs::read_link(&whole)),
                 _ => {
                     let inside = names(&whole);
-                    // A reversed order is as good, except for which of several names is the first.
+                    // Any order works, except that it decides which of several names is the first.
                     for name in inside.iter().flatten().rev() {
                         let name = name.split(':').next_back().expect("a name");
                         left.push(path.join(name));
@@ -466,7 +466,7 @@ fn fallocate_flags(how: Allocation) -> FallocateFlags {
 fn seek(file: BorrowedFd<'_>, whence: Whence, offset: i64) -> Outcome {
     let stat = rustix::fs::fstat(file)?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        // Positions in a directory are cookies with which a file system does what it likes.
+        // Positions in a directory are opaque cookies.
         return Ok(Value::LeftOut);
     }
     let data = match whence {
@@ -489,13 +489,13 @@ fn seek(file: BorrowedFd<'_>, whence: Whence, offset: i64) -> Outcome {
             SeekFrom::Hole(offset as u64)
         },
     );
-    // The answers may differ, and what is done next shall not.
+    // The results may differ, but the next operation must start from the same offset.
     rustix::fs::seek(file, SeekFrom::Start(before))?;
     if offset < 0 {
         return answer.map(Value::Number);
     }
     if answer == Err(Errno::INVAL) {
-        // The kernel may know of data that the daemon does not: there is no such search, and programs read all of it.
+        // The kernel may have data that the daemon does not know of: then it refuses, and programs read everything.
         return Ok(Value::Fits);
     }
     if offset >= stat.st_size {
@@ -507,7 +507,7 @@ fn seek(file: BorrowedFd<'_>, whence: Whence, offset: i64) -> Outcome {
     let mut content = vec![0; stat.st_size as usize];
     match pread(file, &mut content, 0) {
         Ok(length) => content.truncate(length),
-        // Open for writing only: nothing to compare the answer with.
+        // Open for writing only: there is no content to compare the result with.
         Err(_) => return Ok(Value::Fits),
     }
     Ok(if fits(&content, data, offset as usize, answer) {
@@ -520,11 +520,11 @@ fn seek(file: BorrowedFd<'_>, whence: Whence, offset: i64) -> Outcome {
     })
 }
 
-/// Maps all of a file, of the size it has; that is the largest range that may be touched without SIGBUS.
+/// Maps a whole file at its size; that is the largest range that may be touched without SIGBUS.
 fn mapped(file: BorrowedFd<'_>, writable: bool, with: impl FnOnce(&mut [u8]) -> Value) -> Outcome {
     let stat = rustix::fs::fstat(file)?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        // ENODEV, and nothing else to say.
+        // ENODEV, which cannot be compared.
         return Ok(Value::LeftOut);
     }
     let size = stat.st_size as usize;
@@ -533,7 +533,7 @@ fn mapped(file: BorrowedFd<'_>, writable: bool, with: impl FnOnce(&mut [u8]) -> 
     } else {
         libc::PROT_READ
     };
-    // SAFETY: a new mapping, wherever the kernel likes. An empty one is refused.
+    // SAFETY: a new mapping at an address that the kernel chooses. An empty one is refused.
     let start = unsafe {
         libc::mmap(
             ptr::null_mut(),
@@ -547,15 +547,15 @@ fn mapped(file: BorrowedFd<'_>, writable: bool, with: impl FnOnce(&mut [u8]) -> 
     if start == libc::MAP_FAILED {
         return Err(last_error());
     }
-    // SAFETY: `size` bytes are mapped there, nobody else knows of them, and nobody shortens the file meanwhile. It is
-    // not written to where it is mapped for reading.
+    // SAFETY: `size` bytes are mapped there, no other code has the address, and no process shortens the file
+    // meanwhile. It is not written to if it is mapped for reading.
     let value = with(unsafe { slice::from_raw_parts_mut(start.cast(), size) });
-    // SAFETY: nothing refers to the mapping any more.
+    // SAFETY: there are no references to the mapping any more.
     unsafe { libc::munmap(start, size) };
     Ok(value)
 }
 
-/// What is in a directory, each with its type.
+/// The names in a directory, each with its type.
 fn names(path: &std::path::Path) -> Result<BTreeSet<String>, Errno> {
     let directory = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut found = BTreeSet::new();
@@ -572,7 +572,7 @@ fn names(path: &std::path::Path) -> Result<BTreeSet<String>, Errno> {
     Ok(found)
 }
 
-/// The user's extended attributes with their values: others are the system's, as it is set up.
+/// The user's extended attributes with their values: others belong to the system, and depend on its setup.
 fn attributes(path: &std::path::Path) -> Result<BTreeSet<String>, Errno> {
     let mut list = vec![0; 4096];
     let length = rustix::fs::listxattr(path, &mut list[..])?;

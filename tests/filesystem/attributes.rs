@@ -1,4 +1,4 @@
-//! What is asked about a file and its file system: times, extended attributes, space, block size, terminals.
+//! Attributes of a file and its filesystem: times, extended attributes, space, block size, terminals.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::common::{Mount, SOON};
 use crate::new_file;
 
-/// As when the daemon stamps it by a finer clock than the kernel does.
+/// As if the daemon stamped it by a finer clock than the kernel does.
 #[test]
 fn no_file_was_written_before_it_was_made() {
     let mount = Mount::start(&[]);

@@ -1,4 +1,4 @@
-//! What is in a file: holes, their ends, copies of ranges, and truncation.
+//! The contents of a file: holes, their ends, copies of ranges, and truncation.
 
 use std::fs;
 use std::io::{Read, Seek};
@@ -61,7 +61,8 @@ fn seek_finds_data_and_holes() {
     file.set_len(4 << 20).expect("truncated");
     file.write_all_at(&[b'x'; 4096], 1 << 20).expect("written");
     let seek = |from| rustix::fs::seek(&file, from);
-    // The kernel may know of data that nobody else does: there is no such search then, and programs read all of it.
+    // The kernel may have data that the daemon does not know of: then it refuses this, and programs read
+    // everything.
     assert_eq!(seek(SeekFrom::Data(0)), Err(Errno::INVAL));
     drop(file);
     let file = std::fs::File::open(mount.path().join("x")).expect("opened");

@@ -1,5 +1,5 @@
-//! The mount as an ordinary file system: trees there and back, git, and what programs ask of files besides writing
-//! them. (Building this project in it is `scripts/selfbuild`.) The tests are in the modules, by subject.
+//! The mount as an ordinary filesystem: trees there and back, git, and other operations of programs besides
+//! writing. (`scripts/selfbuild` builds this project in it.) The tests are in the modules, by subject.
 
 #![cfg(feature = "cli")]
 

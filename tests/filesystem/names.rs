@@ -37,7 +37,7 @@ fn rename_keeps_noreplace_and_exchange() {
 }
 
 #[test]
-fn names_are_refused_as_everywhere() {
+fn names_are_refused_as_on_any_filesystem() {
     let mount = Mount::start(&[]);
     let at = |name: &str| mount.file(name);
     fs::create_dir_all(at("d/below")).expect("made");
@@ -81,7 +81,7 @@ fn the_links_of_a_directory_count_its_subdirectories() {
 }
 
 #[test]
-fn in_a_sticky_directory_nobody_removes_or_renames_what_others_own() {
+fn in_a_sticky_directory_no_user_removes_or_renames_what_others_own() {
     needs_root();
     needs(&[("setpriv", "util-linux")]);
     let mount = Mount::start(&["--allow-other"]);

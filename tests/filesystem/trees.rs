@@ -3,7 +3,7 @@
 use crate::LIMIT;
 use crate::common::{Mount, needs};
 
-/// Makes `tree` in the plain directory, with one of everything.
+/// Makes `tree` in the plain directory, with a file of each type.
 const TREE: &str = r#"
 set -e
 mkdir -p tree/deep/deeper tree/empty "tree/with space"
@@ -36,7 +36,7 @@ touch -d '2100-01-01 00:00:00.5' binary
 touch -h -d '2010-10-10 10:10:10.101010101' dangling
 "#;
 
-/// Prints everything that a tree is, a line an entry. Its arguments: the tree, and types (`s`) to leave out.
+/// Prints everything about a tree, one line an entry. Its arguments: the tree, and types (`s`) to leave out.
 const MANIFEST: &str = r#"
 import hashlib
 def manifest(root, without=""):
@@ -93,7 +93,7 @@ fn a_tree_comes_back_as_it_was(there: &str, back: &str, without: &str) {
     mount.unmount();
 }
 
-/// Compares line by line, to show the lines that differ and not two hundred.
+/// Compares line by line, to show only the lines that differ.
 #[track_caller]
 fn same_lines(got: &str, expected: &str, what: &str) {
     let missing: Vec<_> = expected

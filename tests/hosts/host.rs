@@ -1,4 +1,4 @@
-//! The host: what it holds of its own mount, and how it ends.
+//! The host: its files in its own mount, and how it ends.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use fifofs::{Capture, Linger, Mount};
 
-/// What stands before the number of each connection that it has.
+/// The text before the number of each of its connections.
 pub(crate) const CONNECTION: &str = "connection ";
 
-/// Something of its own mount that a process holds or waits for when it dies.
+/// Something in its own mount that a process holds or waits for when it dies.
 pub(crate) struct Hold {
     pub(crate) name: &'static str,
-    /// Holds it, and gives it so that it is kept.
+    /// Takes it, and returns it so that it is kept.
     take: fn(&Mount) -> Box<dyn std::any::Any>,
 }
 
-/// How it dies: by a signal from outside, or by its own doing.
+/// How it dies: by a signal from outside, or by its own action.
 pub(crate) struct End {
     pub(crate) name: &'static str,
     pub(crate) signal: Option<i32>,
@@ -87,7 +87,8 @@ pub(crate) const HOLDS: [Hold; 14] = [
 const CAPTURES_BEING_MADE: &str = "captures being made";
 const FORKS_THAT_CAPTURE: &str = "forks that capture";
 
-/// Whether it may die when it has made a directory and no helper yet, which leaves that to the next that makes one.
+/// Whether it may die after it has made a directory and before it has a helper: the next process that makes one
+/// clears it away.
 pub(crate) fn may_leave_a_directory(hold: &str) -> bool {
     [CAPTURES_BEING_MADE, FORKS_THAT_CAPTURE].contains(&hold)
 }
@@ -122,7 +123,7 @@ const fn by(name: &'static str, signal: i32) -> End {
     }
 }
 
-/// Serves a mount, holds something of it, and ends so.
+/// Serves a mount, holds something of it, and ends in this way.
 pub(crate) fn play(hold: &str, end: &str) {
     let mount = Mount::builder().linger(Linger::After(Duration::ZERO));
     let mount = mount.mount_temporary().expect("a mount");
@@ -135,7 +136,7 @@ pub(crate) fn play(hold: &str, end: &str) {
     std::mem::forget((hold.take)(&mount));
     std::mem::forget(mount);
     println!("ready");
-    // Until it is to end.
+    // Waits until it is to end.
     let _ = std::io::stdin().read(&mut [0]);
     match end {
         "abort" => std::process::abort(),
@@ -150,13 +151,13 @@ pub(crate) fn play(hold: &str, end: &str) {
     }
 }
 
-/// Says which connection that of the mount is that `path` is in: the harness can end it, also when its mount is gone.
+/// Prints the connection of the mount that holds `path`: the harness can end it, even when the mount is gone.
 fn announce(path: &Path) {
     let device = std::fs::metadata(path).expect("what is mounted").dev();
     println!("{CONNECTION}{}", rustix::fs::minor(device));
 }
 
-/// A capture, in the mount that is shared by all of this process.
+/// A capture, in the shared mount of this process.
 fn new_capture(name: &str) -> Capture {
     let capture = Capture::new(name).expect("a capture");
     announce(capture.path().parent().expect("its directory"));
@@ -173,7 +174,7 @@ fn with_a_forked_child(mount: &Mount) -> File {
             events: 0,
             revents: 0,
         };
-        // SAFETY: one descriptor, as it says; and an end without destructors.
+        // SAFETY: closes one descriptor; and ends without destructors.
         unsafe {
             while libc::poll(&mut input, 1, -1) < 1 {}
             libc::_exit(0);
@@ -182,7 +183,7 @@ fn with_a_forked_child(mount: &Mount) -> File {
     file
 }
 
-/// A file of a mount that was unmounted meanwhile, and is out of sight.
+/// A file of a mount that was unmounted meanwhile, and is detached.
 fn of_an_unmounted_one() -> File {
     let mount = Mount::builder().mount_temporary().expect("a mount");
     announce(mount.path());
@@ -191,7 +192,7 @@ fn of_an_unmounted_one() -> File {
     file
 }
 
-/// The same, while the unmount waits for those who have a file open.
+/// The same, while the unmount waits for processes that have a file open.
 fn of_one_that_is_being_unmounted() -> File {
     let mount = Mount::builder().mount_temporary().expect("a mount");
     announce(mount.path());
@@ -214,7 +215,7 @@ fn open_for_writing(directory: &Path, name: &str) -> File {
     file
 }
 
-/// Descriptors of finished files, opened by the door of those who wait.
+/// Descriptors of finished files, opened through `wait/`.
 fn through_wait(directory: &Path) -> Vec<File> {
     let names = ["a", "b", "c"];
     let open = |name: &&str| {
@@ -239,7 +240,7 @@ fn many_threads(mount: &Mount) -> Box<dyn std::any::Any> {
     Box::new(open_for_writing(mount.path(), "x"))
 }
 
-/// Has a thread do something that waits for ever, and waits until it does.
+/// Lets a thread do something that waits for ever, and waits until it does.
 fn blocks(act: impl FnOnce() + Send + 'static) {
     let (sender, thread) = std::sync::mpsc::channel();
     thread::spawn(move || {
@@ -262,7 +263,7 @@ fn blocks(act: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// As far ahead of a reader as it may be. In the mount of captures such a write waits for ever.
+/// As far ahead of a reader as possible. In the mount of captures such a write waits for ever.
 fn blocked_in_write(_: &Mount) -> Box<dyn std::any::Any> {
     let capture = new_capture("x.log");
     capture.keep_at_most(64 << 10);
@@ -284,7 +285,7 @@ fn blocked_in_read(mount: &Mount) -> Box<dyn std::any::Any> {
     Box::new(open_for_writing(mount.path(), "x"))
 }
 
-/// Written by this process, and read by it as it is written.
+/// Written by this process, and read by it while it is written.
 fn blocked_in_a_read_of_an_own_file(mount: &Mount) -> Box<dyn std::any::Any> {
     let file = open_for_writing(mount.path(), "x.log");
     let mut pipe = File::open(mount.path().join(".fifofs/pipe/x.log")).expect("a reader");
@@ -308,7 +309,7 @@ fn flushes_for_ever(directory: &Path) -> Box<dyn std::any::Any> {
     Box::new(open_for_writing(directory, "x"))
 }
 
-/// Waits for a while that is another in each process.
+/// Waits for a time that differs in each process.
 fn in_the_midst() {
     thread::sleep(Duration::from_millis(u64::from(std::process::id() % 20)));
 }
@@ -354,20 +355,20 @@ fn make_and_drop() {
     drop(mount);
 }
 
-/// A child without exec(2) makes one of its own. It may outlive us.
+/// A child without exec(2) makes a mount of its own. It may outlive this process.
 fn have_a_fork_make() {
-    // SAFETY: the allocator of the C library may be used in a child; nothing that another thread may hold locked is.
+    // SAFETY: a child may use the C library's allocator; it uses no lock that another thread may hold.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let capture = Capture::new("x");
         let is_made = capture.is_ok();
         drop(capture);
         fifofs::unmount_idle();
-        // SAFETY: an end without destructors.
+        // SAFETY: ends without destructors.
         unsafe { libc::_exit(i32::from(!is_made)) };
     }
     let mut status = -1;
-    // SAFETY: a place for the status.
+    // SAFETY: the pointer is valid.
     let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
     assert_eq!((ended, status), (child, 0), "a fork");
 }

@@ -1,9 +1,10 @@
-//! A process that serves a mount and dies with files of that mount open, however it dies: it is gone, and so is all
-//! that it made.
+//! A process that serves a mount and dies with files of that mount open, in whatever way: it is gone, and so is
+//! everything that it made.
 //!
-//! Without the usual harness, since one of the ends is that `main` returns. Runs itself again as the host. Arguments are
-//! filters: `cargo test --test hosts -- write/` runs what holds a blocked write. `FIFOFS_HOST_ROUNDS` says how often each
-//! pair is run (10 unless set), and the figures are printed: the slowest end is to be below a second on an idle machine.
+//! Without the usual harness, since in one of the ends `main` returns. Runs itself again as the host. Arguments are
+//! filters: `cargo test --test hosts -- write/` runs those that hold a blocked write. `FIFOFS_HOST_ROUNDS` sets how
+//! often each pair is run (10 by default), and prints the figures: the slowest end should be below a second on an idle
+//! machine.
 
 mod host;
 #[path = "../../src/testing.rs"]
@@ -28,11 +29,11 @@ use rustix::mount::{
 use testing::until_within;
 
 const ROUNDS: usize = 10;
-/// Hosts that run at a time.
+/// The number of hosts that run at a time.
 const PARALLEL: usize = 4;
-/// Far longer than a busy machine takes. What hangs does so for a minute, or for good.
+/// Far longer than a busy machine takes. A hang lasts for a minute, or for good.
 const DEADLINE: Duration = testing::SOON;
-/// What makes this binary the host, and says which.
+/// Makes this binary the host, and says which.
 const ROLE: &str = "FIFOFS_TEST_HOST";
 
 fn main() {
@@ -62,7 +63,7 @@ fn main() {
     }
 }
 
-/// Many hosts that hold the same and end in the same way.
+/// Runs many hosts that hold the same and end in the same way.
 fn run_rounds(hold: &str, end: &End, rounds: usize) {
     let (next, times) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
@@ -90,7 +91,7 @@ fn run_rounds(hold: &str, end: &End, rounds: usize) {
     );
 }
 
-/// Has one host end; says how long that took.
+/// Runs one host to its end; returns how long that took.
 fn run_one(hold: &str, end: &End) -> Duration {
     let place = tempfile::tempdir().expect("a directory for the test");
     let mut command = role(hold, end.name, place.path());
@@ -102,8 +103,8 @@ fn run_one(hold: &str, end: &End) -> Duration {
         }
         Ok(())
     };
-    // Whoever started the tests may have them ignored, as nohup(1) does and a shell in the background.
-    // SAFETY: `reset` does nothing that is not async-signal-safe.
+    // The tests may have been started with them ignored, as by nohup(1) or by a shell in the background.
+    // SAFETY: `reset` calls only async-signal-safe functions.
     unsafe { command.pre_exec(reset) };
     let mut host = Host {
         child: command.spawn().expect("it starts"),
@@ -118,7 +119,7 @@ fn run_one(hold: &str, end: &End) -> Duration {
             // SAFETY: a signal to a child that is not reaped yet.
             unsafe { libc::kill(host.child.id().cast_signed(), signal) };
         }
-        // Anything on its input is its word. That ends only when all is over, for what the host forked.
+        // Any input tells it to end. End of file would come too late, as the host's forks keep the pipe open.
         None => {
             let input = host.child.stdin.as_mut().expect("a pipe");
             input.write_all(b".").expect("a host that reads");
@@ -140,7 +141,7 @@ fn run_one(hold: &str, end: &End) -> Duration {
     taken
 }
 
-/// This program as a host that makes all that it makes in a directory.
+/// This program as a host that makes everything in one directory.
 fn role(hold: &str, end: &str, place: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     command
@@ -150,11 +151,11 @@ fn role(hold: &str, end: &str, place: &Path) -> Command {
     command
 }
 
-/// A host, and where all that it makes is.
+/// A host, and the directory of everything that it makes.
 struct Host {
     child: Child,
     place: PathBuf,
-    /// What ends those that it has told of, whatever has become of their mounts.
+    /// Files that abort the connections that it printed, even if their mounts are gone.
     connections: Vec<OwnedFd>,
 }
 
@@ -179,7 +180,7 @@ impl Host {
             }
             if Instant::now() >= deadline {
                 let world = self.world();
-                self.set_free();
+                self.end_connections();
                 panic!("a host that does not die\n{world}");
             }
             thread::sleep(Duration::from_millis(1));
@@ -187,7 +188,7 @@ impl Host {
     }
 
     /// Ends the connections of a host that waits for itself, and its mounts.
-    fn set_free(&self) {
+    fn end_connections(&self) {
         for file in &self.connections {
             let _ = rustix::io::write(file, b"1");
         }
@@ -220,7 +221,7 @@ impl Host {
         .collect()
     }
 
-    /// Its state, thread by thread, and what is left of it.
+    /// Its state, thread by thread, and its leftovers.
     fn world(&self) -> String {
         let pid = self.child.id();
         let mut text = format!("mounts {:?}\n{}", mounts_below(&self.place), status(pid));
@@ -241,7 +242,7 @@ impl Host {
     }
 }
 
-/// What ends the connection `number`: opened while that is there, as numbers are used again.
+/// The file that aborts the connection `number`: opened while that exists, as numbers are reused.
 fn abort_file(number: &str) -> OwnedFd {
     let context = fsopen("fusectl", FsOpenFlags::FSOPEN_CLOEXEC).expect("fusectl");
     fsconfig_create(&context).expect("fusectl");
@@ -255,7 +256,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             let _ = self.child.kill();
-            self.set_free();
+            self.end_connections();
             let _ = self.child.wait();
         }
     }
@@ -265,7 +266,7 @@ fn status(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
 }
 
-/// Not there, or a zombie: not every container reaps what others leave.
+/// Whether it does not exist or is a zombie: in some containers process 1 does not reap orphans.
 fn is_gone(pid: u32) -> bool {
     let status = status(pid);
     status.is_empty() || status.contains("State:\tZ")
@@ -281,7 +282,7 @@ fn mounts_below(place: &Path) -> Vec<PathBuf> {
 }
 
 impl End {
-    /// Whether that is how it ended.
+    /// Whether it ended in this way.
     fn is(&self, status: ExitStatus) -> bool {
         match (self.signal, self.name) {
             (Some(signal), _) => status.signal() == Some(signal),

@@ -1,8 +1,8 @@
 //! The harness of the tests of the library.
 //!
-//! Knows the public interface of the crate and what `/proc` shows; knows nothing of what is behind it. The invariant:
-//! **no test hangs.** Whatever might is done by [`within`], and whatever is waited for is waited for by [`until`]; both
-//! say what the world was like when the time is over.
+//! Knows the public interface of the crate and what `/proc` shows; does not know the implementation. Invariant: **no
+//! test hangs.** Calls that might hang run in [`within`], and [`until`] waits for conditions; both print the state of
+//! the world when the time is over.
 
 // Every test file is a crate of its own and uses only a part of this.
 #![allow(dead_code, unused_imports)]
@@ -39,7 +39,7 @@ pub(crate) fn sh_at(script: &str, path: &Path) -> Command {
     command
 }
 
-/// The result of `act`, which must have one soon.
+/// The result of `act`, which must come soon.
 #[track_caller]
 pub(crate) fn within<T: Send + 'static>(
     limit: Duration,
@@ -66,12 +66,12 @@ pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) {
     until_within(SOON, what, condition, world);
 }
 
-/// Where the children of this process are, and what is mounted.
+/// The children of this process and where they wait, and all mounts.
 fn world() -> String {
     format!("mounts: {:?}\n{}", fifofs::mounts(), children())
 }
 
-/// Everything that a reader gives, and how it ended.
+/// Everything that a reader returns, and how it ended.
 pub(crate) fn read_out(reader: &mut Reader) -> (Vec<u8>, Option<Error>) {
     let mut bytes = Vec::new();
     let error = reader.read_to_end(&mut bytes).err();
@@ -86,7 +86,7 @@ pub(crate) fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().expect("a directory for the test")
 }
 
-/// Whether something is mounted at a directory, or at something below it.
+/// Whether something is mounted at a directory, or below it.
 pub(crate) fn is_mounted_below(directory: &Path) -> bool {
     let table = fs::read_to_string("/proc/self/mountinfo").expect("the list of mounts");
     let places = table.lines().filter_map(|line| line.split(' ').nth(4));
@@ -95,7 +95,7 @@ pub(crate) fn is_mounted_below(directory: &Path) -> bool {
         .any(|place| place.starts_with(directory))
 }
 
-/// What a directory holds.
+/// The names in a directory.
 pub(crate) fn listing(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).map(|entries| {
         let names =
@@ -105,7 +105,7 @@ pub(crate) fn listing(directory: &Path) -> Vec<String> {
     entries.and_then(|names| names).unwrap_or_default()
 }
 
-/// Whether a process is there and not a zombie.
+/// Whether a process exists and is no zombie.
 pub(crate) fn is_alive(pid: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status
@@ -113,7 +113,7 @@ pub(crate) fn is_alive(pid: i32) -> bool {
         .any(|line| line.starts_with("State:") && !line.contains("Z (zombie)"))
 }
 
-/// The processes, but zombies, that have this name and this text in their environment or arguments.
+/// The processes, without zombies, that have this text in their environment or arguments.
 pub(crate) fn processes_with(text: &str) -> Vec<i32> {
     let entries = fs::read_dir("/proc").expect("/proc").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -130,8 +130,8 @@ pub(crate) fn processes_with(text: &str) -> Vec<i32> {
         .collect()
 }
 
-/// This test binary once more, to run one test in a process of its own: `act` runs there only. Gives nothing in the
-/// child, and the command that starts the child in the parent.
+/// This test binary again, to run one test in a process of its own. None in that process, and in the parent the command
+/// that starts it.
 pub(crate) fn in_own_process(test: &str, role: &str) -> Option<Command> {
     if std::env::var("FIFOFS_TEST_ROLE").is_ok_and(|given| given == role) {
         return None;

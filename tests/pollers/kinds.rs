@@ -1,7 +1,7 @@
-//! Every way in which a program can wait for a descriptor, each of which reads a file to its end.
+//! Every way in which a program can poll a descriptor; each reads a file to its end.
 //!
-//! Knows how each interface is to be used; knows nothing of what the file is. Level-triggered ones read once each time
-//! that they are told to, edge-triggered ones until there is nothing more, as their manuals say.
+//! Knows how each interface is used, not what the file is. Level-triggered pollers read once each time they are woken,
+//! edge-triggered ones until there is nothing more, as their manuals say.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Who has heard nothing for so long hears nothing any more.
+/// A poller that was not woken for so long counts as asleep.
 const ASLEEP: Duration = Duration::from_secs(60);
 
 const TIMEOUT: Timespec = Timespec {
@@ -32,20 +32,20 @@ pub(crate) enum End {
     /// The end of the file.
     Clean,
     Failed(Errno),
-    /// An error that is no system call's.
+    /// An error that is not from a system call.
     Other(String),
     /// It was not woken.
     Asleep,
 }
 
-/// What was read so far, and how that ended.
+/// The bytes read so far, and how reading ended.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) got: Vec<u8>,
     pub(crate) end: Option<End>,
 }
 
-/// The progress of a thread, to be looked at by others.
+/// The progress of a thread, shared with other threads.
 #[derive(Clone, Default)]
 pub(crate) struct Shared(Arc<Mutex<Progress>>);
 
@@ -58,10 +58,10 @@ impl Shared {
         self.lock().end.get_or_insert(end);
     }
 
-    /// Reads once; says whether there may be more.
+    /// Reads once, and notes bytes or the end of the file.
     fn read(&self, file: &OwnedFd) -> Result<(), Errno> {
         let mut buffer = [0; 4096];
-        // Held meanwhile, so that who share an open file keep its order.
+        // Held meanwhile, so that threads which share an open file keep its order.
         let mut progress = self.lock();
         match rustix::io::read(file, &mut buffer)? {
             0 => progress.end = Some(End::Clean),
@@ -75,14 +75,14 @@ impl Shared {
     }
 }
 
-/// A way of waiting: until woken, or an error of kind `TimedOut`.
+/// A way of waiting: returns when woken, or an error of kind `TimedOut`.
 type Wait<'a> = &'a mut dyn FnMut() -> io::Result<()>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reads {
     /// Once each time, when there must be something.
     Once,
-    /// The same, but another may have been quicker.
+    /// The same, but another thread may have been quicker.
     OnceIfFirst,
     UntilThereIsNothing,
 }
@@ -129,8 +129,8 @@ fn select(file: &OwnedFd) -> io::Result<()> {
         tv_sec: TIMEOUT.tv_sec,
         tv_usec: 0,
     };
-    // SAFETY: all zeros is the empty set; the descriptor is open and below FD_SETSIZE, as the assertion sees to; all
-    // pointers are to what lives on this stack, or null.
+    // SAFETY: all zeros is the empty set; the descriptor is open and below FD_SETSIZE, as the assertion checks; all
+    // pointers are to values on this stack, or null.
     let ready = unsafe {
         assert!((fd as usize) < libc::FD_SETSIZE);
         let mut set: libc::fd_set = std::mem::zeroed();
@@ -186,9 +186,9 @@ fn by_epoll(file: &OwnedFd, shared: &Shared, flags: epoll::EventFlags) -> io::Re
     Ok(())
 }
 
-/// Two threads, each with an epoll instance of its own, of which one is woken.
+/// Two threads, each with an epoll instance of its own; an event wakes one of them.
 fn by_exclusive_epoll(file: &OwnedFd, shared: &Shared) -> io::Result<()> {
-    // By which the one that is woken for the end ends the other, which would keep the file open.
+    // By this the thread that is woken for the end ends the other, which would keep the file open.
     let over = &eventfd(0, EventfdFlags::CLOEXEC)?;
     let instances = [(); 2].map(|()| Epoll::of(file, epoll::EventFlags::EXCLUSIVE));
     thread::scope(|scope| {
@@ -216,9 +216,9 @@ impl Ring {
 
     /// # Safety
     ///
-    /// What the entry points to must live until its completion.
+    /// The memory that the entry points to must live until its completion.
     unsafe fn submit(&mut self, entry: &squeue::Entry) {
-        // SAFETY: as the caller promises. There is room, as one request at a time is under way.
+        // SAFETY: as the caller promises. There is room, as there is one request at a time.
         unsafe { self.0.submission().push(entry) }.expect("room");
     }
 
@@ -248,7 +248,7 @@ fn by_uring_poll(file: &OwnedFd, shared: &Shared, is_multi: bool) -> io::Result<
         if !is_armed {
             let fd = types::Fd(file.as_raw_fd());
             let entry = opcode::PollAdd::new(fd, libc::POLLIN as u32).multi(is_multi);
-            // SAFETY: it points to nothing.
+            // SAFETY: it points to no memory.
             unsafe { ring.submit(&entry.build()) };
         }
         let completion = ring.completion()?;
@@ -261,7 +261,7 @@ fn by_uring_poll(file: &OwnedFd, shared: &Shared, is_multi: bool) -> io::Result<
     Ok(())
 }
 
-/// Reads that io_uring itself waits with.
+/// Reads in which io_uring itself waits.
 fn by_uring_read(file: &OwnedFd, shared: &Shared) -> io::Result<()> {
     rustix::fs::fcntl_setfl(file, OFlags::empty())?;
     let mut ring = Ring::new()?;
@@ -305,7 +305,7 @@ fn by_tokio(file: &OwnedFd, shared: &Shared, interest: Interest) -> io::Result<(
     })
 }
 
-/// `AsyncFd` as most use it.
+/// The usual use of `AsyncFd`.
 pub(crate) const TOKIO: &str = "tokio";
 
 type Kind = fn(&OwnedFd, &Shared) -> io::Result<()>;
@@ -343,15 +343,15 @@ const KINDS: [(&str, Kind); 10] = [
     }),
 ];
 
-/// Has a thread of each kind read a file, which is open on return. Opening it must not wait.
+/// Starts a thread of each kind that reads a file, which is open on return. Opening it must not wait.
 pub(crate) fn start_threads(path: &Path) -> Vec<(&'static str, Shared)> {
     KINDS.iter().map(|kind| start(open(path), *kind)).collect()
 }
 
-/// Has a thread read a file by what io_uring has for reading, which is no poller.
+/// Starts a thread that reads a file by io_uring's read, which is no poller.
 ///
-/// Gives what it reads, and what keeps the file open when it has come to an end: a stream that no reader has open any more
-/// takes no more lines.
+/// Returns its progress, and a descriptor that keeps the file open after its end: a stream without a reader takes no
+/// more lines.
 pub(crate) fn start_uring_read(path: &Path) -> (Shared, OwnedFd) {
     let file = open(path);
     let kept = file.try_clone().expect("a descriptor");

@@ -1,9 +1,9 @@
-//! A table of pollers: however a program waits for a file of a mount, it is woken for new bytes, the end, errors and the
-//! unmount, and gets the right bytes or the right error.
+//! A table of pollers: however a program waits for a file of a mount, it is woken for new bytes, the end, errors and
+//! the unmount, and gets the right bytes or the right error.
 //!
 //! Rows are the kinds of pollers (`kinds`, and programs in Python and Go), columns what happens to the file (the tests)
-//! and how it is delivered. A poller that nobody wakes is the fault that this is about: it shows as one that does not
-//! come to what all must come to.
+//! and how it is delivered. The fault to find is a poller that is not woken: it does not reach the state that all must
+//! reach.
 
 #![cfg(feature = "cli")]
 
@@ -22,7 +22,7 @@ use rustix::process::Signal;
 use kinds::{End, TOKIO, start_uring_read};
 use table::Pollers;
 
-/// From where a file that is not there yet can be read as it comes.
+/// The door through which a file that does not exist yet can be read as it is written.
 const DOOR: &str = ".fifofs/pipe";
 
 /// Delivered as it is written.
@@ -36,8 +36,8 @@ fn pollers(mount: &Mount, path: impl Into<PathBuf>) -> Pollers {
     Pollers::start(mount.place(), &mount.path().join(path.into()))
 }
 
-/// Begins `x.log`, adds a line to it for each of the flags `line-1`, `line-2` and `line-3`, and does `last` when `end` is
-/// raised.
+/// Begins `x.log`, adds a line to it for each of the flags `line-1`, `line-2` and `line-3`, and does `last` when `end`
+/// is raised.
 fn writer(mount: &Mount, last: &str) -> Process {
     let writer = mount.shell(&format!(
         "exec 3> $D/x.log; for i in 1 2 3; do await line-$i; echo line $i >&3; done; await end; {last}"
@@ -48,7 +48,7 @@ fn writer(mount: &Mount, last: &str) -> Process {
 
 const LINES: &str = "line 1\nline 2\nline 3\n";
 
-/// Lets the lines be written one by one, each when all have the one before.
+/// Lets the lines be written one by one, each when all pollers have the one before.
 fn lines(mount: &Mount, pollers: &Pollers) {
     for line in 1..=3 {
         mount.raise(&format!("line-{line}"));
@@ -56,7 +56,7 @@ fn lines(mount: &Mount, pollers: &Pollers) {
     }
 }
 
-/// The same where nothing is given out before the end.
+/// The same if nothing is delivered before the end.
 fn lines_unseen(mount: &Mount, pollers: &Pollers) {
     for line in 1..=3 {
         mount.raise(&format!("line-{line}"));
@@ -153,8 +153,8 @@ for i in range(5000): write_all(fd, b"%d\n" % i)
     }
 }
 
-/// The kernel takes the end of what there is so far for the end, as of any file that grows; but it also asks for bytes
-/// again that it has, and put them behind the first: they were there a hundred times.
+/// The kernel takes the end of the available bytes for the end, as for any file that grows; but it once asked again for
+/// bytes that it had, and put them behind the first: they appeared a hundred times.
 #[test]
 fn reads_by_io_uring_get_no_byte_twice() {
     for deliver in AS_WRITTEN {
@@ -262,8 +262,8 @@ fn the_removal_of_their_file_wakes_them_with_an_error() {
     mount.unmount();
 }
 
-/// A writer, and those who poll what it writes, what is not there, and the events.
-fn everybody(mount: &Mount) -> (Process, [Pollers; 3]) {
+/// A writer, and pollers of its file, of one that does not exist, and of the events.
+fn writer_and_pollers(mount: &Mount) -> (Process, [Pollers; 3]) {
     let writer = writer(mount, "");
     let of_a_file = pollers(mount, "x.log");
     lines(mount, &of_a_file);
@@ -275,9 +275,9 @@ fn everybody(mount: &Mount) -> (Process, [Pollers; 3]) {
 #[test]
 fn the_end_of_the_daemon_wakes_them_with_an_error() {
     let mount = mount("follow");
-    let (_writer, everybody) = everybody(&mount);
+    let (_writer, all) = writer_and_pollers(&mount);
     mount.unmount();
-    everybody.iter().for_each(Pollers::all_fail);
+    all.iter().for_each(Pollers::all_fail);
 }
 
 #[test]
@@ -297,21 +297,21 @@ fn a_lazy_unmount_lets_them_go_on() {
     mount.wait_daemon(SOON);
 }
 
-/// The kernel then answers each POLL with POLLERR alone, of which `AsyncFd` hears only if it is asked to.
+/// The kernel then answers each POLL with POLLERR alone, which `AsyncFd` reports only if it is asked to.
 #[test]
 fn a_forced_unmount_wakes_them_with_an_error() {
     let mut mount = mount("follow");
-    let (_writer, everybody) = everybody(&mount);
+    let (_writer, all) = writer_and_pollers(&mount);
     let path = mount.path();
     let arguments = ["unmount", "--force", path.to_str().expect("UTF-8")];
     mount.place().fifofs(&arguments).finish(SOON).succeeded();
-    for pollers in everybody {
+    for pollers in all {
         pollers.without(TOKIO).all_fail();
     }
     mount.wait_daemon(SOON);
 }
 
-/// The process that held the mount lives on, and with it the connection of those who have a file open.
+/// The process that served the mount lives on, and so does the connection of processes that have a file open.
 #[test]
 fn the_end_of_a_librarys_mount_wakes_them_with_an_error() {
     let place = Place::new();
@@ -333,9 +333,9 @@ fn the_end_of_a_librarys_mount_wakes_them_with_an_error() {
 #[test]
 fn the_death_of_the_daemon_wakes_them_with_an_error() {
     let mut mount = mount("follow");
-    let (_writer, everybody) = everybody(&mount);
+    let (_writer, all) = writer_and_pollers(&mount);
     mount.kill_daemon();
-    for pollers in everybody {
+    for pollers in all {
         pollers.without(TOKIO).all_fail();
     }
 }

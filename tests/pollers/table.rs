@@ -1,7 +1,7 @@
-//! All pollers on one file, in threads and in programs, and what they must come to.
+//! All pollers on one file, in threads and in programs, and the states that they must reach.
 //!
-//! The invariant: no test hangs. Whatever pollers are to come to is waited for with a deadline, and when it passes,
-//! each one's state is told.
+//! Invariant: no test hangs. Each state is waited for with a deadline, and when it passes, the state of each poller
+//! is printed.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use crate::common::{Place, Process, needs, parked_in_group};
 use crate::kinds::{End, Progress, Shared, start_threads};
 
-/// For each thing that all of them must come to.
+/// For each state that all of them must reach.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 enum Poller {
@@ -24,14 +24,14 @@ enum Poller {
     Program(Process),
 }
 
-/// Those who read one file, by name.
+/// The pollers of one file, by name.
 pub(crate) struct Pollers {
     place: Arc<Place>,
     all: Vec<(String, Poller)>,
 }
 
 impl Pollers {
-    /// Starts them all; each has the file open on return, or waits for that.
+    /// Starts all of them; on return each has the file open, or waits in open(2).
     pub(crate) fn start(place: &Arc<Place>, path: &Path) -> Self {
         let threads = start_threads(path).into_iter();
         let mut all: Vec<_> = threads
@@ -87,7 +87,7 @@ impl Pollers {
         match poller {
             Poller::Thread(shared) => shared.lock().clone(),
             Poller::Program(program) => {
-                // In this order: what was printed before is there when the end is told.
+                // In this order: everything printed before the end is there when the end is reported.
                 let ended = fs::read_to_string(self.flag("ended", name)).ok();
                 Progress {
                     end: ended.map(|text| end_from(&text)),
@@ -97,7 +97,7 @@ impl Pollers {
         }
     }
 
-    /// All but this one.
+    /// All pollers but this one.
     pub(crate) fn without(mut self, name: &str) -> Self {
         let before = self.all.len();
         self.all.retain(|(other, _)| other != name);
@@ -105,7 +105,7 @@ impl Pollers {
         self
     }
 
-    /// Waits until `holds` is true of each; `what` says of what.
+    /// Waits until `holds` is true of each; `what` describes the state.
     #[track_caller]
     pub(crate) fn all_come_to(&self, what: &str, holds: impl Fn(&Progress) -> bool) {
         let deadline = Instant::now() + PATIENCE;
@@ -136,7 +136,7 @@ impl Pollers {
         }
     }
 
-    /// Each has all of this, and is not at an end.
+    /// Each has exactly these bytes, and no end.
     #[track_caller]
     pub(crate) fn all_have(&self, expected: &str) {
         self.all_come_to(&format!("{expected:?} and no end"), |progress| {
@@ -144,7 +144,7 @@ impl Pollers {
         });
     }
 
-    /// Each has all of this and the end of the file.
+    /// Each has exactly these bytes and the end of the file.
     #[track_caller]
     pub(crate) fn all_end_with(&self, expected: &str) {
         let shown = &expected[..expected.len().min(100)];
@@ -153,7 +153,7 @@ impl Pollers {
         });
     }
 
-    /// Each has all of this and then this error.
+    /// Each has exactly these bytes and then this error.
     #[track_caller]
     pub(crate) fn all_fail_with(&self, expected: &str, errno: Errno) {
         self.all_come_to(&format!("{expected:?} and {errno:?}"), |progress| {
@@ -161,7 +161,7 @@ impl Pollers {
         });
     }
 
-    /// Each gets an error, whichever: the mount is gone.
+    /// Each gets some error: the mount is gone.
     #[track_caller]
     pub(crate) fn all_fail(&self) {
         self.all_come_to("an error", |progress| {
@@ -181,7 +181,7 @@ fn end_from(text: &str) -> End {
     }
 }
 
-/// The poller that is written in Go, built once.
+/// The poller written in Go, built once.
 fn go_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {

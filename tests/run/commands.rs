@@ -1,4 +1,4 @@
-//! Destinations that are commands: what they publish is whole, or nothing.
+//! Destinations that are commands: they publish everything, or nothing.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use rustix::process::Signal;
 use crate::common::{self, assert_same};
 use crate::{Ended, LIMIT, Runs, run};
 
-/// Commands that put what they read in place only at the end of their input, as uploaders do, and raise `begun` with
-/// the first bytes: one program, a script, a program that has a process group of its own, a database.
+/// Commands that publish their input only at its end, as uploaders do, and raise `begun` with the first bytes: one
+/// program, a script, a program that has a process group of its own, a database.
 const COMMANDS: [&str; 4] = [
     r#"exec "$PYTHON" -c 'import os, sys
 data = b""
@@ -26,7 +26,7 @@ open("got", "wb").write(data)'"#,
 /// Writes two lines and waits until the command has some.
 const BEGIN: &str = r#"seq 100001 > "$1"; until [ -s "$F/begun" ]; do sleep 0.01; done"#;
 
-/// Runs a program with each command, and says what it published.
+/// Runs a program with each command, and returns what it published.
 #[track_caller]
 fn published(program: &str, status: i32, saying: &str) -> Vec<Option<String>> {
     let with = |command: &str| {
@@ -45,16 +45,16 @@ fn published(program: &str, status: i32, saying: &str) -> Vec<Option<String>> {
 }
 
 #[test]
-fn a_command_gets_all_of_what_is_whole() {
+fn a_command_gets_all_of_a_whole_output() {
     let lines: String = (1..=100_001).map(|line| format!("{line}\n")).collect();
     for got in published(BEGIN, 0, "") {
         assert_eq!(got.as_deref(), Some(&*lines));
     }
 }
 
-/// In a plain pipe all of them publish the half.
+/// With a plain pipe all of them publish the half.
 #[test]
-fn a_command_publishes_nothing_of_what_is_not_whole() {
+fn a_command_publishes_nothing_of_an_output_that_is_not_whole() {
     for (end, status, saying) in [
         (
             "exit 3",
@@ -79,7 +79,7 @@ fn a_command_publishes_nothing_of_what_is_not_whole() {
 }
 
 #[test]
-fn a_command_is_not_started_for_what_nobody_is_to_have() {
+fn a_command_is_not_started_for_an_output_that_is_withheld() {
     let runs = Runs::new();
     let command = r#"-o '|touch started; cat > got'"#;
     for (program, status, saying) in [
@@ -104,7 +104,7 @@ fn a_command_is_not_started_for_what_nobody_is_to_have() {
     ))
     .with_status(74);
     assert!(!runs.exists("started"));
-    // But an empty output is one.
+    // But an empty output is an output.
     runs.run(&format!("run {command} -- touch {{out:x.log}}"))
         .succeeded();
     assert_same(&runs.read("got"), b"");
@@ -116,7 +116,7 @@ fn a_command_is_not_started_for_what_nobody_is_to_have() {
 }
 
 #[test]
-fn how_a_command_ends_is_how_it_went() {
+fn the_end_of_a_command_decides_the_status() {
     let write = r#"sh -c 'seq 9 > "$1"' sh {out:x.log}"#;
     run(&format!("run -o '|cat > got; exit 5' -- {write}"))
         .with_status(74)
@@ -129,7 +129,7 @@ fn how_a_command_ends_is_how_it_went() {
     ))
     .succeeded()
     .printed("9\n");
-    // Who has enough is content; who ends early for another reason is not, whatever the program makes of it.
+    // A command that exits with 0 has read enough; one that fails early is an error, even if the program succeeds.
     run(&format!("run -o '|head -n 2' -- {}", crate::YES))
         .with_status(0)
         .printed("line\nline\n");
@@ -147,7 +147,7 @@ fn how_a_command_ends_is_how_it_went() {
 #[test]
 fn commands_are_destinations_like_others() {
     let write = r#"sh -c 'echo a > "$1"; echo b > "$2"; echo said' sh {out:a} {out:b}"#;
-    // Where standard output is an output's, what a command prints goes to standard error.
+    // If standard output carries an output, a command's own output goes to standard error.
     let ended = run(&format!(
         "run --to 'a=|cat >&2' --to 'b=|cat; sleep 0.5; touch c' -- {write} > o; cat o; ls"
     ));
@@ -157,7 +157,7 @@ fn commands_are_destinations_like_others() {
     ))
     .succeeded()
     .printed("a\nsaid\nb\n");
-    // Others get what is theirs, though one fails.
+    // Other outputs arrive, though one destination fails.
     let ended = run(&format!(
         "run --to 'a=|cat > got; exit 4' --to b=got-b -- {write}; echo $?; cat got-b"
     ));
@@ -172,7 +172,7 @@ fn commands_are_destinations_like_others() {
     }
 }
 
-/// It is not to hold what others wait for the end of.
+/// It must not hold a descriptor for whose end other readers wait.
 #[test]
 fn a_command_does_not_have_the_descriptors_of_other_outputs() {
     let script = r#"run --to 'a=|ls -l /proc/self/fd > fds' --to b=fd:7 -- sh -c 'echo a > "$1"; echo b > "$2"' sh {out:a} {out:b} 7> got 8> other
@@ -180,7 +180,7 @@ fn a_command_does_not_have_the_descriptors_of_other_outputs() {
     run(script).succeeded().printed("b\n8\n");
 }
 
-/// The end of fifofs was the end of the command's input, as in any pipe.
+/// The end of fifofs once was the end of the command's input, as in any pipe.
 #[test]
 fn when_fifofs_is_killed_a_command_dies_before_its_input_ends() {
     for command in COMMANDS {
@@ -212,9 +212,9 @@ fn a_command_that_outlives_its_guard_gets_no_end_either() {
     assert!(!runs.exists("got"));
 }
 
-/// Ctrl-C: while the program writes, and while the command is slow; also one that ignores it.
+/// Ctrl-C: while the program writes, and while the command is slow; also with a command that ignores it.
 #[test]
-fn whoever_ends_the_wait_gets_nothing() {
+fn ending_the_wait_publishes_nothing() {
     for (command, program) in [
         (
             r#"echo > "$F/ready"; cat > got.t && mv got.t got"#,
@@ -235,7 +235,7 @@ fn whoever_ends_the_wait_gets_nothing() {
         );
         let process = runs.start(&script);
         runs.flag("ready");
-        // Said again, it does not wait for one that ignores it.
+        // A second one ends the wait for a command that ignores it.
         let mut process = process;
         while process.is_running() {
             common::signal(process.pid(), Signal::INT);

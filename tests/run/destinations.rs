@@ -1,4 +1,4 @@
-//! Where an output goes: files that appear whole, descriptors by name, FIFOs and devices.
+//! The destination of an output: files that appear whole, descriptors by name, FIFOs and devices.
 
 use std::fs;
 
@@ -36,7 +36,7 @@ fn a_file_appears_whole_and_only_if_the_program_succeeds() {
         .printed("640\nthree\nx\n");
 }
 
-/// A private key once appeared for all to read, and what a linker had made could not be executed.
+/// A private key once became readable for all users, and a linker's output could not be executed.
 #[test]
 fn a_new_file_has_the_mode_that_the_program_gave_it() {
     let runs = Runs::new();
@@ -51,7 +51,7 @@ fn a_new_file_has_the_mode_that_the_program_gave_it() {
     runs.run("stat -c %a x").printed("755\n");
 }
 
-/// A file on standard output was once replaced, with what others had written to it.
+/// A file on standard output was once replaced, with what other processes had written to it.
 #[test]
 fn a_destination_that_is_a_name_of_a_descriptor_is_that_descriptor() {
     let runs = Runs::new();
@@ -66,7 +66,8 @@ fn a_destination_that_is_a_name_of_a_descriptor_is_that_descriptor() {
         .succeeded();
 }
 
-/// Opened one after the other, and before the program, they once waited for a reader that waited for another of them.
+/// They were once opened one after the other, before the program, and waited for a reader that waited for another
+/// one.
 #[test]
 fn fifos_may_be_opened_in_any_order() {
     let script = r#"mkfifo 1 2
@@ -88,7 +89,7 @@ fn a_fifo_without_a_reader_holds_up_no_other_output() {
 }
 
 #[test]
-fn who_comes_late_to_the_fifo_of_a_program_that_failed_gets_the_end() {
+fn a_late_reader_of_the_fifo_of_a_program_that_failed_gets_the_end() {
     run("mkfifo 1; run -o 1 -- sh -c 'exit 3' sh {out} & sleep 0.3; cat 1; wait $!")
         .with_status(3)
         .printed("");
@@ -116,7 +117,7 @@ fn a_fifo_whose_reader_leaves_ends_the_program() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_written_to_in_its_place() {
+fn a_destination_that_is_no_regular_file_is_written_in_place() {
     let runs = Runs::new();
     runs.run(r#"mkfifo pipe; cat pipe > got & run -o pipe -- sh -c 'echo x > "$1"' sh {out}; wait; [ -p pipe ]"#)
         .succeeded();
@@ -143,7 +144,7 @@ fn an_archive_of_nothing_replaces_nothing() {
     }
 }
 
-/// It was packed as if it were whole, if it had been closed a moment ago.
+/// It was packed as if it were whole, if it had been closed a moment before.
 #[test]
 fn an_archive_with_the_file_of_a_killed_program_does_not_appear() {
     let runs = Runs::new();
@@ -153,9 +154,9 @@ fn an_archive_with_the_file_of_a_killed_program_does_not_appear() {
     assert_same(&runs.read("x.tar"), b"old\n");
 }
 
-/// The program ran to its end first, and then its output was lost.
+/// The program once ran to its end first, and then its output was lost.
 #[test]
-fn what_cannot_be_replaced_is_refused_before_anything_runs() {
+fn a_file_that_cannot_be_replaced_is_refused_before_anything_runs() {
     let runs = Runs::new();
     let program = r#"sh -c 'echo ran > ran; echo x > "$1"' sh {out}"#;
     runs.run(&format!("run -o new/ -- {program}"))
@@ -180,7 +181,7 @@ fn what_cannot_be_replaced_is_refused_before_anything_runs() {
         }
     }
     assert!(!runs.exists("ran"));
-    // But this is where everybody writes.
+    // But /dev/stderr can be written to by every process.
     runs.run(&format!("run -o /dev/stderr -- {program} 2>> log"))
         .succeeded();
     assert_same(&runs.read("log"), b"old\nx\n");
@@ -194,9 +195,9 @@ fn a_file_that_is_replaced_keeps_its_owner_but_no_set_id() {
         .printed("12:34:755\nnew\n");
 }
 
-/// A file system that takes what it cannot write says so at the close, which nobody looked at.
+/// A filesystem may report only at close that it could not write what it accepted; that was not checked.
 #[test]
-fn what_a_destination_could_not_write_is_told() {
+fn an_error_at_the_close_of_a_destination_is_reported() {
     let runs = Runs::new();
     let ended = runs.run(
         r#"mkdir full; "$FIFOFS" mount -d --max-size 1M full

@@ -1,4 +1,4 @@
-//! How programs end: the status, what is said of an output that was not made, and who is waited for.
+//! How programs end: the status, the message for a missing output, and which processes are waited for.
 
 use rustix::process::Signal;
 
@@ -38,7 +38,7 @@ fn a_program_that_is_killed_has_128_and_the_number_of_the_signal() {
 
 /// Python's `with multiprocessing.Pool()` ends its workers by SIGTERM.
 #[test]
-fn workers_that_are_told_to_end_once_they_have_written_are_no_failure() {
+fn workers_that_are_terminated_after_they_have_written_are_no_failure() {
     let writes = r#"def work(path):
     with open(path, "w") as out: out.write("one\n")
 with multiprocessing.get_context("fork").Pool(2) as pool: pool.map(work, [sys.argv[1]])"#;
@@ -57,7 +57,7 @@ with multiprocessing.get_context("fork").Pool(2) as pool: pool.map(work, [sys.ar
 
 /// `fifofs run -- prog {out:a.zip} | aws s3 cp - …` published half an object.
 #[test]
-fn of_a_program_that_fails_a_settled_output_is_not_passed_on() {
+fn a_settled_output_of_a_program_that_fails_is_not_passed_on() {
     for (end, status) in [
         ("exit 3", 3),
         ("kill -KILL $$", 137),
@@ -83,9 +83,9 @@ fn of_a_program_that_fails_a_settled_output_is_not_passed_on() {
     }
 }
 
-/// One that fails in a program that does not.
+/// A process that fails within a program that does not.
 #[test]
-fn nothing_of_a_settled_output_is_passed_on_whose_writer_was_killed() {
+fn a_settled_output_whose_writer_was_killed_is_not_passed_on() {
     let runs = Runs::new();
     runs.run(
         r#"run -- sh -c 'bash -c "exec > \$0; head -c 3000000 /dev/zero; kill -9 \$\$" "$1"; true' sh {out:x.zip} > written"#,
@@ -113,7 +113,7 @@ fn a_program_that_writes_a_file_of_another_name_is_an_error_that_says_what_to_ty
 }
 
 #[test]
-fn what_is_no_file_is_no_output() {
+fn a_name_that_is_no_file_is_no_output() {
     run("run -- mkdir {out}")
         .with_status(74)
         .saying("mkdir made 'out' a directory");
@@ -185,7 +185,7 @@ fn a_daemon_that_opens_the_output_only_after_the_program_has_exited_is_too_late(
 }
 
 #[test]
-fn the_wait_for_those_left_behind_ends_with_a_signal() {
+fn the_wait_for_processes_left_behind_ends_with_a_signal() {
     let runs = Runs::new();
     let waiting = runs.start(
         r#"exec "$FIFOFS" run -- bash -c 'exec 3> "$1"; sleep 60 > /dev/null 2>&1 & echo $! > "$F/sleeper"; exit 0' sh {out:x.txt}"#,
@@ -203,12 +203,12 @@ fn the_wait_for_those_left_behind_ends_with_a_signal() {
         .finish(LIMIT)
         .with_status(128 + 15)
         .saying("'x.txt' is not whole: the wait for it was ended");
-    // It was not ours to end.
+    // It is not fifofs's process to end.
     assert!(process(sleeper).is_some());
     common::signal(sleeper, Signal::KILL);
 }
 
-/// The file was replaced with status 143, and nothing was said; a command in its place was ended.
+/// The file was replaced with status 143, without a message; a command in its place was ended.
 #[test]
 fn a_file_does_not_appear_if_a_signal_came_before_all_was_there() {
     for destination in ["-o x", "-o '|cat > x.new; mv x.new x'"] {
@@ -222,7 +222,7 @@ fn a_file_does_not_appear_if_a_signal_came_before_all_was_there() {
         let program: i32 = runs.flag("program").parse().expect("a number");
         runs.wait_for("the program to exit", || process(program).is_none());
         common::signal(waiting.pid(), Signal::TERM);
-        // That came first: it was sent first.
+        // The signal came first, as it was sent first.
         runs.run("raise go").succeeded();
         waiting
             .finish(LIMIT)
@@ -238,9 +238,10 @@ fn a_file_does_not_appear_if_a_signal_came_before_all_was_there() {
     }
 }
 
-/// A supervisor sends one signal and waits. The program died of it, and a process that it left was waited for, for ever.
+/// A supervisor sends one signal and waits. The program died of it, and a process that it left was waited for, for
+/// ever.
 #[test]
-fn one_signal_ends_a_program_and_the_wait_for_whom_it_leaves() {
+fn one_signal_ends_a_program_and_the_wait_for_processes_that_it_leaves() {
     let program = r#"sh -c 'sleep 600 > "$1" 2> /dev/null & echo $! > "$F/sleeper"; wait' sh"#;
     for command in [
         format!("run {program} {{out:x.txt}}"),
@@ -263,9 +264,9 @@ fn one_signal_ends_a_program_and_the_wait_for_whom_it_leaves() {
     }
 }
 
-/// Only those were named that had opened a file themselves: the wait for an archive had no reason.
+/// Only processes that had opened a file themselves were named: the wait for an archive had no reason.
 #[test]
-fn who_inherited_the_descriptor_of_a_file_is_named_too() {
+fn a_process_that_inherited_the_descriptor_of_a_file_is_named_too() {
     for (options, what) in [("run --tar", "'x.txt'"), ("exec", "'$TMPDIR/x.txt'")] {
         let runs = Runs::new();
         let directory = if options == "exec" {
@@ -291,22 +292,22 @@ fn who_inherited_the_descriptor_of_a_file_is_named_too() {
 
 /// No child could be waited for then, and a run that had succeeded failed.
 #[test]
-fn children_are_waited_for_though_whoever_started_it_ignored_theirs() {
+fn children_are_waited_for_though_sigchld_was_inherited_as_ignored() {
     let runs = Runs::new();
     runs.run(r#"(trap '' CHLD; exec "$FIFOFS" run -o x -- sh -c 'echo x > "$1"' sh {out})"#)
         .succeeded();
     assert_same(&runs.read("x"), b"x\n");
 }
 
-/// The shell exits before those in its background have opened what they write.
+/// The shell exits before its background processes have opened their output.
 #[test]
-fn whom_the_program_leaves_behind_may_open_an_output_a_moment_later() {
+fn a_process_that_the_program_leaves_behind_may_open_an_output_a_moment_later() {
     for script in [
         "(sleep 0.5; echo late) > {out} & echo started >&2",
         "(sleep 0.05; echo late > {out}) &",
         ": > {out}; (sleep 0.05; echo late >> {out}; sleep 0.1; echo >&2) &",
         "setsid sh -c 'sleep 0.05; echo late > {out}' & exit 0",
-        // Not an output yet, and not closed for longer than anybody is given.
+        // Not an output yet, and not closed for longer than the time that processes are given.
         "(exec 3> {dir}/part; sleep 0.5; echo late >&3; mv {dir}/part {out}) &",
     ] {
         run(&format!("run -- sh -c \"{script}\""))
@@ -320,7 +321,7 @@ fn whom_the_program_leaves_behind_may_open_an_output_a_moment_later() {
 
 /// `place` fails if a file is left in the directory for temporary files.
 #[test]
-fn whoever_comes_later_than_that_changes_nothing_and_leaves_nothing() {
+fn a_process_that_comes_later_than_that_changes_nothing_and_leaves_nothing() {
     let runs = Runs::new();
     runs.run(
         r#"
@@ -333,9 +334,9 @@ fn whoever_comes_later_than_that_changes_nothing_and_leaves_nothing() {
     .printed("good\n");
 }
 
-/// Between the unmount and the removal of the directory it would be made there, by root, too.
+/// Between the unmount and the removal of the directory files could be made there, also by root.
 #[test]
-fn whoever_never_stops_making_files_makes_none_below_the_mount() {
+fn a_process_that_never_stops_making_files_makes_none_below_the_mount() {
     let runs = Runs::new();
     runs.run(
         r#"
@@ -355,12 +356,12 @@ while not os.path.exists(stop):
     .printed("good\n".repeat(5));
 }
 
-/// A batch system kills all of a job at once; nobody is there then who could clean up.
+/// A batch system kills all processes of a job at once; none is left then that could clean up.
 #[test]
-fn what_is_left_when_run_and_its_helpers_are_killed_together_the_next_run_clears_away() {
+fn the_next_run_clears_away_what_is_left_when_run_and_its_helpers_are_killed_together() {
     for backend in ["fuse", "fifo"] {
         let runs = Runs::new();
-        // The job's processes are those that have its session, and the helpers, which have their own.
+        // The job's processes are those of its session, and the helpers, which have their own.
         let done = runs.run(&format!(
             r#"
             setsid "$FIFOFS" run --backend {backend} -- sh -c 'raise() {{ : > "$F/$1"; }}; raise there; exec sleep 1000' sh {{out}} &

@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use crate::common::{self, needs, needs_root};
 use crate::{Ended, LIMIT, Runs, run};
 
-/// What `examples/helper.py`, called as `helper`, makes of programs that a FIFO of the kernel is nothing for.
+/// Runs `examples/helper.py`, called `helper`, with programs that cannot write to a FIFO of the kernel.
 const CAPTURES: &str = r#"
     ffmpeg -v error -nostdin -f lavfi -i testsrc=d=1:s=64x64 -f lavfi -i sine=d=1 -y av.avi
     mp4() { ffmpeg -v error -nostdin -y -i av.avi -fflags +bitexact -flags +bitexact "$1"; }
@@ -81,7 +81,7 @@ fn signals_are_passed_on_and_the_command_decides() {
 }
 
 #[test]
-fn the_terminal_and_the_streams_are_its_own_and_whom_it_leaves_may_write() {
+fn the_terminal_and_the_streams_are_its_own_and_processes_that_it_leaves_may_write() {
     run(
         r#"echo in | "$FIFOFS" exec -- sh -c 'cat; echo err >&2; echo $FIFOFS_OUT$FIFOFS_DIR
             (exec > $TMPDIR/late; sleep 2.5; echo late && echo > $F/late) &
@@ -94,7 +94,7 @@ fn the_terminal_and_the_streams_are_its_own_and_whom_it_leaves_may_write() {
 }
 
 #[test]
-fn fifos_are_of_the_kernel_where_that_is_asked_for() {
+fn kernel_fifos_are_made_if_that_is_asked_for() {
     let script = r#"mkfifo $TMPDIR/a.pipe $TMPDIR/b; stat -c %F $TMPDIR/a.pipe $TMPDIR/b'"#;
     run(&format!(
         r#"for kind in kernel '*.pipe'; do "$FIFOFS" exec --fifos "$kind" -- sh -c '{script}; done"#
@@ -120,7 +120,7 @@ fn a_directory_that_the_script_names_itself_is_covered_for_the_command_alone() {
     .printed("1750\n123456789\n123\n1\n2\np\nq\n1\n0\nold\n0\nnew\nold\n1\n");
 }
 
-/// In whichever order they are given.
+/// In either order of the options.
 #[test]
 fn a_directory_in_one_that_is_covered_is_empty_too_and_is_there() {
     run(r#"mkdir -p out/a/in; chmod 750 out/a; echo old > out/a/in/old; cd out
@@ -136,7 +136,7 @@ fn a_directory_in_one_that_is_covered_is_empty_too_and_is_there() {
 }
 
 #[test]
-fn what_cannot_be_covered_is_refused() {
+fn a_directory_that_cannot_be_covered_is_refused() {
     run(r#"exec() { "$FIFOFS" exec "$@" -- true; echo $?; }
         exec --over /; exec --over nosuch; : > file; exec --over file
         "$FIFOFS" mount -d mount; mkdir mount/x; exec --over mount; exec --over mount/x; "$FIFOFS" unmount mount"#)

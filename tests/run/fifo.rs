@@ -40,7 +40,7 @@ fn a_reader_of_a_fifo_that_has_enough_ends_the_program() {
 
 /// Nothing came, and the file was replaced by an empty one.
 #[test]
-fn a_fifo_that_nobody_opened_is_no_output() {
+fn a_fifo_that_was_never_opened_is_no_output() {
     let runs = Runs::new();
     runs.run(r#"echo old > x; run --backend fifo -o x -- true {out}"#)
         .with_status(74)

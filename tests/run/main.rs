@@ -1,8 +1,8 @@
 //! `fifofs run` with real programs: what arrives, when, with which status and message, and that nothing is left.
 //!
-//! Every script here runs with `run` for `fifofs run`, in a directory of its own; when it has ended there must be no
-//! mount, no process and no temporary file of it. Here is what scripts are run and judged with; the tests are in the
-//! modules, by subject.
+//! Every script here runs in a directory of its own, with `run` for `fifofs run`; when it has ended there must be no
+//! mount, no process and no temporary file of it. This file has the helpers that run and judge scripts; the tests
+//! are in the modules, by subject.
 
 #![cfg(feature = "cli")]
 
@@ -34,14 +34,14 @@ use common::{Finished, MARKER, Place, Process, SOON};
 /// For whole programs on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Temporary files, mount points among them, are where they can be found.
+/// Temporary files, including mount points, are where they can be found.
 const PRELUDE: &str = r#"
 export TMPDIR="$F/../tmp"; unset XDG_RUNTIME_DIR
 mkdir -p "$TMPDIR"
 run() { "$FIFOFS" run "$@"; }
 "#;
 
-/// Where programs are run.
+/// The place in which programs are run.
 struct Runs {
     place: Arc<Place>,
 }
@@ -53,7 +53,7 @@ impl Runs {
         }
     }
 
-    /// Starts a script. Everything it starts is marked as of this place.
+    /// Starts a script. All its processes are marked as belonging to this place.
     fn start(&self, script: &str) -> Process {
         let mount = self.place.mount_point();
         let mark = format!("export {MARKER}='{}'", mount.display());
@@ -66,7 +66,7 @@ impl Runs {
         self.start(script).finish(LIMIT)
     }
 
-    /// What a script left in its directory.
+    /// The contents of a file that a script left in its directory.
     #[track_caller]
     fn read(&self, name: &str) -> Vec<u8> {
         let path = self.place.at("plain").join(name);
@@ -81,7 +81,7 @@ impl Runs {
         self.place.wait_for(what, SOON, condition);
     }
 
-    /// Waits for a flag, and gives what the script wrote into it.
+    /// Waits for a flag, and returns what the script wrote into it.
     fn flag(&self, name: &str) -> String {
         let path = self.place.at("flags").join(name);
         let mut content = String::new();
@@ -117,9 +117,9 @@ fn run(script: &str) -> Finished {
 }
 
 trait Ended {
-    /// It must have exited with this status.
+    /// Checks its exit status.
     fn with_status(self, status: i32) -> Self;
-    /// And have said this on standard error.
+    /// Checks that it printed this on standard error.
     fn saying(self, words: &str) -> Self;
 }
 
@@ -141,7 +141,7 @@ impl Ended for Finished {
     }
 }
 
-/// What the programs work on.
+/// Inputs of the programs.
 const INPUTS: &str = r#"
 set -e -o pipefail
 mkdir -p src/deep
@@ -151,5 +151,5 @@ seq 1 50000 | shuf --random-source=src/numbers > lines
 printf '#include <stdio.h>\nint main(void) { puts("hello"); return 0; }\n' > hello.c
 "#;
 
-/// Writes for ever; what it says when it cannot is not of interest.
+/// Writes for ever, without an error message when it cannot any more.
 const YES: &str = r#"bash -c 'while echo line; do :; done > "$1" 2> /dev/null' sh {out}"#;

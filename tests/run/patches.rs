@@ -1,13 +1,14 @@
-//! What a program writes over, or cuts, after it was delivered: an error in a pipe, set right in a file.
+//! Bytes that a program changes, or cuts off, after they were delivered: an error in a pipe, corrected
+//! in a file.
 
 use crate::common::assert_same;
 use crate::{Ended, LIMIT, Runs};
 
-/// Writes `head`, is seen to have been delivered, and then patches the first byte.
+/// Writes `head`, waits until that was delivered, and then patches the first byte.
 const PATCHER: &str = r#"sh -c 'printf "head and body" > "$1"; until [ -e "$F/go" ]; do sleep 0.01; done; printf X | dd of="$1" conv=notrunc status=none' sh {out:x.txt}"#;
 
 #[test]
-fn a_patch_of_what_a_pipe_was_given_is_an_error_that_says_how_to_avoid_it() {
+fn a_patch_of_bytes_delivered_to_a_pipe_is_an_error_that_says_how_to_avoid_it() {
     let runs = Runs::new();
     let writer = runs.start(&format!("run -- {PATCHER}"));
     writer.wait_output(b"head and body");
@@ -20,7 +21,7 @@ fn a_patch_of_what_a_pipe_was_given_is_an_error_that_says_how_to_avoid_it() {
 }
 
 #[test]
-fn a_patch_reaches_a_file_though_it_was_delivered() {
+fn a_patch_of_delivered_bytes_reaches_a_file() {
     let runs = Runs::new();
     let writer = runs.start(&format!(
         "{{ echo before; run -- {PATCHER}; echo after; }} > got"
@@ -34,7 +35,7 @@ fn a_patch_reaches_a_file_though_it_was_delivered() {
 }
 
 #[test]
-fn what_becomes_shorter_after_it_was_delivered_is_cut_in_a_file() {
+fn an_output_that_becomes_shorter_after_delivery_is_cut_in_a_file() {
     let runs = Runs::new();
     let writer = runs.start(r#"{ echo before; run -- sh -c 'echo long text > "$1"; until [ -e "$F/go" ]; do sleep 0.01; done; printf x > "$1"' sh {out:x.txt}; } > got"#);
     runs.wait_for("the bytes to be delivered", || {
@@ -46,7 +47,7 @@ fn what_becomes_shorter_after_it_was_delivered_is_cut_in_a_file() {
 }
 
 #[test]
-fn what_stands_behind_the_output_in_a_file_stays() {
+fn bytes_behind_the_output_in_a_file_stay() {
     let runs = Runs::new();
     runs.run(r#"printf 0123456789 > got; run -- sh -c 'printf abcdef > "$1"; sleep 0.3; printf abc > "$1"' sh {out:x.txt} 1<> got"#)
         .succeeded();
@@ -54,7 +55,7 @@ fn what_stands_behind_the_output_in_a_file_stays() {
 }
 
 #[test]
-fn what_goes_to_the_same_file_as_messages_does_not_hide_them() {
+fn an_output_to_the_same_file_as_messages_does_not_hide_them() {
     let runs = Runs::new();
     runs.run(r#"run -- sh -c 'echo message; echo output > "$1"; echo another >&2' sh {out:x.txt} > got 2>&1"#)
         .succeeded();

@@ -1,4 +1,4 @@
-//! Where it runs: for root and for others, privately and shared, in a chroot, without /dev/fuse.
+//! Where it runs: for root and for other users, privately and shared, in a chroot, without /dev/fuse.
 
 use std::fs;
 
@@ -35,7 +35,7 @@ fn another_process_can_write_a_shared_output() {
     runs.run(script).succeeded().printed("by another\n");
 }
 
-/// Its root is no mount point, so that its mounts cannot be kept in.
+/// Its root is no mount point, so its mounts cannot be kept private.
 #[test]
 fn in_a_chroot_it_works_though_not_privately() {
     needs_root();
@@ -53,7 +53,7 @@ END
     run(script).succeeded().printed("x\n");
 }
 
-/// What a user without rights gets, in a mount namespace where all may open /dev/fuse.
+/// Runs it as a user without rights, in a mount namespace where all users may open /dev/fuse.
 fn as_nobody(setup: &str) -> Finished {
     needs_root();
     needs(&[
@@ -62,7 +62,7 @@ fn as_nobody(setup: &str) -> Finished {
         ("zip", "zip"),
     ]);
     let runs = Runs::new();
-    // The build directory may be closed to others.
+    // The build directory may be closed to other users.
     fs::copy(FIFOFS, runs.place.at("fifofs")).expect("a copy that others may run");
     runs.run(&format!(
         r#"{INPUTS}
@@ -116,7 +116,8 @@ fn without_dev_fuse_the_message_says_what_to_do_and_a_fifo_works() {
         .printed("fine\n");
 }
 
-/// Killed while it waited for its own mount, it would stay for ever if its helpers were killed with it.
+/// If it were killed while it waited for its own mount, and its helpers with it, it would stay for
+/// ever.
 #[test]
 fn it_never_asks_the_kernel_about_its_own_mount() {
     let make = r#"-- bash -c 'mkdir "$1"/d; seq 100000 > "$1"/d/x; ln -s x "$1"/l; ln "$1"/d/x "$1"/y; mkfifo "$1"/f; truncate -s 1M "$1"/h'"#;

@@ -3,8 +3,8 @@
 use crate::common::{assert_same, needs};
 use crate::{INPUTS, LIMIT, Runs, run};
 
-/// Runs `command`, in which `@` is its output, into a plain file and in every way that there is to redirect the
-/// output of `fifofs run`: the bytes must be the same.
+/// Runs `command`, in which `@` is its output, into a plain file and with every way to redirect the output of
+/// `fifofs run`: the bytes must be the same.
 #[track_caller]
 fn is_right_every_way(output: &str, command: &str) {
     let runs = Runs::new();

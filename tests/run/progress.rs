@@ -1,9 +1,9 @@
-//! `--progress`: what is shown of a program that runs, and when nothing is.
+//! `--progress`: what it shows of a running program, and when it shows nothing.
 
 use crate::{Ended, run};
 
-/// Runs a command in a terminal of 12 rows and 100 columns, of which it knows what fifofs uses, and gives the screens that it showed:
-/// each as often as it changed, the last one when the command has ended.
+/// Runs a command in a terminal of 12 rows and 100 columns, which implements the control sequences that fifofs uses,
+/// and prints the screens that it showed: each time it changed, and at last when the command has ended.
 const TERMINAL: &str = r#"
 cat > terminal.py <<'PYTHON'
 import fcntl, os, pty, re, struct, sys, termios
@@ -85,7 +85,7 @@ fn each_output_is_shown_with_how_it_ended() {
 }
 
 #[test]
-fn on_a_terminal_it_is_below_what_the_program_says_and_leaves_nothing_there() {
+fn on_a_terminal_it_is_below_the_programs_output_and_leaves_nothing_there() {
     let script = format!(
         "{TERMINAL}
         in_terminal 'printf prompt; \"$FIFOFS\" run --progress --to a.log=- --to b=/dev/null -- sh -c \"
@@ -123,7 +123,7 @@ fn on_a_terminal_it_is_below_what_the_program_says_and_leaves_nothing_there() {
 }
 
 #[test]
-fn on_a_terminal_what_fifofs_says_begins_a_line_whatever_the_program_left_there() {
+fn on_a_terminal_messages_begin_a_line_whatever_the_program_left_there() {
     let script = format!(
         "{TERMINAL}
         in_terminal '\"$FIFOFS\" run --progress -o /dev/null -- sh -c \"

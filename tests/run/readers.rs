@@ -1,4 +1,4 @@
-//! A reader of standard output that has enough ends the program, as in any pipeline.
+//! If the reader of standard output has read enough, the program ends, as in any pipeline.
 
 use crate::{Ended, YES, run};
 

@@ -1,5 +1,5 @@
-//! Destinations on another machine: `ssh://…`, with a real ssh and a real sshd, which ssh starts as the other end of its
-//! connection.
+//! Destinations on another machine: `ssh://…`, with a real ssh and a real sshd, which ssh starts as the other end of
+//! its connection.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use crate::common::{self, FIFOFS, Finished, Process, assert_same, needs};
 use crate::{Ended, LIMIT, Runs};
 
-/// A host that can be reached by this script's `host`, as `ssh://host$PWD/…`.
+/// A host that this script's `host` can reach, as `ssh://host$PWD/…`.
 const HOST: &str = r#"
 S="$F/../ssh"; mkdir -p "$S" /run/sshd
 if [ ! -e "$S/key" ]; then
@@ -36,7 +36,7 @@ fi
 export FIFOFS_SSH="ssh -F $S/config" FIFOFS_REMOTE="${REMOTE-$FIFOFS}"
 "#;
 
-/// Says on the other side who serves the connection, and goes on.
+/// Records the processes on the other side, and goes on.
 const TELLING: &str = r#"REMOTE="echo \$PPID > $F/sshd; echo \$\$ > $F/receiver; exec $FIFOFS""#;
 
 struct Hosts(Runs);
@@ -56,7 +56,7 @@ impl Hosts {
         self.0.start(&format!("{before}\n{HOST}\n{script}"))
     }
 
-    /// What is where a file was to be sent to; beside it there must be nothing.
+    /// The contents of the sent file; beside it there must be no other.
     #[track_caller]
     fn there(&self) -> Option<Vec<u8>> {
         let there = self.0.place.at("plain").join("there");
@@ -64,14 +64,14 @@ impl Hosts {
             let entries = fs::read_dir(&there).expect("the directory").flatten();
             entries.map(|entry| entry.file_name()).collect()
         };
-        // A receiver may take a moment to see that nobody sends any more.
+        // A receiver may take a moment to see that the sender is gone.
         self.0.wait_for("nothing but the file to be there", || {
             names().iter().all(|name| name == "it's")
         });
         fs::read(there.join("it's")).ok()
     }
 
-    /// A program whose output is sent away ends so, and leaves nothing.
+    /// Checks that a program with a remote output ends so, and leaves nothing.
     #[track_caller]
     fn fails(&self, before: &str, program: &str, status: i32, saying: &str) {
         let script = format!(
@@ -86,7 +86,7 @@ impl Hosts {
 #[test]
 fn a_file_is_sent_whole_with_its_mode_and_what_is_patched_is_right() {
     let hosts = Hosts::new();
-    // What a shell prints at its start does not matter.
+    // The output that a shell prints at its start does not matter.
     hosts
         .run(
             r#"REMOTE="echo hello; $FIFOFS""#,
@@ -95,7 +95,7 @@ fn a_file_is_sent_whole_with_its_mode_and_what_is_patched_is_right() {
         )
         .succeeded()
         .printed("600\nsame\n");
-    // One that is replaced keeps its mode, and appears at once.
+    // An existing file keeps its mode, and is replaced in one step.
     hosts
         .run(
             "",
@@ -115,7 +115,7 @@ fn a_file_is_sent_whole_with_its_mode_and_what_is_patched_is_right() {
 }
 
 #[test]
-fn nothing_is_sent_of_what_is_not_whole() {
+fn an_output_that_is_not_whole_is_not_published() {
     let hosts = Hosts::new();
     for (program, status, saying) in [
         (
@@ -135,7 +135,7 @@ fn nothing_is_sent_of_what_is_not_whole() {
 }
 
 #[test]
-fn a_host_that_cannot_take_it_is_told_of_before_the_program_runs() {
+fn a_host_that_cannot_take_it_is_reported_before_the_program_runs() {
     let hosts = Hosts::new();
     let ran = r#"echo > ran; echo x > "$1""#;
     for (remote, saying) in [
@@ -172,7 +172,7 @@ fn a_host_that_cannot_take_it_is_told_of_before_the_program_runs() {
     assert!(!hosts.0.exists("ran"));
 }
 
-/// What a program has begun, until the receiver has some of it.
+/// The beginning of an output, until the receiver has some of it.
 const BEGIN: &str =
     r#"seq 1000000 > "$1"; until [ -s "$F/receiver" ]; do sleep 0.01; done; sleep 0.2"#;
 
@@ -202,7 +202,7 @@ fn a_disk_that_is_full_leaves_nothing() {
 }
 
 #[test]
-fn when_fifofs_is_killed_or_told_to_end_nothing_is_sent() {
+fn when_fifofs_is_killed_or_terminated_nothing_is_published() {
     for (signal, status) in [(Signal::KILL, None), (Signal::TERM, Some(143))] {
         let hosts = Hosts::new();
         let process = hosts.start(
@@ -219,7 +219,7 @@ fn when_fifofs_is_killed_or_told_to_end_nothing_is_sent() {
     }
 }
 
-/// A host that never answers: whoever is tired of it is heard.
+/// A signal ends the wait for a host that never answers.
 #[test]
 fn the_wait_for_a_host_that_does_not_answer_can_be_ended() {
     let hosts = Hosts::new();

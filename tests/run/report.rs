@@ -1,10 +1,10 @@
-//! `--report`: how it all ended, as JSON.
+//! `--report`: the results of a run, as JSON.
 
 use serde_json::{Value, json};
 
 use crate::{Ended, Runs};
 
-/// Runs a script that reports to `r.json`, and gives what that says.
+/// Runs a script that reports to `r.json`, and returns that report.
 #[track_caller]
 fn reported(runs: &Runs, script: &str, status: i32) -> Value {
     let ended = runs.run(script).with_status(status);
@@ -51,7 +51,7 @@ fn a_report_says_how_the_program_and_each_output_ended() {
     assert_eq!(report, expected);
     assert_eq!(report["program"]["command"][4], "{out:a}");
 
-    // What was there before is replaced.
+    // An existing report is replaced.
     let to = "--report r.json --to a=A --to 'b=|cat >&2' --to c=-";
     let report = reported(&runs, &format!("run {to} -- {program} 3"), 3);
     assert_eq!(report["program"]["status"], 3);
@@ -60,7 +60,7 @@ fn a_report_says_how_the_program_and_each_output_ended() {
 }
 
 #[test]
-fn every_state_of_an_output_is_told() {
+fn every_state_of_an_output_is_reported() {
     let runs = Runs::new();
     for (options, program, status, state) in [
         ("-o x", "true", 74, "missing"),
@@ -82,7 +82,7 @@ fn every_state_of_an_output_is_told() {
 }
 
 #[test]
-fn a_report_comes_also_where_no_program_was_run() {
+fn a_report_is_written_even_if_no_program_was_run() {
     let runs = Runs::new();
     let script = "run --report fd:7 -o x -- no-such-program {out} 7> r.json";
     let report = reported(&runs, script, 127);
@@ -94,7 +94,7 @@ fn a_report_comes_also_where_no_program_was_run() {
 
 /// The report replaced the output, with status 0.
 #[test]
-fn a_report_does_not_go_where_an_output_goes_whichever_way_that_is_written() {
+fn a_report_does_not_go_where_an_output_goes_however_that_is_spelt() {
     let runs = Runs::new();
     runs.run("echo old > x; ln -s x to_x; ln -s . here; ln -s new to_new")
         .succeeded();
@@ -116,7 +116,7 @@ fn a_report_does_not_go_where_an_output_goes_whichever_way_that_is_written() {
 }
 
 #[test]
-fn a_report_that_cannot_be_given_is_an_error_before_anything_starts() {
+fn a_report_that_cannot_be_written_is_an_error_before_anything_starts() {
     let runs = Runs::new();
     for (report, saying) in [
         ("fd:99", "99>FILE"),
@@ -131,7 +131,7 @@ fn a_report_that_cannot_be_given_is_an_error_before_anything_starts() {
             .saying(saying);
     }
     assert!(!runs.exists("started"));
-    // And one that could not be given at the end is told.
+    // And an error at the end of writing it is reported.
     runs.run("run --report /dev/full -o x -- touch {out}")
         .with_status(74)
         .saying("cannot write to /dev/full");

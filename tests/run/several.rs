@@ -1,4 +1,4 @@
-//! Several outputs: each to a destination of its own, or all that a program leaves as tar.
+//! Several outputs: each to a destination of its own, or all files that a program leaves as tar.
 
 use crate::common::assert_same;
 use crate::{Ended, INPUTS, Runs, run};
@@ -33,7 +33,7 @@ fn outputs_go_to_files_descriptors_and_standard_output() {
 }
 
 #[test]
-fn of_several_outputs_the_one_that_is_missing_is_named() {
+fn the_missing_one_of_several_outputs_is_named() {
     let runs = Runs::new();
     runs.run(
         r#"run --to a=A --to b=B -- sh -c 'echo x > "$1"; echo y > "$2.bak"' sh {out:a} {out:b}"#,
@@ -44,7 +44,7 @@ fn of_several_outputs_the_one_that_is_missing_is_named() {
 }
 
 #[test]
-fn all_that_a_program_leaves_comes_as_tar() {
+fn all_files_that_a_program_leaves_come_as_tar() {
     let runs = Runs::new();
     runs.run(&format!(
         "{INPUTS} mkdir plain-parts tar-parts; split -b 50000 lines plain-parts/part-

@@ -1,4 +1,5 @@
-//! Signals and Ctrl-C: which reach the program, and that nothing is left of it, even when fifofs is killed.
+//! Signals and Ctrl-C: which of them reach the program, and that nothing of it is left, even when fifofs is
+//! killed.
 
 use rustix::process::Signal;
 
@@ -34,7 +35,7 @@ fn signals_are_passed_on_and_the_program_decides() {
 
 #[test]
 fn a_signal_that_was_ignored_or_blocked_stays_so_for_the_program() {
-    // Those above 31 are the C library's.
+    // Signals above 31 belong to the C library.
     let show = r#"$PYTHON -c '
 import sys
 for line in sys.stdin:
@@ -47,7 +48,7 @@ for line in sys.stdin:
     ))
     .succeeded()
     .printed("SigBlk: []\nSigIgn: [1, 2, 13]\n");
-    // Shells unblock what they find blocked; Python ignores SIGXFSZ as well, which is 25.
+    // Shells unblock inherited blocked signals; Python also ignores SIGXFSZ, which is 25.
     run(&format!(
         r#"$PYTHON -c '
 import os, signal, sys
@@ -96,7 +97,7 @@ say(os.waitstatus_to_exitcode(status))
     assert_same(&runs.read("got"), b"interrupted\ninterrupted\n");
 }
 
-/// Ctrl-C in a terminal ends a long program that is started by these words of Python.
+/// Ctrl-C in a terminal ends a long program that these words of Python start.
 #[track_caller]
 fn ctrl_c_ends(words: &str) {
     let runs = Runs::new();
@@ -136,14 +137,14 @@ fn ctrl_c_ends_a_program_in_a_session_of_its_own() {
     ctrl_c_ends(r#""setsid", "sh", "-c","#);
 }
 
-/// A program that writes for ever, and the processes that must be gone: fifofs, the program, one that it started.
+/// A program that writes for ever, and the processes that must end: fifofs, the program, and a child of it.
 fn long_program(runs: &Runs, options: &str) -> (Process, i32, Vec<i32>) {
     let process = runs.start(&format!(
         r#"exec "$FIFOFS" run {options} -- bash -c 'sleep 600 & echo $! > "$F/sleeper"; echo $$ > "$F/program"; while echo line; do sleep 0.001; done > "$1"' sh {{out:x.txt}}"#
     ));
     let number = |name| runs.flag(name).parse().expect("a number");
     let (sleeper, program, fifofs) = (number("sleeper"), number("program"), process.pid());
-    // The last one is not the program's to end.
+    // The program does not end the last one.
     (process, fifofs, vec![program, fifofs, sleeper])
 }
 
@@ -171,13 +172,13 @@ fn when_fifofs_alone_is_killed_the_program_dies_and_nothing_is_left() {
         });
         common::signal(others[2], Signal::KILL);
         drop(script);
-        // The directory that was mounted at is the watchdog's to remove; that it does.
+        // The watchdog removes the mount point, and does so.
     }
 }
 
-/// The output was thrown away with status 0.
+/// The output was discarded with status 0.
 #[test]
-fn a_fifo_that_nobody_reads_when_the_wait_for_it_is_ended_is_told() {
+fn a_fifo_without_a_reader_is_reported_when_the_wait_for_one_is_ended() {
     let runs = Runs::new();
     let script = r#"mkfifo pipe; run -o pipe -- sh -c 'echo x > "$1"; trap "exit 0" TERM; echo $PPID > "$F/pid"; while :; do sleep 0.01; done' sh {out}"#;
     let process = runs.start(script);

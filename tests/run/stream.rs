@@ -1,9 +1,10 @@
-//! With `--deliver stream` an output is a pipe and no more: what a pipe cannot do fails it, wherever it goes.
+//! With `--deliver stream` an output is only a pipe: what a pipe does not allow fails it, whatever its
+//! destination.
 
 use crate::common::assert_same;
 use crate::{Ended, Runs, run};
 
-/// Programs that do what a pipe cannot once the first bytes have been passed on, and go on all the same.
+/// Programs that do what a pipe does not allow after the first bytes were passed on, and go on all the same.
 const PROGRAMS: [(&str, &str); 8] = [
     (
         "opened anew",
@@ -13,7 +14,7 @@ const PROGRAMS: [(&str, &str); 8] = [
         "made anew",
         r#"head -c 1000000 /dev/zero > "$1"; rm "$1"; sleep 0.3; head -c 1500000 /dev/zero > "$1"; true"#,
     ),
-    // Blocked for ever.
+    // This one blocked for ever.
     (
         "made anew twice",
         r#"head -c 1M /dev/zero > "$1"; sleep 0.3; rm "$1"; head -c 8K /dev/zero > "$1"; rm -f "$1"
@@ -44,7 +45,7 @@ except OSError: pass' "$1""#,
 ];
 
 #[test]
-fn what_a_pipe_cannot_do_fails_the_output_wherever_it_goes() {
+fn what_a_pipe_does_not_allow_fails_the_output_wherever_it_goes() {
     for (what, program) in PROGRAMS {
         let runs = Runs::new();
         let program = program.replace('\'', r"'\''");

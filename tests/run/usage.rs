@@ -1,9 +1,9 @@
-//! Usage: what is refused, what placeholders become, and what the program gets besides.
+//! Usage: what is refused, what placeholders become, and what else the program gets.
 
 use crate::{Ended, Runs, run};
 
 #[test]
-fn what_cannot_work_is_refused_before_anything_starts() {
+fn wrong_usage_is_refused_before_anything_starts() {
     let runs = Runs::new();
     for (arguments, words) in [
         ("-- touch started", "fifofs run -- touch started {out}"),
@@ -72,9 +72,9 @@ fn the_paths_are_in_the_environment() {
 }
 
 #[test]
-fn what_is_the_programs_own_stays_its_own() {
-    // Its directory, input and error are its own; its output goes to standard error, where an output goes to standard
-    // output.
+fn the_program_keeps_its_own_directory_and_streams() {
+    // Its directory, input and error are its own; its standard output goes to standard error if an output goes to
+    // standard output.
     let ended =
         run(r#"echo input | run -- sh -c 'cat; pwd >&2; echo x > "$1"' sh {out}"#).succeeded();
     assert!(
@@ -109,14 +109,14 @@ fn a_closed_standard_output_is_refused_before_anything_starts() {
         .with_status(125)
         .saying("cannot write to standard output: Bad file descriptor");
     assert!(!runs.exists("started"));
-    // Nothing goes there.
+    // No output goes to standard output.
     runs.run("run -o x -- sh -c 'echo hi > {out}' >&- && cat x")
         .with_status(0)
         .printed("hi\n");
 }
 
 #[test]
-fn names_are_shown_and_not_obeyed() {
+fn control_characters_in_names_are_escaped() {
     run(r#"run -- sh -c 'exit 3' "$(printf '{out:e\033[31m\nfake: x}')""#)
         .with_status(3)
         .saying(r"made no 'e\x1b[31m\nfake: x'");

@@ -128,7 +128,7 @@ os.pwrite(fd, data[:1 << 20], 0)
 #[test]
 fn a_parent_that_reads_before_it_reaps_has_the_file_when_its_child_has_exited() {
     let mount = Mount::start(&[]);
-    // The child is in a group of its own, which is a zombie's until it is reaped.
+    // The child is in a group of its own, of which only a zombie is left until it is reaped.
     let script = r#"import subprocess
 worst = 0
 for name in "one.zip", "two.txt", "three":

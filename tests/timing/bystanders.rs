@@ -1,13 +1,13 @@
-//! That nobody is held up for long by one who waits.
+//! No process is delayed for long by another one that waits.
 
 use std::time::Duration;
 
 use crate::common::{Mount, SOON};
 
-/// A bystander may be held up for this long by one who waits: a second, and the time to start it.
+/// A waiting process may delay others for this long: a second, and the time to start them.
 const BYSTANDER: Duration = Duration::from_millis(1_500);
 
-/// Every one of these, started while somebody waits, must end in time.
+/// Every one of these scripts, started while a process waits, must end in time.
 fn bystanders_do_not_hang(mount: &Mount, scripts: &[&str]) {
     for script in scripts {
         let done = mount.shell(script).finish(SOON).succeeded();

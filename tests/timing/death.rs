@@ -1,4 +1,4 @@
-//! How soon those who wait die of a signal.
+//! How soon waiting processes die of a signal.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};

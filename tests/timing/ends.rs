@@ -9,7 +9,8 @@ use fifofs::{Capture, CaptureDir, Running};
 use crate::common::{Mount, Place, SOON, connection_of, until};
 
 #[test]
-fn after_sigkill_of_the_daemon_the_mount_is_gone_within_a_second_and_who_waited_within_four() {
+fn after_sigkill_of_the_daemon_the_mount_is_gone_within_a_second_and_waiting_processes_within_four()
+{
     let place = Place::new();
     let mut mount = Mount::start_in(&place, &["--deliver", "*.stream=stream"]);
     let waits = mount.waiting_reader("nothing");
@@ -31,7 +32,7 @@ fn after_sigkill_of_the_daemon_the_mount_is_gone_within_a_second_and_who_waited_
     );
 }
 
-/// Where a program still has a file open the end of the mount is waited for a second.
+/// If a program still has a file open, unmounting waits for a second.
 #[test]
 fn dropping_a_mount_whose_file_a_program_has_open_takes_a_second_and_little_more() {
     let mount = fifofs::Mount::builder().mount_temporary().unwrap();
@@ -61,7 +62,7 @@ fn dropping_a_mount_whose_file_a_program_has_open_takes_a_second_and_little_more
 
 /// The reader and the program are one script, which might go on writing: but not to a FIFO that its writer has left.
 #[test]
-fn what_is_settled_behind_a_virtual_fifo_is_over_when_its_writer_has_exited() {
+fn a_settled_message_of_a_virtual_fifo_ends_when_its_writer_has_exited() {
     let mount = Mount::start(&["--fifos", "virtual"]);
     let script = "
 os.chdir(D)
@@ -79,7 +80,7 @@ for n in range(30):
     mount.unmount();
 }
 
-/// Thirty times, which would take as many seconds if a reopening were waited for.
+/// Thirty times: if it waited for a reopening, that would take as many seconds.
 #[track_caller]
 fn thirty_of(mount: &Mount, script: &str) {
     let started = Instant::now();
@@ -126,12 +127,12 @@ for n in range(10):
     mount.unmount();
 }
 
-/// Another part of the reader's own script writes on within the second that is given it.
+/// Another part of the reader's own script writes on within the second that it is given.
 #[test]
-fn a_reader_waits_for_what_another_part_of_its_script_writes_a_moment_later() {
+fn a_reader_waits_for_bytes_that_another_part_of_its_script_writes_a_moment_later() {
     let mount = Mount::start(&[]);
     for append in [
-        // A thread, a child, one that is no more in the reader's process group.
+        // A thread, a child, one that has left the reader's process group.
         "threading.Timer(.1, write, ['late']).start()",
         "if os.fork() == 0: time.sleep(.1); write('late'); os._exit(0)",
         "if os.fork() == 0: os.setsid(); time.sleep(.1); write('late'); os._exit(0)",
@@ -152,7 +153,7 @@ os.unlink(D + '/f.zip')
     }
     for script in [
         "(sleep .1; echo late >> $D/f.zip) & echo early > $D/f.zip; cat $D/.fifofs/wait/f.zip",
-        // Who takes the bytes from the reader, too.
+        // One that also passes on the reader's bytes.
         "echo early > $D/f.zip; (cat $D/.fifofs/wait/f.zip) | (sleep .1; echo late >> $D/f.zip; cat)",
     ] {
         let printed = "early\nlate\n";
@@ -167,8 +168,8 @@ os.unlink(D + '/f.zip')
 }
 
 #[test]
-fn who_was_left_behind_may_open_what_the_program_did_not_when_that_has_exited() {
-    // bash does not wait for it, and it sees the exit by the end of its input.
+fn a_process_left_behind_may_open_the_output_after_the_program_has_exited() {
+    // bash does not wait for it, and it notices the exit by the end of its input.
     let script = r#"exec 4> >(cat > /dev/null; sleep 0.02; echo late > "$1")"#;
     let command = |path: &Path| {
         let mut command = Command::new("bash");
@@ -181,7 +182,7 @@ fn who_was_left_behind_may_open_what_the_program_did_not_when_that_has_exited() 
     let directory = CaptureDir::new().unwrap();
     let output = directory.run(&mut command(&directory.path().join("x")));
     assert_eq!(output.unwrap().files[Path::new("x")], b"late\n");
-    // Where nobody is left, nobody is waited for. Somebody else's orphan may be there for a moment.
+    // If no process is left behind, none is waited for. Another test's orphan may exist for a moment.
     for command in ["true", "false"] {
         let run = || {
             let before = Instant::now();

@@ -1,4 +1,4 @@
-//! What those who wait cost while nothing happens.
+//! The cost of waiting processes while nothing happens.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ fn a_thousand_waiting_readers_cost_less_than_a_hundredth_of_a_processor() {
     mount.place().wait_for("a thousand to wait", 2 * SOON, || {
         parked_in_group(readers.pid()) >= 1000
     });
-    // Not a wait for anything: the time over which the processor is measured.
+    // Not a wait for a condition: the time over which the processor is measured.
     let (used, measured) = (mount.cpu_time(), Instant::now());
     thread::sleep(Duration::from_secs(3));
     let share = (mount.cpu_time() - used).as_secs_f64() / measured.elapsed().as_secs_f64();

@@ -1,7 +1,7 @@
-//! What depends on the clock: how soon bytes arrive, how soon who waits dies, how long others are held up, what an idle
-//! mount costs. Nowhere else does a test fail because the machine is busy; so these run alone, one after the other,
-//! after the others: `cargo test --test timing -- --test-threads=1`, as scripts/test does. A plain `cargo test` does
-//! not start them.
+//! What depends on the clock: how soon bytes arrive, how soon waiting processes die, how long others are delayed, the
+//! cost of an idle mount. No other test fails because the machine is busy; so these run alone, one at a time, after the
+//! others: `cargo test --test timing -- --test-threads=1`, as scripts/test does. A plain `cargo test` does not run
+//! them.
 
 #![cfg(feature = "cli")]
 

@@ -1,4 +1,4 @@
-//! What stood at which name, and when: the steps of a program, done over again in the model, at the times at which its
+//! Which file was at which name, and when: replays the steps of a program in the model, at the times at which its
 //! processes did them.
 
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use crate::ledger::{NOT_DONE, Record};
 use crate::model::{Standing, World};
 use crate::program::{NAMES, Name, Op, Step};
 
-/// `--linger auto`, where the program's process group lives.
+/// `--linger auto` while the program's process group lives.
 const LINGER: u64 = 1_000_000_000;
 
-/// What stood at a name from one step to the next.
+/// The file at a name from one step to the next.
 pub(super) struct Epoch {
-    /// When the step began that made it so, and when the one ended that changed it.
+    /// When the step began that put it there, and when the one ended that changed it.
     pub(super) from: u64,
     pub(super) until: u64,
     pub(super) standing: Option<Standing>,
-    /// From when on the file may have been done, if nobody had it open.
+    /// When the file may have been done at the earliest, if no process had it open.
     pub(super) done_from: Option<u64>,
     /// When a process was killed that had it open for writing.
     pub(super) killed_at: Option<u64>,
@@ -35,7 +35,7 @@ impl Epoch {
         self.standing.as_ref()?.content.as_ref()
     }
 
-    /// Whether the same file stands there, with the same bytes.
+    /// Whether it is the same file with the same bytes.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let what = |epoch: &Self| {
             let standing = epoch.standing.as_ref()?;
@@ -53,7 +53,7 @@ impl Case<'_> {
     pub(super) fn replay(&mut self, record: &Record) {
         let mut world = World::new(self.program);
         let inodes = self.program.steps.len() + 1;
-        // What was there before nobody has open.
+        // No process has earlier files open.
         let mut closed = vec![Some(0); inodes];
         let mut killed = vec![None; inodes];
         self.add(0, &world, &closed, &killed);
@@ -73,7 +73,7 @@ impl Case<'_> {
             if let Op::Write { .. } | Op::Patch { .. } | Op::Store { .. } = step.op {
                 self.first_write = self.first_write.min(done.begin);
             }
-            // With stream a step may be refused, which changes nothing; then what it did is not what the plan says.
+            // With stream a step may be refused, which changes nothing; its effect then differs from the plan.
             let step = match done.end {
                 Some((_, NOT_DONE)) if world.is_alive(step.process) => &Step {
                     process: step.process,
@@ -82,7 +82,7 @@ impl Case<'_> {
                     },
                 },
                 Some((_, NOT_DONE)) => continue,
-                // What a step without an effect gave may be any number, a digest.
+                // The result of a step without an effect may be any number, a digest.
                 Some((_, outcome)) if outcome < 0 && step.op.may_be_refused() => continue,
                 _ if !step.op.is_change() => continue,
                 _ => step,
@@ -98,7 +98,7 @@ impl Case<'_> {
                 if is {
                     let was_done = closed[inode].is_some_and(|at| at + LINGER <= end);
                     if !was && was_done {
-                        // A new writing, in which nobody was killed yet.
+                        // A new writing, of which no process was killed yet.
                         killed[inode] = None;
                     }
                     closed[inode] = None;
@@ -146,7 +146,7 @@ impl Case<'_> {
         self.add(last, &world, &closed, &killed);
         for epochs in &mut self.epochs {
             let end = epochs.last_mut().expect("just added");
-            // All are gone: no linger.
+            // All processes have ended: no linger.
             end.done_from = end.standing.as_ref().map(|_| last);
         }
         if let Some((begin, before, _)) = in_the_middle {
@@ -181,7 +181,7 @@ impl Case<'_> {
         }
     }
 
-    /// What was before the step in whose middle all was killed may be what is left, too.
+    /// If all was killed in the middle of a step, the file before that step may be the one that is left, too.
     fn leave_before(&mut self, from: u64, mut before: World, killed: &[Option<u64>]) {
         before.end();
         for (name, epochs) in self.epochs.iter_mut().enumerate() {
