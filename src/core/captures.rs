@@ -29,8 +29,9 @@ use super::readers::reader::Seen;
 
 /// Whether the end of the file at a path depends on holders. If one file has several captured paths, the
 /// greatest value counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Hold {
+    #[default]
     Free,
     Released,
     /// Its last holder has not ended, but this process does not wait for that any more.
@@ -38,7 +39,7 @@ pub(super) enum Hold {
     Held,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Captured {
     /// The directory and the name in it.
     at: (u64, OsString),
@@ -230,15 +231,7 @@ impl Captures {
         let captured = Captured {
             at,
             path: path.to_vec(),
-            left: None,
-            left_before: None,
-            hold: Hold::Free,
-            holders: 0,
-            leaving: Vec::new(),
-            keep_bytes: None,
-            hung_up: false,
-            readers: Vec::new(),
-            was_read: false,
+            ..Captured::default()
         };
         self.by_id.insert(id, captured);
         id

@@ -70,12 +70,3 @@ impl Gives {
         }
     }
 }
-
-/// What a request at a door asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// To open it, with these flags.
-    Open(i32),
-    /// To see its attributes, as stat(2) does.
-    Attributes,
-}

@@ -10,7 +10,7 @@ use std::ops::Range;
 use rustix::io::Errno;
 
 use super::super::clock::Monotonic;
-use super::super::spool::{Load, Spool, ZEROS};
+use super::super::spool::{Load, ZEROS};
 use super::generation::Way;
 use super::{File, format};
 
@@ -154,11 +154,6 @@ impl File {
         self.spool.drop_range(range);
     }
 
-    /// A copy of its first `length` bytes, to be compared with another file.
-    pub(in crate::core) fn snapshot(&self, length: u64) -> Spool {
-        self.spool.snapshot(length)
-    }
-
     /// With stream, how far readers have read the present generation.
     pub(in crate::core) fn streamed(&self) -> u64 {
         match self.is_active() && self.is_stream() {
@@ -176,7 +171,8 @@ impl File {
     /// Whether writes fail: it has hung up, or is a stream that lost bytes or whose readers are all gone.
     pub(in crate::core) fn is_broken(&self) -> bool {
         let is_left = self.generation.had_reader() && self.readers.is_empty();
-        self.is_active() && self.is_stream() && (self.is_lost() || is_left) || self.hung_up
+        self.is_active() && self.is_stream() && (self.generation.is_lost() || is_left)
+            || self.hung_up
     }
 
     /// Fails with EPIPE if writes fail. A later reader of the stream would miss these bytes, so it has

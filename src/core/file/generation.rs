@@ -353,7 +353,13 @@ impl Generation {
 
     /// It is opened for writing while the file has `length` bytes. Returns whether another process has it
     /// open and `writer` is unknown: neither an earlier writer, nor in the group of one.
-    pub(super) fn open(&mut self, now: Monotonic, flags: i32, writer: Writer, length: u64) -> bool {
+    pub(in crate::core) fn open(
+        &mut self,
+        now: Monotonic,
+        flags: i32,
+        writer: Writer,
+        length: u64,
+    ) -> bool {
         let is_known = |known: &Writer| {
             known.pid == writer.pid || (known.group.is_some() && known.group == writer.group)
         };
@@ -424,7 +430,7 @@ impl Generation {
     }
 
     /// Whether a member of this process group is a step of the script that writes it.
-    pub(super) fn is_step(&self, group: Option<i32>) -> bool {
+    pub(in crate::core) fn is_step(&self, group: Option<i32>) -> bool {
         self.is_active() && group.is_some_and(|group| self.groups.contains(&group))
     }
 

@@ -63,15 +63,6 @@ pub(super) struct File {
     fifo: Option<FifoId>,
 }
 
-/// What the core must know of an opening for writing.
-pub(super) struct Opening {
-    /// The generation's number.
-    pub(super) generation: u64,
-    /// Whether another process has it open and the writer is unknown: no earlier writer, nor in the group of
-    /// one.
-    pub(super) by_stranger: bool,
-}
-
 impl File {
     pub(super) fn new(pool: &Pool) -> Self {
         File {
@@ -128,11 +119,6 @@ impl File {
         self.way() == Some(Way::Stream)
     }
 
-    /// Whether bytes of it are lost.
-    pub(super) fn is_lost(&self) -> bool {
-        self.generation.is_lost()
-    }
-
     /// Its readers.
     pub(super) fn readers(&self) -> &BTreeSet<ReaderId> {
         &self.readers
@@ -164,20 +150,6 @@ impl File {
         self.generation.note_delivered(position);
     }
 
-    /// It is opened for writing, in a generation that has begun.
-    pub(super) fn open_for_writing(
-        &mut self,
-        now: Monotonic,
-        flags: i32,
-        writer: Writer,
-    ) -> Opening {
-        let length = self.spool.len();
-        Opening {
-            by_stranger: self.generation.open(now, flags, writer, length),
-            generation: self.generation.number(),
-        }
-    }
-
     /// A handle that may write, through the kernel's cache or not, is closed. Says whether it was the last.
     pub(super) fn close_for_writing(&mut self, now: Monotonic, cached: bool) -> bool {
         if cached {
@@ -197,11 +169,6 @@ impl File {
         self.is_active()
             && self.spool.len() == 0
             && self.generation.awaits_content(processes, readers)
-    }
-
-    /// Whether a member of this process group is a step of the script that writes it.
-    pub(super) fn is_step(&self, group: Option<i32>) -> bool {
-        self.generation.is_step(group)
     }
 
     /// The state of its write-back.

@@ -61,7 +61,7 @@ impl File {
         now: Monotonic,
     ) -> (View, Option<Monotonic>) {
         let frontier = self.spool.frontier();
-        let is_step = self.is_step(viewer.group);
+        let is_step = self.generation.is_step(viewer.group);
         let nothing_yet = View {
             limit: 0,
             end: false,
@@ -89,7 +89,7 @@ impl File {
             } else {
                 View {
                     abandoned: self.generation.is_abandoned(),
-                    failed: self.phase() == Phase::Failed || self.is_lost(),
+                    failed: self.phase() == Phase::Failed || self.generation.is_lost(),
                     ..whole
                 }
             };

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::Operation;
 use crate::core::Handle;
 use crate::core::attributes::Found;
-use crate::core::doors::{Asked, Gives, Which};
+use crate::core::doors::{Gives, Which};
 use crate::core::effects::{Outcome, Reply, Transport};
 use crate::core::generation::Phase;
 use crate::core::namespace::{CONTROL, Leads, NAME_MAX, ROOT};
@@ -187,7 +187,7 @@ impl Operation<'_> {
             }
             Place::File { door, path } => {
                 let at = (ino, door, path);
-                return self.wait_at_door(caller, at, (Asked::Open(flags), opener));
+                return self.wait_at_door(caller, at, (Some(flags), opener));
             }
             Place::Link { .. } => return Err(Errno::LOOP),
             Place::ReadingEnd(id) => {

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use rustix::io::Errno;
 
 use super::Operation;
-use crate::core::doors::{Asked, Door, Which};
+use crate::core::doors::{Door, Which};
 use crate::core::effects::{Outcome, Reply};
 use crate::core::readers::reader::{Awaits, Reader};
 use crate::core::request::{Caller, Opener};
@@ -25,7 +25,7 @@ impl Operation<'_> {
     ) -> Outcome {
         if let Some((door, path)) = self.control.waits_for(ino) {
             let at = (ino, door, path);
-            return self.wait_at_door(caller, at, (Asked::Attributes, opener));
+            return self.wait_at_door(caller, at, (None, opener));
         }
         // The kernel sends this GETATTR before each write to its page cache.
         if by_handle && self.has_hung_up(ino) {
@@ -41,12 +41,12 @@ impl Operation<'_> {
         Ok(Some(Reply::Attributes(self.attributes(ino)?)))
     }
 
-    /// Adds a reader that waits at a door until its OPEN or GETATTR can be answered.
+    /// Adds a reader that waits at a door until its OPEN with these flags, or else its GETATTR, can be answered.
     pub(super) fn wait_at_door(
         &mut self,
         caller: Caller,
         (ino, door, path): (u64, Door, Vec<OsString>),
-        (asked, opener): (Asked, &Opener),
+        (flags, opener): (Option<i32>, &Opener),
     ) -> Outcome {
         let standing = self.names.resolve(&path);
         self.sent_back.waits_at_door(caller.thread, standing);
@@ -67,13 +67,9 @@ impl Operation<'_> {
             None if door.which == Which::Next && !has_waited => Awaits::NextAfter(self.seen(&path)),
             None => Awaits::Path,
         };
-        let flags = match asked {
-            Asked::Open(flags) => flags,
-            Asked::Attributes => 0,
-        };
-        let mut origin = self.origin(caller, (flags, opener), Some(&path));
+        let mut origin = self.origin(caller, (flags.unwrap_or(0), opener), Some(&path));
         origin.door = Some((door.gives, ino));
-        origin.asked = asked;
+        origin.asks_attributes = flags.is_none();
         let has_ended = target.is_some_and(|target| !target.is_running(self.processes));
         let source = self.awaited(awaits, &path);
         let reader = Reader::new(origin, awaits, Some(path), Some(caller.unique)).over(has_ended);

@@ -93,7 +93,7 @@ impl Operation<'_> {
         let Some(file) = self.core.files.get_mut(&ino) else {
             return;
         };
-        let is_step = |reader: &&Reader| file.is_step(reader.group_here());
+        let is_step = |reader: &&Reader| file.generation().is_step(reader.group_here());
         let waiting_steps = self.core.readers.of(file).filter(is_step).count();
         let awaits = linger == Some(Linger::Auto) && {
             let readers = self.core.readers.of(file).map(|reader| reader.origin().pid);
@@ -146,7 +146,7 @@ impl Operation<'_> {
         let Some(file) = self.core.files.get_mut(&left.ino) else {
             return;
         };
-        let is_step = |reader: &Reader| file.is_step(reader.group_here());
+        let is_step = |reader: &Reader| file.generation().is_step(reader.group_here());
         let are_steps = self.core.readers.of(file).any(is_step);
         let since = Phase::Closed { since: left.since };
         let generation = file.generation_mut();

@@ -8,7 +8,7 @@ use super::Operation;
 use crate::core::attributes::Attributes;
 use crate::core::captures::Hold;
 use crate::core::control::Place;
-use crate::core::doors::{Asked, Gives};
+use crate::core::doors::Gives;
 use crate::core::effects::{Outcome, Reply, Transport};
 use crate::core::file::Step;
 use crate::core::generation::{Ending, Phase, Way, Writer};
@@ -131,7 +131,7 @@ impl Operation<'_> {
     ) -> Outcome {
         let file = self.file(ino)?;
         let dropped = file.spool().dropped_bytes() > 0;
-        let lost = !file.is_active() && file.is_lost();
+        let lost = !file.is_active() && file.generation().is_lost();
         let stream = file.is_stream();
         let waits = self.waits_for(ino, caller, opener);
         let group = opener
@@ -295,7 +295,7 @@ impl Operation<'_> {
             door: None,
             fifo: None,
             lineage: Vec::new(),
-            asked: Asked::Open(flags),
+            asks_attributes: false,
             was_sent_back,
         }
     }
@@ -320,7 +320,7 @@ impl Operation<'_> {
         let source = reader.source();
         let reply = match answer {
             OpenAnswer::Wait => return false,
-            OpenAnswer::Waiting if origin.asked == Asked::Attributes => {
+            OpenAnswer::Waiting if origin.asks_attributes => {
                 // The kernel does not look the path up again: it gets the attributes of the file here.
                 let shown = source.ok_or(Errno::STALE);
                 let shown = shown.and_then(|ino| self.attributes(ino));
@@ -427,7 +427,8 @@ impl Operation<'_> {
         };
         let (awaits, absent) = (reader.awaits(), reader.is_absent());
         let origin = reader.origin();
-        let (gives, asked) = (origin.door.map(|(gives, _)| gives), origin.asked);
+        let gives = origin.door.map(|(gives, _)| gives);
+        let asks_attributes = origin.asks_attributes;
         let is_place = origin.door.is_some_and(|(_, ino)| self.is_control(ino));
         let nonblocking = origin.nonblocking && gives != Some(Gives::File);
         // Threads that cannot be told apart may be sent back each time.
@@ -481,7 +482,7 @@ impl Operation<'_> {
         // The name of a FIFO leads to another file by now.
         let is_message = self.fifo_of(source).is_some();
         // To be removed when it was read, a file is read through us; to tell its size is not to read it.
-        let consumes = self.settings.consume && asked != Asked::Attributes;
+        let consumes = self.settings.consume && !asks_attributes;
         if consumes || gives == Some(Gives::Pipe) || is_message {
             return OpenAnswer::Waiting;
         }

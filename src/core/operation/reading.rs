@@ -203,7 +203,8 @@ impl Operation<'_> {
 
     /// Whether a member of this process group is a step of the script that writes a file.
     pub(super) fn is_step(&self, ino: u64, group: Option<i32>) -> bool {
-        group.is_some() && self.files.get(&ino).is_some_and(|file| file.is_step(group))
+        let generation = self.generation(ino);
+        generation.is_some_and(|generation| generation.is_step(group))
     }
 
     /// Whether a reader waits for a file as a step of its writers' script.

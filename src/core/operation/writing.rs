@@ -35,7 +35,10 @@ impl Operation<'_> {
         let records = self.recording.is_some();
         let file = self.file_mut(ino)?;
         let is_message = file.fifo().is_some();
-        let opening = file.open_for_writing(now, flags, writer);
+        let length = file.spool().len();
+        let generation = file.generation_mut();
+        let by_stranger = generation.open(now, flags, writer, length);
+        let number = generation.number();
         let transport = match file.way() {
             Some(Way::Stream) => Transport::Direct,
             // So that each write reaches us when it is made, and can wait or fail.
@@ -50,9 +53,9 @@ impl Operation<'_> {
         self.publish(ino, || Event::Opened {
             pid,
             name: name.clone(),
-            generation: opening.generation,
+            generation: number,
         });
-        if opening.by_stranger {
+        if by_stranger {
             let message = format!("{name} ({pid}) writes to it while others do");
             self.warn(ino, message);
         }

@@ -35,7 +35,7 @@ impl Reader {
         if file.spool().dropped_bytes() > 0 || file.is_stream() || self.reads_by_position() {
             return Some(0..position);
         }
-        self.set_prior(Some(file.snapshot(position)));
+        self.set_prior(Some(file.spool().snapshot(position)));
         None
     }
 

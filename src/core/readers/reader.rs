@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::super::clock::Monotonic;
-use super::super::doors::{Asked, Gives, Target};
+use super::super::doors::{Gives, Target};
 use super::super::generation::Way;
 use super::super::ids::{CaptureId, FifoId, Unique};
 use super::super::patching::Patches;
@@ -90,8 +90,8 @@ pub(crate) struct Origin {
     pub(crate) fifo: Option<FifoId>,
     /// Its process and the ancestors of that, if it opened a virtual FIFO.
     pub(crate) lineage: Vec<i32>,
-    /// What it asks for before it has anything.
-    pub(crate) asked: Asked,
+    /// Whether its request is no OPEN, but a GETATTR at a door.
+    pub(crate) asks_attributes: bool,
     /// Whether its caller was sent back by ESTALE. The kernel looks a path up again only once; a caller that
     /// cannot be told from others counts as sent back.
     pub(crate) was_sent_back: bool,
