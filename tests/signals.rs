@@ -126,7 +126,7 @@ def count(*_):
 const STORM: &str = r#"
 signal.signal(signal.SIGALRM, count)
 signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
-# Python takes its handlers away before it ends.
+# Python removes its handlers before it ends.
 import atexit
 atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
 "#;

@@ -277,7 +277,7 @@ fn the_output_of_a_process_may_be_of_a_generation_that_others_began() {
         for door in wait pipe; do
             (await $door; echo $door > $D/x) & cat $D/.fifofs/pid/$!/$door/x & raise $door; wait
         done
-        # One has it open all the time.
+        # A writer has it open all the time.
         exec 3>> $D/x
         (echo more >> $D/x; await seen) & head -n 2 $D/.fifofs/pid/$!/pipe/x
         raise seen; wait

@@ -14,7 +14,7 @@ fn messages_are_read_once_and_in_order_whichever_side_comes_first() {
     let script = "cd $D; mkfifo -m 600 p; stat -c '%F %a' p; test -p p || echo no FIFO to see
         echo 1 > p; cat p
         (sleep .2; echo 2 > p) & cat p
-        # The second is open when the first is read, and not before.
+        # Each open for writing waits until the message before it is read.
         (echo 3 > p; echo 4 > p; echo 5 > p) & cat p; cat p; cat p; wait
         for i in $(seq 10); do echo m$i > p; done & for i in $(seq 10); do cat p; done; wait
         for i in $(seq 20); do echo $i > p & done; for i in $(seq 20); do cat p; done | sort -n | md5sum; wait
@@ -108,9 +108,9 @@ fn a_reader_that_leaves_before_anything_is_written_affects_only_its_writer() {
     // The reader is there first, and alone: its writer gets EPIPE, and the next message is read.
     let script = "cd $D; mkfifo p; { await left; yes; } > p 2> $F/yes & exec 3< p; exec 3<&-; > $F/left; wait
         grep -c 'Broken pipe' $F/yes; echo next > p & cat p; wait
-        # Another one has it open.
+        # Another reader has it open.
         { await gone; echo both; } > p & exec 3< p 4< p; exec 3<&-; > $F/gone; cat <&4; exec 4<&-; wait
-        # What is settled by then is the next one's.
+        # A message that is settled by then is kept for the next reader.
         { await open; printf 'PK\\003\\004zip'; > $F/begun; await killed; } > p &
         exec 3< p; > $F/open; await begun; exec 3<&-; > $F/killed; cat p | wc -c; wait";
     let printed = "1\nnext\nboth\n7\n";
@@ -209,7 +209,7 @@ fn readers_that_wait_together_share_a_message_and_doors_do_not_take_it() {
     let script = "cd $D; mkfifo p; cat p > $F/1 & cat p > $F/2 & $FIFOFS cat p > $F/3 & sleep .3
         seq 1000 > p; wait; for i in 1 2 3; do seq 1000 | cmp - $F/$i || exit 1; done
         echo unread > p; $FIFOFS cat p; cat p
-        # What is put in its place is an ordinary file.
+        # A file put in its place is an ordinary file.
         cat p & sleep .2; echo other > q; mv q p; wait; cat p";
     let printed = "unread\nunread\nother\nother\n";
     mount
@@ -290,7 +290,7 @@ fn archivers_make_the_file_that_a_reader_waits_for_whichever_side_comes_first() 
             mkfifo $p; cat $p > $F/got.${p#p.} & sleep .2; ls -l $p > /dev/null; [ -e $p ]; makes $p; wait $!; looks $p; rm $p
             mkfifo $p; makes $p & cat $p > $F/got.${p#p.}; wait $!; looks $p; rm $p
         done
-        # Others that look first find nothing once a reader waits.
+        # Programs that look first see no file once a reader waits.
         mkfifo r; cat r > $F/r & sleep .2; rsync $F/words r; wait $!; cmp $F/r $F/words; rm r
         mkfifo r; cat r > $F/r & sleep .2; curl -s -o r file://$F/words; wait $!; cmp $F/r $F/words; rm r
         ls -A"#;
@@ -368,7 +368,7 @@ fn a_reader_of_a_writer_that_dies_before_it_opens_can_stop_waiting_and_the_next_
     let script = r#"cd $D; mkfifo p; sh -c 'exit 4' & wait $!; cat .fifofs/pid/$!/wait/p 2> $F/err || grep -c 'No such file' $F/err
         $FIFOFS cat --timeout 100ms p 2> /dev/null; echo $?
         cat p & sleep .2; sh -c 'exit 3'; echo late > p; wait
-        # Half of it is read, and the rest is gone with its reader.
+        # If half of it is read, the rest is gone with its reader.
         seq 1000 > p & head -c 4 p; wait; echo next > p & cat p; wait
         for i in 1 2 3; do echo $i > p; done & cat p p p; wait
         exec 6<> p; exec 6>&-; ls"#;
@@ -421,7 +421,7 @@ fn with_consume_a_message_is_gone_once_it_is_read_and_the_fifo_stays() {
     let script = "cd $D; mkfifo p x.bin
         for i in 1 2; do echo $i > p & cat p; wait; done
         printf 'PK\\003\\004x' > x.bin & cat x.bin | wc -c; wait; ls
-        # What is put in its place is an ordinary file, and is consumed.
+        # A file put in its place is an ordinary file, and is consumed.
         cat p & sleep .2; echo other > q; mv q p; wait; until [ ! -e p ]; do sleep .1; done; ls";
     let printed = "1\n2\n5\np\nx.bin\nother\nx.bin\n";
     mount

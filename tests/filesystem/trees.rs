@@ -52,7 +52,7 @@ def manifest(root, without=""):
             if stat.S_ISREG(kind): content = hashlib.sha256(open(path, "rb").read()).hexdigest()[:16]
             if stat.S_ISLNK(kind): content = os.readlink(path)
             same = first.setdefault((found.st_dev, found.st_ino), shown)
-            # A file system counts the size of a directory as it likes, and links of one too.
+            # Filesystems differ in the size of a directory, and in the number of its links.
             size = 0 if stat.S_ISDIR(kind) else found.st_size
             links = 0 if stat.S_ISDIR(kind) else found.st_nlink
             attributes = {} if stat.S_ISLNK(kind) else {n: os.getxattr(path, n) for n in sorted(os.listxattr(path)) if n.startswith("user.")}

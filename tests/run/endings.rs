@@ -384,7 +384,7 @@ fn a_signal_at_any_moment_of_the_start_leaves_nothing() {
     runs.run(
         r#"
         for delay in 0 0.001 0.002 0.003 0.004 0.006 0.008 0.01 0.015 0.02; do
-            # A shell has INT and QUIT ignored in its background.
+            # A shell ignores INT and QUIT in its background processes.
             for signal in TERM HUP USR1; do
                 "$FIFOFS" run -- sh -c 'exec sleep 1000' sh {out} & run=$!
                 sleep $delay; kill -$signal $run; kill $run 2> /dev/null; wait $run

@@ -113,7 +113,7 @@ fn a_directory_that_the_script_names_itself_is_covered_for_the_command_alone() {
             : > $TMPDIR/other; ls -A out; ls -A $F
             grep -c " $PWD/out " /proc/self/mountinfo'
         echo $?; ls -A out; grep -c " $PWD/out " /proc/self/mountinfo
-        # Where it works, and where its temporary files are, is covered as well.
+        # The working directory and $TMPDIR may be covered, too.
         cd out; "$FIFOFS" exec --over . -- sh -c 'echo new > new; ls -A'; ls -A
         mkdir tmp; TMPDIR=$PWD/tmp "$FIFOFS" exec --over tmp -- sh -c 'test $TMPDIR = $PWD/tmp; echo x > $(mktemp); ls -A tmp | wc -l'
         ls -A tmp"#)
@@ -127,7 +127,7 @@ fn a_directory_in_one_that_is_covered_is_empty_too_and_is_there() {
         for order in "--over . --over a/in" "--over a/in --over . --over a/in"; do
             "$FIFOFS" exec $order -- bash -c 'find .; stat -c %a a; mkfifo a/in/p; seq 3 > a/in/p & cat a/in/p'
         done; find . -type f
-        # As is where the command works.
+        # The working directory may be in it, too.
         cd a/in; "$FIFOFS" exec --over ../.. -- bash -c 'pwd -P | grep -o out/.*; ls -A; mkfifo p; stat -c %F p; ls ../../a/in'; ls"#)
     .printed(
         ".\n./a\n./a/in\n750\n1\n2\n3\n".repeat(2)

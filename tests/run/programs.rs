@@ -80,7 +80,7 @@ fn a_script_that_writes_appends_and_edits_in_place_is_right_and_into_a_pipe_righ
         captured > by-redirection
         captured -o by-option
         captured --deliver settled | cat > by-settled
-        # Whether sed comes within the 100 ms in which nothing is passed on is the machine's affair.
+        # It depends on the machine whether sed comes within the 100 ms in which nothing is delivered.
         {{ captured && echo 0 > status || echo $? > status; }} | cat > by-pipe
         "#
     ))
