@@ -303,7 +303,7 @@
 //! # }
 //! ```
 //!
-//! A value that one place reads can be sent to another thread; the others can also be shared:
+//! Readers, runs and events can be sent to another thread; all other values can also be shared:
 //!
 //! ```
 //! fn send<T: Send>() {}
@@ -355,7 +355,7 @@
 //! | `EINTR` | both | a signal ended the wait |
 //! | `EAGAIN` | reader | opened with `O_NONBLOCK`, and there is nothing yet |
 //! | `EPIPE` | writer | stream: every reader went away |
-//! | `ESPIPE` | writer | stream: the write would change, cut or read back delivered bytes, or replace the file that they came from |
+//! | `ESPIPE` | writer | stream: the operation would change, cut or read back delivered bytes, or replace the file that they came from |
 //! | `ENOSPC` | writer | [`MountBuilder::max_size`] is reached; shows at `close` or `fsync` unless the mode is stream |
 //!
 //! `ESTALE` from *opening* a path under `wait` can also mean that the file was replaced at that very moment: open it

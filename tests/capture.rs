@@ -312,7 +312,7 @@ fn only_plain_file_names_are_taken() {
 }
 
 #[test]
-fn what_may_cross_threads_does() {
+fn values_are_send_or_sync_as_documented() {
     fn send<T: Send>() {}
     fn send_and_sync<T: Send + Sync>() {}
     send_and_sync::<Capture>();

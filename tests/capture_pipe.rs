@@ -68,7 +68,7 @@ fn it_has_one_reader_at_a_time() {
 }
 
 #[test]
-fn a_program_that_replaces_it_is_told_apart_from_one_that_writes_nothing() {
+fn a_program_that_replaces_it_is_distinguished_from_one_that_writes_nothing() {
     let pipe = TemporaryPipe::new().unwrap();
     let result = pipe.run(&mut sh(r#"echo a > "$1.tmp"; mv "$1.tmp" "$1""#, &pipe));
     assert!(

@@ -287,7 +287,7 @@ fn the_status_is_the_programs_own_and_so_are_its_streams() {
 }
 
 #[test]
-fn a_program_that_made_something_else_is_told_what_to_type() {
+fn for_a_program_that_made_another_file_the_placeholder_is_suggested() {
     let explained = Explained::new();
     let finished = explained.run("explain -- bash -c 'echo x > {out}.zip'; echo $?");
     says(

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_process_is_refused() {
+    fn an_id_or_descriptor_that_means_no_process_is_refused() {
         let find = |process: ProcessRef<'_>| process.find().map(|found| found.map(|f| f.pid));
         assert_eq!(find(ProcessRef::from(0)), Err(Errno::INVAL));
         assert_eq!(find(ProcessRef::from(u32::MAX)), Err(Errno::INVAL));
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_no_child_is_found_by_its_id_but_not_as_a_child() {
+    fn a_process_that_is_no_child_is_found_by_its_id_but_not_as_a_child() {
         let parent = std::os::unix::process::parent_id();
         // In a pid namespace of its own the tests' parent may have no number.
         let other = if parent == 0 { 1 } else { parent };

@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     check_standard_output()?;
-    let wait = Wait::look_after(arguments.timeout)?;
+    let wait = Wait::watch(arguments.timeout)?;
     for path in &arguments.paths {
         if !copy(path, arguments, &wait)? {
             return Ok(());

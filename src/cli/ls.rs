@@ -316,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_unmounted_since_the_list_of_mounts_was_made_is_left_out() {
+    fn a_mount_unmounted_since_the_list_was_made_is_left_out() {
         let directory = tempfile::tempdir().unwrap();
         let ended = list_all(vec![directory.path().to_owned()], false).unwrap();
         assert_eq!(ended.status, 0);

@@ -24,9 +24,9 @@ impl fmt::Write for Escaping<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
         while let Some(at) = rest.find(is_control) {
-            let (shown, obeyed) = rest.split_at(at);
+            let (shown, controls) = rest.split_at(at);
             self.0.write_str(shown)?;
-            let mut characters = obeyed.chars();
+            let mut characters = controls.chars();
             for character in characters.by_ref().take(1) {
                 match u32::from(character) {
                     // As printf(1) and strings of C and Python write it, too.

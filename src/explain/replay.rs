@@ -63,9 +63,9 @@ impl Pace {
 
 /// The recorded processes.
 #[derive(Default)]
-struct People(HashMap<i32, Ending>);
+struct RecordedProcesses(HashMap<i32, Ending>);
 
-impl Processes for People {
+impl Processes for RecordedProcesses {
     fn ending(&self, pid: i32) -> Ending {
         self.0.get(&pid).copied().unwrap_or(Ending::Running)
     }
@@ -78,7 +78,7 @@ impl Processes for People {
 pub(super) struct Replay<'a> {
     core: Core,
     recording: &'a Recording,
-    people: People,
+    processes: RecordedProcesses,
     pace: Pace,
     now: Monotonic,
     /// The recorded time of the present operation.
@@ -126,7 +126,7 @@ impl<'a> Replay<'a> {
         let mut replay = Replay {
             core: Core::new(settings, pool.clone(), ROOT + 1, start),
             recording,
-            people: People::default(),
+            processes: RecordedProcesses::default(),
             pace,
             now: Monotonic::ZERO,
             recorded: Monotonic::ZERO,
@@ -198,7 +198,7 @@ impl<'a> Replay<'a> {
             if let Request::ProcessEnded { pid, .. } = entry.request
                 && Some(pid) == child
             {
-                self.let_go();
+                self.release_captures();
             }
             self.read();
         }
@@ -206,7 +206,7 @@ impl<'a> Replay<'a> {
         for handle in std::mem::take(&mut self.handles).into_values() {
             self.ask(Request::Release { handle });
         }
-        self.let_go();
+        self.release_captures();
         self.finish();
         Ok(self.outcomes())
     }
@@ -216,7 +216,7 @@ impl<'a> Replay<'a> {
     fn handle<'b>(&mut self, caller: Caller, request: impl Into<Loaded<'b>>) -> Option<Reply> {
         let env = Env {
             now: moment(self.now),
-            processes: &self.people,
+            processes: &self.processes,
         };
         let mut own = None;
         for effect in self.core.handle(env, caller, request) {
@@ -290,7 +290,7 @@ impl<'a> Replay<'a> {
             if reader.looks_back() || reader.is_to_come() {
                 let env = Env {
                     now: moment(self.now),
-                    processes: &self.people,
+                    processes: &self.processes,
                 };
                 let limit = self.core.readable(env, handle);
                 self.captures[number].1.note_limit(self.now, limit);
@@ -325,7 +325,7 @@ impl<'a> Replay<'a> {
         self.handle(caller, read);
     }
 
-    fn let_go(&mut self) {
+    fn release_captures(&mut self) {
         if !std::mem::replace(&mut self.are_held, false) {
             return;
         }

@@ -166,7 +166,7 @@ impl Program {
 use Chance::{Captured, Depends, Fails, Rewritten};
 
 #[test]
-fn whatever_is_written_in_its_order_is_captured_in_every_way() {
+fn a_file_written_in_order_is_captured_in_every_way() {
     let mut program = Program::making("x.txt");
     for number in 0..10 {
         program.write(number * 3, b"abc");
@@ -277,7 +277,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn what_is_said_to_be_captured_is_what_was_left(
+    fn a_file_reported_as_captured_is_the_one_that_was_left(
         steps in prop::collection::vec(step(), 1..30),
     ) {
         let mut program = Program::making("x.txt");

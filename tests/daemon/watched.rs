@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::common::{Mount, Place, SOON, needs, needs_root};
 
 #[test]
-fn a_service_manager_is_told_when_the_mount_is_ready_and_when_it_ends() {
+fn a_service_manager_is_notified_when_the_mount_is_ready_and_when_it_ends() {
     let place = Place::new();
     place
         .python(

@@ -90,7 +90,7 @@ fn a_writer_that_is_killed_with_the_file_open_is_no_end() {
 }
 
 #[test]
-fn nor_is_it_where_the_kernel_does_not_say_how_a_process_ended_that_was_reaped() {
+fn a_kill_is_no_end_on_kernels_that_do_not_report_how_a_reaped_process_ended() {
     let mount = Mount::start_without_pidfd_info(&[]);
     check(&mount, &KILLED, 4, false);
     check(&mount, &WELL, 1, true);
@@ -98,7 +98,7 @@ fn nor_is_it_where_the_kernel_does_not_say_how_a_process_ended_that_was_reaped()
 }
 
 #[test]
-fn of_streams_and_settled_files_neither() {
+fn a_kill_is_no_end_of_streams_and_settled_files_either() {
     for way in ["stream", "settled"] {
         let mount = Mount::start_without_pidfd_info(&["--deliver", way]);
         for (round, parent) in PARENTS.iter().enumerate() {

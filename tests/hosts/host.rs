@@ -68,11 +68,11 @@ pub(crate) const HOLDS: [Hold; 14] = [
     },
     Hold {
         name: "kept open beyond the unmount",
-        take: |_| Box::new(of_an_unmounted_one()),
+        take: |_| Box::new(file_of_an_unmounted_mount()),
     },
     Hold {
         name: "kept open during the unmount",
-        take: |_| Box::new(of_one_that_is_being_unmounted()),
+        take: |_| Box::new(file_of_a_mount_being_unmounted()),
     },
     Hold {
         name: CAPTURES_BEING_MADE,
@@ -184,7 +184,7 @@ fn with_a_forked_child(mount: &Mount) -> File {
 }
 
 /// A file of a mount that was unmounted meanwhile, and is detached.
-fn of_an_unmounted_one() -> File {
+fn file_of_an_unmounted_mount() -> File {
     let mount = Mount::builder().mount_temporary().expect("a mount");
     announce(mount.path());
     let file = open_for_writing(mount.path(), "x");
@@ -193,7 +193,7 @@ fn of_an_unmounted_one() -> File {
 }
 
 /// The same, while the unmount waits for processes that have a file open.
-fn of_one_that_is_being_unmounted() -> File {
+fn file_of_a_mount_being_unmounted() -> File {
     let mount = Mount::builder().mount_temporary().expect("a mount");
     announce(mount.path());
     let (file, path) = (open_for_writing(mount.path(), "x"), mount.path().to_owned());

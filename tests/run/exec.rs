@@ -44,7 +44,7 @@ fn a_helper_that_knows_nothing_of_fifofs_captures_them_all() {
 }
 
 #[test]
-fn and_so_it_does_with_its_temporary_files_in_a_mount() {
+fn the_helper_captures_them_with_its_temporary_files_in_a_mount() {
     needs_programs();
     run(&format!(
         r#"set -e -o pipefail

@@ -41,7 +41,7 @@ struct State {
 
 /// What to watch while it waits.
 #[derive(Clone, Copy)]
-struct Concern {
+struct Watched {
     timeout: Option<Duration>,
     /// Standard output is a pipe or socket, whose reader may close it.
     output: bool,
@@ -50,20 +50,20 @@ struct Concern {
 
 impl Wait {
     /// Starts watching waits.
-    pub(super) fn look_after(timeout: Option<Duration>) -> Result<Arc<Wait>> {
+    pub(super) fn watch(timeout: Option<Duration>) -> Result<Arc<Wait>> {
         let kind =
             rustix::fs::fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
-        let concern = Concern {
+        let watched = Watched {
             timeout,
             output: matches!(kind, Ok(FileType::Fifo | FileType::Socket)),
             terminal: io::stderr().is_terminal(),
         };
         let wait = Arc::<Wait>::default();
-        if concern.timeout.is_some() || concern.output || concern.terminal {
-            let looked_after = Arc::clone(&wait);
+        if watched.timeout.is_some() || watched.output || watched.terminal {
+            let watching = Arc::clone(&wait);
             std::thread::Builder::new()
                 .name("fifofs-waiting".into())
-                .spawn(move || looked_after.look(concern))
+                .spawn(move || watching.look(watched))
                 .map_err(|error| Error::io("start a thread of", "fifofs cat", error))?;
         }
         Ok(wait)
@@ -91,20 +91,20 @@ impl Wait {
         done
     }
 
-    fn look(&self, concern: Concern) {
+    fn look(&self, watched: Watched) {
         loop {
             let now = Instant::now();
             let next = {
                 let state = self.lock();
                 let is_over = |limit: Duration| state.since.is_some_and(|at| now - at >= limit);
-                if concern.timeout.is_some_and(is_over) {
+                if watched.timeout.is_some_and(is_over) {
                     end(Error::timed_out(&state.path));
                 }
                 // A wait that begins now must not be checked too late.
                 let since = state.since.unwrap_or(now);
-                let shows = concern.terminal && is_over(SHOW_AFTER) && !state.is_shown;
+                let shows = watched.terminal && is_over(SHOW_AFTER) && !state.is_shown;
                 let path = shows.then(|| state.path.clone());
-                let show_at = concern.terminal.then_some(match state.is_shown {
+                let show_at = watched.terminal.then_some(match state.is_shown {
                     true => now + SHOW_AFTER,
                     false => since + SHOW_AFTER,
                 });
@@ -113,14 +113,14 @@ impl Wait {
                     self.show(&path);
                     continue;
                 }
-                let times_out = concern.timeout.and_then(|limit| since.checked_add(limit));
+                let times_out = watched.timeout.and_then(|limit| since.checked_add(limit));
                 [show_at, times_out].into_iter().flatten().min()
             };
             let left = next.map(|at| at.saturating_duration_since(Instant::now()));
             let left = left.and_then(|left| Timespec::try_from(left).ok());
             let output = io::stdout();
             let mut polled = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::empty())];
-            let looked = if concern.output {
+            let looked = if watched.output {
                 &mut polled[..]
             } else {
                 &mut []

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_whole_is_at_the_destination() {
+    fn a_whole_output_is_at_the_destination() {
         let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("x");
         let (end, sink, delivered) = copied(None, &path);

@@ -184,18 +184,18 @@ pub(super) fn apply(covers: &[Cover], command: &mut Command) -> io::Result<Outco
         (c"/proc/self/gid_map", format!("{gid} {gid} 1")),
     ];
     let enter = move || {
-        let mut tell = |step: u8, result: io::Result<()>| {
+        let mut check = |step: u8, result: io::Result<()>| {
             result.inspect_err(|_| {
                 let _ = theirs.write(&[step]);
             })
         };
-        tell(0, enter_namespace(is_root, &maps))?;
-        tell(1, mount(c"", c"/", libc::MS_SLAVE | libc::MS_REC))?;
+        check(0, enter_namespace(is_root, &maps))?;
+        check(1, mount(c"", c"/", libc::MS_SLAVE | libc::MS_REC))?;
         for (source, directory) in &pairs {
-            tell(2, mount(source, directory, libc::MS_BIND))?;
+            check(2, mount(source, directory, libc::MS_BIND))?;
         }
         if let Some(here) = &here {
-            tell(2, work_in(here))?;
+            check(2, work_in(here))?;
         }
         Ok(())
     };

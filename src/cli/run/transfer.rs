@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_and_what_is_cut_short_are_errors() {
+    fn malformed_and_truncated_frames_are_errors() {
         let read = |bytes: &[u8]| Frame::read(&mut { bytes }).expect_err("an error").kind();
         let data = Frame::Data {
             offset: 0,

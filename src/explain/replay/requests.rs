@@ -62,7 +62,7 @@ impl Replay<'_> {
                     return Ok(());
                 }
             }
-            &Request::ProcessEnded { pid, ending } => drop(self.people.0.insert(pid, ending)),
+            &Request::ProcessEnded { pid, ending } => drop(self.processes.0.insert(pid, ending)),
             Request::Change { ino, changes } => {
                 changed = changes.size.map(|size| (*ino, Refused::Write, size));
             }

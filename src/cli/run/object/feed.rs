@@ -164,7 +164,7 @@ impl Copying<'_> {
             let next = parts::range(self.sent);
             let at = next.start + self.filled as u64;
             if Instant::now() >= look {
-                self.send_rested()?;
+                self.send_quiet()?;
                 look = Instant::now() + LOOK_INTERVAL;
             }
             match self.reader.wait_for(at + 1, Some(look)) {
@@ -178,7 +178,7 @@ impl Copying<'_> {
             self.filled += self
                 .reader
                 .read_some_at(at, &mut self.next[self.filled..])?;
-            if self.filled == self.next.len() && self.is_as_it_is(&next)? {
+            if self.filled == self.next.len() && self.reread_changes(&next)? {
                 let bytes = std::mem::take(&mut self.next);
                 self.filled = 0;
                 self.sent += 1;
@@ -196,7 +196,7 @@ impl Copying<'_> {
 
     /// Reads again the bytes of the next part that changed while it was filled. False if the file now ends
     /// before the part does.
-    fn is_as_it_is(&mut self, next: &Range<u64>) -> Result<bool, Why> {
+    fn reread_changes(&mut self, next: &Range<u64>) -> Result<bool, Why> {
         let length = self.reader.length();
         if length < next.end {
             self.filled = length.saturating_sub(next.start) as usize;
@@ -234,7 +234,7 @@ impl Copying<'_> {
 
     /// Sends patched parts again that have not changed for a while: this uses the time until the program
     /// writes more.
-    fn send_rested(&mut self) -> Result<(), Why> {
+    fn send_quiet(&mut self) -> Result<(), Why> {
         let patched = self.patched();
         let rested: Vec<usize> = patched
             .iter()

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_certificates_is_told_to_install_them() {
+    fn the_error_without_certificates_advises_to_install_them() {
         let error = object_store::Error::Generic {
             store: "HTTP client",
             source: "No CA certificates were loaded from the system".into(),

@@ -202,10 +202,10 @@ fn wait<T: Send + 'static>(
     work: impl Future<Output = object_store::Result<T>> + Send + 'static,
     is_wanted: &mut dyn FnMut() -> bool,
 ) -> Option<object_store::Result<T>> {
-    let (tell, told) = mpsc::channel();
-    runtime().spawn(async move { tell.send(guarded(work).await) });
+    let (sender, receiver) = mpsc::channel();
+    runtime().spawn(async move { sender.send(guarded(work).await) });
     loop {
-        match told.recv_timeout(LOOK_INTERVAL) {
+        match receiver.recv_timeout(LOOK_INTERVAL) {
             Ok(result) => return Some(result),
             Err(RecvTimeoutError::Timeout) if is_wanted() => {}
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
