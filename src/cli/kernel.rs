@@ -3,8 +3,8 @@
 /// Major and minor number.
 pub(super) type Version = (u32, u32);
 
-/// The first version that maps files of a mount without the page cache (`FUSE_DIRECT_IO_ALLOW_MMAP`): streams,
-/// and all files that `fifofs explain` watches.
+/// The first version that can map files with direct I/O (`FUSE_DIRECT_IO_ALLOW_MMAP`): streams, and all files that
+/// `fifofs explain` watches.
 pub(super) const MAPS_ALL: Version = (6, 6);
 
 /// The version of the kernel, as numbers and as its own text.

@@ -216,7 +216,7 @@ impl Mount {
 }
 
 /// Readable once the mount is gone, whichever process unmounted it, as [`Mount::wait`] waits for that. Do
-/// not read from it. In a forked child it never becomes readable.
+/// not read from it. In a forked child it means nothing.
 impl AsFd for Mount {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.session.ended()

@@ -382,8 +382,8 @@ fn explain(seed: u64, number: u64, setup: Setup, trial: &Trial, seen: &Seen) {
         Setup::Run { .. } => text += &format!("into {:?}\n", trial.destination),
     }
     text += "--- seen\n";
-    for (who, verdict) in &seen.verdicts {
-        text += &format!("{who}: {verdict:?}\n");
+    for (reader, verdict) in &seen.verdicts {
+        text += &format!("{reader}: {verdict:?}\n");
     }
     for fault in &seen.faults {
         text += &format!("{fault}\n");

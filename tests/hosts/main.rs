@@ -119,7 +119,7 @@ fn run_one(hold: &str, end: &End) -> Duration {
             // SAFETY: a signal to a child that is not reaped yet.
             unsafe { libc::kill(host.child.id().cast_signed(), signal) };
         }
-        // Any input tells it to end. End of file would come too late, as the host's forks keep the pipe open.
+        // Any byte tells it to end. The input itself ends only when all is over: the host's forks wait for that.
         None => {
             let input = host.child.stdin.as_mut().expect("a pipe");
             input.write_all(b".").expect("a host that reads");

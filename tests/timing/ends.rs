@@ -28,7 +28,7 @@ fn after_sigkill_of_the_daemon_the_mount_is_gone_within_a_second_and_waiting_pro
     let over = killed.elapsed();
     assert!(
         gone < Duration::from_secs(1) && over < Duration::from_secs(4),
-        "the mount was gone after {gone:?}, those who waited after {over:?}"
+        "the mount was gone after {gone:?}, the waiting processes after {over:?}"
     );
 }
 

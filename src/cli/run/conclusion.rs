@@ -1,7 +1,7 @@
 //! Concludes a run from the ends of the program and its outputs: puts files in place, makes
 //! messages and decides the exit status.
 //!
-//! Knows everything about the end, and nothing else.
+//! Knows everything about the end; has no other task.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
