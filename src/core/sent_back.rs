@@ -130,6 +130,15 @@ impl SentBack {
         (age < expected).then_some(sent)
     }
 
+    /// Whether this thread is looking its path up again in an open(2) and has found this inode, or is to find it. The
+    /// kernel would not look again.
+    pub(super) fn is_back_for(&self, now: Monotonic, thread: i32, ino: u64) -> bool {
+        self.of(now, thread).is_some_and(|sent| {
+            let has_found = sent.found.as_ref().is_some_and(|found| found.ino == ino);
+            sent.why != Why::OldAttributes && (sent.ino == ino || has_found)
+        })
+    }
+
     /// Whether the kernel would not look up again for this thread. Threads that cannot be told apart (number 0)
     /// count as sent back.
     pub(super) fn knows(&self, now: Monotonic, thread: i32) -> bool {

@@ -35,6 +35,7 @@ impl Operation<'_> {
         if self.fifo_of(ino).is_none()
             && self.names.is_outdated(ino, caller.incarnation)
             && !self.is_open_in_kernel(ino, |of| of == caller.incarnation)
+            && !self.sent_back.is_back_for(self.now, caller.thread, ino)
         {
             return Err(self.send_back(caller.thread, ino, Why::OldAttributes));
         }

@@ -20,6 +20,30 @@ use crate::core::timers::RENAMING;
 use crate::core::{File, Handle};
 
 impl Operation<'_> {
+    /// Refuses an OPEN of an old incarnation, so that the kernel looks its path up again. If it would not look again, a
+    /// reader gets that one, and reads past the cache.
+    pub(super) fn refuse_outdated(
+        &mut self,
+        caller: Caller,
+        ino: u64,
+        is_writer: bool,
+    ) -> Result<(), Errno> {
+        if !self.names.is_outdated(ino, caller.incarnation) {
+            return Ok(());
+        }
+        let (now, thread) = (self.now, caller.thread);
+        let is_back =
+            self.sent_back.knows(now, thread) || self.sent_back.is_back_for(now, thread, ino);
+        if thread == 0 || !is_back {
+            return Err(self.send_back(thread, ino, Why::Reincarnated));
+        }
+        // The kernel may have a wrong size: writes by that would spoil the file.
+        match is_writer {
+            true => Err(Errno::STALE),
+            false => Ok(()),
+        }
+    }
+
     /// Handles an OPEN for reading of an inode that has just lost a name, if the kernel may have found the
     /// inode by that name. Returns whether the OPEN waits for the file that stands there now; else it is for the
     /// right inode.

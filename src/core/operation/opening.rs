@@ -76,15 +76,7 @@ impl Operation<'_> {
         if self.names.get(ino).is_ok_and(Inode::is_file) && !self.files.contains_key(&ino) {
             return Err(Errno::STALE);
         }
-        if self.names.is_outdated(ino, caller.incarnation) {
-            if caller.thread == 0 || !self.sent_back.knows(self.now, caller.thread) {
-                return Err(self.send_back(caller.thread, ino, Why::Reincarnated));
-            }
-            // The kernel has a wrong size: writes by that would spoil the file. Reads past the cache are right.
-            if writer.is_some() {
-                return Err(Errno::STALE);
-            }
-        }
+        self.refuse_outdated(caller, ino, writer.is_some())?;
         match writer {
             Some(writer) => self.write_to(caller, ino, flags, writer).map(Some),
             None => self.open_for_reading(caller, ino, flags, opener),

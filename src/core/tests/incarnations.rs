@@ -198,3 +198,34 @@ fn a_stat_that_was_sent_back_says_nothing_of_the_name_by_which_the_same_thread_o
     let opened = world.open_by(caller, ino, &Opener::default());
     world.handle(opened);
 }
+
+#[test]
+fn a_thread_that_waited_for_the_file_may_open_the_incarnation_that_it_found() {
+    let mut world = world();
+    let control = world.look_up(ROOT, ".fifofs");
+    let door = world.look_up(control, "wait");
+    let (ino, handle) = world.create("f", libc::O_WRONLY);
+    assert_eq!(world.found_by(LATER), 0);
+    let holder = world.caller_with(LATER, 0);
+    let holder = world.open_by(holder, ino, &Opener::default());
+    let place = world.look_up(door, "f");
+    let caller = world.caller_with(READER, 0);
+    let waits = world.open_by(caller, place, &Opener::default());
+    world.write_back(ino, 0, b"12345678");
+    world.release(handle);
+    world.pass(LINGER);
+    assert_eq!(
+        world.error(waits),
+        Some(Errno::STALE),
+        "it is to look again"
+    );
+    let found = world.try_to_look_up(door, "f").unwrap();
+    assert_eq!((found.attributes.ino, found.incarnation), (ino, 0));
+    // The last process that has the file open closes it in between.
+    let holder = world.handle(holder);
+    world.release(holder);
+    let caller = world.caller_with(READER, 0);
+    let opened = world.open_by(caller, ino, &Opener::default());
+    let reader = world.handle(opened);
+    assert_eq!(world.read_now(reader, 0, 8), bytes("12345678"));
+}
