@@ -130,12 +130,13 @@ impl SentBack {
         (age < expected).then_some(sent)
     }
 
-    /// Whether this thread is looking its path up again in an open(2) and has found this inode, or is to find it. The
-    /// kernel would not look again.
+    /// Whether this thread, still in the open(2) for which it was sent back, has found this inode, or is to find it.
+    /// The kernel would not look again.
     pub(super) fn is_back_for(&self, now: Monotonic, thread: i32, ino: u64) -> bool {
         self.of(now, thread).is_some_and(|sent| {
+            let is_at_once = now.saturating_sub(sent.at) < SAME_CALL;
             let has_found = sent.found.as_ref().is_some_and(|found| found.ino == ino);
-            sent.why != Why::OldAttributes && (sent.ino == ino || has_found)
+            is_at_once && sent.why != Why::OldAttributes && (sent.ino == ino || has_found)
         })
     }
 

@@ -138,7 +138,6 @@ impl Operation<'_> {
     fn may_settle(&self, ino: Option<u64>) -> bool {
         let file = ino.and_then(|ino| self.files.get(&ino));
         file.is_some_and(|file| file.is_active() && file.spool().dropped_bytes() == 0)
-            && !self.settings.consume
     }
 
     /// Whether a file is done and whole, so that an ordinary read of it gives what a waiting reader

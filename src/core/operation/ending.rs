@@ -80,7 +80,7 @@ impl Operation<'_> {
     /// what it knew of it.
     pub(super) fn was_closed(&mut self, ino: u64) {
         if self.names.is_seen_unfinished(ino) && !self.is_open_in_kernel(ino, |_| true) {
-            // So that the kernel asks for them, and is sent on.
+            // The kernel must ask for those of the old incarnation, to be refused then and look again.
             self.forget_attributes(ino);
             self.names.reincarnate(ino);
         }

@@ -138,7 +138,7 @@ impl Operation<'_> {
     pub(super) fn found(&mut self, ino: u64, cacheable: bool) -> Result<Found, Errno> {
         self.names.looked_up(ino);
         let mut attributes = self.attributes(ino)?;
-        // Soon there may be more.
+        // Its size may grow at any moment.
         attributes.cacheable &= !self.names.is_seen_unfinished(ino);
         Ok(Found {
             attributes,
@@ -155,10 +155,10 @@ impl Operation<'_> {
         ino: u64,
         cacheable: bool,
     ) -> Result<Found, Errno> {
-        let is_others = |file: &File| {
+        let is_written_by_others = |file: &File| {
             file.generation().is_open() && file.writers().iter().all(|writer| writer.pid != thread)
         };
-        if self.files.get(&ino).is_some_and(is_others) {
+        if self.files.get(&ino).is_some_and(is_written_by_others) {
             self.names.note_seen_unfinished(ino);
         }
         self.found(ino, cacheable)
